@@ -1,0 +1,35 @@
+//! The one place that asks the system for the time of day.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The present moment, cut to the millisecond that stores keep.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where the clock is read"
+)]
+pub(crate) fn now() -> SystemTime {
+    from_unix_millis(to_unix_millis(SystemTime::now()))
+}
+
+/// A moment that only serves to measure how long something takes.
+#[cfg(feature = "sled")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where the clock is read"
+)]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since 1970; a clock set before that counts as 1970.
+pub(crate) fn to_unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The moment that many milliseconds after 1970, as far as the platform can say it.
+pub(crate) fn from_unix_millis(millis: u64) -> SystemTime {
+    UNIX_EPOCH
+        .checked_add(Duration::from_millis(millis))
+        .unwrap_or(UNIX_EPOCH)
+}

@@ -1,0 +1,202 @@
+//! Reading: contents and limits.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::support::{
+    all, append, limits, numbered, payloads, read, read_all, record, settle, stream,
+};
+use crate::{NewRecord, RecordId, RecordStore, Settlement, StoreStats, StreamName};
+
+pub(super) async fn a_new_store_is_empty(store: &dyn RecordStore) {
+    assert_eq!(
+        store.stats(),
+        StoreStats::default(),
+        "a new store counts nothing"
+    );
+    assert_eq!(
+        read_all(store, &stream("unknown")).await,
+        [],
+        "an unknown stream is empty"
+    );
+    append(store, Vec::new()).await;
+    assert_eq!(
+        store.stats(),
+        StoreStats::default(),
+        "an empty append does nothing"
+    );
+}
+
+pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) {
+    let longest = StreamName::new("n".repeat(StreamName::MAX_BYTES)).expect("the limit is valid");
+    for name in [stream("orders"), stream("Größe 名前/\u{0}"), longest] {
+        let mut written = Vec::new();
+        for (n, (key, bytes)) in shapes().into_iter().enumerate() {
+            let mut new = NewRecord::new(name.clone(), key, payload(n, bytes));
+            new.recorded_at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123 - n as u64);
+            written.push(new);
+        }
+        written[0].recorded_at = UNIX_EPOCH;
+        // One call takes the even ones together, the odd ones go alone.
+        append(store, written.iter().step_by(2).cloned().collect()).await;
+        for new in written.iter().skip(1).step_by(2) {
+            append(store, vec![new.clone()]).await;
+        }
+
+        let read = read_all(store, &name).await;
+        let expected: Vec<&NewRecord> = written
+            .iter()
+            .step_by(2)
+            .chain(written.iter().skip(1).step_by(2))
+            .collect();
+        assert_eq!(read.len(), expected.len(), "each record comes back once");
+        for (read, new) in read.iter().zip(expected) {
+            assert_eq!(read.key, new.key, "the key comes back");
+            assert!(
+                read.data == new.data,
+                "the payload comes back, byte for byte"
+            );
+            assert_eq!(read.recorded_at, new.recorded_at, "the time comes back");
+            assert_eq!(read.attempts, 0, "nothing was attempted yet");
+        }
+    }
+}
+
+pub(super) async fn count_limits_a_read(store: &dyn RecordStore) {
+    let name = stream("counted");
+    let written = numbered(&name, 0..25);
+    for new in &written {
+        append(store, vec![new.clone()]).await;
+    }
+    for most in [1, 2, 7, 24, 25, 26] {
+        let read = read(store, &name, None, limits(most, u64::MAX)).await;
+        assert_eq!(
+            read.len(),
+            most.min(25),
+            "as many as the limit allows, no more"
+        );
+        assert_eq!(payloads(&read)[0], written[0].data, "from the oldest on");
+    }
+}
+
+pub(super) async fn bytes_limit_a_read_but_one_record_always_fits(store: &dyn RecordStore) {
+    let name = stream("weighed");
+    let sizes = [10_usize, 20, 30, 100_000, 5];
+    let new = sizes
+        .iter()
+        .map(|&n| NewRecord::new(name.clone(), None, vec![1; n]))
+        .collect();
+    append(store, new).await;
+    for (most, expected) in [
+        (1, 1),
+        (10, 1),
+        (29, 1),
+        (30, 2),
+        (59, 2),
+        (60, 3),
+        (100_059, 3),
+    ] {
+        let read = read(store, &name, None, limits(100, most)).await;
+        assert_eq!(read.len(), expected, "{most} bytes hold {expected} records");
+    }
+    let third = read_all(store, &name).await[2].id;
+    let large = read(store, &name, Some(third), limits(100, 50)).await;
+    assert_eq!(
+        large.len(),
+        1,
+        "a record beyond the limit is returned alone"
+    );
+    assert_eq!(large[0].size(), 100_000);
+    let keyed = stream("keyed");
+    let new = || NewRecord::new(keyed.clone(), Some("12345".to_owned()), vec![1; 5]);
+    append(store, vec![new(), new()]).await;
+    assert_eq!(
+        read(store, &keyed, None, limits(9, 19)).await.len(),
+        1,
+        "a key counts too"
+    );
+    assert_eq!(
+        read(store, &keyed, None, limits(9, 20)).await.len(),
+        2,
+        "up to the byte"
+    );
+}
+
+pub(super) async fn a_read_goes_on_after_an_id(store: &dyn RecordStore) {
+    let name = stream("paged");
+    for chunk in numbered(&name, 0..100).chunks(9) {
+        append(store, chunk.to_vec()).await;
+    }
+    let whole = read_all(store, &name).await;
+    let mut paged = Vec::new();
+    let mut after = None;
+    loop {
+        let page = read(store, &name, after, limits(7, u64::MAX)).await;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        paged.extend(page);
+    }
+    assert_eq!(paged, whole, "pages join without a gap or an overlap");
+
+    let gone = whole[49].id;
+    settle(store, Settlement::new(name.clone()).delete([gone])).await;
+    let rest = read(store, &name, Some(gone), all()).await;
+    assert_eq!(
+        rest,
+        whole[50..],
+        "an id that was deleted is a place all the same"
+    );
+    let last = whole[99].id;
+    assert_eq!(
+        read(store, &name, Some(last), all()).await,
+        [],
+        "nothing follows the last"
+    );
+    let beyond = RecordId::new(u64::MAX);
+    assert_eq!(
+        read(store, &name, Some(beyond), all()).await,
+        [],
+        "nothing follows the end"
+    );
+}
+
+pub(super) async fn a_read_changes_nothing(store: &dyn RecordStore) {
+    let name = stream("looked-at");
+    append(store, vec![record(&name, "one"), record(&name, "two")]).await;
+    let before = store.stats();
+    let first = read_all(store, &name).await;
+    assert_eq!(
+        read_all(store, &name).await,
+        first,
+        "a second read returns the same"
+    );
+    assert_eq!(store.stats(), before, "reading does not move the counters");
+}
+
+/// Keys and payload sizes around every boundary that a store may have.
+fn shapes() -> Vec<(Option<String>, usize)> {
+    let key = |text: &str| Some(text.to_owned());
+    let mut shapes = vec![
+        (None, 0),
+        (key(""), 0),
+        (key("k"), 0),
+        (None, 1),
+        (key("ключ"), 100),
+        (key(&"k".repeat(256)), 1),
+        (key(&"long".repeat(20_000)), 10),
+        (None, 3_000_000),
+    ];
+    for power in [7, 10, 12, 14, 16, 18] {
+        let bytes = 1 << power;
+        shapes.extend([(key("p"), bytes - 1), (None, bytes), (key("p"), bytes + 1)]);
+    }
+    shapes.extend((6_300..6_500).step_by(13).map(|bytes| (None, bytes)));
+    shapes
+}
+
+fn payload(seed: usize, bytes: usize) -> Bytes {
+    (0..bytes)
+        .map(|n| u8::try_from((n * 31 + seed * 7 + n / 251) % 256).unwrap_or(0))
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! What the checks share.
+
+use std::future::{Future, poll_fn};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::{
+    NewRecord, ReadLimits, Record, RecordId, RecordStore, Removed, Settlement, StreamName,
+};
+
+pub(super) fn stream(name: &str) -> StreamName {
+    StreamName::new(name).expect("the suite's names are valid")
+}
+
+pub(super) fn record(stream: &StreamName, data: impl Into<Bytes>) -> NewRecord {
+    NewRecord::new(stream.clone(), Some("key".to_owned()), data)
+}
+
+pub(super) fn numbered(stream: &StreamName, numbers: std::ops::Range<u32>) -> Vec<NewRecord> {
+    numbers
+        .map(|n| record(stream, n.to_be_bytes().to_vec()))
+        .collect()
+}
+
+pub(super) fn limits(records: usize, bytes: u64) -> ReadLimits {
+    let records = NonZeroUsize::new(records).expect("the suite's limits are not zero");
+    ReadLimits::new(
+        records,
+        NonZeroU64::new(bytes).expect("the suite's limits are not zero"),
+    )
+}
+
+/// Limits that nothing in the suite reaches.
+pub(super) fn all() -> ReadLimits {
+    limits(usize::MAX, u64::MAX)
+}
+
+pub(super) async fn append(store: &dyn RecordStore, records: Vec<NewRecord>) {
+    store.append(records).await.expect("append succeeds");
+}
+
+pub(super) async fn read(
+    store: &dyn RecordStore,
+    stream: &StreamName,
+    after: Option<RecordId>,
+    limits: ReadLimits,
+) -> Vec<Record> {
+    let batch = store
+        .oldest(stream, after, limits)
+        .await
+        .expect("oldest succeeds");
+    assert_eq!(batch.damaged, Removed::default(), "nothing is damaged");
+    batch.records
+}
+
+pub(super) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> Vec<Record> {
+    read(store, stream, None, all()).await
+}
+
+pub(super) async fn settle(store: &dyn RecordStore, settlement: Settlement) -> Removed {
+    store.settle(settlement).await.expect("settle succeeds")
+}
+
+pub(super) fn ids(records: &[Record]) -> Vec<RecordId> {
+    records.iter().map(|record| record.id).collect()
+}
+
+pub(super) fn payloads(records: &[Record]) -> Vec<Bytes> {
+    records.iter().map(|record| record.data.clone()).collect()
+}
+
+pub(super) fn new_payloads(records: &[NewRecord]) -> Vec<Bytes> {
+    records.iter().map(|record| record.data.clone()).collect()
+}
+
+pub(super) fn removed(records: &[Record]) -> Removed {
+    Removed::new(records.len(), records.iter().map(Record::size).sum())
+}
+
+/// Polls a call once and drops it.
+pub(super) fn start_and_drop(call: impl Future) {
+    let mut call = pin!(call);
+    let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Drives all futures side by side, on whatever runtime this is.
+pub(super) async fn join_all<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
+    let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *output = Some(value);
+            }
+        }
+        if outputs.iter().all(Option::is_some) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}
+
+/// A small generator of numbers, the same in every run.
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
+    }
+}

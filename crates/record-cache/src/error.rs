@@ -1,0 +1,76 @@
+//! What can go wrong in a store.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a store could not do what was asked.
+///
+/// Cheap to clone, because one failed commit answers everyone who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another store, in this process or another, holds the directory.
+    #[error("the directory is in use by another store: path={}", path.display())]
+    #[non_exhaustive]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was written by another format or version and was left as it is.
+    #[error("the directory has another storage format: path={}, found={found}", path.display())]
+    #[non_exhaustive]
+    Incompatible {
+        /// The directory.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The storage refused (full, not writable, failing); a later call may succeed.
+    #[error("the storage is unavailable: {context}")]
+    #[non_exhaustive]
+    Unavailable {
+        /// What was being done, with the path where there is one.
+        context: String,
+        /// What the system said.
+        #[source]
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
+}
+
+impl StoreError {
+    /// The directory belongs to another user.
+    pub fn in_use(path: impl Into<PathBuf>) -> Self {
+        Self::InUse { path: path.into() }
+    }
+
+    /// The directory has a format that this version does not read.
+    pub fn incompatible(path: impl Into<PathBuf>, found: impl Into<String>) -> Self {
+        Self::Incompatible {
+            path: path.into(),
+            found: found.into(),
+        }
+    }
+
+    /// The storage refused, for the reason given.
+    pub fn unavailable(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            context: context.into(),
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// The storage refused and there is no underlying error.
+    pub fn unavailable_because(context: impl Into<String>) -> Self {
+        Self::Unavailable {
+            context: context.into(),
+            source: None,
+        }
+    }
+}

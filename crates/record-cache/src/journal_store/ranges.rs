@@ -1,0 +1,180 @@
+//! Sets of sequence numbers, kept as ranges.
+
+use std::collections::BTreeMap;
+
+/// Bytes that one range takes on disk.
+const RANGE_BYTES: usize = 12;
+
+/// A set of numbers in which neighbours share one entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ranges {
+    /// First number of each range, and the number behind its last.
+    bounds: BTreeMap<u64, u64>,
+}
+
+impl Ranges {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bounds.is_empty()
+    }
+
+    /// How many numbers there are.
+    pub(super) fn count(&self) -> u64 {
+        self.iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// The ranges, from the lowest on, each with the number behind its last.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.bounds.iter().map(|(&start, &end)| (start, end))
+    }
+
+    /// All numbers, from the lowest on.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.iter().flat_map(|(start, end)| start..end)
+    }
+
+    pub(super) fn insert(&mut self, mut start: u64, mut end: u64) {
+        if start >= end {
+            return;
+        }
+        // The usual case: behind everything that is there.
+        if let Some(mut last) = self.bounds.last_entry()
+            && *last.get() == start
+        {
+            *last.get_mut() = end;
+            return;
+        }
+        while let Some((&at, &reach)) = self.bounds.range(..=end).next_back() {
+            if reach < start {
+                break;
+            }
+            start = start.min(at);
+            end = end.max(reach);
+            self.bounds.remove(&at);
+        }
+        self.bounds.insert(start, end);
+    }
+
+    pub(super) fn remove(&mut self, start: u64, end: u64) {
+        while let Some((&at, &reach)) = self.bounds.range(..end).next_back() {
+            if reach <= start {
+                break;
+            }
+            self.bounds.remove(&at);
+            if at < start {
+                self.bounds.insert(at, start);
+            }
+            if reach > end {
+                self.bounds.insert(end, reach);
+            }
+        }
+    }
+
+    pub(super) fn remove_all(&mut self, other: &Self) {
+        if !self.is_empty() {
+            other.iter().for_each(|(start, end)| self.remove(start, end));
+        }
+    }
+
+    pub(super) fn encoded_length(&self) -> usize {
+        // A range that is too long for its count is written as several.
+        let entries = self.iter().map(|(start, end)| pieces(start, end).count());
+        4 + entries.sum::<usize>() * RANGE_BYTES
+    }
+
+    pub(super) fn encode(&self, into: &mut Vec<u8>) {
+        let entries: usize = self.iter().map(|(start, end)| pieces(start, end).count()).sum();
+        into.extend(u32::try_from(entries).unwrap_or(u32::MAX).to_le_bytes());
+        for (start, count) in self.iter().flat_map(|(start, end)| pieces(start, end)) {
+            into.extend(start.to_le_bytes());
+            into.extend(count.to_le_bytes());
+        }
+    }
+
+    /// Reads what `encode` wrote, and moves on behind it.
+    pub(super) fn decode(from: &mut &[u8]) -> Option<Self> {
+        let (entries, mut rest) = from.split_first_chunk()?;
+        let mut ranges = Self::default();
+        for _ in 0..u32::from_le_bytes(*entries) {
+            let (start, behind) = rest.split_first_chunk()?;
+            let (count, behind) = behind.split_first_chunk()?;
+            let start = u64::from_le_bytes(*start);
+            ranges.insert(start, start.checked_add(u32::from_le_bytes(*count).into())?);
+            rest = behind;
+        }
+        *from = rest;
+        Some(ranges)
+    }
+}
+
+impl FromIterator<u64> for Ranges {
+    /// Takes the numbers in any order; the last of all numbers cannot be in a set.
+    fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
+        let mut ranges = Self::default();
+        for number in numbers {
+            ranges.insert(number, number.saturating_add(1));
+        }
+        ranges
+    }
+}
+
+fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u32)> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let left = end - at;
+        let count = u32::try_from(left).unwrap_or(u32::MAX);
+        let piece = (at, count);
+        at += u64::from(count);
+        (count > 0).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::Ranges;
+
+    proptest! {
+        #[test]
+        fn ranges_agree_with_a_plain_set(
+            steps in vec((any::<bool>(), 0_u64..60, 0_u64..12), 0..40),
+        ) {
+            let (mut ranges, mut model) = (Ranges::default(), BTreeSet::new());
+            for (insert, start, length) in steps {
+                if insert {
+                    ranges.insert(start, start + length);
+                    model.extend(start..start + length);
+                } else {
+                    ranges.remove(start, start + length);
+                    model.retain(|number| !(start..start + length).contains(number));
+                }
+                prop_assert!(ranges.numbers().eq(model.iter().copied()));
+                prop_assert_eq!(ranges.count(), model.len() as u64);
+                prop_assert!(ranges.iter().zip(ranges.iter().skip(1)).all(|(a, b)| a.1 < b.0));
+                let mut bytes = Vec::new();
+                ranges.encode(&mut bytes);
+                prop_assert_eq!(bytes.len(), ranges.encoded_length());
+                prop_assert_eq!(Ranges::decode(&mut &bytes[..]), Some(ranges.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_longer_than_a_count_survives() {
+        let mut ranges = Ranges::default();
+        ranges.insert(5, 10 + (1 << 33));
+        let mut bytes = Vec::new();
+        ranges.encode(&mut bytes);
+        assert_eq!(bytes.len(), ranges.encoded_length());
+        assert_eq!(Ranges::decode(&mut &bytes[..]), Some(ranges));
+    }
+
+    #[test]
+    fn bytes_that_are_no_ranges_are_refused() {
+        assert_eq!(Ranges::decode(&mut &[1, 0, 0][..]), None);
+        assert_eq!(Ranges::decode(&mut &[2, 0, 0, 0, 1, 2, 3][..]), None);
+    }
+}

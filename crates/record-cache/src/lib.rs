@@ -1,0 +1,28 @@
+//! Durable first-in, first-out record caches, one queue for each stream.
+//!
+//! A [`RecordStore`] takes records in by [`append`](RecordStore::append), gives the
+//! oldest ones of a stream back by [`oldest`](RecordStore::oldest), and forgets them
+//! once they are [settled](RecordStore::settle). [`SledStore`] keeps them on disk,
+//! [`MemoryStore`] does not.
+
+mod clock;
+mod durability;
+mod error;
+mod memory;
+mod record;
+mod store;
+
+#[cfg(any(test, feature = "test-support"))]
+pub mod conformance;
+
+pub use self::durability::Durability;
+pub use self::error::StoreError;
+pub use self::memory::MemoryStore;
+pub use self::record::{InvalidStreamName, NewRecord, Record, RecordId, StreamName};
+pub use self::store::{
+    QueueStats, ReadBatch, ReadLimits, RecordStore, Removed, Settlement, StoreStats,
+};
+#[cfg(feature = "sled")]
+mod sled_store;
+#[cfg(feature = "sled")]
+pub use self::sled_store::{SledStore, SledStoreBuilder};

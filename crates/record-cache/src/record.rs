@@ -1,0 +1,206 @@
+//! The values that pass through a store.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+/// The name of one queue within a store.
+///
+/// Cloning is cheap: clones share the text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName(Arc<str>);
+
+impl StreamName {
+    /// The longest name that a store takes, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Checks a name: 1 to [`MAX_BYTES`](Self::MAX_BYTES) bytes.
+    ///
+    /// # Errors
+    /// [`InvalidStreamName`] when the name is empty or too long.
+    pub fn new(name: impl Into<Arc<str>>) -> Result<Self, InvalidStreamName> {
+        let name = name.into();
+        if name.is_empty() || name.len() > Self::MAX_BYTES {
+            return Err(InvalidStreamName { bytes: name.len() });
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// A stream name that is empty or longer than [`StreamName::MAX_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a stream name has 1 to {max} bytes, this one has {bytes}", max = StreamName::MAX_BYTES)]
+#[non_exhaustive]
+pub struct InvalidStreamName {
+    /// The length that was given.
+    pub bytes: usize,
+}
+
+/// The place of a record in its stream.
+///
+/// Ids of one stream only grow and are never used again, not even after
+/// [`clear`](crate::RecordStore::clear) or a restart. Ids of two streams have
+/// nothing to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(u64);
+
+impl RecordId {
+    /// Makes an id from its number; for implementors of stores.
+    #[must_use]
+    pub const fn new(sequence: u64) -> Self {
+        Self(sequence)
+    }
+
+    /// The number within the stream.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A record to be appended.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewRecord {
+    /// The queue that it joins.
+    pub stream: StreamName,
+    /// What the caller files it under, if anything (a partition key, say).
+    pub key: Option<String>,
+    /// The payload.
+    pub data: Bytes,
+    /// When the caller handed it over; kept to the millisecond.
+    pub recorded_at: SystemTime,
+    /// Attempts that were counted elsewhere, in a store that it is moved from.
+    pub attempts: u32,
+}
+
+impl NewRecord {
+    /// A record of the present moment.
+    #[must_use]
+    pub fn new(stream: StreamName, key: Option<String>, data: impl Into<Bytes>) -> Self {
+        Self {
+            stream,
+            key,
+            data: data.into(),
+            recorded_at: crate::clock::now(),
+            attempts: 0,
+        }
+    }
+
+    /// A record that is moved from another store, with what is known of it there.
+    #[must_use]
+    pub fn moved(stream: StreamName, record: Record) -> Self {
+        let Record {
+            id: _,
+            key,
+            data,
+            attempts,
+            recorded_at,
+        } = record;
+        Self {
+            stream,
+            key,
+            data,
+            recorded_at,
+            attempts,
+        }
+    }
+
+    /// The size that counts against limits: payload and key in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        size(self.key.as_deref(), &self.data)
+    }
+}
+
+impl fmt::Debug for NewRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRecord")
+            .field("stream", &self.stream)
+            .field("bytes", &self.size())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record as it is read back.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its place in the stream.
+    pub id: RecordId,
+    /// What the caller filed it under.
+    pub key: Option<String>,
+    /// The payload.
+    pub data: Bytes,
+    /// How many attempts were counted by [`settle`](crate::RecordStore::settle).
+    pub attempts: u32,
+    /// When the caller handed it over, to the millisecond.
+    pub recorded_at: SystemTime,
+}
+
+impl Record {
+    /// Puts a record together; for implementors of stores.
+    #[must_use]
+    pub fn new(
+        id: RecordId,
+        key: Option<String>,
+        data: Bytes,
+        attempts: u32,
+        recorded_at: SystemTime,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            data,
+            attempts,
+            recorded_at,
+        }
+    }
+
+    /// The size that counts against limits: payload and key in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        size(self.key.as_deref(), &self.data)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("id", &self.id)
+            .field("bytes", &self.size())
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+fn size(key: Option<&str>, data: &Bytes) -> u64 {
+    data.len() as u64 + key.map_or(0, |key| key.len() as u64)
+}

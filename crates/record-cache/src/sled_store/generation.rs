@@ -1,0 +1,261 @@
+//! One sled database and everything that keeps its promises.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::codec::Codec;
+use super::fault::{Fault, Outcome, contained};
+use super::home::{
+    GenerationId, Home, absent_is_fine, entry_names, make_private, private_directory, private_file,
+    sync_directory,
+};
+use super::segment::SegmentSize;
+use super::space;
+
+const DATABASE: &str = "db";
+const CONFIGURATION: &str = "conf";
+const BLOBS: &str = "blobs";
+const SNAPSHOT_PREFIX: &str = "snap.";
+const UNFINISHED_SNAPSHOT_SUFFIX: &str = ".generating";
+
+const PAGE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// sled's own threads let go of the file a moment after the last handle is dropped.
+const RELEASE_TRIES: u32 = 2_000;
+const RELEASE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Changes that are to be made in one step.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    list: Vec<(sled::IVec, Option<sled::IVec>)>,
+}
+
+impl Changes {
+    pub(super) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
+        self.list.push((key.into(), Some(value.into())));
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.list.push((key.into(), None));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Generation {
+    id: GenerationId,
+    path: PathBuf,
+    segment: SegmentSize,
+    codec: Codec,
+    database: sled::Db,
+    file: File,
+}
+
+impl Generation {
+    /// Makes a new, empty one; nothing refers to it yet.
+    pub(super) fn create(home: &Home, id: GenerationId, segment: SegmentSize) -> Outcome<Self> {
+        let prepare = || {
+            let path = home.create_generation(id)?;
+            // Made before sled would, so that nobody else may read them.
+            for name in [DATABASE, CONFIGURATION] {
+                private_file(
+                    &path.join(name),
+                    OpenOptions::new().write(true).create_new(true),
+                )?;
+            }
+            private_directory().create(path.join(BLOBS))
+        };
+        prepare().map_err(|error| Fault::io("cannot create files", home.path(), error))?;
+        let generation = Self::open(home, id, segment)?;
+        generation.flush()?;
+        generation.sync_all()?;
+        Ok(generation)
+    }
+
+    pub(super) fn open(home: &Home, id: GenerationId, segment: SegmentSize) -> Outcome<Self> {
+        let path = home.generation_path(id);
+        remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
+            .map_err(|error| Fault::io("cannot open the database", &path, error))?;
+        let database = match open_database(&path, segment) {
+            // The log alone tells the same story, only slower.
+            Err(Fault::Damaged(_) | Fault::Panicked(_)) => {
+                remove_snapshots(&path, |_| true)
+                    .map_err(|error| Fault::io("cannot open the database", &path, error))?;
+                open_database(&path, segment)?
+            }
+            other => other?,
+        };
+        let codec = Codec::new(id.salt, segment.value_bytes());
+        let secure = || {
+            for name in entry_names(&path)?.iter().filter(|name| *name != BLOBS) {
+                make_private(&path.join(name))?;
+            }
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(path.join(DATABASE))?;
+            // sled renames its snapshot and leaves it at that.
+            sync_directory(&path)?;
+            Ok(file)
+        };
+        let file = secure().map_err(|error| Fault::io("cannot open the database", &path, error))?;
+        Ok(Self {
+            id,
+            path,
+            segment,
+            codec,
+            database,
+            file,
+        })
+    }
+
+    pub(super) const fn id(&self) -> GenerationId {
+        self.id
+    }
+
+    pub(super) const fn segment(&self) -> SegmentSize {
+        self.segment
+    }
+
+    pub(super) const fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    pub(super) const fn tree(&self) -> &sled::Db {
+        &self.database
+    }
+
+    /// Makes all changes or none of them, in memory.
+    pub(super) fn apply(&self, changes: Changes) -> Outcome<()> {
+        let mut list = changes.list;
+        match list.pop() {
+            None => {}
+            Some((key, Some(value))) if list.is_empty() => {
+                self.database.insert(key, value)?;
+            }
+            Some(last) => {
+                let mut batch = sled::Batch::default();
+                for (key, value) in list.into_iter().chain([last]) {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                self.database.apply_batch(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands everything to the operating system: the end of the process is survived.
+    pub(super) fn flush(&self) -> Outcome<()> {
+        self.database.flush()?;
+        Ok(())
+    }
+
+    /// Waits until what was flushed is on stable storage.
+    pub(super) fn sync_data(&self) -> Outcome<()> {
+        self.file
+            .sync_data()
+            .map_err(|error| Fault::io("cannot sync", &self.path, error))
+    }
+
+    /// Makes the files themselves durable, and their names.
+    pub(super) fn sync_all(&self) -> Outcome<()> {
+        let sync = || {
+            self.file.sync_all()?;
+            File::open(self.path.join(CONFIGURATION))?.sync_all()?;
+            sync_directory(&self.path.join(BLOBS))?;
+            sync_directory(&self.path)
+        };
+        sync().map_err(|error| Fault::io("cannot sync", &self.path, error))
+    }
+
+    pub(super) fn allocated(&self) -> u64 {
+        space::allocated(&self.file)
+    }
+
+    /// Whether sled put a value into a file of its own, which must never happen.
+    pub(super) fn has_blobs(&self) -> bool {
+        entry_names(&self.path.join(BLOBS)).is_ok_and(|names| !names.is_empty())
+    }
+
+    /// Lets go of the files, and waits until sled has.
+    pub(super) fn release(self) {
+        let Self { database, file, .. } = self;
+        // Dropping the last handle syncs the file and panics if that fails. Whoever
+        // needs to know has synced before.
+        let _ = contained(|| {
+            drop(database);
+            Ok(())
+        });
+        for _ in 0..RELEASE_TRIES {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => pause(),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The file with the data of a generation that is not open.
+pub(super) fn database_file(home: &Home, id: GenerationId) -> PathBuf {
+    home.generation_path(id).join(DATABASE)
+}
+
+fn open_database(path: &Path, segment: SegmentSize) -> Outcome<sled::Db> {
+    let configuration = sled::Config::new()
+        .path(path)
+        .segment_size(segment.bytes())
+        .cache_capacity(PAGE_CACHE_BYTES)
+        .flush_every_ms(None);
+    let mut tries = 0;
+    loop {
+        let opened = contained(|| match configuration.open() {
+            Ok(database) => Ok(Some(database)),
+            Err(error) if is_held(&error) && tries < RELEASE_TRIES => Ok(None),
+            Err(sled::Error::Io(error)) => Err(Fault::io("cannot open the database", path, error)),
+            Err(error) => Err(Fault::from(error)),
+        })?;
+        if let Some(database) = opened {
+            return Ok(database);
+        }
+        tries += 1;
+        pause();
+    }
+}
+
+/// Whether a handle of this process that is being dropped still holds the file: no
+/// other process can, because it would hold the whole directory.
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error)
+        if error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock"))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the store's own thread, and no runtime's"
+)]
+fn pause() {
+    thread::sleep(RELEASE_PAUSE);
+}
+
+fn remove_snapshots(path: &Path, which: impl Fn(&str) -> bool) -> io::Result<()> {
+    for name in entry_names(path)? {
+        if name.starts_with(SNAPSHOT_PREFIX) && which(&name) {
+            absent_is_fine(fs::remove_file(path.join(name)))?;
+        }
+    }
+    Ok(())
+}

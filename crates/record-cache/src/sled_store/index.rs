@@ -1,0 +1,265 @@
+//! What the writer remembers of its streams: everything but the payloads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::codec::{Codec, Head, Partial, Progress};
+use super::generation::Changes;
+use super::keys::{self, StreamId};
+use crate::{QueueStats, Removed, StreamName};
+
+/// All streams of a generation.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    ids: HashMap<StreamName, StreamId>,
+    /// Where new streams begin.
+    pub(super) floor: u64,
+    next_id: StreamId,
+}
+
+impl Index {
+    pub(super) fn new(floor: u64) -> Self {
+        Self {
+            floor,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn insert(&mut self, stream: Stream) {
+        self.next_id = self.next_id.max(stream.id + 1);
+        self.ids.insert(stream.name.clone(), stream.id);
+        self.streams.insert(stream.id, stream);
+    }
+
+    pub(super) fn find(&self, name: &StreamName) -> Option<&Stream> {
+        self.streams.get(self.ids.get(name)?)
+    }
+
+    pub(super) fn find_mut(&mut self, name: &StreamName) -> Option<&mut Stream> {
+        self.streams.get_mut(self.ids.get(name)?)
+    }
+
+    /// The stream of that name; a new one has no name in the tree yet.
+    pub(super) fn find_or_begin(&mut self, name: &StreamName) -> &mut Stream {
+        let id = self.ids.get(name).copied().unwrap_or_else(|| {
+            self.insert(Stream::new(self.next_id, name.clone(), self.floor));
+            self.next_id - 1
+        });
+        // Present: either it was found or it was just inserted.
+        self.streams
+            .entry(id)
+            .or_insert_with(|| Stream::new(id, name.clone(), 0))
+    }
+
+    /// How many records were ever appended to the streams that are known.
+    pub(super) fn appended(&self) -> u64 {
+        self.streams
+            .values()
+            .map(|stream| stream.next - stream.start)
+            .sum()
+    }
+
+    /// Above every sequence that was given out.
+    pub(super) fn ceiling(&self) -> u64 {
+        self.streams
+            .values()
+            .map(|stream| stream.next)
+            .max()
+            .unwrap_or(0)
+            .max(self.floor)
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.streams.values().map(|stream| stream.records).sum()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.streams.values().map(|stream| stream.bytes).sum()
+    }
+
+    pub(super) fn held(&self) -> Removed {
+        Removed::new(to_usize(self.records()), self.bytes())
+    }
+}
+
+/// What is known of one stream.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) name: StreamName,
+    /// The sequence it began with in this generation.
+    pub(super) start: u64,
+    /// Where its oldest unfinished payload begins; all before it is gone.
+    pub(super) head: u64,
+    /// The sizes of all records before the head.
+    pub(super) head_bytes: u64,
+    /// The sequence that the next record gets.
+    pub(super) next: u64,
+    /// The sizes of all records before `next`.
+    pub(super) next_bytes: u64,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// What became of records at or behind the head, by the first of them.
+    pub(super) progress: BTreeMap<u64, Progress>,
+    /// Which of these are in the tree.
+    pub(super) saved: BTreeSet<u64>,
+    /// Whether the name is in the tree.
+    pub(super) named: bool,
+    /// The sequence that comes next as far as callers were told.
+    pub(super) promised: u64,
+}
+
+impl Stream {
+    pub(super) const fn new(id: StreamId, name: StreamName, start: u64) -> Self {
+        Self {
+            id,
+            name,
+            start,
+            head: start,
+            head_bytes: 0,
+            next: start,
+            next_bytes: 0,
+            records: 0,
+            bytes: 0,
+            progress: BTreeMap::new(),
+            saved: BTreeSet::new(),
+            named: false,
+            promised: start,
+        }
+    }
+
+    pub(super) fn stats(&self) -> QueueStats {
+        QueueStats::new(to_usize(self.records), self.bytes)
+    }
+
+    pub(super) fn partial(&self, first: u64) -> Option<&Partial> {
+        match self.progress.get(&first) {
+            Some(Progress::Partial(partial)) => Some(partial),
+            _ => None,
+        }
+    }
+
+    /// How far the records from here on are gone, and their sizes.
+    pub(super) fn done_from(&self, sequence: u64) -> Option<(u64, u64)> {
+        match self.progress.get(&sequence) {
+            Some(&Progress::Done { count, bytes }) => Some((sequence + count, bytes)),
+            _ => None,
+        }
+    }
+
+    /// Makes the counters those of the head, the end and the progress between.
+    pub(super) fn recount(&mut self) {
+        let (mut gone_records, mut gone_bytes) = (0, 0);
+        for progress in self.progress.values() {
+            let (records, bytes) = match progress {
+                Progress::Done { count, bytes } => (*count, *bytes),
+                Progress::Partial(partial) => (partial.gone_records(), partial.gone_bytes()),
+            };
+            gone_records += records;
+            gone_bytes += bytes;
+        }
+        self.records = (self.next - self.head).saturating_sub(gone_records);
+        let held = self.next_bytes.saturating_sub(self.head_bytes);
+        self.bytes = if self.records == 0 {
+            0
+        } else {
+            held.saturating_sub(gone_bytes)
+        };
+    }
+
+    pub(super) fn removed(&mut self, removed: Removed) {
+        self.records = self.records.saturating_sub(removed.records as u64);
+        self.bytes = if self.records == 0 {
+            0
+        } else {
+            self.bytes.saturating_sub(removed.bytes)
+        };
+    }
+}
+
+/// Collects what one step does to the progress of a stream, and writes it down once.
+#[derive(Debug, Default)]
+pub(super) struct ProgressStep {
+    touched: BTreeSet<u64>,
+    moved: bool,
+}
+
+impl ProgressStep {
+    /// Some records of a payload are gone, or attempts were counted.
+    pub(super) fn partial(&mut self, stream: &mut Stream, first: u64, partial: Partial) {
+        stream.progress.insert(first, Progress::Partial(partial));
+        self.touched.insert(first);
+    }
+
+    /// All sequences from `first` to before `end` are gone.
+    pub(super) fn done(&mut self, stream: &mut Stream, first: u64, end: u64, bytes: u64) {
+        let (mut first, mut end, mut bytes) = (first, end, bytes);
+        let within: Vec<u64> = stream
+            .progress
+            .range(first..end)
+            .map(|(at, _)| *at)
+            .collect();
+        for at in within {
+            stream.progress.remove(&at);
+            self.touched.insert(at);
+        }
+        if let Some((later_end, later_bytes)) = stream.done_from(end) {
+            stream.progress.remove(&end);
+            self.touched.insert(end);
+            end = later_end;
+            bytes += later_bytes;
+        }
+        let before = stream
+            .progress
+            .range(..first)
+            .next_back()
+            .map(|(at, _)| *at);
+        if let Some(before) = before
+            && let Some((earlier_end, earlier_bytes)) = stream.done_from(before)
+            && earlier_end == first
+        {
+            stream.progress.remove(&before);
+            self.touched.insert(before);
+            first = before;
+            bytes += earlier_bytes;
+        }
+        if first == stream.head {
+            stream.head = end;
+            stream.head_bytes += bytes;
+            self.moved = true;
+        } else {
+            stream.progress.insert(
+                first,
+                Progress::Done {
+                    count: end - first,
+                    bytes,
+                },
+            );
+            self.touched.insert(first);
+        }
+    }
+
+    pub(super) fn write(self, stream: &mut Stream, codec: &Codec, changes: &mut Changes) {
+        for first in self.touched {
+            let key = keys::progress(stream.id, first);
+            if let Some(progress) = stream.progress.get(&first) {
+                changes.insert(&key, progress.encode(codec, stream.id, first));
+                stream.saved.insert(first);
+            } else if stream.saved.remove(&first) {
+                changes.remove(&key);
+            }
+        }
+        if self.moved {
+            let head = Head {
+                stream: stream.id,
+                sequence: stream.head,
+                bytes_before: stream.head_bytes,
+            };
+            changes.insert(&keys::head(stream.id), head.encode(codec));
+        }
+    }
+}
+
+pub(super) fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

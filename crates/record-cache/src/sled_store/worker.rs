@@ -1,0 +1,314 @@
+//! The thread that owns the disk.
+
+mod housekeeping;
+mod mending;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::mending::State;
+use super::disk::Disk;
+use super::fault::{Outcome, contained};
+use super::home::Home;
+use super::queue::{Command, Reply};
+use super::salvage::Loss;
+use super::{Options, Shared, recover};
+use crate::{
+    NewRecord, ReadBatch, ReadLimits, RecordId, Removed, Settlement, StoreError, StreamName, clock,
+};
+
+/// Callers that were answered together come back together, within about this time.
+const PATIENCE: Duration = Duration::from_micros(400);
+
+/// Carries out what the queue brings, one commit at a time.
+#[derive(Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    home: Home,
+    options: Options,
+    state: State,
+    /// Damage that no read has reported yet.
+    damage: BTreeMap<StreamName, Removed>,
+    /// After a rewrite that failed: how large the generation must be for another try.
+    rewrite_above: u64,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
+    appends: Vec<(Vec<NewRecord>, Reply<()>)>,
+    settlements: Vec<(Settlement, Reply<Removed>)>,
+}
+
+impl Worker {
+    pub(super) fn open(
+        shared: Arc<Shared>,
+        home: Home,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        shared.watch.beat();
+        let opened = contained(|| recover::open(&home, &options, &|| shared.watch.beat()));
+        shared.watch.rest();
+        let (disk, loss) = opened.map_err(|fault| fault.into_error(home.path()))?;
+        let state = State::Open(Box::new(disk));
+        let damage = BTreeMap::new();
+        let mut worker = Self {
+            shared,
+            home,
+            options,
+            state,
+            damage,
+            rewrite_above: 0,
+        };
+        worker.note_loss(&loss);
+        worker.publish_all();
+        Ok(worker)
+    }
+
+    /// Works until the queue is closed, then lets go of everything.
+    pub(super) fn run(mut self) {
+        let mut expected = 0;
+        let mut patience = Duration::ZERO;
+        let shared = Arc::clone(&self.shared);
+        while let Some(group) = shared.queue.next_group(expected, patience) {
+            let began = clock::monotonic();
+            shared.watch.beat();
+            let writes = self.serve(group);
+            self.keep_house();
+            shared.watch.rest();
+            // One caller alone never waits for others.
+            expected = if writes > 1 { writes } else { 0 };
+            patience = PATIENCE.min(clock::monotonic() - began);
+        }
+        shared.watch.beat();
+        let outcome = self.shut_down();
+        drop(self);
+        shared.watch.rest();
+        shared.queue.closed(&outcome);
+    }
+
+    /// Answers all calls; returns how many of them changed something.
+    fn serve(&mut self, group: Vec<Command>) -> usize {
+        let mut writes = Writes::default();
+        let mut reads = Vec::new();
+        let mut served = 0;
+        for command in group {
+            match command {
+                Command::Append { records, reply } => writes.appends.push((records, reply)),
+                Command::Settle { settlement, reply } => {
+                    writes.settlements.push((settlement, reply));
+                }
+                Command::Oldest {
+                    stream,
+                    after,
+                    limits,
+                    reply,
+                } => {
+                    reads.push((stream, after, limits, reply));
+                }
+                Command::Clear { reply } => {
+                    served += self.write(std::mem::take(&mut writes));
+                    let _ = reply.send(self.clear());
+                }
+            }
+        }
+        served += self.write(writes);
+        for (stream, after, limits, reply) in reads {
+            let _ = reply.send(self.read(&stream, after, limits));
+        }
+        served
+    }
+
+    fn write(&mut self, writes: Writes) -> usize {
+        let Writes {
+            appends,
+            settlements,
+        } = writes;
+        let served = appends.len() + settlements.len();
+        if served == 0 {
+            return 0;
+        }
+        let records: Vec<&[NewRecord]> = appends.iter().map(|call| call.0.as_slice()).collect();
+        let steps: Vec<&Settlement> = settlements.iter().map(|call| &call.0).collect();
+        let written =
+            self.with_disk(|home, options, disk| disk.write(home, options, &records, &steps));
+        match written {
+            Ok(removed) => {
+                self.shared.count_commit();
+                let appended = records
+                    .iter()
+                    .copied()
+                    .flatten()
+                    .map(|record| &record.stream);
+                self.publish(appended.chain(steps.iter().map(|step| &step.stream)));
+                self.answer(appends, settlements, removed);
+            }
+            Err(error) => {
+                appends
+                    .into_iter()
+                    .for_each(|call| drop(call.1.send(Err(error.clone()))));
+                settlements
+                    .into_iter()
+                    .for_each(|call| drop(call.1.send(Err(error.clone()))));
+            }
+        }
+        served
+    }
+
+    fn answer(
+        &mut self,
+        appends: Vec<(Vec<NewRecord>, Reply<()>)>,
+        settlements: Vec<(Settlement, Reply<Removed>)>,
+        removed: Vec<Removed>,
+    ) {
+        let mut accepted = Vec::with_capacity(appends.len());
+        for (records, reply) in appends {
+            let heard = reply.send(Ok(())).is_ok();
+            accepted.push((records, heard));
+        }
+        for ((_, reply), removed) in settlements.into_iter().zip(removed) {
+            let _ = reply.send(Ok(removed));
+        }
+        if self.shared.watch.is_stalled() {
+            self.take_back(&accepted);
+        }
+    }
+
+    fn read(
+        &mut self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<ReadBatch, StoreError> {
+        let read = self.with_disk(|home, _, disk| disk.oldest(home, stream, after, limits))?;
+        if read.damaged.records > 0 {
+            self.note_damage(stream, read.damaged);
+            self.publish([stream]);
+        }
+        let damaged = self.damage.remove(stream).unwrap_or_default();
+        Ok(ReadBatch::new(read.records, damaged))
+    }
+
+    fn clear(&mut self) -> Result<Removed, StoreError> {
+        let cleared = self.with_disk(|home, options, disk| {
+            let (number, floor) = (disk.generation.id().number, disk.index.ceiling());
+            let cleared = disk.index.held();
+            let empty = Disk::create(home, options, number + 1, floor)?;
+            std::mem::replace(disk, empty).remove(home);
+            Ok(cleared)
+        })?;
+        self.damage.clear();
+        self.publish_all();
+        let copies = self.home.remove_copies().and_then(|()| self.home.sync());
+        copies.map_err(|error| {
+            super::fault::unavailable(
+                "cannot delete copies of damaged data",
+                self.home.path(),
+                error,
+            )
+        })?;
+        Ok(cleared)
+    }
+
+    /// What was made durable for callers who had been told that it failed is undone.
+    fn take_back(&mut self, accepted: &[(Vec<NewRecord>, bool)]) {
+        let undone = self.with_disk(|home, options, disk| {
+            let mut next: BTreeMap<&StreamName, u64> = BTreeMap::new();
+            for record in accepted.iter().flat_map(|call| &call.0).rev() {
+                let end = disk
+                    .index
+                    .find(&record.stream)
+                    .map_or(0, |stream| stream.next);
+                *next.entry(&record.stream).or_insert(end) -= 1;
+            }
+            let mut steps: BTreeMap<&StreamName, Settlement> = BTreeMap::new();
+            for (records, heard) in accepted {
+                for record in records {
+                    let Some(sequence) = next.get_mut(&record.stream) else {
+                        continue;
+                    };
+                    if !heard {
+                        let fresh = || Settlement::new(record.stream.clone());
+                        let step = steps.entry(&record.stream).or_insert_with(fresh);
+                        step.delete.push(RecordId::new(*sequence));
+                    }
+                    *sequence += 1;
+                }
+            }
+            let steps: Vec<&Settlement> = steps.values().collect();
+            disk.write(home, options, &[], &steps)
+        });
+        if let Err(error) = undone {
+            tracing::warn!(target: "record_cache", %error, "cannot undo a commit that came too late");
+        }
+        self.publish(
+            accepted
+                .iter()
+                .flat_map(|call| &call.0)
+                .map(|record| &record.stream),
+        );
+    }
+
+    fn note_loss(&mut self, loss: &Loss) {
+        for (stream, records) in &loss.of_streams {
+            self.note_damage(stream, Removed::new(super::index::to_usize(*records), 0));
+        }
+        self.shared.counters.add_damaged(loss.of_others);
+    }
+
+    fn note_damage(&mut self, stream: &StreamName, removed: Removed) {
+        *self.damage.entry(stream.clone()).or_default() += removed;
+        self.shared.counters.add_damaged(removed.records as u64);
+        tracing::warn!(
+            target: "record_cache", stream = %stream, records = removed.records,
+            "damaged records were dropped"
+        );
+    }
+
+    /// Shows the counters of some streams to everyone.
+    fn publish<'a>(&mut self, names: impl IntoIterator<Item = &'a StreamName>) {
+        let State::Open(disk) = &mut self.state else {
+            return;
+        };
+        let mut changed: BTreeMap<&StreamName, _> = BTreeMap::new();
+        for name in names {
+            if !changed.contains_key(name)
+                && let Some(stream) = disk.index.find_mut(name)
+            {
+                stream.promised = stream.next;
+                changed.insert(name, stream.stats());
+            }
+        }
+        self.shared.counters.set(
+            changed
+                .into_iter()
+                .map(|(name, stats)| (name.clone(), stats)),
+        );
+    }
+
+    fn publish_all(&mut self) {
+        let State::Open(disk) = &mut self.state else {
+            return;
+        };
+        for stream in disk.index.streams.values_mut() {
+            stream.promised = stream.next;
+        }
+        let streams = disk.index.streams.values();
+        self.shared
+            .counters
+            .replace(streams.map(|stream| (stream.name.clone(), stream.stats())));
+    }
+
+    /// Makes everything durable and lets go of the database.
+    fn shut_down(&mut self) -> Result<(), StoreError> {
+        let State::Open(disk) = std::mem::replace(&mut self.state, State::Closed) else {
+            return Ok(());
+        };
+        let synced = contained(|| -> Outcome<()> {
+            disk.generation.flush()?;
+            disk.generation.sync_data()
+        });
+        disk.generation.release();
+        synced.map_err(|fault| fault.into_error(self.home.path()))
+    }
+}
