@@ -1,0 +1,150 @@
+//! The bound on what is cached, kept exactly while many tasks record at once.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use record_cache::{Removed, StoreStats};
+
+use crate::LimitExceeded;
+
+/// A cache of so many bytes holds at most a sixteenth as many records, so that small
+/// and empty records are bounded too.
+const BYTES_PER_RECORD: u64 = 16;
+
+/// Counts what the store holds and what is about to be stored.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    max: Amount,
+    held: Mutex<Amount>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Amount {
+    bytes: u64,
+    records: u64,
+}
+
+impl Admission {
+    pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats) -> Self {
+        let held = Amount {
+            bytes: stats.bytes(),
+            records: stats.records() as u64,
+        };
+        let max = Amount {
+            bytes: cache_max_bytes,
+            records: cache_max_bytes / BYTES_PER_RECORD,
+        };
+        Self {
+            max,
+            held: Mutex::new(held),
+        }
+    }
+
+    /// Takes room for so many records, or none. Whoever finds that they were not stored
+    /// after all [releases](Self::release) it; if that can never be known, the room stays
+    /// taken, so that the bound holds.
+    pub(crate) fn reserve(&self, needed: Removed) -> Result<(), LimitExceeded> {
+        let needed = Amount::from(needed);
+        if !needed.fits_beside(Amount::default(), self.max) {
+            return Err(LimitExceeded::NeverFits {
+                needed: needed.bytes,
+                needed_records: needed.records,
+                max_bytes: self.max.bytes,
+                max_records: self.max.records,
+            });
+        }
+        let mut held = self.held();
+        if !needed.fits_beside(*held, self.max) {
+            return Err(LimitExceeded::Full {
+                needed: needed.bytes,
+                needed_records: needed.records,
+                held: held.bytes,
+                held_records: held.records,
+                max_bytes: self.max.bytes,
+                max_records: self.max.records,
+            });
+        }
+        held.bytes += needed.bytes;
+        held.records += needed.records;
+        Ok(())
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, removed: Removed) {
+        let removed = Amount::from(removed);
+        let mut held = self.held();
+        held.bytes = held.bytes.saturating_sub(removed.bytes);
+        held.records = held.records.saturating_sub(removed.records);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Amount> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Amount {
+    fn fits_beside(self, held: Self, max: Self) -> bool {
+        self.bytes <= max.bytes.saturating_sub(held.bytes)
+            && self.records <= max.records.saturating_sub(held.records)
+    }
+}
+
+impl From<Removed> for Amount {
+    fn from(removed: Removed) -> Self {
+        Self {
+            bytes: removed.bytes,
+            records: removed.records as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max: u64) -> Admission {
+        Admission::new(max, &StoreStats::default())
+    }
+
+    #[test]
+    fn room_is_given_to_the_last_byte_and_not_beyond() {
+        let admission = admission(100);
+        admission.reserve(Removed::new(1, 60)).unwrap();
+        let refused = admission.reserve(Removed::new(1, 41));
+        assert!(matches!(refused, Err(LimitExceeded::Full { held: 60, .. })));
+        admission.reserve(Removed::new(1, 40)).unwrap();
+        assert!(admission.reserve(Removed::new(1, 1)).is_err());
+    }
+
+    #[test]
+    fn released_room_is_given_again() {
+        let admission = admission(100);
+        admission.reserve(Removed::new(1, 100)).unwrap();
+        admission.release(Removed::new(1, 100));
+        admission.reserve(Removed::new(1, 100)).unwrap();
+    }
+
+    #[test]
+    fn what_an_empty_cache_cannot_hold_is_told_so() {
+        assert!(matches!(
+            admission(100).reserve(Removed::new(1, 101)),
+            Err(LimitExceeded::NeverFits {
+                needed: 101,
+                max_bytes: 100,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn empty_records_are_bounded_by_their_number() {
+        let admission = admission(64);
+        admission.reserve(Removed::new(4, 0)).unwrap();
+        let refused = admission.reserve(Removed::new(1, 0));
+        assert!(matches!(
+            refused,
+            Err(LimitExceeded::Full { max_records: 4, .. })
+        ));
+        let refused = admission.reserve(Removed::new(5, 0));
+        assert!(matches!(refused, Err(LimitExceeded::NeverFits { .. })));
+    }
+}

@@ -1,0 +1,323 @@
+//! One batch of one stream: read, sent, settled.
+
+use std::future::Future;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+
+use crate::bisect::{Bisection, Refusal};
+use crate::discard::{DiscardReason, DiscardedRecord};
+use crate::inner::Inner;
+use crate::retry::{Charge, charge};
+use crate::stream_state::Link;
+use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
+
+/// What became of one stream in a pass.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    /// What was done; `skipped_streams` has one entry at most.
+    pub(crate) done: FlushData,
+    /// Whether a request was made, or none was needed.
+    pub(crate) reached: bool,
+    /// Whether some record failed, was refused, or was not answered for.
+    pub(crate) failed: bool,
+    /// How the last request fared.
+    pub(crate) link: Option<Link>,
+    /// What ends the whole pass.
+    pub(crate) abort: Option<EngineError>,
+}
+
+/// Delivers one batch of a stream, in more than one request if the service refuses it.
+///
+/// `may_send` is asked before each request.
+pub(crate) async fn deliver(
+    inner: &Inner,
+    stream: &StreamName,
+    max_bytes: u64,
+    may_send: impl Fn() -> bool,
+) -> Delivery {
+    let mut delivery = Delivery::default();
+    let (batch, clears) = match read(inner, stream, max_bytes).await {
+        Ok(read) => read,
+        Err(error) => {
+            delivery.abort = Some(error);
+            return delivery;
+        }
+    };
+    let mut course = Course {
+        inner,
+        stream,
+        open: vec![true; batch.len()],
+        batch,
+        clears,
+    };
+    if let Err(error) = course.run(&mut delivery, may_send).await {
+        delivery.failed = true;
+        delivery.abort = Some(error);
+    }
+    delivery
+}
+
+/// The oldest records of a stream that one request takes, and how often the cache was
+/// cleared before they were read.
+async fn read(
+    inner: &Inner,
+    stream: &StreamName,
+    max_bytes: u64,
+) -> Result<(Vec<Record>, u64), EngineError> {
+    let mut limits = inner.sender.limits();
+    limits.max_bytes = max_bytes.try_into().unwrap_or(std::num::NonZeroU64::MIN);
+    let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
+    let clears = inner.clears.read().await;
+    let read = inner
+        .store
+        .oldest(stream, None, reach)
+        .await
+        .map_err(EngineError::storage)?;
+    if read.damaged.records > 0 {
+        inner.admission.release(read.damaged);
+        tracing::error!(
+            target: trace::TARGET,
+            stream = %stream,
+            records = read.damaged.records,
+            bytes = read.damaged.bytes,
+            "damaged records were dropped from the cache"
+        );
+    }
+    // A store may give more than it was asked for; a request may not.
+    let batch = batcher::pack(read.records, limits, Record::size).next();
+    Ok((batch.unwrap_or_default(), *clears))
+}
+
+/// The way of one batch to the service.
+struct Course<'a> {
+    inner: &'a Inner,
+    stream: &'a StreamName,
+    batch: Vec<Record>,
+    /// How often the cache was cleared before the batch was read.
+    clears: u64,
+    /// Which records nothing has been decided on yet.
+    open: Vec<bool>,
+}
+
+/// Records about which something was decided at once.
+#[derive(Default)]
+struct Decisions {
+    accepted: Vec<RecordId>,
+    charged: Vec<(Record, Option<String>)>,
+}
+
+impl Course<'_> {
+    async fn run(
+        &mut self,
+        delivery: &mut Delivery,
+        may_send: impl Fn() -> bool,
+    ) -> Result<(), EngineError> {
+        if self.batch.is_empty() {
+            delivery.reached = true;
+            return Ok(());
+        }
+        let least = self.batch.iter().map(|record| record.attempts).min();
+        let least_charged = self.batch.iter().filter(|r| Some(r.attempts) == least);
+        let least_charged = least_charged.count();
+        let mut bisection = Bisection::new(self.batch.len(), least_charged, fastrand::f64());
+        while let Some(part) = bisection.next_part() {
+            if !may_send() || self.was_cleared().await {
+                break;
+            }
+            delivery.reached = true;
+            let records = &self.batch[part.clone()];
+            let (fault, code, message) = match self.send(records).await {
+                Ok(verdicts) => {
+                    delivery.link = Some(Link::Answered);
+                    let accepted = self.answered(part, verdicts, delivery).await?;
+                    bisection.answered(accepted);
+                    continue;
+                }
+                Err(SendError::NoAnswer { message, timed_out }) => {
+                    if timed_out {
+                        let bytes = records.iter().map(Record::size).sum();
+                        delivery.link = Some(Link::TimedOut { bytes });
+                    }
+                    return Err(EngineError::unknown(message));
+                }
+                Err(SendError::Refused {
+                    fault,
+                    code,
+                    message,
+                }) => (fault, code, message),
+            };
+            delivery.failed = true;
+            let skipped = SkippedStream::new(self.stream, code.clone(), message);
+            delivery.done.skipped_streams = vec![skipped];
+            let charged = match fault {
+                Fault::Records => match bisection.refused(part.clone()) {
+                    Refusal::Halved => {
+                        if part.len() == self.batch.len() {
+                            self.batch.sort_by_key(|record| record.attempts);
+                        }
+                        continue;
+                    }
+                    Refusal::Pinned => part,
+                    Refusal::StreamAtFault => 0..self.batch.len(),
+                },
+                Fault::Stream => part,
+                Fault::Service | Fault::Unreadable => break,
+            };
+            self.refused(charged, code, delivery).await?;
+            if fault == Fault::Stream {
+                break;
+            }
+        }
+        if let Some(skipped) = delivery.done.skipped_streams.first() {
+            tracing::warn!(
+                target: trace::TARGET,
+                stream = %self.stream,
+                code = skipped.code.as_deref(),
+                "the service refused a request; the records stay cached"
+            );
+        }
+        Ok(())
+    }
+
+    /// One request, bounded in time; what the sender does wrong is no answer.
+    async fn send(&self, records: &[Record]) -> Result<Vec<Verdict>, SendError> {
+        let request = self.inner.sender.send(self.stream, records);
+        let contained = AssertUnwindSafe(request).catch_unwind();
+        let verdicts = match bounded(self.inner, contained).await {
+            Some(Ok(answer)) => answer?,
+            Some(Err(_panic)) => return Err(SendError::no_answer("the request panicked")),
+            None => {
+                return Err(SendError::timed_out(format!(
+                    "no answer within the request timeout of {:?}",
+                    self.inner.options.request_timeout
+                )));
+            }
+        };
+        if verdicts.len() == records.len() {
+            return Ok(verdicts);
+        }
+        Err(SendError::no_answer(format!(
+            "the service answered for {} records, {} were sent",
+            verdicts.len(),
+            records.len()
+        )))
+    }
+
+    async fn answered(
+        &mut self,
+        part: Range<usize>,
+        verdicts: Vec<Verdict>,
+        delivery: &mut Delivery,
+    ) -> Result<usize, EngineError> {
+        let mut decisions = Decisions::default();
+        for (at, verdict) in part.zip(verdicts) {
+            self.open[at] = false;
+            let record = &self.batch[at];
+            match verdict {
+                Verdict::Accepted => decisions.accepted.push(record.id),
+                Verdict::Failed { code } => decisions.charged.push((record.clone(), Some(code))),
+            }
+        }
+        delivery.failed |= !decisions.charged.is_empty();
+        let accepted = decisions.accepted.len();
+        self.settle(decisions, delivery).await?;
+        Ok(accepted)
+    }
+
+    /// Charges those records of a refused range that nothing was decided on before.
+    async fn refused(
+        &mut self,
+        range: Range<usize>,
+        code: Option<String>,
+        delivery: &mut Delivery,
+    ) -> Result<(), EngineError> {
+        let mut decisions = Decisions::default();
+        for at in range {
+            if std::mem::take(&mut self.open[at]) {
+                decisions
+                    .charged
+                    .push((self.batch[at].clone(), code.clone()));
+            }
+        }
+        self.settle(decisions, delivery).await
+    }
+
+    /// Makes decisions lasting, in one step of the store. Of records that were cleared
+    /// meanwhile nothing is left to decide: they count as cleared, and only so.
+    async fn settle(
+        &self,
+        decisions: Decisions,
+        delivery: &mut Delivery,
+    ) -> Result<(), EngineError> {
+        if self.was_cleared().await {
+            return Ok(());
+        }
+        let accepted = decisions.accepted.len();
+        let mut settlement = Settlement::new(self.stream.clone()).delete(decisions.accepted);
+        let (mut retried, mut discarded) = (0, 0);
+        for (record, code) in decisions.charged {
+            match charge(record.attempts, self.inner.options.max_retries) {
+                Charge::Retry => {
+                    settlement.count_attempt.push(record.id);
+                    retried += 1;
+                }
+                Charge::Discard => {
+                    settlement.delete.push(record.id);
+                    self.give_up(record, code);
+                    discarded += 1;
+                }
+            }
+        }
+        let clears = self.inner.clears.read().await;
+        if *clears != self.clears {
+            return Ok(());
+        }
+        let removed = self
+            .inner
+            .store
+            .settle(settlement)
+            .await
+            .map_err(EngineError::storage)?;
+        drop(clears);
+        self.inner.admission.release(removed);
+        delivery.done.records_flushed += accepted;
+        delivery.done.records_discarded += discarded;
+        delivery.done.records_retried += retried;
+        Ok(())
+    }
+
+    async fn was_cleared(&self) -> bool {
+        *self.inner.clears.read().await != self.clears
+    }
+
+    fn give_up(&self, record: Record, code: Option<String>) {
+        let attempts = record.attempts.saturating_add(1);
+        tracing::error!(
+            target: trace::TARGET,
+            stream = %self.stream,
+            code = code.as_deref(),
+            attempts,
+            bytes = record.size(),
+            "a record was given up: its retries are exhausted"
+        );
+        if let Some(handler) = &self.inner.options.on_discard {
+            let reason = DiscardReason::RetriesExhausted;
+            handler.call(DiscardedRecord::new(
+                self.stream,
+                record,
+                attempts,
+                reason,
+                code,
+            ));
+        }
+    }
+}
+
+async fn bounded<T>(inner: &Inner, request: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(inner.options.request_timeout, request)
+        .await
+        .ok()
+}

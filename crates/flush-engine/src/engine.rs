@@ -1,0 +1,266 @@
+//! The engine as its owner sees it.
+
+use std::fmt;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use record_cache::{NewRecord, RecordStore, Removed};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, RwLock, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::closing;
+use crate::inner::{Closing, Inner};
+use crate::stream_state::PassMemory;
+use crate::{
+    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy, RecordData,
+    RecordSender, drain, scheduler,
+};
+
+/// Takes records into a store and delivers them through a sender.
+///
+/// Clones share one engine. When the last one is dropped, the timer stops, requests under
+/// way end, and the store is closed a moment later.
+#[derive(Clone)]
+pub struct FlushEngine {
+    handle: Arc<EngineHandle>,
+}
+
+/// Whether an engine takes records in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// Records are stored.
+    Open,
+    /// Records are dropped without a word.
+    Disabled,
+    /// Records are refused.
+    Closed,
+}
+
+impl FlushEngine {
+    /// Starts an engine on a store, which may hold records already.
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`] outside a tokio runtime, or in one without timers.
+    pub fn start(
+        store: Arc<dyn RecordStore>,
+        sender: Arc<dyn RecordSender>,
+        options: EngineOptions,
+    ) -> Result<Self, EngineError> {
+        let runtime = Handle::try_current().map_err(|_| {
+            EngineError::unknown("there is no tokio runtime here; start the client within one")
+        })?;
+        // There is no other way to ask a runtime whether it has timers.
+        if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
+            return Err(EngineError::unknown(
+                "the tokio runtime has no timers; enable them where it is built",
+            ));
+        }
+        let inner = Arc::new(Inner {
+            admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            memory: Arc::new(Mutex::new(PassMemory::default())),
+            pass_ended: watch::Sender::new(()),
+            clears: RwLock::new(0),
+            enabled: watch::Sender::new(true),
+            closing: CancellationToken::new(),
+            closed: watch::Sender::new(Closing::NotBegun),
+            tasks: TaskTracker::new(),
+            runtime,
+            store,
+            sender,
+            options,
+        });
+        if let FlushStrategy::Interval(interval) = inner.options.flush_strategy {
+            inner
+                .tasks
+                .spawn(scheduler::run(Arc::clone(&inner), interval));
+        }
+        Ok(Self {
+            handle: Arc::new(EngineHandle { inner }),
+        })
+    }
+
+    /// From now on, takes over the records of slots that nobody holds.
+    #[cfg(feature = "sled")]
+    pub fn adopt_from(&self, slots: crate::Slots) {
+        let adopting = crate::slots::adopt_while_open(slots, Arc::clone(self.inner()));
+        self.inner()
+            .tasks
+            .spawn_on(adopting, &self.inner().runtime());
+    }
+
+    /// Whether records are taken in.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        match (self.is_closed(), self.is_enabled()) {
+            (true, _) => Intake::Closed,
+            (false, false) => Intake::Disabled,
+            (false, true) => Intake::Open,
+        }
+    }
+
+    /// Stores records, all or none. While the engine is disabled, drops them.
+    ///
+    /// # Errors
+    /// [`EngineError::LimitExceeded`] when the cache has no room for them,
+    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
+    /// stored then.
+    ///
+    /// # Cancel safety
+    /// Once polled, the records may be stored although the future was dropped: all of
+    /// them or none.
+    pub async fn record(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
+        match self.intake() {
+            Intake::Closed => return Err(EngineError::Closed),
+            Intake::Disabled => return Ok(RecordData::default()),
+            Intake::Open if records.is_empty() => return Ok(RecordData::default()),
+            Intake::Open => {}
+        }
+        let room = Removed::new(records.len(), records.iter().map(NewRecord::size).sum());
+        self.inner().admission.reserve(room)?;
+        let appended = self.inner().append(records, room).await;
+        appended.map_err(EngineError::storage)?;
+        Ok(RecordData::default())
+    }
+
+    /// Runs one pass: at most one batch for each stream. Works while disabled.
+    ///
+    /// Returns at once when a pass is running; see [`FlushData::flush_in_progress`].
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`] when a request had no answer that can be read,
+    /// [`EngineError::Storage`] when the store failed, [`EngineError::Closed`]. No record
+    /// is lost by any of them.
+    ///
+    /// # Cancel safety
+    /// The pass goes on although the future was dropped.
+    pub async fn flush(&self) -> Result<FlushData, EngineError> {
+        self.check_open()?;
+        self.inner().try_pass().await
+    }
+
+    /// Runs passes back to back and adds up what they did.
+    ///
+    /// Waits for a pass under way first. Ends when the cache is empty, after a pass that
+    /// neither delivered nor discarded anything, at the first error, or at the deadline:
+    /// then no request starts any more and those under way are finished. A stream that
+    /// failed is left alone for a while before it is tried again.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); the error carries the sums.
+    ///
+    /// # Cancel safety
+    /// The pass under way goes on although the future was dropped; no other follows.
+    pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
+        self.check_open()?;
+        let stop = self.inner().closing.child_token();
+        let _stopped_with_this_future = stop.clone().drop_guard();
+        let drain = drain::run(Arc::clone(self.inner()), deadline, stop);
+        self.inner().run_to_end(drain).await
+    }
+
+    /// Deletes all cached records, those of a request under way included.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`].
+    ///
+    /// # Cancel safety
+    /// The cache is cleared although the future was dropped.
+    pub async fn clear(&self) -> Result<ClearCacheData, EngineError> {
+        self.check_open()?;
+        let inner = Arc::clone(self.inner());
+        let clear = async move {
+            let mut clears = inner.clears.write().await;
+            let removed = inner.store.clear().await.map_err(EngineError::storage)?;
+            *clears += 1;
+            inner.admission.release(removed);
+            Ok(ClearCacheData::new(removed.records))
+        };
+        self.inner().run_to_end(clear).await
+    }
+
+    /// Takes records in again and resumes the timer. Changes nothing if that is so already.
+    pub fn enable(&self) {
+        self.switch(true);
+    }
+
+    /// Drops new records and pauses the timer. What is cached stays cached.
+    pub fn disable(&self) {
+        self.switch(false);
+    }
+
+    /// Whether records are taken in, if the engine is not closed.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        *self.inner().enabled.borrow()
+    }
+
+    /// Whether [`close`](Self::close) has begun.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner().closing.is_cancelled()
+    }
+
+    /// What the cache holds, from counters. After closing, the last values.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner().store.stats().into()
+    }
+
+    /// Stops the timer, waits for requests under way, and closes the store.
+    ///
+    /// All calls wait for the end; calls after that do nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] when the store could not make its last writes durable.
+    /// The engine is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The engine closes although the future was dropped.
+    pub async fn close(&self) -> Result<(), EngineError> {
+        closing::close(self.inner()).await
+    }
+
+    fn check_open(&self) -> Result<(), EngineError> {
+        if self.is_closed() {
+            Err(EngineError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn switch(&self, to: bool) {
+        if !self.is_closed() {
+            self.inner()
+                .enabled
+                .send_if_modified(|on| std::mem::replace(on, to) != to);
+        }
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
+}
+
+impl fmt::Debug for FlushEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FlushEngine")
+            .field(&self.handle.inner)
+            .finish()
+    }
+}
+
+/// What clones of an engine share, and its tasks do not: dropping it ends them.
+struct EngineHandle {
+    inner: Arc<Inner>,
+}
+
+impl Drop for EngineHandle {
+    fn drop(&mut self) {
+        closing::begin_unattended(&self.inner);
+    }
+}

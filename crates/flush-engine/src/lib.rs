@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+
+mod admission;
+mod bisect;
+mod closing;
+mod completing;
+mod delivery;
+mod discard;
+mod drain;
+mod engine;
+mod error;
+mod inner;
+mod options;
+mod outcome;
+mod pass;
+mod report;
+mod retry;
+mod scheduler;
+mod sender;
+mod settings;
+#[cfg(feature = "sled")]
+mod slots;
+mod storage;
+mod stream_state;
+mod trace;
+
+#[cfg(feature = "aws")]
+pub mod aws;
+
+pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
+pub use self::engine::{FlushEngine, Intake};
+pub use self::error::{EngineError, LimitExceeded};
+pub use self::options::{EngineOptions, FlushStrategy};
+pub use self::outcome::{Fault, judge};
+pub use self::report::{
+    CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,
+};
+pub use self::sender::{RecordSender, SendError, Verdict};
+pub use self::settings::{InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
+#[cfg(feature = "sled")]
+pub use self::slots::Slots;
+pub use self::storage::{OpenStorage, Storage, StorageError, StorageSettings};
+pub use batcher::BatchLimits;

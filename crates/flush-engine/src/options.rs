@@ -1,0 +1,73 @@
+//! Settings of an engine.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use crate::DiscardHandler;
+
+/// When records are delivered without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlushStrategy {
+    /// A pass runs this long after the last one ended.
+    Interval(Duration),
+    /// Only `flush` and `drain` deliver.
+    None,
+}
+
+impl Default for FlushStrategy {
+    /// Every 30 seconds.
+    fn default() -> Self {
+        Self::Interval(Duration::from_secs(30))
+    }
+}
+
+/// Settings of an engine, already checked by its owner.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// Bytes of records that the cache holds at most; see [`FlushEngine::record`](crate::FlushEngine::record).
+    pub cache_max_bytes: NonZeroU64,
+    /// How often a record is tried again after it was charged a failure.
+    pub max_retries: u32,
+    /// When records are delivered without being asked for.
+    pub flush_strategy: FlushStrategy,
+    /// How long one request may take, in all.
+    pub request_timeout: Duration,
+    /// Streams that are sent to at the same time, at most.
+    pub max_concurrent_streams: NonZeroUsize,
+    /// Called for every record that is given up.
+    pub on_discard: Option<DiscardHandler>,
+}
+
+impl EngineOptions {
+    /// The defaults of both clients: 5 MiB, 5 retries, every 30 s, 30 s a request, 8 streams.
+    pub const DEFAULT: Self = Self {
+        cache_max_bytes: NonZeroU64::new(5 * 1024 * 1024).expect("not zero"),
+        max_retries: 5,
+        flush_strategy: FlushStrategy::Interval(Duration::from_secs(30)),
+        request_timeout: Duration::from_secs(30),
+        max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
+        on_discard: None,
+    };
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("cache_max_bytes", &self.cache_max_bytes)
+            .field("max_retries", &self.max_retries)
+            .field("flush_strategy", &self.flush_strategy)
+            .field("request_timeout", &self.request_timeout)
+            .field("max_concurrent_streams", &self.max_concurrent_streams)
+            .field("on_discard", &self.on_discard)
+            .finish()
+    }
+}

@@ -1,0 +1,157 @@
+//! One flush pass: at most one batch for each stream, streams side by side.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use record_cache::StreamName;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::delivery::{Delivery, deliver};
+use crate::inner::Inner;
+use crate::stream_state::PassMemory;
+use crate::{EngineError, FlushData};
+
+/// What bounds a pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PassLimits {
+    /// No request starts after this moment.
+    pub(crate) deadline: Option<Instant>,
+    /// Leaves streams alone that failed a moment ago.
+    pub(crate) patient: bool,
+}
+
+/// Runs one pass. Holding `memory` makes it the only one.
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    memory: OwnedMutexGuard<PassMemory>,
+    limits: PassLimits,
+) -> Result<FlushData, EngineError> {
+    let mut turn = Turn {
+        memory,
+        _end: EndOfPass(Arc::clone(&inner)),
+    };
+    let memory = &mut *turn.memory;
+    let stats = inner.store.stats();
+    memory.retain(|name| stats.streams.contains_key(name));
+    let mut streams = memory.order(stats.streams.into_keys().collect());
+    if limits.patient {
+        streams.retain(|name| memory.wait(name).is_zero());
+    }
+    let mut pass = Pass {
+        waiting: streams.into(),
+        running: JoinSet::new(),
+        aborted: Arc::new(AtomicBool::new(false)),
+        unreached: Vec::new(),
+        done: FlushData::default(),
+        error: None,
+        limits,
+        inner,
+    };
+    pass.fill(memory);
+    while let Some(finished) = pass.running.join_next().await {
+        pass.finished(finished, memory);
+        pass.fill(memory);
+    }
+    pass.unreached.extend(pass.waiting);
+    memory.set_unreached(pass.unreached);
+    drop(turn);
+    match pass.error {
+        None => Ok(pass.done),
+        Some(error) => Err(error.after(pass.done)),
+    }
+}
+
+/// What makes a pass the only one, until it is dropped.
+struct Turn {
+    memory: OwnedMutexGuard<PassMemory>,
+    // Dropped last, so that whoever hears of the end finds no pass running.
+    _end: EndOfPass,
+}
+
+/// Announces the end of a pass, however it comes about.
+struct EndOfPass(Arc<Inner>);
+
+impl Drop for EndOfPass {
+    fn drop(&mut self) {
+        self.0.pass_ended.send_replace(());
+    }
+}
+
+struct Pass {
+    inner: Arc<Inner>,
+    limits: PassLimits,
+    waiting: VecDeque<StreamName>,
+    running: JoinSet<(StreamName, Delivery)>,
+    unreached: Vec<StreamName>,
+    aborted: Arc<AtomicBool>,
+    done: FlushData,
+    error: Option<EngineError>,
+}
+
+impl Pass {
+    /// Starts streams while there are free slots and requests may be made.
+    fn fill(&mut self, memory: &PassMemory) {
+        let slots = self.inner.options.max_concurrent_streams.get();
+        while self.running.len() < slots && may_send(&self.inner, self.limits, &self.aborted) {
+            let Some(stream) = self.waiting.pop_front() else {
+                return;
+            };
+            let most = self.inner.sender.limits().max_bytes.get();
+            let max_bytes = memory.max_bytes(&stream, most);
+            let (inner, limits) = (Arc::clone(&self.inner), self.limits);
+            let aborted = Arc::clone(&self.aborted);
+            self.running.spawn(async move {
+                let may_send = || may_send(&inner, limits, &aborted);
+                let delivery = deliver(&inner, &stream, max_bytes, may_send).await;
+                if delivery.abort.is_some() {
+                    aborted.store(true, Ordering::Relaxed);
+                }
+                (stream, delivery)
+            });
+        }
+    }
+
+    fn finished(
+        &mut self,
+        finished: Result<(StreamName, Delivery), JoinError>,
+        memory: &mut PassMemory,
+    ) {
+        let (stream, delivery) = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                self.abort(EngineError::unknown(format!(
+                    "a delivery broke off: {error}"
+                )));
+                return;
+            }
+        };
+        if let Some(link) = delivery.link {
+            memory.learn_link(&stream, link, self.inner.sender.limits().max_bytes.get());
+        }
+        if delivery.reached {
+            memory.learn_failure(&stream, delivery.failed, fastrand::f64());
+        } else {
+            self.unreached.push(stream);
+        }
+        self.done.add(delivery.done);
+        if let Some(error) = delivery.abort {
+            self.abort(error);
+        }
+    }
+
+    /// No new request starts; the first reason is the one that is told.
+    fn abort(&mut self, error: EngineError) {
+        self.aborted.store(true, Ordering::Relaxed);
+        self.error.get_or_insert(error);
+    }
+}
+
+fn may_send(inner: &Inner, limits: PassLimits, aborted: &AtomicBool) -> bool {
+    let in_time = limits
+        .deadline
+        .is_none_or(|deadline| Instant::now() < deadline);
+    in_time && !aborted.load(Ordering::Relaxed) && !inner.closing.is_cancelled()
+}

@@ -1,0 +1,68 @@
+//! Checks of settings that come from outside.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+/// A setting that cannot be used, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+#[non_exhaustive]
+pub struct InvalidSetting {
+    /// The setting, by the name of its setter.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do.
+    pub suggestion: String,
+}
+
+impl InvalidSetting {
+    /// A setting, its problem and the way out.
+    pub fn new(
+        setting: &'static str,
+        problem: impl Into<String>,
+        suggestion: impl Into<String>,
+    ) -> Self {
+        Self {
+            setting,
+            problem: problem.into(),
+            suggestion: suggestion.into(),
+        }
+    }
+
+    fn zero(setting: &'static str) -> Self {
+        Self::new(
+            setting,
+            "must not be zero",
+            format!("set {setting} to more than zero"),
+        )
+    }
+}
+
+/// A number of bytes that must not be zero.
+///
+/// # Errors
+/// [`InvalidSetting`], naming the setting.
+pub fn non_zero_bytes(setting: &'static str, value: u64) -> Result<NonZeroU64, InvalidSetting> {
+    NonZeroU64::new(value).ok_or_else(|| InvalidSetting::zero(setting))
+}
+
+/// A count that must not be zero.
+///
+/// # Errors
+/// [`InvalidSetting`], naming the setting.
+pub fn non_zero_count(setting: &'static str, value: usize) -> Result<NonZeroUsize, InvalidSetting> {
+    NonZeroUsize::new(value).ok_or_else(|| InvalidSetting::zero(setting))
+}
+
+/// A time that must not be zero.
+///
+/// # Errors
+/// [`InvalidSetting`], naming the setting.
+pub fn non_zero_time(setting: &'static str, value: Duration) -> Result<Duration, InvalidSetting> {
+    if value.is_zero() {
+        Err(InvalidSetting::zero(setting))
+    } else {
+        Ok(value)
+    }
+}

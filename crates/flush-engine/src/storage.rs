@@ -1,0 +1,161 @@
+//! Where the records of a client are kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use record_cache::{Durability, MemoryStore, RecordStore, StoreError};
+
+use crate::InvalidSetting;
+
+/// What a client was told about its storage, setter by setter.
+#[derive(Debug, Clone, Default)]
+pub struct StorageSettings {
+    storage_path: Option<PathBuf>,
+    in_memory: bool,
+    store: Option<Arc<dyn RecordStore>>,
+}
+
+/// Where the records of a client are kept.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// Below the platform's local data directory.
+    Default,
+    /// In this directory.
+    Path(PathBuf),
+    /// Nowhere but in memory.
+    InMemory,
+    /// In this store.
+    Store(Arc<dyn RecordStore>),
+}
+
+impl StorageSettings {
+    /// In this directory.
+    pub fn storage_path(&mut self, path: PathBuf) {
+        self.storage_path = Some(path);
+    }
+
+    /// In memory.
+    pub fn in_memory(&mut self) {
+        self.in_memory = true;
+    }
+
+    /// In this store.
+    pub fn store(&mut self, store: Arc<dyn RecordStore>) {
+        self.store = Some(store);
+    }
+
+    /// The one place that was named, or the default.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] when two were named.
+    pub fn choose(self) -> Result<Storage, InvalidSetting> {
+        let named = [
+            self.storage_path.as_ref().map(|_| "storage_path"),
+            self.in_memory.then_some("in_memory"),
+            self.store.as_ref().map(|_| "store"),
+        ];
+        let named: Vec<_> = named.into_iter().flatten().collect();
+        if let [first, second, ..] = named[..] {
+            return Err(InvalidSetting::new(
+                first,
+                format!("cannot be combined with {second}"),
+                format!("call only one of {}", named.join(", ")),
+            ));
+        }
+        Ok(match self {
+            Self {
+                storage_path: Some(path),
+                ..
+            } => Storage::Path(path),
+            Self {
+                store: Some(store), ..
+            } => Storage::Store(store),
+            Self {
+                in_memory: true, ..
+            } => Storage::InMemory,
+            Self { .. } => Storage::Default,
+        })
+    }
+}
+
+/// Why a storage could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// There is no such storage here.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// It did not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A storage that was opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OpenStorage {
+    /// The store.
+    pub store: Arc<dyn RecordStore>,
+    /// The directory that holds the slots of this program's instances, if the store is
+    /// in one of them.
+    #[cfg(feature = "sled")]
+    pub slots: Option<crate::slots::Slots>,
+}
+
+impl OpenStorage {
+    fn alone(store: Arc<dyn RecordStore>) -> Self {
+        Self {
+            store,
+            #[cfg(feature = "sled")]
+            slots: None,
+        }
+    }
+}
+
+impl Storage {
+    /// Opens the storage. `name` tells the default directory from those of other clients.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`] when the directory cannot be used, and
+    /// [`StorageError::Setting`] when there is no default directory on this platform or
+    /// the feature `sled` is off.
+    #[cfg_attr(
+        not(feature = "sled"),
+        expect(clippy::unused_async, reason = "as with sled")
+    )]
+    pub async fn open(
+        self,
+        name: &str,
+        durability: Durability,
+        cache_max_bytes: u64,
+    ) -> Result<OpenStorage, StorageError> {
+        match self {
+            Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()))),
+            Self::Store(store) => Ok(OpenStorage::alone(store)),
+            #[cfg(feature = "sled")]
+            Self::Path(path) => {
+                let store = crate::slots::open_sled(path, durability, cache_max_bytes).await?;
+                Ok(OpenStorage::alone(Arc::new(store)))
+            }
+            #[cfg(feature = "sled")]
+            Self::Default => {
+                let slots =
+                    crate::slots::Slots::of_this_program(name, durability, cache_max_bytes)?;
+                let (slots, store) = slots.take_free_one().await?;
+                Ok(OpenStorage {
+                    store: Arc::new(store),
+                    slots: Some(slots),
+                })
+            }
+            #[cfg(not(feature = "sled"))]
+            Self::Path(_) | Self::Default => {
+                let _ = (name, durability, cache_max_bytes);
+                Err(StorageError::Setting(InvalidSetting::new(
+                    "store",
+                    "this build has no store on disk",
+                    "enable the feature `sled`, or call in_memory or store",
+                )))
+            }
+        }
+    }
+}

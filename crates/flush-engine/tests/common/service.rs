@@ -1,0 +1,282 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flush_engine::{BatchLimits, RecordSender, SendError, Verdict};
+use record_cache::{Record, StreamName};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{bytes, count};
+
+type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
+
+/// A service in this process that answers as it is told.
+pub(crate) struct Service {
+    limits: BatchLimits,
+    script: Mutex<Script>,
+    log: watch::Sender<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    calls: Vec<Call>,
+    accepted: Vec<(String, String)>,
+    in_flight: usize,
+    most_in_flight: usize,
+    finished: usize,
+}
+
+/// One request, as the service saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) stream: String,
+    pub(crate) data: Vec<String>,
+    pub(crate) attempts: Vec<u32>,
+    pub(crate) at: Instant,
+    /// How many requests came before.
+    pub(crate) number: usize,
+}
+
+pub(crate) enum Reply {
+    Accept,
+    Verdicts(Vec<Verdict>),
+    Refuse(Option<&'static str>, u16),
+    Fail(SendError),
+    Panic,
+    Hang,
+    After(Duration, Box<Reply>),
+    Behind(Gate, Box<Reply>),
+}
+
+impl Service {
+    pub(crate) fn accepting() -> Self {
+        Self::replying(|_| Reply::Accept)
+    }
+
+    pub(crate) fn replying(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
+        Self {
+            limits: BatchLimits::new(count(500), bytes(4 * 1024 * 1024)),
+            script: Mutex::new(Box::new(script)),
+            log: watch::Sender::default(),
+        }
+    }
+
+    /// Refuses every request with such a record in it.
+    pub(crate) fn refusing(
+        code: &'static str,
+        poison: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Self {
+        Self::replying(move |call| call.refuse_if(code, &poison))
+    }
+
+    pub(crate) fn limited(mut self, max_items: usize, max_bytes: u64) -> Self {
+        self.limits = BatchLimits::new(count(max_items), bytes(max_bytes));
+        self
+    }
+
+    pub(crate) fn now_replies(&self, script: impl FnMut(&Call) -> Reply + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.log.borrow().calls.clone()
+    }
+
+    pub(crate) fn call_count(&self) -> usize {
+        self.log.borrow().calls.len()
+    }
+
+    /// The streams of all requests so far, in their order.
+    pub(crate) fn streams(&self) -> Vec<String> {
+        self.calls().into_iter().map(|call| call.stream).collect()
+    }
+
+    /// The sizes of all requests so far, in records.
+    pub(crate) fn batch_sizes(&self) -> Vec<usize> {
+        self.calls().iter().map(|call| call.data.len()).collect()
+    }
+
+    /// What was accepted for a stream, in order.
+    pub(crate) fn accepted(&self, stream: &str) -> Vec<String> {
+        let log = self.log.borrow();
+        let of_stream = log.accepted.iter().filter(|(name, _)| name == stream);
+        of_stream.map(|(_, data)| data.clone()).collect()
+    }
+
+    pub(crate) fn accepted_count(&self) -> usize {
+        self.log.borrow().accepted.len()
+    }
+
+    /// What was accepted of all streams, each only once.
+    pub(crate) fn distinct_accepted(&self) -> HashSet<(String, String)> {
+        self.log.borrow().accepted.iter().cloned().collect()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.log.borrow().in_flight
+    }
+
+    pub(crate) fn most_in_flight(&self) -> usize {
+        self.log.borrow().most_in_flight
+    }
+
+    /// Waits until so many requests have arrived in all.
+    pub(crate) async fn called(&self, times: usize) {
+        let mut log = self.log.subscribe();
+        log.wait_for(|log| log.calls.len() >= times).await.unwrap();
+    }
+
+    /// Waits until so many requests have arrived and none is under way.
+    pub(crate) async fn answered(&self, times: usize) {
+        let mut log = self.log.subscribe();
+        log.wait_for(|log| log.calls.len() >= times && log.in_flight == 0)
+            .await
+            .unwrap();
+    }
+
+    fn arrived(&self, stream: &StreamName, batch: &[Record]) -> (Call, Reply) {
+        let call = Call {
+            stream: stream.as_str().to_owned(),
+            data: batch.iter().map(text).collect(),
+            attempts: batch.iter().map(|record| record.attempts).collect(),
+            at: Instant::now(),
+            number: self.call_count(),
+        };
+        let reply = (self.script.lock().unwrap())(&call);
+        self.log.send_modify(|log| {
+            log.calls.push(call.clone());
+            log.in_flight += 1;
+            log.most_in_flight = log.most_in_flight.max(log.in_flight);
+        });
+        (call, reply)
+    }
+
+    fn note_accepted(&self, call: &Call, verdicts: &[Verdict]) {
+        self.log.send_modify(|log| {
+            for (data, verdict) in call.data.iter().zip(verdicts) {
+                if *verdict == Verdict::Accepted {
+                    log.accepted.push((call.stream.clone(), data.clone()));
+                }
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl RecordSender for Service {
+    fn limits(&self) -> BatchLimits {
+        self.limits
+    }
+
+    async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
+        let (call, mut reply) = self.arrived(stream, batch);
+        let _in_flight = InFlight(self);
+        let verdicts = loop {
+            match reply {
+                Reply::Accept => break vec![Verdict::Accepted; batch.len()],
+                Reply::Verdicts(verdicts) => break verdicts,
+                Reply::Refuse(code, status) => {
+                    return Err(SendError::refused(code, status, "the service said no"));
+                }
+                Reply::Fail(error) => return Err(error),
+                Reply::Panic => panic!("the sender was told to panic"),
+                Reply::Hang => std::future::pending().await,
+                Reply::After(delay, then) => {
+                    tokio::time::sleep(delay).await;
+                    reply = *then;
+                }
+                Reply::Behind(gate, then) => {
+                    gate.passed().await;
+                    reply = *then;
+                }
+            }
+        };
+        self.note_accepted(&call, &verdicts);
+        Ok(verdicts)
+    }
+}
+
+struct InFlight<'a>(&'a Service);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.log.send_modify(|log| log.in_flight -= 1);
+    }
+}
+
+impl Call {
+    /// Sends back those records that are meant, with this code, and accepts the others.
+    pub(crate) fn send_back(&self, code: &str, which: impl Fn(&str) -> bool) -> Reply {
+        let verdict = |data: &String| {
+            if which(data) {
+                Verdict::Failed {
+                    code: code.to_owned(),
+                }
+            } else {
+                Verdict::Accepted
+            }
+        };
+        Reply::Verdicts(self.data.iter().map(verdict).collect())
+    }
+
+    pub(crate) fn refuse_if(&self, code: &'static str, poison: impl Fn(&str) -> bool) -> Reply {
+        if self.data.iter().any(|data| poison(data)) {
+            Reply::Refuse(Some(code), 400)
+        } else {
+            Reply::Accept
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn no_answer() -> Self {
+        Self::Fail(SendError::no_answer("the connection was reset"))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::Fail(SendError::timed_out("the connection timed out"))
+    }
+
+    pub(crate) fn throttled() -> Self {
+        Self::Refuse(Some("ProvisionedThroughputExceededException"), 400)
+    }
+
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self::After(delay, Box::new(self))
+    }
+
+    pub(crate) fn behind(self, gate: &Gate) -> Self {
+        Self::Behind(gate.clone(), Box::new(self))
+    }
+}
+
+/// Holds whoever comes to it until it is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn passed(&self) {
+        self.0.subscribe().wait_for(|&open| open).await.unwrap();
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+fn text(record: &Record) -> String {
+    String::from_utf8(record.data.to_vec()).unwrap()
+}

@@ -1,0 +1,267 @@
+//! The retry budget, and records that are given up.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::{Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, numbered, options};
+use flush_engine::{
+    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
+};
+use record_cache::{NewRecord, RecordStore};
+
+type Discarded = Arc<Mutex<Vec<DiscardedRecord>>>;
+
+/// Options with this budget, and what is handed to on_discard.
+fn budget(max_retries: u32) -> (EngineOptions, Discarded) {
+    let discarded = Discarded::default();
+    let mut options = options();
+    options.max_retries = max_retries;
+    options.on_discard = Some(DiscardHandler::new({
+        let discarded = Arc::clone(&discarded);
+        move |record| discarded.lock().unwrap().push(record)
+    }));
+    (options, discarded)
+}
+
+fn sent_back(call: &common::Call) -> Reply {
+    call.send_back("InternalFailure", |_| true)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_charged_one_attempt_more_than_it_has_retries() {
+    for max_retries in [0, 1, 2, 5] {
+        let scripts: [fn(&common::Call) -> Reply; 3] = [
+            sent_back,
+            |_| Reply::Refuse(Some("ResourceNotFoundException"), 400),
+            |_| Reply::Refuse(Some("ValidationException"), 400),
+        ];
+        for script in scripts {
+            let (options, discarded) = budget(max_retries);
+            let rig = Rig::with(Service::replying(script), options);
+            rig.record("a", "x").await;
+            for attempt in 1..=max_retries {
+                let done = rig.engine.flush().await.unwrap();
+                assert_eq!((done.records_retried, done.records_discarded), (1, 0));
+                assert_eq!(rig.attempts("a").await, [attempt]);
+                assert!(discarded.lock().unwrap().is_empty());
+            }
+            let done = rig.engine.flush().await.unwrap();
+            assert_eq!((done.records_retried, done.records_discarded), (0, 1));
+            assert_eq!(discarded.lock().unwrap()[0].attempts, max_retries + 1);
+            assert_eq!(rig.service.call_count(), max_retries as usize + 1);
+            assert_eq!(rig.cached(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_handed_over_whole_with_its_last_code() {
+    let (options, discarded) = budget(1);
+    let rig = Rig::with(
+        Service::replying(|call| call.send_back(["First", "Last"][call.number], |_| true)),
+        options,
+    );
+    let record = NewRecord::new(common::stream("a"), Some("key".to_owned()), "data");
+    rig.engine.record(vec![record]).await.unwrap();
+    rig.engine.flush().await.unwrap();
+    rig.engine.flush().await.unwrap();
+    let discarded = discarded.lock().unwrap();
+    let [record] = &discarded[..] else {
+        panic!("handed over once: {discarded:?}");
+    };
+    assert_eq!(record.stream_name, "a");
+    assert_eq!(record.partition_key.as_deref(), Some("key"));
+    assert_eq!(&record.data[..], b"data");
+    assert_eq!(record.attempts, 2);
+    assert_eq!(record.reason, DiscardReason::RetriesExhausted);
+    assert_eq!(record.code.as_deref(), Some("Last"));
+    let shown = format!("{record:?}");
+    assert!(!shown.contains("key") && !shown.contains("data"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_code_of_a_refused_request_is_handed_over_too_if_it_had_one() {
+    for (code, status) in [(Some("ResourceNotFoundException"), 400), (None, 413)] {
+        let (options, discarded) = budget(0);
+        let rig = Rig::with(
+            Service::replying(move |_| Reply::Refuse(code, status)),
+            options,
+        );
+        rig.record("a", "x").await;
+        rig.engine.flush().await.unwrap();
+        assert_eq!(discarded.lock().unwrap()[0].code.as_deref(), code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_handed_over_before_it_is_deleted() {
+    let store = Arc::new(ScriptedStore::obedient());
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (mut options, _) = budget(0);
+    options.on_discard = Some(DiscardHandler::new({
+        let (store, held) = (Arc::clone(&store), Arc::clone(&held));
+        move |_| held.lock().unwrap().push(store.stats().records())
+    }));
+    let service = Arc::new(Service::replying(sent_back));
+    let engine = FlushEngine::start(store, service, options).unwrap();
+    for data in numbered(2) {
+        engine.record(vec![common::new("a", &data)]).await.unwrap();
+    }
+    engine.flush().await.unwrap();
+    assert_eq!(*held.lock().unwrap(), [2, 2]);
+    assert_eq!(engine.cache_stats().records, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_deletion_failed_is_handed_over_again() {
+    let (options, discarded) = budget(0);
+    let rig = Rig::with(Service::replying(sent_back), options);
+    rig.record("a", "x").await;
+    rig.store.now_does(|op, _| {
+        if op == Op::Settle {
+            Step::Fail
+        } else {
+            Step::Obey
+        }
+    });
+    let error = rig.engine.flush().await.unwrap_err();
+    assert!(matches!(error, EngineError::Storage { .. }));
+    rig.store.now_obeys();
+    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 1);
+    assert_eq!(discarded.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_on_discard_is_contained() {
+    let (mut options, _) = budget(0);
+    let called = Arc::new(Mutex::new(0));
+    options.on_discard = Some(DiscardHandler::new({
+        let called = Arc::clone(&called);
+        move |_| {
+            *called.lock().unwrap() += 1;
+            panic!("the handler was told to panic")
+        }
+    }));
+    let rig = Rig::with(Service::replying(sent_back), options);
+    rig.record_each("a", numbered(3)).await;
+    // The lock is poisoned by the first call; the later ones panic at it.
+    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 3);
+    assert_eq!(rig.cached(), 0);
+    rig.service.now_replies(|_| Reply::Accept);
+    rig.record("a", "x").await;
+    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_given_up_without_a_handler_too() {
+    let mut options = options();
+    options.max_retries = 0;
+    let rig = Rig::with(Service::replying(sent_back), options);
+    rig.record("a", "x").await;
+    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 1);
+    assert_eq!(rig.cached(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_passes_offline_discard_nothing_and_lose_nothing() {
+    let (options, discarded) = budget(0);
+    let offline: [fn() -> Reply; 7] = [
+        Reply::no_answer,
+        Reply::timed_out,
+        || Reply::Hang,
+        Reply::throttled,
+        || Reply::Refuse(None, 503),
+        || Reply::Refuse(Some("ExpiredTokenException"), 400),
+        || Reply::Refuse(None, 302),
+    ];
+    let rig = Rig::with(
+        Service::replying(move |call| offline[call.number % offline.len()]()),
+        options,
+    );
+    rig.record_each("a", numbered(50)).await;
+    rig.record_each("b", numbered(50)).await;
+    for _ in 0..1000 {
+        let _ = rig.engine.flush().await;
+    }
+    assert!(rig.service.call_count() >= 1000);
+    assert_eq!(rig.cached(), 100);
+    assert!(discarded.lock().unwrap().is_empty());
+    assert_eq!(rig.attempts("a").await, [0; 50]);
+
+    rig.service.now_replies(|_| Reply::Accept);
+    let done = rig.engine.drain(60 * SECOND).await.unwrap();
+    assert_eq!(done.records_flushed, 100);
+    assert_eq!(rig.service.accepted("a"), numbered(50));
+    assert_eq!(rig.service.accepted("b"), numbered(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_count_survives_a_restart() {
+    let store = Arc::new(ScriptedStore::obedient().surviving_close());
+    let service = Arc::new(Service::replying(sent_back));
+    let mut discarded = 0;
+    for restart in 0..3 {
+        let (options, _) = budget(2);
+        let engine = FlushEngine::start(
+            Arc::clone(&store) as Arc<dyn RecordStore>,
+            Arc::clone(&service) as Arc<dyn flush_engine::RecordSender>,
+            options,
+        )
+        .unwrap();
+        if restart == 0 {
+            engine.record(vec![common::new("a", "x")]).await.unwrap();
+        }
+        discarded += engine.flush().await.unwrap().records_discarded;
+        engine.close().await.unwrap();
+    }
+    assert_eq!((discarded, service.call_count()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only() {
+    for (max_retries, accept) in [(0, true), (5, true), (0, false), (5, false)] {
+        let gate = Gate::closed();
+        let behind = gate.clone();
+        let (mut options, discarded) = budget(max_retries);
+        options.cache_max_bytes = common::bytes(64);
+        let rig = Rig::with(
+            Service::replying(move |call| {
+                call.send_back("InternalFailure", |_| !accept)
+                    .behind(&behind)
+            }),
+            options,
+        );
+        rig.record_each("a", numbered(3)).await;
+        let engine = rig.engine.clone();
+        let pass = tokio::spawn(async move { engine.flush().await });
+        rig.service.called(1).await;
+        assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 3);
+        rig.record("a", "later").await;
+        gate.open();
+        let done = pass.await.unwrap().unwrap();
+        assert_eq!(done, flush_engine::FlushData::default());
+        assert!(discarded.lock().unwrap().is_empty());
+        assert_eq!(rig.attempts("a").await, [0]);
+        rig.engine.clear().await.unwrap();
+        rig.assert_all_room_is_free(64).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_of_a_cleared_batch_is_sent() {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let rig = Rig::new(Service::replying(move |_| {
+        Reply::Refuse(Some("InvalidArgumentException"), 400).behind(&behind)
+    }));
+    rig.record_each("a", numbered(8)).await;
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(1).await;
+    rig.engine.clear().await.unwrap();
+    gate.open();
+    let done = pass.await.unwrap().unwrap();
+    assert_eq!((done.records_retried, done.records_flushed), (0, 0));
+    assert_eq!(rig.service.call_count(), 1);
+}

@@ -1,0 +1,446 @@
+//! Passes back to back.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Call, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, count,
+    every, new, numbered, options, poll_once,
+};
+use flush_engine::{EngineError, FlushData};
+use tokio::time::{Instant, sleep};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Sends back every record of stream "a" and accepts all others.
+fn a_is_sent_back(call: &Call) -> Reply {
+    call.send_back("InternalFailure", |_| call.stream == "a")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_delivers_everything_and_tells_the_sums() {
+    let rig = Rig::new(Service::accepting().limited(10, 1000));
+    rig.record_each("a", numbered(95)).await;
+    rig.record_each("b", numbered(12)).await;
+    let done = rig.engine.drain(MINUTE).await.unwrap();
+    assert_eq!(done.records_flushed, 107);
+    assert!(!done.flush_in_progress);
+    assert_eq!(rig.service.accepted("a"), numbered(95));
+    assert_eq!(rig.service.accepted("b"), numbered(12));
+    assert_eq!(rig.service.call_count(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_an_empty_cache_ends_at_once() {
+    let rig = Rig::new(Service::accepting());
+    let begin = Instant::now();
+    assert_eq!(
+        rig.engine.drain(MINUTE).await.unwrap(),
+        FlushData::default()
+    );
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_works_while_disabled() {
+    let rig = Rig::with(Service::accepting().limited(1, 100), every(SECOND));
+    rig.record_each("a", numbered(3)).await;
+    rig.engine.disable();
+    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_pass_under_way_and_does_not_count_it() {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let rig = Rig::new(Service::replying(move |_| Reply::Accept.behind(&behind)).limited(2, 100));
+    rig.record_each("a", numbered(5)).await;
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(1).await;
+    let engine = rig.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    sleep(10 * SECOND).await;
+    assert_eq!(rig.service.call_count(), 1);
+    assert!(!drain.is_finished());
+    gate.open();
+    assert_eq!(pass.await.unwrap().unwrap().records_flushed, 2);
+    assert_eq!(drain.await.unwrap().unwrap().records_flushed, 3);
+    assert_eq!(rig.service.most_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_passes_while_waiting_for_a_pass() {
+    let rig = Rig::new(Service::replying(|_| Reply::Accept.after(20 * SECOND)));
+    rig.record("a", "x").await;
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(1).await;
+    let begin = Instant::now();
+    let done = rig.engine.drain(5 * SECOND).await.unwrap();
+    assert_eq!(done, FlushData::default());
+    assert_eq!(begin.elapsed().as_secs(), 5);
+    assert_eq!(pass.await.unwrap().unwrap().records_flushed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_without_progress_ends_a_drain() {
+    let scripts: [fn(&Call) -> Reply; 3] = [
+        |_| Reply::throttled(),
+        |call| call.send_back("InternalFailure", |_| true),
+        |_| Reply::Refuse(Some("ResourceNotFoundException"), 400),
+    ];
+    for script in scripts {
+        let rig = Rig::new(Service::replying(script));
+        rig.record_each("a", numbered(3)).await;
+        let done = rig.engine.drain(MINUTE).await.unwrap();
+        assert_eq!(done.records_flushed, 0);
+        assert_eq!(rig.service.call_count(), 1);
+        assert_eq!(rig.cached(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn discarding_is_progress() {
+    let mut options = options();
+    options.max_retries = 0;
+    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
+    let rig = Rig::with(service.limited(2, 100), options);
+    rig.record_each("a", numbered(5)).await;
+    let done = rig.engine.drain(MINUTE).await.unwrap();
+    assert_eq!((done.records_flushed, done.records_discarded), (0, 5));
+    assert_eq!(rig.cached(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_error_ends_a_drain_and_carries_the_sums() {
+    let rig = Rig::new(
+        Service::replying(|call| match call.number {
+            0..3 => Reply::Accept,
+            3 => call.send_back("InternalFailure", |data| data == "0006"),
+            _ => Reply::no_answer(),
+        })
+        .limited(2, 100),
+    );
+    rig.record_each("a", numbered(20)).await;
+    let Err(EngineError::Unknown { flushed, .. }) = rig.engine.drain(MINUTE).await else {
+        panic!("no answer is an error");
+    };
+    let sum = flushed.unwrap();
+    assert_eq!((sum.records_flushed, sum.records_retried), (7, 1));
+    assert_eq!(rig.service.call_count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_store_ends_a_drain_and_the_sums_are_carried_too() {
+    let rig = Rig::new(Service::accepting().limited(2, 100));
+    rig.record_each("a", numbered(20)).await;
+    let mut reads = 0;
+    rig.store.now_does(move |op, _| {
+        reads += usize::from(op == Op::Oldest);
+        if reads > 3 { Step::Fail } else { Step::Obey }
+    });
+    let Err(EngineError::Storage { flushed, .. }) = rig.engine.drain(MINUTE).await else {
+        panic!("a store that fails is an error");
+    };
+    assert_eq!(flushed.unwrap().records_flushed, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_stream_skipped_twice_the_last_word_is_told() {
+    let rig = Rig::new(
+        Service::replying(|call| match (call.stream.as_str(), call.number) {
+            ("a", 0..2) => Reply::throttled(),
+            ("a", _) => Reply::Refuse(Some("AccessDeniedException"), 400),
+            _ => Reply::Accept.after(SECOND),
+        })
+        .limited(1, 100),
+    );
+    rig.record("a", "x").await;
+    rig.record_each("b", numbered(4)).await;
+    let done = rig.engine.drain(MINUTE).await.unwrap();
+    assert_eq!(done.records_flushed, 4);
+    let [skipped] = &done.skipped_streams[..] else {
+        panic!("one stream was skipped: {done:?}");
+    };
+    assert_eq!(skipped.code.as_deref(), Some("AccessDeniedException"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_starts_after_the_deadline_and_one_under_way_is_finished() {
+    let mut options = options();
+    options.max_concurrent_streams = count(2);
+    let service = Service::replying(|_| Reply::Accept.after(2 * SECOND));
+    let rig = Rig::with(service.limited(1, 100), options);
+    for name in ["a", "b", "c"] {
+        rig.record_each(name, numbered(3)).await;
+    }
+    let begin = Instant::now();
+    let done = rig.engine.drain(3 * SECOND).await.unwrap();
+    assert_eq!(begin.elapsed().as_secs(), 4);
+    assert_eq!(done.records_flushed, 3);
+    assert_eq!(rig.service.streams(), ["a", "b", "c"]);
+    assert!(
+        rig.service
+            .calls()
+            .iter()
+            .all(|call| call.at - begin < 3 * SECOND)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_of_zero_sends_nothing() {
+    let rig = Rig::new(Service::accepting());
+    rig.record("a", "x").await;
+    let done = rig.engine.drain(Duration::ZERO).await.unwrap();
+    assert_eq!(done, FlushData::default());
+    assert_eq!(rig.service.call_count(), 0);
+    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_beyond_the_clock_is_none() {
+    for deadline in [
+        Duration::MAX,
+        Duration::from_secs(i64::MAX.unsigned_abs()),
+        Duration::MAX / 4,
+    ] {
+        let rig = Rig::new(Service::replying(|_| Reply::Accept.after(SECOND)).limited(1, 100));
+        rig.record_each("a", numbered(3)).await;
+        let done = rig.engine.drain(deadline).await.unwrap();
+        assert_eq!(done.records_flushed, 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
+    let mut options = options();
+    options.max_retries = 1_000_000;
+    let service = Service::replying(|call| match call.stream.as_str() {
+        "a" => a_is_sent_back(call),
+        _ => Reply::Accept.after(Duration::from_millis(10)),
+    });
+    let rig = Rig::with(service.limited(1, 100), options);
+    rig.record("a", "x").await;
+    rig.record_each("b", numbered(3000)).await;
+    let begin = Instant::now();
+    let done = rig.engine.drain(3600 * SECOND).await.unwrap();
+    assert_eq!(done.records_flushed, 3000);
+    // Half a minute of passes: each wait takes a share, by the dice, of at most so long.
+    let times = rig
+        .service
+        .calls()
+        .into_iter()
+        .filter(|call| call.stream == "a");
+    let times: Vec<_> = times.map(|call| (call.at - begin).as_secs_f64()).collect();
+    assert!(times.len() > 7, "{times:?}");
+    assert!(times.len() < 60, "the budget was burnt: {times:?}");
+    let mut longest = 0.1;
+    for pair in times.windows(2) {
+        let waited = pair[1] - pair[0];
+        assert!(waited < longest + 0.03, "{waited} of {longest}: {times:?}");
+        longest = f64::min(longest * 2.0, 5.0);
+    }
+    // The others did not wait for it.
+    let others = rig
+        .service
+        .calls()
+        .into_iter()
+        .filter(|call| call.stream == "b");
+    let others: Vec<_> = others.map(|call| call.at).collect();
+    let slowest = others
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap();
+    assert!(slowest < Duration::from_millis(30), "{slowest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_failed_is_waited_for_when_nothing_else_is_left() {
+    // Over many runs, because a wait may be next to nothing.
+    let mut waited = Duration::ZERO;
+    for _ in 0..50 {
+        let rig = Rig::new(Service::replying(|call| {
+            call.send_back("InternalFailure", |data| data == "0001" && call.number == 0)
+        }));
+        rig.record_each("a", numbered(2)).await;
+        let begin = Instant::now();
+        let done = rig.engine.drain(MINUTE).await.unwrap();
+        assert_eq!((done.records_flushed, done.records_retried), (2, 1));
+        assert!(begin.elapsed() <= Duration::from_millis(102));
+        waited += begin.elapsed();
+    }
+    assert!(waited > SECOND, "50 waits of 0 to 100 ms took {waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_failed_in_a_flush_is_left_alone_by_a_drain_for_a_while() {
+    let mut waited = Duration::ZERO;
+    for _ in 0..50 {
+        let rig = Rig::new(Service::replying(|call| match call.number {
+            0 => Reply::throttled(),
+            _ => Reply::Accept,
+        }));
+        rig.record("a", "x").await;
+        rig.engine.flush().await.unwrap();
+        let begin = Instant::now();
+        assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 1);
+        waited += begin.elapsed();
+    }
+    assert!(waited > SECOND, "50 waits of 0 to 100 ms took {waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_by_hand_does_not_wait_for_a_failing_stream() {
+    let rig = Rig::new(Service::replying(|_| Reply::throttled()));
+    rig.record("a", "x").await;
+    let begin = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(rig.engine.flush().await.unwrap().skipped_streams.len(), 1);
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_beyond_its_deadline_for_a_failing_stream() {
+    for _ in 0..50 {
+        let mut options = options();
+        options.max_retries = 1_000_000;
+        let rig = Rig::with(
+            Service::replying(|call| call.send_back("InternalFailure", |data| data == "0000"))
+                .limited(2, 100),
+            options,
+        );
+        rig.record_each("a", numbered(20)).await;
+        let begin = Instant::now();
+        rig.engine.drain(2 * SECOND).await.unwrap();
+        assert!(begin.elapsed() <= 2 * SECOND);
+        assert!(
+            rig.service
+                .calls()
+                .iter()
+                .all(|call| call.at - begin <= 2 * SECOND)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_during_the_wait_of_a_drain_is_a_pass() {
+    let rig = Rig::new(Service::replying(|call| match call.number {
+        0..6 => Reply::throttled(),
+        _ => Reply::Accept,
+    }));
+    rig.record("a", "x").await;
+    for _ in 0..6 {
+        rig.engine.flush().await.unwrap();
+    }
+    let mut drain = Box::pin(rig.engine.drain(MINUTE));
+    assert!(poll_once(drain.as_mut()).await.is_pending());
+    tokio::task::yield_now().await;
+    let done = rig.engine.flush().await.unwrap();
+    assert_eq!((done.records_flushed, done.flush_in_progress), (1, false));
+    assert_eq!(drain.await.unwrap(), FlushData::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drains_side_by_side_take_turns() {
+    let service = Service::replying(|_| Reply::Accept.after(SECOND));
+    let rig = Rig::new(service.limited(1, 100));
+    rig.record_each("a", numbered(9)).await;
+    let drains = (0..3).map(|_| {
+        let engine = rig.engine.clone();
+        tokio::spawn(async move { engine.drain(MINUTE).await.unwrap().records_flushed })
+    });
+    let mut sum = 0;
+    for drain in drains.collect::<Vec<_>>() {
+        sum += drain.await.unwrap();
+    }
+    assert_eq!(sum, 9);
+    assert_eq!(rig.service.most_in_flight(), 1);
+    assert_eq!(rig.service.accepted("a"), numbered(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_pass_follows_when_the_future_is_dropped_but_the_one_under_way_is_finished() {
+    let service = Service::replying(|_| Reply::Accept.after(SECOND));
+    let rig = Rig::new(service.limited(1, 100));
+    rig.record_each("a", numbered(5)).await;
+    assert!(cancel_after(3, rig.engine.drain(MINUTE)).await.is_none());
+    sleep(MINUTE).await;
+    assert_eq!(rig.service.accepted("a"), ["0000"]);
+    assert_eq!(rig.cached(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_not_polled_holds_nobody_up() {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let service = Service::replying(move |_| Reply::Accept.behind(&behind));
+    let rig = Rig::with(service.limited(1, 100), every(10 * SECOND));
+    rig.record_each("a", numbered(3)).await;
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(1).await;
+    // Waits its turn, and gets it when nobody asks.
+    let mut forgotten = Box::pin(rig.engine.drain(MINUTE));
+    assert!(poll_once(forgotten.as_mut()).await.is_pending());
+    tokio::task::yield_now().await;
+    gate.open();
+    pass.await.unwrap().unwrap();
+    common::until(|| rig.cached() == 0).await;
+    rig.record("a", "later").await;
+    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    rig.engine.close().await.unwrap();
+    assert_eq!(forgotten.await.unwrap().records_flushed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_dropped_at_any_point_leaves_the_accounting_exact() {
+    for polls in 0..60 {
+        let mut options = options();
+        options.cache_max_bytes = bytes(640);
+        let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(1)));
+        let rig = Rig::on(ScriptedStore::dawdling(), service.limited(2, 100), options);
+        rig.record_each("a", numbered(5)).await;
+        let _ = cancel_after(polls, rig.engine.drain(MINUTE)).await;
+        rig.engine.drain(MINUTE).await.unwrap();
+        assert_eq!(rig.service.accepted("a"), numbered(5), "{polls}");
+        rig.assert_all_room_is_free(640).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_a_drain() {
+    // While a request is under way; while it waits for a stream; while it waits its turn.
+    let service = Service::replying(|_| Reply::Accept.after(SECOND));
+    let rig = Rig::new(service.limited(1, 100));
+    rig.record_each("a", numbered(5)).await;
+    let engine = rig.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let engine = rig.engine.clone();
+    let waiting = tokio::spawn(async move { engine.drain(MINUTE).await });
+    rig.service.called(1).await;
+    rig.engine.close().await.unwrap();
+    assert_eq!(drain.await.unwrap().unwrap().records_flushed, 1);
+    assert_eq!(waiting.await.unwrap().unwrap().records_flushed, 0);
+    assert_eq!(rig.service.call_count(), 1);
+
+    let rig = Rig::new(Service::replying(|_| Reply::throttled()));
+    rig.engine.record(vec![new("a", "x")]).await.unwrap();
+    for _ in 0..20 {
+        rig.engine.flush().await.unwrap();
+    }
+    let begin = Instant::now();
+    let engine = rig.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    tokio::task::yield_now().await;
+    rig.engine.close().await.unwrap();
+    drain.await.unwrap().unwrap();
+    assert!(
+        begin.elapsed() < Duration::from_millis(5),
+        "{:?}",
+        begin.elapsed()
+    );
+}

@@ -1,0 +1,154 @@
+//! When passes run by themselves.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Gate, Op, Reply, Rig, SECOND, Service, Step, every, options};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+/// A service that keeps every record, so that each pass is seen, in so much time.
+fn keeping(takes: Duration) -> Service {
+    Service::replying(move |_| Reply::throttled().after(takes))
+}
+
+/// When requests came, in seconds since `begin`.
+fn seconds(rig: &Rig, begin: Instant) -> Vec<f64> {
+    let calls = rig.service.calls().into_iter();
+    calls
+        .map(|call| (call.at - begin).as_secs_f64().round())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_runs_one_interval_after_the_last_one_ended() {
+    let begin = Instant::now();
+    let rig = Rig::with(keeping(3 * SECOND), every(10 * SECOND));
+    rig.record("a", "x").await;
+    rig.service.called(4).await;
+    assert_eq!(seconds(&rig, begin), [10.0, 23.0, 36.0, 49.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_by_hand_moves_the_next_one() {
+    let begin = Instant::now();
+    let rig = Rig::with(keeping(3 * SECOND), every(10 * SECOND));
+    rig.record("a", "x").await;
+    sleep(4 * SECOND).await;
+    rig.engine.flush().await.unwrap();
+    rig.service.called(3).await;
+    assert_eq!(seconds(&rig, begin), [4.0, 17.0, 30.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_passes_of_a_drain_move_the_next_one() {
+    let begin = Instant::now();
+    let rig = Rig::with(keeping(3 * SECOND), every(10 * SECOND));
+    rig.record("a", "x").await;
+    sleep(4 * SECOND).await;
+    rig.engine.drain(60 * SECOND).await.unwrap();
+    rig.service.called(2).await;
+    assert_eq!(seconds(&rig, begin), [4.0, 17.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_that_ends_during_a_pass_counts_from_the_end_of_that() {
+    let begin = Instant::now();
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let rig = Rig::with(
+        Service::replying(move |_| Reply::throttled().behind(&behind)),
+        every(10 * SECOND),
+    );
+    rig.record("a", "x").await;
+    sleep(9 * SECOND).await;
+    let engine = rig.engine.clone();
+    let by_hand = tokio::spawn(async move { engine.flush().await });
+    sleep(16 * SECOND).await;
+    assert_eq!(rig.service.most_in_flight(), 1);
+    gate.open();
+    assert_eq!(by_hand.await.unwrap().unwrap().skipped_streams.len(), 1);
+    rig.service.called(3).await;
+    assert_eq!(seconds(&rig, begin), [9.0, 35.0, 45.0]);
+    assert_eq!(rig.service.most_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_strategy_means_no_task_and_no_pass() {
+    let rig = Rig::with(Service::accepting(), options());
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+    rig.record("a", "x").await;
+    sleep(30 * 24 * 3600 * SECOND).await;
+    assert_eq!(rig.service.call_count(), 0);
+    assert_eq!(rig.cached(), 1);
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_is_one_task() {
+    let _rig = Rig::with(Service::accepting(), every(SECOND));
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+    sleep(10 * SECOND).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_do_not_stop_the_timer() {
+    let begin = Instant::now();
+    let rig = Rig::with(
+        Service::replying(|call| match call.number {
+            0 => Reply::no_answer(),
+            1 => Reply::Panic,
+            2 => Reply::Hang,
+            _ => Reply::Accept,
+        }),
+        every(10 * SECOND),
+    );
+    let mut reads = 0;
+    rig.store.now_does(move |op, _| {
+        reads += usize::from(op == Op::Oldest);
+        match (op, reads) {
+            (Op::Oldest, 4) => Step::Fail,
+            (Op::Oldest, 5) => Step::Panic,
+            _ => Step::Obey,
+        }
+    });
+    rig.record("a", "x").await;
+    common::until(|| rig.cached() == 0).await;
+    // Hanging took 30 seconds, and two passes could not read.
+    assert_eq!(seconds(&rig, begin), [10.0, 20.0, 30.0, 90.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_interval_never_ends() {
+    for interval in [
+        Duration::MAX,
+        Duration::MAX / 2,
+        Duration::from_secs(u64::MAX / 2),
+    ] {
+        let rig = Rig::with(Service::accepting(), every(interval));
+        rig.record("a", "x").await;
+        sleep(365 * 24 * 3600 * SECOND).await;
+        assert_eq!(rig.service.call_count(), 0);
+        rig.engine.disable();
+        sleep(SECOND).await;
+        rig.engine.enable();
+        sleep(SECOND).await;
+        assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+        sleep(SECOND).await;
+        rig.engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_delivered_by_the_timer_alone() {
+    let rig = Rig::with(Service::accepting(), every(30 * SECOND));
+    let begin = Instant::now();
+    rig.record("a", "x").await;
+    common::until(|| rig.cached() == 0).await;
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    rig.record("a", "y").await;
+    common::until(|| rig.cached() == 0).await;
+    assert_eq!(begin.elapsed().as_secs(), 60);
+}
