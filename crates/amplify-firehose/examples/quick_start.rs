@@ -1,0 +1,23 @@
+//! The smallest useful program: records a line, delivers it, closes.
+//!
+//! Region, credentials and endpoint come from the environment, as for any AWS program.
+
+use amplify_firehose::AmplifyFirehoseClient;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let firehose = AmplifyFirehoseClient::builder()
+        .sdk_config(&config)
+        .build()
+        .await?;
+
+    firehose
+        .record("Hello Firehose", "my-delivery-stream")
+        .await?;
+    let flushed = firehose.flush().await?;
+    println!("Flushed {} records", flushed.records_flushed);
+
+    firehose.close().await?;
+    Ok(())
+}

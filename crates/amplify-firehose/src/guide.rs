@@ -1,0 +1,186 @@
+//! A walk through the client.
+//!
+//! The examples run against an endpoint on this machine, which is why they name one; leave
+//! `endpoint_url` out to talk to the service.
+//!
+//! # Creating a client
+//!
+//! A client needs a region and a credentials provider. What `aws_config::load_defaults` finds
+//! brings both:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), amplify_firehose::AmplifyFirehoseError> {
+//! use amplify_firehose::AmplifyFirehoseClient;
+//!
+//! let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+//! let firehose = AmplifyFirehoseClient::builder().sdk_config(&config).build().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! or in one call, with the records in the default directory:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), amplify_firehose::AmplifyFirehoseError> {
+//! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
+//! use aws_credential_types::Credentials;
+//!
+//! let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! let options = AmplifyFirehoseClientOptions::default();
+//! let firehose = AmplifyFirehoseClient::create("us-east-1", credentials, options).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Configuration options
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FlushStrategy};
+//! use std::time::Duration;
+//!
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .cache_max_bytes(10 * 1024 * 1024)
+//!     .max_retries(3)
+//!     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)))
+//!     .on_discard(|record| eprintln!("given up: {record:?}"));
+//! let firehose = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .storage_path(directory)
+//!     .options(options)
+//!     .build()
+//!     .await?;
+//! # firehose.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `FlushStrategy::None` leaves delivery to [`flush`](crate::AmplifyFirehoseClient::flush) and
+//! [`drain`](crate::AmplifyFirehoseClient::drain) alone.
+//!
+//! # Recording, flushing, clearing
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FlushStrategy};
+//!
+//! let firehose = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(AmplifyFirehoseClientOptions::default().flush_strategy(FlushStrategy::None))
+//!     .build()
+//!     .await?;
+//!
+//! match firehose.record("Hello Firehose", "my-delivery-stream").await {
+//!     Ok(_) => println!("Recorded"),
+//!     Err(error) => println!("{error}; {}", error.recovery_suggestion()),
+//! }
+//! match firehose.flush().await {
+//!     Ok(done) => println!("Flushed {} records", done.records_flushed),
+//!     Err(error) => println!("Flush failed: {error}"),
+//! }
+//! # assert_eq!(endpoint.delivered_count_of("my-delivery-stream"), 1);
+//!
+//! // While disabled, records are dropped, and the timer is paused; cached ones stay.
+//! firehose.disable();
+//! firehose.record("dropped", "my-delivery-stream").await?;
+//! firehose.enable();
+//! firehose.record("kept", "my-delivery-stream").await?;
+//!
+//! let cleared = firehose.clear_cache().await?;
+//! assert_eq!(cleared.records_cleared, 1);
+//!
+//! firehose.close().await?;
+//! assert!(firehose.flush().await.is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each flush sends at most one batch for each delivery stream; the rest goes with the next one.
+//! [`drain`](crate::AmplifyFirehoseClient::drain) goes on until everything is delivered, or
+//! until its deadline.
+//!
+//! # Errors
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
+//!
+//! # let firehose = AmplifyFirehoseClient::builder()
+//! #     .region("us-east-1")
+//! #     .credentials_provider(credentials)
+//! #     .in_memory()
+//! #     .build()
+//! #     .await?;
+//! match firehose.record("data", "not a stream").await {
+//!     Ok(_) => {}
+//!     Err(AmplifyFirehoseError::Validation { message, .. }) => println!("not valid: {message}"),
+//!     Err(AmplifyFirehoseError::LimitExceeded { .. }) => println!("the cache is full"),
+//!     Err(AmplifyFirehoseError::Storage { .. }) => println!("the disk refused"),
+//!     Err(AmplifyFirehoseError::ClientClosed) => println!("the client was closed"),
+//!     Err(AmplifyFirehoseError::Unknown { .. }) => println!("no answer, try again later"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | kind | what happened | what to do |
+//! |---|---|---|
+//! | `Validation` | a record or a setting breaks a [limit](crate::limits) | correct it |
+//! | `LimitExceeded` | the cache is full | flush, clear, or raise `cache_max_bytes` |
+//! | `Storage` | the disk refused | make room, check permissions, try again |
+//! | `ClientClosed` | the client was closed | make a new one |
+//! | `Unknown` | no answer that can be read | nothing is lost; a later flush sends it |
+//!
+//! # What a request costs a record
+//!
+//! | what the service did | the record | its retry count |
+//! |---|---|---|
+//! | accepted it | is deleted | |
+//! | sent it back with an error code | is kept | + 1 |
+//! | refused the request for what it asks (no such stream, invalid argument) | is kept | + 1 |
+//! | refused the request otherwise (throttling, failure, credentials) | is kept | as it was |
+//! | gave no answer that can be read | is kept | as it was |
+//!
+//! A request that is refused for what is in it is sent again in halves, until the records at
+//! fault are found: only they pay. A record whose count has reached `max_retries` when it
+//! fails again is given up: handed to
+//! [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then deleted.
+//!
+//! # Everything else that the service can do
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! # let firehose = amplify_firehose::AmplifyFirehoseClient::builder()
+//! #     .region("us-east-1")
+//! #     .credentials_provider(credentials)
+//! #     .in_memory()
+//! #     .build()
+//! #     .await?;
+//! let sdk_client: &amplify_firehose::aws_sdk_firehose::Client = firehose.firehose_client();
+//! # let _ = sdk_client.list_delivery_streams();
+//! # Ok(())
+//! # }
+//! ```

@@ -1,0 +1,23 @@
+//! The smallest useful program: records a line, delivers it, closes.
+//!
+//! Region, credentials and endpoint come from the environment, as for any AWS program.
+
+use amplify_kinesis::AmplifyKinesisClient;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let kinesis = AmplifyKinesisClient::builder()
+        .sdk_config(&config)
+        .build()
+        .await?;
+
+    kinesis
+        .record("Hello Kinesis", "partition-1", "my-stream")
+        .await?;
+    let flushed = kinesis.flush().await?;
+    println!("Flushed {} records", flushed.records_flushed);
+
+    kinesis.close().await?;
+    Ok(())
+}

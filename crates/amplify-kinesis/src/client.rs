@@ -1,0 +1,251 @@
+//! The client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_kinesis::Client;
+use bytes::Bytes;
+use flush_engine::{CacheStats, ClearCacheData, FlushData, FlushEngine, Intake, RecordData};
+
+use crate::{
+    AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, AmplifyKinesisError, KinesisRecord,
+};
+
+/// A durable client for Amazon Kinesis Data Streams.
+///
+/// Records are kept in a local cache and delivered in batches by `PutRecords`: on a timer, by
+/// [`flush`](Self::flush) or by [`drain`](Self::drain). Clones share one client.
+///
+/// Dropping the last clone stops the timer and releases the storage a moment later;
+/// [`close`](Self::close) waits for that.
+#[derive(Clone)]
+pub struct AmplifyKinesisClient {
+    engine: FlushEngine,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    region: String,
+    options: AmplifyKinesisClientOptions,
+}
+
+impl AmplifyKinesisClient {
+    /// Makes a client that keeps its records in the default directory.
+    ///
+    /// # Errors
+    /// As [`AmplifyKinesisClientBuilder::build`].
+    ///
+    /// # Cancel safety
+    /// A storage that was opened is released a moment later.
+    pub async fn create(
+        region: impl Into<String>,
+        credentials: impl ProvideCredentials + 'static,
+        options: AmplifyKinesisClientOptions,
+    ) -> Result<Self, AmplifyKinesisError> {
+        Self::builder()
+            .region(region)
+            .credentials_provider(credentials)
+            .options(options)
+            .build()
+            .await
+    }
+
+    /// Begins to make a client.
+    pub fn builder() -> AmplifyKinesisClientBuilder {
+        AmplifyKinesisClientBuilder::default()
+    }
+
+    pub(crate) fn new(
+        engine: FlushEngine,
+        client: Client,
+        region: String,
+        options: AmplifyKinesisClientOptions,
+    ) -> Self {
+        Self {
+            engine,
+            shared: Arc::new(Shared {
+                client,
+                region,
+                options,
+            }),
+        }
+    }
+
+    /// Records data for a stream.
+    ///
+    /// `Ok` means that the record is stored, at the promised
+    /// [`durability`](AmplifyKinesisClientOptions::durability), behind all earlier ones of its
+    /// stream. While the client is disabled, it means that the record was dropped.
+    ///
+    /// # Errors
+    /// In this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
+    /// [`Validation`](AmplifyKinesisError::Validation) when the record breaks one of the
+    /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) when the
+    /// cache is full; [`Storage`](AmplifyKinesisError::Storage) when the disk refuses. Nothing
+    /// is stored then.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored the whole record or nothing.
+    pub async fn record(
+        &self,
+        data: impl Into<Bytes>,
+        partition_key: impl Into<String>,
+        stream_name: impl Into<String>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        self.record_all([KinesisRecord::new(data, partition_key, stream_name)])
+            .await
+    }
+
+    /// Records several records, of one stream or of many: all of them or, on an error, none.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored all of the records or none.
+    pub async fn record_all(
+        &self,
+        records: impl IntoIterator<Item = KinesisRecord>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        match self.engine.intake() {
+            Intake::Closed => return Err(AmplifyKinesisError::ClientClosed),
+            Intake::Disabled => return Ok(RecordData::default()),
+            Intake::Open => {}
+        }
+        let max_bytes = self.shared.options.max_record_bytes;
+        let checked: Result<Vec<_>, _> = records
+            .into_iter()
+            .map(|record| record.checked(max_bytes))
+            .collect();
+        Ok(self.engine.record(checked?).await?)
+    }
+
+    /// Sends one batch for each stream that has cached records, oldest first, streams side by
+    /// side. Works while the client is disabled.
+    ///
+    /// Returns at once, with [`flush_in_progress`](FlushData::flush_in_progress), when a pass
+    /// is running. Records and streams that the service turns down are counted, not returned
+    /// as errors.
+    ///
+    /// # Errors
+    /// [`Unknown`](AmplifyKinesisError::Unknown) when there was no answer that can be read
+    /// (no network, a time-out, no credentials) and [`Storage`](AmplifyKinesisError::Storage);
+    /// [`flush_data`](AmplifyKinesisError::flush_data) tells what was done before.
+    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). No record is lost by any of them.
+    ///
+    /// # Cancel safety
+    /// The pass goes on although the future was dropped.
+    pub async fn flush(&self) -> Result<FlushData, AmplifyKinesisError> {
+        Ok(self.engine.flush().await?)
+    }
+
+    /// Flushes until the cache is empty, nothing moves, an error occurs or the deadline, counted
+    /// from now, is there. Returns the sums.
+    ///
+    /// Waits for a pass under way first. At the deadline no new request starts; those under way
+    /// are finished. A stream whose records failed is left alone for a while, up to 5 s,
+    /// before it is tried again.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    /// The pass under way goes on although the future was dropped; no other follows.
+    pub async fn drain(&self, deadline: Duration) -> Result<FlushData, AmplifyKinesisError> {
+        Ok(self.engine.drain(deadline).await?)
+    }
+
+    /// Deletes all cached records. Those of a request under way are deleted too, though they may
+    /// be delivered all the same.
+    ///
+    /// # Errors
+    /// [`Storage`](AmplifyKinesisError::Storage) and
+    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed).
+    ///
+    /// # Cancel safety
+    /// The cache is cleared although the future was dropped.
+    pub async fn clear_cache(&self) -> Result<ClearCacheData, AmplifyKinesisError> {
+        Ok(self.engine.clear().await?)
+    }
+
+    /// Takes records in again and resumes the timer. Changes nothing when the client is enabled.
+    pub fn enable(&self) {
+        self.engine.enable();
+    }
+
+    /// Drops new records from now on and pauses the timer. Cached records stay, and
+    /// [`flush`](Self::flush) still sends them.
+    pub fn disable(&self) {
+        self.engine.disable();
+    }
+
+    /// Whether records are taken in.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.engine.is_enabled()
+    }
+
+    /// Whether [`close`](Self::close) was called on any clone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.engine.is_closed()
+    }
+
+    /// Stops the timer, waits for requests under way (each takes no longer than
+    /// [`request_timeout`](AmplifyKinesisClientOptions::request_timeout)), and releases the
+    /// storage: the same directory can be opened again at once.
+    ///
+    /// Records that are still cached stay on disk. Calls at the same time all wait; later ones
+    /// do nothing.
+    ///
+    /// # Errors
+    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
+    /// The client is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The client closes although the future was dropped.
+    pub async fn close(&self) -> Result<(), AmplifyKinesisError> {
+        Ok(self.engine.close().await?)
+    }
+
+    /// The SDK client, for everything else that the service can do.
+    #[must_use]
+    pub fn kinesis_client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.shared.region
+    }
+
+    /// The options that the client was made with.
+    #[must_use]
+    pub fn options(&self) -> &AmplifyKinesisClientOptions {
+        &self.shared.options
+    }
+
+    /// What the cache holds, from counters: no storage is read. After closing, the last values.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.engine.cache_stats()
+    }
+}
+
+impl fmt::Debug for AmplifyKinesisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cache = self.cache_stats();
+        f.debug_struct("AmplifyKinesisClient")
+            .field("region", &self.region())
+            .field("options", &self.options())
+            .field("enabled", &self.is_enabled())
+            .field("closed", &self.is_closed())
+            .field("cached_records", &cache.records)
+            .field("cached_bytes", &cache.bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod client;
+mod error;
+pub mod guide;
+pub mod limits;
+mod options;
+mod record;
+mod sender;
+
+pub use self::builder::AmplifyKinesisClientBuilder;
+pub use self::client::AmplifyKinesisClient;
+pub use self::error::AmplifyKinesisError;
+pub use self::options::AmplifyKinesisClientOptions;
+pub use self::record::KinesisRecord;
+
+pub use aws_credential_types::provider::ProvideCredentials;
+pub use aws_sdk_kinesis;
+pub use aws_types::SdkConfig;
+pub use bytes::Bytes;
+pub use flush_engine::{
+    CacheStats, ClearCacheData, DiscardReason, DiscardedRecord, FlushData, FlushStrategy,
+    RecordData, SkippedStream, StreamStats,
+};
+#[cfg(feature = "sled")]
+pub use record_cache::SledStore;
+pub use record_cache::{self, Durability, MemoryStore, RecordStore};

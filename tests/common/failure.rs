@@ -1,0 +1,60 @@
+use amplify_firehose::AmplifyFirehoseError;
+use amplify_kinesis::{AmplifyKinesisError, FlushData};
+
+/// The five kinds of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Validation,
+    LimitExceeded,
+    Storage,
+    ClientClosed,
+    Unknown,
+}
+
+/// An error of either client, with all that it says.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    pub recovery_suggestion: String,
+    pub flush_data: Option<FlushData>,
+    /// `Debug` of the client's own error.
+    pub debug: String,
+}
+
+impl Failure {
+    /// What the pass had done before it was aborted.
+    pub fn flushed(&self) -> &FlushData {
+        let data = self.flush_data.as_ref();
+        data.unwrap_or_else(|| panic!("an aborted pass tells what it did: {self:?}"))
+    }
+}
+
+macro_rules! from {
+    ($error:ident) => {
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let kind = match &error {
+                    $error::Validation { .. } => Kind::Validation,
+                    $error::LimitExceeded { .. } => Kind::LimitExceeded,
+                    $error::Storage { .. } => Kind::Storage,
+                    $error::ClientClosed => Kind::ClientClosed,
+                    $error::Unknown { .. } => Kind::Unknown,
+                };
+                // Whatever provoked it, an error says what happened and what to do.
+                assert!(!error.message().is_empty(), "{error:?}");
+                assert!(!error.recovery_suggestion().is_empty(), "{error:?}");
+                assert!(!error.to_string().is_empty(), "{error:?}");
+                Self {
+                    kind,
+                    message: error.message().to_owned(),
+                    recovery_suggestion: error.recovery_suggestion().to_owned(),
+                    flush_data: error.flush_data().cloned(),
+                    debug: format!("{error:?}"),
+                }
+            }
+        }
+    };
+}
+from!(AmplifyKinesisError);
+from!(AmplifyFirehoseError);

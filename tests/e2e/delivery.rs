@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::{BehaviorVersion, Config, Region};
+use aws_sdk_firehose::types::{
+    BufferingHints, CompressionFormat, DeliveryStreamStatus, DeliveryStreamType,
+    EncryptionConfiguration, ExtendedS3DestinationConfiguration,
+};
+use integration_tests::localstack::Bucket;
+use integration_tests::unique_name;
+
+use super::{LONG, REGION, credentials};
+
+/// A Firehose delivery stream that was made for one test, and the bucket that it writes to.
+pub struct Delivery {
+    client: Client,
+    bucket: Bucket,
+    name: String,
+}
+
+impl Delivery {
+    pub async fn create(endpoint: &str) -> Self {
+        let delivery = Self::without_bucket(endpoint).await;
+        delivery.bucket.create().await.unwrap();
+        delivery
+    }
+
+    /// A delivery stream that cannot deliver yet.
+    pub async fn without_bucket(endpoint: &str) -> Self {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .credentials_provider(credentials())
+            .endpoint_url(endpoint)
+            .build();
+        let name = unique_name("e2e");
+        let bucket = Bucket::new(endpoint, &name);
+        let delivery = Self {
+            client: Client::from_conf(config),
+            bucket,
+            name,
+        };
+        delivery.create_stream().await;
+        delivery
+    }
+
+    /// Makes stream and bucket once more, after LocalStack was restarted and forgot them.
+    pub async fn create_again(&self) {
+        self.bucket.create().await.unwrap();
+        self.create_stream().await;
+    }
+
+    pub async fn create_bucket(&self) {
+        self.bucket.create().await.unwrap();
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The records of each object in the bucket; one object holds those of one request.
+    pub async fn requests(&self) -> Vec<Vec<Vec<u8>>> {
+        let objects = self.bucket.objects().await.unwrap();
+        objects.iter().map(|object| unframed(object)).collect()
+    }
+
+    /// Every record in the bucket, sorted.
+    pub async fn records(&self) -> Vec<Vec<u8>> {
+        let mut records = self.requests().await.concat();
+        records.sort();
+        records
+    }
+
+    async fn create_stream(&self) {
+        let destination = ExtendedS3DestinationConfiguration::builder()
+            .bucket_arn(self.bucket.arn())
+            .role_arn("arn:aws:iam::000000000000:role/e2e")
+            // LocalStack describes only what it was given, and the SDK insists on these.
+            .buffering_hints(BufferingHints::builder().build())
+            .compression_format(CompressionFormat::Uncompressed)
+            .encryption_configuration(EncryptionConfiguration::builder().build())
+            .build()
+            .unwrap();
+        self.client
+            .create_delivery_stream()
+            .delivery_stream_name(&self.name)
+            .delivery_stream_type(DeliveryStreamType::DirectPut)
+            .extended_s3_destination_configuration(destination)
+            .send()
+            .await
+            .unwrap();
+        tokio::time::timeout(LONG, async {
+            while self.status().await != DeliveryStreamStatus::Active {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn status(&self) -> DeliveryStreamStatus {
+        let request = self
+            .client
+            .describe_delivery_stream()
+            .delivery_stream_name(&self.name);
+        let described = request
+            .send()
+            .await
+            .unwrap()
+            .delivery_stream_description
+            .unwrap();
+        described.delivery_stream_status
+    }
+}
+
+/// Firehose puts nothing between two records, so a record has to tell its own length.
+pub fn framed(data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap();
+    [&length.to_be_bytes(), data].concat()
+}
+
+fn unframed(mut object: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = object.split_first_chunk() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+        let (data, rest) = rest.split_at(length);
+        records.push(data.to_vec());
+        object = rest;
+    }
+    assert!(object.is_empty(), "an object ends within a record");
+    records
+}

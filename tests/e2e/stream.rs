@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+use aws_sdk_kinesis::types::{ShardIteratorType, StreamStatus};
+use integration_tests::unique_name;
+
+use super::{LONG, REGION, credentials};
+
+/// A Kinesis stream that was made for one test.
+pub struct Stream {
+    client: Client,
+    name: String,
+    shards: i32,
+}
+
+impl Stream {
+    pub async fn create(endpoint: &str, shards: i32) -> Self {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .credentials_provider(credentials())
+            .endpoint_url(endpoint)
+            .build();
+        let stream = Self {
+            client: Client::from_conf(config),
+            name: unique_name("e2e"),
+            shards,
+        };
+        stream.create_again().await;
+        stream
+    }
+
+    /// Makes the stream once more, after LocalStack was restarted and forgot it.
+    pub async fn create_again(&self) {
+        let request = self.client.create_stream();
+        request
+            .stream_name(&self.name)
+            .shard_count(self.shards)
+            .send()
+            .await
+            .unwrap();
+        tokio::time::timeout(LONG, async {
+            while self.status().await != StreamStatus::Active {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every record's partition key and data, shard by shard, oldest first.
+    pub async fn shards(&self) -> Vec<Vec<(String, Vec<u8>)>> {
+        let listed = self
+            .client
+            .list_shards()
+            .stream_name(&self.name)
+            .send()
+            .await
+            .unwrap();
+        let mut shards = Vec::new();
+        for shard in listed.shards() {
+            let records = tokio::time::timeout(LONG, self.records_of(shard.shard_id()));
+            shards.push(records.await.unwrap());
+        }
+        shards
+    }
+
+    /// The data of every record, oldest first among those of one partition key.
+    pub async fn by_key(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        by_key(self.shards().await.into_iter().flatten())
+    }
+
+    /// Gives the shards back; LocalStack has a limited number of them.
+    pub async fn delete(self) {
+        self.client
+            .delete_stream()
+            .stream_name(&self.name)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn status(&self) -> StreamStatus {
+        let request = self
+            .client
+            .describe_stream_summary()
+            .stream_name(&self.name);
+        let summary = request
+            .send()
+            .await
+            .unwrap()
+            .stream_description_summary
+            .unwrap();
+        summary.stream_status
+    }
+
+    async fn records_of(&self, shard: &str) -> Vec<(String, Vec<u8>)> {
+        let first = self
+            .client
+            .get_shard_iterator()
+            .stream_name(&self.name)
+            .shard_id(shard);
+        let first = first
+            .shard_iterator_type(ShardIteratorType::TrimHorizon)
+            .send()
+            .await
+            .unwrap();
+        let mut iterator = first.shard_iterator;
+        let mut records = Vec::new();
+        loop {
+            let page = self
+                .client
+                .get_records()
+                .set_shard_iterator(iterator)
+                .send()
+                .await
+                .unwrap();
+            if page.records.is_empty() && page.millis_behind_latest == Some(0) {
+                return records;
+            }
+            records.extend(
+                page.records
+                    .into_iter()
+                    .map(|record| (record.partition_key.unwrap(), record.data.into_inner())),
+            );
+            iterator = page.next_shard_iterator;
+        }
+    }
+}
+
+/// The data for each partition key, order kept.
+pub fn by_key(
+    records: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut keys = BTreeMap::<_, Vec<_>>::new();
+    for (key, data) in records {
+        keys.entry(key).or_default().push(data);
+    }
+    keys
+}

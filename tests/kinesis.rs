@@ -1,0 +1,161 @@
+//! Records on their way from `record()` into the shards of a Kinesis stream of LocalStack.
+
+mod e2e;
+
+use std::time::Duration;
+
+use amplify_kinesis::{DiscardReason, FlushStrategy, KinesisRecord};
+use integration_tests::unique_name;
+
+use self::e2e::{Discards, LONG, Stream, by_key, endpoint, kinesis, kinesis_options};
+
+/// The largest record that LocalStack takes has 1 MiB.
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_arrive_byte_for_byte_and_in_order() {
+    let stream = Stream::create(&endpoint(), 4).await;
+    let directory = tempfile::tempdir().unwrap();
+    let client = kinesis(&endpoint(), directory.path(), kinesis_options()).await;
+
+    let records = various_records(1_203);
+    client
+        .record_all(
+            records
+                .iter()
+                .map(|(key, data)| KinesisRecord::new(data.clone(), key, stream.name())),
+        )
+        .await
+        .unwrap();
+
+    let first = client.flush().await.unwrap();
+    assert_eq!(first.records_flushed, 500);
+    let rest = client.drain(LONG).await.unwrap();
+    assert_eq!(rest.records_flushed, 703);
+    assert_eq!(client.cache_stats().records, 0);
+    client.close().await.unwrap();
+
+    let shards = stream.shards().await;
+    assert!(
+        shards.iter().all(|shard| !shard.is_empty()),
+        "a shard is empty"
+    );
+    let arrived = by_key(shards.into_iter().flatten());
+    assert!(
+        arrived == by_key(records),
+        "the shards hold other records than were recorded"
+    );
+    stream.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_stream_is_named_and_the_others_are_delivered() {
+    let stream = Stream::create(&endpoint(), 1).await;
+    let missing = unique_name("missing");
+    let directory = tempfile::tempdir().unwrap();
+    let client = kinesis(&endpoint(), directory.path(), kinesis_options()).await;
+
+    for name in [missing.as_str(), stream.name()] {
+        for data in ["one", "two", "three"] {
+            client.record(data, "key", name).await.unwrap();
+        }
+    }
+    let flushed = client.flush().await.unwrap();
+
+    assert_eq!(flushed.records_flushed, 3);
+    assert_eq!(flushed.records_retried, 3);
+    let [skipped] = flushed.skipped_streams.as_slice() else {
+        panic!("one stream is missing: {:?}", flushed.skipped_streams);
+    };
+    assert_eq!(skipped.stream_name, missing);
+    assert_eq!(skipped.code.as_deref(), Some("ResourceNotFoundException"));
+    assert_eq!(client.cache_stats().records, 3);
+    client.close().await.unwrap();
+
+    let expected = ["one", "two", "three"].map(|data| data.as_bytes().to_vec());
+    assert_eq!(stream.by_key().await["key"], expected);
+    stream.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_flush_delivers_without_being_asked() {
+    let stream = Stream::create(&endpoint(), 1).await;
+    let directory = tempfile::tempdir().unwrap();
+    let options =
+        kinesis_options().flush_strategy(FlushStrategy::Interval(Duration::from_millis(200)));
+    let client = kinesis(&endpoint(), directory.path(), options).await;
+
+    client
+        .record("by itself", "key", stream.name())
+        .await
+        .unwrap();
+    tokio::time::timeout(LONG, async {
+        while client.cache_stats().records > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    client.close().await.unwrap();
+
+    assert_eq!(stream.by_key().await["key"], [b"by itself"]);
+    stream.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_refused_does_not_hold_the_others_back() {
+    let stream = Stream::create(&endpoint(), 1).await;
+    let directory = tempfile::tempdir().unwrap();
+    let discards = Discards::default();
+    let options = kinesis_options()
+        .max_retries(0)
+        .on_discard(discards.handler());
+    let client = kinesis(&endpoint(), directory.path(), options).await;
+
+    let poison = vec![b'!'; MIB + 1];
+    for number in 0..9 {
+        let data = match number {
+            4 => poison.clone(),
+            _ => vec![b'0' + number],
+        };
+        client.record(data, "key", stream.name()).await.unwrap();
+    }
+    let flushed = client.flush().await.unwrap();
+
+    assert_eq!(flushed.records_flushed, 8);
+    assert_eq!(flushed.records_discarded, 1);
+    assert_eq!(client.cache_stats().records, 0);
+    let [discarded] = discards.all().try_into().unwrap();
+    assert!(discarded.data == poison, "another record was discarded");
+    assert_eq!(discarded.reason, DiscardReason::RetriesExhausted);
+    assert_eq!(discarded.code.as_deref(), Some("InvalidArgumentException"));
+    client.close().await.unwrap();
+
+    let expected: Vec<Vec<u8>> = b"01235678".iter().map(|digit| vec![*digit]).collect();
+    assert_eq!(stream.by_key().await["key"], expected);
+    stream.delete().await;
+}
+
+/// Partition keys of every length and several scripts; payloads of every byte, an empty one and a
+/// large one.
+fn various_records(count: usize) -> Vec<(String, Vec<u8>)> {
+    let keys = [
+        "k",
+        "partition-1",
+        "ключ",
+        "パーティション",
+        "🔑",
+        &"é".repeat(256),
+    ];
+    let bytes: Vec<u8> = (0..=u8::MAX).collect();
+    (0..count)
+        .map(|number| {
+            let data = match number {
+                0 => Vec::new(),
+                1 => bytes.repeat(MIB / 512),
+                _ => [format!("{number}\n").as_bytes(), &bytes[..number % 257]].concat(),
+            };
+            (keys[number % keys.len()].to_owned(), data)
+        })
+        .collect()
+}

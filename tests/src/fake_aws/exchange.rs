@@ -1,0 +1,129 @@
+//! One connection, request by request, each plan acted out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::http::{self, Connection, Head, HttpError, Persistence, Route};
+use super::judge::{Act, Plan, judge};
+use super::protocol::{self, Put};
+use super::reply::Refusal;
+use super::state::{Arrival, InFlight, Shared};
+
+/// Serves a connection until one side closes it.
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let mut connection = Connection::new(stream);
+    // One for all requests: a fresh one of this size is a thousand page faults.
+    let mut body = Vec::new();
+    loop {
+        let served = match connection.read_head().await {
+            Ok(Some(head)) => exchange(&mut connection, &head, &mut body, &shared).await,
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let refused = match served {
+            Ok(Persistence::KeepAlive) => continue,
+            Ok(Persistence::Close) | Err(HttpError::Gone) => return,
+            Err(HttpError::Malformed) => (400, "a request is no HTTP/1"),
+            Err(HttpError::TooLarge) => (413, "a request is bigger than any service takes"),
+        };
+        let (status, violation) = refused;
+        shared.note_violation(violation.to_owned());
+        let answer = http::answer(status, protocol::JSON, None, b"");
+        if connection.write_all(&answer).await.is_ok() {
+            connection.finish().await;
+        }
+        return;
+    }
+}
+
+/// Serves one request.
+async fn exchange(
+    connection: &mut Connection,
+    head: &Head,
+    body: &mut Vec<u8>,
+    shared: &Arc<Shared>,
+) -> Result<Persistence, HttpError> {
+    let mut in_flight = InFlight::begin(shared);
+    connection.read_body(head, body).await?;
+
+    let plan = match read(head, body) {
+        Err(refusal) => {
+            shared.note_violation(refusal.message.clone());
+            Plan::refuse(&refusal)
+        }
+        Ok(put) => {
+            in_flight.log(&Arrival {
+                service: put.service,
+                stream: &put.stream,
+                records: put.records.len(),
+                bytes: put.bytes,
+                user_agent: &head.user_agent,
+                amz_user_agent: &head.amz_user_agent,
+            });
+            let link_time = shared
+                .lock()
+                .link_speed
+                .map_or(Duration::ZERO, |speed| time_on_link(body.len(), speed));
+            let rest = link_time.saturating_sub(in_flight.started().elapsed());
+            wait(connection, rest).await?;
+            judge(&put, head, shared, &in_flight)
+        }
+    };
+
+    let latency = shared.lock().latency;
+    match plan.act {
+        Act::Answer(answer, after) => {
+            wait(connection, latency + plan.delay).await?;
+            // First, so that whoever has read the answer finds the request ended.
+            in_flight.end(plan.outcome);
+            connection.write_all(&answer).await?;
+            if after == Persistence::Close {
+                connection.finish().await;
+                return Ok(Persistence::Close);
+            }
+            Ok(head.persistence)
+        }
+        Act::Hang => {
+            connection.gone().await;
+            Err(HttpError::Gone)
+        }
+        Act::Close => {
+            wait(connection, plan.delay).await?;
+            in_flight.end(plan.outcome);
+            Ok(Persistence::Close)
+        }
+        Act::Reset => {
+            wait(connection, plan.delay).await?;
+            // Where it is refused, the connection is closed all the same.
+            let _ = connection.reset_on_close();
+            in_flight.end(plan.outcome);
+            Ok(Persistence::Close)
+        }
+    }
+}
+
+/// Waits, unless the client hangs up first.
+async fn wait(connection: &mut Connection, delay: Duration) -> Result<(), HttpError> {
+    if delay.is_zero() {
+        return Ok(());
+    }
+    tokio::select! {
+        biased;
+        () = connection.gone() => Err(HttpError::Gone),
+        () = tokio::time::sleep(delay) => Ok(()),
+    }
+}
+
+fn time_on_link(bytes: usize, bytes_per_second: u64) -> Duration {
+    let nanos = bytes as u128 * 1_000_000_000 / u128::from(bytes_per_second.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn read<'a>(head: &Head, body: &'a [u8]) -> Result<Put<'a>, Refusal> {
+    match head.route {
+        Route::Post => Put::parse(&head.target, body),
+        Route::Unknown => Err(Refusal::without_code(404).message("only POST / is known here")),
+    }
+}

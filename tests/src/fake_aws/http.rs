@@ -1,0 +1,302 @@
+//! As much of HTTP/1.1 as an SDK client speaks, on a bare socket.
+
+use std::io;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+const READ_BYTES: usize = 16 * 1024;
+
+/// No service takes a body of this size, whatever its records.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// One connection; what was read ahead stays in its buffer.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+/// What the server needs to know of a request's head.
+pub(super) struct Head {
+    pub(super) route: Route,
+    pub(super) target: String,
+    pub(super) user_agent: String,
+    pub(super) amz_user_agent: String,
+    pub(super) persistence: Persistence,
+    length: BodyLength,
+    expects_continue: bool,
+}
+
+/// Whether a request is one that both services know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `POST /`.
+    Post,
+    /// Any other method or path.
+    Unknown,
+}
+
+/// What becomes of the connection after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    KeepAlive,
+    Close,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum BodyLength {
+    Known(usize),
+    Chunked,
+}
+
+#[derive(Debug)]
+pub(super) enum HttpError {
+    /// The client hung up within a request, or the socket failed.
+    Gone,
+    /// What came is no HTTP/1.
+    Malformed,
+    /// The head or the body is bigger than any service takes.
+    TooLarge,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Reads the next request's head; `None` if the client is done.
+    pub(super) async fn read_head(&mut self) -> Result<Option<Head>, HttpError> {
+        loop {
+            if !self.buffer.is_empty()
+                && let Some((head, length)) = parse_head(&self.buffer)?
+            {
+                self.buffer.advance(length);
+                return Ok(Some(head));
+            }
+            if self.buffer.len() > MAX_HEAD_BYTES {
+                return Err(HttpError::TooLarge);
+            }
+            let before = self.buffer.len();
+            match self.fill().await {
+                Ok(()) => {}
+                Err(HttpError::Gone) if before == 0 => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads the whole body into `body`, whose old content is dropped.
+    pub(super) async fn read_body(
+        &mut self,
+        head: &Head,
+        body: &mut Vec<u8>,
+    ) -> Result<(), HttpError> {
+        body.clear();
+        if head.expects_continue {
+            self.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        match head.length {
+            BodyLength::Known(length) => self.read_exactly(length, body).await,
+            BodyLength::Chunked => self.read_chunks(body).await,
+        }
+    }
+
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
+        self.stream.write_all(bytes).await.map_err(HttpError::from)
+    }
+
+    /// Completes once the client has hung up.
+    pub(super) async fn gone(&mut self) {
+        // A client that talks on without an answer is read no further than this.
+        while self.buffer.len() < MAX_HEAD_BYTES {
+            if self.fill().await.is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Makes closing the connection reset it.
+    pub(super) fn reset_on_close(&self) -> io::Result<()> {
+        self.stream.set_zero_linger()
+    }
+
+    /// Tells the client that nothing more comes, and waits until it hangs up too.
+    ///
+    /// Closing at once could reset the connection before the client has read the answer.
+    pub(super) async fn finish(&mut self) {
+        if self.stream.shutdown().await.is_ok() {
+            while self.fill().await.is_ok() {
+                self.buffer.clear();
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), HttpError> {
+        self.buffer.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(HttpError::Gone),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends the next `length` bytes to `body`, past the buffer where it is empty.
+    async fn read_exactly(&mut self, length: usize, body: &mut Vec<u8>) -> Result<(), HttpError> {
+        if length > MAX_BODY_BYTES - body.len() {
+            return Err(HttpError::TooLarge);
+        }
+        let end = body.len() + length;
+        body.reserve_exact(length);
+        let buffered = length.min(self.buffer.len());
+        body.extend_from_slice(&self.buffer[..buffered]);
+        self.buffer.advance(buffered);
+        while body.len() < end {
+            let missing = end - body.len();
+            if self.stream.read_buf(&mut body.limit(missing)).await? == 0 {
+                return Err(HttpError::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_chunks(&mut self, body: &mut Vec<u8>) -> Result<(), HttpError> {
+        loop {
+            let size = loop {
+                match httparse::parse_chunk_size(&self.buffer) {
+                    Ok(httparse::Status::Complete((length, size))) => {
+                        self.buffer.advance(length);
+                        break usize::try_from(size).map_err(|_| HttpError::TooLarge)?;
+                    }
+                    Ok(httparse::Status::Partial) => self.fill_within_head_limit().await?,
+                    Err(_) => return Err(HttpError::Malformed),
+                }
+            };
+            if size == 0 {
+                return self.skip_trailers().await;
+            }
+            self.read_exactly(size, body).await?;
+            if !self.read_line().await?.is_empty() {
+                return Err(HttpError::Malformed);
+            }
+        }
+    }
+
+    async fn skip_trailers(&mut self) -> Result<(), HttpError> {
+        while !self.read_line().await?.is_empty() {}
+        Ok(())
+    }
+
+    async fn read_line(&mut self) -> Result<BytesMut, HttpError> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.buffer.split_to(end);
+                self.buffer.advance(2);
+                return Ok(line);
+            }
+            self.fill_within_head_limit().await?;
+        }
+    }
+
+    async fn fill_within_head_limit(&mut self) -> Result<(), HttpError> {
+        if self.buffer.len() > MAX_HEAD_BYTES {
+            return Err(HttpError::TooLarge);
+        }
+        self.fill().await
+    }
+}
+
+impl From<io::Error> for HttpError {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// The bytes of an answer with a body of this type.
+pub(super) fn answer(
+    status: u16,
+    content_type: &str,
+    error_type: Option<&str>,
+    body: &[u8],
+) -> Vec<u8> {
+    let error_type = error_type.map_or_else(String::new, |error_type| {
+        format!("x-amzn-ErrorType: {error_type}\r\n")
+    });
+    let content_type = match body {
+        [] => String::new(),
+        _ => format!("Content-Type: {content_type}\r\n"),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\
+         {content_type}{error_type}Content-Length: {}\r\n\r\n",
+        reason(status),
+        body.len(),
+    );
+    let mut bytes = Vec::with_capacity(head.len() + body.len());
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        100..=199 => "Informational",
+        200..=299 => "OK",
+        300..=399 => "Redirect",
+        400..=499 => "Client Error",
+        _ => "Server Error",
+    }
+}
+
+/// Reads a head at the start of `bytes` and says how long it is; `None` if more must come.
+fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(HttpError::Malformed),
+    };
+    let route = match (request.method, request.path) {
+        (Some("POST"), Some("/")) => Route::Post,
+        _ => Route::Unknown,
+    };
+    let mut head = Head {
+        route,
+        target: String::new(),
+        user_agent: String::new(),
+        amz_user_agent: String::new(),
+        persistence: match request.version {
+            Some(1) => Persistence::KeepAlive,
+            _ => Persistence::Close,
+        },
+        length: BodyLength::Known(0),
+        expects_continue: false,
+    };
+    for header in request.headers.iter() {
+        let text = || String::from_utf8_lossy(header.value).into_owned();
+        let is = |name| header.name.eq_ignore_ascii_case(name);
+        if is("x-amz-target") {
+            head.target = text();
+        } else if is("user-agent") {
+            head.user_agent = text();
+        } else if is("x-amz-user-agent") {
+            head.amz_user_agent = text();
+        } else if is("content-length") {
+            let length = text().trim().parse().map_err(|_| HttpError::Malformed)?;
+            head.length = BodyLength::Known(length);
+        } else if is("transfer-encoding") && header.value.eq_ignore_ascii_case(b"chunked") {
+            head.length = BodyLength::Chunked;
+        } else if is("connection") && header.value.eq_ignore_ascii_case(b"close") {
+            head.persistence = Persistence::Close;
+        } else if is("expect") && header.value.eq_ignore_ascii_case(b"100-continue") {
+            head.expects_continue = true;
+        }
+    }
+    Ok(Some((head, length)))
+}

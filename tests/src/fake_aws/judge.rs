@@ -1,0 +1,244 @@
+//! Decides what becomes of a request, and takes in what is to be taken in.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::http::{self, Head, Persistence};
+use super::limits;
+use super::protocol::{self, JSON, Put};
+use super::reply::{Refusal, Reply};
+use super::request::{Outcome, PutRecord, PutRequest, Service};
+use super::state::{InFlight, Keep, Shared, Source};
+
+/// What the server is going to do with a request whose records were taken in already.
+pub(super) struct Plan {
+    pub(super) act: Act,
+    pub(super) outcome: Outcome,
+    pub(super) delay: Duration,
+}
+
+/// What the client gets to see.
+pub(super) enum Act {
+    /// These bytes, and then perhaps the connection's end.
+    Answer(Vec<u8>, Persistence),
+    Hang,
+    Close,
+    Reset,
+}
+
+impl Plan {
+    fn new(act: Act, outcome: Outcome) -> Self {
+        Self {
+            act,
+            outcome,
+            delay: Duration::ZERO,
+        }
+    }
+
+    fn answer(status: u16, content_type: &str, body: &[u8]) -> Self {
+        let answer = http::answer(status, content_type, None, body);
+        Self::new(
+            Act::Answer(answer, Persistence::KeepAlive),
+            Outcome::Answered { status, code: None },
+        )
+    }
+
+    pub(super) fn refuse(refusal: &Refusal) -> Self {
+        let body = protocol::refusal_body(refusal);
+        let error_type = protocol::refusal_header(refusal);
+        let answer = http::answer(refusal.status, JSON, error_type, body.as_bytes());
+        Self::new(
+            Act::Answer(answer, Persistence::KeepAlive),
+            Outcome::Answered {
+                status: refusal.status,
+                code: refusal.code.clone(),
+            },
+        )
+    }
+}
+
+/// Decides on a request, takes its records in, and prepares the answer.
+pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InFlight) -> Plan {
+    let broken = |refusal: Refusal| {
+        shared.note_violation(format!(
+            "{:?} {}: {}",
+            put.service, put.stream, refusal.message
+        ));
+        Plan::refuse(&refusal)
+    };
+    if let Some(refusal) = limits::violation(put) {
+        return broken(refusal);
+    }
+    let (keep, source) = {
+        let mut state = shared.lock();
+        if !state.knows(&put.stream) {
+            return Plan::refuse(&protocol::unknown_stream(&put.stream));
+        }
+        (state.keep, state.next_source(&put.stream))
+    };
+
+    let looks_at_records = !matches!(source, Source::Default);
+    let mut request = PutRequest {
+        service: put.service,
+        stream: put.stream.clone().into_owned(),
+        records: Vec::new(),
+        user_agent: head.user_agent.clone(),
+        amz_user_agent: head.amz_user_agent.clone(),
+    };
+    if looks_at_records || keep == Keep::Payloads {
+        match put.decode() {
+            Ok(records) => request.records = records,
+            Err(refusal) => return broken(refusal),
+        }
+    }
+    let reply = match source {
+        Source::Default => Reply::Accept,
+        Source::Scripted(reply) => reply,
+        Source::Rule(rule) => rule(&request),
+    };
+    let (reply, delay, taking) = unwrap(reply);
+    let codes = record_codes(&reply, put.service, &request.records);
+    let accepts = |index: usize| match (&taking, &codes) {
+        (Taking::All, _) => true,
+        (Taking::AsReplied, Some(codes)) => codes.get(index).is_none_or(Option::is_none),
+        (Taking::AsReplied, None) => false,
+    };
+    take_in(put, request.records, keep, accepts, shared, in_flight);
+
+    let mut plan = prepare(&reply, put, codes.as_deref(), shared);
+    plan.delay = delay;
+    plan
+}
+
+/// Whether records are taken in whatever the answer says.
+enum Taking {
+    AsReplied,
+    All,
+}
+
+fn unwrap(mut reply: Reply) -> (Reply, Duration, Taking) {
+    let mut delay = Duration::ZERO;
+    let mut taking = Taking::AsReplied;
+    loop {
+        reply = match reply {
+            Reply::Delayed(more, inner) => {
+                delay += more;
+                *inner
+            }
+            Reply::AfterAccepting(inner) => {
+                taking = Taking::All;
+                *inner
+            }
+            other => return (other, delay, taking),
+        }
+    }
+}
+
+/// The records' error codes in an answer that has results; `None` if it has none of its own.
+fn record_codes<'a>(
+    reply: &'a Reply,
+    service: Service,
+    records: &[PutRecord],
+) -> Option<Cow<'a, [Option<String>]>> {
+    match reply {
+        Reply::Accept => Some(Cow::Borrowed(&[])),
+        Reply::RecordErrors(codes) => Some(Cow::Borrowed(codes)),
+        Reply::AcceptFirst(count) => {
+            let code = protocol::throttled_record(service);
+            let codes = (0..records.len()).map(|at| (at >= *count).then(|| code.to_owned()));
+            Some(codes.collect())
+        }
+        Reply::FailWhere { matches, code } => {
+            let codes = records
+                .iter()
+                .map(|record| matches.matches(record).then(|| code.clone()));
+            Some(codes.collect())
+        }
+        _ => None,
+    }
+}
+
+fn take_in(
+    put: &Put<'_>,
+    records: Vec<PutRecord>,
+    keep: Keep,
+    accepts: impl Fn(usize) -> bool,
+    shared: &Shared,
+    in_flight: &InFlight,
+) {
+    let mut count = 0;
+    let mut bytes = 0;
+    for (index, record) in put.records.iter().enumerate() {
+        if accepts(index) {
+            count += 1;
+            bytes += record.size();
+        }
+    }
+    let records = match keep {
+        Keep::Payloads => records,
+        Keep::CountsOnly => Vec::new(),
+    };
+    let accepted = records.into_iter().enumerate();
+    let accepted = accepted.filter_map(|(index, record)| accepts(index).then_some(record));
+    shared.update(|state| {
+        state.take_in(&put.stream, count, bytes, accepted);
+        in_flight.note_accepted(state, count);
+    });
+}
+
+fn prepare(
+    reply: &Reply,
+    put: &Put<'_>,
+    codes: Option<&[Option<String>]>,
+    shared: &Shared,
+) -> Plan {
+    let results = |count: usize, codes: &[Option<String>]| {
+        let first = shared.lock().next_sequences(count);
+        protocol::put_answer(put.service, count, codes, first)
+    };
+    let all = put.records.len();
+    match reply {
+        // These four have codes for their records.
+        Reply::Accept
+        | Reply::AcceptFirst(_)
+        | Reply::RecordErrors(_)
+        | Reply::FailWhere { .. } => {
+            let body = results(all, codes.unwrap_or_default());
+            Plan::answer(200, JSON, body.as_bytes())
+        }
+        Reply::Refuse(refusal) => Plan::refuse(refusal),
+        Reply::Throttle => Plan::refuse(&protocol::throttled(put.service)),
+        Reply::Status(status) => Plan::answer(*status, JSON, b""),
+        Reply::Page { status, body } => Plan::answer(*status, "text/html", body),
+        Reply::Hang => Plan::new(Act::Hang, Outcome::Abandoned),
+        Reply::Close => Plan::new(Act::Close, Outcome::Dropped),
+        Reply::Reset => Plan::new(Act::Reset, Outcome::Dropped),
+        Reply::Garbage => {
+            let answer = http::answer(200, JSON, None, b"\x1f\x8b this is no JSON {{{");
+            Plan::new(
+                Act::Answer(answer, Persistence::KeepAlive),
+                Outcome::Unreadable,
+            )
+        }
+        Reply::NotHttp => {
+            let answer = b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec();
+            Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
+        }
+        Reply::WrongCount(count) => {
+            let answer = http::answer(200, JSON, None, results(*count, &[]).as_bytes());
+            Plan::new(
+                Act::Answer(answer, Persistence::KeepAlive),
+                Outcome::Unreadable,
+            )
+        }
+        Reply::Truncated => {
+            let body = results(all, &[]);
+            let mut answer = http::answer(200, JSON, None, body.as_bytes());
+            answer.truncate(answer.len() - body.len() / 2);
+            Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
+        }
+        Reply::AfterAccepting(inner) | Reply::Delayed(_, inner) => {
+            prepare(inner, put, codes, shared)
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! awsJson1_1: requests are read and answers written here.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use base64_simd::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::reply::{CodeIn, Refusal};
+use super::request::{PutRecord, Service};
+
+/// The content type of requests and answers.
+pub(super) const JSON: &str = "application/x-amz-json-1.1";
+
+/// A request as it is on the wire: payloads still in base64, text borrowed from the body.
+pub(super) struct Put<'a> {
+    pub(super) service: Service,
+    pub(super) stream: Cow<'a, str>,
+    pub(super) records: Vec<EncodedRecord<'a>>,
+    pub(super) bytes: usize,
+}
+
+#[derive(Deserialize)]
+pub(super) struct EncodedRecord<'a> {
+    #[serde(rename = "Data", borrow)]
+    data: Text<'a>,
+    #[serde(rename = "PartitionKey", borrow, default)]
+    partition_key: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct KinesisBody<'a> {
+    #[serde(rename = "StreamName", borrow)]
+    stream: Text<'a>,
+    #[serde(rename = "Records", borrow)]
+    records: Vec<EncodedRecord<'a>>,
+}
+
+#[derive(Deserialize)]
+struct FirehoseBody<'a> {
+    #[serde(rename = "DeliveryStreamName", borrow)]
+    stream: Text<'a>,
+    #[serde(rename = "Records", borrow)]
+    records: Vec<EncodedRecord<'a>>,
+}
+
+// serde borrows a `Cow` only where it stands alone, not within an `Option`.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Put<'a> {
+    /// Reads the body of a request to `target`, the header `X-Amz-Target`.
+    pub(super) fn parse(target: &str, body: &'a [u8]) -> Result<Self, Refusal> {
+        let (service, stream, records) = match target {
+            "Kinesis_20131202.PutRecords" => {
+                let body: KinesisBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+                (Service::Kinesis, body.stream, body.records)
+            }
+            "Firehose_20150804.PutRecordBatch" => {
+                let body: FirehoseBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+                (Service::Firehose, body.stream, body.records)
+            }
+            _ => {
+                let refusal = Refusal::new(400, "UnknownOperationException");
+                return Err(refusal.message(format!("no such operation here: {target:?}")));
+            }
+        };
+        let bytes = records.iter().map(EncodedRecord::size).sum();
+        Ok(Self {
+            service,
+            stream: stream.0,
+            records,
+            bytes,
+        })
+    }
+
+    /// Decodes all payloads into one buffer that the records share.
+    pub(super) fn decode(&self) -> Result<Vec<PutRecord>, Refusal> {
+        let total = self.records.iter().map(EncodedRecord::data_len).sum();
+        let mut buffer = Vec::with_capacity(total);
+        let mut ends = Vec::with_capacity(self.records.len());
+        for record in &self.records {
+            STANDARD
+                .decode_append(record.data.0.as_bytes(), &mut buffer)
+                .map_err(unreadable)?;
+            ends.push(buffer.len());
+        }
+        let buffer = Bytes::from(buffer);
+        let mut start = 0;
+        let decoded = self.records.iter().zip(ends).map(|(record, end)| {
+            let data = buffer.slice(start..end);
+            start = end;
+            PutRecord {
+                data,
+                partition_key: record.key().map(str::to_owned),
+            }
+        });
+        Ok(decoded.collect())
+    }
+}
+
+impl EncodedRecord<'_> {
+    pub(super) fn key(&self) -> Option<&str> {
+        self.partition_key.as_ref().map(|key| key.0.as_ref())
+    }
+
+    /// The size that the services count: data and partition key.
+    pub(super) fn size(&self) -> usize {
+        self.data_len() + self.key().map_or(0, str::len)
+    }
+
+    fn data_len(&self) -> usize {
+        let text = self.data.0.as_bytes();
+        let padding = text
+            .iter()
+            .rev()
+            .take(2)
+            .take_while(|&&byte| byte == b'=')
+            .count();
+        (text.len() - padding) * 3 / 4
+    }
+}
+
+/// The answer to a put, one entry for each of `count` records; beyond the end of `codes`
+/// records are successes.
+pub(super) fn put_answer(
+    service: Service,
+    count: usize,
+    codes: &[Option<String>],
+    first_sequence: u64,
+) -> String {
+    let failed = codes
+        .iter()
+        .take(count)
+        .filter(|code| code.is_some())
+        .count();
+    let mut body = String::with_capacity(64 + 128 * count);
+    // Writing to a string cannot fail.
+    let _ = match service {
+        Service::Kinesis => write!(body, r#"{{"FailedRecordCount":{failed},"Records":["#),
+        Service::Firehose => write!(
+            body,
+            r#"{{"FailedPutCount":{failed},"Encrypted":false,"RequestResponses":["#
+        ),
+    };
+    for (index, sequence) in (0..count).zip(first_sequence..) {
+        if index > 0 {
+            body.push(',');
+        }
+        let _ = match (codes.get(index).and_then(Option::as_deref), service) {
+            (Some(code), _) => write!(
+                body,
+                r#"{{"ErrorCode":{},"ErrorMessage":"the record was refused by the script"}}"#,
+                serde_json::Value::from(code)
+            ),
+            (None, Service::Kinesis) => write!(
+                body,
+                r#"{{"SequenceNumber":"49{sequence:054}","ShardId":"shardId-000000000000"}}"#
+            ),
+            (None, Service::Firehose) => write!(body, r#"{{"RecordId":"{sequence:056}"}}"#),
+        };
+    }
+    body.push_str("]}");
+    body
+}
+
+/// The JSON body of a refusal.
+pub(super) fn refusal_body(refusal: &Refusal) -> String {
+    let message = serde_json::Value::from(refusal.message.as_str());
+    match (&refusal.code, refusal.code_in) {
+        (Some(code), CodeIn::Body | CodeIn::BodyAndHeader) => {
+            let code = serde_json::Value::from(code.as_str());
+            format!(r#"{{"__type":{code},"message":{message}}}"#)
+        }
+        (None, _) | (_, CodeIn::Header) => format!(r#"{{"message":{message}}}"#),
+    }
+}
+
+/// The value of the header `x-amzn-ErrorType`, if the refusal has it.
+pub(super) fn refusal_header(refusal: &Refusal) -> Option<&str> {
+    match refusal.code_in {
+        CodeIn::Body => None,
+        CodeIn::Header | CodeIn::BodyAndHeader => refusal.code.as_deref(),
+    }
+}
+
+/// How each service refuses a request when it is called too often.
+pub(super) fn throttled(service: Service) -> Refusal {
+    match service {
+        Service::Kinesis => Refusal::new(400, "ProvisionedThroughputExceededException")
+            .message("Rate exceeded for the shard"),
+        Service::Firehose => Refusal::new(503, "ServiceUnavailableException").message("Slow down."),
+    }
+}
+
+/// How each service fails a single record when its stream is called too often.
+pub(super) fn throttled_record(service: Service) -> &'static str {
+    match service {
+        Service::Kinesis => "ProvisionedThroughputExceededException",
+        Service::Firehose => "ServiceUnavailableException",
+    }
+}
+
+/// How an unknown stream is answered.
+pub(super) fn unknown_stream(stream: &str) -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException").message(format!("Stream {stream} not found"))
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(400, "SerializationException").message(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<'a>(target: &str, body: &'a str) -> Result<Put<'a>, Refusal> {
+        Put::parse(target, body.as_bytes())
+    }
+
+    #[test]
+    fn a_put_is_read_with_its_sizes_and_decoded() {
+        let body = r#"{"StreamARN":null,"StreamName":"orders","Records":[
+            {"Data":"","PartitionKey":"k"},
+            {"PartitionKey":"ä","ExplicitHashKey":"1","Data":"YQ=="},
+            {"Data":"YWI=","PartitionKey":"\"k\\"},
+            {"Data":"YWJj\/w==","PartitionKey":"k"}]}"#;
+        let put = parse("Kinesis_20131202.PutRecords", body).unwrap();
+        assert_eq!(put.service, Service::Kinesis);
+        assert_eq!(put.stream, "orders");
+        let sizes: Vec<_> = put.records.iter().map(EncodedRecord::size).collect();
+        assert_eq!(sizes, [1, 1 + 2, 2 + 3, 4 + 1]);
+        assert_eq!(put.bytes, 14);
+        let records = put.decode().unwrap();
+        let decoded: Vec<_> = records
+            .iter()
+            .map(|record| {
+                (
+                    &record.data[..],
+                    record.partition_key.as_deref().unwrap_or("-"),
+                )
+            })
+            .collect();
+        assert_eq!(
+            decoded,
+            [
+                (&b""[..], "k"),
+                (b"a", "ä"),
+                (b"ab", "\"k\\"),
+                (b"abc\xff", "k")
+            ]
+        );
+    }
+
+    #[test]
+    fn firehose_records_have_no_key() {
+        let body = r#"{"DeliveryStreamName":"orders","Records":[{"Data":"YWJj"}]}"#;
+        let put = parse("Firehose_20150804.PutRecordBatch", body).unwrap();
+        assert_eq!(put.service, Service::Firehose);
+        assert_eq!(put.bytes, 3);
+        assert_eq!(put.decode().unwrap()[0].partition_key, None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let code = |result: Result<Put<'_>, Refusal>| result.err().and_then(|error| error.code);
+        let unknown = parse("Kinesis_20131202.PutRecord", "{}");
+        assert_eq!(code(unknown).as_deref(), Some("UnknownOperationException"));
+        let no_json = parse("Kinesis_20131202.PutRecords", "{");
+        assert_eq!(code(no_json).as_deref(), Some("SerializationException"));
+
+        let body = r#"{"DeliveryStreamName":"orders","Records":[{"Data":"%%%%"}]}"#;
+        let put = parse("Firehose_20150804.PutRecordBatch", body).unwrap();
+        let error = put.decode().err().and_then(|error| error.code);
+        assert_eq!(error.as_deref(), Some("SerializationException"));
+    }
+
+    #[test]
+    fn text_is_borrowed_from_the_body() {
+        let body = r#"{"StreamName":"s","Records":[{"Data":"YQ==","PartitionKey":"k"}]}"#;
+        let put = parse("Kinesis_20131202.PutRecords", body).unwrap();
+        assert!(matches!(put.stream, Cow::Borrowed(_)));
+        assert!(matches!(put.records[0].data.0, Cow::Borrowed(_)));
+        let key = put.records[0].partition_key.as_ref();
+        assert!(key.is_some_and(|key| matches!(key.0, Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn answers_have_one_entry_for_each_record() {
+        let codes = [None, Some("a\"b".to_owned())];
+        let kinesis: serde_json::Value =
+            serde_json::from_str(&put_answer(Service::Kinesis, 3, &codes, 7)).unwrap();
+        assert_eq!(kinesis["FailedRecordCount"], 1);
+        assert_eq!(kinesis["Records"].as_array().map(Vec::len), Some(3));
+        assert_eq!(kinesis["Records"][0]["ShardId"], "shardId-000000000000");
+        let number = kinesis["Records"][2]["SequenceNumber"].as_str();
+        assert!(number.is_some_and(|number| number.len() == 56 && number.ends_with("0009")));
+        assert_eq!(kinesis["Records"][1]["ErrorCode"], "a\"b");
+
+        let firehose: serde_json::Value =
+            serde_json::from_str(&put_answer(Service::Firehose, 2, &codes, 1)).unwrap();
+        assert_eq!(firehose["FailedPutCount"], 1);
+        assert_eq!(firehose["Encrypted"], false);
+        assert!(firehose["RequestResponses"][0]["RecordId"].is_string());
+        assert_eq!(firehose["RequestResponses"][1]["ErrorCode"], "a\"b");
+    }
+}

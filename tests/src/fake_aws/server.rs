@@ -1,0 +1,103 @@
+//! The thread that listens, with a runtime of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use super::exchange;
+use super::state::Shared;
+
+const BACKLOG: u32 = 1024;
+
+/// A running server; dropped, it is gone with all its connections.
+pub(super) struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    pub(super) fn start(addr: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let (report, started) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("fake-aws".to_owned())
+            .spawn(move || run(addr, &shared, stopped, &report))?;
+        let server = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        };
+        match started.recv() {
+            Ok(Ok(())) => Ok(server),
+            Ok(Err(error)) => Err(error),
+            Err(mpsc::RecvError) => Err(io::Error::other("the endpoint's thread ended")),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            // A rule may own the last handle: no thread can wait for itself.
+            && thread.thread().id() != thread::current().id()
+        {
+            // The runtime catches what panics in a connection's task, a rule for example.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A socket bound to `addr` although others, not listening, may be bound to it too.
+pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+fn run(
+    addr: SocketAddr,
+    shared: &Arc<Shared>,
+    stopped: oneshot::Receiver<()>,
+    report: &mpsc::Sender<io::Result<()>>,
+) {
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(report.send(Err(error))),
+    };
+    runtime.block_on(async {
+        let listener = match bind(addr).and_then(|socket| socket.listen(BACKLOG)) {
+            Ok(listener) => listener,
+            Err(error) => return drop(report.send(Err(error))),
+        };
+        drop(report.send(Ok(())));
+        tokio::select! {
+            _ = stopped => {}
+            () = accept(&listener, shared) => {}
+        }
+    });
+}
+
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, as a rule; some may be free a moment later.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        // An answer is one write: there is nothing to gather for.
+        let _ = stream.set_nodelay(true);
+        shared.update(|state| state.connections += 1);
+        tokio::spawn(exchange::serve(stream, Arc::clone(shared)));
+    }
+}

@@ -1,0 +1,300 @@
+//! What the handle and the server share: settings, script, and what was seen.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock;
+
+use super::reply::Reply;
+use super::request::{Outcome, PutRecord, PutRequest, RequestLog};
+
+pub(super) type Rule = Arc<dyn Fn(&PutRequest) -> Reply + Send + Sync>;
+
+/// What is kept of the records taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Payloads,
+    CountsOnly,
+}
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    condvar: Condvar,
+}
+
+pub(super) struct State {
+    pub(super) keep: Keep,
+    pub(super) latency: Duration,
+    pub(super) link_speed: Option<u64>,
+    pub(super) known_streams: Option<HashSet<String>>,
+    pub(super) script: VecDeque<Reply>,
+    pub(super) stream_scripts: HashMap<String, VecDeque<Reply>>,
+    pub(super) rule: Option<Rule>,
+    pub(super) deliveries: HashMap<String, Delivery>,
+    pub(super) delivered_records: usize,
+    pub(super) delivered_bytes: u64,
+    pub(super) log: Vec<RequestLog>,
+    pub(super) in_flight: Gauge,
+    pub(super) stream_in_flight: HashMap<String, Gauge>,
+    pub(super) connections: usize,
+    pub(super) limit_violations: Vec<String>,
+    last_sequence: u64,
+    version: u64,
+}
+
+/// What one stream took in.
+#[derive(Default)]
+pub(super) struct Delivery {
+    pub(super) records: Vec<PutRecord>,
+    pub(super) count: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) now: usize,
+    pub(super) max: usize,
+}
+
+/// Where the answer to a request comes from.
+pub(super) enum Source {
+    Default,
+    Scripted(Reply),
+    Rule(Rule),
+}
+
+impl Shared {
+    pub(super) fn new(keep: Keep, latency: Duration) -> Self {
+        Self {
+            state: Mutex::new(State {
+                keep,
+                latency,
+                link_speed: None,
+                known_streams: None,
+                script: VecDeque::new(),
+                stream_scripts: HashMap::new(),
+                rule: None,
+                deliveries: HashMap::new(),
+                delivered_records: 0,
+                delivered_bytes: 0,
+                log: Vec::new(),
+                in_flight: Gauge::default(),
+                stream_in_flight: HashMap::new(),
+                connections: 0,
+                limit_violations: Vec::new(),
+                last_sequence: 0,
+                version: 0,
+            }),
+            changed: watch::Sender::new(0),
+            condvar: Condvar::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes all who wait for a change.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        state.version += 1;
+        let version = state.version;
+        drop(state);
+        self.changed.send_replace(version);
+        self.condvar.notify_all();
+        result
+    }
+
+    pub(super) fn note_violation(&self, violation: String) {
+        self.update(|state| state.limit_violations.push(violation));
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Blocks until the version is another one, or until the deadline.
+    pub(super) fn block_while_version_is(&self, version: u64, deadline: Instant) {
+        let limit = deadline.saturating_duration_since(clock::now());
+        let unchanged = |state: &mut State| state.version == version;
+        let waited = self
+            .condvar
+            .wait_timeout_while(self.lock(), limit, unchanged);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl State {
+    pub(super) fn knows(&self, stream: &str) -> bool {
+        self.known_streams
+            .as_ref()
+            .is_none_or(|known| known.contains(stream))
+    }
+
+    /// Takes the next reply for this stream from the script, or finds the standing rule.
+    pub(super) fn next_source(&mut self, stream: &str) -> Source {
+        let for_stream = self.stream_scripts.get_mut(stream);
+        let scripted = for_stream
+            .and_then(VecDeque::pop_front)
+            .or_else(|| self.script.pop_front());
+        match (scripted, &self.rule) {
+            (Some(reply), _) => Source::Scripted(reply),
+            (None, Some(rule)) => Source::Rule(Arc::clone(rule)),
+            (None, None) => Source::Default,
+        }
+    }
+
+    /// Counts records in and keeps those given.
+    pub(super) fn take_in(
+        &mut self,
+        stream: &str,
+        count: usize,
+        bytes: usize,
+        records: impl IntoIterator<Item = PutRecord>,
+    ) {
+        if count == 0 {
+            return;
+        }
+        self.delivered_records += count;
+        self.delivered_bytes += bytes as u64;
+        if !self.deliveries.contains_key(stream) {
+            self.deliveries
+                .insert(stream.to_owned(), Delivery::default());
+        }
+        if let Some(delivery) = self.deliveries.get_mut(stream) {
+            delivery.count += count;
+            delivery.records.extend(records);
+        }
+    }
+
+    /// Reserves `count` consecutive sequence numbers and returns the first.
+    pub(super) fn next_sequences(&mut self, count: usize) -> u64 {
+        let first = self.last_sequence + 1;
+        self.last_sequence += count as u64;
+        first
+    }
+}
+
+impl Gauge {
+    fn enter(&mut self) {
+        self.now += 1;
+        self.max = self.max.max(self.now);
+    }
+
+    fn leave(&mut self) {
+        self.now = self.now.saturating_sub(1);
+    }
+}
+
+/// A request under way; whatever ends it, it is counted out.
+pub(super) struct InFlight {
+    shared: Arc<Shared>,
+    started: Instant,
+    in_flight_at_start: usize,
+    logged: Option<Logged>,
+}
+
+struct Logged {
+    index: usize,
+    stream: String,
+    outcome: Option<Outcome>,
+}
+
+/// What is known of a request as soon as it could be read.
+pub(super) struct Arrival<'a> {
+    pub(super) service: super::Service,
+    pub(super) stream: &'a str,
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+    pub(super) user_agent: &'a str,
+    pub(super) amz_user_agent: &'a str,
+}
+
+impl InFlight {
+    /// Counts a request whose head has just been read.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        let in_flight_at_start = shared.update(|state| {
+            state.in_flight.enter();
+            state.in_flight.now
+        });
+        Self {
+            shared: Arc::clone(shared),
+            started: clock::now(),
+            in_flight_at_start,
+            logged: None,
+        }
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Logs the request as pending.
+    pub(super) fn log(&mut self, arrival: &Arrival<'_>) {
+        let entry = RequestLog {
+            service: arrival.service,
+            stream: arrival.stream.to_owned(),
+            records: arrival.records,
+            bytes: arrival.bytes,
+            accepted: 0,
+            user_agent: arrival.user_agent.to_owned(),
+            amz_user_agent: arrival.amz_user_agent.to_owned(),
+            outcome: Outcome::Pending,
+            in_flight_at_start: self.in_flight_at_start,
+            started: self.started,
+            ended: None,
+        };
+        let stream = arrival.stream.to_owned();
+        let index = self.shared.update(|state| {
+            state.log.push(entry);
+            let gauge = state.stream_in_flight.entry(stream.clone()).or_default();
+            gauge.enter();
+            state.log.len() - 1
+        });
+        self.logged = Some(Logged {
+            index,
+            stream,
+            outcome: None,
+        });
+    }
+
+    /// Notes how many records were taken in, within a change of the state.
+    pub(super) fn note_accepted(&self, state: &mut State, accepted: usize) {
+        let entry = self.logged.as_ref().map(|logged| logged.index);
+        if let Some(entry) = entry.and_then(|index| state.log.get_mut(index)) {
+            entry.accepted = accepted;
+        }
+    }
+
+    /// Ends the request with this outcome; merely dropped, it counts as abandoned.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        if let Some(logged) = &mut self.logged {
+            logged.outcome = Some(outcome);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let logged = self.logged.take();
+        self.shared.update(|state| {
+            state.in_flight.leave();
+            let Some(logged) = logged else { return };
+            if let Some(gauge) = state.stream_in_flight.get_mut(&logged.stream) {
+                gauge.leave();
+            }
+            if let Some(entry) = state.log.get_mut(logged.index) {
+                entry.outcome = logged.outcome.unwrap_or(Outcome::Abandoned);
+                entry.ended = Some(clock::now());
+            }
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! Waiting for a condition in real time, with or without a runtime.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock;
+
+use super::state::{Shared, State};
+
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+/// A condition did not come true in time; its message says what was seen instead.
+#[derive(Clone, Debug)]
+pub struct WaitTimeout(String);
+
+impl WaitTimeout {
+    pub(super) fn new(limit: Duration, state: &State) -> Self {
+        let mut seen = format!(
+            "not so within {limit:?}; {} records delivered, {} requests in flight, {} logged",
+            state.delivered_records,
+            state.in_flight.now,
+            state.log.len(),
+        );
+        for request in state.log.iter().rev().take(5).rev() {
+            seen += &format!(
+                "; {} of {} records of {} taken in: {:?}",
+                request.accepted, request.records, request.stream, request.outcome
+            );
+        }
+        Self(seen)
+    }
+}
+
+impl fmt::Display for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for WaitTimeout {}
+
+/// A point in real time, awaited without the timer of any runtime.
+pub(super) struct Deadline {
+    passed: oneshot::Receiver<()>,
+    // Dropped with the deadline, which ends the thread early.
+    _cancel: mpsc::Sender<()>,
+}
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        let (cancel, cancelled) = mpsc::channel::<()>();
+        let (pass, passed) = oneshot::channel();
+        thread::spawn(move || {
+            if cancelled.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Fails only if nobody waits any more.
+                let _ = pass.send(());
+            }
+        });
+        Self {
+            passed,
+            _cancel: cancel,
+        }
+    }
+
+    pub(super) async fn passed(&mut self) {
+        // An error cannot come before the time: the thread sends or was cancelled by our drop.
+        let _ = (&mut self.passed).await;
+    }
+}
+
+/// Blocks until the condition holds.
+pub(super) fn block_until(
+    shared: &Shared,
+    limit: Duration,
+    condition: impl Fn() -> bool,
+) -> Result<(), Elapsed> {
+    let deadline = clock::now() + limit;
+    loop {
+        let version = shared.version();
+        if condition() {
+            return Ok(());
+        }
+        if clock::now() >= deadline {
+            return Err(Elapsed);
+        }
+        shared.block_while_version_is(version, deadline);
+    }
+}
+
+/// The limit of a blocking wait has passed.
+pub(super) struct Elapsed;

@@ -1,0 +1,173 @@
+//! `cargo xtask demo`: the way of a file through the client, with everything going wrong.
+//!
+//! A child process records each line while the endpoint is down, is killed half-way and started
+//! again; then the endpoint comes up, everything drains, and what arrived is compared with the
+//! file.
+
+mod child;
+mod destination;
+mod file;
+mod recorder;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use integration_tests::localstack::LocalStack;
+use tokio::time::Instant;
+
+use self::child::{Child, News};
+use self::destination::Destination;
+use self::file::Lines;
+use self::report::Report;
+use crate::flags::DemoFlags;
+use crate::{localstack, shell};
+
+pub(crate) use self::recorder::run as record;
+
+/// The stream that the lines are recorded for.
+const STREAM: &str = "demo";
+
+/// Runs the demo.
+///
+/// # Errors
+/// If a line was lost or altered, and if the demo could not be run.
+///
+/// # Cancel safety
+/// The child is killed, and what was started is stopped.
+pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
+    let path = match flags.file {
+        Some(path) => path,
+        None => shell::workspace().join("Cargo.lock"),
+    };
+    let lines = Arc::new(Lines::read(&path)?);
+    if lines.count() == 0 {
+        bail!("{} is empty", path.display());
+    }
+    let stack = match flags.localstack {
+        true => Some(LocalStack::reserve(
+            &localstack::prepare(flags.engine.choice()).await?,
+        )?),
+        false => None,
+    };
+    let running = match &stack {
+        Some(stack) => Some(stack.start().await?),
+        None => None,
+    };
+    let destination = match (&running, &flags.endpoint) {
+        (Some(running), _) => Destination::remote(running.endpoint()).await?,
+        (None, Some(endpoint)) => Destination::remote(endpoint).await?,
+        (None, None) => Destination::loopback(),
+    };
+    let cache = tempfile::tempdir().context("a directory for the cache")?;
+    let show = Show::new(lines.count());
+    let started = Instant::now();
+    let demo = Demo {
+        path,
+        cache: cache.path().to_owned(),
+        lines: Arc::clone(&lines),
+        show,
+    };
+    demo.run(&destination).await?;
+    let elapsed = started.elapsed();
+    demo.show.say("comparing what arrived with the file");
+    let arrived = destination.arrived(lines.count()).await?;
+    demo.show.clear();
+    let report = Report::compare(&lines, &arrived);
+    println!("{}", report.table(elapsed, destination.requests()));
+    report.verdict()
+}
+
+struct Demo {
+    path: PathBuf,
+    cache: PathBuf,
+    lines: Arc<Lines>,
+    show: Show,
+}
+
+impl Demo {
+    async fn run(&self, destination: &Destination) -> Result<()> {
+        let half = self.lines.count() / 2;
+        self.show.say("the endpoint is down; recording");
+        let mut child = self.start(destination, 0)?;
+        let mut recorded = 0;
+        while recorded < half {
+            match child.news().await? {
+                Some(News::Recorded(lines)) => recorded = lines,
+                Some(News::Cached(_)) => {}
+                None => bail!("the recording process ended by itself"),
+            }
+            self.show.recorded.set_position(recorded as u64);
+        }
+        // It may have recorded more than was heard of so far: those lines are not recorded again.
+        recorded = recorded.max(child.kill().await?);
+        self.show.say(&format!(
+            "killed the recording process (SIGKILL) after {recorded} lines; starting it again"
+        ));
+        let mut child = self.start(destination, recorded)?;
+        let mut is_up = false;
+        while let Some(news) = child.news().await? {
+            match news {
+                News::Recorded(lines) => recorded = lines,
+                News::Cached(lines) => {
+                    let delivered = recorded.saturating_sub(lines);
+                    self.show.delivered.set_position(delivered as u64);
+                }
+            }
+            self.show.recorded.set_position(recorded as u64);
+            if !is_up && recorded == self.lines.count() {
+                destination.come_up().await?;
+                is_up = true;
+                self.show.say("the endpoint is up; delivering");
+            }
+        }
+        child.ended_well().await
+    }
+
+    fn start(&self, destination: &Destination, from: usize) -> Result<Child> {
+        Child::start(&self.path, &self.cache, &destination.address(), from)
+    }
+}
+
+/// What a person sees: bars on a terminal, lines elsewhere.
+struct Show {
+    bars: MultiProgress,
+    recorded: ProgressBar,
+    delivered: ProgressBar,
+}
+
+impl Show {
+    fn new(lines: usize) -> Self {
+        let bars = MultiProgress::new();
+        let bar = |name: &'static str| {
+            let bar = bars.add(ProgressBar::new(lines as u64));
+            let template = "{prefix:>9} {bar:40} {pos:>9}/{len} lines {per_sec:>14}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.with_prefix(name)
+        };
+        let (recorded, delivered) = (bar("recorded"), bar("delivered"));
+        Self {
+            bars,
+            recorded,
+            delivered,
+        }
+    }
+
+    fn say(&self, what: &str) {
+        if self.recorded.is_hidden() {
+            eprintln!("{what}");
+        } else {
+            // A terminal that does not take the line is no reason to stop.
+            let _ = self.bars.println(what);
+        }
+    }
+
+    fn clear(&self) {
+        self.recorded.finish_and_clear();
+        self.delivered.finish_and_clear();
+    }
+}

@@ -1,0 +1,83 @@
+//! The recording process, seen from its parent.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
+
+/// The recording process. It is killed when this is dropped.
+pub(crate) struct Child {
+    process: tokio::process::Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+/// What the recording process says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// All lines before this one are recorded.
+    Recorded(usize),
+    /// So many lines are cached.
+    Cached(usize),
+}
+
+impl Child {
+    pub(crate) fn start(file: &Path, cache: &Path, endpoint: &str, from: usize) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("this program's path")?);
+        command
+            .arg("demo-recorder")
+            .arg("--file")
+            .arg(file)
+            .arg("--cache")
+            .arg(cache);
+        command.args(["--endpoint", endpoint, "--from", &from.to_string()]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = command.spawn().context("the recording process")?;
+        let output = process
+            .stdout
+            .take()
+            .context("the recording process has no output")?;
+        let output = BufReader::new(output).lines();
+        Ok(Self { process, output })
+    }
+
+    /// What it says next; nothing any more when it has ended.
+    pub(crate) async fn news(&mut self) -> Result<Option<News>> {
+        let Some(line) = self.output.next_line().await? else {
+            return Ok(None);
+        };
+        let news = match line.split_once(' ') {
+            Some(("recorded", count)) => News::Recorded(count.parse()?),
+            Some(("cached", count)) => News::Cached(count.parse()?),
+            _ => bail!("the recording process said {line:?}"),
+        };
+        Ok(Some(news))
+    }
+
+    /// Kills it by SIGKILL, and returns how many lines it had said to be recorded.
+    pub(crate) async fn kill(mut self) -> Result<usize> {
+        self.process
+            .kill()
+            .await
+            .context("killing the recording process")?;
+        let mut recorded = 0;
+        while let Some(news) = self.news().await? {
+            if let News::Recorded(lines) = news {
+                recorded = lines;
+            }
+        }
+        Ok(recorded)
+    }
+
+    pub(crate) async fn ended_well(mut self) -> Result<()> {
+        let status = self.process.wait().await?;
+        if !status.success() {
+            bail!("the recording process ended with {status}");
+        }
+        Ok(())
+    }
+}

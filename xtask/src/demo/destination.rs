@@ -1,0 +1,81 @@
+//! Where the lines are delivered, and how it is down at first.
+
+mod forwarder;
+mod remote;
+
+use anyhow::Result;
+use bytes::Bytes;
+use integration_tests::FakeAws;
+
+use self::forwarder::Forwarder;
+use super::STREAM;
+
+/// A line as it arrived.
+pub(crate) struct Arrived {
+    pub(crate) key: String,
+    pub(crate) data: Bytes,
+}
+
+/// Where the lines are delivered. It refuses connections until it has come up.
+pub(crate) enum Destination {
+    /// The endpoint of this workspace, in this process.
+    Loopback(FakeAws),
+    /// An endpoint elsewhere, behind a door that is closed at first.
+    Remote { endpoint: String, door: Forwarder },
+}
+
+impl Destination {
+    pub(crate) fn loopback() -> Self {
+        let endpoint = FakeAws::start();
+        endpoint.stop();
+        Self::Loopback(endpoint)
+    }
+
+    /// Makes the stream at an endpoint of the http scheme.
+    pub(crate) async fn remote(endpoint: &str) -> Result<Self> {
+        remote::create_stream(endpoint).await?;
+        let door = Forwarder::closed(endpoint).await?;
+        Ok(Self::Remote {
+            endpoint: endpoint.to_owned(),
+            door,
+        })
+    }
+
+    /// Where the client is to send to.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Loopback(endpoint) => endpoint.endpoint_url(),
+            Self::Remote { door, .. } => door.url(),
+        }
+    }
+
+    pub(crate) async fn come_up(&self) -> Result<()> {
+        match self {
+            Self::Loopback(endpoint) => Ok(endpoint.restart()?),
+            Self::Remote { door, .. } => door.open().await,
+        }
+    }
+
+    /// Requests that were made, where they can be counted.
+    pub(crate) fn requests(&self) -> Option<usize> {
+        match self {
+            Self::Loopback(endpoint) => Some(endpoint.request_count()),
+            Self::Remote { .. } => None,
+        }
+    }
+
+    /// What arrived, in order.
+    pub(crate) async fn arrived(&self, at_least: usize) -> Result<Vec<Arrived>> {
+        match self {
+            Self::Loopback(endpoint) => {
+                let records = endpoint.delivered(STREAM).into_iter();
+                let arrived = records.map(|record| Arrived {
+                    key: record.partition_key.unwrap_or_default(),
+                    data: record.data,
+                });
+                Ok(arrived.collect())
+            }
+            Self::Remote { endpoint, .. } => remote::read_stream(endpoint, at_least).await,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A local port that leads to an endpoint, once it is opened.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Refuses connections until it is opened; then passes them on.
+pub(crate) struct Forwarder {
+    address: SocketAddr,
+    /// `host:port`.
+    target: String,
+    /// Ends when this is dropped.
+    listening: OnceLock<JoinSet<()>>,
+}
+
+impl Forwarder {
+    /// A port that is closed for now.
+    pub(crate) async fn closed(endpoint: &str) -> Result<Self> {
+        let Some(rest) = endpoint.strip_prefix("http://") else {
+            bail!("{endpoint}: the demo needs an endpoint of the http scheme");
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let target = if authority.contains(':') {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            target,
+            listening: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) async fn open(&self) -> Result<()> {
+        let listener = TcpListener::bind(self.address)
+            .await
+            .context("the port for the demo")?;
+        let target = self.target.clone();
+        let mut listening = JoinSet::new();
+        listening.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut from, _)) = listener.accept().await {
+                let target = target.clone();
+                connections.spawn(async move {
+                    // A connection that breaks off is the client's to deal with.
+                    if let Ok(mut to) = TcpStream::connect(target).await {
+                        let _ = copy_bidirectional(&mut from, &mut to).await;
+                    }
+                });
+            }
+        });
+        let _ = self.listening.set(listening);
+        Ok(())
+    }
+}

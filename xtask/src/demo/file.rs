@@ -1,0 +1,87 @@
+//! The file whose lines are recorded.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+
+/// The lines of a file, without their ends; any bytes will do.
+pub(crate) struct Lines {
+    content: Bytes,
+    lines: Vec<Range<usize>>,
+}
+
+impl Lines {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let content = std::fs::read(path).with_context(|| path.display().to_string())?;
+        Ok(Self::of(content))
+    }
+
+    pub(crate) fn of(content: impl Into<Bytes>) -> Self {
+        let content = content.into();
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for end in content
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+        {
+            lines.push(start..end.0);
+            start = end.0 + 1;
+        }
+        if start < content.len() {
+            lines.push(start..content.len());
+        }
+        Self { content, lines }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// A line, sharing the memory of the file.
+    pub(crate) fn get(&self, at: usize) -> Option<Bytes> {
+        Some(self.content.slice(self.lines.get(at)?.clone()))
+    }
+
+    /// A cache limit that all lines fit in, twice over.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        const KEY_BYTES: u64 = 32;
+        let lines = self.lines.len() as u64;
+        (2 * (self.content.len() as u64 + lines * KEY_BYTES)).max(5 * 1024 * 1024)
+    }
+}
+
+/// The partition key of a line, by which it is known again.
+pub(crate) fn key_of(line: usize) -> String {
+    format!("line-{line}")
+}
+
+/// The line that a partition key stands for.
+pub(crate) fn line_of(key: &str) -> Option<usize> {
+    key.strip_prefix("line-")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(content: &'static str) -> Vec<Bytes> {
+        let lines = Lines::of(content);
+        (0..lines.count()).filter_map(|at| lines.get(at)).collect()
+    }
+
+    #[test]
+    fn lines_are_told_apart_whether_or_not_the_last_one_ends() {
+        assert_eq!(all("a\n\nb"), ["a", "", "b"]);
+        assert_eq!(all("a\n\nb\n"), ["a", "", "b"]);
+        assert!(all("").is_empty());
+    }
+
+    #[test]
+    fn a_key_leads_back_to_its_line() {
+        assert_eq!(line_of(&key_of(12_345)), Some(12_345));
+        assert_eq!(line_of("other"), None);
+    }
+}

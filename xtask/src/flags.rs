@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{ci::Step, localstack::EngineChoice};
+
+/// Developer commands of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Record a file line by line, with crashes and outages, and compare what arrives.
+    Demo(DemoFlags),
+    /// The process that records, started and killed by `demo`.
+    #[command(hide = true)]
+    DemoRecorder(RecorderFlags),
+    /// Run all tests that need nothing but this workspace.
+    Test(TestFlags),
+    /// Run the end-to-end tests against LocalStack, which is found or installed.
+    E2e(E2eFlags),
+    /// Build and run the examples as programs outside this workspace.
+    Consumers,
+    /// Run what `.ci/run` runs.
+    Ci(CiFlags),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoFlags {
+    /// The file whose lines are recorded [default: this workspace's Cargo.lock].
+    pub(crate) file: Option<PathBuf>,
+    /// Deliver to a LocalStack, which is found or installed.
+    #[arg(long, conflicts_with = "endpoint")]
+    pub(crate) localstack: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+    /// Deliver to the Kinesis there, of the http scheme; a stream `demo` is made anew in it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecorderFlags {
+    #[arg(long)]
+    pub(crate) file: PathBuf,
+    #[arg(long)]
+    pub(crate) cache: PathBuf,
+    #[arg(long)]
+    pub(crate) endpoint: String,
+    /// The first line to record.
+    #[arg(long)]
+    pub(crate) from: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestFlags {
+    /// Passed on to `cargo test --workspace`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct E2eFlags {
+    /// Use the LocalStack that runs there; tests that have to stop or configure it are left out.
+    #[arg(long, value_name = "URL", conflicts_with = "EngineFlags")]
+    pub(crate) endpoint: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+    /// Passed on to the test programs.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// What runs LocalStack; by default Docker if its engine answers, else this machine.
+#[derive(Debug, Default, Args)]
+#[group(multiple = false)]
+pub(crate) struct EngineFlags {
+    /// Run LocalStack in Docker.
+    #[arg(long)]
+    docker: bool,
+    /// Run LocalStack on this machine, installed below `target/` if need be.
+    #[arg(long)]
+    host: bool,
+}
+
+impl EngineFlags {
+    pub(crate) fn choice(&self) -> EngineChoice {
+        match (self.docker, self.host) {
+            (true, _) => EngineChoice::Docker,
+            (_, true) => EngineChoice::Host,
+            (false, false) => EngineChoice::Detect,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CiFlags {
+    /// The steps to run; all of them if none is named.
+    #[arg(value_enum, value_name = "STEP")]
+    pub(crate) steps: Vec<Step>,
+}

@@ -1,0 +1,75 @@
+//! Finding or installing what LocalStack is run with.
+
+mod host;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use integration_tests::localstack::{Engine, Installation};
+use tokio::process::Command;
+
+use crate::{progress::Progress, shell};
+
+const IMAGE: &str = "localstack/localstack:4.9.2";
+const HOW_TO_GO_ON: &str = "\
+to go on, do one of these:
+  - install what is missing; on Debian: apt-get install python3 python3-venv nodejs npm
+  - start a Docker engine
+  - start LocalStack 4.9.2 (kinesis, firehose, s3, sts) elsewhere, and add --endpoint URL";
+
+/// What shall run LocalStack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    /// Docker if its engine answers, else this machine.
+    Detect,
+    Docker,
+    Host,
+}
+
+/// Has LocalStack ready to be started, and installs it if need be.
+///
+/// # Errors
+/// If it cannot be installed; the message says what is missing and how to go on.
+///
+/// # Cancel safety
+/// An installation that was interrupted is begun afresh by the next call.
+pub(crate) async fn prepare(choice: EngineChoice) -> Result<Installation> {
+    let home = shell::target()?.join("localstack");
+    let docker = match choice {
+        EngineChoice::Host => false,
+        EngineChoice::Docker | EngineChoice::Detect => docker_answers().await,
+    };
+    let engine = match (choice, docker) {
+        (EngineChoice::Docker, false) => bail!("no Docker engine answers\n{HOW_TO_GO_ON}"),
+        (_, true) => docker_image().await?,
+        (_, false) => Engine::Host(host::prepare(&home).await?),
+    };
+    Ok(Installation { home, engine })
+}
+
+async fn docker_answers() -> bool {
+    let mut version = Command::new("docker");
+    version.args(["version", "--format", "{{.Server.Version}}"]);
+    matches!(
+        tokio::time::timeout(Duration::from_secs(10), shell::output(&mut version)).await,
+        Ok(Some(_))
+    )
+}
+
+async fn docker_image() -> Result<Engine> {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", "--format", "{{.Id}}", IMAGE]);
+    if shell::output(&mut inspect).await.is_none() {
+        let progress = Progress::start(format!("pulling {IMAGE}"));
+        let mut pull = Command::new("docker");
+        pull.args(["pull", IMAGE]).stdin(Stdio::null());
+        shell::run_lines(&mut pull, |line| progress.detail(line))
+            .await
+            .context("the image cannot be pulled; --host runs LocalStack without Docker")?;
+        progress.done();
+    }
+    Ok(Engine::Docker {
+        image: IMAGE.to_owned(),
+    })
+}

@@ -1,0 +1,57 @@
+//! Developer commands of this workspace, run as `cargo xtask COMMAND`.
+
+mod ci;
+mod consumers;
+mod demo;
+mod e2e;
+mod flags;
+mod localstack;
+mod progress;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::flags::{Command, Flags};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    // Whichever ends first, dropping the other stops what it had started.
+    let outcome = tokio::select! {
+        outcome = dispatch(flags.command) => outcome,
+        outcome = interruption() => outcome,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(flags) => demo::run(flags).await,
+        Command::DemoRecorder(flags) => demo::record(flags).await,
+        Command::Test(flags) => test::run(flags).await,
+        Command::E2e(flags) => e2e::run(flags).await,
+        Command::Consumers => consumers::run().await,
+        Command::Ci(flags) => ci::run(flags).await,
+    }
+}
+
+async fn interruption() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
+}

@@ -1,0 +1,54 @@
+//! What a person sees while something takes its time.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A spinner on a terminal, two lines elsewhere.
+pub(crate) struct Progress {
+    what: String,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub(crate) fn start(what: impl Into<String>) -> Self {
+        let what = what.into();
+        let bar = ProgressBar::new_spinner();
+        if bar.is_hidden() {
+            eprintln!("{what} …");
+        } else {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self { what, bar }
+    }
+
+    /// Shows what is being done at this moment.
+    pub(crate) fn detail(&self, detail: &str) {
+        self.bar.set_message(detail.trim().to_owned());
+    }
+
+    pub(crate) fn done(self) {
+        self.bar.finish_and_clear();
+        eprintln!("{}: done in {}", self.what, seconds(self.bar.elapsed()));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A duration as people read it.
+pub(crate) fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}

@@ -1,0 +1,144 @@
+//! Running other programs so that none outlives this one.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The directory of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// The directory that cargo builds in.
+pub(crate) fn target() -> Result<PathBuf> {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => std::path::absolute(directory).context("CARGO_TARGET_DIR is not a path"),
+        None => Ok(workspace().join("target")),
+    }
+}
+
+/// The cargo that runs this program, in the workspace, with these arguments.
+pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace()).args(arguments);
+    command
+}
+
+/// Runs a command and lets it write to the terminal.
+///
+/// # Errors
+/// If it cannot be started or does not succeed.
+///
+/// # Cancel safety
+/// The command, and what it started, is ended.
+pub(crate) async fn run(command: &mut Command) -> Result<()> {
+    let text = text(command);
+    eprintln!("$ {text}");
+    let status = Group::spawn(command.stdin(Stdio::null()))?.wait().await?;
+    succeeded(&text, status)
+}
+
+/// Runs a command and hands each line that it writes, errors included, to `line`.
+///
+/// # Errors
+/// If it cannot be started or does not succeed.
+///
+/// # Cancel safety
+/// The command, and what it started, is ended.
+pub(crate) async fn run_lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
+    let text = text(command);
+    let mut group = Group::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (Some(stdout), Some(stderr)) = (group.child.stdout.take(), group.child.stderr.take())
+    else {
+        bail!("no pipe to {text}");
+    };
+    let (mut output, mut errors) = (
+        BufReader::new(stdout).lines(),
+        BufReader::new(stderr).lines(),
+    );
+    let (mut output_open, mut errors_open) = (true, true);
+    while output_open || errors_open {
+        let next = tokio::select! {
+            next = output.next_line(), if output_open => { output_open = matches!(next, Ok(Some(_))); next }
+            next = errors.next_line(), if errors_open => { errors_open = matches!(next, Ok(Some(_))); next }
+        };
+        if let Some(next) = next? {
+            line(&next);
+        }
+    }
+    succeeded(&text, group.wait().await?)
+}
+
+/// Runs a command and returns what it wrote, or `None` if it cannot be started or fails.
+pub(crate) async fn output(command: &mut Command) -> Option<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn succeeded(text: &str, status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("`{text}` failed ({status})");
+    }
+    Ok(())
+}
+
+fn text(command: &Command) -> String {
+    let command = command.as_std();
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
+    let mut text = program.to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text
+}
+
+/// A child as the leader of a process group, which is ended when this is dropped too early.
+struct Group {
+    child: Child,
+    pid: Option<Pid>,
+}
+
+impl Group {
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", text(command)))?;
+        let pid = child
+            .id()
+            .and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        Ok(Self { child, pid })
+    }
+
+    async fn wait(&mut self) -> Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.pid = None;
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            // The only failure there can be: all of them have ended.
+            let _ = kill_process_group(pid, Signal::TERM);
+        }
+    }
+}
