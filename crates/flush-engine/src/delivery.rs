@@ -76,16 +76,8 @@ async fn read(
         .oldest(stream, None, reach)
         .await
         .map_err(EngineError::storage)?;
-    if read.damaged.records > 0 {
-        inner.admission.release(read.damaged);
-        tracing::error!(
-            target: trace::TARGET,
-            stream = %stream,
-            records = read.damaged.records,
-            bytes = read.damaged.bytes,
-            "damaged records were dropped from the cache"
-        );
-    }
+    inner.admission.release(read.damaged);
+    trace::damage(stream, read.damaged);
     // A store may give more than it was asked for; a request may not.
     let batch = batcher::pack(read.records, limits, Record::size).next();
     Ok((batch.unwrap_or_default(), *clears))

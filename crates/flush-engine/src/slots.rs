@@ -145,7 +145,9 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
     let mut adopted = Removed::default();
     for stream in orphan.stats().streams.into_keys() {
         loop {
-            let records = orphan.oldest(&stream, None, STEP).await?.records;
+            let read = orphan.oldest(&stream, None, STEP).await?;
+            trace::damage(&stream, read.damaged);
+            let records = read.records;
             if records.is_empty() || inner.closing.is_cancelled() {
                 break;
             }

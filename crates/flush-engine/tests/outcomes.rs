@@ -1,5 +1,11 @@
 //! What becomes of records after each outcome of a request: who pays, who goes on.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails fails its test"
+)]
+
 mod common;
 
 use std::time::Duration;
@@ -559,9 +565,12 @@ async fn a_stream_that_vanishes_in_the_middle_charges_what_was_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn without_an_answer_in_the_middle_the_accepted_half_is_counted() {
-    let (rig, result) = after_an_accepted_half(Reply::no_answer).await;
-    assert_eq!(unknown(result).records_flushed, 4);
-    assert_eq!(rig.attempts("a").await, [0; 4]);
+    let scripts: [fn() -> Reply; 3] = [Reply::no_answer, || Reply::Hang, || Reply::Panic];
+    for script in scripts {
+        let (rig, result) = after_an_accepted_half(script).await;
+        assert_eq!(unknown(result).records_flushed, 4);
+        assert_eq!(rig.attempts("a").await, [0; 4]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,390 @@
+//! The bound on what is cached.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{
+    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, count,
+    is_full, new, numbered, options,
+};
+use flush_engine::{EngineError, EngineOptions, LimitExceeded, RecordData};
+use record_cache::{MemoryStore, NewRecord, RecordStore};
+
+fn bounded(max_bytes: u64) -> EngineOptions {
+    let mut options = options();
+    options.cache_max_bytes = bytes(max_bytes);
+    options
+}
+
+fn rig(max_bytes: u64) -> Rig {
+    Rig::with(Service::accepting(), bounded(max_bytes))
+}
+
+fn sized(bytes: usize) -> NewRecord {
+    new("a", &"x".repeat(bytes))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cache_takes_records_to_the_last_byte_and_not_beyond() {
+    let rig = rig(100);
+    let mut keyed = sized(59);
+    keyed.key = Some("k".to_owned());
+    assert_eq!(
+        rig.engine.record(vec![keyed]).await.unwrap(),
+        RecordData::default()
+    );
+    let refused = rig.engine.record(vec![sized(41)]).await;
+    let Err(EngineError::LimitExceeded(LimitExceeded::Full {
+        needed,
+        held,
+        max_bytes,
+        ..
+    })) = refused
+    else {
+        panic!("41 bytes do not fit beside 60: {refused:?}");
+    };
+    assert_eq!((needed, held, max_bytes), (41, 60, 100));
+    rig.engine.record(vec![sized(40)]).await.unwrap();
+    assert_eq!(rig.engine.cache_stats().bytes, 100);
+    assert!(is_full(&rig.engine.record(vec![sized(1)]).await));
+    assert_eq!(rig.cached(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_fit_is_told_so() {
+    let rig = rig(100);
+    rig.engine.record(vec![sized(50)]).await.unwrap();
+    for records in [
+        vec![sized(101)],
+        vec![sized(50), sized(51)],
+        vec![sized(0); 7],
+    ] {
+        let refused = rig.engine.record(records).await;
+        assert!(
+            matches!(
+                refused,
+                Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(rig.cached(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sixteenth_as_many_records_as_bytes_are_held() {
+    let rig = rig(16 * 10 + 15);
+    for _ in 0..10 {
+        rig.engine.record(vec![sized(0)]).await.unwrap();
+    }
+    assert!(is_full(&rig.engine.record(vec![sized(0)]).await));
+    assert_eq!(rig.cached(), 10);
+    rig.engine.flush().await.unwrap();
+    rig.engine.record(vec![sized(0); 10]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_records_of_a_call_are_stored_or_none() {
+    let rig = rig(100);
+    rig.engine.record(vec![sized(60)]).await.unwrap();
+    let refused = rig
+        .engine
+        .record(vec![sized(20), sized(20), sized(1)])
+        .await;
+    assert!(is_full(&refused));
+    assert_eq!(rig.cached(), 1);
+    rig.engine.record(vec![sized(20), sized(20)]).await.unwrap();
+    assert_eq!(rig.cached(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn recording_nothing_asks_nothing_of_the_store() {
+    let rig = rig(100);
+    rig.engine.record(Vec::new()).await.unwrap();
+    assert_eq!(rig.store.call_count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_tasks_exactly_as_many_get_in_as_there_is_room_for() {
+    for round in 0..40 {
+        let fits = 1 + round % 63;
+        let store = if round % 2 == 0 {
+            ScriptedStore::dawdling()
+        } else {
+            ScriptedStore::obedient()
+        };
+        let rig = Rig::on(store, Service::accepting(), bounded(fits * 100 + 99));
+        let racing = (0..64).map(|n| {
+            let engine = rig.engine.clone();
+            let record = new(&format!("stream-{}", n % 3), &"x".repeat(100));
+            tokio::spawn(async move { engine.record(vec![record]).await })
+        });
+        let mut stored = 0;
+        for task in racing.collect::<Vec<_>>() {
+            match task.await.unwrap() {
+                Ok(_) => stored += 1,
+                refused => assert!(is_full(&refused), "{refused:?}"),
+            }
+        }
+        assert_eq!(stored, fits);
+        assert_eq!(rig.engine.cache_stats().records as u64, fits);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_bound_holds_while_records_come_and_go() {
+    let max = 1000;
+    let service =
+        Service::replying(|call| call.send_back("InternalFailure", |_| call.number % 3 == 0));
+    let mut options = bounded(max);
+    options.max_retries = 1;
+    let rig = Rig::on(ScriptedStore::dawdling(), service.limited(3, 1000), options);
+    let done = Arc::new(AtomicBool::new(false));
+    let stored = Arc::new(AtomicUsize::new(0));
+    let recording = (0..8).map(|n| {
+        let (engine, done, stored) = (rig.engine.clone(), Arc::clone(&done), Arc::clone(&stored));
+        tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                let record = new("a", &"x".repeat(90 + n));
+                if engine.record(vec![record]).await.is_ok() {
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
+                assert!(engine.cache_stats().bytes <= max);
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let recording: Vec<_> = recording.collect();
+    let mut gone = 0;
+    while gone < 2000 {
+        let pass = rig.engine.flush().await.unwrap();
+        gone += pass.records_flushed + pass.records_discarded;
+        gone += rig.engine.clear().await.unwrap().records_cleared;
+    }
+    done.store(true, Ordering::Relaxed);
+    for task in recording {
+        task.await.unwrap();
+    }
+    gone += rig.engine.clear().await.unwrap().records_cleared;
+    assert_eq!(gone, stored.load(Ordering::Relaxed));
+    rig.assert_all_room_is_free(max).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_given_back_by_delivery_discard_and_clear() {
+    let mut options = bounded(400);
+    options.max_retries = 0;
+    let rig = Rig::with(
+        Service::replying(|call| call.send_back("InternalFailure", |data| data.starts_with('y'))),
+        options,
+    );
+    for _ in 0..3 {
+        rig.record("a", &"x".repeat(200)).await;
+        rig.record("a", &"y".repeat(200)).await;
+        let done = rig.engine.flush().await.unwrap();
+        assert_eq!((done.records_flushed, done.records_discarded), (1, 1));
+        rig.assert_all_room_is_free(400).await;
+        rig.record_each("b", numbered(25)).await;
+        assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 25);
+        rig.assert_all_room_is_free(400).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_stay_keep_their_room() {
+    let rig = Rig::with(
+        Service::replying(|call| match call.number {
+            0 => call.send_back("InternalFailure", |_| true),
+            1 => Reply::throttled(),
+            _ => Reply::no_answer(),
+        }),
+        bounded(100),
+    );
+    rig.engine.record(vec![sized(100)]).await.unwrap();
+    for _ in 0..3 {
+        let _ = rig.engine.flush().await;
+        assert!(is_full(&rig.engine.record(vec![sized(1)]).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_given_back_when_the_store_refuses() {
+    let rig = rig(160);
+    for failing in [Op::Append, Op::Clear, Op::Settle] {
+        rig.store.now_does(move |op, _| {
+            if op == failing {
+                Step::Fail
+            } else {
+                Step::Obey
+            }
+        });
+        let recorded = rig.engine.record(vec![sized(160)]).await;
+        assert_eq!(recorded.is_err(), failing == Op::Append);
+        assert_eq!(rig.engine.flush().await.is_err(), failing == Op::Settle);
+        assert_eq!(rig.engine.clear().await.is_err(), failing == Op::Clear);
+        rig.store.now_obeys();
+        rig.engine.clear().await.unwrap();
+        rig.assert_all_room_is_free(160).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_given_back_when_records_are_damaged() {
+    let rig = rig(320);
+    rig.record("a", &"x".repeat(200)).await;
+    rig.record("a", &"y".repeat(120)).await;
+    rig.store.now_does(|op, _| {
+        if op == Op::Oldest {
+            Step::Damage
+        } else {
+            Step::Obey
+        }
+    });
+    let done = rig.engine.flush().await.unwrap();
+    assert_eq!(done.records_flushed, 1);
+    assert_eq!(rig.service.accepted("a"), ["y".repeat(120)]);
+    rig.store.now_obeys();
+    rig.assert_all_room_is_free(320).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_store_held_before_counts() {
+    let store = MemoryStore::new();
+    store.append(vec![sized(60), sized(30)]).await.unwrap();
+    let engine = flush_engine::FlushEngine::start(
+        Arc::new(store),
+        Arc::new(Service::accepting()),
+        bounded(100),
+    )
+    .unwrap();
+    assert!(is_full(&engine.record(vec![sized(11)]).await));
+    engine.record(vec![sized(10)]).await.unwrap();
+    engine.flush().await.unwrap();
+    engine.record(vec![sized(100)]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_may_hold_more_than_its_new_owner_allows() {
+    let store = MemoryStore::new();
+    store
+        .append(vec![sized(60), sized(60), sized(60)])
+        .await
+        .unwrap();
+    let service = Service::accepting().limited(1, 1000);
+    let engine =
+        flush_engine::FlushEngine::start(Arc::new(store), Arc::new(service), bounded(100)).unwrap();
+    for _ in 0..2 {
+        assert!(is_full(&engine.record(vec![sized(50)]).await));
+        engine.flush().await.unwrap();
+    }
+    engine.record(vec![sized(40)]).await.unwrap();
+    assert!(is_full(&engine.record(vec![sized(1)]).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_taken_before_the_store_is_asked() {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let store = ScriptedStore::scripted(move |_, _| Step::Behind(behind.clone()));
+    let rig = Rig::on(store, Service::accepting(), bounded(160));
+    let engine = rig.engine.clone();
+    let first = tokio::spawn(async move { engine.record(vec![sized(100)]).await });
+    common::until(|| rig.store.call_count() == 1).await;
+    assert!(is_full(&rig.engine.record(vec![sized(61)]).await));
+    gate.open();
+    first.await.unwrap().unwrap();
+    rig.engine.record(vec![sized(60)]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_cancelled_is_stored_whole_or_not_at_all() {
+    let mut seen = std::collections::HashSet::new();
+    for failing in [false, true] {
+        for polls in 0..12 {
+            let rig = Rig::on(
+                ScriptedStore::dawdling(),
+                Service::accepting(),
+                bounded(320),
+            );
+            if failing {
+                rig.store.now_does(|_, _| Step::Fail);
+            }
+            let _ = cancel_after(polls, rig.engine.record(vec![sized(100), sized(200)])).await;
+            tokio::time::sleep(SECOND).await;
+            let cached = rig.cached();
+            assert!(cached == 0 || cached == 2, "{cached} after {polls}");
+            seen.insert((failing, cached));
+            rig.store.now_obeys();
+            let delivered = rig.engine.drain(60 * SECOND).await.unwrap();
+            assert_eq!(delivered.records_flushed, cached);
+            rig.assert_all_room_is_free(320).await;
+        }
+    }
+    assert_eq!(
+        seen.len(),
+        3,
+        "nothing, and everything; with a failing store nothing"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_that_is_cancelled_clears_everything_or_nothing() {
+    let mut seen = std::collections::HashSet::new();
+    for polls in 0..12 {
+        let rig = Rig::on(
+            ScriptedStore::dawdling(),
+            Service::accepting(),
+            bounded(320),
+        );
+        rig.record_each("a", numbered(3)).await;
+        rig.record_each("b", numbered(2)).await;
+        let _ = cancel_after(polls, rig.engine.clear()).await;
+        tokio::time::sleep(SECOND).await;
+        let cached = rig.cached();
+        assert!(cached == 0 || cached == 5, "{cached} after {polls}");
+        seen.insert(cached);
+        rig.engine.drain(60 * SECOND).await.unwrap();
+        assert_eq!(rig.service.accepted_count(), cached);
+        rig.assert_all_room_is_free(320).await;
+    }
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_not_polled_holds_nobody_up() {
+    let rig = Rig::on(
+        ScriptedStore::dawdling(),
+        Service::accepting(),
+        bounded(320),
+    );
+    let mut forgotten = Box::pin(rig.engine.record(vec![sized(100)]));
+    assert!(common::poll_once(forgotten.as_mut()).await.is_pending());
+    let mut clear = Box::pin(rig.engine.clear());
+    assert!(common::poll_once(clear.as_mut()).await.is_pending());
+    tokio::task::yield_now().await;
+    rig.record("b", "x").await;
+    rig.engine.drain(60 * SECOND).await.unwrap();
+    tokio::time::timeout(SECOND, rig.engine.close())
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn clearing_during_a_drain_ends_it() {
+    let mut options = bounded(1600);
+    options.max_concurrent_streams = count(1);
+    let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(10)));
+    let rig = Rig::with(service.limited(1, 1000), options);
+    rig.record_each("a", numbered(100)).await;
+    let engine = rig.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(60 * SECOND).await });
+    rig.service.called(5).await;
+    let cleared = rig.engine.clear().await.unwrap().records_cleared;
+    let flushed = drain.await.unwrap().unwrap().records_flushed;
+    assert_eq!((flushed, cleared), (4, 96));
+    rig.assert_all_room_is_free(1600).await;
+}
