@@ -16,14 +16,14 @@ const CONSUMERS: [Consumer; 3] = [
     Consumer {
         name: "kinesis",
         library: "amplify-kinesis",
-        example: "quick_start.rs",
+        example: "kinesis_quick_start.rs",
         other_dependencies: AWS_CONFIG_AND_TOKIO,
         sends: Sends::Records,
     },
     Consumer {
         name: "firehose",
         library: "amplify-firehose",
-        example: "quick_start.rs",
+        example: "firehose_quick_start.rs",
         other_dependencies: AWS_CONFIG_AND_TOKIO,
         sends: Sends::Records,
     },
