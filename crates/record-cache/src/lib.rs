@@ -26,3 +26,7 @@ pub use self::store::{
 mod sled_store;
 #[cfg(feature = "sled")]
 pub use self::sled_store::{SledStore, SledStoreBuilder};
+#[cfg(all(feature = "journal", unix))]
+mod journal_store;
+#[cfg(all(feature = "journal", unix))]
+pub use self::journal_store::{JournalStore, JournalStoreBuilder, Moved, move_records};

@@ -7,8 +7,8 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 
 pub(super) const LOCK: &str = "lock";
-pub(super) const MARK: &str = "mark";
-pub(super) const TEMPORARY_MARK: &str = "mark.tmp";
+pub(super) const MARK: &str = "journal-mark";
+pub(super) const TEMPORARY_MARK: &str = "journal-mark.tmp";
 pub(super) const COPY_PREFIX: &str = "corrupt-";
 const SEGMENT_SUFFIX: &str = ".journal";
 
@@ -141,7 +141,7 @@ mod tests {
         for number in [0, 1, 77, u32::MAX] {
             assert_eq!(segment_number(&segment_name(number)), Some(number));
         }
-        for name in ["1.journal", "0000000001.log", "00000000001.journal", "mark"] {
+        for name in ["1.journal", "0000000001.log", "00000000001.journal", "journal-mark"] {
             assert_eq!(segment_number(name), None, "{name}");
         }
     }

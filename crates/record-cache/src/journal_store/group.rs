@@ -29,8 +29,7 @@ pub(super) enum Call {
 pub(super) struct Origin {
     pub(super) source: String,
     pub(super) stream: StreamName,
-    /// The last id, or nothing when the other store may start over.
-    pub(super) last: Option<u64>,
+    pub(super) last: u64,
     /// Of the contents of the record with that id.
     pub(super) checksum: u32,
 }
@@ -80,7 +79,7 @@ pub(super) fn void_length(voids: &Ranges) -> u64 {
 }
 
 pub(super) fn origin_length(origin: &Origin) -> u64 {
-    frame_length(origin.stream.as_str().len(), length(origin.source.len() + 5))
+    frame_length(origin.stream.as_str().len(), length(origin.source.len() + 4))
 }
 
 /// Puts frames together for one write.
@@ -163,10 +162,9 @@ impl Encoder {
 
     pub(super) fn origin(&mut self, origin: &Origin, starts: bool, seal: &Seal) {
         let mut body = origin.checksum.to_le_bytes().to_vec();
-        body.push(u8::from(origin.last.is_some()));
         body.extend(origin.source.as_bytes());
         let mut header = Header::new(Kind::Origin, length(body.len()), crc32c::crc32c(&body));
-        header.sequence = origin.last.unwrap_or(0);
+        header.sequence = origin.last;
         header.starts = starts;
         header.name_length = name_length(&origin.stream);
         self.frame(header, origin.stream.as_str().as_bytes(), &body, None, seal);

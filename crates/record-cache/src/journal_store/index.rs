@@ -15,6 +15,8 @@ pub(super) struct Index {
     streams: BTreeMap<StreamName, Stream>,
     pub(super) segments: BTreeMap<u32, Segment>,
     pub(super) damaged_records: u64,
+    /// Nothing is read any more.
+    pub(super) closed: bool,
 }
 
 /// One file of the log.
@@ -157,6 +159,18 @@ impl Index {
         sequence: Option<u64>,
     ) -> impl Iterator<Item = &Entry> + '_ {
         self.streams.get(name).into_iter().flat_map(move |stream| stream.queue.after(sequence))
+    }
+
+    /// Those of the records that are there, and still where they were, as they are now.
+    pub(super) fn current(&self, records: Vec<(StreamName, Entry)>) -> Vec<(StreamName, Entry)> {
+        let now = records.into_iter().filter_map(|(name, then)| {
+            let stream = self.streams.get(&name)?;
+            let entry = *stream.queue.after(then.sequence.checked_sub(1)).next()?;
+            let same = (entry.sequence, entry.segment, entry.offset)
+                == (then.sequence, then.segment, then.offset);
+            same.then_some((name, entry))
+        });
+        now.collect()
     }
 
     /// All that lies in one segment.

@@ -65,6 +65,10 @@ impl<T> Mailbox<T> {
         std::mem::replace(&mut state.waiting, as_many)
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Refuses all that comes, and returns what has come.
     pub(super) fn close(&self) -> Vec<T> {
         let mut state = self.lock();

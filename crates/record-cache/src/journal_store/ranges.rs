@@ -55,6 +55,9 @@ impl Ranges {
     }
 
     pub(super) fn remove(&mut self, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
         while let Some((&at, &reach)) = self.bounds.range(..end).next_back() {
             if reach <= start {
                 break;

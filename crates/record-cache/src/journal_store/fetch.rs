@@ -1,0 +1,123 @@
+//! Reading records back from their segments.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::disk::DiskFile;
+use super::frame::{Header, Kind, Seal, frame_length};
+use super::index::Index;
+use super::queue::Entry;
+use crate::{Record, RecordId, StreamName, clock};
+
+/// Records that lie no further apart than this are read in one go.
+const GAP: u64 = 8 * 1024;
+/// One read is no longer than this, except for a single record.
+const RUN_BYTES: u64 = 4 << 20;
+
+/// The segments that some records lie in, held open although they may be deleted meanwhile.
+pub(super) type Sources = BTreeMap<u32, (Arc<dyn DiskFile>, Seal)>;
+
+/// A record's frame, checked.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) header: Header,
+    /// Key and payload.
+    pub(super) body: Bytes,
+}
+
+impl Fetched {
+    /// The record as it was appended, with the attempts counted since.
+    pub(super) fn into_record(self, attempts: u32) -> Option<Record> {
+        let Self { header, mut body } = self;
+        let key = match header.key_length {
+            Some(length) => {
+                let key = body.split_to(usize::try_from(length).ok()?);
+                Some(str::from_utf8(&key).ok()?.to_owned())
+            }
+            None => None,
+        };
+        let recorded_at = clock::from_unix_millis(header.millis);
+        Some(Record::new(RecordId::new(header.sequence), key, body, attempts, recorded_at))
+    }
+}
+
+pub(super) fn sources<'a>(
+    index: &Index,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Sources {
+    let mut sources = Sources::new();
+    for entry in entries {
+        if !sources.contains_key(&entry.segment)
+            && let Some(segment) = index.segments.get(&entry.segment)
+        {
+            sources.insert(entry.segment, (Arc::clone(&segment.file), segment.seal));
+        }
+    }
+    sources
+}
+
+/// Reads the records; nothing stands for one that is damaged.
+pub(super) fn fetch(
+    wanted: &[(&StreamName, Entry)],
+    sources: &Sources,
+) -> io::Result<Vec<Option<Fetched>>> {
+    let mut fetched = Vec::with_capacity(wanted.len());
+    while let Some(rest) = wanted.get(fetched.len()..).filter(|rest| !rest.is_empty()) {
+        let (run, start, length) = run(rest);
+        let source = run.first().and_then(|(_, entry)| sources.get(&entry.segment));
+        let Some((file, seal)) = source else {
+            fetched.extend(run.iter().map(|_| None));
+            continue;
+        };
+        let mut buffer = Vec::new();
+        file.read(&mut buffer, usize::try_from(length).unwrap_or(usize::MAX), start)?;
+        let buffer = Bytes::from(buffer);
+        fetched.extend(run.iter().map(|(name, entry)| check(&buffer, start, name, entry, seal)));
+    }
+    Ok(fetched)
+}
+
+/// The records at the front that are read in one go, and the bytes that they lie in.
+fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
+    let Some((_, first)) = wanted.first() else { return (wanted, 0, 0) };
+    let start = u64::from(first.offset);
+    let mut end = start;
+    let mut count = 0;
+    for (name, entry) in wanted {
+        let offset = u64::from(entry.offset);
+        let reach = offset + frame_length(name.as_str().len(), entry.size);
+        let near = entry.segment == first.segment
+            && offset >= end
+            && offset - end <= GAP
+            && reach - start <= RUN_BYTES;
+        if count > 0 && !near {
+            break;
+        }
+        (end, count) = (reach, count + 1);
+    }
+    (wanted.get(..count).unwrap_or(wanted), start, end - start)
+}
+
+fn check(
+    buffer: &Bytes,
+    start: u64,
+    name: &StreamName,
+    entry: &Entry,
+    seal: &Seal,
+) -> Option<Fetched> {
+    let offset = u64::from(entry.offset);
+    let from = usize::try_from(offset - start).ok()?;
+    let (header, found) = Header::decode(buffer.get(from..)?, seal, offset)?;
+    let is_record = matches!(header.kind, Kind::Record | Kind::Carried);
+    let same = found == name.as_str().as_bytes()
+        && header.sequence == entry.sequence
+        && header.body_length == entry.size;
+    let body_from = from + usize::try_from(header.head_length()).ok()?;
+    let body_to = body_from + usize::try_from(header.body_length).ok()?;
+    let body = buffer.get(body_from..body_to)?;
+    let whole = is_record && same && crc32c::crc32c(body) == header.body_checksum;
+    whole.then(|| Fetched { header, body: buffer.slice(body_from..body_to) })
+}

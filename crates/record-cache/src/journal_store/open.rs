@@ -1,0 +1,308 @@
+//! Opening a journal: what is there, what of it counts, and how it goes on.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::segment_name;
+use super::frame::Seal;
+use super::home;
+use super::index::{Index, Segment};
+use super::log::{Active, Continuation, refused, write_mark};
+use super::queue::Entry;
+use super::replay::{LastGroup, Replay, Tail, last_group};
+use super::scan::{Found as Frame, Scanner};
+use crate::{Durability, StoreError, StreamName, clock};
+
+/// What an opening found, ready to go on.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) index: Index,
+    pub(super) salt: u64,
+    pub(super) continuation: Continuation,
+    /// Whole records that lie behind the end of the log, to be written again.
+    pub(super) stranded: Vec<(StreamName, Entry)>,
+}
+
+/// A segment as it is found.
+#[derive(Debug)]
+struct Candidate {
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    header: Option<SegmentHeader>,
+    /// Where its successor says that it ends.
+    end: u64,
+}
+
+/// Reads the journal that lies in a directory, or begins a new one.
+pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, StoreError> {
+    let failed = |error: io::Error| refused(disk, "cannot read the journal", "", error);
+    let mark = read_mark(disk)?;
+    let mut candidates = candidates(disk)?;
+    let next_number = candidates.last().map_or(0, |last| last.number.saturating_add(1));
+    let next_number = next_number.max(mark.and_then(|mark| mark.last).map_or(0, |last| last.number));
+    let Some(salt) = find_salt(mark, &candidates).map_err(failed)? else {
+        return begin(disk, next_number, &candidates);
+    };
+    for candidate in &mut candidates {
+        // A segment of another store says nothing here.
+        candidate.header = candidate.header.filter(|header| header.salt == salt);
+    }
+    for number in link(&mut candidates) {
+        disk.remove(&segment_name(number)).map_err(failed)?;
+    }
+    let unusable = take_unusable(&mut candidates, salt).map_err(failed)?;
+    put_away(disk, &unusable).map_err(failed)?;
+
+    let last = find_last_group(&candidates, salt).map_err(failed)?;
+    let oldest = last.map_or(0, |last| last.body.oldest);
+    for candidate in candidates.extract_if(.., |candidate| candidate.number < oldest) {
+        disk.remove(&segment_name(candidate.number)).map_err(failed)?;
+    }
+    let first_is_there = candidates.first().is_some_and(|first| first.number == oldest);
+    let base = candidates.first().and_then(|first| first.header).map(|header| header.base);
+    let expected = last.filter(|_| !first_is_there).map(|last| last.body.oldest_base).or(base);
+    let mut replay = Replay::new(expected);
+    let tail = read_all(&mut replay, &candidates, salt, mark, last).map_err(failed)?;
+    if let Some(mark) = mark.filter(|_| !candidates.is_empty()) {
+        replay.expect_up_to(mark.next);
+    }
+    let next_sequence = replay.next_sequence().max(mark.map_or(0, |mark| mark.next));
+    report(disk, &replay, &tail, candidates.is_empty() && mark.is_some_and(|m| m.last.is_some()));
+
+    let (active, end) = continue_last(candidates.last(), salt, &tail, durability).map_err(failed)?;
+    let mut voids = replay.torn;
+    replay.missing.iter().for_each(|(start, end)| voids.insert(start, end));
+    let mut index = replay.index;
+    index.damaged_records = replay.missing.count();
+    let continuation = Continuation {
+        active,
+        end,
+        next_number,
+        next_sequence,
+        voids,
+        rewrite: tail.settled,
+        origins: replay.origins,
+    };
+    Ok(Opened { index, salt, continuation, stranded: tail.records })
+}
+
+fn read_mark(disk: &dyn Disk) -> Result<Option<Mark>, StoreError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        disk.open(MARK)?.read(&mut bytes, 64, 0)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) => match Mark::decode(&bytes) {
+            Found::Sound(mark) => Ok(Some(mark)),
+            Found::OtherVersion(version) => Err(other_version(disk, version)),
+            Found::Damaged => {
+                tracing::warn!(path = %disk.path().display(), "the journal's mark is damaged");
+                Ok(None)
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(refused(disk, "cannot read", MARK, error)),
+    }
+}
+
+fn candidates(disk: &dyn Disk) -> Result<Vec<Candidate>, StoreError> {
+    let failed = |error: io::Error| refused(disk, "cannot read the directory", "", error);
+    let mut candidates = Vec::new();
+    for number in home::segments(disk).map_err(failed)? {
+        let name = segment_name(number);
+        let file = disk.open(&name).map_err(|error| refused(disk, "cannot open", &name, error))?;
+        let mut bytes = Vec::new();
+        file.read(&mut bytes, 64, 0).map_err(|error| refused(disk, "cannot read", &name, error))?;
+        let header = match SegmentHeader::decode(&bytes) {
+            Found::Sound(header) => Some(header).filter(|header| header.number == number),
+            Found::OtherVersion(version) => return Err(other_version(disk, version)),
+            Found::Damaged => None,
+        };
+        candidates.push(Candidate { number, file, header, end: u64::MAX });
+    }
+    Ok(candidates)
+}
+
+fn other_version(disk: &dyn Disk, version: u32) -> StoreError {
+    StoreError::incompatible(disk.path(), format!("a journal of version {version}"))
+}
+
+/// The salt is in the mark, in each segment's header and in each group.
+fn find_salt(mark: Option<Mark>, candidates: &[Candidate]) -> io::Result<Option<u64>> {
+    let in_headers = candidates.iter().rev().find_map(|candidate| candidate.header);
+    let known = mark.map(|mark| mark.salt).or(in_headers.map(|header| header.salt));
+    if known.is_some() {
+        return Ok(known);
+    }
+    for candidate in candidates.iter().rev() {
+        let seal = Seal::new(0, candidate.number);
+        let mut scanner = Scanner::new(&*candidate.file, seal, u64::MAX)?;
+        if let Some(group) = last_group(&mut scanner)? {
+            return Ok(Some(group.body.salt));
+        }
+    }
+    Ok(None)
+}
+
+/// Begins a new journal, beside what nothing can be read of.
+fn begin(
+    disk: &dyn Disk,
+    next_number: u32,
+    unreadable: &[Candidate],
+) -> Result<Opened, StoreError> {
+    let failed = |error: io::Error| refused(disk, "cannot write", MARK, error);
+    put_away(disk, &unreadable.iter().collect::<Vec<_>>()).map_err(failed)?;
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(clock::to_unix_millis(clock::now()));
+    let salt = hasher.finish();
+    write_mark(disk, &Mark { salt, next: 0, last: None }).map_err(failed)?;
+    let continuation = Continuation { next_number, ..Continuation::default() };
+    Ok(Opened { index: Index::default(), salt, continuation, stranded: Vec::new() })
+}
+
+/// Lets each segment say where the one before it ends, and drops what no segment continues.
+fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
+    let mut follower: Option<Previous> = None;
+    for candidate in candidates.iter_mut().rev() {
+        if let Some(previous) = follower {
+            if candidate.number > previous.number {
+                candidate.end = 0;
+                continue;
+            }
+            if candidate.number == previous.number {
+                candidate.end = previous.end;
+            }
+        }
+        follower = candidate.header.and_then(|header| header.previous);
+    }
+    candidates.extract_if(.., |candidate| candidate.end == 0).map(|c| c.number).collect()
+}
+
+/// Takes out what neither has a header nor a single frame.
+fn take_unusable(candidates: &mut Vec<Candidate>, salt: u64) -> io::Result<Vec<Candidate>> {
+    let mut unusable = Vec::new();
+    for candidate in std::mem::take(candidates) {
+        let seal = Seal::new(salt, candidate.number);
+        let mut scanner = Scanner::new(&*candidate.file, seal, candidate.end)?;
+        let usable = candidate.header.is_some()
+            || scanner.next_frame(SEGMENT_HEADER_BYTES - 8, &mut Frame::default())?;
+        if usable { candidates.push(candidate) } else { unusable.push(candidate) }
+    }
+    Ok(unusable)
+}
+
+/// Deletes files that were never written, and keeps copies of the others.
+fn put_away(disk: &dyn Disk, unusable: &[impl std::borrow::Borrow<Candidate>]) -> io::Result<()> {
+    let mut damaged = Vec::new();
+    for candidate in unusable {
+        let candidate: &Candidate = candidate.borrow();
+        let mut bytes = Vec::new();
+        candidate.file.read(&mut bytes, 4096, 0)?;
+        if bytes.iter().all(|&byte| byte == 0) && candidate.file.length()? <= 4096 {
+            disk.remove(&segment_name(candidate.number))?;
+        } else {
+            damaged.push(candidate.number);
+        }
+    }
+    if !damaged.is_empty() {
+        let copy = home::set_aside(disk, &damaged)?;
+        let path = disk.path().display();
+        tracing::warn!(%path, copy, segments = damaged.len(), "nothing could be read, set aside");
+    }
+    Ok(())
+}
+
+fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<LastGroup>> {
+    for candidate in candidates.iter().rev() {
+        let seal = Seal::new(salt, candidate.number);
+        let mut scanner = Scanner::new(&*candidate.file, seal, candidate.end)?;
+        if let Some(group) = last_group(&mut scanner)? {
+            let is_last = candidates.last().is_some_and(|last| last.number == candidate.number);
+            let stable = if is_last { group.stable } else { 0 };
+            return Ok(Some(LastGroup { stable, ..group }));
+        }
+    }
+    Ok(None)
+}
+
+/// Replays all segments; only the last one has a tail that may be incomplete.
+fn read_all(
+    replay: &mut Replay,
+    candidates: &[Candidate],
+    salt: u64,
+    mark: Option<Mark>,
+    last_group: Option<LastGroup>,
+) -> io::Result<Tail> {
+    let mut tail = Tail::default();
+    for (n, candidate) in candidates.iter().enumerate() {
+        let Candidate { number, file, header, end } = candidate;
+        let seal = Seal::new(salt, *number);
+        let mut scanner = Scanner::new(&**file, seal, *end)?;
+        let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);
+        let segment = Segment::new(Arc::clone(file), seal, base, scanner.end());
+        replay.index.segments.insert(*number, segment);
+        let is_last = n + 1 == candidates.len();
+        let stable = if is_last {
+            let closed = mark.and_then(|mark| mark.last).filter(|last| last.number == *number);
+            let known = last_group.map_or(0, |group| group.stable);
+            known.max(closed.map_or(0, |closed| closed.end))
+        } else {
+            u64::MAX
+        };
+        tail = replay.segment(*number, &mut scanner, stable)?;
+    }
+    Ok(tail)
+}
+
+/// Makes the last segment ready to be written to, or says where the next one goes on.
+fn continue_last(
+    last: Option<&Candidate>,
+    salt: u64,
+    tail: &Tail,
+    durability: Durability,
+) -> io::Result<(Option<Active>, Option<Previous>)> {
+    let Some(Candidate { number, file, header, .. }) = last else { return Ok((None, None)) };
+    let length = file.length()?;
+    let end = tail.cut.unwrap_or(length);
+    let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
+    if stranded || header.is_none() {
+        return Ok((None, Some(Previous { number: *number, end })));
+    }
+    let end = end.max(SEGMENT_HEADER_BYTES);
+    let aligned = end.is_multiple_of(super::frame::ALIGNMENT);
+    if end < length {
+        file.truncate(end)?;
+    }
+    let synced = match durability {
+        Durability::PowerLoss => {
+            file.sync()?;
+            end
+        }
+        Durability::ProcessCrash => SEGMENT_HEADER_BYTES,
+    };
+    if !aligned {
+        return Ok((None, Some(Previous { number: *number, end })));
+    }
+    let seal = Seal::new(salt, *number);
+    let file = Arc::clone(file);
+    let active = Active { number: *number, file, seal, written: end, synced, entered: false };
+    Ok((Some(active), None))
+}
+
+fn report(disk: &dyn Disk, replay: &Replay, tail: &Tail, all_gone: bool) {
+    let path = disk.path().display();
+    if all_gone {
+        tracing::warn!(%path, "all segments of the journal are gone");
+    }
+    if replay.damaged_places > 0 || !replay.missing.is_empty() {
+        let (places, records) = (replay.damaged_places, replay.missing.count());
+        tracing::warn!(%path, places, records, "the journal is damaged; the records are lost");
+    }
+    if let Some(cut) = tail.cut {
+        tracing::info!(%path, cut, "the journal ended in an incomplete write, which is dropped");
+    }
+}

@@ -1,0 +1,334 @@
+//! Building the index from the log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use super::format::SEGMENT_HEADER_BYTES;
+use super::frame::{Fields, GroupBody, Kind};
+use super::group::Origin;
+use super::index::{Index, Settled};
+use super::queue::Entry;
+use super::ranges::Ranges;
+use super::scan::{Found, Scanner};
+use crate::StreamName;
+
+/// What the log says, read from front to back.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) index: Index,
+    pub(super) origins: BTreeMap<(String, StreamName), Origin>,
+    /// Numbers of records that should be there, and are not.
+    pub(super) missing: Ranges,
+    /// Numbers that went to calls which never took effect.
+    pub(super) torn: Ranges,
+    /// Places where something else was found than a frame.
+    pub(super) damaged_places: u64,
+    /// The number that the next record should have.
+    expected: Option<u64>,
+    /// Where the numbers of the present group end.
+    group_end: u64,
+    names: HashMap<Vec<u8>, StreamName>,
+    body: Vec<u8>,
+}
+
+/// How the last segment ends.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// Where the first call that is not whole begins, if there is one.
+    pub(super) cut: Option<u64>,
+    /// Whole calls that lie behind the cut.
+    pub(super) records: Vec<(StreamName, Entry)>,
+    pub(super) settled: Vec<Settled>,
+}
+
+enum Change {
+    Record(StreamName, Entry),
+    Carried(StreamName, Entry),
+    Settled(Settled),
+    Void(Ranges),
+    Cleared,
+    Origin(Origin),
+}
+
+/// A call of which not all frames have been seen.
+#[derive(Default)]
+struct Unfinished {
+    start: Option<u64>,
+    changes: Vec<Change>,
+}
+
+impl Replay {
+    /// A replay of a log in which this is the first number to be expected.
+    pub(super) fn new(expected: Option<u64>) -> Self {
+        Self { expected, ..Self::default() }
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.expected.unwrap_or(0).max(self.group_end)
+    }
+
+    /// Reads one segment, the next in order.
+    ///
+    /// What lies before `stable` was synced once, so whatever is wrong there is damage.
+    /// Behind it calls may be incomplete, and only whole ones count.
+    pub(super) fn segment(
+        &mut self,
+        number: u32,
+        scanner: &mut Scanner<'_>,
+        stable: u64,
+    ) -> io::Result<Tail> {
+        let mut tail = Tail::default();
+        let mut found = Found::default();
+        let mut call = Unfinished::default();
+        let mut offset = SEGMENT_HEADER_BYTES;
+        let mut in_tail = false;
+        while offset < scanner.end() {
+            if offset >= stable && !in_tail {
+                self.end_group(false);
+                in_tail = true;
+            }
+            let sound = scanner.frame(offset, &mut found)?
+                && (!in_tail || scanner.body_is_whole(&found)?);
+            if !sound {
+                if in_tail {
+                    tail.cut_at(call.give_up().unwrap_or(offset));
+                } else {
+                    self.damaged_places += 1;
+                }
+                if !scanner.next_frame(offset, &mut found)? {
+                    break;
+                }
+                offset = found.offset;
+                continue;
+            }
+            offset = found.end();
+            if found.header.kind == Kind::Group {
+                if let Some(start) = call.give_up() {
+                    tail.cut_at(start);
+                }
+                self.begin_group(&found, scanner, in_tail && tail.cut.is_some())?;
+                continue;
+            }
+            let change = self.change(number, &found, scanner)?;
+            if !in_tail {
+                change.into_iter().for_each(|change| self.apply(change, false));
+                continue;
+            }
+            if found.header.starts
+                && let Some(start) = call.give_up()
+            {
+                tail.cut_at(start);
+            }
+            let Some(change) = change.filter(|_| found.header.starts || call.start.is_some())
+            else {
+                // The rest of a call whose beginning is gone.
+                tail.cut_at(call.give_up().unwrap_or(found.offset));
+                continue;
+            };
+            call.start.get_or_insert(found.offset);
+            call.changes.push(change);
+            if found.header.ends {
+                call.start = None;
+                let changes = std::mem::take(&mut call.changes);
+                changes.into_iter().for_each(|change| self.apply_in_tail(change, &mut tail));
+            }
+        }
+        if let Some(start) = call.give_up() {
+            tail.cut_at(start);
+        }
+        self.end_group(in_tail);
+        Ok(tail)
+    }
+
+    /// Counts what is missing up to a number that is known from elsewhere.
+    pub(super) fn expect_up_to(&mut self, next: u64) {
+        self.end_group(false);
+        self.gap_up_to(next, false);
+    }
+
+    fn begin_group(
+        &mut self,
+        found: &Found,
+        scanner: &mut Scanner<'_>,
+        torn: bool,
+    ) -> io::Result<()> {
+        self.end_group(torn);
+        self.gap_up_to(found.header.sequence, torn);
+        let mut body = std::mem::take(&mut self.body);
+        if scanner.body(found, &mut body)?
+            && let Some(group) = GroupBody::decode(&body)
+        {
+            self.group_end = found.header.sequence.saturating_add(group.count.into());
+        }
+        self.body = body;
+        Ok(())
+    }
+
+    fn end_group(&mut self, torn: bool) {
+        if self.expected.is_some() {
+            self.gap_up_to(self.group_end, torn);
+        }
+    }
+
+    fn gap_up_to(&mut self, sequence: u64, torn: bool) {
+        let expected = *self.expected.get_or_insert(sequence);
+        if expected < sequence {
+            let numbers = if torn { &mut self.torn } else { &mut self.missing };
+            numbers.insert(expected, sequence);
+            self.expected = Some(sequence);
+        }
+    }
+
+    fn change(
+        &mut self,
+        segment: u32,
+        found: &Found,
+        scanner: &mut Scanner<'_>,
+    ) -> io::Result<Option<Change>> {
+        let header = &found.header;
+        if matches!(header.kind, Kind::Record | Kind::Carried) {
+            let entry = Entry {
+                sequence: header.sequence,
+                segment,
+                offset: u32::try_from(found.offset).unwrap_or(u32::MAX),
+                size: header.body_length,
+                attempts: header.attempts,
+            };
+            let carried = header.kind == Kind::Carried;
+            let kind = if carried { Change::Carried } else { Change::Record };
+            return Ok(self.name(&found.name).map(|name| kind(name, entry)));
+        }
+        let mut body = std::mem::take(&mut self.body);
+        let whole = scanner.body(found, &mut body)?;
+        let change = if whole { self.decode(found, &body) } else { None };
+        self.body = body;
+        if change.is_none() {
+            self.damaged_places += 1;
+        }
+        Ok(change)
+    }
+
+    fn decode(&mut self, found: &Found, mut body: &[u8]) -> Option<Change> {
+        Some(match found.header.kind {
+            Kind::Settled => Change::Settled(Settled {
+                stream: self.name(&found.name)?,
+                deleted: Ranges::decode(&mut body)?,
+                counted: Ranges::decode(&mut body)?,
+            }),
+            Kind::Void => Change::Void(Ranges::decode(&mut body)?),
+            Kind::Cleared => Change::Cleared,
+            Kind::Origin => {
+                let mut fields = Fields(body);
+                let checksum = fields.u32()?;
+                let source = str::from_utf8(fields.0).ok()?.to_owned();
+                let last = found.header.sequence;
+                let stream = self.name(&found.name)?;
+                Change::Origin(Origin { source, stream, last, checksum })
+            }
+            Kind::Group | Kind::Record | Kind::Carried => return None,
+        })
+    }
+
+    /// Names are shared by all records of a stream.
+    fn name(&mut self, bytes: &[u8]) -> Option<StreamName> {
+        if let Some(name) = self.names.get(bytes) {
+            return Some(name.clone());
+        }
+        let name = StreamName::new(str::from_utf8(bytes).ok()?).ok()?;
+        self.names.insert(bytes.to_vec(), name.clone());
+        Some(name)
+    }
+
+    fn apply(&mut self, change: Change, torn: bool) {
+        match change {
+            Change::Record(name, entry) => {
+                self.gap_up_to(entry.sequence, torn);
+                self.expected = self.expected.max(Some(entry.sequence.saturating_add(1)));
+                self.index.put(&name, entry);
+            }
+            Change::Carried(name, entry) => {
+                self.missing.remove(entry.sequence, entry.sequence.saturating_add(1));
+                self.index.put(&name, entry);
+            }
+            Change::Settled(settled) => {
+                self.missing.remove_all(&settled.deleted);
+                self.index.settle(&settled);
+            }
+            Change::Void(voids) => {
+                self.missing.remove_all(&voids);
+                self.index.remove_everywhere(&voids);
+            }
+            Change::Cleared => {
+                self.missing = Ranges::default();
+                self.index.clear();
+            }
+            Change::Origin(origin) => {
+                self.origins.insert((origin.source.clone(), origin.stream.clone()), origin);
+            }
+        }
+    }
+
+    fn apply_in_tail(&mut self, change: Change, tail: &mut Tail) {
+        let torn = tail.cut.is_some();
+        if torn {
+            // It lies behind the end of the log now, so it has to be written again.
+            match &change {
+                Change::Record(name, entry) | Change::Carried(name, entry) => {
+                    tail.records.push((name.clone(), *entry));
+                }
+                Change::Settled(settled) => tail.settled.push(settled.clone()),
+                Change::Void(voids) => {
+                    voids.iter().for_each(|(start, end)| self.torn.insert(start, end));
+                }
+                // Nothing is cleared unless all of the group is there.
+                Change::Cleared => return,
+                // These are written again with each segment that begins.
+                Change::Origin(_) => {}
+            }
+        }
+        self.apply(change, torn);
+    }
+}
+
+impl Tail {
+    fn cut_at(&mut self, offset: u64) {
+        self.cut.get_or_insert(offset);
+    }
+}
+
+impl Unfinished {
+    /// Forgets the call, and says where it began.
+    fn give_up(&mut self) -> Option<u64> {
+        self.changes.clear();
+        self.start.take()
+    }
+}
+
+/// What the last group of a segment tells about the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastGroup {
+    pub(super) body: GroupBody,
+    /// The furthest that any group of the segment knows to be synced.
+    pub(super) stable: u64,
+}
+
+/// Looks for the last group of a segment.
+pub(super) fn last_group(scanner: &mut Scanner<'_>) -> io::Result<Option<LastGroup>> {
+    let mut last: Option<LastGroup> = None;
+    let (mut found, mut body) = (Found::default(), Vec::new());
+    let mut offset = SEGMENT_HEADER_BYTES;
+    while offset < scanner.end() {
+        if !scanner.frame(offset, &mut found)? && !scanner.next_frame(offset, &mut found)? {
+            break;
+        }
+        offset = found.end();
+        if found.header.kind == Kind::Group
+            && scanner.body(&found, &mut body)?
+            && let Some(body) = GroupBody::decode(&body)
+        {
+            let before = last.map_or(0, |last| last.stable);
+            last = Some(LastGroup { body, stable: before.max(body.stable.into()) });
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,6 @@
+//! What needs a disk that can be made to fail, or to lose what was not synced.
+
+mod faults;
+mod history;
+mod power_loss;
+mod sim;

@@ -1,0 +1,77 @@
+//! A crash at every operation of a run, and what is left then.
+
+use tempfile::TempDir;
+
+use super::history::{History, OTHER, Settled, open};
+use super::sim::{Numbers, SimDisk};
+use crate::{Durability, NewRecord, RecordStore, StreamName};
+
+/// Samples of each moment; `JOURNAL_CRASH_SAMPLES` asks for more.
+fn samples() -> usize {
+    let asked = std::env::var("JOURNAL_CRASH_SAMPLES").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(2)
+}
+
+enum Crash {
+    Kill,
+    LossOfPower,
+}
+
+async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash: &Crash) -> usize {
+    let mut numbers = Numbers::new(seed);
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let mut history = History::default();
+    for _ in 0..3 {
+        let store = open(place.path(), &disk, durability).await.unwrap();
+        history.work(&store, &disk, &mut numbers, 60).await;
+        store.close().await.unwrap();
+    }
+    let mut crashes = 0;
+    for at in 0..=disk.events() {
+        for sample in 0..samples() {
+            let place = TempDir::new().unwrap();
+            let (left, settled) = match crash {
+                Crash::Kill => {
+                    (disk.after_a_kill(place.path(), at, &mut numbers), Settled::Kept)
+                }
+                Crash::LossOfPower => (
+                    disk.after_a_loss_of_power(place.path(), at, &mut numbers),
+                    Settled::Doubtful,
+                ),
+            };
+            crashes += 1;
+            let context = format!("seed {seed}, event {at}, sample {sample}");
+            let store = open(place.path(), &left, durability).await.expect(&context);
+            if let Err(e) = history.check(&store, at, settled).await { left.dump(); if std::env::var("DUMP").is_ok() {disk.dump_events(at);} panic!("{context} {e}") }
+            // It goes on, and what was there stays when it is opened once more.
+            let other = StreamName::new(OTHER).unwrap();
+            store.append(vec![NewRecord::new(other, None, "x")]).await.expect(&context);
+            let stats = store.stats();
+            store.close().await.expect(&context);
+            let again = open(place.path(), &left, durability).await.expect(&context);
+            assert_eq!(again.stats(), stats, "{context}");
+            again.close().await.expect(&context);
+        }
+    }
+    crashes
+}
+
+#[tokio::test]
+async fn no_loss_of_power_loses_what_was_acknowledged() {
+    for seed in 1..=4 {
+        let crashes =
+            every_crash_keeps_the_promise(seed, Durability::PowerLoss, &Crash::LossOfPower).await;
+        assert!(crashes > 300, "only {crashes} crashes were tried");
+    }
+}
+
+#[tokio::test]
+async fn no_kill_loses_what_was_acknowledged() {
+    for (seed, durability) in
+        [(11, Durability::PowerLoss), (12, Durability::ProcessCrash), (13, Durability::ProcessCrash)]
+    {
+        let crashes = every_crash_keeps_the_promise(seed, durability, &Crash::Kill).await;
+        assert!(crashes > 150, "only {crashes} crashes were tried");
+    }
+}

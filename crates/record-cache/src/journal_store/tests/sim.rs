@@ -1,0 +1,229 @@
+//! A disk in memory that remembers each operation on it.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::journal_store::disk::{Disk, DiskFile};
+
+/// What a loss of power keeps or loses as a whole.
+const SECTOR: usize = 512;
+
+/// A disk and all that was done to it since it was made.
+#[derive(Debug, Clone)]
+pub(super) struct SimDisk {
+    path: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+    events: Vec<Event>,
+    faults: Vec<Fault>,
+    operations: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Write { file: usize, offset: usize, bytes: Vec<u8> },
+    Truncate { file: usize, length: usize },
+    Sync { file: usize },
+    SyncFailed { file: usize },
+    Name { name: String, file: usize },
+    Rename { from: String, to: String },
+    Remove { name: String },
+    SyncNames,
+}
+
+/// Operations that fail, counted from the beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) kind: io::ErrorKind,
+}
+
+/// Numbers that look random and are the same in every run.
+#[derive(Debug)]
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % bound.max(1)
+    }
+
+    fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+impl SimDisk {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), state: Arc::default() }
+    }
+
+    pub(super) fn events(&self) -> usize {
+        self.lock().events.len()
+    }
+
+    /// Operations so far that change the disk, those that failed included.
+    pub(super) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    pub(super) fn fail(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    pub(super) fn bytes_in_use(&self) -> u64 {
+        let state = self.lock();
+        state.names.values().map(|&file| state.files[file].len() as u64).sum()
+    }
+
+    /// The disk after the process ended at some event: all that was written is there, and
+    /// perhaps a part of the next write.
+    pub(super) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
+        let events = self.lock().events.clone();
+        let mut state = State::default();
+        events[..at].iter().for_each(|event| state.apply(event));
+        if let Some(Event::Write { file, offset, bytes }) = events.get(at) {
+            let kept = numbers.below(bytes.len() + 1);
+            let bytes = bytes[..kept].to_vec();
+            state.apply(&Event::Write { file: *file, offset: *offset, bytes });
+        }
+        Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// One of the states that a loss of power at some event may leave.
+    pub(super) fn after_a_loss_of_power(
+        &self,
+        path: &Path,
+        at: usize,
+        numbers: &mut Numbers,
+    ) -> Self {
+        let events = self.lock().events[..at].to_vec();
+        let mut state = State::default();
+        let survives_all = numbers.one_in(6);
+        let survives_none = !survives_all && numbers.one_in(6);
+        let patience = [1, 2, 4][numbers.below(3)];
+        for (n, event) in events.iter().enumerate() {
+            if is_durable(&events, n) || survives_all {
+                state.apply(event);
+                continue;
+            }
+            if survives_none {
+                continue;
+            }
+            match event {
+                Event::Write { file, offset, bytes } => {
+                    // Each sector by itself, so that any mixture comes up.
+                    let mut offset = *offset;
+                    let mut rest = &bytes[..];
+                    while !rest.is_empty() {
+                        let (now, later) = rest.split_at(rest.len().min(SECTOR - offset % SECTOR));
+                        if !numbers.one_in(patience + 1) {
+                            let bytes = now.to_vec();
+                            state.apply(&Event::Write { file: *file, offset, bytes });
+                        }
+                        offset += now.len();
+                        rest = later;
+                    }
+                }
+                event if !numbers.one_in(patience + 1) => state.apply(event),
+                _ => {}
+            }
+        }
+        Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    pub(super) fn dump(&self) { let s=self.lock(); for (n,f) in &s.names { eprintln!("{n} {}", s.files[*f].len()); } }
+    pub(super) fn dump_events(&self, at: usize) { let s=self.lock(); for (n,e) in s.events[..at].iter().enumerate() { match e { Event::Write{file,offset,bytes}=>eprintln!("{n} write {file} {offset}+{}",bytes.len()), e=>eprintln!("{n} {e:?}") } } }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn change(&self, event: Event) -> io::Result<()> {
+        self.lock().change(event)
+    }
+}
+
+/// Whether an event was followed by the sync that it needs.
+fn is_durable(events: &[Event], n: usize) -> bool {
+    let later = || events[n + 1..].iter();
+    match &events[n] {
+        Event::Write { file, .. } | Event::Truncate { file, .. } => {
+            // After a sync that failed, what it was for may be gone, whatever later ones say.
+            let mut syncs = later().filter_map(|event| match event {
+                Event::Sync { file: synced } if synced == file => Some(true),
+                Event::SyncFailed { file: synced } if synced == file => Some(false),
+                _ => None,
+            });
+            syncs.next() == Some(true)
+        }
+        Event::Name { .. } | Event::Rename { .. } | Event::Remove { .. } => {
+            later().any(|event| matches!(event, Event::SyncNames))
+        }
+        Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => true,
+    }
+}
+
+impl State {
+    fn change(&mut self, event: Event) -> io::Result<()> {
+        let operation = self.operations;
+        self.operations += 1;
+        let fault = self.faults.iter().find(|f| (f.from..f.to).contains(&operation)).copied();
+        if let Some(Fault { kind, .. }) = fault {
+            match event {
+                // A write that fails may have done half its work.
+                Event::Write { file, offset, mut bytes } => {
+                    bytes.truncate(bytes.len() / 2);
+                    let half = Event::Write { file, offset, bytes };
+                    self.apply(&half);
+                    self.events.push(half);
+                }
+                Event::Sync { file } => self.events.push(Event::SyncFailed { file }),
+                _ => {}
+            }
+            return Err(kind.into());
+        }
+        self.apply(&event);
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn file(&mut self, file: usize) -> &mut Vec<u8> {
+        if self.files.len() <= file {
+            self.files.resize(file + 1, Vec::new());
+        }
+        &mut self.files[file]
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Write { file, offset, bytes } => {
+                let content = self.file(*file);
+                let end = offset + bytes.len();
+                content.resize(content.len().max(end), 0);
+                content[*offset..end].copy_from_slice(bytes);
+            }
+            Event::Truncate { file, length } => self.file(*file).resize(*length, 0),
+            Event::Name { name, file } => {
+                self.file(*file);
+                self.names.insert(name.clone(), *file);
+            }
+            Event::Rename { from, to } => {
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Event::Remove { nam

@@ -1,0 +1,299 @@
+//! The thread that writes.
+
+use std::fs::File;
+use std::sync::{Arc, mpsc};
+
+use super::disk::Disk;
+use super::group::{Call, record_length};
+use super::home;
+use super::index::Index;
+use super::log::{Barrier, Log, Written, lock};
+use super::queue::Entry;
+use super::shared::{Reply, Request, Shared};
+use crate::{Durability, NewRecord, Removed, StoreError, StreamName};
+
+/// A group is written when it has grown to this size.
+const GROUP_BYTES: u64 = 8 << 20;
+/// What one call may take, so that places within a segment fit their 32 bits.
+const CALL_BYTES: u64 = 1 << 31;
+
+/// Owns the end of the log.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) durability: Durability,
+    pub(super) log: Log,
+    /// Turns in which tidying is not tried again, since it has just failed.
+    pub(super) rest: u32,
+    /// Held as long as the store is open.
+    pub(super) lock: File,
+}
+
+/// A call that waits for its group.
+struct Pending {
+    call: Call,
+    answer: Answer,
+}
+
+enum Answer {
+    Append(Reply<()>),
+    Settle(Reply<Removed>),
+    Lose(mpsc::Sender<()>),
+}
+
+impl Writer {
+    /// Writes what an opening found to be missing or out of place.
+    pub(super) fn recover(&mut self, stranded: Vec<(StreamName, Entry)>) -> Result<(), StoreError> {
+        let stranded = lock(&self.shared.index).current(stranded);
+        if !stranded.is_empty() || self.log.must_rewrite() {
+            // In one group: where the last segment ends changes with it.
+            self.carry(&stranded)?;
+        } else if lock(&self.shared.index).damaged_records > 0 {
+            // So that a loss is counted once; without room it is counted again.
+            let _ = self.log.commit(&self.shared.index, &[], self.strongest());
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    /// Works until the store is closed.
+    pub(super) fn run(mut self) {
+        // However this thread ends, nobody waits for it in vain.
+        let _ending = Ending(Arc::clone(&self.shared));
+        let mut expected = 1;
+        loop {
+            let requests = self.shared.requests.take(expected);
+            if requests.is_empty() {
+                return;
+            }
+            expected = requests.len();
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            let mut requests = requests.into_iter();
+            while let Some(request) = requests.next() {
+                match request {
+                    Request::Clear { reply } => {
+                        self.write(std::mem::take(&mut group));
+                        let _ = reply.send(self.clear());
+                    }
+                    Request::Close { reply } => {
+                        self.write(group);
+                        self.close(reply, requests.collect());
+                        return;
+                    }
+                    Request::Origin { source, stream, reply } => {
+                        self.write(std::mem::take(&mut group));
+                        let _ = reply.send(Ok(self.log.origin(&source, &stream).cloned()));
+                    }
+                    request => {
+                        if let Some(pending) = self.plan(request) {
+                            bytes += pending.call.encoded_length();
+                            group.push(pending);
+                        }
+                    }
+                }
+                if bytes > GROUP_BYTES {
+                    self.write(std::mem::take(&mut group));
+                    bytes = 0;
+                }
+            }
+            self.write(group);
+            self.tidy();
+        }
+    }
+
+    /// What has to be written for a request, if anything.
+    fn plan(&self, request: Request) -> Option<Pending> {
+        match request {
+            Request::Append { records, origin, reply } => {
+                if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
+                    let error = "the records of one call are too many bytes for a segment";
+                    let _ = reply.send(Err(StoreError::unavailable_because(error)));
+                    return None;
+                }
+                let call = Call::Append { records, origin };
+                Some(Pending { call, answer: Answer::Append(reply) })
+            }
+            Request::Settle { settlement, reply } => {
+                let Some(settled) = lock(&self.shared.index).plan(&settlement) else {
+                    let _ = reply.send(Ok(Removed::default()));
+                    return None;
+                };
+                Some(Pending { call: Call::Settle(settled), answer: Answer::Settle(reply) })
+            }
+            Request::Lose { lost, reply } => {
+                Some(Pending { call: Call::Settle(lost), answer: Answer::Lose(reply) })
+            }
+            Request::Clear { .. } | Request::Close { .. } | Request::Origin { .. } => None,
+        }
+    }
+
+    /// Writes a group, applies it and answers all who wait for it.
+    fn write(&mut self, group: Vec<Pending>) {
+        if group.is_empty() {
+            return;
+        }
+        let (calls, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|pending| (pending.call, pending.answer)).unzip();
+        let barrier = self.barrier(&calls);
+        match self.log.commit(&self.shared.index, &calls, barrier) {
+            Ok(written) => self.apply(calls, answers, &written),
+            Err(error) => self.refuse(calls, answers, &error),
+        }
+    }
+
+    fn barrier(&self, calls: &[Call]) -> Barrier {
+        let appends = calls.iter().any(|call| matches!(call, Call::Append { .. }));
+        if appends { self.strongest() } else { Barrier::None }
+    }
+
+    /// What makes records as durable as they get.
+    pub(super) fn strongest(&self) -> Barrier {
+        match self.durability {
+            Durability::PowerLoss => Barrier::Synced,
+            Durability::ProcessCrash => Barrier::None,
+        }
+    }
+
+    fn apply(&self, calls: Vec<Call>, answers: Vec<Answer>, written: &Written) {
+        let mut index = lock(&self.shared.index);
+        let mut sequence = written.first;
+        let mut places = written.places.iter().copied();
+        let mut removed = Vec::with_capacity(answers.len());
+        for (call, answer) in calls.iter().zip(&answers) {
+            removed.push(match (call, answer) {
+                (Call::Append { records, .. }, _) => {
+                    for (record, offset) in records.iter().zip(&mut places) {
+                        let at = (written.segment, offset);
+                        index.put(&record.stream, entry(record, sequence, at));
+                        sequence += 1;
+                    }
+                    Removed::default()
+                }
+                (Call::Settle(lost), Answer::Lose(_)) => index.lose(lost),
+                (Call::Settle(settled), _) => index.settle(settled),
+                (Call::Carry(_) | Call::Clear, _) => Removed::default(),
+            });
+        }
+        drop(index);
+        for (answer, removed) in answers.into_iter().zip(removed) {
+            answer.send(Ok(removed));
+        }
+    }
+
+    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+        let mut rest = Vec::new();
+        let mut appends = false;
+        for (call, answer) in calls.into_iter().zip(answers) {
+            match (call, answer) {
+                (_, Answer::Append(reply)) => {
+                    appends = true;
+                    let _ = reply.send(Err(error.clone()));
+                }
+                (call, answer) => rest.push(Pending { call, answer }),
+            }
+        }
+        // Settling makes room, so it is tried without the appends that had none.
+        if appends {
+            return self.write(rest);
+        }
+        for Pending { call, answer } in rest {
+            if let (Call::Settle(lost), Answer::Lose(_)) = (&call, &answer) {
+                // Damaged all the same, and reported.
+                lock(&self.shared.index).lose(lost);
+            }
+            answer.send(Err(error.clone()));
+        }
+    }
+
+    fn clear(&mut self) -> Result<Removed, StoreError> {
+        let untouched = lock(&self.shared.index).segments.is_empty();
+        let removed = if untouched {
+            Removed::default()
+        } else {
+            self.log.roll();
+            self.log.commit(&self.shared.index, &[Call::Clear], Barrier::Synced)?;
+            lock(&self.shared.index).clear()
+        };
+        self.rest = 0;
+        self.tidy();
+        home::remove_copies(&*self.disk)
+            .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
+        Ok(removed)
+    }
+
+    fn close(mut self, reply: Reply<()>, behind: Vec<Request>) {
+        let synced = self.log.sync().or_else(|_| {
+            // What that sync lost is written again.
+            self.log.commit(&self.shared.index, &[], Barrier::Synced).map(drop)
+        });
+        let closed = synced.and_then(|()| self.log.write_mark());
+        let files = {
+            let mut index = lock(&self.shared.index);
+            index.closed = true;
+            std::mem::take(&mut index.segments)
+        };
+        drop((files, self.log, self.lock));
+        drop(self.shared.reads.close());
+        let late = self.shared.requests.close();
+        let _ = reply.send(closed.clone());
+        for request in behind.into_iter().chain(late) {
+            request.refuse_closed(&closed);
+        }
+    }
+}
+
+impl Answer {
+    fn send(self, outcome: Result<Removed, StoreError>) {
+        match self {
+            Self::Append(reply) => drop(reply.send(outcome.map(drop))),
+            Self::Settle(reply) => drop(reply.send(outcome)),
+            Self::Lose(reply) => drop(reply.send(())),
+        }
+    }
+}
+
+impl Request {
+    /// Answers a request that came behind the one to close.
+    fn refuse_closed(self, closed: &Result<(), StoreError>) {
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(StoreError::Closed))),
+            Self::Settle { reply, .. } | Self::Clear { reply } => {
+                drop(reply.send(Err(StoreError::Closed)));
+            }
+            Self::Lose { reply, .. } => drop(reply.send(())),
+            Self::Origin { reply, .. } => drop(reply.send(Err(StoreError::Closed))),
+            Self::Close { reply } => drop(reply.send(closed.clone())),
+        }
+    }
+}
+
+fn entry(record: &NewRecord, sequence: u64, (segment, offset): (u32, u32)) -> Entry {
+    // A call's records are no more bytes than a segment's places can say.
+    let size = u32::try_from(record.size()).unwrap_or(u32::MAX);
+    Entry { sequence, segment, offset, size, attempts: record.attempts }
+}
+
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        drop(self.0.requests.close());
+        drop(self.0.reads.close());
+    }
+}
+
+/// What the log takes on the disk, and what of it is needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Occupancy {
+    pub(super) total: u64,
+    pub(super) live: u64,
+}
+
+impl Occupancy {
+    pub(super) fn of(index: &Index) -> Self {
+        let segments = index.segments.values();
+        let sum = |of: fn(&super::index::Segment) -> u64| segments.clone().map(of).sum();
+        Self { total: sum(|segment| segment.length), live: sum(|segment| segment.live_bytes) }
+    }
+}
