@@ -13,9 +13,7 @@ use amplify_kinesis::{FlushData, MemoryStore};
 use integration_tests::{Reply, RequestLog};
 use tokio::time::Instant;
 
-use self::common::{
-    Case, Client, Discards, Endpoint, Kind, Service, Setup, eventually, numbered,
-};
+use self::common::{Case, Client, Discards, Endpoint, Kind, Service, Setup, eventually, numbered};
 
 cases! {
     everywhere:
@@ -84,7 +82,10 @@ async fn a_record_arrives_as_it_was_recorded(case: Case) {
         (&b"\n"[..], &long_key[..]),
     ];
     for (data, key) in records {
-        client.record_keyed(STREAM, key, data.to_vec()).await.unwrap();
+        client
+            .record_keyed(STREAM, key, data.to_vec())
+            .await
+            .unwrap();
     }
     client.flush().await.unwrap();
     let delivered = aws.delivered(STREAM);
@@ -105,7 +106,10 @@ async fn a_pass_sends_one_batch_of_each_stream(case: Case) {
     let done = client.flush().await.unwrap();
     assert_eq!((done.records_flushed, done.flush_in_progress), (502, false));
     assert_eq!((client.cached_of("a"), client.cached_of("b")), (1, 0));
-    assert_eq!((aws.requests_to("a").len(), aws.requests_to("b").len()), (1, 1));
+    assert_eq!(
+        (aws.requests_to("a").len(), aws.requests_to("b").len()),
+        (1, 1)
+    );
     assert_eq!(client.flush().await.unwrap().records_flushed, 1);
     assert_eq!(aws.payloads("a"), numbered("record", 501));
     assert_eq!(aws.request_count(), 3);
@@ -146,7 +150,10 @@ async fn record_all_stores_all_or_nothing(case: Case) {
     let error = client.record_all(bad).await.unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::Validation, 0));
     let long = "x".repeat(600);
-    let error = client.record_all([("a", long.clone()), ("b", long.clone())]).await.unwrap_err();
+    let error = client
+        .record_all([("a", long.clone()), ("b", long.clone())])
+        .await
+        .unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::LimitExceeded, 0));
     let fitting = [("a", long.clone()), ("b", "2".into()), ("a", "3".into())];
     client.record_all(fitting).await.unwrap();
@@ -181,14 +188,21 @@ async fn a_second_flush_returns_at_once(case: Case) {
     let second = client.flush().await.unwrap();
     assert!(second.flush_in_progress);
     assert_eq!(second.records_flushed, 0);
-    assert_eq!(aws.in_flight(), 1, "the second one did not wait for the first");
+    assert_eq!(
+        aws.in_flight(),
+        1,
+        "the second one did not wait for the first"
+    );
     let first = flush.await.unwrap();
     assert_eq!((first.records_flushed, first.flush_in_progress), (1, false));
     assert!(!client.flush().await.unwrap().flush_in_progress);
     assert_eq!(aws.request_count(), 1);
 
     // An automatic pass and a drain count as well.
-    let client = Setup::new(case, &aws).flush_every(Duration::from_millis(5)).build().await;
+    let client = Setup::new(case, &aws)
+        .flush_every(Duration::from_millis(5))
+        .build()
+        .await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
     client.record_to(STREAM, ["2"]).await;
     aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
@@ -214,7 +228,10 @@ async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
     for (bound, expected) in [(1, 1), (3, 3), (100, 12)] {
         let aws = Endpoint::start();
         aws.set_latency(Duration::from_millis(100));
-        let client = Setup::new(case, &aws).max_concurrent_streams(bound).build().await;
+        let client = Setup::new(case, &aws)
+            .max_concurrent_streams(bound)
+            .build()
+            .await;
         let streams = numbered("stream", 12);
         let records = streams.iter().map(|stream| (&**stream, "1"));
         client.record_all(records).await.unwrap();
@@ -225,15 +242,22 @@ async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
 
 async fn a_slow_stream_does_not_hold_up_another(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).max_concurrent_streams(2).build().await;
+    let client = Setup::new(case, &aws)
+        .max_concurrent_streams(2)
+        .build()
+        .await;
     for stream in ["a-slow", "b", "c", "d", "e"] {
         client.record_to(stream, ["1"]).await;
     }
     aws.script_for("a-slow", Reply::Accept.delayed(Duration::from_millis(500)));
     let flush = flushing(&client);
-    aws.wait_until(|aws| ["b", "c", "d", "e"].iter().all(|s| aws.delivered_count_of(s) == 1))
-        .await
-        .unwrap();
+    aws.wait_until(|aws| {
+        ["b", "c", "d", "e"]
+            .iter()
+            .all(|s| aws.delivered_count_of(s) == 1)
+    })
+    .await
+    .unwrap();
     assert_eq!(aws.requests_to("a-slow")[0].ended, None);
     assert_eq!(flush.await.unwrap().records_flushed, 5);
     for stream in ["a-slow", "b", "c", "d", "e"] {
@@ -254,7 +278,11 @@ async fn a_drain_empties_the_cache(case: Case) {
     assert_eq!((done.records_flushed, done.records_retried), (1231, 2));
     assert_eq!(done.records_discarded, 0);
     // What was refused on the way is told, though it went through in the end.
-    let skipped: Vec<_> = done.skipped_streams.iter().map(|s| &*s.stream_name).collect();
+    let skipped: Vec<_> = done
+        .skipped_streams
+        .iter()
+        .map(|s| &*s.stream_name)
+        .collect();
     assert_eq!(skipped, ["b"]);
     assert_eq!(client.cached(), 0);
     assert_eq!(aws.payloads("a"), numbered("record", 1201));
@@ -268,7 +296,10 @@ async fn a_drain_waits_for_a_pass_under_way(case: Case) {
     let flush = flushing(&client);
     aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
     let drained = client.drain(LONG).await.unwrap();
-    assert_eq!((drained.records_flushed, drained.flush_in_progress), (200, false));
+    assert_eq!(
+        (drained.records_flushed, drained.flush_in_progress),
+        (200, false)
+    );
     assert_eq!(flush.await.unwrap().records_flushed, 500);
     assert_eq!(aws.max_in_flight(), 1);
     assert_eq!(aws.payloads(STREAM), numbered("record", 700));
@@ -283,7 +314,10 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     let done = client.drain(Duration::from_millis(300)).await.unwrap();
     let took = started.elapsed();
     // The request that was under way is finished and counted.
-    assert!(took >= Duration::from_millis(300) && took < LONG, "{took:?}");
+    assert!(
+        took >= Duration::from_millis(300) && took < LONG,
+        "{took:?}"
+    );
     let sent = aws.request_count();
     assert!((1..=2).contains(&sent), "{sent}");
     assert_eq!(done.records_flushed, 500 * sent);
@@ -297,7 +331,10 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     assert_eq!(done, FlushData::default());
     assert_eq!(aws.in_flight(), 1);
     flush.await.unwrap();
-    assert_eq!(client.drain(Duration::ZERO).await.unwrap(), FlushData::default());
+    assert_eq!(
+        client.drain(Duration::ZERO).await.unwrap(),
+        FlushData::default()
+    );
 }
 
 async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
@@ -317,7 +354,11 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
     // Giving records up is progress.
     let aws = Endpoint::start();
     let discards = Discards::default();
-    let client = Setup::new(case, &aws).max_retries(0).discards(&discards).build().await;
+    let client = Setup::new(case, &aws)
+        .max_retries(0)
+        .discards(&discards)
+        .build()
+        .await;
     client.record_to(STREAM, numbered("record", 501)).await;
     aws.always(|_| Reply::fail_all("InternalFailure"));
     assert_eq!(client.drain(LONG).await.unwrap().records_discarded, 501);
@@ -336,14 +377,20 @@ async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
     let done = client.drain(LONG).await.unwrap();
     assert_eq!(done.records_flushed, 3000);
     assert_eq!(done.records_retried, aws.requests_to("a-bad").len());
-    assert_eq!((client.cached_of("a-bad"), client.cached_of("b-good")), (1, 0));
+    assert_eq!(
+        (client.cached_of("a-bad"), client.cached_of("b-good")),
+        (1, 0)
+    );
 }
 
 async fn a_drain_of_any_length_is_fine(case: Case) {
     let aws = Endpoint::start();
     let client = client(case, &aws).await;
     client.record_to(STREAM, ["1"]).await;
-    assert_eq!(client.drain(Duration::MAX).await.unwrap().records_flushed, 1);
+    assert_eq!(
+        client.drain(Duration::MAX).await.unwrap().records_flushed,
+        1
+    );
 }
 
 // ---- clearing
@@ -354,12 +401,18 @@ async fn clearing_deletes_everything_and_frees_the_room(case: Case) {
     let full = "x".repeat(1000 - case.key_bytes());
     for _ in 0..3 {
         client.record("a", full.clone()).await.unwrap();
-        assert_eq!(client.record("a", "1").await.unwrap_err().kind, Kind::LimitExceeded);
+        assert_eq!(
+            client.record("a", "1").await.unwrap_err().kind,
+            Kind::LimitExceeded
+        );
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 1);
         let stats = client.cache_stats();
         assert_eq!((stats.records, stats.bytes, stats.streams.len()), (0, 0, 0));
     }
-    client.record_all([("a", "1"), ("b", "2"), ("a", "3")]).await.unwrap();
+    client
+        .record_all([("a", "1"), ("b", "2"), ("a", "3")])
+        .await
+        .unwrap();
     assert_eq!(client.clear_cache().await.unwrap().records_cleared, 3);
     client.flush().await.unwrap();
     assert_eq!(aws.request_count(), 0);
@@ -387,14 +440,21 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         // Another record takes the place of those that are gone: it must stay.
         client.record(STREAM, "later").await.unwrap();
         let done = flush.await.unwrap();
-        let counts = [done.records_flushed, done.records_retried, done.records_discarded];
+        let counts = [
+            done.records_flushed,
+            done.records_retried,
+            done.records_discarded,
+        ];
         assert_eq!(counts, [0, 0, 0], "{reply:?}");
         assert_eq!(client.cached(), 1, "{reply:?}");
         assert_eq!(client.cache_stats().bytes, 5 + case.key_bytes() as u64);
 
         // The room is counted as it is, to the byte.
         let rest = 1000 - 5 - 2 * case.key_bytes();
-        let error = client.record(STREAM, vec![b'x'; rest + 1]).await.unwrap_err();
+        let error = client
+            .record(STREAM, vec![b'x'; rest + 1])
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, Kind::LimitExceeded, "{reply:?}");
         client.record(STREAM, vec![b'x'; rest]).await.unwrap();
     }
@@ -410,7 +470,10 @@ async fn a_disabled_client_drops_records_and_flushes_all_the_same(case: Case) {
     client.disable();
     assert!(!client.is_enabled());
     client.record(STREAM, "dropped").await.unwrap();
-    client.record_all([(STREAM, "dropped"), (STREAM, "dropped")]).await.unwrap();
+    client
+        .record_all([(STREAM, "dropped"), (STREAM, "dropped")])
+        .await
+        .unwrap();
     assert_eq!(client.cached(), 1);
     assert_eq!(client.flush().await.unwrap().records_flushed, 1);
     client.enable();
@@ -424,10 +487,15 @@ async fn a_disabled_client_drops_records_and_flushes_all_the_same(case: Case) {
 
 async fn the_timer_delivers(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).flush_every(Duration::from_millis(20)).build().await;
+    let client = Setup::new(case, &aws)
+        .flush_every(Duration::from_millis(20))
+        .build()
+        .await;
     for round in 1..=3 {
         client.record_to(STREAM, numbered("record", 10)).await;
-        aws.wait_until(|aws| aws.delivered_count() == 10 * round).await.unwrap();
+        aws.wait_until(|aws| aws.delivered_count() == 10 * round)
+            .await
+            .unwrap();
     }
     eventually("the cache is empty", async || client.cached() == 0).await;
 }
@@ -446,31 +514,46 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
     aws.set_latency(Duration::from_millis(200));
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
     client.record_to(STREAM, numbered("record", 2500)).await;
-    aws.wait_until(|aws| aws.request_count() == 3).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() == 3)
+        .await
+        .unwrap();
     // A pass that was asked for counts like one of the timer.
-    eventually("the pass has ended", async || !client.flush().await.unwrap().flush_in_progress)
-        .await;
-    aws.wait_until(|aws| aws.delivered_count() == 2500).await.unwrap();
+    eventually("the pass has ended", async || {
+        !client.flush().await.unwrap().flush_in_progress
+    })
+    .await;
+    aws.wait_until(|aws| aws.delivered_count() == 2500)
+        .await
+        .unwrap();
     let log = aws.requests();
     assert!(log.len() >= 5, "{}", log.len());
-    let by_the_timer = pauses(&log).into_iter().filter(|&pause| pause >= INTERVAL).count();
+    let by_the_timer = pauses(&log)
+        .into_iter()
+        .filter(|&pause| pause >= INTERVAL)
+        .count();
     assert_eq!(by_the_timer, log.len() - 2, "{:?}", pauses(&log));
     assert_eq!(aws.max_in_flight(), 1);
 }
 
 async fn the_timer_goes_on_after_errors(case: Case) {
     let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(10)).max_retries(0);
+    let setup = Setup::new(case, &aws)
+        .flush_every(Duration::from_millis(10))
+        .max_retries(0);
     let client = setup.build().await;
     aws.script_times(3, Reply::Reset);
     aws.script_times(3, Reply::refuse(500, "InternalFailure"));
     client.record_to(STREAM, ["1", "2"]).await;
-    aws.wait_until(|aws| aws.delivered_count() == 2).await.unwrap();
+    aws.wait_until(|aws| aws.delivered_count() == 2)
+        .await
+        .unwrap();
     assert_eq!(aws.request_count(), 7);
     aws.stop();
     client.record_to(STREAM, ["3"]).await;
     aws.restart().unwrap();
-    aws.wait_until(|aws| aws.delivered_count() == 3).await.unwrap();
+    aws.wait_until(|aws| aws.delivered_count() == 3)
+        .await
+        .unwrap();
 }
 
 async fn a_disabled_client_has_no_timer(case: Case) {
@@ -490,12 +573,19 @@ async fn a_disabled_client_has_no_timer(case: Case) {
     let clock = Setup::new(case, &aws).flush_every(interval).build().await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
-        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick).await.unwrap();
+        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick)
+            .await
+            .unwrap();
     }
-    assert!(aws.requests_to(STREAM).len() <= sent + 1, "but for one that was under way");
+    assert!(
+        aws.requests_to(STREAM).len() <= sent + 1,
+        "but for one that was under way"
+    );
     assert!(aws.delivered_count_of(STREAM) <= before + 1);
     client.enable();
-    aws.wait_until(|aws| aws.delivered_count_of(STREAM) == 2).await.unwrap();
+    aws.wait_until(|aws| aws.delivered_count_of(STREAM) == 2)
+        .await
+        .unwrap();
 }
 
 async fn switching_leaves_one_timer(case: Case) {
@@ -512,7 +602,9 @@ async fn switching_leaves_one_timer(case: Case) {
         tokio::task::yield_now().await;
     }
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() == 6).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() == 6)
+        .await
+        .unwrap();
     let log = aws.requests();
     for pause in pauses(&log[..5]) {
         assert!(pause >= INTERVAL, "{pause:?}");
@@ -535,10 +627,15 @@ async fn without_a_strategy_nothing_is_sent(case: Case) {
     let aws = Endpoint::start();
     let silent = client(case, &aws).await;
     silent.record_to(STREAM, ["1"]).await;
-    let clock = Setup::new(case, &aws).flush_every(Duration::from_millis(10)).build().await;
+    let clock = Setup::new(case, &aws)
+        .flush_every(Duration::from_millis(10))
+        .build()
+        .await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
-        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick).await.unwrap();
+        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick)
+            .await
+            .unwrap();
         silent.disable();
         silent.enable();
     }
@@ -559,8 +656,14 @@ async fn a_closed_client_refuses_everything(case: Case) {
     let closed = Kind::ClientClosed;
     assert_eq!(client.record(STREAM, "3").await.unwrap_err().kind, closed);
     // Closed comes first, whatever else is wrong.
-    assert_eq!(client.record("not a name", "3").await.unwrap_err().kind, closed);
-    assert_eq!(client.record_all([(STREAM, "3")]).await.unwrap_err().kind, closed);
+    assert_eq!(
+        client.record("not a name", "3").await.unwrap_err().kind,
+        closed
+    );
+    assert_eq!(
+        client.record_all([(STREAM, "3")]).await.unwrap_err().kind,
+        closed
+    );
     let none = Vec::<(&str, &str)>::new();
     assert_eq!(client.record_all(none).await.unwrap_err().kind, closed);
     assert_eq!(client.flush().await.unwrap_err().kind, closed);
@@ -624,14 +727,19 @@ async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
     let client = setup.flush_every(Duration::from_millis(10)).build().await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() >= 3).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() >= 3)
+        .await
+        .unwrap();
     client.close().await.unwrap();
     assert!(is_closed(&store).await);
     assert_eq!(aws.in_flight(), 0);
     let sent = aws.request_count();
     // Only the test holds the store: no task is left that could send anything.
     drop(client);
-    eventually("nothing holds the store", async || Arc::strong_count(&store) == 1).await;
+    eventually("nothing holds the store", async || {
+        Arc::strong_count(&store) == 1
+    })
+    .await;
     assert_eq!(aws.request_count(), sent);
 }
 
@@ -642,14 +750,21 @@ async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case
     let client = setup.flush_every(Duration::from_millis(10)).build().await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() >= 1).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() >= 1)
+        .await
+        .unwrap();
     let clone = client.clone();
     drop(client);
     let sent = aws.request_count();
-    aws.wait_until(|aws| aws.request_count() >= sent + 3).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() >= sent + 3)
+        .await
+        .unwrap();
     assert!(!clone.is_closed());
     drop(clone);
-    eventually("nothing holds the store", async || Arc::strong_count(&store) == 1).await;
+    eventually("nothing holds the store", async || {
+        Arc::strong_count(&store) == 1
+    })
+    .await;
     assert!(is_closed(&store).await);
     assert_eq!(store.stats().records(), 1);
 }
@@ -663,7 +778,10 @@ async fn dropping_the_client_lets_a_request_under_way_finish(case: Case) {
     client.record_to(STREAM, ["1"]).await;
     aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
     drop(client);
-    eventually("nothing holds the store", async || Arc::strong_count(&store) == 1).await;
+    eventually("nothing holds the store", async || {
+        Arc::strong_count(&store) == 1
+    })
+    .await;
     assert_eq!(aws.payloads(STREAM), ["1"]);
     assert_eq!(store.stats().records(), 0, "what was delivered is not kept");
 }
@@ -728,7 +846,9 @@ async fn statistics_outlive_the_client(case: Case) {
 
 async fn options_and_region_are_told(case: Case) {
     let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_retries(17).region("ap-southeast-2");
+    let setup = Setup::new(case, &aws)
+        .max_retries(17)
+        .region("ap-southeast-2");
     let client = setup.build().await;
     assert_eq!(client.region(), "ap-southeast-2");
     assert_eq!(client.max_retries(), 17);
@@ -746,7 +866,10 @@ async fn any_setting_may_be_as_large_as_it_gets(case: Case) {
     let client = setup.build().await;
     client.record_to(STREAM, ["1", "2"]).await;
     aws.script(Reply::fail_at([1], "InternalFailure"));
-    assert_eq!(client.drain(Duration::MAX).await.unwrap().records_flushed, 2);
+    assert_eq!(
+        client.drain(Duration::MAX).await.unwrap().records_flushed,
+        2
+    );
     client.close().await.unwrap();
 }
 

@@ -100,7 +100,11 @@ async fn a_record_limit_beyond_the_service_names_its_setting(case: Case) {
 }
 
 async fn a_missing_or_impossible_region_names_its_setting(case: Case) {
-    let setup = || Setup::bare(case.service).credentials(credentials()).in_memory();
+    let setup = || {
+        Setup::bare(case.service)
+            .credentials(credentials())
+            .in_memory()
+    };
     assert_invalid(setup(), "region").await;
     let long = "r".repeat(64);
     for region in ["", " ", "eu west", "../../etc", "eu-west-1/", "é", &long] {
@@ -120,10 +124,20 @@ async fn missing_credentials_name_their_setting(case: Case) {
 
 async fn an_impossible_endpoint_names_its_setting(case: Case) {
     let aws = Endpoint::start();
-    for url in ["", "localhost:4566", "ftp://localhost", "http://", "https:///path"] {
+    for url in [
+        "",
+        "localhost:4566",
+        "ftp://localhost",
+        "http://",
+        "https:///path",
+    ] {
         let setup = Setup::new(case, &aws).endpoint_url(url);
         assert_invalid(setup.clone(), "endpoint_url").await;
-        assert_invalid(setup.sdk_client(sdk_client(case.service, &aws)), "endpoint_url").await;
+        assert_invalid(
+            setup.sdk_client(sdk_client(case.service, &aws)),
+            "endpoint_url",
+        )
+        .await;
     }
 }
 
@@ -140,7 +154,10 @@ async fn two_storages_name_each_other(case: Case) {
         (path(bare().in_memory()), ["storage_path", "in_memory"]),
         (store(bare().in_memory()), ["store", "in_memory"]),
         (path(store(bare())), ["store", "storage_path"]),
-        (path(store(bare().in_memory())), ["storage_path", "in_memory"]),
+        (
+            path(store(bare().in_memory())),
+            ["storage_path", "in_memory"],
+        ),
     ];
     for (setup, settings) in twice {
         let error = setup.try_build().await.unwrap_err();
@@ -195,7 +212,9 @@ async fn loaded(aws: &Endpoint) -> SdkConfig {
 
 async fn what_aws_config_finds_is_enough(case: Case) {
     let aws = Endpoint::start();
-    let setup = Setup::bare(case.service).sdk_config(loaded(&aws).await).in_memory();
+    let setup = Setup::bare(case.service)
+        .sdk_config(loaded(&aws).await)
+        .in_memory();
     let client = setup.build().await;
     assert_eq!(client.region(), "eu-central-1");
     assert_works(&client, &aws).await;
@@ -248,7 +267,11 @@ async fn the_request_timeout_beats_the_sdk_config(case: Case) {
     let aws = Endpoint::start();
     let with_timeout = async |timeout| {
         let timeouts = TimeoutConfig::builder().operation_timeout(timeout).build();
-        loaded(&aws).await.into_builder().timeout_config(timeouts).build()
+        loaded(&aws)
+            .await
+            .into_builder()
+            .timeout_config(timeouts)
+            .build()
     };
     let short = with_timeout(Duration::from_millis(20)).await;
     let setup = Setup::bare(case.service).sdk_config(short).in_memory();
@@ -257,7 +280,10 @@ async fn the_request_timeout_beats_the_sdk_config(case: Case) {
 
     let long = with_timeout(Duration::from_secs(3600)).await;
     let setup = Setup::bare(case.service).sdk_config(long).in_memory();
-    let client = setup.request_timeout(Duration::from_millis(100)).build().await;
+    let client = setup
+        .request_timeout(Duration::from_millis(100))
+        .build()
+        .await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -270,8 +296,16 @@ async fn retries_of_the_sdk_config_are_kept(case: Case) {
     let retries = RetryConfig::standard()
         .with_max_attempts(5)
         .with_initial_backoff(Duration::from_millis(1));
-    let config = loaded(&aws).await.into_builder().retry_config(retries).build();
-    let client = Setup::bare(case.service).sdk_config(config).in_memory().build().await;
+    let config = loaded(&aws)
+        .await
+        .into_builder()
+        .retry_config(retries)
+        .build();
+    let client = Setup::bare(case.service)
+        .sdk_config(config)
+        .in_memory()
+        .build()
+        .await;
     aws.script_times(4, Reply::Status(500));
     assert_eq!(assert_works(&client, &aws).await.len(), 5);
 }
@@ -313,7 +347,11 @@ async fn put_one(client: &SdkClient) {
 async fn a_given_sdk_client_is_enough(case: Case) {
     let aws = Endpoint::start();
     let given = sdk_client(case.service, &aws);
-    let client = Setup::bare(case.service).sdk_client(given).in_memory().build().await;
+    let client = Setup::bare(case.service)
+        .sdk_client(given)
+        .in_memory()
+        .build()
+        .await;
     assert_eq!(client.region(), "eu-north-1");
     assert_works(&client, &aws).await;
 }
@@ -329,7 +367,10 @@ async fn a_given_sdk_client_needs_a_region(case: Case) {
     };
     let setup = Setup::bare(case.service).sdk_client(given).in_memory();
     assert_invalid(setup.clone(), "region").await;
-    assert_eq!(setup.region("eu-west-3").build().await.region(), "eu-west-3");
+    assert_eq!(
+        setup.region("eu-west-3").build().await.region(),
+        "eu-west-3"
+    );
 }
 
 async fn explicit_settings_beat_a_given_sdk_client(case: Case) {
@@ -350,8 +391,13 @@ async fn explicit_settings_beat_a_given_sdk_client(case: Case) {
 async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Case) {
     let aws = Endpoint::start();
     let given = sdk_client(case.service, &aws);
-    let setup = Setup::bare(case.service).sdk_client(given.clone()).in_memory();
-    let client = setup.request_timeout(Duration::from_millis(100)).build().await;
+    let setup = Setup::bare(case.service)
+        .sdk_client(given.clone())
+        .in_memory();
+    let client = setup
+        .request_timeout(Duration::from_millis(100))
+        .build()
+        .await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -381,18 +427,31 @@ fn assert_named_once(case: Case, request: &RequestLog) {
         Service::Firehose => "amplify-firehose",
     };
     let agent = &request.user_agent;
-    let words: Vec<_> = agent.split(' ').filter(|word| word.contains("amplify")).collect();
-    let expected = [format!("lib/amplify-rust#{version}"), format!("md/{client}#{version}")];
+    let words: Vec<_> = agent
+        .split(' ')
+        .filter(|word| word.contains("amplify"))
+        .collect();
+    let expected = [
+        format!("lib/amplify-rust#{version}"),
+        format!("md/{client}#{version}"),
+    ];
     assert_eq!(words, expected, "{agent}");
-    assert!(agent.contains("aws-sdk-rust/"), "the SDK's own words stay: {agent}");
+    assert!(
+        agent.contains("aws-sdk-rust/"),
+        "the SDK's own words stay: {agent}"
+    );
 }
 
 async fn each_request_names_the_client_once(case: Case) {
     let aws = Endpoint::start();
     let setups = [
         Setup::new(case, &aws),
-        Setup::bare(case.service).sdk_config(loaded(&aws).await).in_memory(),
-        Setup::bare(case.service).sdk_client(sdk_client(case.service, &aws)).in_memory(),
+        Setup::bare(case.service)
+            .sdk_config(loaded(&aws).await)
+            .in_memory(),
+        Setup::bare(case.service)
+            .sdk_client(sdk_client(case.service, &aws))
+            .in_memory(),
     ];
     for setup in setups {
         let client = setup.build().await;
@@ -424,7 +483,11 @@ async fn a_client_given_on_names_itself_once(case: Case) {
     let mut client = Setup::new(case, &aws).build().await;
     for _ in 0..3 {
         let given = client.sdk_client();
-        client = Setup::bare(case.service).sdk_client(given).in_memory().build().await;
+        client = Setup::bare(case.service)
+            .sdk_client(given)
+            .in_memory()
+            .build()
+            .await;
         for request in assert_works(&client, &aws).await {
             assert_named_once(case, &request);
         }
@@ -459,7 +522,10 @@ fn the_defaults_are_those_of_the_documentation() {
     let options = AmplifyKinesisClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
-    assert_eq!(options.flush_strategy, FlushStrategy::Interval(Duration::from_secs(30)));
+    assert_eq!(
+        options.flush_strategy,
+        FlushStrategy::Interval(Duration::from_secs(30))
+    );
     assert_eq!(options.durability, amplify_kinesis::Durability::PowerLoss);
     assert_eq!(options.request_timeout, Duration::from_secs(30));
     assert_eq!(options.max_record_bytes, 10 * 1024 * 1024);
@@ -467,7 +533,10 @@ fn the_defaults_are_those_of_the_documentation() {
     let options = AmplifyFirehoseClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
-    assert_eq!(options.flush_strategy, FlushStrategy::Interval(Duration::from_secs(30)));
+    assert_eq!(
+        options.flush_strategy,
+        FlushStrategy::Interval(Duration::from_secs(30))
+    );
     assert_eq!(options.durability, amplify_kinesis::Durability::PowerLoss);
     assert_eq!(options.request_timeout, Duration::from_secs(30));
     assert_eq!(options.max_record_bytes, 1000 * 1024);

@@ -6,17 +6,20 @@ use amplify_kinesis::KinesisRecord;
 
 use self::e2e::{Discards, LONG, Stream, by_key, kinesis, kinesis_options, own_localstack};
 
-/// The chance that no request of a run fails is below one in a billion.
-const RECORDS: usize = 15_000;
+const STREAMS: usize = 4;
+/// Each stream's records of a round take one request or more, so the chance that none of all
+/// requests fails is below one in four billion.
+const ROUNDS: usize = 8;
+const RECORDS_OF_A_ROUND: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_arrives_although_half_of_the_requests_fail() {
     let stack = own_localstack().setting("KINESIS_ERROR_PROBABILITY", "0.5");
     let running = stack.start().await.unwrap();
-    let streams = [
-        Stream::create(stack.endpoint(), 1).await,
-        Stream::create(stack.endpoint(), 2).await,
-    ];
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        streams.push(Stream::create(stack.endpoint(), 1).await);
+    }
     let directory = tempfile::tempdir().unwrap();
     let discards = Discards::default();
     // LocalStack fails whole requests, and so charges the same records again and again.
@@ -25,30 +28,31 @@ async fn every_record_arrives_although_half_of_the_requests_fail() {
         .on_discard(discards.handler());
     let client = kinesis(stack.endpoint(), directory.path(), options).await;
 
-    let records = (0..RECORDS).map(|number| {
-        let stream = &streams[number % streams.len()];
-        KinesisRecord::new(number.to_string(), "key", stream.name())
-    });
-    client.record_all(records).await.unwrap();
     let (mut flushed, mut retried) = (0, 0);
-    tokio::time::timeout(LONG, async {
-        // A drain gives up after a pass without progress, which is what half of them are.
-        while client.cache_stats().records > 0 {
-            let drained = client.drain(LONG).await.unwrap();
-            flushed += drained.records_flushed;
-            retried += drained.records_retried;
-        }
-    })
-    .await
-    .unwrap();
+    for round in 0..ROUNDS {
+        let records = streams.iter().flat_map(|stream| {
+            data_of(round).map(|data| KinesisRecord::new(data, "key", stream.name()))
+        });
+        client.record_all(records).await.unwrap();
+        // A drain gives up after a pass without progress, and such passes there are.
+        tokio::time::timeout(LONG, async {
+            while client.cache_stats().records > 0 {
+                let drained = client.drain(LONG).await.unwrap();
+                flushed += drained.records_flushed;
+                retried += drained.records_retried;
+            }
+        })
+        .await
+        .unwrap();
+    }
     client.close().await.unwrap();
 
-    assert_eq!(flushed, RECORDS);
+    assert_eq!(flushed, STREAMS * ROUNDS * RECORDS_OF_A_ROUND);
     assert!(retried > 0, "no request failed");
     assert!(discards.all().is_empty());
-    for (index, stream) in streams.iter().enumerate() {
-        let sent = (index..RECORDS).step_by(streams.len());
-        let expected = by_key(sent.map(|number| ("key".to_owned(), number.to_string().into())));
+    let sent = (0..ROUNDS).flat_map(data_of);
+    let expected = by_key(sent.map(|data| ("key".to_owned(), data.into_bytes())));
+    for stream in &streams {
         assert!(
             stream.by_key().await == expected,
             "{} holds other records",
@@ -56,4 +60,8 @@ async fn every_record_arrives_although_half_of_the_requests_fail() {
         );
     }
     running.stop();
+}
+
+fn data_of(round: usize) -> impl Iterator<Item = String> {
+    (0..RECORDS_OF_A_ROUND).map(move |number| format!("{round} {number}"))
 }

@@ -451,6 +451,10 @@ async fn requests_under_way_are_counted_over_all_and_by_stream() {
         assert!(task.await.unwrap_err().is_cancelled());
     }
     aws.wait_until(|aws| aws.in_flight() == 0).await.unwrap();
+    assert_eq!((aws.max_in_flight(), aws.max_in_flight_of("b")), (3, 2));
+    aws.clear_script();
+    put_to_kinesis(&aws, "b", 1).await.unwrap();
+    assert_eq!((aws.max_in_flight(), aws.max_in_flight_of("b")), (3, 2));
 }
 
 #[tokio::test]

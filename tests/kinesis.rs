@@ -136,17 +136,14 @@ async fn a_record_that_is_refused_does_not_hold_the_others_back() {
     stream.delete().await;
 }
 
-/// Partition keys of every length and several scripts; payloads of every byte, an empty one and a
-/// large one.
+/// Partition keys of several lengths and scripts, enough to fill four shards; payloads of every
+/// byte, an empty one and a large one.
 fn various_records(count: usize) -> Vec<(String, Vec<u8>)> {
-    let keys = [
-        "k",
-        "partition-1",
-        "ключ",
-        "パーティション",
-        "🔑",
-        &"é".repeat(256),
-    ];
+    let mut keys: Vec<String> = ["ключ", "パーティション", "🔑", "k"]
+        .map(String::from)
+        .into();
+    keys.push("é".repeat(256));
+    keys.extend((0..32).map(|number| format!("partition-{number}")));
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     (0..count)
         .map(|number| {
@@ -155,7 +152,7 @@ fn various_records(count: usize) -> Vec<(String, Vec<u8>)> {
                 1 => bytes.repeat(MIB / 512),
                 _ => [format!("{number}\n").as_bytes(), &bytes[..number % 257]].concat(),
             };
-            (keys[number % keys.len()].to_owned(), data)
+            (keys[number % keys.len()].clone(), data)
         })
         .collect()
 }

@@ -64,7 +64,11 @@ impl Case {
 /// Sees that a record is refused as this kind of error, and that nothing of it is kept.
 async fn assert_refused(client: &Client, kind: Kind, stream: &str, key: &str, data: Bytes) {
     let before = client.cache_stats();
-    let case = format!("{stream:?}, key of {} bytes, {} bytes", key.len(), data.len());
+    let case = format!(
+        "{stream:?}, key of {} bytes, {} bytes",
+        key.len(),
+        data.len()
+    );
     let error = client.record_keyed(stream, key, data).await.unwrap_err();
     assert_eq!(error.kind, kind, "{case}: {error:?}");
     assert_eq!(client.cache_stats(), before, "{case}");
@@ -72,12 +76,22 @@ async fn assert_refused(client: &Client, kind: Kind, stream: &str, key: &str, da
 
 async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64).build().await;
+    let client = Setup::new(case, &aws)
+        .cache_max_bytes(64 * MIB as u64)
+        .build()
+        .await;
     let most = case.max_record_bytes();
     for size in [most - 1, most] {
         client.record(STREAM, case.data_of(size)).await.unwrap();
     }
-    assert_refused(&client, Kind::Validation, STREAM, KEY, case.data_of(most + 1)).await;
+    assert_refused(
+        &client,
+        Kind::Validation,
+        STREAM,
+        KEY,
+        case.data_of(most + 1),
+    )
+    .await;
     if case.service == Service::Kinesis {
         let key = "\u{1F980}".repeat(256);
         let data = |size: usize| Bytes::from(vec![b'x'; size - key.len()]);
@@ -88,7 +102,11 @@ async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case
     client.drain(LONG).await.unwrap();
     assert_eq!(aws.delivered_count(), recorded.records);
     assert_eq!(aws.delivered_bytes(), recorded.bytes);
-    assert!(aws.delivered(STREAM).iter().all(|record| record.data.iter().all(|&b| b == b'x')));
+    assert!(
+        aws.delivered(STREAM)
+            .iter()
+            .all(|record| record.data.iter().all(|&b| b == b'x'))
+    );
 }
 
 async fn partition_keys_have_1_to_256_characters(case: Case) {
@@ -104,7 +122,13 @@ async fn partition_keys_have_1_to_256_characters(case: Case) {
     }
     let aws = Endpoint::start();
     let client = Setup::new(case, &aws).build().await;
-    let good = ["k".into(), "k".repeat(256), "ä".repeat(256), "\u{1F980}".repeat(256), " ".into()];
+    let good = [
+        "k".into(),
+        "k".repeat(256),
+        "ä".repeat(256),
+        "\u{1F980}".repeat(256),
+        " ".into(),
+    ];
     for key in &good {
         client.record_keyed(STREAM, key, "1").await.unwrap();
     }
@@ -113,7 +137,10 @@ async fn partition_keys_have_1_to_256_characters(case: Case) {
     }
     client.flush().await.unwrap();
     let delivered = aws.delivered(STREAM);
-    let keys: Vec<_> = delivered.iter().map(|record| record.partition_key.clone().unwrap()).collect();
+    let keys: Vec<_> = delivered
+        .iter()
+        .map(|record| record.partition_key.clone().unwrap())
+        .collect();
     assert_eq!(keys, good);
 }
 
@@ -127,7 +154,9 @@ async fn stream_names_are_those_of_the_service(case: Case) {
     }
     let too_long = "n".repeat(case.max_name_chars() + 1);
     let arn = "arn:aws:kinesis:eu-west-1:1:stream/s";
-    for name in ["", " ", "a b", "a/b", "a\n", "straße", "a\0", arn, &too_long] {
+    for name in [
+        "", " ", "a b", "a/b", "a\n", "straße", "a\0", arn, &too_long,
+    ] {
         assert_refused(&client, Kind::Validation, name, KEY, "1".into()).await;
     }
     client.flush().await.unwrap();
@@ -148,13 +177,20 @@ async fn a_request_has_500_records_at_most(case: Case) {
     let client = Setup::new(case, &aws).build().await;
     client.record_to(STREAM, vec!["1"; 1100]).await;
     client.drain(LONG).await.unwrap();
-    let sizes: Vec<_> = aws.requests().iter().map(|request| request.records).collect();
+    let sizes: Vec<_> = aws
+        .requests()
+        .iter()
+        .map(|request| request.records)
+        .collect();
     assert_eq!(sizes, [500, 500, 100]);
 }
 
 async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64).build().await;
+    let client = Setup::new(case, &aws)
+        .cache_max_bytes(64 * MIB as u64)
+        .build()
+        .await;
     // Exactly full, then one byte too many for one more, then one after the other.
     let most = case.max_request_bytes();
     let quarter = most / 8;
@@ -164,7 +200,11 @@ async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
     let records = sizes.iter().map(|&size| (STREAM, case.data_of(size)));
     client.record_all(records).await.unwrap();
     client.drain(LONG).await.unwrap();
-    let requests: Vec<_> = aws.requests().iter().map(|r| (r.records, r.bytes)).collect();
+    let requests: Vec<_> = aws
+        .requests()
+        .iter()
+        .map(|r| (r.records, r.bytes))
+        .collect();
     assert_eq!(requests, [(8, most), (7, 7 * quarter), (1, quarter + 1)]);
     assert_eq!(aws.delivered_bytes(), sizes.iter().sum::<usize>() as u64);
 }
@@ -187,7 +227,10 @@ async fn the_cache_is_bounded_to_the_byte(case: Case) {
 async fn the_bound_holds_while_many_tasks_record(case: Case) {
     const SIZE: usize = 100;
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(50 * SIZE as u64 + 99).build().await;
+    let client = Setup::new(case, &aws)
+        .cache_max_bytes(50 * SIZE as u64 + 99)
+        .build()
+        .await;
     let tasks: Vec<_> = (0..16)
         .map(|task| {
             let client = client.clone();
@@ -222,7 +265,10 @@ async fn small_records_are_bounded_by_their_number(case: Case) {
     client.record_to(STREAM, vec!["1"; 99]).await;
     client.record(STREAM, "1").await.unwrap();
     assert_refused(&client, Kind::LimitExceeded, STREAM, KEY, "".into()).await;
-    let error = client.record_all([(STREAM, "1"), (STREAM, "1")]).await.unwrap_err();
+    let error = client
+        .record_all([(STREAM, "1"), (STREAM, "1")])
+        .await
+        .unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::LimitExceeded, 100));
     client.flush().await.unwrap();
     client.record_to(STREAM, vec!["1"; 100]).await;
@@ -235,7 +281,10 @@ async fn what_can_never_fit_is_told_so(case: Case) {
     let error = client.record(STREAM, case.data_of(1601)).await.unwrap_err();
     assert_eq!(error.kind, Kind::LimitExceeded, "{error:?}");
     assert!(error.message.contains("never fit"), "{}", error.message);
-    assert!(error.recovery_suggestion.contains("cache_max_bytes"), "{error:?}");
+    assert!(
+        error.recovery_suggestion.contains("cache_max_bytes"),
+        "{error:?}"
+    );
     let many = vec![(STREAM, ""); 101];
     let error = client.record_all(many).await.unwrap_err();
     assert!(error.message.contains("never fit"), "{}", error.message);
@@ -255,9 +304,14 @@ async fn what_was_delivered_or_given_up_frees_its_room(case: Case) {
     let setup = Setup::new(case, &aws).cache_max_bytes(1000).max_retries(0);
     let client = setup.build().await;
     for round in 0..3 {
-        client.record_to(STREAM, [case.data_of(400), case.data_of(600)]).await;
+        client
+            .record_to(STREAM, [case.data_of(400), case.data_of(600)])
+            .await;
         assert_refused(&client, Kind::LimitExceeded, STREAM, KEY, case.data_of(1)).await;
-        aws.script(integration_tests::Reply::fail_at([round % 2], "InternalFailure"));
+        aws.script(integration_tests::Reply::fail_at(
+            [round % 2],
+            "InternalFailure",
+        ));
         let done = client.flush().await.unwrap();
         assert_eq!((done.records_flushed, done.records_discarded), (1, 1));
     }
@@ -276,7 +330,10 @@ async fn the_checks_come_in_their_order(case: Case) {
     // Disabled before invalid.
     client.disable();
     client.record("not a name", too_big.clone()).await.unwrap();
-    client.record_keyed(STREAM, "", too_big.clone()).await.unwrap();
+    client
+        .record_keyed(STREAM, "", too_big.clone())
+        .await
+        .unwrap();
     client.record(STREAM, "1").await.unwrap();
     assert_eq!(client.cached(), 1);
     // Closed before disabled.

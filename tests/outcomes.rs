@@ -59,7 +59,11 @@ fn counts(done: &FlushData) -> [usize; 3] {
 fn skipped(done: &FlushData) -> Vec<(&str, Option<&str>)> {
     let skipped = done.skipped_streams.iter();
     skipped
-        .map(|SkippedStream { stream_name, code, .. }| (&**stream_name, code.as_deref()))
+        .map(
+            |SkippedStream {
+                 stream_name, code, ..
+             }| (&**stream_name, code.as_deref()),
+        )
         .collect()
 }
 
@@ -116,18 +120,38 @@ async fn what_is_refused_for_its_stream_is_charged_and_not_bisected(case: Case) 
         assert_eq!(counts(&done), [0, 0, 3], "{code}");
         assert_eq!(skipped(&done), [(FIRST, Some(code))]);
         assert_eq!(discards.payloads(), ["a", "b", "c"]);
-        assert!(discards.all().iter().all(|record| record.code.as_deref() == Some(code)));
+        assert!(
+            discards
+                .all()
+                .iter()
+                .all(|record| record.code.as_deref() == Some(code))
+        );
         assert_eq!(client.cached(), 0);
     }
 }
 
 async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
     let refusals = [
-        (Reply::refuse(400, "InvalidArgumentException"), Some("InvalidArgumentException")),
-        (Reply::refuse(500, "InvalidArgument"), Some("InvalidArgument")),
-        (Reply::refuse(400, "ValidationException"), Some("ValidationException")),
-        (Reply::refuse(400, "ValidationError"), Some("ValidationError")),
-        (Reply::refuse(400, "SerializationException"), Some("SerializationException")),
+        (
+            Reply::refuse(400, "InvalidArgumentException"),
+            Some("InvalidArgumentException"),
+        ),
+        (
+            Reply::refuse(500, "InvalidArgument"),
+            Some("InvalidArgument"),
+        ),
+        (
+            Reply::refuse(400, "ValidationException"),
+            Some("ValidationException"),
+        ),
+        (
+            Reply::refuse(400, "ValidationError"),
+            Some("ValidationError"),
+        ),
+        (
+            Reply::refuse(400, "SerializationException"),
+            Some("SerializationException"),
+        ),
         (Reply::Status(413), None),
     ];
     for (refusal, code) in refusals {
@@ -137,7 +161,11 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         let of_one_record = refusal.clone();
         aws.always(move |request| {
             let refused = request.records.iter().any(|record| record.data == "b");
-            if refused { of_one_record.clone() } else { Reply::Accept }
+            if refused {
+                of_one_record.clone()
+            } else {
+                Reply::Accept
+            }
         });
 
         let done = client.flush().await.unwrap();
@@ -147,7 +175,11 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         assert_eq!(aws.payloads(SECOND), ["z"]);
         assert_eq!(client.cached(), 1);
 
-        assert_eq!(counts(&client.flush().await.unwrap()), [0, 0, 1], "{refusal:?}");
+        assert_eq!(
+            counts(&client.flush().await.unwrap()),
+            [0, 0, 1],
+            "{refusal:?}"
+        );
         assert_eq!(discards.payloads(), ["b"]);
         assert_eq!(discards.all()[0].code.as_deref(), code);
 
@@ -155,9 +187,17 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         client.record_to(FIRST, ["d", "e", "f", "g"]).await;
         aws.always(only_first(refusal.clone()));
         let sent_before = aws.request_count();
-        assert_eq!(counts(&client.flush().await.unwrap()), [0, 4, 0], "{refusal:?}");
+        assert_eq!(
+            counts(&client.flush().await.unwrap()),
+            [0, 4, 0],
+            "{refusal:?}"
+        );
         assert_eq!(aws.request_count() - sent_before, 4);
-        assert_eq!(counts(&client.flush().await.unwrap()), [0, 0, 4], "{refusal:?}");
+        assert_eq!(
+            counts(&client.flush().await.unwrap()),
+            [0, 0, 4],
+            "{refusal:?}"
+        );
         assert_eq!(client.cached(), 0);
     }
 }
@@ -297,9 +337,14 @@ async fn a_record_is_charged_one_attempt_more_than_it_may_be_retried(case: Case)
     for max_retries in [0, 1, 4] {
         let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws).max_retries(max_retries).discards(&discards);
+        let setup = Setup::new(case, &aws)
+            .max_retries(max_retries)
+            .discards(&discards);
         let client = setup.build().await;
-        client.record_keyed(FIRST, "its key", "its payload").await.unwrap();
+        client
+            .record_keyed(FIRST, "its key", "its payload")
+            .await
+            .unwrap();
         aws.always(|_| Reply::fail_all("InternalFailure"));
         for _ in 0..max_retries {
             assert_eq!(counts(&client.flush().await.unwrap()), [0, 1, 0]);
@@ -355,7 +400,10 @@ async fn a_refusal_is_told_with_the_words_of_the_service(case: Case) {
         aws.always(only_first(reply));
         let done = client.flush().await.unwrap();
         let message = &done.skipped_streams[0].message;
-        assert!(message.contains("503") || message.contains("413"), "{message}");
+        assert!(
+            message.contains("503") || message.contains("413"),
+            "{message}"
+        );
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use amplify_firehose::FirehoseRecord;
 use amplify_kinesis::KinesisRecord;
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
-use aws_credential_types::provider::ProvideCredentials;
 use integration_tests::{Refusal, Reply};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -69,8 +69,13 @@ struct Log;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-const TARGETS: [&str; 5] =
-    ["amplify_kinesis", "amplify_firehose", "flush_engine", "record_cache", "batcher"];
+const TARGETS: [&str; 5] = [
+    "amplify_kinesis",
+    "amplify_firehose",
+    "flush_engine",
+    "record_cache",
+    "batcher",
+];
 
 struct Line(String);
 
@@ -82,11 +87,17 @@ impl Visit for Line {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        TARGETS.iter().any(|target| metadata.target().starts_with(target))
+        TARGETS
+            .iter()
+            .any(|target| metadata.target().starts_with(target))
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut line = Line(format!("{} span {}", span.metadata().target(), span.metadata().name()));
+        let mut line = Line(format!(
+            "{} span {}",
+            span.metadata().target(),
+            span.metadata().name()
+        ));
         span.record(&mut line);
         LINES.lock().unwrap().push(line.0);
         Id::from_u64(1)
@@ -140,17 +151,31 @@ async fn no_log_line_carries_a_secret(case: Case) {
     let discards = Discards::default();
     let setup = || {
         let setup = Setup::new(case, &aws).credentials(secret_credentials());
-        setup.request_timeout(Duration::from_millis(200)).max_retries(0)
+        setup
+            .request_timeout(Duration::from_millis(200))
+            .max_retries(0)
     };
     let client = setup().discards(&discards).build().await;
     let replies = [
-        Refusal::new(400, "ValidationException").message(MESSAGE).into(),
-        Refusal::new(400, "ResourceNotFoundException").message(MESSAGE).into(),
-        Refusal::new(403, "AccessDeniedException").message(MESSAGE).into(),
+        Refusal::new(400, "ValidationException")
+            .message(MESSAGE)
+            .into(),
+        Refusal::new(400, "ResourceNotFoundException")
+            .message(MESSAGE)
+            .into(),
+        Refusal::new(403, "AccessDeniedException")
+            .message(MESSAGE)
+            .into(),
         Refusal::new(500, "InternalFailure").message(MESSAGE).into(),
         Refusal::without_code(400).message(MESSAGE).into(),
-        Reply::Page { status: 403, body: MESSAGE.into() },
-        Reply::Page { status: 200, body: MESSAGE.into() },
+        Reply::Page {
+            status: 403,
+            body: MESSAGE.into(),
+        },
+        Reply::Page {
+            status: 200,
+            body: MESSAGE.into(),
+        },
         answer_with_message(case),
         Reply::fail_all("InternalFailure"),
         Reply::Hang,
@@ -163,42 +188,75 @@ async fn no_log_line_carries_a_secret(case: Case) {
     for reply in replies {
         let payloads = [PAYLOAD, SECOND_PAYLOAD];
         for payload in payloads {
-            client.record_keyed(STREAM, PARTITION_KEY, payload).await.unwrap();
+            client
+                .record_keyed(STREAM, PARTITION_KEY, payload)
+                .await
+                .unwrap();
         }
         aws.always(move |_| reply.clone());
         let _ = client.flush().await;
     }
     client.drain(Duration::from_secs(30)).await.unwrap();
-    client.record_keyed(STREAM, PARTITION_KEY, vec![b'x'; 11 << 20]).await.unwrap_err();
-    client.record_keyed("not a name", PARTITION_KEY, PAYLOAD).await.unwrap_err();
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, vec![b'x'; 11 << 20])
+        .await
+        .unwrap_err();
+    client
+        .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap_err();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
     client.clear_cache().await.unwrap();
     client.disable();
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
     client.close().await.unwrap();
     assert!(!discards.all().is_empty());
 
     // The timer and the discard handler have things to log, too.
-    let panicking = setup().flush_every(Duration::from_millis(5)).on_discard(|_| {
-        std::panic::resume_unwind(Box::new("on_discard of a test"));
-    });
+    let panicking = setup()
+        .flush_every(Duration::from_millis(5))
+        .on_discard(|_| {
+            std::panic::resume_unwind(Box::new("on_discard of a test"));
+        });
     let client = panicking.build().await;
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
     let sent = aws.request_count();
     aws.always(|_| Reply::Reset);
-    aws.wait_until(|aws| aws.request_count() > sent + 2).await.unwrap();
+    aws.wait_until(|aws| aws.request_count() > sent + 2)
+        .await
+        .unwrap();
     aws.always(|_| Reply::fail_all("InternalFailure"));
     common::eventually("the record is given up", async || client.cached() == 0).await;
     client.close().await.unwrap();
 
     let client = setup().credentials(Failing).build().await;
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
     client.flush().await.unwrap_err();
     client.close().await.unwrap();
 
     let lines = LINES.lock().unwrap().clone();
-    for expected in ["refused", "given up", "automatic flush failed", "on_discard panicked"] {
-        assert!(lines.iter().any(|line| line.contains(expected)), "{expected}: {lines:#?}");
+    for expected in [
+        "refused",
+        "given up",
+        "automatic flush failed",
+        "on_discard panicked",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.contains(expected)),
+            "{expected}: {lines:#?}"
+        );
     }
     for line in lines {
         assert_no_secret(&line);
@@ -223,7 +281,9 @@ fn answer_with_message(case: Case) -> Reply {
 async fn no_debug_text_carries_a_secret(case: Case) {
     let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).credentials(secret_credentials()).max_retries(0);
+    let setup = Setup::new(case, &aws)
+        .credentials(secret_credentials())
+        .max_retries(0);
     assert_no_secret(&setup.clone().builder_debug());
     let client = setup.clone().discards(&discards).build().await;
     let given = setup.clone().sdk_client(client.sdk_client());
@@ -233,7 +293,10 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     );
     assert_no_secret(&setup.sdk_config(config.build()).builder_debug());
 
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
     assert_no_secret(&format!("{client:?}"));
     assert_no_secret(&client.options_debug());
     assert_no_secret(&format!("{:?}", client.cache_stats()));
@@ -244,8 +307,16 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     assert_no_secret(&format!("{discarded:?}"));
     assert_no_secret(&format!("{discarded:#?}"));
 
-    client.record_keyed(STREAM, PARTITION_KEY, PAYLOAD).await.unwrap();
-    for reply in [Reply::Reset, Reply::Garbage, Reply::WrongCount(7), Reply::Status(403)] {
+    client
+        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+        .await
+        .unwrap();
+    for reply in [
+        Reply::Reset,
+        Reply::Garbage,
+        Reply::WrongCount(7),
+        Reply::Status(403),
+    ] {
         aws.always(move |_| reply.clone());
         let error = client.flush().await.unwrap_err();
         assert_no_secret(&error.debug);
@@ -253,8 +324,14 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     }
     let huge = format!("{PAYLOAD}{}", "x".repeat(11 << 20));
     let refused = [
-        client.record_keyed(STREAM, PARTITION_KEY, huge).await.unwrap_err(),
-        client.record_keyed("not a name", PARTITION_KEY, PAYLOAD).await.unwrap_err(),
+        client
+            .record_keyed(STREAM, PARTITION_KEY, huge)
+            .await
+            .unwrap_err(),
+        client
+            .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
+            .await
+            .unwrap_err(),
     ];
     for error in refused {
         assert_no_secret(&error.debug);

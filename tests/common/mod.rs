@@ -1,7 +1,11 @@
 //! What the tests of both clients share: each test is written once, for either client and,
 //! where it matters, for either store.
 
-#![allow(dead_code, unused_imports, reason = "each test target uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test target uses a part of it"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +14,7 @@
     reason = "helpers of tests"
 )]
 
+mod child;
 mod client;
 mod discards;
 mod endpoint;
@@ -19,6 +24,7 @@ mod setup;
 
 use std::time::Duration;
 
+pub use self::child::{child, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;

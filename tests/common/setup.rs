@@ -53,10 +53,15 @@ macro_rules! setters {
 impl Setup {
     /// A client of the endpoint that flushes only when told to, and sends each request once.
     pub fn new(case: Case, aws: &FakeAws) -> Self {
+        Self::of_endpoint(case, aws.endpoint_url())
+    }
+
+    /// The same, for an endpoint in another process.
+    pub fn of_endpoint(case: Case, url: String) -> Self {
         let mut setup = Self::bare(case.service)
             .region("eu-west-1")
             .credentials(Credentials::new("AKID", "SECRET", None, None, "test"))
-            .endpoint_url(aws.endpoint_url())
+            .endpoint_url(url)
             .sdk_config(one_attempt())
             .flush_strategy(FlushStrategy::None);
         setup.place = Some(case.place);

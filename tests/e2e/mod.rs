@@ -29,8 +29,8 @@ pub use self::discards::Discards;
 pub use self::stream::{Stream, by_key};
 
 const REGION: &str = "us-east-1";
-/// Far longer than anything takes; LocalStack moves about 1 MB/s on a small machine.
-pub const LONG: Duration = Duration::from_secs(180);
+/// Far longer than anything takes, on a busy machine too; LocalStack moves about 1 MB/s at best.
+pub const LONG: Duration = Duration::from_secs(600);
 
 /// Where the LocalStack of `cargo xtask e2e` listens.
 pub fn endpoint() -> String {
@@ -76,14 +76,18 @@ pub async fn firehose(
         .unwrap()
 }
 
-/// Options of a client that flushes only when told to.
+/// Options of a client that flushes only when told to, and is patient with LocalStack.
 pub fn kinesis_options() -> AmplifyKinesisClientOptions {
-    AmplifyKinesisClientOptions::default().flush_strategy(FlushStrategy::None)
+    AmplifyKinesisClientOptions::default()
+        .flush_strategy(FlushStrategy::None)
+        .request_timeout(LONG)
 }
 
-/// Options of a client that flushes only when told to.
+/// Options of a client that flushes only when told to, and is patient with LocalStack.
 pub fn firehose_options() -> AmplifyFirehoseClientOptions {
-    AmplifyFirehoseClientOptions::default().flush_strategy(FlushStrategy::None)
+    AmplifyFirehoseClientOptions::default()
+        .flush_strategy(FlushStrategy::None)
+        .request_timeout(LONG)
 }
 
 fn credentials() -> Credentials {

@@ -9,6 +9,7 @@ mod clock;
 mod fake_aws;
 pub mod localstack;
 mod names;
+pub mod power_loss;
 
 pub use self::fake_aws::{
     CodeIn, FakeAws, FakeAwsBuilder, Outcome, PutRecord, PutRequest, RecordMatcher, Refusal, Reply,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{ci::Step, localstack::EngineChoice};
+use crate::{bench::Part, ci::Step, localstack::EngineChoice};
 
 /// Developer commands of this workspace.
 #[derive(Debug, Parser)]
@@ -25,6 +25,12 @@ pub(crate) enum Command {
     Test(TestFlags),
     /// Run the end-to-end tests against LocalStack, which is found or installed.
     E2e(E2eFlags),
+    /// Measure the stores and the delivery, beside what limits them.
+    Bench(BenchFlags),
+    /// A process that `bench` starts: it measures one thing, or is the endpoint.
+    #[cfg(feature = "bench")]
+    #[command(hide = true)]
+    BenchWorker(WorkerFlags),
     /// Build and run the examples as programs outside this workspace.
     Consumers,
     /// Run what `.ci/run` runs.
@@ -104,4 +110,26 @@ pub(crate) struct CiFlags {
     /// The steps to run; all of them if none is named.
     #[arg(value_enum, value_name = "STEP")]
     pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFlags {
+    /// What to measure; everything if nothing is named.
+    #[arg(value_enum, value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
+    /// Fewer rounds, sizes and records: a few minutes in all.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Put the tables into docs/performance.md.
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct WorkerFlags {
+    /// What to do.
+    pub(crate) job: String,
+    /// With what, in JSON.
+    pub(crate) input: String,
 }

@@ -1,5 +1,6 @@
 //! Developer commands of this workspace, run as `cargo xtask COMMAND`.
 
+mod bench;
 mod ci;
 mod consumers;
 mod demo;
@@ -41,6 +42,9 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::DemoRecorder(flags) => demo::record(flags).await,
         Command::Test(flags) => test::run(flags).await,
         Command::E2e(flags) => e2e::run(flags).await,
+        Command::Bench(flags) => bench::run(flags).await,
+        #[cfg(feature = "bench")]
+        Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
         Command::Ci(flags) => ci::run(flags).await,
     }

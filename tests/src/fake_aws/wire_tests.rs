@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 
 use super::{FakeAws, Outcome, Reply};
-use crate::unique_name;
+use crate::{clock, unique_name};
 
 const WAIT: Duration = Duration::from_secs(30);
 const BODY: &str = r#"{"StreamName":"s","Records":[{"Data":"YWJj","PartitionKey":"k"}]}"#;
@@ -77,6 +77,22 @@ fn requests_sent_at_once_are_answered_in_turn() {
     for _ in 0..20 {
         assert_taken_in(&read_answer(&mut stream));
     }
+}
+
+#[test]
+fn big_requests_sent_at_once_are_told_apart() {
+    let aws = FakeAws::start();
+    let mut stream = connect(&aws);
+    let body = BODY.replace("YWJj", &"YWJj".repeat(50_000));
+    let request = head(&format!("Content-Length: {}\r\n", body.len())) + &body;
+    std::thread::scope(|scope| {
+        let mut writer = stream.try_clone().unwrap();
+        scope.spawn(move || writer.write_all(request.repeat(5).as_bytes()).unwrap());
+        for _ in 0..5 {
+            assert_taken_in(&read_answer(&mut stream));
+        }
+    });
+    assert_eq!(aws.delivered_bytes(), 5 * 150_001);
 }
 
 #[test]
@@ -294,12 +310,14 @@ fn waiting_works_without_a_runtime_and_says_what_was_seen() {
         .unwrap_err();
     assert!(timeout.to_string().contains("0 records delivered"));
     let mut stream = connect(&aws);
+    let start = clock::now();
     std::thread::scope(|scope| {
         let waiter =
             scope.spawn(|| aws.wait_until_blocking(WAIT, |aws| aws.delivered_count() == 1));
         stream.write_all(put().as_bytes()).unwrap();
         waiter.join().unwrap().unwrap();
     });
+    assert!(start.elapsed() < WAIT, "it was woken, not timed out");
 }
 
 #[tokio::test(start_paused = true)]

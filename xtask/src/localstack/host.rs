@@ -131,7 +131,7 @@ impl Installer<'_> {
             .arg("--requirement")
             .arg(&requirements);
         self.step(
-            "installing LocalStack (about 60 MB are downloaded)",
+            "installing LocalStack (about 70 MB are downloaded)",
             &mut packages,
         )
         .await

@@ -226,4 +226,99 @@ impl State {
                     self.names.insert(to.clone(), file);
                 }
             }
-            Event::Remove { nam
+            Event::Remove { name } => {
+                self.names.remove(name);
+            }
+            Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => {}
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let first = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
+        Ok(self.lock().names.keys().map(first).collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock();
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.files.len();
+        state.change(Event::Name { name: name.to_owned(), file })?;
+        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = *self.lock().names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(Event::Rename { from: from.to_owned(), to: to.to_owned() })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        if !self.lock().names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.change(Event::Remove { name: name.to_owned() })
+    }
+
+    fn make_directory(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        let prefix = format!("{name}/");
+        let inside = |inner: &&String| inner.starts_with(&prefix);
+        let names: Vec<String> = self.lock().names.keys().filter(inside).cloned().collect();
+        names.into_iter().try_for_each(|name| self.change(Event::Remove { name }))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.change(Event::SyncNames)
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+impl DiskFile for SimFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.lock().file(self.file).len() as u64)
+    }
+
+    fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        let content = state.file(self.file);
+        let start = usize::try_from(offset).unwrap().min(content.len());
+        let end = start.saturating_add(length).min(content.len());
+        buffer.clear();
+        buffer.extend(&content[start..end]);
+        Ok(())
+    }
+
+    fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let offset = usize::try_from(offset).unwrap();
+        self.disk.change(Event::Write { file: self.file, offset, bytes })
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).unwrap();
+        self.disk.change(Event::Truncate { file: self.file, length })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(Event::Sync { file: self.file })
+    }
+}

@@ -1,0 +1,366 @@
+//! One workload, and many losses of power during it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs, io};
+
+use integration_tests::power_loss::{
+    Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::inspect::Report;
+use super::ledger::Ledger;
+use super::process::{Job, inspect_elsewhere};
+use super::stores::StoreKind;
+use super::workload::{Setting, Workload};
+
+/// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
+const STATES: usize = 60;
+/// Of so many losses, one is followed by a restart with losses of its own.
+const RESTART_EVERY: usize = 20;
+const LOSSES_AFTER_RESTART: usize = 6;
+
+/// Processes that open what was left, at a time.
+const INSPECTORS: usize = 3;
+/// How often a loss that does harm is tried again, to find what matters in it.
+const NARROWING: usize = 60;
+
+/// One store under one workload.
+#[derive(Debug, Clone, Copy)]
+pub struct Campaign {
+    pub kind: StoreKind,
+    pub workload: Workload,
+    pub seed: u64,
+    pub states: usize,
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub states: usize,
+    /// Records that had to be there, over all states.
+    pub required: usize,
+    /// States in which the store said that records were damaged, or moved data aside.
+    pub with_damage: usize,
+    /// One text for each state that did harm; the first says all there is to say.
+    pub harmful: Vec<String>,
+}
+
+/// A loss of power that is to be inspected.
+#[derive(Debug)]
+struct Trial {
+    story: Arc<Timeline>,
+    state: State,
+    title: String,
+}
+
+#[derive(Debug)]
+struct Verdict {
+    trial: Trial,
+    required: usize,
+    damage: bool,
+    wrong: Vec<String>,
+}
+
+/// Where the processes work.
+#[derive(Debug)]
+struct Ground {
+    directory: tempfile::TempDir,
+    places: Places,
+}
+
+impl Campaign {
+    /// A campaign of the usual size.
+    pub fn new(kind: StoreKind, workload: Workload) -> Self {
+        let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
+        let states = number("POWER_LOSS_STATES").and_then(|states| states.try_into().ok());
+        Self {
+            kind,
+            workload,
+            seed: number("POWER_LOSS_SEED").unwrap_or(1),
+            states: states.unwrap_or(STATES),
+        }
+    }
+
+    /// Goes through with it, and fails if any loss of power did harm.
+    pub async fn must_do_no_harm(self) {
+        let outcome = self.run().await.unwrap();
+        let Self {
+            kind,
+            workload,
+            seed,
+            ..
+        } = self;
+        let Outcome {
+            states,
+            required,
+            with_damage,
+            harmful,
+        } = outcome;
+        println!(
+            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
+             states with damage reported={with_damage}, harmful={}",
+            harmful.len()
+        );
+        if let Some(first) = harmful.first() {
+            let others: String = harmful[1..].iter().fold(String::new(), |mut all, text| {
+                let _ = writeln!(all, "{}", text.lines().next().unwrap_or_default());
+                all
+            });
+            panic!(
+                "{} of {states} losses of power did harm\n{first}\nthe others:\n{others}",
+                harmful.len()
+            );
+        }
+    }
+
+    /// Goes through with it.
+    ///
+    /// # Errors
+    /// When a process cannot be traced, or does what is not modelled.
+    pub async fn run(self) -> io::Result<Outcome> {
+        let ground = Ground::new()?;
+        let mut story = Timeline::starting_from(Image::empty());
+        self.work(&ground, &mut story, self.workload, 0)?;
+        let story = Arc::new(story);
+        let mut trials = self.trials(&story, 0, self.states, "");
+        let restarts: Vec<Timeline> = self.restarts(&trials);
+        for (number, restart) in restarts.into_iter().enumerate() {
+            let began = restart.events().len();
+            let mut restart = restart;
+            ground.begin_with(restart.files())?;
+            let title = format!("after restart {number}, ");
+            if let Err(error) = self.work(&ground, &mut restart, Workload::Restart, began) {
+                // The trial that it came from says more.
+                println!("{title}{error}");
+                continue;
+            }
+            trials.extend(self.trials(&Arc::new(restart), began, LOSSES_AFTER_RESTART, &title));
+        }
+        self.try_all(&ground, trials).await
+    }
+
+    /// Has a traced process work in the arena, and adds to the story what it did.
+    fn work(
+        self,
+        ground: &Ground,
+        story: &mut Timeline,
+        workload: Workload,
+        salt: usize,
+    ) -> io::Result<()> {
+        let setting = Setting {
+            kind: self.kind,
+            place: ground.places.arena().join("store"),
+            marks: ground.places.marks().to_owned(),
+            seed: self.seed.wrapping_add(salt as u64),
+            next_number: ledger(story.events()).next_number(),
+        };
+        let job = Job::Work(workload, setting);
+        let log = ground.directory.path().join("log");
+        let calls = trace(&job.command(), &log)?;
+        story.record(&calls, &ground.places)?;
+        story.must_end_with(ground.places.arena())
+    }
+
+    fn trials(
+        self,
+        story: &Arc<Timeline>,
+        from: usize,
+        count: usize,
+        title: &str,
+    ) -> Vec<Trial> {
+        // Two thirds by the strict rules, of which the others are a part.
+        let strict = count - count / 3;
+        let sample = |rules, count| States::sample(story, from, count, self.seed, rules);
+        let strict = sample(Rules::Strict, strict).map(|state| (Rules::Strict, state));
+        let journal = sample(Rules::Journal, count / 3).map(|state| (Rules::Journal, state));
+        let trials = strict.chain(journal).map(|(rules, state)| Trial {
+            title: format!(
+                "{title}event {} of {}, {:?}, {rules:?} rules",
+                state.moment,
+                story.events().len(),
+                state.plan
+            ),
+            story: Arc::clone(story),
+            state,
+        });
+        trials.collect()
+    }
+
+    /// Stories that go on after a loss of power, or after the end of the process alone.
+    fn restarts(self, trials: &[Trial]) -> Vec<Timeline> {
+        let chosen = trials.iter().skip(3).step_by(RESTART_EVERY);
+        let stories = chosen.enumerate().map(|(number, trial)| {
+            let State {
+                moment,
+                fates,
+                disk,
+                ..
+            } = &trial.state;
+            if number % 2 == 0 {
+                let rules = disk.rules();
+                trial.story.power_lost_at(*moment, rules, fates.clone())
+            } else {
+                trial.story.killed_at(*moment)
+            }
+        });
+        stories.collect()
+    }
+
+    async fn try_all(self, ground: &Ground, trials: Vec<Trial>) -> io::Result<Outcome> {
+        let mut outcome = Outcome {
+            states: trials.len(),
+            ..Outcome::default()
+        };
+        let places = Arc::new(Semaphore::new(INSPECTORS));
+        let mut running = JoinSet::new();
+        for (number, trial) in trials.into_iter().enumerate() {
+            let place = ground.directory.path().join(format!("state-{number}"));
+            let permit = Arc::clone(&places).acquire_owned().await;
+            while let Some(done) = running.try_join_next() {
+                self.conclude(ground, done?, &mut outcome).await?;
+            }
+            running.spawn(async move {
+                let _permit = permit;
+                try_one(self.kind, trial, &place).await
+            });
+        }
+        while let Some(done) = running.join_next().await {
+            self.conclude(ground, done?, &mut outcome).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn conclude(
+        self,
+        ground: &Ground,
+        verdict: io::Result<Verdict>,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        let verdict = verdict?;
+        outcome.required += verdict.required;
+        outcome.with_damage += usize::from(verdict.damage);
+        if !verdict.wrong.is_empty() {
+            let first = outcome.harmful.is_empty();
+            let told = if first {
+                self.explain(ground, verdict).await?
+            } else {
+                format!("{}: {}", verdict.trial.title, verdict.wrong[0])
+            };
+            outcome.harmful.push(told);
+        }
+        Ok(())
+    }
+
+    /// Finds out which of the dropped changes matter, and keeps what is needed to look on.
+    async fn explain(self, ground: &Ground, verdict: Verdict) -> io::Result<String> {
+        let Verdict {
+            trial, mut wrong, ..
+        } = verdict;
+        let place = ground.directory.path().join("narrowed");
+        let mut state = trial.state.clone();
+        let mut chunk = state.fates.len().div_ceil(2).max(1);
+        let mut tries = 0;
+        let mut at = 0;
+        while tries < NARROWING {
+            if at >= state.fates.len() {
+                if chunk == 1 {
+                    break;
+                }
+                (at, chunk) = (0, chunk.div_ceil(2));
+            }
+            let mut narrowed = state.clone();
+            let end = (at + chunk).min(narrowed.fates.len());
+            narrowed.fates[at..end].fill(Fate::Kept);
+            at = end;
+            if narrowed.fates == state.fates {
+                continue;
+            }
+            tries += 1;
+            let trial = Trial {
+                story: Arc::clone(&trial.story),
+                state: narrowed,
+                title: String::new(),
+            };
+            let tried = try_one(self.kind, trial, &place).await?;
+            if !tried.wrong.is_empty() {
+                (state, wrong) = (tried.trial.state, tried.wrong);
+            }
+        }
+        let kept = self.keep(ground, &state)?;
+        let mut told = format!("{}: {}\n", trial.title, wrong[0]);
+        let _ = writeln!(told, "seed={}, kept in {}", self.seed, kept.display());
+        for what in wrong.iter().take(10) {
+            let _ = writeln!(told, "  {what}");
+        }
+        let _ = writeln!(told, "of {} in all wrong", wrong.len());
+        let events = &trial.story.events()[..state.moment];
+        let marks = events.iter().filter_map(|event| match event {
+            Event::Mark(mark) => Some(mark),
+            _ => None,
+        });
+        let last: Vec<&String> = marks.rev().take(8).collect();
+        for mark in last.iter().rev() {
+            let _ = writeln!(told, "  said: {}", mark.chars().take(160).collect::<String>());
+        }
+        for line in state.disk.describe(&state.fates) {
+            let _ = writeln!(told, "  {line}");
+        }
+        Ok(told)
+    }
+
+    fn keep(self, ground: &Ground, state: &State) -> io::Result<PathBuf> {
+        let name = format!("power-loss-{}-{}-{}", self.kind, self.workload, self.seed);
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if kept.exists() {
+            fs::remove_dir_all(&kept)?;
+        }
+        fs::create_dir_all(&kept)?;
+        state.image().write_to(&kept.join("arena"))?;
+        fs::copy(ground.directory.path().join("log"), kept.join("log"))?;
+        Ok(kept)
+    }
+}
+
+impl Ground {
+    fn new() -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let arena = directory.path().join("arena");
+        fs::create_dir(&arena)?;
+        let places = Places::new(&arena, &directory.path().join("marks"))?;
+        Ok(Self { directory, places })
+    }
+
+    /// Puts these files, and nothing else, into the arena.
+    fn begin_with(&self, files: &Image) -> io::Result<()> {
+        fs::remove_dir_all(self.places.arena())?;
+        files.write_to(self.places.arena())
+    }
+}
+
+async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verdict> {
+    let image = trial.state.image();
+    let (arena, report) = (place.join("arena"), place.join("report"));
+    fs::create_dir(place)?;
+    image.write_to(&arena)?;
+    let report: Report = inspect_elsewhere(kind, &arena.join("store"), &report).await?;
+    fs::remove_dir_all(place)?;
+    let ledger = ledger(&trial.story.events()[..trial.state.moment]);
+    Ok(Verdict {
+        required: ledger.required(),
+        damage: report.damaged > 0 || report.moved_aside,
+        wrong: ledger.judge(&report),
+        trial,
+    })
+}
+
+fn ledger(events: &[Event]) -> Ledger {
+    let marks = events.iter().enumerate();
+    Ledger::of(marks.filter_map(|(at, event)| match event {
+        Event::Mark(mark) => Some((at, mark.as_str())),
+        _ => None,
+    }))
+}

@@ -1,0 +1,223 @@
+//! Opening what a loss of power left: done by a process of its own, which may hang or fall
+//! over, and which writes down what it finds.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::Path;
+use std::time::Duration;
+
+use record_cache::{NewRecord, ReadLimits, Record, RecordStore, StreamName};
+
+use super::payload::{key_of, number_of, payload};
+use super::stores::StoreKind;
+use super::workload::STREAMS;
+
+/// Nothing that a store does to a few megabytes takes so long.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Records of this number and above are appended by the inspection.
+const FIRST_PROBE: u64 = 1 << 40;
+const PROBES_OF_STREAM: u64 = 2;
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// In the order of their streams.
+    pub records: Vec<Found>,
+    /// Streams and ids of new records that were taken.
+    pub probes: Vec<(String, u64)>,
+    /// What went wrong.
+    pub failures: Vec<String>,
+    /// How many records the store says are damaged.
+    pub damaged: u64,
+    /// Whether the store moved anything aside.
+    pub moved_aside: bool,
+}
+
+/// A record that was read back, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub stream: String,
+    pub id: u64,
+    pub number: u64,
+    pub length: usize,
+    pub attempts: u32,
+}
+
+/// Opens a store, takes stock, appends, closes, opens again, and takes stock again.
+pub async fn inspect(kind: StoreKind, place: &Path) -> Report {
+    let mut report = Report::default();
+    if let Err(what) = try_to_inspect(kind, place, &mut report).await {
+        report.failures.push(what);
+    }
+    report
+}
+
+async fn try_to_inspect(
+    kind: StoreKind,
+    place: &Path,
+    report: &mut Report,
+) -> Result<(), String> {
+    let store = in_time("open", kind.open(place)).await?;
+    report.records = read_all(&*store, report).await?;
+    report.damaged = store.stats().damaged_records;
+    let counted = store.stats().records();
+    if counted != report.records.len() {
+        let there = report.records.len();
+        let what = format!("the counters say {counted} records, there are {there}");
+        report.failures.push(what);
+    }
+
+    let probes: Vec<NewRecord> = STREAMS
+        .iter()
+        .zip(0..)
+        .flat_map(|(stream, index)| (0..PROBES_OF_STREAM).map(move |n| (stream, index * 10 + n)))
+        .map(|(stream, n)| {
+            let number = FIRST_PROBE + n;
+            let length = if n % 10 == 0 { 40 } else { 9_000 };
+            let stream = StreamName::new(*stream).unwrap();
+            NewRecord::new(stream, key_of(number), payload(number, length))
+        })
+        .collect();
+    let expected = probes.len();
+    in_time("append", store.append(probes)).await?;
+    in_time("close", store.close()).await?;
+    drop(store);
+
+    let store = in_time("open", kind.open(place)).await?;
+    let again = read_all(&*store, report).await?;
+    let (probes, others): (Vec<Found>, Vec<Found>) = again
+        .into_iter()
+        .partition(|found| found.number >= FIRST_PROBE);
+    if probes.len() != expected {
+        let what = format!("of {expected} new records {} are there", probes.len());
+        report.failures.push(what);
+    }
+    if others != report.records {
+        let what = format!(
+            "after a restart there are other records: {} instead of {}",
+            others.len(),
+            report.records.len()
+        );
+        report.failures.push(what);
+    }
+    report.probes = probes
+        .into_iter()
+        .map(|found| (found.stream, found.id))
+        .collect();
+    in_time("close", store.close()).await?;
+    let aside = place.read_dir().map_err(|error| error.to_string())?;
+    report.moved_aside = aside
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("corrupt-"));
+    Ok(())
+}
+
+async fn read_all(store: &dyn RecordStore, report: &mut Report) -> Result<Vec<Found>, String> {
+    let limits = ReadLimits::new(
+        NonZeroUsize::new(100).unwrap(),
+        NonZeroU64::new(1 << 20).unwrap(),
+    );
+    let mut found = Vec::new();
+    for name in STREAMS {
+        let stream = StreamName::new(*name).unwrap();
+        let mut after = None;
+        loop {
+            let batch = in_time("oldest", store.oldest(&stream, after, limits)).await?;
+            let Some(last) = batch.records.last() else {
+                break;
+            };
+            after = Some(last.id);
+            for record in &batch.records {
+                match recognise(name, record) {
+                    Some(record) => found.push(record),
+                    None => {
+                        let id = record.id.get();
+                        let what = format!("a wrong payload: stream={name}, id={id}");
+                        report.failures.push(what);
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn recognise(stream: &str, record: &Record) -> Option<Found> {
+    let number = number_of(&record.data).filter(|number| record.key == key_of(*number))?;
+    Some(Found {
+        stream: stream.to_owned(),
+        id: record.id.get(),
+        number,
+        length: record.data.len(),
+        attempts: record.attempts,
+    })
+}
+
+async fn in_time<T, E: std::fmt::Display>(
+    what: &str,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(LIMIT, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{what} failed: {error}")),
+        Err(_) => Err(format!("{what} hangs")),
+    }
+}
+
+impl Report {
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for found in &self.records {
+            let Found {
+                stream,
+                id,
+                number,
+                length,
+                attempts,
+            } = found;
+            writeln!(text, "record {stream} {id} {number} {length} {attempts}").unwrap();
+        }
+        for (stream, id) in &self.probes {
+            writeln!(text, "probe {stream} {id}").unwrap();
+        }
+        for what in &self.failures {
+            writeln!(text, "failure {}", what.replace('\n', " ")).unwrap();
+        }
+        let (damaged, moved) = (self.damaged, self.moved_aside);
+        writeln!(text, "end {damaged} {moved}").unwrap();
+        text
+    }
+
+    /// Nothing, if the text is cut off.
+    pub fn of_text(text: &str) -> Option<Self> {
+        let mut report = Self::default();
+        for line in text.lines() {
+            let (kind, rest) = line.split_once(' ')?;
+            let mut words = rest.split(' ');
+            match kind {
+                "record" => report.records.push(Found {
+                    stream: words.next()?.to_owned(),
+                    id: words.next()?.parse().ok()?,
+                    number: words.next()?.parse().ok()?,
+                    length: words.next()?.parse().ok()?,
+                    attempts: words.next()?.parse().ok()?,
+                }),
+                "probe" => {
+                    let stream = words.next()?.to_owned();
+                    report.probes.push((stream, words.next()?.parse().ok()?));
+                }
+                "failure" => report.failures.push(rest.to_owned()),
+                "end" => {
+                    report.damaged = words.next()?.parse().ok()?;
+                    report.moved_aside = words.next()?.parse().ok()?;
+                    return Some(report);
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+

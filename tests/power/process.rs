@@ -1,0 +1,146 @@
+//! The test runs itself again: to be traced, and to open what was left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
+use std::{env, fs, io};
+
+use super::inspect::{Report, inspect};
+use super::stores::StoreKind;
+use super::workload::{Setting, Workload, run};
+
+/// The test that does the job when it finds one.
+const TEST: &str = "nothing_is_missing_while_the_power_stays_on";
+
+const JOB: &str = "POWER_LOSS_JOB";
+
+/// No job takes so long.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What another process is to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Uses a store.
+    Work(Workload, Setting),
+    /// Opens a store, and writes down what it finds.
+    Inspect {
+        kind: StoreKind,
+        place: PathBuf,
+        report: PathBuf,
+    },
+}
+
+impl Job {
+    /// What this process was started for, if it was.
+    pub fn given() -> Option<Self> {
+        let text = env::var(JOB).ok()?;
+        let mut lines = text.lines();
+        let mut next = || lines.next().unwrap();
+        Some(match next() {
+            "work" => Self::Work(
+                parsed(next()),
+                Setting {
+                    kind: parsed(next()),
+                    place: next().into(),
+                    marks: next().into(),
+                    seed: parsed(next()),
+                    next_number: parsed(next()),
+                },
+            ),
+            "inspect" => Self::Inspect {
+                kind: parsed(next()),
+                place: next().into(),
+                report: next().into(),
+            },
+            other => panic!("no such job: {other}"),
+        })
+    }
+
+    /// Does it.
+    pub async fn perform(self) {
+        match self {
+            Self::Work(workload, setting) => {
+                let done = tokio::time::timeout(LIMIT, run(workload, setting)).await;
+                done.unwrap();
+            }
+            Self::Inspect {
+                kind,
+                place,
+                report,
+            } => {
+                let found = inspect(kind, &place).await;
+                fs::write(report, found.to_text()).unwrap();
+            }
+        }
+    }
+
+    /// The command that makes another process do it.
+    pub fn command(&self) -> Command {
+        let text = match self {
+            Self::Work(workload, setting) => {
+                let Setting {
+                    kind,
+                    place,
+                    marks,
+                    seed,
+                    next_number,
+                } = setting;
+                let (place, marks) = (place.display(), marks.display());
+                format!("work\n{workload}\n{kind}\n{place}\n{marks}\n{seed}\n{next_number}")
+            }
+            Self::Inspect {
+                kind,
+                place,
+                report,
+            } => {
+                let (place, report) = (place.display(), report.display());
+                format!("inspect\n{kind}\n{place}\n{report}")
+            }
+        };
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
+            .env(JOB, text)
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// Has a process open what was left, and kills it should it hang.
+pub async fn inspect_elsewhere(kind: StoreKind, place: &Path, report: &Path) -> io::Result<Report> {
+    let job = Job::Inspect {
+        kind,
+        place: place.to_owned(),
+        report: report.to_owned(),
+    };
+    let mut command = tokio::process::Command::from(job.command());
+    let process = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let Ok(output) = tokio::time::timeout(LIMIT, process.wait_with_output()).await else {
+        return Ok(Report {
+            failures: vec!["the process that opens the store hangs".to_owned()],
+            ..Report::default()
+        });
+    };
+    let output = output?;
+    let written = fs::read_to_string(report).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    match Report::of_text(&written) {
+        Some(report) if output.status.success() => Ok(report),
+        _ => Ok(Report {
+            failures: vec![format!("the process that opens the store fell over: {said}")],
+            ..Report::default()
+        }),
+    }
+}
+
+fn parsed<T: FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().unwrap()
+}

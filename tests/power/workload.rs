@@ -1,0 +1,362 @@
+//! What a process does with a store before the power is lost.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use fastrand::Rng;
+use record_cache::{NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use tokio::task::JoinSet;
+
+use super::marks::{Mark, Marks, Put, Seen};
+use super::payload::{key_of, number_of, payload};
+use super::stores::StoreKind;
+
+/// All streams that workloads use.
+pub const STREAMS: &[&str] = &["s0", "s1", "s2"];
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// Several tasks append records, alone and in groups, and little is settled.
+    Tasks,
+    /// Records of many sizes up to a megabyte.
+    Large,
+    /// Records come and go, and some have to wait.
+    Churn,
+    /// Much is appended, then all of it settled, and again.
+    Drain,
+    /// One stream is settled while another, appended in between, stands still.
+    Stalled,
+    /// The store is cleared while records come in.
+    Clear,
+    /// The store is closed and opened, again and again.
+    Reopen,
+    /// The store is opened, used a little, and closed.
+    Restart,
+}
+
+impl Workload {
+    pub const EACH: &[Self] = &[
+        Self::Tasks,
+        Self::Large,
+        Self::Churn,
+        Self::Drain,
+        Self::Stalled,
+        Self::Clear,
+        Self::Reopen,
+        Self::Restart,
+    ];
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut each = Self::EACH.iter().copied();
+        each.find(|workload| workload.to_string() == name)
+            .ok_or_else(|| format!("no such workload: {name}"))
+    }
+}
+
+/// Where and with what a workload is run.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub kind: StoreKind,
+    pub place: PathBuf,
+    pub marks: PathBuf,
+    pub seed: u64,
+    /// No record, and no call, has this number or a higher one yet.
+    pub next_number: u64,
+}
+
+/// Runs a workload to its end.
+///
+/// # Panics
+/// When the store fails.
+pub async fn run(workload: Workload, setting: Setting) {
+    let actor = Arc::new(Actor {
+        marks: Marks::open(&setting.marks),
+        next: AtomicU64::new(setting.next_number),
+        setting,
+    });
+    let mut rng = Rng::with_seed(actor.setting.seed);
+    match workload {
+        Workload::Tasks => tasks(&actor, &mut rng).await,
+        Workload::Large => large(&actor, &mut rng).await,
+        Workload::Churn => churn(&actor, &mut rng).await,
+        Workload::Drain => drain(&actor, &mut rng).await,
+        Workload::Stalled => stalled(&actor, &mut rng).await,
+        Workload::Clear => clear(&actor, &mut rng).await,
+        Workload::Reopen => reopen(&actor, &mut rng).await,
+        Workload::Restart => restart(&actor, &mut rng).await,
+    }
+}
+
+type Store = Arc<dyn RecordStore>;
+
+/// Uses a store, and says so.
+#[derive(Debug)]
+struct Actor {
+    setting: Setting,
+    marks: Marks,
+    next: AtomicU64,
+}
+
+/// What becomes of the records that were read.
+#[derive(Debug, Clone, Copy)]
+enum Verdicts {
+    Delivered,
+    /// Some are delivered, of others an attempt is counted, some are left alone.
+    Mixed,
+}
+
+impl Actor {
+    async fn open(&self) -> Store {
+        self.setting.kind.open(&self.setting.place).await.unwrap()
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Appends records of these streams and lengths, in one call.
+    async fn append(&self, store: &Store, records: &[(usize, usize)]) {
+        let call = self.number();
+        let mut puts = Vec::new();
+        let mut new = Vec::new();
+        for (stream, length) in records {
+            let number = self.number();
+            let data = payload(number, *length);
+            let name = STREAMS[*stream];
+            puts.push(Put {
+                stream: name.to_owned(),
+                number,
+                length: data.len(),
+            });
+            let name = StreamName::new(name).unwrap();
+            new.push(NewRecord::new(name, key_of(number), data));
+        }
+        let records = puts;
+        self.marks.say(&Mark::Append { call, records });
+        store.append(new).await.unwrap();
+        self.marks.say(&Mark::Appended { call });
+    }
+
+    /// Settles the oldest records of a stream; returns how many there were.
+    async fn settle(
+        &self,
+        store: &Store,
+        stream: usize,
+        records: usize,
+        verdicts: Verdicts,
+        rng: &mut Rng,
+    ) -> usize {
+        let name = StreamName::new(STREAMS[stream]).unwrap();
+        let limits = ReadLimits::new(
+            NonZeroUsize::new(records).unwrap(),
+            NonZeroU64::new(8 << 20).unwrap(),
+        );
+        let read = store.oldest(&name, None, limits).await.unwrap().records;
+        let (mut delete, mut count) = (Vec::new(), Vec::new());
+        for record in &read {
+            let seen = Seen {
+                number: number_of(&record.data).unwrap(),
+                id: record.id.get(),
+            };
+            match verdicts {
+                Verdicts::Delivered => delete.push(seen),
+                Verdicts::Mixed => match rng.u8(..8) {
+                    0..5 => delete.push(seen),
+                    5..7 => count.push(seen),
+                    _ => {}
+                },
+            }
+        }
+        let ids = |seen: &[Seen]| -> Vec<_> {
+            let chosen = |id| seen.iter().any(|seen| seen.id == id);
+            let ids = read.iter().map(|record| record.id);
+            ids.filter(|id| chosen(id.get())).collect()
+        };
+        let step = Settlement::new(name)
+            .delete(ids(&delete))
+            .count_attempt(ids(&count));
+        if !step.is_empty() {
+            let stream = STREAMS[stream].to_owned();
+            self.marks.say(&Mark::Settle {
+                stream,
+                delete,
+                count,
+            });
+            store.settle(step).await.unwrap();
+        }
+        read.len()
+    }
+
+    async fn clear(&self, store: &Store) {
+        let call = self.number();
+        self.marks.say(&Mark::Clear { call });
+        store.clear().await.unwrap();
+        self.marks.say(&Mark::Cleared { call });
+    }
+}
+
+async fn tasks(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        tasks.spawn(async move {
+            for _ in 0..30 {
+                let group = [1, 1, 2, 5][rng.usize(..4)];
+                let records: Vec<_> = (0..group)
+                    .map(|_| (rng.usize(..3), small(&mut rng)))
+                    .collect();
+                actor.append(&store, &records).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    for stream in 0..2 {
+        actor.settle(&store, stream, 7, Verdicts::Mixed, rng).await;
+    }
+    store.close().await.unwrap();
+}
+
+async fn large(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for round in 0..10 {
+        let length = rng.usize(6_000..100_000);
+        actor.append(&store, &[(0, length)]).await;
+        actor.append(&store, &[(1, small(rng)), (1, length / 3), (0, small(rng))]).await;
+        if round % 4 == 1 {
+            actor.append(&store, &[(2, 1 << 20)]).await;
+            actor.settle(&store, 0, 3, Verdicts::Mixed, rng).await;
+            actor.settle(&store, 2, 1, Verdicts::Delivered, rng).await;
+        }
+    }
+    store.close().await.unwrap();
+}
+
+async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut producers = JoinSet::new();
+    for stream in 0..2 {
+        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        producers.spawn(async move {
+            for _ in 0..150 {
+                let length = rng.usize(500..16_000);
+                actor.append(&store, &[(stream, length), (stream, small(&mut rng))]).await;
+            }
+        });
+    }
+    let consumer = {
+        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        let over = Arc::clone(&over);
+        tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                for stream in 0..2 {
+                    actor.settle(&store, stream, 40, Verdicts::Mixed, &mut rng).await;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    producers.join_all().await;
+    over.store(true, Ordering::Relaxed);
+    consumer.await.unwrap();
+    store.close().await.unwrap();
+}
+
+async fn drain(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for _ in 0..2 {
+        for _ in 0..60 {
+            let records: Vec<_> = (0..10)
+                .map(|_| (rng.usize(..2), rng.usize(1_000..4_000)))
+                .collect();
+            actor.append(&store, &records).await;
+        }
+        for stream in 0..2 {
+            while actor.settle(&store, stream, 40, Verdicts::Delivered, rng).await > 0 {}
+        }
+    }
+    actor.append(&store, &[(0, small(rng)), (1, small(rng))]).await;
+    store.close().await.unwrap();
+}
+
+async fn stalled(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for round in 0..90 {
+        let mut records: Vec<_> = (0..8).map(|_| (0, rng.usize(1_000..4_000))).collect();
+        if round % 3 == 0 {
+            records.push((1, rng.usize(500..5_000)));
+        }
+        actor.append(&store, &records).await;
+    }
+    while actor.settle(&store, 0, 12, Verdicts::Delivered, rng).await > 0 {}
+    for _ in 0..5 {
+        actor.append(&store, &[(0, small(rng)), (2, small(rng))]).await;
+    }
+    store.close().await.unwrap();
+}
+
+async fn clear(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for _ in 0..4 {
+        let mut tasks = JoinSet::new();
+        for stream in 0..2 {
+            let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+            tasks.spawn(async move {
+                for _ in 0..12 {
+                    actor.append(&store, &[(stream, small(&mut rng)), (2, 300)]).await;
+                }
+                actor.settle(&store, stream, 5, Verdicts::Mixed, &mut rng).await;
+            });
+        }
+        actor.append(&store, &[(2, 20_000)]).await;
+        actor.clear(&store).await;
+        tasks.join_all().await;
+    }
+    actor.clear(&store).await;
+    actor.append(&store, &[(0, small(rng))]).await;
+    store.close().await.unwrap();
+}
+
+async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
+    for round in 0..8 {
+        let store = actor.open().await;
+        for _ in 0..6 {
+            let length = [small(rng), rng.usize(4_000..30_000)][rng.usize(..2)];
+            actor.append(&store, &[(rng.usize(..3), length), (0, small(rng))]).await;
+        }
+        if round % 2 == 1 {
+            actor.settle(&store, 0, 9, Verdicts::Mixed, rng).await;
+        }
+        store.close().await.unwrap();
+    }
+}
+
+async fn restart(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for _ in 0..6 {
+        actor.append(&store, &[(rng.usize(..3), small(rng)), (0, small(rng))]).await;
+    }
+    actor.settle(&store, 0, 4, Verdicts::Mixed, rng).await;
+    actor.append(&store, &[(1, 12_000)]).await;
+    store.close().await.unwrap();
+}
+
+fn small(rng: &mut Rng) -> usize {
+    rng.usize(20..4_000)
+}

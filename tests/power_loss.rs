@@ -1,0 +1,128 @@
+//! Nothing that a store acknowledged is lost with the power.
+//!
+//! A process uses a store and is traced; from the trace the states are rebuilt that a loss
+//! of power could leave at any moment, and each is opened and compared with what the
+//! process had been promised by then. Needs `strace`.
+//!
+//! `POWER_LOSS_STATES` sets how many states each workload is tried with, `POWER_LOSS_SEED`
+//! which ones.
+
+#![cfg(target_os = "linux")]
+
+mod power;
+
+use self::power::{Campaign, Flaw, Job, Ledger, Setting, StoreKind, Workload, inspect, run};
+
+/// Also what the traced processes run: they find a job in their environment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missing_while_the_power_stays_on() {
+    if let Some(job) = Job::given() {
+        return job.perform().await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for workload in Workload::EACH {
+        for kind in [StoreKind::Sled, StoreKind::Tiny(Flaw::None)] {
+            let place = directory.path().join(format!("{kind}-{workload}"));
+            let marks = directory.path().join(format!("{kind}-{workload}.marks"));
+            let setting = Setting {
+                kind,
+                place: place.clone(),
+                marks: marks.clone(),
+                seed: 1,
+                next_number: 1,
+            };
+            run(*workload, setting).await;
+            let said = std::fs::read_to_string(marks).unwrap();
+            let ledger = Ledger::of(said.lines().enumerate());
+            assert!(ledger.required() > 0, "{workload} leaves something to look for");
+            let report = inspect(kind, &place).await;
+            assert_eq!(report.records.len(), ledger.required(), "what is settled is gone");
+            assert_eq!(ledger.judge(&report), [""; 0], "{kind} {workload}");
+        }
+    }
+}
+
+/// A store that is right is found to be right, and each wrong one wrong.
+mod the_simulation {
+    use super::*;
+
+    async fn harm_to(flaw: Flaw, workload: Workload) -> Vec<String> {
+        let campaign = Campaign::new(StoreKind::Tiny(flaw), workload);
+        campaign.run().await.unwrap().harmful
+    }
+
+    #[tokio::test]
+    async fn accepts_a_store_that_is_right() {
+        for workload in [Workload::Tasks, Workload::Churn, Workload::Clear] {
+            Campaign::new(StoreKind::Tiny(Flaw::None), workload).must_do_no_harm().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn notices_that_appends_are_not_synced() {
+        let harm = harm_to(Flaw::NeverSyncs, Workload::Tasks).await;
+        assert!(harm.len() > 5 && harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_a_rename_is_not_synced() {
+        let harm = harm_to(Flaw::ForgetsTheNewName, Workload::Clear).await;
+        assert!(harm.len() > 2, "{harm:?}");
+        assert!(harm[0].contains("lost") || harm[0].contains("cleared"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_the_first_name_is_not_synced() {
+        let harm = harm_to(Flaw::ForgetsTheFirstName, Workload::Tasks).await;
+        assert!(harm.len() > 5 && harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_torn_writes_are_believed() {
+        let harm = harm_to(Flaw::TrustsWhatItReads, Workload::Tasks).await;
+        assert!(!harm.is_empty(), "{harm:?}");
+    }
+}
+
+mod sled_store_keeps_what_it_acknowledged {
+    use super::*;
+
+    async fn through(workload: Workload) {
+        Campaign::new(StoreKind::Sled, workload).must_do_no_harm().await;
+    }
+
+    #[tokio::test]
+    async fn when_several_tasks_append() {
+        through(Workload::Tasks).await;
+    }
+
+    #[tokio::test]
+    async fn when_records_are_large() {
+        through(Workload::Large).await;
+    }
+
+    #[tokio::test]
+    async fn when_records_come_and_go() {
+        through(Workload::Churn).await;
+    }
+
+    #[tokio::test]
+    async fn when_it_is_drained_and_filled_again() {
+        through(Workload::Drain).await;
+    }
+
+    #[tokio::test]
+    async fn when_a_stream_stands_still() {
+        through(Workload::Stalled).await;
+    }
+
+    #[tokio::test]
+    async fn when_it_is_cleared() {
+        through(Workload::Clear).await;
+    }
+
+    #[tokio::test]
+    async fn when_it_is_closed_and_opened() {
+        through(Workload::Reopen).await;
+    }
+}

@@ -1,0 +1,489 @@
+//! What is on stable storage, and what may get there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::image::Node;
+use super::{Action, Event, Image, Inode, NameChange, OperationId};
+
+/// A disk writes this much at once or not at all.
+pub(super) const SECTOR: u64 = 512;
+
+/// When names and lengths become durable, and in what order they get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// Only what is asked for: a name by `fsync` of its directory, a length by a sync of
+    /// its file. Changes of one directory, or of one file's length, arrive in order;
+    /// those of two have nothing to do with each other.
+    Strict,
+    /// One journal for all names and lengths, as in ext4: they arrive in order, and a sync
+    /// that has something to commit commits all that was done before.
+    Journal,
+}
+
+/// What becomes of a pending change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is there.
+    Kept,
+    /// It is not.
+    Dropped,
+    /// These of its sectors are there; of a change of names or lengths, all.
+    Torn(Vec<bool>),
+    /// The file is as long as it would be, but the bytes are not there.
+    OnlyLength,
+}
+
+/// A change that was made and is not durable yet.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    id: OperationId,
+    change: Change,
+    ended: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write {
+        file: Inode,
+        offset: u64,
+        data: Bytes,
+        extends: bool,
+    },
+    SetLength {
+        file: Inode,
+        length: u64,
+    },
+    Rename(Vec<NameChange>),
+}
+
+/// A disk at one moment of a timeline.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    rules: Rules,
+    durable: Image,
+    pending: Vec<Pending>,
+    /// What each sync that has not returned yet will make durable.
+    syncs: BTreeMap<OperationId, Vec<OperationId>>,
+}
+
+impl Pending {
+    /// How many sectors a write touches; nothing for other changes.
+    #[must_use]
+    pub fn sectors(&self) -> Option<usize> {
+        match &self.change {
+            Change::Write { offset, data, .. } => Some(sectors(*offset, data.len()).count()),
+            _ => None,
+        }
+    }
+
+    /// The sector of its file that a write begins in.
+    #[must_use]
+    pub fn first_sector(&self) -> Option<u64> {
+        match &self.change {
+            Change::Write { offset, .. } => Some(offset / SECTOR),
+            _ => None,
+        }
+    }
+
+    /// The file that a write or a change of length is about.
+    #[must_use]
+    pub fn file(&self) -> Option<Inode> {
+        match &self.change {
+            Change::Write { file, .. } | Change::SetLength { file, .. } => Some(*file),
+            Change::Rename(_) => None,
+        }
+    }
+
+    fn touches_directory(&self, directories: &BTreeSet<Inode>) -> bool {
+        match &self.change {
+            Change::Rename(changes) => changes
+                .iter()
+                .any(|change| directories.contains(&change.directory)),
+            _ => false,
+        }
+    }
+
+    fn names(&self, inode: Inode) -> bool {
+        match &self.change {
+            Change::Rename(changes) => changes
+                .iter()
+                .any(|change| change.target == Some(inode) || change.directory == inode),
+            _ => false,
+        }
+    }
+
+    const fn is_metadata(&self) -> bool {
+        matches!(self.change, Change::Rename(_) | Change::SetLength { .. })
+    }
+}
+
+impl Disk {
+    /// A disk that holds these files and nothing else.
+    #[must_use]
+    pub const fn new(rules: Rules, files: Image) -> Self {
+        Self {
+            rules,
+            durable: files,
+            pending: Vec::new(),
+            syncs: BTreeMap::new(),
+        }
+    }
+
+    /// By which rules it goes.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// What is not durable yet, in the order in which it was done.
+    #[must_use]
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    /// Goes on by one step.
+    pub fn advance(&mut self, event: &Event) {
+        match event {
+            Event::Created {
+                inode,
+                is_directory,
+            } => self.durable.insert_new(*inode, new_node(*is_directory)),
+            Event::Begin(operation) => self.begin(operation.id, &operation.action),
+            Event::End(id) => self.end(*id),
+            Event::Mark(_) => {}
+            Event::Killed => {
+                self.syncs.clear();
+                for pending in &mut self.pending {
+                    pending.ended = true;
+                }
+            }
+            Event::PowerLost(fates) => *self = Self::new(self.rules, self.image(fates)),
+        }
+    }
+
+    /// The files that a loss of power at this moment leaves, if this is what becomes of
+    /// the pending changes, one by one; those that have no fate are dropped.
+    ///
+    /// A fate that cannot be is mended: a change that needs a dropped one is dropped too.
+    #[must_use]
+    pub fn image(&self, fates: &[Fate]) -> Image {
+        let mut left = Aftermath {
+            rules: self.rules,
+            image: self.durable.clone(),
+            cut: Cut::default(),
+        };
+        let fates = fates.iter().chain(std::iter::repeat(&Fate::Dropped));
+        for (pending, fate) in self.pending.iter().zip(fates) {
+            left.apply(&pending.change, fate);
+        }
+        left.image.forget_unnamed(|_| false);
+        left.image
+    }
+
+    /// The files as a process sees them.
+    #[must_use]
+    pub fn volatile(&self) -> Image {
+        self.image(&vec![Fate::Kept; self.pending.len()])
+    }
+
+    /// The pending changes in words, each with its fate.
+    #[must_use]
+    pub fn describe(&self, fates: &[Fate]) -> Vec<String> {
+        let mut paths = self.durable.paths();
+        let mut seen = self.durable.clone();
+        for pending in &self.pending {
+            if let Change::Rename(changes) = &pending.change {
+                for change in changes {
+                    seen.set_name(change.directory, &change.name, change.target);
+                }
+                for (inode, path) in seen.paths() {
+                    paths.entry(inode).or_insert(path);
+                }
+            }
+        }
+        let fates = fates.iter().chain(std::iter::repeat(&Fate::Dropped));
+        let described = self.pending.iter().zip(fates).map(|(pending, fate)| {
+            let change = pending.change.describe(&paths);
+            let under_way = if pending.ended { "" } else { " (under way)" };
+            format!("{fate}: {change}{under_way}")
+        });
+        described.collect()
+    }
+
+    fn begin(&mut self, id: OperationId, action: &Action) {
+        let change = match action {
+            Action::Write {
+                file,
+                offset,
+                data,
+                extends,
+                synchronous,
+            } => {
+                if *synchronous {
+                    self.syncs.insert(id, vec![id]);
+                }
+                Change::Write {
+                    file: *file,
+                    offset: *offset,
+                    data: data.clone(),
+                    extends: *extends,
+                }
+            }
+            Action::SetLength { file, length } => Change::SetLength {
+                file: *file,
+                length: *length,
+            },
+            Action::Rename(changes) => Change::Rename(changes.clone()),
+            Action::SyncData(inode) => return self.begin_sync(id, *inode, false),
+            Action::SyncAll(inode) => return self.begin_sync(id, *inode, true),
+            Action::SyncSystem => {
+                let all = self.pending.iter().filter(|pending| pending.ended);
+                self.syncs
+                    .insert(id, all.map(|pending| pending.id).collect());
+                return;
+            }
+        };
+        self.pending.push(Pending {
+            id,
+            change,
+            ended: false,
+        });
+    }
+
+    /// A sync covers what had returned when it was called.
+    fn begin_sync(&mut self, id: OperationId, inode: Inode, all: bool) {
+        let ended = || self.pending.iter().filter(|pending| pending.ended);
+        let mut covered: BTreeSet<OperationId> = ended()
+            .filter(|pending| pending.file() == Some(inode))
+            .map(|pending| pending.id)
+            .collect();
+        if self.durable.is_directory(inode) {
+            covered.extend(self.names_below(inode));
+        }
+        let commits = ended().any(|pending| match &pending.change {
+            Change::Write { file, extends, .. } => *file == inode && (all || *extends),
+            Change::SetLength { file, .. } => *file == inode,
+            Change::Rename(_) => all && pending.names(inode),
+        });
+        if self.rules == Rules::Journal && commits {
+            covered.extend(
+                ended()
+                    .filter(|pending| pending.is_metadata())
+                    .map(|pending| pending.id),
+            );
+        }
+        self.syncs.insert(id, covered.into_iter().collect());
+    }
+
+    /// The changes of names in a directory, and all that they cannot be without: a rename
+    /// from another directory is there only with what had happened there before.
+    fn names_below(&self, directory: Inode) -> BTreeSet<OperationId> {
+        let mut directories = BTreeSet::from([directory]);
+        let mut found = BTreeSet::new();
+        for pending in self.pending.iter().rev().filter(|pending| pending.ended) {
+            if pending.touches_directory(&directories)
+                && let Change::Rename(changes) = &pending.change
+            {
+                directories.extend(changes.iter().map(|change| change.directory));
+                found.insert(pending.id);
+            }
+        }
+        found
+    }
+
+    fn end(&mut self, id: OperationId) {
+        for pending in &mut self.pending {
+            pending.ended |= pending.id == id;
+        }
+        let Some(covered) = self.syncs.remove(&id) else {
+            return;
+        };
+        let covered: BTreeSet<OperationId> = covered.into_iter().collect();
+        let mut names_changed = false;
+        let pending = std::mem::take(&mut self.pending);
+        for pending in pending {
+            if covered.contains(&pending.id) {
+                names_changed |= matches!(pending.change, Change::Rename(_));
+                make(&mut self.durable, &pending.change);
+            } else {
+                self.pending.push(pending);
+            }
+        }
+        if names_changed {
+            let pending = &self.pending;
+            let named = |inode| pending.iter().any(|pending| pending.names(inode));
+            let written = |inode| pending.iter().any(|pending| pending.file() == Some(inode));
+            self.durable
+                .forget_unnamed(|inode| named(inode) || written(inode));
+        }
+    }
+}
+
+/// The files after a loss of power, while it is worked out what they are.
+#[derive(Debug)]
+struct Aftermath {
+    rules: Rules,
+    image: Image,
+    cut: Cut,
+}
+
+/// What later changes cannot reach any more, because an earlier one is missing.
+#[derive(Debug, Default)]
+struct Cut {
+    sectors: BTreeSet<(Inode, u64)>,
+    /// From which byte on nothing can be, because the space was never given up.
+    lengths: BTreeMap<Inode, u64>,
+    directories: BTreeSet<Inode>,
+    journal: bool,
+}
+
+impl Aftermath {
+    fn apply(&mut self, change: &Change, fate: &Fate) {
+        match change {
+            Change::Write {
+                file, offset, data, ..
+            } => self.write(*file, *offset, data, fate),
+            Change::SetLength { file, length } => {
+                let cut = self.cut.journal || self.cut.lengths.contains_key(file);
+                if *fate == Fate::Dropped || cut {
+                    self.cut.journal |= self.rules == Rules::Journal;
+                    let shrinks = *length < self.image.length(*file);
+                    let unreachable = if shrinks { *length } else { u64::MAX };
+                    let cut = self.cut.lengths.entry(*file).or_insert(u64::MAX);
+                    *cut = unreachable.min(*cut);
+                } else {
+                    make(&mut self.image, change);
+                }
+            }
+            Change::Rename(changes) => {
+                let directories = changes.iter().map(|change| change.directory);
+                let cut = self.cut.journal
+                    || directories
+                        .clone()
+                        .any(|directory| self.cut.directories.contains(&directory));
+                if *fate == Fate::Dropped || cut {
+                    match self.rules {
+                        Rules::Journal => self.cut.journal = true,
+                        Rules::Strict => self.cut.directories.extend(directories),
+                    }
+                } else {
+                    make(&mut self.image, change);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, file: Inode, offset: u64, data: &[u8], fate: &Fate) {
+        let end = offset + data.len() as u64;
+        let mut length = self.image.length(file);
+        for (index, sector) in sectors(offset, data.len()).enumerate() {
+            let from = offset.max(sector * SECTOR);
+            let to = end.min((sector + 1) * SECTOR);
+            let kept = match fate {
+                Fate::Kept => true,
+                Fate::Dropped | Fate::OnlyLength => false,
+                Fate::Torn(sectors) => sectors.get(index).copied().unwrap_or(false),
+            };
+            let reachable = !self.cut.sectors.contains(&(file, sector))
+                && self.cut.lengths.get(&file).is_none_or(|cut| to <= *cut);
+            if kept && reachable {
+                let piece = &data[index_of(from - offset)..index_of(to - offset)];
+                self.image.write(file, index_of(from), piece);
+                length = length.max(to);
+            } else {
+                self.cut.sectors.insert((file, sector));
+            }
+        }
+        if *fate == Fate::OnlyLength && !self.cut.lengths.contains_key(&file) {
+            length = length.max(end);
+        }
+        if length > self.image.length(file) {
+            self.image.set_length(file, index_of(length));
+        }
+    }
+}
+
+impl Change {
+    fn describe(&self, paths: &BTreeMap<Inode, PathBuf>) -> String {
+        let path = |inode: &Inode| {
+            paths.get(inode).map_or_else(
+                || format!("<unnamed {}>", inode.0),
+                |path| path.display().to_string(),
+            )
+        };
+        match self {
+            Self::Write {
+                file, offset, data, ..
+            } => {
+                let end = offset + data.len() as u64;
+                format!("write {} [{offset}..{end})", path(file))
+            }
+            Self::SetLength { file, length } => format!("set length of {} to {length}", path(file)),
+            Self::Rename(changes) => {
+                let described = changes.iter().map(|change| {
+                    let name = change.name.display();
+                    let directory = path(&change.directory);
+                    match &change.target {
+                        Some(target) => format!("name {directory}/{name} = #{}", target.0),
+                        None => format!("remove name {directory}/{name}"),
+                    }
+                });
+                described.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept => f.write_str("kept"),
+            Self::Dropped => f.write_str("dropped"),
+            Self::OnlyLength => f.write_str("only its length"),
+            Self::Torn(sectors) => {
+                let kept = sectors.iter().filter(|kept| **kept).count();
+                write!(f, "{kept} of {} sectors", sectors.len())?;
+                if sectors.len() <= 64 {
+                    let mask = sectors.iter().map(|kept| if *kept { '#' } else { '.' });
+                    write!(f, " {}", mask.collect::<String>())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn make(image: &mut Image, change: &Change) {
+    match change {
+        Change::Write {
+            file, offset, data, ..
+        } => image.write(*file, index_of(*offset), data),
+        Change::SetLength { file, length } => image.set_length(*file, index_of(*length)),
+        Change::Rename(changes) => {
+            for change in changes {
+                image.set_name(change.directory, &change.name, change.target);
+            }
+        }
+    }
+}
+
+fn new_node(is_directory: bool) -> Node {
+    if is_directory {
+        Node::empty_directory()
+    } else {
+        Node::empty_file()
+    }
+}
+
+fn sectors(offset: u64, length: usize) -> std::ops::Range<u64> {
+    offset / SECTOR..(offset + length as u64).div_ceil(SECTOR)
+}
+
+/// Offsets were those of bytes in memory, so they fit.
+fn index_of(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}

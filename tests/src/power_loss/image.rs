@@ -1,0 +1,230 @@
+//! The files below a directory at one moment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Inode;
+
+/// A tree of files, with their content.
+///
+/// Cloning is cheap: clones share the content until one of them changes.
+#[derive(Debug, Clone)]
+pub struct Image {
+    nodes: BTreeMap<Inode, Node>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    File(Arc<Vec<u8>>),
+    Directory(BTreeMap<OsString, Inode>),
+}
+
+impl Node {
+    pub(super) fn empty_file() -> Self {
+        Self::File(Arc::default())
+    }
+
+    pub(super) const fn empty_directory() -> Self {
+        Self::Directory(BTreeMap::new())
+    }
+}
+
+impl Image {
+    pub(super) const ROOT: Inode = Inode(0);
+
+    /// A directory with nothing in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            nodes: BTreeMap::from([(Self::ROOT, Node::empty_directory())]),
+        }
+    }
+
+    /// Reads a directory and all below it.
+    ///
+    /// # Errors
+    /// When something in it cannot be read, or is neither a file nor a directory.
+    pub fn read_from(path: &Path) -> io::Result<Self> {
+        let mut image = Self::empty();
+        image.read_directory(path, Self::ROOT)?;
+        Ok(image)
+    }
+
+    /// Makes the directory and all that is in it.
+    ///
+    /// # Errors
+    /// When it is there already or cannot be written.
+    pub fn write_to(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)?;
+        for (relative, content) in self.files() {
+            match content {
+                Some(content) => fs::write(path.join(relative), &**content)?,
+                None => fs::create_dir(path.join(relative))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// All that has a name, by path: the content of a file, nothing for a directory.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<PathBuf, Option<&Arc<Vec<u8>>>> {
+        let mut files = BTreeMap::new();
+        let mut left = vec![(PathBuf::new(), Self::ROOT)];
+        while let Some((path, inode)) = left.pop() {
+            for (name, child) in self.entries(inode) {
+                let path = path.join(name);
+                match self.nodes.get(child) {
+                    Some(Node::File(content)) => {
+                        files.insert(path, Some(content));
+                    }
+                    _ => {
+                        files.insert(path.clone(), None);
+                        left.push((path, *child));
+                    }
+                }
+            }
+        }
+        files
+    }
+
+    /// Where two trees are not the same.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<PathBuf> {
+        let (ours, theirs) = (self.files(), other.files());
+        let paths = ours.keys().chain(theirs.keys());
+        let mut differing: Vec<_> = paths
+            .filter(|path| ours.get(*path) != theirs.get(*path))
+            .cloned()
+            .collect();
+        differing.sort();
+        differing.dedup();
+        differing
+    }
+
+    /// The path of a file, or of one that it had.
+    pub(super) fn paths(&self) -> BTreeMap<Inode, PathBuf> {
+        let mut paths = BTreeMap::from([(Self::ROOT, PathBuf::from("."))]);
+        let mut left = vec![(PathBuf::new(), Self::ROOT)];
+        while let Some((path, inode)) = left.pop() {
+            for (name, child) in self.entries(inode) {
+                let path = path.join(name);
+                paths.insert(*child, path.clone());
+                left.push((path, *child));
+            }
+        }
+        paths
+    }
+
+    pub(super) fn highest_inode(&self) -> Inode {
+        self.nodes
+            .last_key_value()
+            .map_or(Self::ROOT, |(inode, _)| *inode)
+    }
+
+    pub(super) fn is_directory(&self, inode: Inode) -> bool {
+        matches!(self.nodes.get(&inode), Some(Node::Directory(_)))
+    }
+
+    pub(super) fn lookup(&self, directory: Inode, name: &OsStr) -> Option<Inode> {
+        match self.nodes.get(&directory) {
+            Some(Node::Directory(entries)) => entries.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn content(&self, file: Inode) -> &[u8] {
+        match self.nodes.get(&file) {
+            Some(Node::File(content)) => content,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn length(&self, file: Inode) -> u64 {
+        self.content(file).len() as u64
+    }
+
+    pub(super) fn insert(&mut self, inode: Inode, node: Node) {
+        self.nodes.insert(inode, node);
+    }
+
+    /// The node, unless there is one already.
+    pub(super) fn insert_new(&mut self, inode: Inode, node: Node) {
+        self.nodes.entry(inode).or_insert(node);
+    }
+
+    pub(super) fn set_name(&mut self, directory: Inode, name: &OsStr, target: Option<Inode>) {
+        if let Some(Node::Directory(entries)) = self.nodes.get_mut(&directory) {
+            match target {
+                Some(inode) => entries.insert(name.to_owned(), inode),
+                None => entries.remove(name),
+            };
+        }
+    }
+
+    pub(super) fn write(&mut self, file: Inode, offset: usize, data: &[u8]) {
+        if let Some(content) = self.content_mut(file) {
+            let end = offset + data.len();
+            if content.len() < end {
+                content.resize(end, 0);
+            }
+            content[offset..end].copy_from_slice(data);
+        }
+    }
+
+    pub(super) fn set_length(&mut self, file: Inode, length: usize) {
+        if let Some(content) = self.content_mut(file) {
+            content.resize(length, 0);
+        }
+    }
+
+    /// Drops what has no name, except for the inodes that `needed` knows.
+    pub(super) fn forget_unnamed(&mut self, needed: impl Fn(Inode) -> bool) {
+        let mut reachable = std::collections::BTreeSet::new();
+        let mut left: Vec<Inode> = vec![Self::ROOT];
+        left.extend(self.nodes.keys().copied().filter(|inode| needed(*inode)));
+        while let Some(inode) = left.pop() {
+            if reachable.insert(inode) {
+                left.extend(self.entries(inode).map(|(_, child)| *child));
+            }
+        }
+        self.nodes.retain(|inode, _| reachable.contains(inode));
+    }
+
+    fn entries(&self, inode: Inode) -> impl Iterator<Item = (&OsString, &Inode)> {
+        let entries = match self.nodes.get(&inode) {
+            Some(Node::Directory(entries)) => Some(entries),
+            _ => None,
+        };
+        entries.into_iter().flatten()
+    }
+
+    fn content_mut(&mut self, file: Inode) -> Option<&mut Vec<u8>> {
+        match self.nodes.get_mut(&file) {
+            Some(Node::File(content)) => Some(Arc::make_mut(content)),
+            _ => None,
+        }
+    }
+
+    fn read_directory(&mut self, path: &Path, inode: Inode) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let child = Inode(self.highest_inode().0 + 1);
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.insert(child, Node::empty_directory());
+                self.read_directory(&entry.path(), child)?;
+            } else if kind.is_file() {
+                self.insert(child, Node::File(Arc::new(fs::read(entry.path())?)));
+            } else {
+                let what = format!("neither file nor directory: {}", entry.path().display());
+                return Err(io::Error::other(what));
+            }
+            self.set_name(inode, &entry.file_name(), Some(child));
+        }
+        Ok(())
+    }
+}

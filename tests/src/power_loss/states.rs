@@ -1,0 +1,108 @@
+//! Moments of a timeline, and what a loss of power would leave at each.
+
+use fastrand::Rng;
+
+use super::{Action, Disk, Event, Fate, Image, Plan, Rules, Timeline};
+
+/// One loss of power.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// So many events had happened.
+    pub moment: usize,
+    /// How it was decided what becomes of the rest.
+    pub plan: Plan,
+    /// What became of it.
+    pub fates: Vec<Fate>,
+    /// The disk at the moment of the loss.
+    pub disk: Disk,
+}
+
+impl State {
+    /// What the loss of power leaves.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        self.disk.image(&self.fates)
+    }
+}
+
+/// Losses of power, at moments that come one after the other.
+#[derive(Debug)]
+pub struct States<'a> {
+    events: &'a [Event],
+    disk: Disk,
+    at: usize,
+    moments: std::vec::IntoIter<usize>,
+    plans: std::iter::Cycle<std::vec::IntoIter<Plan>>,
+    rng: Rng,
+}
+
+impl<'a> States<'a> {
+    /// So many, from the event of this number on; the same ones for the same seed.
+    #[must_use]
+    pub fn sample(
+        timeline: &'a Timeline,
+        from: usize,
+        count: usize,
+        seed: u64,
+        rules: Rules,
+    ) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let events = timeline.events();
+        let mut moments: Vec<_> = (0..count).map(|_| moment(events, from, &mut rng)).collect();
+        moments.sort_unstable();
+        let mut plans = Plan::EACH.to_vec();
+        rng.shuffle(&mut plans);
+        Self {
+            events,
+            disk: timeline.disk_at(0, rules),
+            at: 0,
+            moments: moments.into_iter(),
+            plans: plans.into_iter().cycle(),
+            rng,
+        }
+    }
+}
+
+impl Iterator for States<'_> {
+    type Item = State;
+
+    fn next(&mut self) -> Option<State> {
+        let moment = self.moments.next()?;
+        for event in &self.events[self.at..moment] {
+            self.disk.advance(event);
+        }
+        self.at = moment;
+        let plan = self.plans.next()?;
+        Some(State {
+            moment,
+            plan,
+            fates: plan.fates(self.disk.pending(), &mut self.rng),
+            disk: self.disk.clone(),
+        })
+    }
+}
+
+/// Any moment, but those more often at which something is promised or half done.
+fn moment(events: &[Event], from: usize, rng: &mut Rng) -> usize {
+    let wanted = rng.u8(..100);
+    let telling = |event: &Event| match event {
+        Event::Mark(_) => wanted < 30,
+        Event::Begin(operation) => match operation.action {
+            Action::Rename(_) | Action::SetLength { .. } => (30..55).contains(&wanted),
+            Action::SyncData(_) | Action::SyncAll(_) | Action::SyncSystem => {
+                (55..70).contains(&wanted)
+            }
+            Action::Write { .. } => false,
+        },
+        _ => false,
+    };
+    let from = from.min(events.len());
+    let found: Vec<usize> = (from..events.len())
+        .filter(|index| telling(&events[*index]))
+        .collect();
+    match rng.choice(found) {
+        // Just after it, most of the time, or a little later.
+        Some(index) => (index + 1 + rng.usize(..3) * rng.usize(..3)).min(events.len()),
+        None => rng.usize(from..=events.len()),
+    }
+}

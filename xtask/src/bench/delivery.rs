@@ -1,0 +1,9 @@
+//! Delivery, beside the SDK alone.
+
+pub(super) mod bare;
+pub(super) mod client;
+pub(super) mod drain;
+pub(super) mod endpoint;
+pub(super) mod flow;
+pub(super) mod pass;
+mod source;

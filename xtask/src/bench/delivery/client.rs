@@ -1,0 +1,46 @@
+//! The clients under measurement.
+
+use std::time::Duration;
+
+use amplify_kinesis::aws_sdk_kinesis::Client;
+use amplify_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+use amplify_kinesis::{
+    AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, FlushStrategy,
+};
+use aws_credential_types::Credentials;
+
+use crate::bench::amount::GIB;
+
+const REGION: &str = "us-east-1";
+/// More than any measurement takes.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+pub(crate) fn builder(endpoint: &str) -> AmplifyKinesisClientBuilder {
+    with_cache(endpoint, 4 * GIB)
+}
+
+/// A client whose cache is full at so many bytes.
+pub(crate) fn with_cache(endpoint: &str, bytes: u64) -> AmplifyKinesisClientBuilder {
+    let options = AmplifyKinesisClientOptions::default()
+        .cache_max_bytes(bytes)
+        .flush_strategy(FlushStrategy::None);
+    AmplifyKinesisClient::builder()
+        .region(REGION)
+        .credentials_provider(credentials())
+        .endpoint_url(endpoint)
+        .options(options)
+}
+
+/// The SDK's client, with nothing of ours.
+pub(crate) fn bare(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials())
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+fn credentials() -> Credentials {
+    Credentials::new("bench", "bench", None, None, "bench")
+}

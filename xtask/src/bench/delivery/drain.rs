@@ -1,0 +1,248 @@
+//! Draining a cache.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::bare::{Bare, Meter, Sent};
+use super::client;
+use super::endpoint::{Counts, Endpoint};
+use super::source::Source;
+use crate::bench::amount::{KIB, bytes, multiple, number, size, spread};
+use crate::bench::contender::{Promise, StoreKind, data_of_record, stream};
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::place;
+use crate::bench::series::Series;
+use crate::bench::store::fill::fill;
+use crate::bench::table::Table;
+use crate::bench::verdict::{Target, Verdict};
+use crate::bench::worker::{Job, measure};
+
+/// Fills a cache, then drains it. Each stream has one request in flight.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Drain {
+    store: StoreKind,
+    directory: PathBuf,
+    endpoint: String,
+    streams: usize,
+    records: usize,
+    record_bytes: u64,
+}
+
+impl Job for Drain {
+    const NAME: &'static str = "drain";
+    type Output = Sent;
+
+    async fn run(self) -> Result<Sent> {
+        let held = self.record_bytes * self.records as u64;
+        let store = self
+            .store
+            .open(&self.directory, Promise::PowerLoss, held)
+            .await?;
+        let data = data_of_record(self.record_bytes)?;
+        for number in 0..self.streams {
+            let stream = stream(&format!("bench-{number}"))?;
+            fill(&store, &stream, &data, self.records / self.streams).await?;
+        }
+        let client = client::builder(&self.endpoint).store(store).build().await?;
+        let meter = Meter::start()?;
+        while client.cache_stats().records > 0 {
+            let drained = client.drain(client::LONG).await?;
+            if let Some(skipped) = drained.skipped_streams.first() {
+                bail!("the endpoint refused: {}", skipped.message);
+            }
+        }
+        let sent = meter.stop()?;
+        client.close().await?;
+        Ok(sent)
+    }
+}
+
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Bare,
+    Client(StoreKind),
+}
+
+impl Sender {
+    pub(crate) fn all() -> Vec<Self> {
+        let stores = [StoreKind::Memory]
+            .into_iter()
+            .chain(StoreKind::DURABLE.iter().copied());
+        std::iter::once(Self::Bare)
+            .chain(stores.map(Self::Client))
+            .collect()
+    }
+
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Bare => "bare SDK".to_owned(),
+            Self::Client(store) => format!("client, {store}"),
+        }
+    }
+}
+
+/// Rounds of one sender.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    pub(crate) rate: Series,
+    pub(crate) cpu: Series,
+    endpoint_cpu: Series,
+    memory: Series,
+    requests: Series,
+    repeated: usize,
+}
+
+impl Rounds {
+    pub(crate) fn push(&mut self, records: usize, sent: &Sent, counts: &Counts) -> Result<()> {
+        let million = records as f64 / 1e6;
+        self.rate.push(records as f64 / sent.seconds);
+        self.cpu.push(sent.cpu_seconds / million);
+        self.endpoint_cpu.push(counts.cpu_seconds / million);
+        self.memory.push(sent.memory_bytes as f64);
+        self.requests.push(counts.requests as f64);
+        match counts.records.checked_sub(records) {
+            Some(repeated) => self.repeated += repeated,
+            None => bail!("{} of {records} records arrived", counts.records),
+        }
+        Ok(())
+    }
+
+    pub(crate) const HEADER: [&str; 8] = [
+        "sender",
+        "records/s",
+        "÷ bare",
+        "CPU s per million",
+        "endpoint's CPU s",
+        "requests",
+        "repeated records",
+        "memory",
+    ];
+
+    pub(crate) fn row(&self, sender: Sender, bare: &Self) -> Vec<String> {
+        vec![
+            sender.name(),
+            spread(&self.rate, number),
+            spread(&self.rate.over(&bare.rate), multiple),
+            spread(&self.cpu, number),
+            number(self.endpoint_cpu.median()),
+            number(self.requests.median()),
+            self.repeated.to_string(),
+            size(self.memory.median()),
+        ]
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    records: usize,
+    record_bytes: u64,
+    in_flight: usize,
+    latency: Duration,
+}
+
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    let mut cases = Vec::new();
+    for latency in [0, 20].map(Duration::from_millis) {
+        for (records, record_bytes, in_flight) in
+            [(200_000, KIB, 1), (200_000, KIB, 4), (20_000, 16 * KIB, 1)]
+        {
+            cases.push(Case {
+                records: effort.records(records),
+                record_bytes,
+                in_flight,
+                latency,
+            });
+        }
+    }
+    let header = ["records", "in flight", "latency"]
+        .into_iter()
+        .chain(Rounds::HEADER);
+    let mut table = Table::new("Draining: median (least–most)", header);
+    for case in cases {
+        let records = format!(
+            "{} × {}",
+            number(case.records as f64),
+            bytes(case.record_bytes)
+        );
+        let latency = format!("{} ms", case.latency.as_millis());
+        measured.begin(format!(
+            "draining {records}, {} in flight, {latency}",
+            case.in_flight
+        ));
+        let rounds = case.measure(effort).await?;
+        let Some((_, bare)) = rounds.first() else {
+            continue;
+        };
+        for (sender, of_sender) in &rounds {
+            let mut row = vec![records.clone(), case.in_flight.to_string(), latency.clone()];
+            row.extend(of_sender.row(*sender, bare));
+            table.row(row);
+            if let Sender::Client(store) = *sender
+                && store != StoreKind::Memory
+            {
+                let least = if case.latency.is_zero() { 0.9 } else { 0.95 };
+                let what = format!(
+                    "{store}: draining {records}, {} in flight, {latency}",
+                    case.in_flight
+                );
+                let ratio = of_sender.rate.over(&bare.rate);
+                measured.judge(Verdict::new(what, Target::AtLeast(least), ratio, multiple));
+            }
+        }
+    }
+    measured.table(table);
+    Ok(())
+}
+
+impl Case {
+    async fn measure(self, effort: Effort) -> Result<Vec<(Sender, Rounds)>> {
+        let mut rounds: Vec<_> = Sender::all()
+            .into_iter()
+            .map(|sender| (sender, Rounds::default()))
+            .collect();
+        for round in 0..effort.rounds().min(3) {
+            for turn in 0..rounds.len() {
+                let at = (round + turn) % rounds.len();
+                let (sender, of_sender) = &mut rounds[at];
+                let endpoint = Endpoint::start(self.latency).await?;
+                let sent = self.send(*sender, &endpoint.url).await?;
+                of_sender.push(self.records, &sent, &endpoint.counts().await?)?;
+            }
+        }
+        Ok(rounds)
+    }
+
+    async fn send(self, sender: Sender, endpoint: &str) -> Result<Sent> {
+        let endpoint = endpoint.to_owned();
+        match sender {
+            Sender::Bare => {
+                let source = Source::Generated {
+                    records: self.records,
+                    record_bytes: self.record_bytes,
+                };
+                let bare = Bare {
+                    endpoint,
+                    source,
+                    in_flight: self.in_flight,
+                };
+                measure(&bare).await
+            }
+            Sender::Client(store) => {
+                let directory = place::directory()?;
+                let drain = Drain {
+                    store,
+                    directory: directory.path().to_owned(),
+                    endpoint,
+                    streams: self.in_flight,
+                    records: self.records,
+                    record_bytes: self.record_bytes,
+                };
+                measure(&drain).await
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The endpoint in a process of its own: it counts, and keeps nothing.
+
+use std::io::{Read as _, stdin};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use integration_tests::FakeAws;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout};
+
+use crate::bench::process;
+use crate::bench::worker::{Job, command};
+
+/// Serves until standard input ends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Serve {
+    latency: Duration,
+}
+
+/// What the endpoint saw.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) requests: usize,
+    pub(crate) records: usize,
+    pub(crate) cpu_seconds: f64,
+    violations: Vec<String>,
+}
+
+impl Job for Serve {
+    const NAME: &'static str = "endpoint";
+    type Output = Counts;
+
+    async fn run(self) -> Result<Counts> {
+        let endpoint = FakeAws::builder()
+            .count_only()
+            .latency(self.latency)
+            .start()?;
+        println!("{}", endpoint.endpoint_url());
+        tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await??;
+        Ok(Counts {
+            requests: endpoint.request_count(),
+            records: endpoint.delivered_count(),
+            cpu_seconds: process::cpu_seconds()?,
+            violations: endpoint.limit_violations(),
+        })
+    }
+}
+
+/// The endpoint, seen from the process that started it. It is killed when this is dropped.
+pub(crate) struct Endpoint {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    pub(crate) url: String,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(latency: Duration) -> Result<Self> {
+        let mut command = command(&Serve { latency })?;
+        let mut process = command
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("the endpoint")?;
+        let output = process
+            .stdout
+            .take()
+            .context("the endpoint has no output")?;
+        let mut output = BufReader::new(output);
+        let mut url = String::new();
+        output.read_line(&mut url).await?;
+        Ok(Self {
+            process,
+            output,
+            url: url.trim().to_owned(),
+        })
+    }
+
+    /// Stops it.
+    pub(crate) async fn counts(mut self) -> Result<Counts> {
+        drop(self.process.stdin.take());
+        let mut said = Vec::new();
+        self.output.read_to_end(&mut said).await?;
+        let counts: Counts = serde_json::from_slice(&said).context("what the endpoint said")?;
+        if let Some(violation) = counts.violations.first() {
+            bail!("a request broke a limit of the service: {violation}");
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,278 @@
+//! The whole way: recorded durably and delivered at the same time.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, KinesisRecord};
+use anyhow::Result;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::bare::{Bare, Meter, Sent};
+use super::client;
+use super::drain::{Rounds, Sender};
+use super::endpoint::Endpoint;
+use super::source::Source;
+use crate::bench::amount::{KIB, MIB, multiple, number, spread};
+use crate::bench::contender::{KEY, Promise, StoreKind, payload};
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::place;
+use crate::bench::series::Series;
+use crate::bench::table::Table;
+use crate::bench::verdict::{Target, Verdict};
+use crate::bench::worker::{Job, measure};
+
+const IN_FLIGHT: usize = 4;
+/// So much waits for delivery at most; then recording waits too.
+const CACHE_BYTES: u64 = 64 * MIB;
+
+/// Records and delivers until everything is delivered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Flow {
+    store: StoreKind,
+    promise: Promise,
+    directory: PathBuf,
+    endpoint: String,
+    source: Source,
+    /// Tasks that record, each waiting for what it recorded.
+    recorders: usize,
+    /// Records that one call takes.
+    group: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Flowed {
+    sent: Sent,
+    /// When the last record was safe.
+    recorded_seconds: f64,
+}
+
+impl Job for Flow {
+    const NAME: &'static str = "flow";
+    type Output = Flowed;
+
+    async fn run(self) -> Result<Flowed> {
+        let store = self
+            .store
+            .open(&self.directory, self.promise, CACHE_BYTES)
+            .await?;
+        let builder = client::with_cache(&self.endpoint, CACHE_BYTES).store(store);
+        let client = builder.build().await?;
+        let meter = Meter::start()?;
+        let start = Instant::now();
+        let recording = tokio::spawn(record(
+            client.clone(),
+            self.source,
+            self.recorders,
+            self.group,
+        ));
+        loop {
+            let is_recorded = recording.is_finished();
+            client.drain(client::LONG).await?;
+            if client.cache_stats().records > 0 {
+                continue;
+            }
+            if is_recorded {
+                break;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        let recorded_at = recording.await??;
+        let sent = meter.stop()?;
+        client.close().await?;
+        Ok(Flowed {
+            sent,
+            recorded_seconds: (recorded_at - start).as_secs_f64(),
+        })
+    }
+}
+
+/// Records everything; returns when the last record was safe.
+async fn record(
+    client: AmplifyKinesisClient,
+    source: Source,
+    recorders: usize,
+    group: usize,
+) -> Result<Instant> {
+    let (sender, groups) = mpsc::channel(2 * recorders);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut streams = (0..IN_FLIGHT).cycle();
+        source.each_group(group, |group| {
+            let stream = format!("bench-{}", streams.next().unwrap_or_default());
+            Ok(sender.blocking_send((stream, group))?)
+        })
+    });
+    let groups = Arc::new(Mutex::new(groups));
+    let mut recording = JoinSet::new();
+    for _ in 0..recorders {
+        let (client, groups) = (client.clone(), Arc::clone(&groups));
+        recording.spawn(async move {
+            loop {
+                let next = groups.lock().await.recv().await;
+                let Some((stream, group)) = next else { break };
+                record_group(&client, &stream, &group).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = recording.join_next().await {
+        ended??;
+    }
+    let end = Instant::now();
+    reading.await??;
+    Ok(end)
+}
+
+/// Waits while the cache is full.
+async fn record_group(client: &AmplifyKinesisClient, stream: &str, group: &[Bytes]) -> Result<()> {
+    loop {
+        let records = group
+            .iter()
+            .map(|data| KinesisRecord::new(data.clone(), KEY, stream));
+        match client.record_all(records).await {
+            Ok(_) => return Ok(()),
+            Err(AmplifyKinesisError::LimitExceeded { .. }) => sleep(Duration::from_millis(1)).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How records come in.
+#[derive(Debug, Clone, Copy)]
+struct Intake {
+    name: &'static str,
+    recorders: usize,
+    group: usize,
+    promise: Promise,
+}
+
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    let directory = place::directory()?;
+    let lines = directory.path().join("lines");
+    let records = effort.records(500_000);
+    write_lines(&lines, records)?;
+    let header = ["latency", "recorded by"]
+        .into_iter()
+        .chain(Rounds::HEADER)
+        .chain(["recorded after"]);
+    let mut table = Table::new(
+        format!(
+            "{} lines of 1 KiB from a file, recorded durably and delivered",
+            number(records as f64)
+        ),
+        header,
+    );
+    for latency in [0, 20].map(Duration::from_millis) {
+        measure_file(effort, measured, &mut table, &lines, records, latency).await?;
+    }
+    measured.table(table);
+    Ok(())
+}
+
+const INTAKES: [Intake; 3] = [
+    Intake {
+        name: "4 tasks, 500 at once",
+        recorders: 4,
+        group: 500,
+        promise: Promise::PowerLoss,
+    },
+    Intake {
+        name: "4 tasks, 500 at once, ProcessCrash",
+        recorders: 4,
+        group: 500,
+        promise: Promise::ProcessCrash,
+    },
+    Intake {
+        name: "64 tasks, one at a time",
+        recorders: 64,
+        group: 1,
+        promise: Promise::PowerLoss,
+    },
+];
+
+async fn measure_file(
+    effort: Effort,
+    measured: &mut Measured,
+    table: &mut Table,
+    lines: &Path,
+    records: usize,
+    latency: Duration,
+) -> Result<()> {
+    let millis = format!("{} ms", latency.as_millis());
+    measured.begin(format!("a whole file, {millis}"));
+    let mut bare = Rounds::default();
+    let stores = StoreKind::DURABLE.iter();
+    let ways = stores.flat_map(|&store| INTAKES.map(|intake| (store, intake)));
+    let mut ways: Vec<_> = ways
+        .map(|way| (way, Rounds::default(), Series::default()))
+        .collect();
+    for _ in 0..effort.rounds().min(3) {
+        let endpoint = Endpoint::start(latency).await?;
+        let sent = measure(&Bare {
+            endpoint: endpoint.url.clone(),
+            source: Source::Lines(lines.to_owned()),
+            in_flight: IN_FLIGHT,
+        })
+        .await?;
+        bare.push(records, &sent, &endpoint.counts().await?)?;
+        for ((store, intake), rounds, recorded) in &mut ways {
+            let endpoint = Endpoint::start(latency).await?;
+            let directory = place::directory()?;
+            let flowed = measure(&Flow {
+                store: *store,
+                promise: intake.promise,
+                directory: directory.path().to_owned(),
+                endpoint: endpoint.url.clone(),
+                source: Source::Lines(lines.to_owned()),
+                recorders: intake.recorders,
+                group: intake.group,
+            })
+            .await?;
+            recorded.push(flowed.recorded_seconds);
+            rounds.push(records, &flowed.sent, &endpoint.counts().await?)?;
+        }
+    }
+    let mut row = vec![millis.clone(), "–".to_owned()];
+    row.extend(bare.row(Sender::Bare, &bare));
+    row.push("–".to_owned());
+    table.row(row);
+    for ((store, intake), rounds, recorded) in &ways {
+        let mut row = vec![millis.clone(), intake.name.to_owned()];
+        row.extend(rounds.row(Sender::Client(*store), &bare));
+        row.push(spread(recorded, |seconds| format!("{seconds:.1} s")));
+        table.row(row);
+        let case = format!("{store}: a whole file, {millis}, {}", intake.name);
+        let ratio = rounds.rate.over(&bare.rate);
+        measured.judge(Verdict::new(&case, Target::AtLeast(0.5), ratio, multiple));
+        let what = format!("{case}: CPU seconds per million records");
+        measured.judge(Verdict::new(
+            what,
+            Target::AtMost(10.0),
+            rounds.cpu.clone(),
+            number,
+        ));
+    }
+    Ok(())
+}
+
+/// Lines of 1 KiB, their ends included.
+fn write_lines(path: &Path, lines: usize) -> Result<()> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut file = BufWriter::new(File::create(path)?);
+    let random = payload(KIB / 2)?;
+    for number in 0..lines {
+        let mut line = format!("{number:010} ").into_bytes();
+        let digits = random.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        line.extend(digits.map(|digit| HEX[usize::from(digit)]));
+        line.truncate(1023);
+        line.push(b'\n');
+        file.write_all(&line)?;
+    }
+    Ok(file.into_inner()?.sync_all()?)
+}

@@ -1,0 +1,141 @@
+//! One pass over many streams, beside one request.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::endpoint::Endpoint;
+use super::{bare, client};
+use crate::bench::amount::{KIB, duration, multiple, spread};
+use crate::bench::contender::{Promise, StoreKind, data_of_record, stream};
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::place;
+use crate::bench::series::Series;
+use crate::bench::store::fill::fill;
+use crate::bench::table::Table;
+use crate::bench::verdict::{Target, Verdict};
+use crate::bench::worker::{Job, measure};
+
+const STREAMS: usize = 8;
+const RECORD_BYTES: u64 = KIB;
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// Passes and requests in turn.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pass {
+    store: StoreKind,
+    directory: PathBuf,
+    endpoint: String,
+    /// Records of each stream.
+    batch: usize,
+    rounds: usize,
+}
+
+/// Seconds, round by round.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    passes: Vec<f64>,
+    requests: Vec<f64>,
+}
+
+impl Job for Pass {
+    const NAME: &'static str = "pass";
+    type Output = Passed;
+
+    async fn run(self) -> Result<Passed> {
+        let store = self
+            .store
+            .open(&self.directory, Promise::PowerLoss, 64 * KIB * KIB)
+            .await?;
+        let data = data_of_record(RECORD_BYTES)?;
+        let batch = vec![data.clone(); self.batch];
+        let sdk = client::bare(&self.endpoint);
+        let client = client::builder(&self.endpoint)
+            .store(store.clone())
+            .build()
+            .await?;
+        let mut passed = Passed {
+            passes: Vec::new(),
+            requests: Vec::new(),
+        };
+        // The first round connects.
+        for round in 0..=self.rounds {
+            for number in 0..STREAMS {
+                fill(
+                    &store,
+                    &stream(&format!("bench-{number}"))?,
+                    &data,
+                    self.batch,
+                )
+                .await?;
+            }
+            let start = Instant::now();
+            bare::send(&sdk, "bench", &batch).await?;
+            let request = start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            client.flush().await?;
+            let pass = start.elapsed().as_secs_f64();
+            if !store.stats().streams.is_empty() {
+                bail!("a pass left records behind");
+            }
+            if round > 0 {
+                passed.passes.push(pass);
+                passed.requests.push(request);
+            }
+        }
+        client.close().await?;
+        Ok(passed)
+    }
+}
+
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    let mut table = Table::new(
+        "One pass over 8 streams, 20 ms of latency: median (least–most)",
+        [
+            "store",
+            "records of each stream",
+            "one request",
+            "one pass",
+            "÷ request",
+        ],
+    );
+    for store in [StoreKind::Memory].iter().chain(StoreKind::DURABLE) {
+        for batch in [10, bare::BATCH] {
+            measured.begin(format!(
+                "{store}: one pass over {STREAMS} × {batch} records"
+            ));
+            let directory = place::directory()?;
+            let endpoint = Endpoint::start(LATENCY).await?;
+            let pass = Pass {
+                store: *store,
+                directory: directory.path().to_owned(),
+                endpoint: endpoint.url.clone(),
+                batch,
+                rounds: 10 * effort.rounds(),
+            };
+            let passed = measure(&pass).await?;
+            endpoint.counts().await?;
+            let passes: Series = passed.passes.into_iter().collect();
+            let requests: Series = passed.requests.into_iter().collect();
+            let ratio = passes.over(&requests);
+            table.row([
+                store.to_string(),
+                batch.to_string(),
+                spread(&requests, duration),
+                spread(&passes, duration),
+                spread(&ratio, multiple),
+            ]);
+            if *store != StoreKind::Memory {
+                let what = format!(
+                    "{store}: one pass over {STREAMS} × {batch} records, against one request"
+                );
+                measured.judge(Verdict::new(what, Target::AtMost(1.5), ratio, multiple));
+            }
+        }
+    }
+    measured.table(table);
+    Ok(())
+}

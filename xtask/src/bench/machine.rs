@@ -1,0 +1,66 @@
+//! The machine that was measured on, in general words.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::time::Instant;
+
+use super::amount::{bytes, duration};
+use super::series::Series;
+
+/// Cores, memory, file system and what a durable write costs.
+pub(crate) fn describe(directory: &Path) -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let memory = memory().map_or_else(String::new, |memory| {
+        format!(", {} of memory", bytes(memory))
+    });
+    let file_system = file_system(directory).unwrap_or_else(|| "unknown".to_owned());
+    let (small, large) = (
+        sync_time(directory, 4 * 1024)?,
+        sync_time(directory, 1024 * 1024)?,
+    );
+    Ok(format!(
+        "{cores} cores{memory}; a local disk with the file system {file_system}, on which appending \
+         and syncing 4 KiB takes {}, 1 MiB {}",
+        duration(small),
+        duration(large)
+    ))
+}
+
+/// In whole GiB, rounded up: some of it is never shown.
+fn memory() -> Option<u64> {
+    const GIB_IN_KIB: u64 = 1024 * 1024;
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.div_ceil(GIB_IN_KIB) * GIB_IN_KIB * 1024)
+}
+
+fn file_system(directory: &Path) -> Option<String> {
+    let directory = fs::canonicalize(directory).ok()?;
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        Some((words.next()?, words.next()?))
+    });
+    let of_directory = mounts.filter(|(place, _)| directory.starts_with(place));
+    let deepest = of_directory.max_by_key(|(place, _)| place.len())?;
+    Some(deepest.1.to_owned())
+}
+
+fn sync_time(directory: &Path, bytes: usize) -> Result<f64> {
+    let mut file = File::create(directory.join("sync"))?;
+    let block = vec![1; bytes];
+    let mut series = Series::default();
+    for _ in 0..50 {
+        let start = Instant::now();
+        file.write_all(&block)?;
+        file.sync_data()?;
+        series.push(start.elapsed().as_secs_f64());
+    }
+    Ok(series.median())
+}

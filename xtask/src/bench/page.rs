@@ -1,0 +1,63 @@
+//! `docs/performance.md`: what is measured goes between the marks of its part.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use super::measure::{Effort, Measured};
+use super::{Part, verdict};
+use crate::shell;
+
+const PAGE: &str = "docs/performance.md";
+
+/// Replaces what the page has of a part.
+pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measured) -> Result<()> {
+    let path = shell::workspace().join(PAGE);
+    let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let name = part.to_possible_value().context("the part has no name")?;
+    let content = content(effort, machine, measured);
+    let page = replaced(&page, name.get_name(), &content)?;
+    Ok(fs::write(&path, page)?)
+}
+
+fn content(effort: Effort, machine: &str, measured: &Measured) -> String {
+    let effort = match effort {
+        Effort::Full => "a full run",
+        Effort::Quick => "a quick run",
+    };
+    let mut content = format!("Measured in {effort} on {machine}.\n\n");
+    if !measured.verdicts.is_empty() {
+        content.push_str(&verdict::table(&measured.verdicts).markdown());
+        content.push('\n');
+    }
+    let tables: Vec<String> = measured
+        .tables
+        .iter()
+        .map(|table| table.markdown())
+        .collect();
+    content.push_str(&tables.join("\n"));
+    content
+}
+
+fn replaced(page: &str, name: &str, content: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- measured: {name} -->\n"), "<!-- end -->");
+    let missing = || format!("{PAGE} has no place for {name}");
+    let (before, rest) = page.split_once(&begin).with_context(missing)?;
+    let (_, after) = rest.split_once(end).with_context(missing)?;
+    Ok(format!("{before}{begin}\n{content}\n{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replaced;
+
+    #[test]
+    fn only_the_part_itself_is_replaced() {
+        let page =
+            "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n<!-- measured: y -->\n<!-- end -->\n";
+        let expected = "a\n<!-- measured: x -->\n\nnew\n\n<!-- end -->\nb\n<!-- measured: y -->\n<!-- end -->\n";
+        assert_eq!(replaced(page, "x", "new\n").unwrap(), expected);
+        assert!(replaced(page, "z", "").is_err());
+    }
+}

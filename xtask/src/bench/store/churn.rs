@@ -1,0 +1,292 @@
+//! Disk and memory while records come and go.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use record_cache::{NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::fill::fill;
+use crate::bench::amount::{self, GIB, KIB, MIB, bytes, number};
+use crate::bench::contender::{KEY, Promise, StoreKind, data_of_record, stream};
+use crate::bench::delivery::client;
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::table::Table;
+use crate::bench::verdict::{Target, Verdict};
+use crate::bench::worker::{Job, measure};
+use crate::bench::{place, process};
+
+/// Records that are appended by one call.
+const GROUP: usize = 8;
+
+/// Keeps a store at its cap while records come and go, then empties it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Churn {
+    store: StoreKind,
+    directory: PathBuf,
+    shape: Shape,
+    cap_bytes: u64,
+    record_bytes: u64,
+    /// Bytes of records that pass through after the store is full.
+    passing_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Shape {
+    /// One stream.
+    Steady,
+    /// Three fifths belong to a stream that nothing is delivered of.
+    Stalled,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Churned {
+    /// Nine tenths of the samples are not above this.
+    usual_disk_bytes: u64,
+    peak_disk_bytes: u64,
+    empty_disk_bytes: u64,
+    /// Above what a client with an empty cache holds.
+    memory_bytes: u64,
+    mib_per_second: f64,
+}
+
+impl Job for Churn {
+    const NAME: &'static str = "churn";
+    type Output = Churned;
+
+    async fn run(self) -> Result<Churned> {
+        let idle = client::builder("http://127.0.0.1:9")
+            .in_memory()
+            .build()
+            .await?;
+        let idle_bytes = process::resident_bytes()?;
+        process::forget_peak()?;
+        let (directory, cap) = (&self.directory, self.cap_bytes);
+        let store = self.store.open(directory, Promise::PowerLoss, cap).await?;
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let sampler = tokio::spawn(sample(self.directory.clone(), Arc::clone(&samples)));
+        let mib_per_second = self.churn(&store).await?;
+        self.empty(&store).await?;
+        let memory_bytes = process::peak_bytes()?.saturating_sub(idle_bytes);
+        sampler.abort();
+        let empty_disk_bytes = settled_size(&self.directory).await;
+        store.close().await?;
+        drop(idle);
+        let mut samples = samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        samples.sort_unstable();
+        Ok(Churned {
+            usual_disk_bytes: samples
+                .get(samples.len() * 9 / 10)
+                .copied()
+                .unwrap_or_default(),
+            peak_disk_bytes: samples.last().copied().unwrap_or_default(),
+            empty_disk_bytes,
+            memory_bytes,
+            mib_per_second,
+        })
+    }
+}
+
+impl Churn {
+    async fn churn(&self, store: &Arc<dyn RecordStore>) -> Result<f64> {
+        let data = data_of_record(self.record_bytes)?;
+        let (busy, stalled) = (stream("busy")?, stream("stalled")?);
+        let records = usize::try_from(self.cap_bytes / self.record_bytes)?;
+        let busy_records = match self.shape {
+            Shape::Steady => {
+                fill(store, &busy, &data, records).await?;
+                records
+            }
+            Shape::Stalled => {
+                for _ in 0..records / 5 {
+                    append(store, &stalled, &data, 3).await?;
+                    append(store, &busy, &data, 2).await?;
+                }
+                records / 5 * 2
+            }
+        };
+        let max_bytes = NonZeroU64::MIN.saturating_add(10 * MIB - 1);
+        let max_records = NonZeroUsize::MIN.saturating_add((busy_records / 4).clamp(1, 500) - 1);
+        let limits = ReadLimits::new(max_records, max_bytes);
+        let start = Instant::now();
+        let mut passed = 0;
+        while passed < self.passing_bytes {
+            let batch = store.oldest(&busy, None, limits).await?;
+            let ids = batch.records.iter().map(|record| record.id);
+            let removed = store
+                .settle(Settlement::new(busy.clone()).delete(ids))
+                .await?;
+            passed += removed.bytes;
+            append(store, &busy, &data, removed.records).await?;
+        }
+        Ok(passed as f64 / MIB as f64 / start.elapsed().as_secs_f64())
+    }
+
+    async fn empty(&self, store: &Arc<dyn RecordStore>) -> Result<()> {
+        for stream in [stream("busy")?, stream("stalled")?] {
+            loop {
+                let batch = store.oldest(&stream, None, super::fill::BATCH).await?;
+                if batch.records.is_empty() {
+                    break;
+                }
+                let ids = batch.records.iter().map(|record| record.id);
+                store
+                    .settle(Settlement::new(stream.clone()).delete(ids))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn append(
+    store: &Arc<dyn RecordStore>,
+    stream: &StreamName,
+    data: &Bytes,
+    records: usize,
+) -> Result<()> {
+    let record = || NewRecord::new(stream.clone(), Some(KEY.to_owned()), data.clone());
+    let mut left = records;
+    while left > 0 {
+        let now = GROUP.min(left);
+        store
+            .append(std::iter::repeat_with(record).take(now).collect())
+            .await?;
+        left -= now;
+    }
+    Ok(())
+}
+
+async fn sample(directory: PathBuf, samples: Arc<Mutex<Vec<u64>>>) {
+    loop {
+        let size = place::allocated(&directory);
+        samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(size);
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What is taken once nothing is given back any more.
+async fn settled_size(directory: &Path) -> u64 {
+    let mut least = place::allocated(directory);
+    let mut unchanged = 0;
+    while unchanged < 20 {
+        sleep(Duration::from_millis(10)).await;
+        let size = place::allocated(directory);
+        unchanged = if size < least { 0 } else { unchanged + 1 };
+        least = least.min(size);
+    }
+    least
+}
+
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    const CAP: u64 = 5 * MIB;
+    let passing = effort.passing_bytes();
+    let mut cases = vec![
+        (Shape::Steady, CAP, KIB, passing),
+        (Shape::Stalled, CAP, KIB, passing),
+    ];
+    if effort == Effort::Full {
+        cases.extend([100, 16 * KIB, MIB].map(|record| (Shape::Steady, CAP, record, passing)));
+        cases.push((Shape::Steady, GIB, KIB, passing));
+    }
+    let mut table = Table::new(
+        "Disk and memory under churn",
+        [
+            "store",
+            "cached",
+            "record",
+            "stream",
+            "disk, usually",
+            "disk, peak",
+            "disk, empty",
+            "memory above idle",
+            "MiB/s",
+        ],
+    );
+    for &store in StoreKind::DURABLE {
+        measured.begin(format!("{store}: churn"));
+        for &(shape, cap_bytes, record_bytes, passing_bytes) in &cases {
+            let directory = place::directory()?;
+            let churn = Churn {
+                store,
+                directory: directory.path().to_owned(),
+                shape,
+                cap_bytes,
+                record_bytes,
+                // Small records are many.
+                passing_bytes: passing_bytes / if record_bytes < KIB { 8 } else { 1 },
+            };
+            let churned = measure(&churn).await?;
+            table.row([
+                store.to_string(),
+                bytes(cap_bytes),
+                bytes(record_bytes),
+                match shape {
+                    Shape::Steady => "moving".to_owned(),
+                    Shape::Stalled => "3 of 5 stalled".to_owned(),
+                },
+                bytes(churned.usual_disk_bytes),
+                bytes(churned.peak_disk_bytes),
+                bytes(churned.empty_disk_bytes),
+                bytes(churned.memory_bytes),
+                number(churned.mib_per_second),
+            ]);
+            judge(&churn, &churned, measured);
+        }
+    }
+    measured.table(table);
+    Ok(())
+}
+
+fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
+    let (store, cap) = (churn.store, churn.cap_bytes);
+    let case = format!(
+        "{store}: {} cached in {} records{}",
+        bytes(cap),
+        bytes(churn.record_bytes),
+        if churn.shape == Shape::Stalled {
+            ", a stream stalled"
+        } else {
+            ""
+        }
+    );
+    let mut judge = |what: &str, most: u64, value: u64| {
+        let value = [value as f64].into_iter().collect();
+        let most = Target::AtMost(most as f64);
+        measured.judge(Verdict::new(
+            format!("{case}: {what}"),
+            most,
+            value,
+            amount::size,
+        ));
+    };
+    match store {
+        StoreKind::Memory => {}
+        StoreKind::Journal => {
+            // As the store chooses it.
+            let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);
+            judge("disk, peak", 2 * cap + 2 * segment, churned.peak_disk_bytes);
+            judge("disk, empty", segment, churned.empty_disk_bytes);
+            if cap == GIB {
+                judge("memory above idle", 64 * MIB, churned.memory_bytes);
+            }
+        }
+        StoreKind::Sled => {
+            judge("disk, usually", 4 * cap + 4 * MIB, churned.usual_disk_bytes);
+            judge("disk, peak", 6 * cap + 8 * MIB, churned.peak_disk_bytes);
+            let most = if cap < GIB { 32 * MIB } else { 256 * MIB };
+            judge("memory above idle", most, churned.memory_bytes);
+        }
+    }
+}

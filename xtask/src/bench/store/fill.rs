@@ -1,0 +1,69 @@
+//! Filling a store, so that something can be measured on it.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use record_cache::{NewRecord, ReadLimits, RecordStore, StreamName};
+use serde::{Deserialize, Serialize};
+
+use crate::bench::contender::{KEY, Promise, StoreKind, data_of_record, stream};
+use crate::bench::worker::Job;
+
+/// What goes into one call.
+const GROUP_RECORDS: usize = 1000;
+const GROUP_BYTES: usize = 2 * 1024 * 1024;
+
+/// What one request of the service takes.
+pub(crate) const BATCH: ReadLimits = ReadLimits::new(
+    NonZeroUsize::new(500).expect("not zero"),
+    NonZeroU64::new(10 * 1024 * 1024).expect("not zero"),
+);
+
+/// Fills a directory and closes it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Fill {
+    pub(crate) store: StoreKind,
+    pub(crate) directory: PathBuf,
+    pub(crate) expected_bytes: u64,
+    pub(crate) records: usize,
+    pub(crate) record_bytes: u64,
+}
+
+impl Job for Fill {
+    const NAME: &'static str = "fill";
+    type Output = ();
+
+    async fn run(self) -> Result<()> {
+        let (directory, expected) = (&self.directory, self.expected_bytes);
+        let store = self
+            .store
+            .open(directory, Promise::PowerLoss, expected)
+            .await?;
+        let data = data_of_record(self.record_bytes)?;
+        fill(&store, &stream("bench")?, &data, self.records).await?;
+        Ok(store.close().await?)
+    }
+}
+
+/// Appends so many records, in large calls.
+pub(crate) async fn fill(
+    store: &Arc<dyn RecordStore>,
+    stream: &StreamName,
+    data: &Bytes,
+    records: usize,
+) -> Result<()> {
+    let group = GROUP_RECORDS.min(GROUP_BYTES / data.len().max(1)).max(1);
+    let mut left = records;
+    while left > 0 {
+        let now = group.min(left);
+        let record = || NewRecord::new(stream.clone(), Some(KEY.to_owned()), data.clone());
+        store
+            .append(std::iter::repeat_with(record).take(now).collect())
+            .await?;
+        left -= now;
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! Durable ingest: tasks that wait for each record before they bring the next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::bench::amount::{KIB, MIB, bytes, multiple, number, spread};
+use crate::bench::contender::{Contender, Promise, StoreKind, Target, data_of_record};
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::place;
+use crate::bench::series::Series;
+use crate::bench::table::Table;
+use crate::bench::verdict::{self, Verdict};
+use crate::bench::worker::{Job, measure};
+
+/// One contender, for a moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ingest {
+    contender: Contender,
+    promise: Promise,
+    directory: PathBuf,
+    record_bytes: u64,
+    tasks: u64,
+    /// No task brings another record after this time, or when so many bytes were brought.
+    time: Duration,
+    max_bytes: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ingested {
+    records_per_second: f64,
+    group_size: Option<f64>,
+}
+
+impl Job for Ingest {
+    const NAME: &'static str = "ingest";
+    type Output = Ingested;
+
+    async fn run(self) -> Result<Ingested> {
+        let (directory, expected) = (&self.directory, self.max_bytes);
+        let target = Target::open(self.contender, directory, self.promise, expected).await?;
+        let data = data_of_record(self.record_bytes)?;
+        // The first commits make files and learn sizes.
+        for _ in 0..8 {
+            target.append(data.clone()).await?;
+        }
+        let target = Arc::new(target);
+        let brought = Arc::new(AtomicU64::new(0));
+        let limit = self.max_bytes / self.record_bytes;
+        let mut tasks = JoinSet::new();
+        let start = Instant::now();
+        for _ in 0..self.tasks {
+            let (target, data, brought) = (Arc::clone(&target), data.clone(), Arc::clone(&brought));
+            tasks.spawn(async move {
+                while {
+                    target.append(data.clone()).await?;
+                    let brought = brought.fetch_add(1, Ordering::Relaxed) + 1;
+                    brought < limit && start.elapsed() < self.time
+                } {}
+                anyhow::Ok(())
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let group_size = target.group_size();
+        if let Some(target) = Arc::into_inner(target) {
+            target.close().await?;
+        }
+        Ok(Ingested {
+            records_per_second: brought.load(Ordering::Relaxed) as f64 / seconds,
+            group_size,
+        })
+    }
+}
+
+/// All contenders, by size of the records and number of tasks.
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    for promise in [Promise::PowerLoss, Promise::ProcessCrash] {
+        for &store in StoreKind::DURABLE {
+            measured.begin(format!("{store}: ingest, {promise}"));
+        }
+        let contenders = contenders(promise);
+        let mut table = Table::new(
+            format!("Records per second, {promise}: median (least–most)"),
+            header(&contenders),
+        );
+        for record_bytes in [100, KIB, 16 * KIB, MIB] {
+            for tasks in [1, 8, 64, 512] {
+                if effort == Effort::Quick && (record_bytes > KIB || tasks == 8) {
+                    continue;
+                }
+                let cell = Cell::measure(effort, promise, &contenders, record_bytes, tasks).await?;
+                table.row(cell.row(&contenders));
+                cell.judge(promise, measured);
+            }
+        }
+        measured.table(table);
+    }
+    Ok(())
+}
+
+fn contenders(promise: Promise) -> Vec<Contender> {
+    let mut contenders = vec![Contender::Raw];
+    // Without syncs, a journal that is deleted after each transaction makes no sense.
+    if promise == Promise::PowerLoss {
+        contenders.push(Contender::SqliteJournal);
+    }
+    contenders.extend([Contender::SqliteWal, Contender::SqliteWalGrouped]);
+    contenders.extend(
+        StoreKind::DURABLE
+            .iter()
+            .map(|&store| Contender::Store(store)),
+    );
+    contenders
+}
+
+fn header(contenders: &[Contender]) -> Vec<String> {
+    let mut header = vec!["record".to_owned(), "tasks".to_owned(), "group".to_owned()];
+    header.extend(contenders.iter().map(ToString::to_string));
+    for &store in StoreKind::DURABLE {
+        header.push(format!("{store} ÷ raw"));
+        header.push("÷ WAL".to_owned());
+        header.push("÷ WAL grouped".to_owned());
+    }
+    header
+}
+
+/// One size of the records and one number of tasks.
+struct Cell {
+    record_bytes: u64,
+    tasks: u64,
+    rates: Vec<(Contender, Series)>,
+    group: Series,
+}
+
+impl Cell {
+    async fn measure(
+        effort: Effort,
+        promise: Promise,
+        contenders: &[Contender],
+        record_bytes: u64,
+        tasks: u64,
+    ) -> Result<Self> {
+        let fresh = contenders
+            .iter()
+            .map(|&contender| (contender, Series::default()));
+        let mut cell = Self {
+            record_bytes,
+            tasks,
+            rates: fresh.collect(),
+            group: Series::default(),
+        };
+        for round in 0..effort.rounds() {
+            for turn in 0..contenders.len() {
+                let (contender, rates) = &mut cell.rates[(round + turn) % contenders.len()];
+                let directory = place::directory()?;
+                let ingest = Ingest {
+                    contender: *contender,
+                    promise,
+                    directory: directory.path().to_owned(),
+                    record_bytes,
+                    tasks,
+                    time: effort.slice(),
+                    max_bytes: (256 * MIB).max(2 * tasks * record_bytes),
+                };
+                let ingested = measure(&ingest).await?;
+                rates.push(ingested.records_per_second);
+                if let (Contender::Raw, Some(size)) = (*contender, ingested.group_size) {
+                    cell.group.push(size);
+                }
+            }
+        }
+        Ok(cell)
+    }
+
+    fn rates(&self, contender: Contender) -> Series {
+        let of = self.rates.iter().find(|(known, _)| *known == contender);
+        of.map(|(_, rates)| rates.clone()).unwrap_or_default()
+    }
+
+    fn ratio(&self, store: StoreKind, to: Contender) -> Series {
+        self.rates(Contender::Store(store)).over(&self.rates(to))
+    }
+
+    fn row(&self, contenders: &[Contender]) -> Vec<String> {
+        let mut row = vec![bytes(self.record_bytes), self.tasks.to_string()];
+        row.push(number(self.group.median()));
+        for &contender in contenders {
+            row.push(spread(&self.rates(contender), number));
+        }
+        for &store in StoreKind::DURABLE {
+            for to in [
+                Contender::Raw,
+                Contender::SqliteWal,
+                Contender::SqliteWalGrouped,
+            ] {
+                row.push(spread(&self.ratio(store, to), multiple));
+            }
+        }
+        row
+    }
+
+    fn judge(&self, promise: Promise, measured: &mut Measured) {
+        if promise != Promise::PowerLoss {
+            return;
+        }
+        for &store in StoreKind::DURABLE {
+            for (to, least) in targets(store, self.record_bytes, self.tasks) {
+                let what = format!(
+                    "{store}: {} records, {} tasks, against {to}",
+                    bytes(self.record_bytes),
+                    self.tasks
+                );
+                let least = verdict::Target::AtLeast(least);
+                measured.judge(Verdict::new(what, least, self.ratio(store, to), multiple));
+            }
+        }
+    }
+}
+
+/// What a store is to reach, as a multiple of a comparator.
+fn targets(store: StoreKind, record_bytes: u64, tasks: u64) -> Vec<(Contender, f64)> {
+    match (store, record_bytes, tasks) {
+        (StoreKind::Sled, KIB, 64) => {
+            vec![
+                (Contender::SqliteWal, 5.0),
+                (Contender::SqliteWalGrouped, 0.5),
+            ]
+        }
+        (StoreKind::Sled, KIB, 1) => vec![(Contender::Raw, 0.5)],
+        (StoreKind::Journal, KIB, 1) => vec![(Contender::Raw, 0.75)],
+        (StoreKind::Journal, KIB, 64 | 512) => vec![(Contender::Raw, 0.8)],
+        (StoreKind::Journal, 100, 64) => vec![(Contender::Raw, 0.6)],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Opening a store that holds records.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::fill::Fill;
+use crate::bench::amount::{GIB, KIB, MIB, bytes, duration, spread};
+use crate::bench::contender::{Promise, StoreKind};
+use crate::bench::measure::{Effort, Measured};
+use crate::bench::series::Series;
+use crate::bench::table::Table;
+use crate::bench::verdict::{Target, Verdict};
+use crate::bench::worker::{Job, measure};
+use crate::bench::{amount, place, process};
+
+const RECORD_BYTES: u64 = KIB;
+
+/// Opens a directory once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Open {
+    store: StoreKind,
+    directory: PathBuf,
+    expected_bytes: u64,
+    records: usize,
+    /// Whether the operating system still has the files in memory.
+    pages: Pages,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Pages {
+    Cold,
+    Warm,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    seconds: f64,
+    /// Memory that was taken meanwhile.
+    bytes: u64,
+}
+
+impl Job for Open {
+    const NAME: &'static str = "open";
+    type Output = Opened;
+
+    async fn run(self) -> Result<Opened> {
+        if self.pages == Pages::Cold {
+            place::make_cold(&self.directory)?;
+        }
+        let (directory, expected) = (&self.directory, self.expected_bytes);
+        let before = process::resident_bytes()?;
+        process::forget_peak()?;
+        let start = Instant::now();
+        let store = self
+            .store
+            .open(directory, Promise::PowerLoss, expected)
+            .await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let bytes = process::peak_bytes()?.saturating_sub(before);
+        if store.stats().records() != self.records {
+            bail!(
+                "{} records are there, not {}",
+                store.stats().records(),
+                self.records
+            );
+        }
+        store.close().await?;
+        Ok(Opened { seconds, bytes })
+    }
+}
+
+pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
+    let sizes: &[u64] = match effort {
+        Effort::Full => &[5 * MIB, 100 * MIB, GIB],
+        Effort::Quick => &[5 * MIB, 100 * MIB],
+    };
+    let mut table = Table::new(
+        "Opening, records of 1 KiB: median (least–most)",
+        [
+            "store",
+            "cached",
+            "on disk",
+            "first opening, files not in memory",
+            "next opening",
+            "memory taken",
+        ],
+    );
+    for &store in StoreKind::DURABLE {
+        measured.begin(format!("{store}: opening"));
+        for &size in sizes {
+            let (mut first, mut next, mut memory) =
+                (Series::default(), Series::default(), Series::default());
+            let mut on_disk = 0;
+            for _ in 0..effort.rounds().min(3) {
+                let directory = place::directory()?;
+                let records = usize::try_from(size / RECORD_BYTES)?;
+                let fill = Fill {
+                    store,
+                    directory: directory.path().to_owned(),
+                    expected_bytes: size,
+                    records,
+                    record_bytes: RECORD_BYTES,
+                };
+                measure(&fill).await?;
+                on_disk = place::allocated(directory.path());
+                let mut open = Open {
+                    store,
+                    directory: fill.directory,
+                    expected_bytes: size,
+                    records,
+                    pages: Pages::Cold,
+                };
+                let opened = measure(&open).await?;
+                first.push(opened.seconds);
+                memory.push(opened.bytes as f64);
+                open.pages = Pages::Warm;
+                next.push(measure(&open).await?.seconds);
+            }
+            table.row([
+                store.to_string(),
+                bytes(size),
+                bytes(on_disk),
+                spread(&first, duration),
+                spread(&next, duration),
+                spread(&memory, amount::size),
+            ]);
+            if size == GIB {
+                let target = Target::AtMost(match store {
+                    StoreKind::Memory | StoreKind::Sled => 1.0,
+                    StoreKind::Journal => 0.5,
+                });
+                let what = format!("{store}: first opening with 1 GiB cached");
+                measured.judge(Verdict::new(what, target, first, duration));
+            }
+        }
+    }
+    measured.table(table);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What is aimed at, held against what was measured.
+
+use super::amount::spread;
+use super::series::Series;
+use super::table::Table;
+
+/// A target, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    what: String,
+    target: Target,
+    measured: Series,
+    text: fn(f64) -> String,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Verdict {
+    pub(crate) fn new(
+        what: impl Into<String>,
+        target: Target,
+        measured: Series,
+        text: fn(f64) -> String,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            target,
+            measured,
+            text,
+        }
+    }
+
+    fn outcome(&self) -> &'static str {
+        let median = self.measured.median();
+        let met = match self.target {
+            Target::AtLeast(least) => median >= least,
+            Target::AtMost(most) => median <= most,
+        };
+        if met { "met" } else { "falls short" }
+    }
+}
+
+pub(crate) fn table(verdicts: &[Verdict]) -> Table {
+    let mut table = Table::new("Targets", ["what", "target", "measured", "outcome"]);
+    for verdict in verdicts {
+        let target = match verdict.target {
+            Target::AtLeast(least) => format!("≥ {}", (verdict.text)(least)),
+            Target::AtMost(most) => format!("≤ {}", (verdict.text)(most)),
+        };
+        table.row([
+            verdict.what.clone(),
+            target,
+            spread(&verdict.measured, verdict.text),
+            verdict.outcome().to_owned(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::amount::multiple;
+
+    #[test]
+    fn the_median_decides() {
+        let outcome = |target, rounds: [f64; 3]| {
+            Verdict::new("", target, rounds.into_iter().collect(), multiple).outcome()
+        };
+        assert_eq!(outcome(Target::AtLeast(0.5), [0.4, 0.5, 0.6]), "met");
+        assert_eq!(
+            outcome(Target::AtLeast(0.5), [0.4, 0.49, 0.6]),
+            "falls short"
+        );
+        assert_eq!(outcome(Target::AtMost(1.5), [1.4, 1.5, 1.6]), "met");
+        assert_eq!(
+            outcome(Target::AtMost(1.5), [1.4, 1.51, 1.6]),
+            "falls short"
+        );
+    }
+}
