@@ -21,7 +21,7 @@ async fn nothing_is_missing_while_the_power_stays_on() {
     }
     let directory = tempfile::tempdir().unwrap();
     for workload in Workload::EACH {
-        for kind in [StoreKind::Sled, StoreKind::Tiny(Flaw::None)] {
+        for kind in [StoreKind::Sled, StoreKind::Journal, StoreKind::Tiny(Flaw::None)] {
             let place = directory.path().join(format!("{kind}-{workload}"));
             let marks = directory.path().join(format!("{kind}-{workload}.marks"));
             let setting = Setting {
@@ -36,8 +36,8 @@ async fn nothing_is_missing_while_the_power_stays_on() {
             let ledger = Ledger::of(said.lines().enumerate());
             assert!(ledger.required() > 0, "{workload} leaves something to look for");
             let report = inspect(kind, &place).await;
-            assert_eq!(report.records.len(), ledger.required(), "what is settled is gone");
             assert_eq!(ledger.judge(&report), [""; 0], "{kind} {workload}");
+            assert_eq!(report.records.len(), ledger.required(), "what is settled is gone");
         }
     }
 }
@@ -84,45 +84,62 @@ mod the_simulation {
     }
 }
 
+macro_rules! through_every_workload {
+    ($kind:expr) => {
+        async fn through(workload: Workload) {
+            Campaign::new($kind, workload).must_do_no_harm().await;
+        }
+
+        #[tokio::test]
+        async fn when_several_tasks_append() {
+            through(Workload::Tasks).await;
+        }
+
+        #[tokio::test]
+        async fn when_records_are_large() {
+            through(Workload::Large).await;
+        }
+
+        #[tokio::test]
+        async fn when_records_come_and_go() {
+            through(Workload::Churn).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_drained_and_filled_again() {
+            through(Workload::Drain).await;
+        }
+
+        #[tokio::test]
+        async fn when_a_stream_stands_still() {
+            through(Workload::Stalled).await;
+        }
+
+        #[tokio::test]
+        async fn when_single_records_stay() {
+            through(Workload::Sieve).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_cleared() {
+            through(Workload::Clear).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_closed_and_opened() {
+            through(Workload::Reopen).await;
+        }
+    };
+}
+
 mod sled_store_keeps_what_it_acknowledged {
     use super::*;
 
-    async fn through(workload: Workload) {
-        Campaign::new(StoreKind::Sled, workload).must_do_no_harm().await;
-    }
+    through_every_workload!(StoreKind::Sled);
+}
 
-    #[tokio::test]
-    async fn when_several_tasks_append() {
-        through(Workload::Tasks).await;
-    }
+mod journal_store_keeps_what_it_acknowledged {
+    use super::*;
 
-    #[tokio::test]
-    async fn when_records_are_large() {
-        through(Workload::Large).await;
-    }
-
-    #[tokio::test]
-    async fn when_records_come_and_go() {
-        through(Workload::Churn).await;
-    }
-
-    #[tokio::test]
-    async fn when_it_is_drained_and_filled_again() {
-        through(Workload::Drain).await;
-    }
-
-    #[tokio::test]
-    async fn when_a_stream_stands_still() {
-        through(Workload::Stalled).await;
-    }
-
-    #[tokio::test]
-    async fn when_it_is_cleared() {
-        through(Workload::Clear).await;
-    }
-
-    #[tokio::test]
-    async fn when_it_is_closed_and_opened() {
-        through(Workload::Reopen).await;
-    }
+    through_every_workload!(StoreKind::Journal);
 }

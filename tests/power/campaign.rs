@@ -18,7 +18,7 @@ use super::stores::StoreKind;
 use super::workload::{Setting, Workload};
 
 /// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
-const STATES: usize = 60;
+const STATES: usize = 30;
 /// Of so many losses, one is followed by a restart with losses of its own.
 const RESTART_EVERY: usize = 20;
 const LOSSES_AFTER_RESTART: usize = 6;
@@ -49,7 +49,7 @@ pub struct Outcome {
     pub harmful: Vec<String>,
 }
 
-/// A loss of power that is to be inspected.
+/// A loss of power that is to be looked at.
 #[derive(Debug)]
 struct Trial {
     story: Arc<Timeline>,
@@ -127,20 +127,21 @@ impl Campaign {
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut trials = self.trials(&story, 0, self.states, "");
-        let restarts: Vec<Timeline> = self.restarts(&trials);
-        for (number, restart) in restarts.into_iter().enumerate() {
+        let mut failed_restarts = Vec::new();
+        for (mut restart, title) in self.restarts(&trials) {
             let began = restart.events().len();
-            let mut restart = restart;
             ground.begin_with(restart.files())?;
-            let title = format!("after restart {number}, ");
-            if let Err(error) = self.work(&ground, &mut restart, Workload::Restart, began) {
-                // The trial that it came from says more.
-                println!("{title}{error}");
-                continue;
+            match self.work(&ground, &mut restart, Workload::Restart, began) {
+                Ok(()) => {
+                    let restart = Arc::new(restart);
+                    trials.extend(self.trials(&restart, began, LOSSES_AFTER_RESTART, &title));
+                }
+                Err(error) => failed_restarts.push(format!("{title}{error}")),
             }
-            trials.extend(self.trials(&Arc::new(restart), began, LOSSES_AFTER_RESTART, &title));
         }
-        self.try_all(&ground, trials).await
+        let mut outcome = self.try_all(&ground, trials).await?;
+        outcome.harmful.extend(failed_restarts);
+        Ok(outcome)
     }
 
     /// Has a traced process work in the arena, and adds to the story what it did.
@@ -191,7 +192,7 @@ impl Campaign {
     }
 
     /// Stories that go on after a loss of power, or after the end of the process alone.
-    fn restarts(self, trials: &[Trial]) -> Vec<Timeline> {
+    fn restarts(self, trials: &[Trial]) -> Vec<(Timeline, String)> {
         let chosen = trials.iter().skip(3).step_by(RESTART_EVERY);
         let stories = chosen.enumerate().map(|(number, trial)| {
             let State {
@@ -200,11 +201,14 @@ impl Campaign {
                 disk,
                 ..
             } = &trial.state;
+            let title = &trial.title;
             if number % 2 == 0 {
-                let rules = disk.rules();
-                trial.story.power_lost_at(*moment, rules, fates.clone())
+                let story = trial.story.power_lost_at(*moment, trial.state.image());
+                let changes = disk.describe(fates).join("\n  ");
+                (story, format!("a restart after {title}\n  {changes}\n, "))
             } else {
-                trial.story.killed_at(*moment)
+                let story = trial.story.killed_at(*moment);
+                (story, format!("a restart after the end of the process at event {moment}, "))
             }
         });
         stories.collect()

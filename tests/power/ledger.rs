@@ -90,7 +90,10 @@ impl Ledger {
             }
         }
         self.judge_groups(&found, &deleted, &mut wrong);
-        self.judge_settlements(&found, &mut wrong);
+        // Salvage may bring back what was settled, and not all of it.
+        if !report.moved_aside {
+            self.judge_settlements(&found, &mut wrong);
+        }
         self.judge_order(report, &mut wrong);
         self.judge_ids(report, &mut wrong);
         wrong

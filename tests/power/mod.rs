@@ -17,7 +17,7 @@ mod stores;
 mod tiny;
 mod workload;
 
-pub use self::campaign::{Campaign, Outcome};
+pub use self::campaign::Campaign;
 pub use self::inspect::inspect;
 pub use self::ledger::Ledger;
 pub use self::process::Job;

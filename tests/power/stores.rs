@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use record_cache::{Durability, RecordStore, SledStore, StoreError};
+use record_cache::{Durability, JournalStore, RecordStore, SledStore, StoreError};
 
 use super::tiny::{Flaw, TinyStore};
 
@@ -16,12 +16,14 @@ const EXPECTED_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     Sled,
+    Journal,
     Tiny(Flaw),
 }
 
 impl StoreKind {
     pub const EACH: &[Self] = &[
         Self::Sled,
+        Self::Journal,
         Self::Tiny(Flaw::None),
         Self::Tiny(Flaw::NeverSyncs),
         Self::Tiny(Flaw::ForgetsTheNewName),
@@ -37,6 +39,12 @@ impl StoreKind {
                     .expected_bytes(EXPECTED_BYTES);
                 Arc::new(builder.open().await?)
             }
+            Self::Journal => {
+                let builder = JournalStore::builder(place)
+                    .durability(Durability::PowerLoss)
+                    .expected_bytes(EXPECTED_BYTES);
+                Arc::new(builder.open().await?)
+            }
             Self::Tiny(flaw) => Arc::new(TinyStore::open(place, flaw)?),
         })
     }
@@ -46,6 +54,7 @@ impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sled => f.write_str("sled"),
+            Self::Journal => f.write_str("journal"),
             Self::Tiny(flaw) => write!(f, "tiny-{flaw:?}"),
         }
     }

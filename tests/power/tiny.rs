@@ -99,7 +99,7 @@ impl TinyStore {
 
     fn change(&self, inner: &mut Inner, entry: Entry) -> Result<(), StoreError> {
         let framed = entry.framed(self.flaw);
-        let write = || -> io::Result<()> {
+        let mut write = || -> io::Result<()> {
             inner.log.write_all(&framed)?;
             if self.flaw != Flaw::NeverSyncs {
                 inner.log.sync_data()?;
@@ -340,7 +340,10 @@ fn apply(entry: &[u8], queues: &mut BTreeMap<StreamName, Queue>) -> Option<()> {
             }
         }
         CLEAR => queues.values_mut().for_each(|queue| queue.records.clear()),
-        BEGIN => queues.entry(rest.stream()?).or_default().next = rest.number()?,
+        BEGIN => {
+            let queue = queues.entry(rest.stream()?).or_default();
+            queue.next = rest.number()?;
+        }
         _ => return None,
     }
     Some(())

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fastrand::Rng;
-use record_cache::{NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use record_cache::{
+    NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName,
+};
 use tokio::task::JoinSet;
 
 use super::marks::{Mark, Marks, Put, Seen};
@@ -31,6 +33,8 @@ pub enum Workload {
     Drain,
     /// One stream is settled while another, appended in between, stands still.
     Stalled,
+    /// Most records are settled, and those in between stay.
+    Sieve,
     /// The store is cleared while records come in.
     Clear,
     /// The store is closed and opened, again and again.
@@ -46,6 +50,7 @@ impl Workload {
         Self::Churn,
         Self::Drain,
         Self::Stalled,
+        Self::Sieve,
         Self::Clear,
         Self::Reopen,
         Self::Restart,
@@ -96,6 +101,7 @@ pub async fn run(workload: Workload, setting: Setting) {
         Workload::Churn => churn(&actor, &mut rng).await,
         Workload::Drain => drain(&actor, &mut rng).await,
         Workload::Stalled => stalled(&actor, &mut rng).await,
+        Workload::Sieve => sieve(&actor, &mut rng).await,
         Workload::Clear => clear(&actor, &mut rng).await,
         Workload::Reopen => reopen(&actor, &mut rng).await,
         Workload::Restart => restart(&actor, &mut rng).await,
@@ -110,6 +116,14 @@ struct Actor {
     setting: Setting,
     marks: Marks,
     next: AtomicU64,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Delivered,
+    Failed,
+    Untried,
 }
 
 /// What becomes of the records that were read.
@@ -161,35 +175,59 @@ impl Actor {
         verdicts: Verdicts,
         rng: &mut Rng,
     ) -> usize {
+        let read = self.read(store, stream, None, records).await;
+        let verdict = |_| match verdicts {
+            Verdicts::Delivered => Verdict::Delivered,
+            Verdicts::Mixed => match rng.u8(..8) {
+                0..5 => Verdict::Delivered,
+                5..7 => Verdict::Failed,
+                _ => Verdict::Untried,
+            },
+        };
+        self.settle_read(store, stream, &read, verdict).await;
+        read.len()
+    }
+
+    async fn read(
+        &self,
+        store: &Store,
+        stream: usize,
+        after: Option<RecordId>,
+        records: usize,
+    ) -> Vec<Record> {
         let name = StreamName::new(STREAMS[stream]).unwrap();
         let limits = ReadLimits::new(
             NonZeroUsize::new(records).unwrap(),
             NonZeroU64::new(8 << 20).unwrap(),
         );
-        let read = store.oldest(&name, None, limits).await.unwrap().records;
+        store.oldest(&name, after, limits).await.unwrap().records
+    }
+
+    async fn settle_read(
+        &self,
+        store: &Store,
+        stream: usize,
+        read: &[Record],
+        mut verdict: impl FnMut(u64) -> Verdict,
+    ) {
+        let mut step = Settlement::new(StreamName::new(STREAMS[stream]).unwrap());
         let (mut delete, mut count) = (Vec::new(), Vec::new());
-        for record in &read {
-            let seen = Seen {
-                number: number_of(&record.data).unwrap(),
-                id: record.id.get(),
-            };
-            match verdicts {
-                Verdicts::Delivered => delete.push(seen),
-                Verdicts::Mixed => match rng.u8(..8) {
-                    0..5 => delete.push(seen),
-                    5..7 => count.push(seen),
-                    _ => {}
-                },
+        for record in read {
+            let number = number_of(&record.data).unwrap();
+            let id = record.id.get();
+            let seen = Seen { number, id };
+            match verdict(number) {
+                Verdict::Delivered => {
+                    step.delete.push(record.id);
+                    delete.push(seen);
+                }
+                Verdict::Failed => {
+                    step.count_attempt.push(record.id);
+                    count.push(seen);
+                }
+                Verdict::Untried => {}
             }
         }
-        let ids = |seen: &[Seen]| -> Vec<_> {
-            let chosen = |id| seen.iter().any(|seen| seen.id == id);
-            let ids = read.iter().map(|record| record.id);
-            ids.filter(|id| chosen(id.get())).collect()
-        };
-        let step = Settlement::new(name)
-            .delete(ids(&delete))
-            .count_attempt(ids(&count));
         if !step.is_empty() {
             let stream = STREAMS[stream].to_owned();
             self.marks.say(&Mark::Settle {
@@ -199,7 +237,6 @@ impl Actor {
             });
             store.settle(step).await.unwrap();
         }
-        read.len()
     }
 
     async fn clear(&self, store: &Store) {
@@ -308,6 +345,31 @@ async fn stalled(actor: &Arc<Actor>, rng: &mut Rng) {
     for _ in 0..5 {
         actor.append(&store, &[(0, small(rng)), (2, small(rng))]).await;
     }
+    store.close().await.unwrap();
+}
+
+async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    for _ in 0..50 {
+        let records: Vec<_> = (0..8).map(|_| (0, rng.usize(3_500..6_000))).collect();
+        actor.append(&store, &records).await;
+    }
+    for mesh in [9, 18] {
+        let mut after = None;
+        loop {
+            let read = actor.read(&store, 0, after, 25).await;
+            let Some(last) = read.last() else {
+                break;
+            };
+            after = Some(last.id);
+            let verdict = |number| match number % mesh {
+                2 => Verdict::Failed,
+                _ => Verdict::Delivered,
+            };
+            actor.settle_read(&store, 0, &read, verdict).await;
+        }
+    }
+    actor.append(&store, &[(0, small(rng)), (1, small(rng))]).await;
     store.close().await.unwrap();
 }
 

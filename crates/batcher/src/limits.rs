@@ -16,6 +16,9 @@ impl BatchLimits {
     /// Limits by count and by bytes.
     #[must_use]
     pub const fn new(max_items: NonZeroUsize, max_bytes: NonZeroU64) -> Self {
-        Self { max_items, max_bytes }
+        Self {
+            max_items,
+            max_bytes,
+        }
     }
 }

@@ -28,7 +28,11 @@ where
     I: IntoIterator,
     F: FnMut(&I::Item) -> u64,
 {
-    Pack { items: items.into_iter().peekable(), limits, size_of }
+    Pack {
+        items: items.into_iter().peekable(),
+        limits,
+        size_of,
+    }
 }
 
 /// The batches of [`pack`].
@@ -51,14 +55,18 @@ where
         let mut batch = vec![first];
         while batch.len() < self.limits.max_items.get() {
             // None once an oversized first item has used up more than there was.
-            let Some(room) = self.limits.max_bytes.get().checked_sub(bytes) else { break };
+            let Some(room) = self.limits.max_bytes.get().checked_sub(bytes) else {
+                break;
+            };
             let size_of = &mut self.size_of;
             let mut size = 0;
             let fits = |item: &I::Item| {
                 size = size_of(item);
                 size <= room
             };
-            let Some(item) = self.items.next_if(fits) else { break };
+            let Some(item) = self.items.next_if(fits) else {
+                break;
+            };
             bytes += size;
             batch.push(item);
         }
@@ -75,6 +83,8 @@ where
 
 impl<I: Iterator, F> fmt::Debug for Pack<I, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pack").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Pack")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

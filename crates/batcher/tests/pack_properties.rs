@@ -6,8 +6,11 @@ use batcher::{BatchLimits, pack};
 use proptest::prelude::*;
 
 fn any_limits() -> impl Strategy<Value = BatchLimits> {
-    (1_usize..20, 1_u64..200).prop_map(|(items, bytes)| {
-        BatchLimits::new(NonZeroUsize::new(items).unwrap(), NonZeroU64::new(bytes).unwrap())
+    (0_usize..20, 0_u64..200).prop_map(|(items, bytes)| {
+        BatchLimits::new(
+            NonZeroUsize::MIN.saturating_add(items),
+            NonZeroU64::MIN.saturating_add(bytes),
+        )
     })
 }
 
@@ -53,8 +56,10 @@ proptest! {
 
 #[test]
 fn sizes_near_the_top_of_the_range_do_not_overflow() {
-    let limits =
-        BatchLimits::new(NonZeroUsize::new(10).unwrap(), NonZeroU64::new(u64::MAX).unwrap());
+    let limits = BatchLimits::new(
+        NonZeroUsize::new(10).unwrap(),
+        NonZeroU64::new(u64::MAX).unwrap(),
+    );
     let batches: Vec<_> = pack([u64::MAX, u64::MAX, 1, 0], limits, |&size| size).collect();
     assert_eq!(batches, [vec![u64::MAX], vec![u64::MAX], vec![1, 0]]);
 }

@@ -93,6 +93,7 @@ pub async fn run_all(open: impl AsyncFn() -> Arc<dyn RecordStore>) {
 pub async fn run_durable(directory: &Path, open: impl AsyncFn(&Path) -> Arc<dyn RecordStore>) {
     durable::records_survive_a_restart(&directory.join("records"), &open).await;
     durable::settlements_survive_a_restart(&directory.join("settlements"), &open).await;
+    durable::moved_records_keep_their_attempts(&directory.join("moved"), &open).await;
     durable::ids_grow_across_restarts(&directory.join("ids"), &open).await;
     durable::a_cleared_store_stays_empty(&directory.join("cleared"), &open).await;
     durable::a_closed_place_opens_again_at_once(&directory.join("again"), &open).await;

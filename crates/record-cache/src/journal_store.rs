@@ -14,6 +14,7 @@ mod queue;
 mod ranges;
 mod reader;
 mod replay;
+mod reserve;
 mod scan;
 mod shared;
 mod takeover;
@@ -34,6 +35,7 @@ use tokio::sync::oneshot;
 use self::disk::{Disk, SystemDisk};
 use self::log::{Log, lock};
 use self::reader::Read;
+use self::reserve::Reserve;
 use self::shared::{Reply, Request, Shared};
 pub use self::takeover::{Moved, move_records};
 use self::writer::Writer;
@@ -101,12 +103,19 @@ impl JournalStore {
     /// A store in this directory, which is made if there is none.
     pub fn builder(path: impl Into<PathBuf>) -> JournalStoreBuilder {
         let (durability, segment_bytes) = (Durability::default(), SMALLEST_SEGMENT);
-        JournalStoreBuilder { path: path.into(), durability, segment_bytes }
+        JournalStoreBuilder {
+            path: path.into(),
+            durability,
+            segment_bytes,
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.requests.push(request(reply)).map_err(|_| StoreError::Closed)?;
+        self.shared
+            .requests
+            .push(request(reply))
+            .map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -147,7 +156,9 @@ impl JournalStoreBuilder {
         let (opened, outcome) = oneshot::channel();
         let work = move || match self.prepare(disk) {
             Ok(writer) => {
-                let store = JournalStore { shared: Arc::clone(&writer.shared) };
+                let store = JournalStore {
+                    shared: Arc::clone(&writer.shared),
+                };
                 // When nobody waits any more, the store is dropped here, and so closed.
                 let _ = opened.send(Ok(store));
                 writer.run();
@@ -155,25 +166,37 @@ impl JournalStoreBuilder {
             Err(error) => drop(opened.send(Err(error))),
         };
         spawn("record-journal", work)?;
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(StoreError::unavailable_because("the journal cannot be opened")))
+        outcome.await.unwrap_or_else(|_| {
+            Err(StoreError::unavailable_because(
+                "the journal cannot be opened",
+            ))
+        })
     }
 
-    fn prepare(
-        self,
-        disk: impl FnOnce(&Path) -> Arc<dyn Disk>,
-    ) -> Result<Writer, StoreError> {
+    fn prepare(self, disk: impl FnOnce(&Path) -> Arc<dyn Disk>) -> Result<Writer, StoreError> {
         let lock: File = home::take(&self.path)?;
         let disk = disk(&self.path);
         let opened = open::open(&*disk, self.durability)?;
         let (durability, salt) = (self.durability, opened.salt);
         let continuation = opened.continuation;
-        let log =
-            Log::new(Arc::clone(&disk), durability, self.segment_bytes, salt, continuation);
+        let log = Log::new(
+            Arc::clone(&disk),
+            durability,
+            self.segment_bytes,
+            salt,
+            continuation,
+        );
         let shared = Arc::new(Shared::new(self.path, opened.index));
-        let mut writer =
-            Writer { shared: Arc::clone(&shared), disk, durability, log, rest: 0, lock };
+        let reserve = Reserve::find(&*disk);
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
+            disk,
+            durability,
+            log,
+            rest: 0,
+            reserve,
+            lock,
+        };
         writer.recover(opened.stranded)?;
         spawn("record-journal-reader", move || reader::run(&shared))?;
         Ok(writer)
@@ -182,7 +205,9 @@ impl JournalStoreBuilder {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(drop).map_err(|error| StoreError::unavailable("cannot start a thread", error))
+    spawned
+        .map(drop)
+        .map_err(|error| StoreError::unavailable("cannot start a thread", error))
 }
 
 #[async_trait]
@@ -190,9 +215,18 @@ impl RecordStore for JournalStore {
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
         if records.is_empty() {
             let closed = self.shared.requests.is_closed();
-            return if closed { Err(StoreError::Closed) } else { Ok(()) };
+            return if closed {
+                Err(StoreError::Closed)
+            } else {
+                Ok(())
+            };
         }
-        self.ask(|reply| Request::Append { records, origin: None, reply }).await
+        self.ask(|reply| Request::Append {
+            records,
+            origin: None,
+            reply,
+        })
+        .await
     }
 
     async fn oldest(
@@ -203,13 +237,22 @@ impl RecordStore for JournalStore {
     ) -> Result<ReadBatch, StoreError> {
         let (reply, answer) = oneshot::channel();
         let after = after.map(RecordId::get);
-        let read = Read { stream: stream.clone(), after, limits, reply };
-        self.shared.reads.push(read).map_err(|_| StoreError::Closed)?;
+        let read = Read {
+            stream: stream.clone(),
+            after,
+            limits,
+            reply,
+        };
+        self.shared
+            .reads
+            .push(read)
+            .map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
-        self.ask(|reply| Request::Settle { settlement, reply }).await
+        self.ask(|reply| Request::Settle { settlement, reply })
+            .await
     }
 
     async fn clear(&self) -> Result<Removed, StoreError> {

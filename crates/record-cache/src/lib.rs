@@ -1,9 +1,4 @@
-//! Durable first-in, first-out record caches, one queue for each stream.
-//!
-//! A [`RecordStore`] takes records in by [`append`](RecordStore::append), gives the
-//! oldest ones of a stream back by [`oldest`](RecordStore::oldest), and forgets them
-//! once they are [settled](RecordStore::settle). [`SledStore`] keeps them on disk,
-//! [`MemoryStore`] does not.
+#![doc = include_str!("../README.md")]
 
 mod clock;
 mod durability;

@@ -1,6 +1,7 @@
 //! The journal keeps the contract that every store keeps.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,12 +15,20 @@ async fn conforms(durability: Durability) {
     conformance::run_all(async || {
         let n = count.fetch_add(1, Ordering::Relaxed);
         let path = directory.path().join(n.to_string());
-        let store = JournalStore::builder(path).durability(durability).open().await.unwrap();
+        let store = JournalStore::builder(path)
+            .durability(durability)
+            .open()
+            .await
+            .unwrap();
         Arc::new(store) as Arc<dyn RecordStore>
     })
     .await;
     conformance::run_durable(directory.path(), async |path| {
-        let store = JournalStore::builder(path).durability(durability).open().await.unwrap();
+        let store = JournalStore::builder(path)
+            .durability(durability)
+            .open()
+            .await
+            .unwrap();
         Arc::new(store) as Arc<dyn RecordStore>
     })
     .await;

@@ -133,12 +133,6 @@ impl Disk {
         }
     }
 
-    /// By which rules it goes.
-    #[must_use]
-    pub const fn rules(&self) -> Rules {
-        self.rules
-    }
-
     /// What is not durable yet, in the order in which it was done.
     #[must_use]
     pub fn pending(&self) -> &[Pending] {
@@ -161,7 +155,7 @@ impl Disk {
                     pending.ended = true;
                 }
             }
-            Event::PowerLost(fates) => *self = Self::new(self.rules, self.image(fates)),
+            Event::PowerLost(left) => *self = Self::new(self.rules, left.clone()),
         }
     }
 

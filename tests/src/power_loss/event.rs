@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use bytes::Bytes;
 
-use super::Fate;
+use super::Image;
 
 /// A file or a directory, whatever its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +32,8 @@ pub enum Event {
     Mark(String),
     /// The process ended; the system goes on.
     Killed,
-    /// The system ended, and this became of what was pending.
-    PowerLost(Vec<Fate>),
+    /// The system ended, and this is what it left.
+    PowerLost(Image),
 }
 
 /// A call that changes files, or makes changes durable.

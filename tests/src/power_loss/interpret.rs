@@ -20,9 +20,15 @@ pub(super) struct Interpreter<'a> {
     files: Image,
     descriptors: BTreeMap<i64, usize>,
     open: Vec<Open>,
-    next_inode: u64,
-    next_operation: u64,
+    next: Next,
     events: Vec<Event>,
+}
+
+/// Numbers that were not given out yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    pub(super) inode: u64,
+    pub(super) operation: u64,
 }
 
 /// What an open file is; shared by the descriptors that were duplicated.
@@ -53,21 +59,19 @@ enum Place {
 type Outcome<T> = io::Result<T>;
 
 impl<'a> Interpreter<'a> {
-    pub(super) fn new(places: &'a Places, files: Image, next_operation: u64) -> Self {
-        let next_inode = files.highest_inode().0 + 1;
+    pub(super) const fn new(places: &'a Places, files: Image, next: Next) -> Self {
         Self {
             places,
             files,
             descriptors: BTreeMap::new(),
             open: Vec::new(),
-            next_inode,
-            next_operation,
+            next,
             events: Vec::new(),
         }
     }
 
-    /// Returns what happened, the files as they are in the end, and the next number.
-    pub(super) fn run(mut self, calls: &[Call]) -> Outcome<(Vec<Event>, Image, u64)> {
+    /// Returns what happened, the files as they are in the end, and the next numbers.
+    pub(super) fn run(mut self, calls: &[Call]) -> Outcome<(Vec<Event>, Image, Next)> {
         let began = calls
             .iter()
             .enumerate()
@@ -98,7 +102,7 @@ impl<'a> Interpreter<'a> {
                 io::Error::other(format!("cannot follow {name} at line {line}: {error}"))
             })?;
         }
-        Ok((self.events, self.files, self.next_operation))
+        Ok((self.events, self.files, self.next))
     }
 
     /// What takes effect, or may, as soon as the call is made.
@@ -118,12 +122,6 @@ impl<'a> Interpreter<'a> {
                 let to = (call.argument(0)?.number(), &Argument::default());
                 let from = (call.argument(1)?.number(), call.argument(2)?);
                 self.begin_copy(call, from, to)
-            }
-            "ftruncate" => {
-                let length = unsigned(call.argument(1)?.number())?;
-                Ok(self
-                    .file(call)?
-                    .map(|(_, file)| self.set_length(file, length)))
             }
             "fallocate" => self.begin_allocate(call),
             "fsync" => Ok(self
@@ -161,6 +159,15 @@ impl<'a> Interpreter<'a> {
             "read" | "readv" => {
                 if let Some(open) = self.open_of(call)? {
                     self.open[open].position += unsigned(Some(result))?;
+                }
+                Ok(())
+            }
+            // Of several at a time the last one to return is the one that counts.
+            "ftruncate" => {
+                let length = unsigned(call.argument(1)?.number())?;
+                if let Some((_, file)) = self.file(call)? {
+                    let id = self.set_length(file, length);
+                    self.events.push(Event::End(id));
                 }
                 Ok(())
             }
@@ -543,8 +550,8 @@ impl<'a> Interpreter<'a> {
     }
 
     fn create(&mut self, node: Node) -> Inode {
-        let inode = Inode(self.next_inode);
-        self.next_inode += 1;
+        let inode = Inode(self.next.inode);
+        self.next.inode += 1;
         let is_directory = matches!(node, Node::Directory(_));
         self.files.insert(inode, node);
         self.events.push(Event::Created {
@@ -588,8 +595,8 @@ impl<'a> Interpreter<'a> {
     }
 
     fn emit(&mut self, action: Action) -> OperationId {
-        let id = OperationId(self.next_operation);
-        self.next_operation += 1;
+        let id = OperationId(self.next.operation);
+        self.next.operation += 1;
         self.events.push(Event::Begin(Operation { id, action }));
         id
     }

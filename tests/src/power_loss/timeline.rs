@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::interpret::Interpreter;
-use super::{Calls, Disk, Event, Fate, Image, Places, Rules};
+use super::interpret::{Interpreter, Next};
+use super::{Calls, Disk, Event, Image, Places, Rules};
 
 /// All that happened to the files of an arena, from a given beginning.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct Timeline {
     events: Vec<Event>,
     /// The files as a process sees them after all this.
     files: Image,
-    next_operation: u64,
+    next: Next,
 }
 
 impl Timeline {
@@ -21,10 +21,13 @@ impl Timeline {
     #[must_use]
     pub fn starting_from(start: Image) -> Self {
         Self {
+            next: Next {
+                inode: start.highest_inode().0 + 1,
+                operation: 0,
+            },
             files: start.clone(),
             start,
             events: Vec::new(),
-            next_operation: 0,
         }
     }
 
@@ -39,11 +42,11 @@ impl Timeline {
     /// # Errors
     /// When the process did something to its files that is not modelled.
     pub fn record(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
-        let interpreter = Interpreter::new(places, self.files.clone(), self.next_operation);
-        let (events, files, next_operation) = interpreter.run(calls.list())?;
+        let interpreter = Interpreter::new(places, self.files.clone(), self.next);
+        let (events, files, next) = interpreter.run(calls.list())?;
         self.events.extend(events);
         self.files = files;
-        self.next_operation = next_operation;
+        self.next = next;
         Ok(())
     }
 
@@ -74,13 +77,14 @@ impl Timeline {
     /// The same story, except that the process was killed at this moment.
     #[must_use]
     pub fn killed_at(&self, moment: usize) -> Self {
-        self.ended_at(moment, Rules::Strict, Event::Killed)
+        let files = self.disk_at(moment, Rules::Strict).volatile();
+        self.ended_at(moment, Event::Killed, files)
     }
 
-    /// The same story, except that the power was lost at this moment, with these fates.
+    /// The same story, except that the power was lost at this moment and left this.
     #[must_use]
-    pub fn power_lost_at(&self, moment: usize, rules: Rules, fates: Vec<Fate>) -> Self {
-        self.ended_at(moment, rules, Event::PowerLost(fates))
+    pub fn power_lost_at(&self, moment: usize, left: Image) -> Self {
+        self.ended_at(moment, Event::PowerLost(left.clone()), left)
     }
 
     /// The files as a process finds them that begins now.
@@ -89,16 +93,13 @@ impl Timeline {
         &self.files
     }
 
-    fn ended_at(&self, moment: usize, rules: Rules, end: Event) -> Self {
-        let mut disk = self.disk_at(moment, rules);
-        disk.advance(&end);
-        let mut events: Vec<_> = self.events.iter().take(moment).cloned().collect();
-        events.push(end);
+    fn ended_at(&self, moment: usize, end: Event, files: Image) -> Self {
+        let events = self.events.iter().take(moment).cloned();
         Self {
             start: self.start.clone(),
-            events,
-            files: disk.volatile(),
-            next_operation: self.next_operation,
+            events: events.chain([end]).collect(),
+            files,
+            next: self.next,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Table {
     pub(crate) fn print(&self) {
         let mut table = comfy_table::Table::new();
         table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_header(&self.header)
             .add_rows(&self.rows);
         println!("\n{}\n{table}", self.title);

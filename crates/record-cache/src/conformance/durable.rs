@@ -41,6 +41,48 @@ pub(super) async fn records_survive_a_restart(
     store.close().await.expect("close succeeds");
 }
 
+pub(super) async fn moved_records_keep_their_attempts(
+    place: &Path,
+    open: &impl AsyncFn(&Path) -> Arc<dyn RecordStore>,
+) {
+    let name = stream("moved");
+    let mut store = open(place).await;
+    let mut moved = numbered(&name, 0..30);
+    moved.push(record(&name, vec![7; 150_000]));
+    for (counted, record) in (0..).zip(&mut moved) {
+        record.attempts = counted % 4;
+    }
+    append(&*store, moved.clone()).await;
+    for _ in 0..2 {
+        let attempts: Vec<u32> = read_all(&*store, &name)
+            .await
+            .iter()
+            .map(|record| record.attempts)
+            .collect();
+        let expected: Vec<u32> = moved.iter().map(|record| record.attempts).collect();
+        assert_eq!(attempts, expected, "attempts counted elsewhere are kept");
+        store.close().await.expect("close succeeds");
+        drop(store);
+        store = open(place).await;
+    }
+    let last = read_all(&*store, &name)
+        .await
+        .pop()
+        .expect("the large record");
+    let before = last.attempts;
+    settle(
+        &*store,
+        Settlement::new(name.clone()).count_attempt([last.id]),
+    )
+    .await;
+    let last = read_all(&*store, &name)
+        .await
+        .pop()
+        .expect("the large record");
+    assert_eq!(last.attempts, before + 1, "and counted on");
+    store.close().await.expect("close succeeds");
+}
+
 pub(super) async fn settlements_survive_a_restart(
     place: &Path,
     open: &impl AsyncFn(&Path) -> Arc<dyn RecordStore>,

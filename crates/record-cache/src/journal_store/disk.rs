@@ -64,7 +64,9 @@ pub(super) struct SystemDisk {
 
 impl SystemDisk {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 }
 
@@ -88,7 +90,10 @@ impl Disk for SystemDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
         Ok(Arc::new(SystemFile(file)))
     }
 
@@ -174,7 +179,9 @@ pub(super) fn create_directories(path: &Path) -> io::Result<()> {
     }
     private_directory().recursive(true).create(path)?;
     for made in missing {
-        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = made
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         // Not every parent may be read; what was made there is used all the same.
         let _ = sync_directory(parent.unwrap_or(Path::new(".")));
     }

@@ -40,14 +40,17 @@ impl Fetched {
             None => None,
         };
         let recorded_at = clock::from_unix_millis(header.millis);
-        Some(Record::new(RecordId::new(header.sequence), key, body, attempts, recorded_at))
+        Some(Record::new(
+            RecordId::new(header.sequence),
+            key,
+            body,
+            attempts,
+            recorded_at,
+        ))
     }
 }
 
-pub(super) fn sources<'a>(
-    index: &Index,
-    entries: impl IntoIterator<Item = &'a Entry>,
-) -> Sources {
+pub(super) fn sources<'a>(index: &Index, entries: impl IntoIterator<Item = &'a Entry>) -> Sources {
     let mut sources = Sources::new();
     for entry in entries {
         if !sources.contains_key(&entry.segment)
@@ -67,22 +70,33 @@ pub(super) fn fetch(
     let mut fetched = Vec::with_capacity(wanted.len());
     while let Some(rest) = wanted.get(fetched.len()..).filter(|rest| !rest.is_empty()) {
         let (run, start, length) = run(rest);
-        let source = run.first().and_then(|(_, entry)| sources.get(&entry.segment));
+        let source = run
+            .first()
+            .and_then(|(_, entry)| sources.get(&entry.segment));
         let Some((file, seal)) = source else {
             fetched.extend(run.iter().map(|_| None));
             continue;
         };
         let mut buffer = Vec::new();
-        file.read(&mut buffer, usize::try_from(length).unwrap_or(usize::MAX), start)?;
+        file.read(
+            &mut buffer,
+            usize::try_from(length).unwrap_or(usize::MAX),
+            start,
+        )?;
         let buffer = Bytes::from(buffer);
-        fetched.extend(run.iter().map(|(name, entry)| check(&buffer, start, name, entry, seal)));
+        fetched.extend(
+            run.iter()
+                .map(|(name, entry)| check(&buffer, start, name, entry, seal)),
+        );
     }
     Ok(fetched)
 }
 
 /// The records at the front that are read in one go, and the bytes that they lie in.
 fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
-    let Some((_, first)) = wanted.first() else { return (wanted, 0, 0) };
+    let Some((_, first)) = wanted.first() else {
+        return (wanted, 0, 0);
+    };
     let start = u64::from(first.offset);
     let mut end = start;
     let mut count = 0;
@@ -119,5 +133,8 @@ fn check(
     let body_to = body_from + usize::try_from(header.body_length).ok()?;
     let body = buffer.get(body_from..body_to)?;
     let whole = is_record && same && crc32c::crc32c(body) == header.body_checksum;
-    whole.then(|| Fetched { header, body: buffer.slice(body_from..body_to) })
+    whole.then(|| Fetched {
+        header,
+        body: buffer.slice(body_from..body_to),
+    })
 }

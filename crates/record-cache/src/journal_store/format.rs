@@ -4,15 +4,18 @@ use super::frame::Fields;
 
 pub(super) const VERSION: u32 = 1;
 /// Where the frames of a segment begin.
-pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+pub(super) const SEGMENT_HEADER_BYTES: u64 = BYTES as u64;
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const MARK: &str = "journal-mark";
 pub(super) const TEMPORARY_MARK: &str = "journal-mark.tmp";
+/// Room that is given up so that records can be settled on a full disk.
+pub(super) const RESERVE: &str = "journal-reserve";
+pub(super) const RESERVE_BYTES: usize = 64 * 1024;
 pub(super) const COPY_PREFIX: &str = "corrupt-";
 const SEGMENT_SUFFIX: &str = ".journal";
 
-const BYTES: usize = SEGMENT_HEADER_BYTES as usize;
+const BYTES: usize = 64;
 const CHECKED: usize = BYTES - 4;
 const SEGMENT_MAGIC: [u8; 8] = *b"\x89rc-log\n";
 const MARK_MAGIC: [u8; 8] = *b"\x89rc-mrk\n";
@@ -72,11 +75,13 @@ impl SegmentHeader {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Found<Self> {
-        decode(SEGMENT_MAGIC, bytes, |number, other, [salt, base, end]| Self {
-            number,
-            salt,
-            base,
-            previous: previous(other, end),
+        decode(SEGMENT_MAGIC, bytes, |number, other, [salt, base, end]| {
+            Self {
+                number,
+                salt,
+                base,
+                previous: previous(other, end),
+            }
         })
     }
 }
@@ -96,7 +101,10 @@ impl Mark {
     }
 }
 
-const NONE: Previous = Previous { number: 0, end: u64::MAX };
+const NONE: Previous = Previous {
+    number: 0,
+    end: u64::MAX,
+};
 
 fn previous(number: u32, end: u64) -> Option<Previous> {
     (end != NONE.end).then_some(Previous { number, end })
@@ -127,7 +135,11 @@ fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 3]) -> 
             return Some(Found::OtherVersion(version));
         }
         let (one, other, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        Some(Found::Sound(make(one, other, [fields.u64()?, fields.u64()?, fields.u64()?])))
+        Some(Found::Sound(make(
+            one,
+            other,
+            [fields.u64()?, fields.u64()?, fields.u64()?],
+        )))
     };
     parsed().unwrap_or(Found::Damaged)
 }
@@ -141,18 +153,38 @@ mod tests {
         for number in [0, 1, 77, u32::MAX] {
             assert_eq!(segment_number(&segment_name(number)), Some(number));
         }
-        for name in ["1.journal", "0000000001.log", "00000000001.journal", "journal-mark"] {
+        for name in [
+            "1.journal",
+            "0000000001.log",
+            "00000000001.journal",
+            "journal-mark",
+        ] {
             assert_eq!(segment_number(name), None, "{name}");
         }
     }
 
     #[test]
     fn headers_read_back_and_no_flipped_bit_passes() {
-        let previous = Some(Previous { number: 4, end: 900 });
+        let previous = Some(Previous {
+            number: 4,
+            end: 900,
+        });
         for previous in [None, previous] {
-            let header = SegmentHeader { number: 5, salt: 6, base: 7, previous };
-            let mark = Mark { salt: 6, next: 7, last: previous };
-            assert_eq!(SegmentHeader::decode(&header.encode()), Found::Sound(header));
+            let header = SegmentHeader {
+                number: 5,
+                salt: 6,
+                base: 7,
+                previous,
+            };
+            let mark = Mark {
+                salt: 6,
+                next: 7,
+                last: previous,
+            };
+            assert_eq!(
+                SegmentHeader::decode(&header.encode()),
+                Found::Sound(header)
+            );
             assert_eq!(Mark::decode(&mark.encode()), Found::Sound(mark));
             assert_eq!(SegmentHeader::decode(&mark.encode()), Found::Damaged);
             for bit in 0..512 {
@@ -166,7 +198,12 @@ mod tests {
 
     #[test]
     fn another_version_is_told_from_damage() {
-        let mut bytes = Mark { salt: 6, next: 7, last: None }.encode();
+        let mut bytes = Mark {
+            salt: 6,
+            next: 7,
+            last: None,
+        }
+        .encode();
         bytes[8] = 2;
         let checksum = crc32c::crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());

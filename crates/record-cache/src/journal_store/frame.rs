@@ -165,12 +165,19 @@ impl Seal {
     /// The seal of a segment of the store with this salt.
     pub(super) fn new(salt: u64, segment: u32) -> Self {
         let without = crc32c::crc32c(&segment.to_le_bytes());
-        Self { with_salt: crc32c::crc32c_append(without, &salt.to_le_bytes()), without }
+        Self {
+            with_salt: crc32c::crc32c_append(without, &salt.to_le_bytes()),
+            without,
+        }
     }
 
     fn at(&self, kind: Kind, offset: u64) -> u32 {
         // Groups carry the salt, so one of them is enough to learn it again.
-        let seed = if kind == Kind::Group { self.without } else { self.with_salt };
+        let seed = if kind == Kind::Group {
+            self.without
+        } else {
+            self.with_salt
+        };
         crc32c::crc32c_append(seed, &offset.to_le_bytes())
     }
 }
@@ -262,10 +269,21 @@ mod tests {
         let seal = Seal::new(9, 3);
         let mut bytes = Vec::new();
         header().encode(b"stream", &seal, 64, &mut bytes);
-        assert_eq!(Header::decode(&bytes, &seal, 64), Some((header(), &b"stream"[..])));
+        assert_eq!(
+            Header::decode(&bytes, &seal, 64),
+            Some((header(), &b"stream"[..]))
+        );
         assert_eq!(Header::decode(&bytes, &seal, 72), None, "another offset");
-        assert_eq!(Header::decode(&bytes, &Seal::new(9, 4), 64), None, "another segment");
-        assert_eq!(Header::decode(&bytes, &Seal::new(8, 3), 64), None, "another store");
+        assert_eq!(
+            Header::decode(&bytes, &Seal::new(9, 4), 64),
+            None,
+            "another segment"
+        );
+        assert_eq!(
+            Header::decode(&bytes, &Seal::new(8, 3), 64),
+            None,
+            "another store"
+        );
     }
 
     #[test]
@@ -279,13 +297,23 @@ mod tests {
             assert_eq!(Header::decode(&flipped, &seal, 64), None, "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert_eq!(Header::decode(&bytes[..length], &seal, 64), None, "length {length}");
+            assert_eq!(
+                Header::decode(&bytes[..length], &seal, 64),
+                None,
+                "length {length}"
+            );
         }
     }
 
     #[test]
     fn a_group_is_found_without_the_salt() {
-        let body = GroupBody { salt: 5, count: 6, stable: 7, oldest: 8, oldest_base: 9 };
+        let body = GroupBody {
+            salt: 5,
+            count: 6,
+            stable: 7,
+            oldest: 8,
+            oldest_base: 9,
+        };
         assert_eq!(GroupBody::decode(&body.encode()), Some(body));
         let mut bytes = Vec::new();
         Header::new(Kind::Group, 28, 1).encode(b"", &Seal::new(9, 3), 64, &mut bytes);

@@ -18,7 +18,10 @@ const KEPT_BYTES: usize = 1 << 20;
 /// What takes effect as a whole.
 #[derive(Debug)]
 pub(super) enum Call {
-    Append { records: Vec<NewRecord>, origin: Option<Origin> },
+    Append {
+        records: Vec<NewRecord>,
+        origin: Option<Origin>,
+    },
     Settle(Settled),
     Carry(Vec<Carried>),
     Clear,
@@ -46,7 +49,11 @@ pub(super) struct Carried {
 impl Call {
     /// The records that get a number.
     pub(super) fn records(&self) -> usize {
-        if let Self::Append { records, .. } = self { records.len() } else { 0 }
+        if let Self::Append { records, .. } = self {
+            records.len()
+        } else {
+            0
+        }
     }
 
     pub(super) fn encoded_length(&self) -> u64 {
@@ -56,9 +63,10 @@ impl Call {
                 records + origin.as_ref().map_or(0, origin_length)
             }
             Self::Settle(settled) => settled_length(settled),
-            Self::Carry(carried) => {
-                carried.iter().map(|carried| carried.header.frame_length()).sum()
-            }
+            Self::Carry(carried) => carried
+                .iter()
+                .map(|carried| carried.header.frame_length())
+                .sum(),
             Self::Clear => frame_length(0, 0),
         }
     }
@@ -79,7 +87,10 @@ pub(super) fn void_length(voids: &Ranges) -> u64 {
 }
 
 pub(super) fn origin_length(origin: &Origin) -> u64 {
-    frame_length(origin.stream.as_str().len(), length(origin.source.len() + 4))
+    frame_length(
+        origin.stream.as_str().len(),
+        length(origin.source.len() + 4),
+    )
 }
 
 /// Puts frames together for one write.
@@ -130,7 +141,13 @@ impl Encoder {
             }
             Call::Settle(settled) => self.settled(settled, seal),
             Call::Carry(all) => {
-                for Carried { stream, entry, header, body } in all {
+                for Carried {
+                    stream,
+                    entry,
+                    header,
+                    body,
+                } in all
+                {
                     let header = Header {
                         kind: Kind::Carried,
                         starts: true,
@@ -185,7 +202,9 @@ impl Encoder {
         let mut parts = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut rest = 0;
         for (place, payload) in &self.shared {
-            parts.push(IoSlice::new(self.bytes.get(rest..*place).unwrap_or_default()));
+            parts.push(IoSlice::new(
+                self.bytes.get(rest..*place).unwrap_or_default(),
+            ));
             parts.push(IoSlice::new(payload));
             rest = *place;
         }
@@ -211,7 +230,13 @@ impl Encoder {
         self.next_sequence += 1;
         self.places.push(length(self.offset));
         let name = record.stream.as_str().as_bytes();
-        self.frame(header, name, key.unwrap_or_default(), Some(&record.data), seal);
+        self.frame(
+            header,
+            name,
+            key.unwrap_or_default(),
+            Some(&record.data),
+            seal,
+        );
     }
 
     fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::disk::{Disk, create_directories};
-use super::format::{COPY_PREFIX, LOCK, MARK, TEMPORARY_MARK, segment_name, segment_number};
+use super::format::{
+    COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_name, segment_number,
+};
 use crate::{StoreError, clock};
 
 const KEPT_COPIES: usize = 2;
@@ -36,8 +38,11 @@ pub(super) fn take(path: &Path) -> Result<File, StoreError> {
 
 /// The numbers of all segments that are there, the oldest first.
 pub(super) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
-    let mut numbers: Vec<u32> =
-        disk.names()?.iter().filter_map(|name| segment_number(name)).collect();
+    let mut numbers: Vec<u32> = disk
+        .names()?
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -48,7 +53,9 @@ pub(super) fn set_aside(disk: &dyn Disk, numbers: &[u32]) -> io::Result<String> 
     let names = disk.names()?;
     let plain = format!("{COPY_PREFIX}{seconds}");
     let numbered = (1_u32..).map(|n| format!("{COPY_PREFIX}{seconds}-{n}"));
-    let mut free = std::iter::once(plain).chain(numbered).filter(|name| !names.contains(name));
+    let mut free = std::iter::once(plain)
+        .chain(numbered)
+        .filter(|name| !names.contains(name));
     let to = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
     disk.make_directory(&to)?;
     for number in numbers {
@@ -69,14 +76,20 @@ pub(super) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     for copy in &copies {
         disk.remove_directory(copy)?;
     }
-    if copies.is_empty() { Ok(()) } else { disk.sync() }
+    if copies.is_empty() {
+        Ok(())
+    } else {
+        disk.sync()
+    }
 }
 
 /// The oldest first.
 fn copies(disk: &dyn Disk) -> io::Result<Vec<String>> {
     let mut copies = Vec::new();
     for name in disk.names()? {
-        let Some(rest) = name.strip_prefix(COPY_PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(COPY_PREFIX) else {
+            continue;
+        };
         let (seconds, number) = rest.split_once('-').unwrap_or((rest, "0"));
         if let (Ok(seconds), Ok(number)) = (seconds.parse::<u64>(), number.parse::<u32>()) {
             copies.push((seconds, number, name));
@@ -105,11 +118,15 @@ fn refuse_foreign(path: &Path) -> io::Result<Result<(), StoreError>> {
 
 /// What a file says of a directory that has none of a journal's own.
 fn foreign_file(name: &str) -> Option<String> {
-    let neutral = [LOCK, TEMPORARY_MARK, "lost+found"];
+    let neutral = [LOCK, TEMPORARY_MARK, RESERVE, "lost+found"];
     if neutral.contains(&name) || name.starts_with(COPY_PREFIX) || name.starts_with('.') {
         return None;
     }
     let of_sled = name == "manifest" || name.starts_with("gen-") || name.starts_with("snap.");
-    let what = if of_sled || name == "db" { "a cache of the sled store" } else { "other files" };
+    let what = if of_sled || name == "db" {
+        "a cache of the sled store"
+    } else {
+        "other files"
+    };
     Some(format!("{what}: {name}"))
 }

@@ -49,7 +49,14 @@ struct Stream {
 
 impl Segment {
     pub(super) fn new(file: Arc<dyn DiskFile>, seal: Seal, base: u64, length: u64) -> Self {
-        Self { file, seal, base, length, live_records: 0, live_bytes: 0 }
+        Self {
+            file,
+            seal,
+            base,
+            length,
+            live_records: 0,
+            live_bytes: 0,
+        }
     }
 }
 
@@ -59,7 +66,9 @@ impl Index {
         if !self.streams.contains_key(name) {
             self.streams.insert(name.clone(), Stream::default());
         }
-        let Some(stream) = self.streams.get_mut(name) else { return };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return;
+        };
         let bytes = frame_length(name.as_str().len(), entry.size);
         if let Some(segment) = self.segments.get_mut(&entry.segment) {
             segment.live_records += 1;
@@ -76,7 +85,9 @@ impl Index {
 
     /// Changes the place of a record that is still where it was.
     pub(super) fn relocate(&mut self, name: &StreamName, from: &Entry, to: Entry) {
-        let Some(stream) = self.streams.get_mut(name) else { return };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return;
+        };
         let found = stream.queue.find_mut(from.sequence).map(|entry| *entry);
         if found.is_some_and(|found| (found.segment, found.offset) == (from.segment, from.offset)) {
             self.put(name, to);
@@ -95,7 +106,11 @@ impl Index {
         let mut counted = present(&settlement.count_attempt);
         counted.remove_all(&deleted);
         let nothing = deleted.is_empty() && counted.is_empty();
-        (!nothing).then(|| Settled { stream: settlement.stream.clone(), deleted, counted })
+        (!nothing).then(|| Settled {
+            stream: settlement.stream.clone(),
+            deleted,
+            counted,
+        })
     }
 
     pub(super) fn settle(&mut self, settled: &Settled) -> Removed {
@@ -117,7 +132,10 @@ impl Index {
         if let Some(stream) = self.streams.get_mut(&lost.stream) {
             stream.unreported += removed;
         } else if removed.records > 0 {
-            let stream = Stream { unreported: removed, ..Stream::default() };
+            let stream = Stream {
+                unreported: removed,
+                ..Stream::default()
+            };
             self.streams.insert(lost.stream.clone(), stream);
         }
         removed
@@ -125,7 +143,9 @@ impl Index {
 
     /// Damage in a stream that is to be reported now, once.
     pub(super) fn take_unreported(&mut self, name: &StreamName) -> Removed {
-        let Some(stream) = self.streams.get_mut(name) else { return Removed::default() };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return Removed::default();
+        };
         let unreported = std::mem::take(&mut stream.unreported);
         if stream.queue.is_empty() {
             self.streams.remove(name);
@@ -158,7 +178,10 @@ impl Index {
         name: &StreamName,
         sequence: Option<u64>,
     ) -> impl Iterator<Item = &Entry> + '_ {
-        self.streams.get(name).into_iter().flat_map(move |stream| stream.queue.after(sequence))
+        self.streams
+            .get(name)
+            .into_iter()
+            .flat_map(move |stream| stream.queue.after(sequence))
     }
 
     /// Those of the records that are there, and still where they were, as they are now.
@@ -177,20 +200,30 @@ impl Index {
     pub(super) fn lying_in(&self, segment: u32) -> Vec<(StreamName, Entry)> {
         let mut found = Vec::new();
         for (name, stream) in &self.streams {
-            let inside = stream.queue.after(None).filter(|entry| entry.segment == segment);
+            let inside = stream
+                .queue
+                .after(None)
+                .filter(|entry| entry.segment == segment);
             found.extend(inside.map(|entry| (name.clone(), *entry)));
         }
         found
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        let held = self.streams.iter().filter(|(_, stream)| stream.stats.records > 0);
-        let streams = held.map(|(name, stream)| (name.clone(), stream.stats)).collect();
+        let held = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.stats.records > 0);
+        let streams = held
+            .map(|(name, stream)| (name.clone(), stream.stats))
+            .collect();
         StoreStats::new(streams, self.damaged_records)
     }
 
     fn remove(&mut self, name: &StreamName, sequences: &Ranges) -> Removed {
-        let Some(stream) = self.streams.get_mut(name) else { return Removed::default() };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return Removed::default();
+        };
         let mut removed = Removed::default();
         stream.queue.remove(sequences, |entry| {
             removed += Removed::new(1, entry.size.into());

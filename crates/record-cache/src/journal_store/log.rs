@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
-use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_MARK};
 use super::format::segment_name;
+use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length};
 use super::group::{Call, Encoder, Origin, origin_length, settled_length, void_length};
 use super::index::{Index, Segment, Settled};
@@ -142,7 +142,11 @@ impl Log {
         let written = self.write_group(index, calls, count, barrier);
         self.next_sequence = first + count as u64;
         match written {
-            Ok((segment, places)) => Ok(Written { segment, first, places }),
+            Ok((segment, places)) => Ok(Written {
+                segment,
+                first,
+                places,
+            }),
             Err(error) => {
                 self.voids.insert(first, self.next_sequence);
                 Err(error)
@@ -150,9 +154,19 @@ impl Log {
         }
     }
 
+    /// Writes what would go with the next group, if anything.
+    pub(super) fn write_leftovers(&mut self, index: &Mutex<Index>) -> Result<(), StoreError> {
+        if self.voids.is_empty() && self.rewrite.is_empty() {
+            return Ok(());
+        }
+        self.commit(index, &[], Barrier::Synced).map(drop)
+    }
+
     /// Continues in a new segment from the next group on.
     pub(super) fn roll(&mut self) {
-        let Some(mut active) = self.active.take() else { return };
+        let Some(mut active) = self.active.take() else {
+            return;
+        };
         if self.durability == Durability::PowerLoss && active.synced < active.written {
             if self.sync_all(&mut active).is_err() {
                 self.abandon(&active);
@@ -161,12 +175,17 @@ impl Log {
             active.synced = active.written;
             self.forget_unsynced();
         }
-        self.end = Some(Previous { number: active.number, end: active.written });
+        self.end = Some(Previous {
+            number: active.number,
+            end: active.written,
+        });
     }
 
     /// Makes all that was written durable.
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(mut active) = self.active.take() else { return Ok(()) };
+        let Some(mut active) = self.active.take() else {
+            return Ok(());
+        };
         if active.synced < active.written {
             if let Err(error) = self.sync_all(&mut active) {
                 self.abandon(&active);
@@ -182,12 +201,16 @@ impl Log {
     /// Notes how far the log has come, for the next time that it is opened.
     pub(super) fn write_mark(&self) -> Result<(), StoreError> {
         let active = self.active.as_ref();
-        let written =
-            active.map(|active| Previous { number: active.number, end: active.written });
+        let written = active.map(|active| Previous {
+            number: active.number,
+            end: active.written,
+        });
         let last = written.or(self.end);
-        // Numbers that are not written down anywhere may be given out after all.
-        let next = self.voids.iter().next().map_or(self.next_sequence, |(start, _)| start);
-        let mark = Mark { salt: self.salt, next, last };
+        let mark = Mark {
+            salt: self.salt,
+            next: self.next_sequence,
+            last,
+        };
         write_mark(&*self.disk, &mark).map_err(|error| self.refused("cannot write", MARK, error))
     }
 
@@ -267,11 +290,15 @@ impl Log {
         encoder.begin(active.written, first);
         if fresh {
             let (number, salt) = (active.number, self.salt);
-            let header = SegmentHeader { number, salt, base: first, previous: self.end };
+            let header = SegmentHeader {
+                number,
+                salt,
+                base: first,
+                previous: self.end,
+            };
             encoder.raw(&header.encode());
         }
-        let (oldest, oldest_base) =
-            oldest_needed(&lock(index)).unwrap_or((active.number, first));
+        let (oldest, oldest_base) = oldest_needed(&lock(index)).unwrap_or((active.number, first));
         encoder.group(
             &GroupBody {
                 salt: self.salt,
@@ -290,9 +317,13 @@ impl Log {
         }
         if fresh {
             // The segment that says so may go, so each says it again.
-            self.origins.values().for_each(|origin| encoder.origin(origin, true, &active.seal));
+            self.origins
+                .values()
+                .for_each(|origin| encoder.origin(origin, true, &active.seal));
         }
-        calls.iter().for_each(|call| encoder.call(call, &active.seal));
+        calls
+            .iter()
+            .for_each(|call| encoder.call(call, &active.seal));
     }
 
     fn create_segment(&mut self) -> Result<Active, StoreError> {
@@ -300,14 +331,22 @@ impl Log {
             let number = self.next_number;
             let name = segment_name(number);
             let Some(after) = number.checked_add(1) else {
-                return Err(StoreError::unavailable_because("there are no segment numbers left"));
+                return Err(StoreError::unavailable_because(
+                    "there are no segment numbers left",
+                ));
             };
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.next_number = after;
                     let seal = Seal::new(self.salt, number);
-                    let active =
-                        Active { number, file, seal, written: 0, synced: 0, entered: false };
+                    let active = Active {
+                        number,
+                        file,
+                        seal,
+                        written: 0,
+                        synced: 0,
+                        entered: false,
+                    };
                     return Ok(active);
                 }
                 // Left by an attempt that failed and could not be undone.
@@ -345,7 +384,9 @@ impl Log {
         let length = self.encoder.end();
         if fresh {
             let (file, base) = (Arc::clone(&active.file), self.next_sequence);
-            index.segments.insert(active.number, Segment::new(file, active.seal, base, length));
+            index
+                .segments
+                .insert(active.number, Segment::new(file, active.seal, base, length));
         } else if let Some(segment) = index.segments.get_mut(&active.number) {
             segment.length = length;
         }
@@ -365,7 +406,11 @@ impl Log {
             }
         }
         for call in calls {
-            if let Call::Append { origin: Some(origin), .. } = call {
+            if let Call::Append {
+                origin: Some(origin),
+                ..
+            } = call
+            {
                 let key = (origin.source.clone(), origin.stream.clone());
                 self.origins.insert(key, origin.clone());
             }
@@ -386,7 +431,10 @@ impl Log {
         };
         // The next segment says where this one ends, so this is for its space only.
         let _ = active.file.truncate(end);
-        self.end = Some(Previous { number: active.number, end });
+        self.end = Some(Previous {
+            number: active.number,
+            end,
+        });
     }
 
     /// Gives up a segment that nothing was acknowledged in.
@@ -404,7 +452,10 @@ impl Log {
 
 /// The first segment that holds something, or else the last one.
 fn oldest_needed(index: &Index) -> Option<(u32, u64)> {
-    let holding = index.segments.iter().find(|(_, segment)| segment.live_records > 0);
+    let holding = index
+        .segments
+        .iter()
+        .find(|(_, segment)| segment.live_records > 0);
     let (number, segment) = holding.or_else(|| index.segments.last_key_value())?;
     Some((*number, segment.base))
 }

@@ -25,8 +25,15 @@ struct State<T> {
 
 impl<T> Mailbox<T> {
     pub(super) fn new() -> Self {
-        let state = State { waiting: Vec::new(), wanted: 0, closed: false };
-        Self { state: Mutex::new(state), arrived: Condvar::new() }
+        let state = State {
+            waiting: Vec::new(),
+            wanted: 0,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+        }
     }
 
     /// Gives the item back when nobody will take it any more.

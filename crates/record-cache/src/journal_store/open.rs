@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::format::segment_name;
+use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::frame::Seal;
 use super::home;
 use super::index::{Index, Segment};
@@ -41,8 +41,13 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     let failed = |error: io::Error| refused(disk, "cannot read the journal", "", error);
     let mark = read_mark(disk)?;
     let mut candidates = candidates(disk)?;
-    let next_number = candidates.last().map_or(0, |last| last.number.saturating_add(1));
-    let next_number = next_number.max(mark.and_then(|mark| mark.last).map_or(0, |last| last.number));
+    let next_number = candidates
+        .last()
+        .map_or(0, |last| last.number.saturating_add(1));
+    let next_number = next_number.max(
+        mark.and_then(|mark| mark.last)
+            .map_or(0, |last| last.number),
+    );
     let Some(salt) = find_salt(mark, &candidates).map_err(failed)? else {
         return begin(disk, next_number, &candidates);
     };
@@ -59,22 +64,34 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     let last = find_last_group(&candidates, salt).map_err(failed)?;
     let oldest = last.map_or(0, |last| last.body.oldest);
     for candidate in candidates.extract_if(.., |candidate| candidate.number < oldest) {
-        disk.remove(&segment_name(candidate.number)).map_err(failed)?;
+        disk.remove(&segment_name(candidate.number))
+            .map_err(failed)?;
     }
-    let first_is_there = candidates.first().is_some_and(|first| first.number == oldest);
-    let base = candidates.first().and_then(|first| first.header).map(|header| header.base);
-    let expected = last.filter(|_| !first_is_there).map(|last| last.body.oldest_base).or(base);
+    let base = candidates
+        .first()
+        .and_then(|first| first.header)
+        .map(|header| header.base);
+    let expected = last.map(|last| last.body.oldest_base).or(base);
     let mut replay = Replay::new(expected);
     let tail = read_all(&mut replay, &candidates, salt, mark, last).map_err(failed)?;
     if let Some(mark) = mark.filter(|_| !candidates.is_empty()) {
         replay.expect_up_to(mark.next);
     }
     let next_sequence = replay.next_sequence().max(mark.map_or(0, |mark| mark.next));
-    report(disk, &replay, &tail, candidates.is_empty() && mark.is_some_and(|m| m.last.is_some()));
+    report(
+        disk,
+        &replay,
+        &tail,
+        candidates.is_empty() && mark.is_some_and(|m| m.last.is_some()),
+    );
 
-    let (active, end) = continue_last(candidates.last(), salt, &tail, durability).map_err(failed)?;
+    let (active, end) =
+        continue_last(candidates.last(), salt, &tail, durability).map_err(failed)?;
     let mut voids = replay.torn;
-    replay.missing.iter().for_each(|(start, end)| voids.insert(start, end));
+    replay
+        .missing
+        .iter()
+        .for_each(|(start, end)| voids.insert(start, end));
     let mut index = replay.index;
     index.damaged_records = replay.missing.count();
     let continuation = Continuation {
@@ -86,7 +103,12 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
         rewrite: tail.settled,
         origins: replay.origins,
     };
-    Ok(Opened { index, salt, continuation, stranded: tail.records })
+    Ok(Opened {
+        index,
+        salt,
+        continuation,
+        stranded: tail.records,
+    })
 }
 
 fn read_mark(disk: &dyn Disk) -> Result<Option<Mark>, StoreError> {
@@ -114,15 +136,23 @@ fn candidates(disk: &dyn Disk) -> Result<Vec<Candidate>, StoreError> {
     let mut candidates = Vec::new();
     for number in home::segments(disk).map_err(failed)? {
         let name = segment_name(number);
-        let file = disk.open(&name).map_err(|error| refused(disk, "cannot open", &name, error))?;
+        let file = disk
+            .open(&name)
+            .map_err(|error| refused(disk, "cannot open", &name, error))?;
         let mut bytes = Vec::new();
-        file.read(&mut bytes, 64, 0).map_err(|error| refused(disk, "cannot read", &name, error))?;
+        file.read(&mut bytes, 64, 0)
+            .map_err(|error| refused(disk, "cannot read", &name, error))?;
         let header = match SegmentHeader::decode(&bytes) {
             Found::Sound(header) => Some(header).filter(|header| header.number == number),
             Found::OtherVersion(version) => return Err(other_version(disk, version)),
             Found::Damaged => None,
         };
-        candidates.push(Candidate { number, file, header, end: u64::MAX });
+        candidates.push(Candidate {
+            number,
+            file,
+            header,
+            end: u64::MAX,
+        });
     }
     Ok(candidates)
 }
@@ -133,8 +163,13 @@ fn other_version(disk: &dyn Disk, version: u32) -> StoreError {
 
 /// The salt is in the mark, in each segment's header and in each group.
 fn find_salt(mark: Option<Mark>, candidates: &[Candidate]) -> io::Result<Option<u64>> {
-    let in_headers = candidates.iter().rev().find_map(|candidate| candidate.header);
-    let known = mark.map(|mark| mark.salt).or(in_headers.map(|header| header.salt));
+    let in_headers = candidates
+        .iter()
+        .rev()
+        .find_map(|candidate| candidate.header);
+    let known = mark
+        .map(|mark| mark.salt)
+        .or(in_headers.map(|header| header.salt));
     if known.is_some() {
         return Ok(known);
     }
@@ -159,9 +194,25 @@ fn begin(
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(clock::to_unix_millis(clock::now()));
     let salt = hasher.finish();
-    write_mark(disk, &Mark { salt, next: 0, last: None }).map_err(failed)?;
-    let continuation = Continuation { next_number, ..Continuation::default() };
-    Ok(Opened { index: Index::default(), salt, continuation, stranded: Vec::new() })
+    write_mark(
+        disk,
+        &Mark {
+            salt,
+            next: 0,
+            last: None,
+        },
+    )
+    .map_err(failed)?;
+    let continuation = Continuation {
+        next_number,
+        ..Continuation::default()
+    };
+    Ok(Opened {
+        index: Index::default(),
+        salt,
+        continuation,
+        stranded: Vec::new(),
+    })
 }
 
 /// Lets each segment say where the one before it ends, and drops what no segment continues.
@@ -179,7 +230,10 @@ fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
         }
         follower = candidate.header.and_then(|header| header.previous);
     }
-    candidates.extract_if(.., |candidate| candidate.end == 0).map(|c| c.number).collect()
+    candidates
+        .extract_if(.., |candidate| candidate.end == 0)
+        .map(|c| c.number)
+        .collect()
 }
 
 /// Takes out what neither has a header nor a single frame.
@@ -190,7 +244,11 @@ fn take_unusable(candidates: &mut Vec<Candidate>, salt: u64) -> io::Result<Vec<C
         let mut scanner = Scanner::new(&*candidate.file, seal, candidate.end)?;
         let usable = candidate.header.is_some()
             || scanner.next_frame(SEGMENT_HEADER_BYTES - 8, &mut Frame::default())?;
-        if usable { candidates.push(candidate) } else { unusable.push(candidate) }
+        if usable {
+            candidates.push(candidate)
+        } else {
+            unusable.push(candidate)
+        }
     }
     Ok(unusable)
 }
@@ -221,7 +279,9 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
         let seal = Seal::new(salt, candidate.number);
         let mut scanner = Scanner::new(&*candidate.file, seal, candidate.end)?;
         if let Some(group) = last_group(&mut scanner)? {
-            let is_last = candidates.last().is_some_and(|last| last.number == candidate.number);
+            let is_last = candidates
+                .last()
+                .is_some_and(|last| last.number == candidate.number);
             let stable = if is_last { group.stable } else { 0 };
             return Ok(Some(LastGroup { stable, ..group }));
         }
@@ -239,7 +299,12 @@ fn read_all(
 ) -> io::Result<Tail> {
     let mut tail = Tail::default();
     for (n, candidate) in candidates.iter().enumerate() {
-        let Candidate { number, file, header, end } = candidate;
+        let Candidate {
+            number,
+            file,
+            header,
+            end,
+        } = candidate;
         let seal = Seal::new(salt, *number);
         let mut scanner = Scanner::new(&**file, seal, *end)?;
         let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);
@@ -247,7 +312,9 @@ fn read_all(
         replay.index.segments.insert(*number, segment);
         let is_last = n + 1 == candidates.len();
         let stable = if is_last {
-            let closed = mark.and_then(|mark| mark.last).filter(|last| last.number == *number);
+            let closed = mark
+                .and_then(|mark| mark.last)
+                .filter(|last| last.number == *number);
             let known = last_group.map_or(0, |group| group.stable);
             known.max(closed.map_or(0, |closed| closed.end))
         } else {
@@ -265,15 +332,28 @@ fn continue_last(
     tail: &Tail,
     durability: Durability,
 ) -> io::Result<(Option<Active>, Option<Previous>)> {
-    let Some(Candidate { number, file, header, .. }) = last else { return Ok((None, None)) };
+    let Some(Candidate {
+        number,
+        file,
+        header,
+        ..
+    }) = last
+    else {
+        return Ok((None, None));
+    };
     let length = file.length()?;
-    let end = tail.cut.unwrap_or(length);
+    // A frame that ran on behind the end would swallow what is written there.
+    let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
     if stranded || header.is_none() {
-        return Ok((None, Some(Previous { number: *number, end })));
+        return Ok((
+            None,
+            Some(Previous {
+                number: *number,
+                end,
+            }),
+        ));
     }
-    let end = end.max(SEGMENT_HEADER_BYTES);
-    let aligned = end.is_multiple_of(super::frame::ALIGNMENT);
     if end < length {
         file.truncate(end)?;
     }
@@ -284,12 +364,16 @@ fn continue_last(
         }
         Durability::ProcessCrash => SEGMENT_HEADER_BYTES,
     };
-    if !aligned {
-        return Ok((None, Some(Previous { number: *number, end })));
-    }
     let seal = Seal::new(salt, *number);
     let file = Arc::clone(file);
-    let active = Active { number: *number, file, seal, written: end, synced, entered: false };
+    let active = Active {
+        number: *number,
+        file,
+        seal,
+        written: end,
+        synced,
+        entered: false,
+    };
     Ok((Some(active), None))
 }
 

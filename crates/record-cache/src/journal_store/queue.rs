@@ -39,7 +39,9 @@ impl Queue {
             return None;
         };
         match block.binary_search_by_key(&entry.sequence, |entry| entry.sequence) {
-            Ok(found) => block.get_mut(found).map(|old| std::mem::replace(old, entry)),
+            Ok(found) => block
+                .get_mut(found)
+                .map(|old| std::mem::replace(old, entry)),
             Err(place) => {
                 block.insert(place, entry);
                 if block.len() > 2 * BLOCK {
@@ -54,7 +56,9 @@ impl Queue {
     pub(super) fn find_mut(&mut self, sequence: u64) -> Option<&mut Entry> {
         let at = self.block_of(sequence);
         let block = self.blocks.get_mut(at)?;
-        let found = block.binary_search_by_key(&sequence, |entry| entry.sequence).ok()?;
+        let found = block
+            .binary_search_by_key(&sequence, |entry| entry.sequence)
+            .ok()?;
         block.get_mut(found)
     }
 
@@ -63,9 +67,14 @@ impl Queue {
         let mut block: &[Entry] = &[];
         let there = sequences.iter().copied().filter(|sequence| {
             if block.last().is_none_or(|last| last.sequence < *sequence) {
-                block = self.blocks.get(self.block_of(*sequence)).map_or(&[], Vec::as_slice);
+                block = self
+                    .blocks
+                    .get(self.block_of(*sequence))
+                    .map_or(&[], Vec::as_slice);
             }
-            block.binary_search_by_key(sequence, |entry| entry.sequence).is_ok()
+            block
+                .binary_search_by_key(sequence, |entry| entry.sequence)
+                .is_ok()
         });
         there.collect()
     }
@@ -141,7 +150,13 @@ mod tests {
     use crate::journal_store::ranges::Ranges;
 
     fn entry(sequence: u64, size: u32) -> Entry {
-        Entry { sequence, segment: 1, offset: 64, size, attempts: 0 }
+        Entry {
+            sequence,
+            segment: 1,
+            offset: 64,
+            size,
+            attempts: 0,
+        }
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Ranges {
 
     pub(super) fn remove_all(&mut self, other: &Self) {
         if !self.is_empty() {
-            other.iter().for_each(|(start, end)| self.remove(start, end));
+            other
+                .iter()
+                .for_each(|(start, end)| self.remove(start, end));
         }
     }
 
@@ -85,7 +87,10 @@ impl Ranges {
     }
 
     pub(super) fn encode(&self, into: &mut Vec<u8>) {
-        let entries: usize = self.iter().map(|(start, end)| pieces(start, end).count()).sum();
+        let entries: usize = self
+            .iter()
+            .map(|(start, end)| pieces(start, end).count())
+            .sum();
         into.extend(u32::try_from(entries).unwrap_or(u32::MAX).to_le_bytes());
         for (start, count) in self.iter().flat_map(|(start, end)| pieces(start, end)) {
             into.extend(start.to_le_bytes());

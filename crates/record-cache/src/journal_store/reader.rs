@@ -97,7 +97,11 @@ fn fitting<'a>(entries: impl Iterator<Item = &'a Entry>, limits: ReadLimits) -> 
 /// Has the writer forget them, so that they are reported once, and waits for it.
 fn drop_damaged(shared: &Shared, stream: &StreamName, deleted: Ranges) {
     tracing::warn!(%stream, records = deleted.count(), "damaged records are dropped");
-    let lost = Settled { stream: stream.clone(), deleted, counted: Ranges::default() };
+    let lost = Settled {
+        stream: stream.clone(),
+        deleted,
+        counted: Ranges::default(),
+    };
     let (reply, done) = mpsc::channel();
     if shared.requests.push(Request::Lose { lost, reply }).is_ok() {
         // Nothing comes when the store is closed meanwhile.

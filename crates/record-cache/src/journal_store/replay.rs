@@ -28,6 +28,7 @@ pub(super) struct Replay {
     /// Where the numbers of the present group end.
     group_end: u64,
     names: HashMap<Vec<u8>, StreamName>,
+    last_name: Option<StreamName>,
     body: Vec<u8>,
 }
 
@@ -36,6 +37,8 @@ pub(super) struct Replay {
 pub(super) struct Tail {
     /// Where the first call that is not whole begins, if there is one.
     pub(super) cut: Option<u64>,
+    /// Where the last sound frame ends.
+    pub(super) end: u64,
     /// Whole calls that lie behind the cut.
     pub(super) records: Vec<(StreamName, Entry)>,
     pub(super) settled: Vec<Settled>,
@@ -60,7 +63,10 @@ struct Unfinished {
 impl Replay {
     /// A replay of a log in which this is the first number to be expected.
     pub(super) fn new(expected: Option<u64>) -> Self {
-        Self { expected, ..Self::default() }
+        Self {
+            expected,
+            ..Self::default()
+        }
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
@@ -81,6 +87,7 @@ impl Replay {
         let mut found = Found::default();
         let mut call = Unfinished::default();
         let mut offset = SEGMENT_HEADER_BYTES;
+        tail.end = offset;
         let mut in_tail = false;
         while offset < scanner.end() {
             if offset >= stable && !in_tail {
@@ -102,6 +109,7 @@ impl Replay {
                 continue;
             }
             offset = found.end();
+            tail.end = offset;
             if found.header.kind == Kind::Group {
                 if let Some(start) = call.give_up() {
                     tail.cut_at(start);
@@ -111,7 +119,9 @@ impl Replay {
             }
             let change = self.change(number, &found, scanner)?;
             if !in_tail {
-                change.into_iter().for_each(|change| self.apply(change, false));
+                change
+                    .into_iter()
+                    .for_each(|change| self.apply(change, false));
                 continue;
             }
             if found.header.starts
@@ -130,7 +140,9 @@ impl Replay {
             if found.header.ends {
                 call.start = None;
                 let changes = std::mem::take(&mut call.changes);
-                changes.into_iter().for_each(|change| self.apply_in_tail(change, &mut tail));
+                changes
+                    .into_iter()
+                    .for_each(|change| self.apply_in_tail(change, &mut tail));
             }
         }
         if let Some(start) = call.give_up() {
@@ -173,7 +185,11 @@ impl Replay {
     fn gap_up_to(&mut self, sequence: u64, torn: bool) {
         let expected = *self.expected.get_or_insert(sequence);
         if expected < sequence {
-            let numbers = if torn { &mut self.torn } else { &mut self.missing };
+            let numbers = if torn {
+                &mut self.torn
+            } else {
+                &mut self.missing
+            };
             numbers.insert(expected, sequence);
             self.expected = Some(sequence);
         }
@@ -195,12 +211,20 @@ impl Replay {
                 attempts: header.attempts,
             };
             let carried = header.kind == Kind::Carried;
-            let kind = if carried { Change::Carried } else { Change::Record };
+            let kind = if carried {
+                Change::Carried
+            } else {
+                Change::Record
+            };
             return Ok(self.name(&found.name).map(|name| kind(name, entry)));
         }
         let mut body = std::mem::take(&mut self.body);
         let whole = scanner.body(found, &mut body)?;
-        let change = if whole { self.decode(found, &body) } else { None };
+        let change = if whole {
+            self.decode(found, &body)
+        } else {
+            None
+        };
         self.body = body;
         if change.is_none() {
             self.damaged_places += 1;
@@ -223,7 +247,12 @@ impl Replay {
                 let source = str::from_utf8(fields.0).ok()?.to_owned();
                 let last = found.header.sequence;
                 let stream = self.name(&found.name)?;
-                Change::Origin(Origin { source, stream, last, checksum })
+                Change::Origin(Origin {
+                    source,
+                    stream,
+                    last,
+                    checksum,
+                })
             }
             Kind::Group | Kind::Record | Kind::Carried => return None,
         })
@@ -231,11 +260,22 @@ impl Replay {
 
     /// Names are shared by all records of a stream.
     fn name(&mut self, bytes: &[u8]) -> Option<StreamName> {
-        if let Some(name) = self.names.get(bytes) {
-            return Some(name.clone());
+        if let Some(last) = self
+            .last_name
+            .as_ref()
+            .filter(|name| name.as_str().as_bytes() == bytes)
+        {
+            return Some(last.clone());
         }
-        let name = StreamName::new(str::from_utf8(bytes).ok()?).ok()?;
-        self.names.insert(bytes.to_vec(), name.clone());
+        let name = match self.names.get(bytes) {
+            Some(name) => name.clone(),
+            None => {
+                let name = StreamName::new(str::from_utf8(bytes).ok()?).ok()?;
+                self.names.insert(bytes.to_vec(), name.clone());
+                name
+            }
+        };
+        self.last_name = Some(name.clone());
         Some(name)
     }
 
@@ -247,7 +287,8 @@ impl Replay {
                 self.index.put(&name, entry);
             }
             Change::Carried(name, entry) => {
-                self.missing.remove(entry.sequence, entry.sequence.saturating_add(1));
+                self.missing
+                    .remove(entry.sequence, entry.sequence.saturating_add(1));
                 self.index.put(&name, entry);
             }
             Change::Settled(settled) => {
@@ -263,7 +304,8 @@ impl Replay {
                 self.index.clear();
             }
             Change::Origin(origin) => {
-                self.origins.insert((origin.source.clone(), origin.stream.clone()), origin);
+                self.origins
+                    .insert((origin.source.clone(), origin.stream.clone()), origin);
             }
         }
     }
@@ -278,7 +320,9 @@ impl Replay {
                 }
                 Change::Settled(settled) => tail.settled.push(settled.clone()),
                 Change::Void(voids) => {
-                    voids.iter().for_each(|(start, end)| self.torn.insert(start, end));
+                    voids
+                        .iter()
+                        .for_each(|(start, end)| self.torn.insert(start, end));
                 }
                 // Nothing is cleared unless all of the group is there.
                 Change::Cleared => return,
@@ -327,7 +371,10 @@ pub(super) fn last_group(scanner: &mut Scanner<'_>) -> io::Result<Option<LastGro
             && let Some(body) = GroupBody::decode(&body)
         {
             let before = last.map_or(0, |last| last.stable);
-            last = Some(LastGroup { body, stable: before.max(body.stable.into()) });
+            last = Some(LastGroup {
+                body,
+                stable: before.max(body.stable.into()),
+            });
         }
     }
     Ok(last)

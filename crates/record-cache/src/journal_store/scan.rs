@@ -37,7 +37,13 @@ impl<'a> Scanner<'a> {
     /// Scans as far as `end`, or as the file reaches.
     pub(super) fn new(file: &'a dyn DiskFile, seal: Seal, end: u64) -> io::Result<Self> {
         let end = end.min(file.length()?);
-        Ok(Self { file, seal, end, window: Vec::new(), window_start: 0 })
+        Ok(Self {
+            file,
+            seal,
+            end,
+            window: Vec::new(),
+            window_start: 0,
+        })
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -69,7 +75,9 @@ impl<'a> Scanner<'a> {
         }
         while offset + HEADER_BYTES as u64 <= self.end {
             let bytes = self.bytes(offset, WINDOW_BYTES / 2)?;
-            let chances = bytes.chunks_exact(8).position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC));
+            let chances = bytes
+                .chunks_exact(8)
+                .position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC));
             let Some(chance) = chances else {
                 offset += (bytes.len() as u64 / STRIDE).max(1) * STRIDE;
                 continue;
@@ -117,7 +125,8 @@ impl<'a> Scanner<'a> {
 
     /// The bytes at an offset: as many as asked for, or fewer at the end; perhaps more.
     fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let length = length.min(usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX));
+        let length =
+            length.min(usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX));
         let covered = offset
             .checked_sub(self.window_start)
             .and_then(|skip| usize::try_from(skip).ok())
@@ -126,7 +135,8 @@ impl<'a> Scanner<'a> {
             Some(skip) => skip,
             None => {
                 let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-                self.file.read(&mut self.window, left.min(WINDOW_BYTES), offset)?;
+                self.file
+                    .read(&mut self.window, left.min(WINDOW_BYTES), offset)?;
                 self.window_start = offset;
                 0
             }
@@ -138,6 +148,10 @@ impl<'a> Scanner<'a> {
 impl Default for Found {
     fn default() -> Self {
         let header = Header::new(super::frame::Kind::Void, 0, 0);
-        Self { offset: 0, header, name: Vec::new() }
+        Self {
+            offset: 0,
+            header,
+            name: Vec::new(),
+        }
     }
 }

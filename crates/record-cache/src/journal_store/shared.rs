@@ -56,6 +56,11 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 impl Shared {
     pub(super) fn new(path: PathBuf, index: Index) -> Self {
         let index = Mutex::new(index);
-        Self { path, index, requests: Mailbox::new(), reads: Mailbox::new() }
+        Self {
+            path,
+            index,
+            requests: Mailbox::new(),
+            reads: Mailbox::new(),
+        }
     }
 }

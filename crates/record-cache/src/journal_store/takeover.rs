@@ -53,7 +53,9 @@ pub async fn move_records(
             }
             let ids: Vec<RecordId> = batch.records.iter().map(|record| record.id).collect();
             to.append(renewed(&stream, batch.records)).await?;
-            report.moved += from.settle(Settlement::new(stream.clone()).delete(ids)).await?;
+            report.moved += from
+                .settle(Settlement::new(stream.clone()).delete(ids))
+                .await?;
         }
     }
     Ok(report)
@@ -107,8 +109,15 @@ impl JournalStore {
                 let ids: Vec<RecordId> = records.iter().map(|record| record.id).collect();
                 let records = renewed(&stream, records);
                 let origin = Some(origin);
-                self.ask(|reply| Request::Append { records, origin, reply }).await?;
-                report.moved += from.settle(Settlement::new(stream.clone()).delete(ids)).await?;
+                self.ask(|reply| Request::Append {
+                    records,
+                    origin,
+                    reply,
+                })
+                .await?;
+                report.moved += from
+                    .settle(Settlement::new(stream.clone()).delete(ids))
+                    .await?;
             }
         }
         Ok(report)
@@ -119,9 +128,8 @@ impl JournalStore {
 async fn is_there(from: &dyn RecordStore, noted: &Origin) -> Result<bool, StoreError> {
     let before = noted.last.checked_sub(1).map(RecordId::new);
     let found = from.oldest(&noted.stream, before, ONE).await?.records;
-    let same = |record: &Record| {
-        record.id.get() == noted.last && checksum(record) == noted.checksum
-    };
+    let same =
+        |record: &Record| record.id.get() == noted.last && checksum(record) == noted.checksum;
     Ok(found.first().is_some_and(same))
 }
 
@@ -133,22 +141,33 @@ async fn delete_up_to(
     let mut deleted = Removed::default();
     loop {
         let records = from.oldest(stream, None, BATCH).await?.records;
-        let ids: Vec<RecordId> =
-            records.iter().map(|record| record.id).filter(|id| id.get() <= last).collect();
+        let ids: Vec<RecordId> = records
+            .iter()
+            .map(|record| record.id)
+            .filter(|id| id.get() <= last)
+            .collect();
         if ids.is_empty() {
             return Ok(deleted);
         }
-        deleted += from.settle(Settlement::new(stream.clone()).delete(ids)).await?;
+        deleted += from
+            .settle(Settlement::new(stream.clone()).delete(ids))
+            .await?;
     }
 }
 
 fn renewed(stream: &StreamName, records: Vec<Record>) -> Vec<NewRecord> {
-    records.into_iter().map(|record| NewRecord::moved(stream.clone(), record)).collect()
+    records
+        .into_iter()
+        .map(|record| NewRecord::moved(stream.clone(), record))
+        .collect()
 }
 
 fn checksum(record: &Record) -> u32 {
     let time = clock::to_unix_millis(record.recorded_at);
     let checksum = crc32c::crc32c(&time.to_le_bytes());
     let key = record.key.as_deref().unwrap_or_default();
-    crc32c::crc32c_append(crc32c::crc32c_append(checksum, key.as_bytes()), &record.data)
+    crc32c::crc32c_append(
+        crc32c::crc32c_append(checksum, key.as_bytes()),
+        &record.data,
+    )
 }

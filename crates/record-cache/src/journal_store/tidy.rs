@@ -30,7 +30,10 @@ impl Writer {
         for _ in 0..steps {
             match self.tidy_once() {
                 Ok(Progress::Some) => {}
-                Ok(Progress::None) => return,
+                Ok(Progress::None) => {
+                    self.reserve.restore(&*self.disk);
+                    return;
+                }
                 Err(error) => {
                     // Nothing is lost; a full disk, say, is tried again later.
                     tracing::debug!(%error, "cannot give disk space back");
@@ -67,7 +70,7 @@ impl Writer {
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         if number >= self.log.needless_below() {
             let barrier = self.strongest();
-            self.log.commit(&self.shared.index, &[], barrier)?;
+            self.commit_in_need(&[], barrier)?;
         }
         if number < self.log.needless_below() {
             lock(&self.shared.index).segments.remove(&number);
@@ -89,10 +92,13 @@ impl Writer {
 
     /// Writes records once more, and forgets where they were.
     pub(super) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {
-        let sources = sources(&lock(&self.shared.index), held.iter().map(|(_, entry)| entry));
+        let sources = sources(
+            &lock(&self.shared.index),
+            held.iter().map(|(_, entry)| entry),
+        );
         let wanted: Vec<_> = held.iter().map(|(name, entry)| (name, *entry)).collect();
-        let fetched = fetch(&wanted, &sources)
-            .map_err(|error| self.log.refused("cannot read", "", error))?;
+        let fetched =
+            fetch(&wanted, &sources).map_err(|error| self.log.refused("cannot read", "", error))?;
         let mut carried = Vec::with_capacity(held.len());
         let mut lost = Vec::new();
         for ((stream, entry), fetched) in held.iter().zip(fetched) {
@@ -100,7 +106,12 @@ impl Writer {
             match fetched {
                 Some(fetched) => {
                     let (header, body) = (fetched.header, fetched.body);
-                    carried.push(Carried { stream, entry: *entry, header, body });
+                    carried.push(Carried {
+                        stream,
+                        entry: *entry,
+                        header,
+                        body,
+                    });
                 }
                 None => lost.push(Settled {
                     stream,
@@ -120,7 +131,11 @@ impl Writer {
         }
         if let Some(Call::Carry(carried)) = calls.last() {
             for (carried, offset) in carried.iter().zip(written.places) {
-                let to = Entry { segment: written.segment, offset, ..carried.entry };
+                let to = Entry {
+                    segment: written.segment,
+                    offset,
+                    ..carried.entry
+                };
                 index.relocate(&carried.stream, &carried.entry, to);
             }
         }

@@ -9,6 +9,7 @@ use super::home;
 use super::index::Index;
 use super::log::{Barrier, Log, Written, lock};
 use super::queue::Entry;
+use super::reserve::Reserve;
 use super::shared::{Reply, Request, Shared};
 use crate::{Durability, NewRecord, Removed, StoreError, StreamName};
 
@@ -25,6 +26,7 @@ pub(super) struct Writer {
     pub(super) log: Log,
     /// Turns in which tidying is not tried again, since it has just failed.
     pub(super) rest: u32,
+    pub(super) reserve: Reserve,
     /// Held as long as the store is open.
     pub(super) lock: File,
 }
@@ -81,7 +83,11 @@ impl Writer {
                         self.close(reply, requests.collect());
                         return;
                     }
-                    Request::Origin { source, stream, reply } => {
+                    Request::Origin {
+                        source,
+                        stream,
+                        reply,
+                    } => {
                         self.write(std::mem::take(&mut group));
                         let _ = reply.send(Ok(self.log.origin(&source, &stream).cloned()));
                     }
@@ -105,25 +111,36 @@ impl Writer {
     /// What has to be written for a request, if anything.
     fn plan(&self, request: Request) -> Option<Pending> {
         match request {
-            Request::Append { records, origin, reply } => {
+            Request::Append {
+                records,
+                origin,
+                reply,
+            } => {
                 if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
                     let error = "the records of one call are too many bytes for a segment";
                     let _ = reply.send(Err(StoreError::unavailable_because(error)));
                     return None;
                 }
                 let call = Call::Append { records, origin };
-                Some(Pending { call, answer: Answer::Append(reply) })
+                Some(Pending {
+                    call,
+                    answer: Answer::Append(reply),
+                })
             }
             Request::Settle { settlement, reply } => {
                 let Some(settled) = lock(&self.shared.index).plan(&settlement) else {
                     let _ = reply.send(Ok(Removed::default()));
                     return None;
                 };
-                Some(Pending { call: Call::Settle(settled), answer: Answer::Settle(reply) })
+                Some(Pending {
+                    call: Call::Settle(settled),
+                    answer: Answer::Settle(reply),
+                })
             }
-            Request::Lose { lost, reply } => {
-                Some(Pending { call: Call::Settle(lost), answer: Answer::Lose(reply) })
-            }
+            Request::Lose { lost, reply } => Some(Pending {
+                call: Call::Settle(lost),
+                answer: Answer::Lose(reply),
+            }),
             Request::Clear { .. } | Request::Close { .. } | Request::Origin { .. } => None,
         }
     }
@@ -133,8 +150,10 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let (calls, answers): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|pending| (pending.call, pending.answer)).unzip();
+        let (calls, answers): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|pending| (pending.call, pending.answer))
+            .unzip();
         let barrier = self.barrier(&calls);
         match self.log.commit(&self.shared.index, &calls, barrier) {
             Ok(written) => self.apply(calls, answers, &written),
@@ -144,7 +163,11 @@ impl Writer {
 
     fn barrier(&self, calls: &[Call]) -> Barrier {
         let appends = calls.iter().any(|call| matches!(call, Call::Append { .. }));
-        if appends { self.strongest() } else { Barrier::None }
+        if appends {
+            self.strongest()
+        } else {
+            Barrier::None
+        }
     }
 
     /// What makes records as durable as they get.
@@ -194,7 +217,7 @@ impl Writer {
             }
         }
         // Settling makes room, so it is tried without the appends that had none.
-        if appends {
+        if !rest.is_empty() && (appends || self.reserve.spend(&*self.disk)) {
             return self.write(rest);
         }
         for Pending { call, answer } in rest {
@@ -206,13 +229,28 @@ impl Writer {
         }
     }
 
+    /// Commits what makes room, if need be with the room that is kept for it.
+    pub(super) fn commit_in_need(
+        &mut self,
+        calls: &[Call],
+        barrier: Barrier,
+    ) -> Result<(), StoreError> {
+        match self.log.commit(&self.shared.index, calls, barrier) {
+            Err(_) if self.reserve.spend(&*self.disk) => self
+                .log
+                .commit(&self.shared.index, calls, barrier)
+                .map(drop),
+            outcome => outcome.map(drop),
+        }
+    }
+
     fn clear(&mut self) -> Result<Removed, StoreError> {
         let untouched = lock(&self.shared.index).segments.is_empty();
         let removed = if untouched {
             Removed::default()
         } else {
             self.log.roll();
-            self.log.commit(&self.shared.index, &[Call::Clear], Barrier::Synced)?;
+            self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
             lock(&self.shared.index).clear()
         };
         self.rest = 0;
@@ -222,12 +260,32 @@ impl Writer {
         Ok(removed)
     }
 
+    /// Notes where the log ends, all of it sound; without that, the next opening checks it.
+    fn write_mark(&mut self) {
+        let written = self
+            .log
+            .write_leftovers(&self.shared.index)
+            .and_then(|()| self.log.write_mark())
+            .or_else(|error| {
+                if !self.reserve.spend(&*self.disk) {
+                    return Err(error);
+                }
+                self.log.write_leftovers(&self.shared.index)?;
+                self.log.write_mark()
+            });
+        if let Err(error) = written {
+            tracing::debug!(%error, "the journal is closed without a mark");
+        }
+    }
+
     fn close(mut self, reply: Reply<()>, behind: Vec<Request>) {
         let synced = self.log.sync().or_else(|_| {
             // What that sync lost is written again.
-            self.log.commit(&self.shared.index, &[], Barrier::Synced).map(drop)
+            self.log
+                .commit(&self.shared.index, &[], Barrier::Synced)
+                .map(drop)
         });
-        let closed = synced.and_then(|()| self.log.write_mark());
+        let closed = synced.map(|()| self.write_mark());
         let files = {
             let mut index = lock(&self.shared.index);
             index.closed = true;
@@ -271,7 +329,13 @@ impl Request {
 fn entry(record: &NewRecord, sequence: u64, (segment, offset): (u32, u32)) -> Entry {
     // A call's records are no more bytes than a segment's places can say.
     let size = u32::try_from(record.size()).unwrap_or(u32::MAX);
-    Entry { sequence, segment, offset, size, attempts: record.attempts }
+    Entry {
+        sequence,
+        segment,
+        offset,
+        size,
+        attempts: record.attempts,
+    }
 }
 
 struct Ending(Arc<Shared>);
@@ -294,6 +358,9 @@ impl Occupancy {
     pub(super) fn of(index: &Index) -> Self {
         let segments = index.segments.values();
         let sum = |of: fn(&super::index::Segment) -> u64| segments.clone().map(of).sum();
-        Self { total: sum(|segment| segment.length), live: sum(|segment| segment.live_bytes) }
+        Self {
+            total: sum(|segment| segment.length),
+            live: sum(|segment| segment.live_bytes),
+        }
     }
 }

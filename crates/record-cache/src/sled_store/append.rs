@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{ChunkBuilder, Codec, Name, Stored, fragments};
+use super::codec::{ChunkBuilder, Codec, Name, Partial, Stored, fragments};
 use super::generation::Changes;
-use super::index::{Index, Stream};
+use super::index::{Index, ProgressStep, Stream};
 use super::keys::{self, Place, StreamId};
 use crate::{NewRecord, StoreError};
 
 /// The records of one commit, on their way into chunks.
 #[derive(Debug, Default)]
 pub(super) struct Appends {
-    open: BTreeMap<StreamId, ChunkBuilder>,
+    open: BTreeMap<StreamId, OpenChunk>,
+}
+
+#[derive(Debug)]
+struct OpenChunk {
+    builder: ChunkBuilder,
+    /// Attempts on its records, counted where they come from.
+    attempts: Vec<u32>,
 }
 
 impl Appends {
@@ -32,29 +39,32 @@ impl Appends {
             changes.insert(&keys::name(stream.id), name.encode(codec));
             stream.named = true;
         }
-        self.push_to(stream, codec, &Stored::of(record), changes)
+        self.push_to(stream, codec, &Stored::of(record), record.attempts, changes)
     }
 
     /// Gives the record the stream's next sequence.
-    pub(super) fn push_to(
+    fn push_to(
         &mut self,
         stream: &mut Stream,
         codec: &Codec,
         record: &Stored,
+        attempts: u32,
         changes: &mut Changes,
     ) -> Result<(), StoreError> {
         let fits = ChunkBuilder::takes(codec, record);
-        if let Some(builder) = self.open.get(&stream.id)
-            && !(fits && builder.has_room(codec, record))
+        if let Some(chunk) = self.open.get(&stream.id)
+            && !(fits && chunk.builder.has_room(codec, record))
         {
-            self.finish_chunk(stream.id, codec, changes);
+            self.finish_chunk(stream, codec, changes);
         }
         if fits {
             let (next, bytes) = (stream.next, stream.next_bytes);
-            let builder = self.open.entry(stream.id);
-            builder
-                .or_insert_with(|| ChunkBuilder::new(stream.id, next, bytes))
-                .push(record);
+            let chunk = self.open.entry(stream.id).or_insert_with(|| OpenChunk {
+                builder: ChunkBuilder::new(stream.id, next, bytes),
+                attempts: Vec::new(),
+            });
+            chunk.builder.push(record);
+            chunk.attempts.push(attempts);
         } else {
             let place = Place {
                 stream: stream.id,
@@ -66,6 +76,7 @@ impl Appends {
             for (place, value) in parts {
                 changes.insert(&place.key(), value);
             }
+            note_attempts(stream, place.sequence, &[attempts], codec, changes);
         }
         stream.next += 1;
         stream.next_bytes += record.size();
@@ -75,16 +86,35 @@ impl Appends {
     }
 
     /// Ends the chunk of a stream, so that its next record begins another.
-    pub(super) fn finish_chunk(&mut self, stream: StreamId, codec: &Codec, changes: &mut Changes) {
-        if let Some(builder) = self.open.remove(&stream) {
-            let (place, value) = builder.finish(codec);
+    fn finish_chunk(&mut self, stream: &mut Stream, codec: &Codec, changes: &mut Changes) {
+        if let Some(chunk) = self.open.remove(&stream.id) {
+            let (place, value) = chunk.builder.finish(codec);
             changes.insert(&place.key(), value);
+            note_attempts(stream, place.sequence, &chunk.attempts, codec, changes);
         }
     }
 
-    pub(super) fn finish(mut self, codec: &Codec, changes: &mut Changes) {
-        while let Some((&stream, _)) = self.open.first_key_value() {
-            self.finish_chunk(stream, codec, changes);
+    pub(super) fn finish(mut self, index: &mut Index, codec: &Codec, changes: &mut Changes) {
+        let open: Vec<StreamId> = self.open.keys().copied().collect();
+        for stream in open {
+            if let Some(stream) = index.by_id_mut(stream) {
+                self.finish_chunk(stream, codec, changes);
+            }
         }
+    }
+}
+
+/// Writes down what was counted before, where anything was.
+fn note_attempts(
+    stream: &mut Stream,
+    first: u64,
+    attempts: &[u32],
+    codec: &Codec,
+    changes: &mut Changes,
+) {
+    if let Some(partial) = Partial::counted(attempts) {
+        let mut step = ProgressStep::default();
+        step.partial(stream, first, partial);
+        step.write(stream, codec, changes);
     }
 }

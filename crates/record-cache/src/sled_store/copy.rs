@@ -168,11 +168,7 @@ impl StreamCopy {
     }
 
     fn note_attempts(&mut self, first: u64, attempts: &[u32]) {
-        if attempts.iter().any(|count| *count > 0) {
-            let mut partial = Partial::new(attempts.len());
-            for (index, count) in attempts.iter().enumerate() {
-                partial.set_attempts(index, *count);
-            }
+        if let Some(partial) = Partial::counted(attempts) {
             self.progress.partial(&mut self.stream, first, partial);
         }
     }

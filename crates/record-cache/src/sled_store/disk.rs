@@ -111,7 +111,7 @@ impl Disk {
                 .push(&mut self.index, &codec, record, &mut changes)
                 .map_err(Fault::Refused)?;
         }
-        chunks.finish(&codec, &mut changes);
+        chunks.finish(&mut self.index, &codec, &mut changes);
         if changes.is_empty() {
             return Ok(removed);
         }

@@ -51,6 +51,10 @@ impl Index {
             .or_insert_with(|| Stream::new(id, name.clone(), 0))
     }
 
+    pub(super) fn by_id_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.streams.get_mut(&id)
+    }
+
     /// How many records were ever appended to the streams that are known.
     pub(super) fn appended(&self) -> u64 {
         self.streams

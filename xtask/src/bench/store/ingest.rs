@@ -84,25 +84,43 @@ impl Job for Ingest {
 /// All contenders, by size of the records and number of tasks.
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     for promise in [Promise::PowerLoss, Promise::ProcessCrash] {
-        for &store in StoreKind::DURABLE {
-            measured.begin(format!("{store}: ingest, {promise}"));
-        }
+        measured.begin(format!("durable ingest, {promise}"));
         let contenders = contenders(promise);
-        let mut table = Table::new(
-            format!("Records per second, {promise}: median (least–most)"),
-            header(&contenders),
+        let header = ["record", "tasks", "group"].map(str::to_owned).into_iter();
+        let mut rates = Table::new(
+            format!("Records per second, {promise}: median"),
+            header.chain(contenders.iter().map(ToString::to_string)),
         );
+        let mut ratios = Table::new(
+            format!("Ratios, {promise}: median (least–most)"),
+            [
+                "store",
+                "record",
+                "tasks",
+                "÷ raw append",
+                "÷ SQLite WAL",
+                "÷ SQLite WAL grouped",
+            ],
+        );
+        let mut cells = Vec::new();
         for record_bytes in [100, KIB, 16 * KIB, MIB] {
             for tasks in [1, 8, 64, 512] {
                 if effort == Effort::Quick && (record_bytes > KIB || tasks == 8) {
                     continue;
                 }
                 let cell = Cell::measure(effort, promise, &contenders, record_bytes, tasks).await?;
-                table.row(cell.row(&contenders));
+                rates.row(cell.row());
                 cell.judge(promise, measured);
+                cells.push(cell);
             }
         }
-        measured.table(table);
+        for &store in StoreKind::DURABLE {
+            cells
+                .iter()
+                .for_each(|cell| ratios.row(cell.ratios_of(store)));
+        }
+        measured.table(rates);
+        measured.table(ratios);
     }
     Ok(())
 }
@@ -120,17 +138,6 @@ fn contenders(promise: Promise) -> Vec<Contender> {
             .map(|&store| Contender::Store(store)),
     );
     contenders
-}
-
-fn header(contenders: &[Contender]) -> Vec<String> {
-    let mut header = vec!["record".to_owned(), "tasks".to_owned(), "group".to_owned()];
-    header.extend(contenders.iter().map(ToString::to_string));
-    for &store in StoreKind::DURABLE {
-        header.push(format!("{store} ÷ raw"));
-        header.push("÷ WAL".to_owned());
-        header.push("÷ WAL grouped".to_owned());
-    }
-    header
 }
 
 /// One size of the records and one number of tasks.
@@ -190,20 +197,25 @@ impl Cell {
         self.rates(Contender::Store(store)).over(&self.rates(to))
     }
 
-    fn row(&self, contenders: &[Contender]) -> Vec<String> {
+    fn row(&self) -> Vec<String> {
         let mut row = vec![bytes(self.record_bytes), self.tasks.to_string()];
         row.push(number(self.group.median()));
-        for &contender in contenders {
-            row.push(spread(&self.rates(contender), number));
-        }
-        for &store in StoreKind::DURABLE {
-            for to in [
-                Contender::Raw,
-                Contender::SqliteWal,
-                Contender::SqliteWalGrouped,
-            ] {
-                row.push(spread(&self.ratio(store, to), multiple));
-            }
+        row.extend(self.rates.iter().map(|(_, rates)| number(rates.median())));
+        row
+    }
+
+    fn ratios_of(&self, store: StoreKind) -> Vec<String> {
+        let mut row = vec![
+            store.to_string(),
+            bytes(self.record_bytes),
+            self.tasks.to_string(),
+        ];
+        for to in [
+            Contender::Raw,
+            Contender::SqliteWal,
+            Contender::SqliteWalGrouped,
+        ] {
+            row.push(spread(&self.ratio(store, to), multiple));
         }
         row
     }
@@ -214,11 +226,12 @@ impl Cell {
         }
         for &store in StoreKind::DURABLE {
             for (to, least) in targets(store, self.record_bytes, self.tasks) {
-                let what = format!(
-                    "{store}: {} records, {} tasks, against {to}",
-                    bytes(self.record_bytes),
-                    self.tasks
-                );
+                let tasks = match self.tasks {
+                    1 => "1 task".to_owned(),
+                    tasks => format!("{tasks} tasks"),
+                };
+                let size = bytes(self.record_bytes);
+                let what = format!("{store}: records of {size}, {tasks}, against {to}");
                 let least = verdict::Target::AtLeast(least);
                 measured.judge(Verdict::new(what, least, self.ratio(store, to), multiple));
             }

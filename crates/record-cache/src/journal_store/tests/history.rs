@@ -82,7 +82,12 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 fn number_of(record: &Record) -> u64 {
-    u64::from_le_bytes(*record.data.first_chunk().expect("a payload that was never written"))
+    u64::from_le_bytes(
+        *record
+            .data
+            .first_chunk()
+            .expect("a payload that was never written"),
+    )
 }
 
 fn some(records: usize) -> ReadLimits {
@@ -119,9 +124,19 @@ impl History {
             let number = self.records.len() as u64;
             // Mostly one stream, so that another one's records lie about for long.
             let to = numbers.below(10).min(STREAMS - 1);
-            self.records.insert(number, Life { stream: to, ..Life::default() });
+            self.records.insert(
+                number,
+                Life {
+                    stream: to,
+                    ..Life::default()
+                },
+            );
             ids.push(number);
-            records.push(NewRecord::new(stream(to), Some(number.to_string()), payload(number)));
+            records.push(NewRecord::new(
+                stream(to),
+                Some(number.to_string()),
+                payload(number),
+            ));
         }
         (ids, records)
     }
@@ -130,7 +145,10 @@ impl History {
         let (ids, records) = self.new_records(numbers);
         let start = disk.events();
         let end = store.append(records).await.ok().map(|()| disk.events());
-        self.calls.push(Append { span: Span { start, end }, records: ids });
+        self.calls.push(Append {
+            span: Span { start, end },
+            records: ids,
+        });
     }
 
     async fn append_side_by_side(
@@ -147,13 +165,20 @@ impl History {
         let end = disk.events();
         for (records, outcome) in ids.into_iter().zip([a, b, c, d]) {
             let end = outcome.ok().map(|()| end);
-            self.calls.push(Append { span: Span { start, end }, records });
+            self.calls.push(Append {
+                span: Span { start, end },
+                records,
+            });
         }
     }
 
     async fn settle(&mut self, store: &JournalStore, disk: &SimDisk, numbers: &mut Numbers) {
         // The last stream is stalled, for the most part.
-        let of = if numbers.below(12) == 0 { 2 } else { numbers.below(STREAMS) };
+        let of = if numbers.below(12) == 0 {
+            2
+        } else {
+            numbers.below(STREAMS)
+        };
         let name = stream(of);
         let Ok(batch) = store.oldest(&name, None, some(1 + numbers.below(30))).await else {
             return;
@@ -213,7 +238,10 @@ impl History {
             }
         }
         let stats = store.stats();
-        let others = stats.streams.get(&StreamName::new(OTHER).unwrap()).map_or(0, |s| s.records);
+        let others = stats
+            .streams
+            .get(&StreamName::new(OTHER).unwrap())
+            .map_or(0, |s| s.records);
         if stats.records() - others != present.len() || stats.damaged_records > 0 {
             return Err(format!("the counters are wrong: {stats:?}"));
         }
@@ -230,7 +258,10 @@ impl History {
         let mut last: Option<(RecordId, u64)> = None;
         for record in records {
             let number = number_of(record);
-            let life = self.records.get(&number).ok_or("a record that was never appended")?;
+            let life = self
+                .records
+                .get(&number)
+                .ok_or("a record that was never appended")?;
             if record.data != payload(number) || record.key != Some(number.to_string()) {
                 return Err(format!("record {number} came back changed"));
             }
@@ -257,7 +288,11 @@ impl History {
         if settled == Settled::Kept && life.deleted.iter().any(|span| done(&span)) {
             return Err(format!("record {number} was deleted and is back"));
         }
-        let appended = self.calls.iter().find(|call| call.records.contains(&number)).unwrap();
+        let appended = self
+            .calls
+            .iter()
+            .find(|call| call.records.contains(&number))
+            .unwrap();
         let cleared = |clear: &&Span| done(clear) && clear.start >= appended.span.start;
         if self.clears.iter().any(|clear| cleared(&clear)) {
             return Err(format!("record {number} was cleared and is back"));
@@ -267,7 +302,9 @@ impl History {
         let least = if settled == Settled::Kept { least } else { 0 };
         let attempts = usize::try_from(record.attempts).unwrap();
         if !(least..=most).contains(&attempts) {
-            return Err(format!("record {number} has {attempts} attempts, not {least}..={most}"));
+            return Err(format!(
+                "record {number} has {attempts} attempts, not {least}..={most}"
+            ));
         }
         Ok(())
     }
@@ -284,12 +321,18 @@ impl History {
             let life = &self.records[number];
             life.deleted.iter().any(started) || self.clears.iter().any(cleared)
         };
-        let gone: Vec<u64> =
-            call.records.iter().copied().filter(|number| !present.contains_key(number)).collect();
+        let gone: Vec<u64> = call
+            .records
+            .iter()
+            .copied()
+            .filter(|number| !present.contains_key(number))
+            .collect();
         let unexplained = gone.iter().filter(|number| !may_be_gone(number)).count();
         let acknowledged = call.span.end.is_some_and(|end| end <= at);
         if acknowledged && unexplained > 0 {
-            return Err(format!("acknowledged records are lost: {gone:?} of {call:?}"));
+            return Err(format!(
+                "acknowledged records are lost: {gone:?} of {call:?}"
+            ));
         }
         if unexplained > 0 && gone.len() < call.records.len() {
             return Err(format!("a call is there in part: {gone:?} of {call:?}"));

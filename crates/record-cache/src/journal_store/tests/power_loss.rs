@@ -32,9 +32,10 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
         for sample in 0..samples() {
             let place = TempDir::new().unwrap();
             let (left, settled) = match crash {
-                Crash::Kill => {
-                    (disk.after_a_kill(place.path(), at, &mut numbers), Settled::Kept)
-                }
+                Crash::Kill => (
+                    disk.after_a_kill(place.path(), at, &mut numbers),
+                    Settled::Kept,
+                ),
                 Crash::LossOfPower => (
                     disk.after_a_loss_of_power(place.path(), at, &mut numbers),
                     Settled::Doubtful,
@@ -43,10 +44,19 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
             crashes += 1;
             let context = format!("seed {seed}, event {at}, sample {sample}");
             let store = open(place.path(), &left, durability).await.expect(&context);
-            if let Err(e) = history.check(&store, at, settled).await { left.dump(); if std::env::var("DUMP").is_ok() {disk.dump_events(at);} panic!("{context} {e}") }
+            if let Err(e) = history.check(&store, at, settled).await {
+                left.dump();
+                if std::env::var("DUMP").is_ok() {
+                    disk.dump_events(at);
+                }
+                panic!("{context} {e}")
+            }
             // It goes on, and what was there stays when it is opened once more.
             let other = StreamName::new(OTHER).unwrap();
-            store.append(vec![NewRecord::new(other, None, "x")]).await.expect(&context);
+            store
+                .append(vec![NewRecord::new(other, None, "x")])
+                .await
+                .expect(&context);
             let stats = store.stats();
             store.close().await.expect(&context);
             let again = open(place.path(), &left, durability).await.expect(&context);
@@ -68,9 +78,11 @@ async fn no_loss_of_power_loses_what_was_acknowledged() {
 
 #[tokio::test]
 async fn no_kill_loses_what_was_acknowledged() {
-    for (seed, durability) in
-        [(11, Durability::PowerLoss), (12, Durability::ProcessCrash), (13, Durability::ProcessCrash)]
-    {
+    for (seed, durability) in [
+        (11, Durability::PowerLoss),
+        (12, Durability::ProcessCrash),
+        (13, Durability::ProcessCrash),
+    ] {
         let crashes = every_crash_keeps_the_promise(seed, durability, &Crash::Kill).await;
         assert!(crashes > 150, "only {crashes} crashes were tried");
     }

@@ -28,13 +28,32 @@ struct State {
 
 #[derive(Debug, Clone)]
 enum Event {
-    Write { file: usize, offset: usize, bytes: Vec<u8> },
-    Truncate { file: usize, length: usize },
-    Sync { file: usize },
-    SyncFailed { file: usize },
-    Name { name: String, file: usize },
-    Rename { from: String, to: String },
-    Remove { name: String },
+    Write {
+        file: usize,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: usize,
+        length: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    SyncFailed {
+        file: usize,
+    },
+    Name {
+        name: String,
+        file: usize,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Remove {
+        name: String,
+    },
     SyncNames,
 }
 
@@ -69,7 +88,10 @@ impl Numbers {
 
 impl SimDisk {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Arc::default() }
+        Self {
+            path: path.to_owned(),
+            state: Arc::default(),
+        }
     }
 
     pub(super) fn events(&self) -> usize {
@@ -87,7 +109,11 @@ impl SimDisk {
 
     pub(super) fn bytes_in_use(&self) -> u64 {
         let state = self.lock();
-        state.names.values().map(|&file| state.files[file].len() as u64).sum()
+        state
+            .names
+            .values()
+            .map(|&file| state.files[file].len() as u64)
+            .sum()
     }
 
     /// The disk after the process ended at some event: all that was written is there, and
@@ -96,12 +122,24 @@ impl SimDisk {
         let events = self.lock().events.clone();
         let mut state = State::default();
         events[..at].iter().for_each(|event| state.apply(event));
-        if let Some(Event::Write { file, offset, bytes }) = events.get(at) {
+        if let Some(Event::Write {
+            file,
+            offset,
+            bytes,
+        }) = events.get(at)
+        {
             let kept = numbers.below(bytes.len() + 1);
             let bytes = bytes[..kept].to_vec();
-            state.apply(&Event::Write { file: *file, offset: *offset, bytes });
+            state.apply(&Event::Write {
+                file: *file,
+                offset: *offset,
+                bytes,
+            });
         }
-        Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// One of the states that a loss of power at some event may leave.
@@ -125,7 +163,11 @@ impl SimDisk {
                 continue;
             }
             match event {
-                Event::Write { file, offset, bytes } => {
+                Event::Write {
+                    file,
+                    offset,
+                    bytes,
+                } => {
                     // Each sector by itself, so that any mixture comes up.
                     let mut offset = *offset;
                     let mut rest = &bytes[..];
@@ -133,7 +175,11 @@ impl SimDisk {
                         let (now, later) = rest.split_at(rest.len().min(SECTOR - offset % SECTOR));
                         if !numbers.one_in(patience + 1) {
                             let bytes = now.to_vec();
-                            state.apply(&Event::Write { file: *file, offset, bytes });
+                            state.apply(&Event::Write {
+                                file: *file,
+                                offset,
+                                bytes,
+                            });
                         }
                         offset += now.len();
                         rest = later;
@@ -143,11 +189,31 @@ impl SimDisk {
                 _ => {}
             }
         }
-        Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
-    pub(super) fn dump(&self) { let s=self.lock(); for (n,f) in &s.names { eprintln!("{n} {}", s.files[*f].len()); } }
-    pub(super) fn dump_events(&self, at: usize) { let s=self.lock(); for (n,e) in s.events[..at].iter().enumerate() { match e { Event::Write{file,offset,bytes}=>eprintln!("{n} write {file} {offset}+{}",bytes.len()), e=>eprintln!("{n} {e:?}") } } }
+    pub(super) fn dump(&self) {
+        let s = self.lock();
+        for (n, f) in &s.names {
+            eprintln!("{n} {}", s.files[*f].len());
+        }
+    }
+    pub(super) fn dump_events(&self, at: usize) {
+        let s = self.lock();
+        for (n, e) in s.events[..at].iter().enumerate() {
+            match e {
+                Event::Write {
+                    file,
+                    offset,
+                    bytes,
+                } => eprintln!("{n} write {file} {offset}+{}", bytes.len()),
+                e => eprintln!("{n} {e:?}"),
+            }
+        }
+    }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -181,13 +247,25 @@ impl State {
     fn change(&mut self, event: Event) -> io::Result<()> {
         let operation = self.operations;
         self.operations += 1;
-        let fault = self.faults.iter().find(|f| (f.from..f.to).contains(&operation)).copied();
+        let fault = self
+            .faults
+            .iter()
+            .find(|f| (f.from..f.to).contains(&operation))
+            .copied();
         if let Some(Fault { kind, .. }) = fault {
             match event {
                 // A write that fails may have done half its work.
-                Event::Write { file, offset, mut bytes } => {
+                Event::Write {
+                    file,
+                    offset,
+                    mut bytes,
+                } => {
                     bytes.truncate(bytes.len() / 2);
-                    let half = Event::Write { file, offset, bytes };
+                    let half = Event::Write {
+                        file,
+                        offset,
+                        bytes,
+                    };
                     self.apply(&half);
                     self.events.push(half);
                 }
@@ -210,7 +288,11 @@ impl State {
 
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::Write { file, offset, bytes } => {
+            Event::Write {
+                file,
+                offset,
+                bytes,
+            } => {
                 let content = self.file(*file);
                 let end = offset + bytes.len();
                 content.resize(content.len().max(end), 0);
@@ -250,24 +332,38 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let file = state.files.len();
-        state.change(Event::Name { name: name.to_owned(), file })?;
-        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+        state.change(Event::Name {
+            name: name.to_owned(),
+            file,
+        })?;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            file,
+        }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = *self.lock().names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            file,
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.change(Event::Rename { from: from.to_owned(), to: to.to_owned() })
+        self.change(Event::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         if !self.lock().names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.change(Event::Remove { name: name.to_owned() })
+        self.change(Event::Remove {
+            name: name.to_owned(),
+        })
     }
 
     fn make_directory(&self, _: &str) -> io::Result<()> {
@@ -278,7 +374,9 @@ impl Disk for SimDisk {
         let prefix = format!("{name}/");
         let inside = |inner: &&String| inner.starts_with(&prefix);
         let names: Vec<String> = self.lock().names.keys().filter(inside).cloned().collect();
-        names.into_iter().try_for_each(|name| self.change(Event::Remove { name }))
+        names
+            .into_iter()
+            .try_for_each(|name| self.change(Event::Remove { name }))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -310,12 +408,19 @@ impl DiskFile for SimFile {
     fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let offset = usize::try_from(offset).unwrap();
-        self.disk.change(Event::Write { file: self.file, offset, bytes })
+        self.disk.change(Event::Write {
+            file: self.file,
+            offset,
+            bytes,
+        })
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let length = usize::try_from(length).unwrap();
-        self.disk.change(Event::Truncate { file: self.file, length })
+        self.disk.change(Event::Truncate {
+            file: self.file,
+            length,
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -43,6 +43,14 @@ impl Partial {
         self.gone.get(index).copied().unwrap_or(true)
     }
 
+    /// Nothing gone, but attempts counted, if any are.
+    pub(in crate::sled_store) fn counted(attempts: &[u32]) -> Option<Self> {
+        attempts.iter().any(|count| *count > 0).then(|| Self {
+            attempts: attempts.to_vec(),
+            ..Self::new(attempts.len())
+        })
+    }
+
     pub(in crate::sled_store) fn attempts(&self, index: usize) -> u32 {
         self.attempts.get(index).copied().unwrap_or(0)
     }
