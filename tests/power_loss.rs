@@ -8,6 +8,7 @@
 //! which ones.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod power;
 
@@ -21,7 +22,11 @@ async fn nothing_is_missing_while_the_power_stays_on() {
     }
     let directory = tempfile::tempdir().unwrap();
     for workload in Workload::EACH {
-        for kind in [StoreKind::Sled, StoreKind::Journal, StoreKind::Tiny(Flaw::None)] {
+        for kind in [
+            StoreKind::Sled,
+            StoreKind::Journal,
+            StoreKind::Tiny(Flaw::None),
+        ] {
             let place = directory.path().join(format!("{kind}-{workload}"));
             let marks = directory.path().join(format!("{kind}-{workload}.marks"));
             let setting = Setting {
@@ -34,10 +39,17 @@ async fn nothing_is_missing_while_the_power_stays_on() {
             run(*workload, setting).await;
             let said = std::fs::read_to_string(marks).unwrap();
             let ledger = Ledger::of(said.lines().enumerate());
-            assert!(ledger.required() > 0, "{workload} leaves something to look for");
+            assert!(
+                ledger.required() > 0,
+                "{workload} leaves something to look for"
+            );
             let report = inspect(kind, &place).await;
             assert_eq!(ledger.judge(&report), [""; 0], "{kind} {workload}");
-            assert_eq!(report.records.len(), ledger.required(), "what is settled is gone");
+            assert_eq!(
+                report.records.len(),
+                ledger.required(),
+                "what is settled is gone"
+            );
         }
     }
 }
@@ -54,7 +66,9 @@ mod the_simulation {
     #[tokio::test]
     async fn accepts_a_store_that_is_right() {
         for workload in [Workload::Tasks, Workload::Churn, Workload::Clear] {
-            Campaign::new(StoreKind::Tiny(Flaw::None), workload).must_do_no_harm().await;
+            Campaign::new(StoreKind::Tiny(Flaw::None), workload)
+                .must_do_no_harm()
+                .await;
         }
     }
 
@@ -68,7 +82,10 @@ mod the_simulation {
     async fn notices_that_a_rename_is_not_synced() {
         let harm = harm_to(Flaw::ForgetsTheNewName, Workload::Clear).await;
         assert!(harm.len() > 2, "{harm:?}");
-        assert!(harm[0].contains("lost") || harm[0].contains("cleared"), "{harm:?}");
+        assert!(
+            harm[0].contains("lost") || harm[0].contains("cleared"),
+            "{harm:?}"
+        );
     }
 
     #[tokio::test]

@@ -7,7 +7,6 @@
 )]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     unreachable_pub,
     reason = "helpers of tests"
 )]

@@ -166,13 +166,7 @@ impl Campaign {
         story.must_end_with(ground.places.arena())
     }
 
-    fn trials(
-        self,
-        story: &Arc<Timeline>,
-        from: usize,
-        count: usize,
-        title: &str,
-    ) -> Vec<Trial> {
+    fn trials(self, story: &Arc<Timeline>, from: usize, count: usize, title: &str) -> Vec<Trial> {
         // Two thirds by the strict rules, of which the others are a part.
         let strict = count - count / 3;
         let sample = |rules, count| States::sample(story, from, count, self.seed, rules);
@@ -208,7 +202,10 @@ impl Campaign {
                 (story, format!("a restart after {title}\n  {changes}\n, "))
             } else {
                 let story = trial.story.killed_at(*moment);
-                (story, format!("a restart after the end of the process at event {moment}, "))
+                (
+                    story,
+                    format!("a restart after the end of the process at event {moment}, "),
+                )
             }
         });
         stories.collect()
@@ -308,7 +305,11 @@ impl Campaign {
         });
         let last: Vec<&String> = marks.rev().take(8).collect();
         for mark in last.iter().rev() {
-            let _ = writeln!(told, "  said: {}", mark.chars().take(160).collect::<String>());
+            let _ = writeln!(
+                told,
+                "  said: {}",
+                mark.chars().take(160).collect::<String>()
+            );
         }
         for line in state.disk.describe(&state.fates) {
             let _ = writeln!(told, "  {line}");

@@ -54,11 +54,7 @@ pub async fn inspect(kind: StoreKind, place: &Path) -> Report {
     report
 }
 
-async fn try_to_inspect(
-    kind: StoreKind,
-    place: &Path,
-    report: &mut Report,
-) -> Result<(), String> {
+async fn try_to_inspect(kind: StoreKind, place: &Path, report: &mut Report) -> Result<(), String> {
     let store = in_time("open", kind.open(place)).await?;
     report.records = read_all(&*store, report).await?;
     report.damaged = store.stats().damaged_records;
@@ -220,4 +216,3 @@ impl Report {
         None
     }
 }
-

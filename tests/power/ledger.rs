@@ -154,9 +154,7 @@ impl Ledger {
 
     fn maybe_cleared(&self, number: u64) -> bool {
         let append = self.append_of(number);
-        append.is_some_and(|(append, _)| {
-            self.clears.iter().any(|clear| clear.began > append.began)
-        })
+        append.is_some_and(|(append, _)| self.clears.iter().any(|clear| clear.began > append.began))
     }
 
     fn surely_cleared(&self, number: u64) -> bool {
@@ -288,7 +286,10 @@ impl Ledger {
             }
         }
         for (stream, id) in &report.probes {
-            if highest.get(stream.as_str()).is_some_and(|known| id <= known) {
+            if highest
+                .get(stream.as_str())
+                .is_some_and(|known| id <= known)
+            {
                 wrong.push(format!("a new record of {stream} has an old id: {id}"));
             }
         }

@@ -27,5 +27,5 @@ pub fn number_of(payload_read: &[u8]) -> Option<u64> {
 
 /// What the record is filed under.
 pub fn key_of(number: u64) -> Option<String> {
-    (number % 7 != 0).then(|| format!("key-{number}"))
+    (!number.is_multiple_of(7)).then(|| format!("key-{number}"))
 }

@@ -132,7 +132,9 @@ pub async fn inspect_elsewhere(kind: StoreKind, place: &Path, report: &Path) -> 
     match Report::of_text(&written) {
         Some(report) if output.status.success() => Ok(report),
         _ => Ok(Report {
-            failures: vec![format!("the process that opens the store fell over: {said}")],
+            failures: vec![format!(
+                "the process that opens the store fell over: {said}"
+            )],
             ..Report::default()
         }),
     }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fastrand::Rng;
-use record_cache::{
-    NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName,
-};
+use record_cache::{NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName};
 use tokio::task::JoinSet;
 
 use super::marks::{Mark, Marks, Put, Seen};
@@ -274,7 +272,9 @@ async fn large(actor: &Arc<Actor>, rng: &mut Rng) {
     for round in 0..10 {
         let length = rng.usize(6_000..100_000);
         actor.append(&store, &[(0, length)]).await;
-        actor.append(&store, &[(1, small(rng)), (1, length / 3), (0, small(rng))]).await;
+        actor
+            .append(&store, &[(1, small(rng)), (1, length / 3), (0, small(rng))])
+            .await;
         if round % 4 == 1 {
             actor.append(&store, &[(2, 1 << 20)]).await;
             actor.settle(&store, 0, 3, Verdicts::Mixed, rng).await;
@@ -293,7 +293,9 @@ async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
         producers.spawn(async move {
             for _ in 0..150 {
                 let length = rng.usize(500..16_000);
-                actor.append(&store, &[(stream, length), (stream, small(&mut rng))]).await;
+                actor
+                    .append(&store, &[(stream, length), (stream, small(&mut rng))])
+                    .await;
             }
         });
     }
@@ -303,7 +305,9 @@ async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
         tokio::spawn(async move {
             while !over.load(Ordering::Relaxed) {
                 for stream in 0..2 {
-                    actor.settle(&store, stream, 40, Verdicts::Mixed, &mut rng).await;
+                    actor
+                        .settle(&store, stream, 40, Verdicts::Mixed, &mut rng)
+                        .await;
                 }
                 tokio::task::yield_now().await;
             }
@@ -325,10 +329,16 @@ async fn drain(actor: &Arc<Actor>, rng: &mut Rng) {
             actor.append(&store, &records).await;
         }
         for stream in 0..2 {
-            while actor.settle(&store, stream, 40, Verdicts::Delivered, rng).await > 0 {}
+            while actor
+                .settle(&store, stream, 40, Verdicts::Delivered, rng)
+                .await
+                > 0
+            {}
         }
     }
-    actor.append(&store, &[(0, small(rng)), (1, small(rng))]).await;
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
     store.close().await.unwrap();
 }
 
@@ -343,7 +353,9 @@ async fn stalled(actor: &Arc<Actor>, rng: &mut Rng) {
     }
     while actor.settle(&store, 0, 12, Verdicts::Delivered, rng).await > 0 {}
     for _ in 0..5 {
-        actor.append(&store, &[(0, small(rng)), (2, small(rng))]).await;
+        actor
+            .append(&store, &[(0, small(rng)), (2, small(rng))])
+            .await;
     }
     store.close().await.unwrap();
 }
@@ -369,7 +381,9 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
             actor.settle_read(&store, 0, &read, verdict).await;
         }
     }
-    actor.append(&store, &[(0, small(rng)), (1, small(rng))]).await;
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
     store.close().await.unwrap();
 }
 
@@ -381,9 +395,13 @@ async fn clear(actor: &Arc<Actor>, rng: &mut Rng) {
             let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
             tasks.spawn(async move {
                 for _ in 0..12 {
-                    actor.append(&store, &[(stream, small(&mut rng)), (2, 300)]).await;
+                    actor
+                        .append(&store, &[(stream, small(&mut rng)), (2, 300)])
+                        .await;
                 }
-                actor.settle(&store, stream, 5, Verdicts::Mixed, &mut rng).await;
+                actor
+                    .settle(&store, stream, 5, Verdicts::Mixed, &mut rng)
+                    .await;
             });
         }
         actor.append(&store, &[(2, 20_000)]).await;
@@ -400,7 +418,9 @@ async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
         let store = actor.open().await;
         for _ in 0..6 {
             let length = [small(rng), rng.usize(4_000..30_000)][rng.usize(..2)];
-            actor.append(&store, &[(rng.usize(..3), length), (0, small(rng))]).await;
+            actor
+                .append(&store, &[(rng.usize(..3), length), (0, small(rng))])
+                .await;
         }
         if round % 2 == 1 {
             actor.settle(&store, 0, 9, Verdicts::Mixed, rng).await;
@@ -412,7 +432,9 @@ async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
 async fn restart(actor: &Arc<Actor>, rng: &mut Rng) {
     let store = actor.open().await;
     for _ in 0..6 {
-        actor.append(&store, &[(rng.usize(..3), small(rng)), (0, small(rng))]).await;
+        actor
+            .append(&store, &[(rng.usize(..3), small(rng)), (0, small(rng))])
+            .await;
     }
     actor.settle(&store, 0, 4, Verdicts::Mixed, rng).await;
     actor.append(&store, &[(1, 12_000)]).await;

@@ -1,4 +1,6 @@
-//! The stores that come without a choice of features keep the contract.
+//! The memory store and the sled store keep the contract.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::sync::Arc;

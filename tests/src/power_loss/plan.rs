@@ -85,7 +85,7 @@ impl Plan {
                 None => kept_if(rng.u8(..) > 16),
             },
             Self::Names if pending.sectors().is_none() => Fate::Kept,
-            Self::Names if salt % 2 == 0 => Fate::OnlyLength,
+            Self::Names if salt.is_multiple_of(2) => Fate::OnlyLength,
             Self::Names => Fate::Dropped,
             Self::Data => kept_if(pending.sectors().is_some()),
         })

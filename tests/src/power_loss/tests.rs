@@ -375,7 +375,9 @@ fn a_killed_process_leaves_what_is_pending_and_a_loss_of_power_does_not() {
     assert_eq!(content(killed.files(), "f"), Some(b"abcd".to_vec()));
     assert_eq!(content(&disk.image(&[]), "f"), Some(vec![]));
 
-    let left = timeline.disk_at(end, Rules::Strict).image(&[Fate::Kept, Fate::Dropped]);
+    let left = timeline
+        .disk_at(end, Rules::Strict)
+        .image(&[Fate::Kept, Fate::Dropped]);
     let lost = timeline.power_lost_at(end, left);
     let disk = lost.disk_at(usize::MAX, Rules::Strict);
     assert_eq!(content(lost.files(), "f"), Some(b"ab".to_vec()));
