@@ -5,11 +5,7 @@
     unused_imports,
     reason = "each test target uses a part of it"
 )]
-#![expect(
-    clippy::unwrap_used,
-    unreachable_pub,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests")]
 
 mod delivery;
 mod discards;

@@ -9,8 +9,8 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::{
-    consumers, e2e,
-    flags::{CiFlags, TestFlags},
+    consumers, demo, e2e,
+    flags::{CiFlags, DemoFlags, TestFlags},
     localstack::EngineChoice,
     progress::seconds,
     shell, test,
@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
+    /// The demo, on this workspace's own lock file.
+    Demo,
     /// Documentation, with warnings denied.
     Doc,
     /// Licences, sources and banned crates of the dependencies.
@@ -81,6 +83,7 @@ impl Step {
                 })
                 .await
             }
+            Self::Demo => demo::run(DemoFlags::default()).await,
             Self::Doc => shell::run(&mut doc()).await,
             Self::Deny => deny().await,
             Self::Consumers => consumers::run().await,

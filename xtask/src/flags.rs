@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Ci(CiFlags),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct DemoFlags {
     /// The file whose lines are recorded [default: this workspace's Cargo.lock].
     pub(crate) file: Option<PathBuf>,

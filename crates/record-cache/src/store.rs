@@ -25,7 +25,9 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 ///   The counters change before the call that changes them returns. Sizes are
 ///   [`Record::size`], framing is not counted.
 /// - **Damage.** A record that cannot be read back whole is never returned: it
-///   is dropped, and reported once, in [`ReadBatch::damaged`].
+///   is dropped, and reported once, in [`ReadBatch::damaged`]. What is found missing
+///   when a store opens was never in its counters: only
+///   [`StoreStats::damaged_records`] tells of it.
 /// - **No limit.** A store knows no limit on what it holds; its owner does.
 ///
 /// The suite in [`conformance`](crate::conformance) (feature `test-support`)

@@ -61,6 +61,8 @@ impl Worker {
             rewrite_above: 0,
         };
         worker.note_loss(&loss);
+        // The counters that the owner begins with do not have these records in them.
+        worker.damage.clear();
         worker.publish_all();
         Ok(worker)
     }
