@@ -30,7 +30,7 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 ///   [`StoreStats::damaged_records`] tells of it.
 /// - **No limit.** A store knows no limit on what it holds; its owner does.
 ///
-/// The suite in [`conformance`](crate::conformance) (feature `test-support`)
+/// The suite in `record_cache::conformance` (feature `test-support`)
 /// checks all of this for any implementation.
 #[async_trait]
 pub trait RecordStore: Debug + Send + Sync + 'static {
