@@ -221,19 +221,26 @@ async fn the_services_named_errors_are_recognised() {
 #[tokio::test]
 async fn an_answer_that_never_comes_is_a_time_out() {
     let aws = FakeAws::start();
+    aws.always(|_| Reply::Hang);
+    let limit = Duration::from_millis(100);
+    let error = put_within(&aws, limit).await.unwrap_err();
+    assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_ends_its_request() {
+    let aws = FakeAws::start();
     aws.script(Reply::Hang);
+    put_until(&aws, |aws| aws.request_count() == 1).await;
     aws.script(Reply::Hang.after_accepting());
-    for delivered in [0, 1] {
-        let error = put_within(&aws, Duration::from_millis(100))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
-        aws.wait_until(|aws| aws.in_flight() == 0).await.unwrap();
-        let logged = aws.requests().pop().unwrap();
-        assert_eq!(logged.outcome, Outcome::Abandoned);
-        assert_eq!(logged.accepted, delivered);
-        assert_eq!(aws.delivered_count(), delivered);
-    }
+    put_until(&aws, |aws| aws.delivered_count() == 1).await;
+    aws.wait_until(|aws| aws.in_flight() == 0).await.unwrap();
+    let log = aws.requests();
+    let outcomes: Vec<_> = log.iter().map(|log| (&log.outcome, log.accepted)).collect();
+    assert_eq!(
+        outcomes,
+        [(&Outcome::Abandoned, 0), (&Outcome::Abandoned, 1)]
+    );
     put_to_kinesis(&aws, "s", 1).await.unwrap();
 }
 
@@ -382,11 +389,9 @@ async fn latency_and_delays_hold_answers_back_but_not_records() {
         assert!(took >= Duration::from_millis(least), "{took:?}");
     }
     aws.set_latency(Duration::from_secs(3600));
-    let error = put_within(&aws, Duration::from_millis(100))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
-    assert_eq!(aws.delivered_count(), 3);
+    put_until(&aws, |aws| aws.delivered_count() == 3).await;
+    aws.wait_until(|aws| aws.in_flight() == 0).await.unwrap();
+    assert_eq!(aws.requests()[2].outcome, Outcome::Abandoned);
 }
 
 #[tokio::test]
@@ -525,6 +530,15 @@ async fn put_within(aws: &FakeAws, limit: Duration) -> KinesisResult {
         .records(entry(b"a".to_vec(), "k"))
         .send()
         .await
+}
+
+/// Puts a record and gives up, unanswered, once the condition holds.
+async fn put_until(aws: &FakeAws, condition: impl Fn(&FakeAws) -> bool) {
+    tokio::select! {
+        biased;
+        seen = aws.wait_until(condition) => seen.unwrap(),
+        answer = put_to_kinesis(aws, "s", 1) => assert!(answer.is_err(), "{answer:?}"),
+    }
 }
 
 async fn put_to_firehose(

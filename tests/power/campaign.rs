@@ -20,9 +20,11 @@ use super::workload::{Setting, Workload};
 /// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
 const STATES: usize = 30;
 /// Of so many losses, one is followed by a restart with losses of its own.
-const RESTART_EVERY: usize = 20;
+const RESTART_EVERY: usize = 12;
 const LOSSES_AFTER_RESTART: usize = 6;
 
+/// Many times what all campaigns keep at a time.
+const ROOM: u64 = 2 * 1024 * 1024 * 1024;
 /// Processes that open what was left, at a time.
 const INSPECTORS: usize = 3;
 /// How often a loss that does harm is tried again, to find what matters in it.
@@ -126,21 +128,28 @@ impl Campaign {
         let mut story = Timeline::starting_from(Image::empty());
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
-        let mut trials = self.trials(&story, 0, self.states, "");
-        let mut failed_restarts = Vec::new();
-        for (mut restart, title) in self.restarts(&trials) {
-            let began = restart.events().len();
-            ground.begin_with(restart.files())?;
-            match self.work(&ground, &mut restart, Workload::Restart, began) {
+        let mut outcome = Outcome::default();
+        let mut restarts = Vec::new();
+        let trials = self.trials(&story, 0, self.states, "");
+        let trials = trials.enumerate().map(|(number, trial)| {
+            if number % RESTART_EVERY == RESTART_EVERY / 2 {
+                restarts.push(restart(&trial, restarts.len()));
+            }
+            trial
+        });
+        self.try_all(&ground, trials, &mut outcome).await?;
+        for (mut story, title) in restarts {
+            let began = story.events().len();
+            ground.begin_with(story.files())?;
+            match self.work(&ground, &mut story, Workload::Restart, began) {
                 Ok(()) => {
-                    let restart = Arc::new(restart);
-                    trials.extend(self.trials(&restart, began, LOSSES_AFTER_RESTART, &title));
+                    let story = Arc::new(story);
+                    let trials = self.trials(&story, began, LOSSES_AFTER_RESTART, &title);
+                    self.try_all(&ground, trials, &mut outcome).await?;
                 }
-                Err(error) => failed_restarts.push(format!("{title}{error}")),
+                Err(error) => outcome.harmful.push(format!("{title}{error}")),
             }
         }
-        let mut outcome = self.try_all(&ground, trials).await?;
-        outcome.harmful.extend(failed_restarts);
         Ok(outcome)
     }
 
@@ -166,13 +175,19 @@ impl Campaign {
         story.must_end_with(ground.places.arena())
     }
 
-    fn trials(self, story: &Arc<Timeline>, from: usize, count: usize, title: &str) -> Vec<Trial> {
+    fn trials<'a>(
+        self,
+        story: &'a Arc<Timeline>,
+        from: usize,
+        count: usize,
+        title: &'a str,
+    ) -> impl Iterator<Item = Trial> + 'a {
         // Two thirds by the strict rules, of which the others are a part.
         let strict = count - count / 3;
         let sample = |rules, count| States::sample(story, from, count, self.seed, rules);
         let strict = sample(Rules::Strict, strict).map(|state| (Rules::Strict, state));
         let journal = sample(Rules::Journal, count / 3).map(|state| (Rules::Journal, state));
-        let trials = strict.chain(journal).map(|(rules, state)| Trial {
+        strict.chain(journal).map(move |(rules, state)| Trial {
             title: format!(
                 "{title}event {} of {}, {:?}, {rules:?} rules",
                 state.moment,
@@ -181,48 +196,23 @@ impl Campaign {
             ),
             story: Arc::clone(story),
             state,
-        });
-        trials.collect()
+        })
     }
 
-    /// Stories that go on after a loss of power, or after the end of the process alone.
-    fn restarts(self, trials: &[Trial]) -> Vec<(Timeline, String)> {
-        let chosen = trials.iter().skip(3).step_by(RESTART_EVERY);
-        let stories = chosen.enumerate().map(|(number, trial)| {
-            let State {
-                moment,
-                fates,
-                disk,
-                ..
-            } = &trial.state;
-            let title = &trial.title;
-            if number % 2 == 0 {
-                let story = trial.story.power_lost_at(*moment, trial.state.image());
-                let changes = disk.describe(fates).join("\n  ");
-                (story, format!("a restart after {title}\n  {changes}\n, "))
-            } else {
-                let story = trial.story.killed_at(*moment);
-                (
-                    story,
-                    format!("a restart after the end of the process at event {moment}, "),
-                )
-            }
-        });
-        stories.collect()
-    }
-
-    async fn try_all(self, ground: &Ground, trials: Vec<Trial>) -> io::Result<Outcome> {
-        let mut outcome = Outcome {
-            states: trials.len(),
-            ..Outcome::default()
-        };
+    async fn try_all(
+        self,
+        ground: &Ground,
+        trials: impl Iterator<Item = Trial>,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
         let places = Arc::new(Semaphore::new(INSPECTORS));
         let mut running = JoinSet::new();
-        for (number, trial) in trials.into_iter().enumerate() {
+        for (number, trial) in trials.enumerate() {
+            outcome.states += 1;
             let place = ground.directory.path().join(format!("state-{number}"));
             let permit = Arc::clone(&places).acquire_owned().await;
             while let Some(done) = running.try_join_next() {
-                self.conclude(ground, done?, &mut outcome).await?;
+                self.conclude(ground, done?, outcome).await?;
             }
             running.spawn(async move {
                 let _permit = permit;
@@ -230,9 +220,9 @@ impl Campaign {
             });
         }
         while let Some(done) = running.join_next().await {
-            self.conclude(ground, done?, &mut outcome).await?;
+            self.conclude(ground, done?, outcome).await?;
         }
-        Ok(outcome)
+        Ok(())
     }
 
     async fn conclude(
@@ -332,7 +322,7 @@ impl Campaign {
 
 impl Ground {
     fn new() -> io::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = roomy_directory()?;
         let arena = directory.path().join("arena");
         fs::create_dir(&arena)?;
         let places = Places::new(&arena, &directory.path().join("marks"))?;
@@ -343,6 +333,39 @@ impl Ground {
     fn begin_with(&self, files: &Image) -> io::Result<()> {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
+    }
+}
+
+/// In memory where there is room: what is to become of a sync is decided here anyway.
+fn roomy_directory() -> io::Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
+    match rustix::fs::statvfs(memory) {
+        Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM => {
+            tempfile::tempdir_in(memory)
+        }
+        _ => tempfile::tempdir(),
+    }
+}
+
+/// The story, as it goes on after this loss of power, or after the end of the process alone.
+fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
+    let State {
+        moment,
+        fates,
+        disk,
+        ..
+    } = &trial.state;
+    if number % 2 == 0 {
+        let story = trial.story.power_lost_at(*moment, trial.state.image());
+        let changes = disk.describe(fates).join("\n  ");
+        let title = &trial.title;
+        (story, format!("a restart after {title}\n  {changes}\n, "))
+    } else {
+        let story = trial.story.killed_at(*moment);
+        (
+            story,
+            format!("a restart after the end of the process at event {moment}, "),
+        )
     }
 }
 

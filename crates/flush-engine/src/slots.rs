@@ -206,3 +206,144 @@ pub(crate) async fn adopt_while_open(slots: Slots, inner: Arc<Inner>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use batcher::BatchLimits;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{EngineOptions, FlushEngine, FlushStrategy, RecordSender, SendError, Verdict};
+
+    /// Is never sent anything.
+    #[derive(Debug)]
+    struct Nobody;
+
+    #[async_trait]
+    impl RecordSender for Nobody {
+        fn limits(&self) -> BatchLimits {
+            BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX)
+        }
+
+        async fn send(&self, _: &StreamName, _: &[Record]) -> Result<Vec<Verdict>, SendError> {
+            Err(SendError::no_answer("nobody is there"))
+        }
+    }
+
+    fn slots(directory: &TempDir) -> Slots {
+        let directory = directory.path().join("records");
+        Slots::below(directory, Durability::ProcessCrash, 1 << 20)
+    }
+
+    fn engine(store: SledStore, slots: Slots, max_bytes: u64) -> FlushEngine {
+        let mut options = EngineOptions::DEFAULT;
+        options.flush_strategy = FlushStrategy::None;
+        options.cache_max_bytes = NonZeroU64::new(max_bytes).unwrap();
+        let engine = FlushEngine::start(Arc::new(store), Arc::new(Nobody), options).unwrap();
+        engine.adopt_from(slots);
+        engine
+    }
+
+    fn numbered(stream: &str, numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
+        let stream = StreamName::new(stream).unwrap();
+        let record = |n| NewRecord::new(stream.clone(), None, format!("{n:04}"));
+        numbers.map(record).collect()
+    }
+
+    async fn read(store: &SledStore, stream: &str) -> Vec<Record> {
+        let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let stream = StreamName::new(stream).unwrap();
+        store.oldest(&stream, None, all).await.unwrap().records
+    }
+
+    fn texts(records: &[Record]) -> Vec<&str> {
+        let texts = records
+            .iter()
+            .map(|record| std::str::from_utf8(&record.data));
+        texts.map(Result::unwrap).collect()
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn each_instance_takes_the_first_slot_that_nobody_holds() {
+        let directory = TempDir::new().unwrap();
+        let (first, first_store) = slots(&directory).take_free_one().await.unwrap();
+        let (second, second_store) = slots(&directory).take_free_one().await.unwrap();
+        assert_eq!((first.own, second.own), (Some(0), Some(1)));
+        first_store.append(numbered("a", 0..3)).await.unwrap();
+        first_store.close().await.unwrap();
+        let (third, third_store) = slots(&directory).take_free_one().await.unwrap();
+        assert_eq!(third.own, Some(0));
+        assert_eq!(read(&third_store, "a").await.len(), 3);
+        third_store.close().await.unwrap();
+        second_store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn records_that_nobody_holds_are_adopted_in_order_with_their_attempts() {
+        let directory = TempDir::new().unwrap();
+        let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+        let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+        let (_, held) = slots(&directory).take_free_one().await.unwrap();
+        orphan.append(numbered("a", 0..700)).await.unwrap();
+        orphan.append(numbered("b", 0..2)).await.unwrap();
+        let first = read(&orphan, "a").await[0].id;
+        let charged = Settlement::new(StreamName::new("a").unwrap()).count_attempt([first]);
+        orphan.settle(charged).await.unwrap();
+        orphan.close().await.unwrap();
+        held.append(numbered("a", 900..901)).await.unwrap();
+
+        let engine = engine(own_store, own.clone(), 1 << 20);
+        until(|| engine.cache_stats().records == 702).await;
+        engine.close().await.unwrap();
+        assert_eq!(held.stats().records(), 1);
+        let adopted = own.open(0).await.unwrap();
+        let records = read(&adopted, "a").await;
+        let expected: Vec<_> = (0..700).map(|n| format!("{n:04}")).collect();
+        assert_eq!(texts(&records), expected);
+        assert_eq!((records[0].attempts, records[1].attempts), (1, 0));
+        assert_eq!(read(&adopted, "b").await.len(), 2);
+        let emptied = own.open(1).await.unwrap();
+        assert_eq!(emptied.stats().records(), 0);
+        for store in [adopted, emptied, held] {
+            store.close().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_adopted_than_there_is_room_for() {
+        let directory = TempDir::new().unwrap();
+        let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+        let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+        orphan.append(numbered("a", 0..600)).await.unwrap();
+        orphan.close().await.unwrap();
+        // Room for 300 records, which are moved 256 at a time.
+        let engine = engine(own_store, own.clone(), 300 * 16);
+        until(|| engine.cache_stats().records == 256).await;
+        engine.close().await.unwrap();
+        let left = own.open(1).await.unwrap();
+        let records = read(&left, "a").await;
+        assert_eq!(records.len(), 600 - 256);
+        assert_eq!(&records[0].data[..], b"0256");
+        left.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn slots_that_were_never_used_are_not_made() {
+        let directory = TempDir::new().unwrap();
+        let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+        let path = own.directory.clone();
+        let engine = engine(own_store, own, 1 << 20);
+        engine.close().await.unwrap();
+        let names: Vec<_> = std::fs::read_dir(path).unwrap().collect();
+        assert_eq!(names.len(), 1);
+    }
+}

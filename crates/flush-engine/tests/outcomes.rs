@@ -222,6 +222,18 @@ async fn a_batch_being_halved_stops_when_another_stream_aborts_the_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_part_is_sent_in_the_moment_in_which_another_stream_aborts_the_pass() {
+    let rig = Rig::new(Service::replying(|call| match call.stream.as_str() {
+        "a" => Reply::no_answer().after(SECOND),
+        _ => Reply::Refuse(Some(BAD), 400).after(SECOND),
+    }));
+    rig.record("a", "x").await;
+    rig.record_each("b", numbered(8)).await;
+    unknown(rig.engine.flush().await);
+    assert_eq!(rig.service.streams(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_reason_is_the_one_that_is_told() {
     let rig = Rig::new(Service::replying(|call| match call.stream.as_str() {
         "a" => Reply::timed_out().after(2 * SECOND),
@@ -496,13 +508,15 @@ async fn records_refused_before_are_tried_after_the_others() {
     rig.record_each("a", numbered(4)).await;
     rig.engine.flush().await.unwrap();
     assert_eq!(rig.attempts("a").await, [1; 3]);
-    rig.record_each("a", ["0004", "0005"]).await;
+    let fresh = numbered(9).split_off(4);
+    rig.record_each("a", &fresh).await;
     let before = rig.service.call_count();
     let done = rig.engine.flush().await.unwrap();
-    assert_eq!((done.records_flushed, done.records_retried), (2, 3));
+    assert_eq!((done.records_flushed, done.records_retried), (5, 3));
     let second = rig.service.calls().split_off(before);
-    assert_eq!(second[0].data, ["0001", "0002", "0003", "0004", "0005"]);
-    assert_eq!(second[1].data, ["0004", "0005"]);
+    // First as they lie in the cache, then those that were not refused before.
+    assert_eq!(second[0].data, numbered(9)[1..]);
+    assert_eq!(second[1].data, fresh);
 }
 
 #[tokio::test(start_paused = true)]
@@ -561,6 +575,20 @@ async fn a_stream_that_vanishes_in_the_middle_charges_what_was_sent() {
     let done = result.unwrap();
     assert_eq!((done.records_flushed, done.records_retried), (4, 4));
     assert_eq!(rig.attempts("a").await, [1; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_sent_to_a_stream_that_is_gone() {
+    let rig = Rig::new(Service::replying(|call| match call.number {
+        0 => Reply::Refuse(Some(BAD), 400),
+        1 => Reply::Refuse(Some("ResourceNotFoundException"), 400),
+        _ => Reply::Accept,
+    }));
+    rig.record_each("a", numbered(8)).await;
+    let done = rig.engine.flush().await.unwrap();
+    assert_eq!((done.records_flushed, done.records_retried), (0, 4));
+    assert_eq!(rig.service.batch_sizes(), [8, 4]);
+    assert_eq!(rig.attempts("a").await, [1, 1, 1, 1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// A moment that only serves to measure how long something takes.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", all(feature = "journal", unix)))]
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where the clock is read"

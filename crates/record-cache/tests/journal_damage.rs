@@ -36,6 +36,7 @@ async fn a_few_calls(path: &Path) -> Vec<(u64, Vec<u64>)> {
     }
     // Left as it is: the process crashes here.
     copy(path, &path.join("crashed"));
+    store.close().await.unwrap();
     calls
 }
 
@@ -84,6 +85,7 @@ async fn a_tail_torn_at_any_byte_costs_the_last_calls_only() {
             let again = numbers(&read_all(&store, &stream("torn")).await);
             assert_eq!(again, [&found[..], &[99]].concat(), "{context}");
             assert_eq!(store.stats().damaged_records, 0, "{context}");
+            store.close().await.unwrap();
         }
     }
 }
@@ -134,6 +136,7 @@ async fn sample(records: u64, length: usize, closed: bool) -> Sample {
         store.close().await.unwrap();
     }
     copy(work.path(), place.path());
+    store.close().await.unwrap();
     Sample {
         place,
         live,
@@ -213,6 +216,7 @@ async fn examine(sample: &Sample, context: &str, damage: impl FnOnce(&Path)) -> 
             "{context}"
         );
     }
+    store.close().await.unwrap();
     Outcome {
         lost,
         counted,
@@ -391,6 +395,7 @@ async fn what_cannot_be_read_at_all_is_set_aside_and_the_store_opens() {
     assert_eq!(copies(), 2, "the newest two are kept");
     store.clear().await.unwrap();
     assert_eq!(copies(), 0, "clear deletes them");
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -408,4 +413,5 @@ async fn ids_are_not_used_again_when_the_last_segment_is_gone() {
     let store = open(place.path()).await;
     store.append(vec![record(&name, 1, 10)]).await.unwrap();
     assert!(read_all(&store, &name).await.records[0].id > last);
+    store.close().await.unwrap();
 }

@@ -40,6 +40,7 @@ async fn a_directory_has_one_user_at_a_time() {
     store.close().await.unwrap();
     let second = open(place.path()).await;
     assert_eq!(second.stats().records(), 1, "the first was not disturbed");
+    second.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -166,10 +167,12 @@ async fn ids_grow_after_a_clear_and_a_crash() {
     store.clear().await.unwrap();
     let crashed = TempDir::new().unwrap();
     journal_support::copy(place.path(), crashed.path());
+    store.close().await.unwrap();
     let store = open(crashed.path()).await;
     assert_eq!(store.stats().records(), 0);
     store.append(vec![record(&name, 7, 10)]).await.unwrap();
     assert!(read_all(&store, &name).await.records[0].id > last);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -284,6 +287,8 @@ async fn records_move_from_store_to_store_as_they_are() {
         5000
     );
     assert_same(&contents(&other, &["one", "two"]).await, &original);
+    journal.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -319,6 +324,7 @@ async fn a_take_over_that_is_interrupted_anywhere_moves_each_record_once() {
         );
         assert_same(&contents(&target, &["one", "two"]).await, &original);
         assert_eq!(source.stats().records(), 0);
+        target.close().await.unwrap();
     }
 }
 
@@ -342,6 +348,32 @@ async fn another_source_of_the_same_name_is_not_mistaken_for_the_first() {
         .flat_map(|round| round * 100..round * 100 + 10)
         .collect();
     assert_eq!(found, expected);
+    target.close().await.unwrap();
+}
+
+#[cfg(feature = "sled")]
+#[tokio::test]
+async fn a_sled_cache_is_refused_as_a_directory_and_moves_over_as_a_store() {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("sled");
+    let sled = record_cache::SledStore::open(&path).await.unwrap();
+    a_source(&sled).await;
+    let original = contents(&sled, &["one", "two"]).await;
+    sled.close().await.unwrap();
+    let refused = JournalStore::open(&path).await;
+    assert!(
+        matches!(refused, Err(StoreError::Incompatible { .. })),
+        "{refused:?}"
+    );
+
+    let sled = record_cache::SledStore::open(&path).await.unwrap();
+    let journal = open(&place.path().join("journal")).await;
+    let report = journal.take_over(&sled, "sled").await.unwrap();
+    assert_eq!(report.moved.records, 5000);
+    assert_same(&contents(&journal, &["one", "two"]).await, &original);
+    assert_eq!(sled.stats().records(), 0);
+    sled.close().await.unwrap();
+    journal.close().await.unwrap();
 }
 
 /// A source that fails to settle after some times.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::time::Instant;
 
 use super::amount::MIB;
 use super::table::Table;
@@ -96,18 +97,21 @@ fn parts(named: &[Part]) -> Vec<Part> {
 }
 
 impl Effort {
-    pub(crate) const fn rounds(self) -> usize {
-        match self {
-            Self::Full => 5,
-            Self::Quick => 3,
-        }
+    /// So many rounds at most, and no third one when they take too long.
+    pub(crate) fn rounds(self, most: usize, patience: Duration) -> impl Iterator<Item = usize> {
+        let most = match self {
+            Self::Full => most,
+            Self::Quick => most.min(5),
+        };
+        let start = Instant::now();
+        (0..most).take_while(move |&round| round < 2 || start.elapsed() < patience)
     }
 
     /// How long a contender takes records in, in one round.
     pub(crate) const fn slice(self) -> Duration {
         match self {
-            Self::Full => Duration::from_millis(400),
-            Self::Quick => Duration::from_millis(250),
+            Self::Full => Duration::from_millis(150),
+            Self::Quick => Duration::from_millis(100),
         }
     }
 
@@ -115,6 +119,13 @@ impl Effort {
         match self {
             Self::Full => 200,
             Self::Quick => 60,
+        }
+    }
+
+    pub(crate) const fn passes(self) -> usize {
+        match self {
+            Self::Full => 50,
+            Self::Quick => 20,
         }
     }
 

@@ -3,10 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a thread waits for callers that it has just answered to come back.
-///
-/// Only callers that were served together are waited for, so a lone one never is.
-const PATIENCE: Duration = Duration::from_micros(100);
+/// How often a thread goes on waiting because somebody came.
+const EXTENSIONS: usize = 6;
 
 /// A queue that is emptied in one go.
 #[derive(Debug)]
@@ -51,21 +49,26 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// Waits for items and takes them all, about as many as `expected` where they come soon.
+    /// Waits for items and takes them all.
     ///
-    /// Returns nothing once the mailbox is closed and empty.
-    pub(super) fn take(&self, expected: usize) -> Vec<T> {
+    /// With fewer than `expected` it goes on waiting as long as they keep coming with gaps
+    /// no longer than `gap`. Returns nothing once the mailbox is closed and empty.
+    pub(super) fn take(&self, expected: usize, gap: Duration) -> Vec<T> {
         let mut state = self.lock();
         state.wanted = 1;
         state = self
             .arrived
             .wait_while(state, |state| state.waiting.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
-        if state.waiting.len() < expected && !state.closed {
-            state.wanted = expected;
+        state.wanted = expected;
+        for _ in 0..EXTENSIONS {
+            let before = state.waiting.len();
             let few = |state: &mut State<T>| state.waiting.len() < expected && !state.closed;
-            let waited = self.arrived.wait_timeout_while(state, PATIENCE, few);
+            let waited = self.arrived.wait_timeout_while(state, gap, few);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.waiting.len() == before || !few(&mut state) {
+                break;
+            }
         }
         state.wanted = 0;
         let as_many = Vec::with_capacity(state.waiting.len());

@@ -1,6 +1,7 @@
 //! The thread that reads.
 
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -24,7 +25,7 @@ pub(super) struct Read {
 /// Reads until the store is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
     loop {
-        let reads = shared.reads.take(1);
+        let reads = shared.reads.take(1, Duration::ZERO);
         if reads.is_empty() {
             return;
         }

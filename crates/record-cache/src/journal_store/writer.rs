@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::group::{Call, record_length};
@@ -11,10 +12,14 @@ use super::log::{Barrier, Log, Written, lock};
 use super::queue::Entry;
 use super::reserve::Reserve;
 use super::shared::{Reply, Request, Shared};
-use crate::{Durability, NewRecord, Removed, StoreError, StreamName};
+use crate::{Durability, NewRecord, Removed, StoreError, StreamName, clock};
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
+/// A group waits for callers who come within this part of the time that a group takes.
+const GAPS: u32 = 8;
+const SHORTEST_GAP: Duration = Duration::from_micros(50);
+const LONGEST_GAP: Duration = Duration::from_micros(500);
 /// What one call may take, so that places within a segment fit their 32 bits.
 const CALL_BYTES: u64 = 1 << 31;
 
@@ -63,12 +68,16 @@ impl Writer {
         // However this thread ends, nobody waits for it in vain.
         let _ending = Ending(Arc::clone(&self.shared));
         let mut expected = 1;
+        let mut took = Duration::ZERO;
         loop {
-            let requests = self.shared.requests.take(expected);
+            let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
+            let requests = self.shared.requests.take(expected, gap);
             if requests.is_empty() {
                 return;
             }
+            // Whoever is answered now may come back at once; a lone caller waits for nobody.
             expected = requests.len();
+            let began = clock::monotonic();
             let mut group = Vec::new();
             let mut bytes = 0;
             let mut requests = requests.into_iter();
@@ -104,6 +113,7 @@ impl Writer {
                 }
             }
             self.write(group);
+            took = began.elapsed();
             self.tidy();
         }
     }
@@ -278,14 +288,29 @@ impl Writer {
         }
     }
 
+    fn make_durable(&mut self) -> Result<(), StoreError> {
+        match (self.log.sync(), self.durability) {
+            // What a failed sync may have lost are settlements, and they are written again.
+            (Err(_), Durability::PowerLoss) => {
+                let written = self.log.commit(&self.shared.index, &[], Barrier::Synced);
+                written.map(drop)
+            }
+            (Ok(()), Durability::ProcessCrash) => {
+                // No segment was synced when the next one was begun.
+                let segments = lock(&self.shared.index).segments.clone();
+                let synced = segments
+                    .values()
+                    .try_for_each(|segment| segment.file.sync());
+                synced
+                    .and_then(|()| self.disk.sync())
+                    .map_err(|error| self.log.refused("cannot sync", "", error))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     fn close(mut self, reply: Reply<()>, behind: Vec<Request>) {
-        let synced = self.log.sync().or_else(|_| {
-            // What that sync lost is written again.
-            self.log
-                .commit(&self.shared.index, &[], Barrier::Synced)
-                .map(drop)
-        });
-        let closed = synced.map(|()| self.write_mark());
+        let closed = self.make_durable().map(|()| self.write_mark());
         let files = {
             let mut index = lock(&self.shared.index);
             index.closed = true;

@@ -217,7 +217,7 @@ async fn measure_file(
     let mut ways: Vec<_> = ways
         .map(|way| (way, Rounds::default(), Series::default()))
         .collect();
-    for _ in 0..effort.rounds().min(3) {
+    for _ in effort.rounds(3, Duration::from_secs(90)) {
         let endpoint = Endpoint::start(latency).await?;
         let sent = measure(&Bare {
             endpoint: endpoint.url.clone(),

@@ -114,7 +114,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 directory: directory.path().to_owned(),
                 endpoint: endpoint.url.clone(),
                 batch,
-                rounds: 10 * effort.rounds(),
+                rounds: effort.passes(),
             };
             let passed = measure(&pass).await?;
             endpoint.counts().await?;

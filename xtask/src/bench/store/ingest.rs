@@ -165,7 +165,7 @@ impl Cell {
             rates: fresh.collect(),
             group: Series::default(),
         };
-        for round in 0..effort.rounds() {
+        for round in effort.rounds(11, Duration::from_secs(12)) {
             for turn in 0..contenders.len() {
                 let (contender, rates) = &mut cell.rates[(round + turn) % contenders.len()];
                 let directory = place::directory()?;

@@ -1,6 +1,7 @@
 //! Opening a store that holds records.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             let (mut first, mut next, mut memory) =
                 (Series::default(), Series::default(), Series::default());
             let mut on_disk = 0;
-            for _ in 0..effort.rounds().min(3) {
+            for _ in effort.rounds(3, Duration::from_secs(40)) {
                 let directory = place::directory()?;
                 let records = usize::try_from(size / RECORD_BYTES)?;
                 let fill = Fill {

@@ -195,25 +195,6 @@ impl SimDisk {
         }
     }
 
-    pub(super) fn dump(&self) {
-        let s = self.lock();
-        for (n, f) in &s.names {
-            eprintln!("{n} {}", s.files[*f].len());
-        }
-    }
-    pub(super) fn dump_events(&self, at: usize) {
-        let s = self.lock();
-        for (n, e) in s.events[..at].iter().enumerate() {
-            match e {
-                Event::Write {
-                    file,
-                    offset,
-                    bytes,
-                } => eprintln!("{n} write {file} {offset}+{}", bytes.len()),
-                e => eprintln!("{n} {e:?}"),
-            }
-        }
-    }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
