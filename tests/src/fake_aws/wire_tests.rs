@@ -83,16 +83,20 @@ fn requests_sent_at_once_are_answered_in_turn() {
 fn big_requests_sent_at_once_are_told_apart() {
     let aws = FakeAws::start();
     let mut stream = connect(&aws);
-    let body = BODY.replace("YWJj", &"YWJj".repeat(50_000));
-    let request = head(&format!("Content-Length: {}\r\n", body.len())) + &body;
+    // Each smaller than the last, so that there is room to read on into the next one.
+    let quanta = [50_000, 40_000, 30_000, 20_000];
+    let requests = quanta.map(|quanta| {
+        let body = BODY.replace("YWJj", &"YWJj".repeat(quanta));
+        head(&format!("Content-Length: {}\r\n", body.len())) + &body
+    });
     std::thread::scope(|scope| {
         let mut writer = stream.try_clone().unwrap();
-        scope.spawn(move || writer.write_all(request.repeat(5).as_bytes()).unwrap());
-        for _ in 0..5 {
+        scope.spawn(move || writer.write_all(requests.concat().as_bytes()).unwrap());
+        for _ in quanta {
             assert_taken_in(&read_answer(&mut stream));
         }
     });
-    assert_eq!(aws.delivered_bytes(), 5 * 150_001);
+    assert_eq!(aws.delivered_bytes(), 3 * 140_000 + 4);
 }
 
 #[test]
@@ -310,6 +314,8 @@ fn waiting_works_without_a_runtime_and_says_what_was_seen() {
         .unwrap_err();
     assert!(timeout.to_string().contains("0 records delivered"));
     let mut stream = connect(&aws);
+    // Time for the waiter to fall asleep before the record is taken in.
+    aws.set_link_speed(Some(5 * BODY.len() as u64));
     let start = clock::now();
     std::thread::scope(|scope| {
         let waiter =

@@ -38,7 +38,7 @@ pub(super) fn command(
 }
 
 pub(super) fn stop(slot: &Slot) -> io::Result<()> {
-    quietly(&["stop", "--time", "15", &name(slot)])
+    quietly(&["stop", "-t", "15", &name(slot)])
 }
 
 pub(super) fn remove(slot: &Slot) -> io::Result<()> {
