@@ -12,7 +12,7 @@
 
 mod power;
 
-use self::power::{Campaign, Flaw, Job, Ledger, Setting, StoreKind, Workload, inspect, run};
+use self::power::{Campaign, Flaw, Job, Ledger, Loss, Setting, StoreKind, Workload, inspect, run};
 
 /// Also what the traced processes run: they find a job in their environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,7 @@ async fn nothing_is_missing_while_the_power_stays_on() {
                 "{workload} leaves something to look for"
             );
             let report = inspect(kind, &place).await;
-            assert_eq!(ledger.judge(&report), [""; 0], "{kind} {workload}");
+            assert_eq!(ledger.judge(&report, Loss::OfProcess), [""; 0], "{kind} {workload}");
             assert_eq!(
                 report.records.len(),
                 ledger.required(),

@@ -227,13 +227,14 @@ impl Actor {
             }
         }
         if !step.is_empty() {
-            let stream = STREAMS[stream].to_owned();
+            let call = self.number();
             self.marks.say(&Mark::Settle {
-                stream,
+                call,
                 delete,
                 count,
             });
             store.settle(step).await.unwrap();
+            self.marks.say(&Mark::Settled { call });
         }
     }
 
