@@ -12,6 +12,8 @@
 
 mod power;
 
+use integration_tests::power_loss::Attributes;
+
 use self::power::{Campaign, Flaw, Job, Ledger, Loss, Setting, StoreKind, Workload, inspect, run};
 
 /// Also what the traced processes run: they find a job in their environment.
@@ -60,10 +62,8 @@ mod the_simulation {
 
     async fn harm_to(flaw: Flaw, workload: Workload) -> Vec<String> {
         let campaign = Campaign {
-            kind: StoreKind::Tiny(flaw),
-            workload,
-            seed: 1,
             states: 80,
+            ..Campaign::new(StoreKind::Tiny(flaw), workload)
         };
         campaign.run().await.unwrap().harmful
     }
@@ -143,6 +143,11 @@ macro_rules! through_every_workload {
         }
 
         #[tokio::test]
+        async fn when_space_is_used_again() {
+            through(Workload::Turnover).await;
+        }
+
+        #[tokio::test]
         async fn when_it_is_cleared() {
             through(Workload::Clear).await;
         }
@@ -158,6 +163,19 @@ mod sled_store_keeps_what_it_acknowledged {
     use super::*;
 
     through_every_workload!(StoreKind::Sled);
+}
+
+/// What the attribute `S` is for.
+#[tokio::test]
+async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
+    let campaign = Campaign {
+        attributes: Attributes::Ignored,
+        states: 200,
+        ..Campaign::new(StoreKind::Sled, Workload::Turnover)
+    };
+    let harm = campaign.run().await.unwrap().harmful;
+    println!("{} {harm:?}", harm.len());
+    assert!(!harm.is_empty());
 }
 
 mod journal_store_keeps_what_it_acknowledged {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
 use integration_tests::power_loss::{
-    Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
+    Attributes, Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
 };
 use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
@@ -38,6 +38,7 @@ pub struct Campaign {
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
+    pub attributes: Attributes,
 }
 
 /// How it went.
@@ -101,6 +102,7 @@ impl Campaign {
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
+            attributes: Attributes::Honoured,
         }
     }
 
@@ -142,7 +144,7 @@ impl Campaign {
     /// When a process cannot be traced, or does what is not modelled.
     pub async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
-        let mut story = Timeline::starting_from(Image::empty());
+        let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
