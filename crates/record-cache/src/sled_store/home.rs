@@ -128,15 +128,15 @@ impl Home {
             .try_for_each(|path| absent_is_fine(fs::remove_dir_all(path)))
     }
 
-    /// Writes a small file so that either its old or its new content is there.
+    /// Writes a small file so that either its old or its new content is there; which of
+    /// them survives the loss of power is open until the directory is synced.
     pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.path.join(format!("{name}{TEMPORARY_SUFFIX}"));
         let mut options = OpenOptions::new();
         let mut file = private_file(&temporary, options.write(true).create(true).truncate(true))?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, self.path.join(name))?;
-        self.sync()
+        fs::rename(&temporary, self.path.join(name))
     }
 
     /// Makes the entries of the directory durable.
