@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::closing;
 use crate::inner::{Closing, Inner};
+use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
     CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy, RecordData,
@@ -140,7 +141,7 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        self.inner().try_pass().await
+        self.inner().try_pass(Patience::Impatient).await
     }
 
     /// Runs passes back to back and adds up what they did.

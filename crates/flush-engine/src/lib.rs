@@ -12,6 +12,7 @@ mod error;
 mod inner;
 mod options;
 mod outcome;
+mod pace;
 mod pass;
 mod report;
 mod retry;
