@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::claims::Claims;
 use crate::completing::Completing;
+use crate::overflow::Overflow;
 use crate::pass::{self, PassLimits};
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, FlushData, RecordSender};
@@ -24,6 +26,8 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) overflow: Overflow,
+    pub(crate) claims: Arc<Claims>,
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,
