@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::closing;
+use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
 use crate::overflow::Overflow;
 use crate::stream_state::PassMemory;
@@ -65,6 +66,7 @@ impl FlushEngine {
             admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
             overflow: Overflow::default(),
             claims: Arc::default(),
+            expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
             clears: RwLock::new(0),

@@ -19,7 +19,6 @@ pub(crate) struct Heads(HashMap<StreamName, Head>);
 struct Head {
     /// The claim behind which it was read.
     claimed: Option<RecordId>,
-    id: RecordId,
     recorded_at: SystemTime,
 }
 
@@ -112,10 +111,6 @@ impl<'a> Choice<'a> {
     async fn suffices(&mut self) -> Result<bool, EngineError> {
         while self.lacking() != Removed::default() {
             let Some((stream, until)) = self.oldest_stream().await? else {
-                // The heads that were passed over stay after all.
-                for stream in self.chosen.keys() {
-                    self.heads.0.remove(stream);
-                }
                 return Ok(false);
             };
             self.choose(stream, until).await?;
@@ -166,12 +161,7 @@ impl<'a> Choice<'a> {
         until: Option<SystemTime>,
     ) -> Result<(), EngineError> {
         let records = self.read(&stream, reach(self.lacking())).await?;
-        let known = self.heads.0.get(&stream).map(|head| head.id);
-        if records.first().map(|record| record.id) != known {
-            // It has left the cache since it was looked at.
-            self.note_head(&stream, records.first());
-            return Ok(());
-        }
+        // Perhaps not those that were there when the stream was looked at.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
             if !is_oldest || self.lacking() == Removed::default() {
@@ -195,7 +185,6 @@ impl<'a> Choice<'a> {
         };
         let head = Head {
             claimed: self.claimed.get(stream).copied().flatten(),
-            id: record.id,
             recorded_at: record.recorded_at,
         };
         self.heads.0.insert(stream.clone(), head);

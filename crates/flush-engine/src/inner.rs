@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::completing::Completing;
+use crate::expiry::Expiry;
 use crate::overflow::Overflow;
 use crate::pass::{self, PassLimits};
 use crate::stream_state::PassMemory;
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) overflow: Overflow,
     pub(crate) claims: Arc<Claims>,
+    pub(crate) expiry: Expiry,
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,

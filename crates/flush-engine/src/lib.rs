@@ -3,6 +3,7 @@
 mod admission;
 mod bisect;
 mod claims;
+mod clock;
 mod closing;
 mod completing;
 mod delivery;
@@ -11,6 +12,7 @@ mod drain;
 mod engine;
 mod error;
 mod evict;
+mod expiry;
 mod inner;
 mod options;
 mod outcome;

@@ -58,6 +58,11 @@ pub struct EngineOptions {
     pub max_concurrent_streams: NonZeroUsize,
     /// What happens to a record for which the cache has no room.
     pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next pass instead of being sent.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a pass first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
 }
@@ -71,6 +76,7 @@ impl EngineOptions {
         request_timeout: Duration::from_secs(30),
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
         overflow_policy: OverflowPolicy::Reject,
+        max_record_age: None,
         on_discard: None,
     };
 }
@@ -90,6 +96,7 @@ impl fmt::Debug for EngineOptions {
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent_streams", &self.max_concurrent_streams)
             .field("overflow_policy", &self.overflow_policy)
+            .field("max_record_age", &self.max_record_age)
             .field("on_discard", &self.on_discard)
             .finish()
     }

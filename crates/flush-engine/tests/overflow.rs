@@ -59,7 +59,7 @@ fn recorded_at(second: u64, stream: &str, data: &str) -> NewRecord {
 }
 
 /// As long as it takes for 16 of them to fill 320 bytes.
-fn sized(n: usize) -> String {
+fn sized(n: u64) -> String {
     format!("{n:020}")
 }
 
@@ -147,6 +147,66 @@ async fn the_oldest_of_all_streams_go_first() {
     let mut gone = texts(&dropped);
     gone.sort();
     assert_eq!(gone, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stayed_after_all_is_the_oldest_again() {
+    // Because it could not be deleted.
+    let (rig, dropped) = rig(20 * 4);
+    for (second, stream) in [(1, "a"), (3, "a"), (2, "b"), (4, "b")] {
+        let record = recorded_at(second, stream, &sized(second));
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    let two = || vec![new("c", &sized(0)); 2];
+    rig.store.now_does(|op, _| match op {
+        Op::Settle => Step::Fail,
+        _ => Step::Obey,
+    });
+    rig.engine.record(two()).await.unwrap_err();
+    rig.store.now_obeys();
+    rig.record("c", &sized(0)).await;
+    assert_eq!(texts(&dropped), [sized(1), sized(1)]);
+
+    // Because it was being sent.
+    let gate = Gate::closed();
+    let service = Service::replying({
+        let gate = gate.clone();
+        move |_| Reply::throttled().behind(&gate)
+    });
+    let (options, dropped) = dropping(20 * 6);
+    let rig = Rig::with(service.limited(1, 1000), options);
+    for (second, stream) in [(1, "b"), (2, "a"), (3, "a"), (6, "a"), (4, "b"), (5, "b")] {
+        let record = recorded_at(second, stream, &sized(second));
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(2).await;
+    rig.engine.record(two()).await.unwrap();
+    assert_eq!(texts(&dropped), [sized(3), sized(4)]);
+    gate.open();
+    pass.await.unwrap().unwrap();
+    rig.record("c", &sized(0)).await;
+    rig.record("c", &sized(0)).await;
+    assert_eq!(texts(&dropped)[2..], [sized(1), sized(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_head_was_delivered_is_looked_at_again() {
+    let service = Service::replying(|call| match call.stream.as_str() {
+        "a" => Reply::Accept,
+        _ => Reply::throttled(),
+    });
+    let (options, dropped) = dropping(16 * 4);
+    let rig = Rig::with(service.limited(1, 1000), options);
+    for (second, stream) in [(1, "a"), (2, "a"), (8, "a"), (3, "b"), (9, "b")] {
+        let record = recorded_at(second, stream, &second.to_string());
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    assert_eq!(texts(&dropped), ["1"]);
+    rig.engine.flush().await.unwrap();
+    rig.record_each("c", ["", ""]).await;
+    assert_eq!(texts(&dropped), ["1", "3"]);
 }
 
 #[tokio::test(start_paused = true)]
