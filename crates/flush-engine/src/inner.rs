@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::claims::Claims;
 use crate::completing::Completing;
+use crate::expiry::Expiry;
+use crate::overflow::Overflow;
 use crate::pass::{self, PassLimits, Patience};
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, FlushData, RecordSender};
@@ -24,6 +27,9 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) overflow: Overflow,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) expiry: Expiry,
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,
