@@ -409,7 +409,7 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
         disk,
         ..
     } = &trial.state;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let story = trial.story.power_lost_at(*moment, trial.state.image());
         let changes = disk.describe(fates).join("\n  ");
         let title = &trial.title;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::housekeeping::PutOff;
 use self::mending::State;
 use super::disk::APPEND_SEGMENTS;
 use super::fault::{Outcome, contained};
@@ -30,8 +31,7 @@ pub(super) struct Worker {
     state: State,
     /// Damage that no read has reported yet.
     damage: BTreeMap<StreamName, Removed>,
-    /// After a rewrite that failed: how large the generation must be for another try.
-    rewrite_above: u64,
+    put_off: Option<PutOff>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Worker {
             options,
             state,
             damage,
-            rewrite_above: 0,
+            put_off: None,
         };
         worker.note_loss(&loss);
         // The counters that the owner begins with do not have these records in them.

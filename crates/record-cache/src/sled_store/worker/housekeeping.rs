@@ -21,6 +21,21 @@ const CARRIED_BYTES: u64 = 8 * 1024 * 1024;
 /// How often the records fit into what they take, at most.
 const SPARSE: u64 = 4;
 
+/// A replacement that failed, and is not tried again for nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PutOff {
+    is_empty: bool,
+    /// How large the generation must be for another try.
+    until: u64,
+}
+
+impl PutOff {
+    /// An empty generation is easier to replace, so that is tried even so.
+    const fn holds(self, is_empty: bool, allocated: u64) -> bool {
+        self.is_empty == is_empty && allocated <= self.until
+    }
+}
+
 impl Worker {
     /// Replaces a generation that takes much more disk than its records need.
     ///
@@ -32,27 +47,35 @@ impl Worker {
         };
         let segment = disk.generation.segment().bytes() as u64;
         let allocated = disk.generation.allocated();
-        if allocated <= EMPTY_SEGMENTS * segment || allocated <= self.rewrite_above {
+        if allocated <= EMPTY_SEGMENTS * segment {
             return;
         }
+        let is_empty = disk.index.records() == 0;
         let small = (2 * self.options.expected_bytes).min(SMALL_BYTES);
         let small = small.max(SMALL_SEGMENTS * segment);
         let outgrown = disk.base_bytes + disk.base_bytes / 2;
         let wanted = SPARSE * disk.index.bytes();
-        let outcome = if disk.index.records() == 0 {
-            self.start_afresh()
-        } else if allocated > wanted.max(small).max(outgrown) {
-            self.rewrite()
-        } else {
+        if !is_empty && allocated <= wanted.max(small).max(outgrown) {
             return;
-        };
-        match outcome {
-            Ok(()) => self.rewrite_above = 0,
-            Err(fault) => {
-                self.rewrite_above = allocated + allocated / 4;
-                tracing::warn!(target: "record_cache", %fault, "cannot give disk back yet");
-            }
         }
+        if self
+            .put_off
+            .is_some_and(|put_off| put_off.holds(is_empty, allocated))
+        {
+            return;
+        }
+        let outcome = if is_empty {
+            self.start_afresh()
+        } else {
+            self.rewrite()
+        };
+        self.put_off = outcome.err().map(|fault| {
+            tracing::warn!(target: "record_cache", %fault, "cannot give disk back yet");
+            PutOff {
+                is_empty,
+                until: allocated + allocated / 4,
+            }
+        });
     }
 
     /// Empties the store, at the price of a new generation.
