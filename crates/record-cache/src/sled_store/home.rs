@@ -208,21 +208,28 @@ pub(super) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Makes the directory and those above it that are missing, each durable before the next.
 fn create_directories(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let missing: Vec<&Path> = path
         .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .take_while(|path| !path.as_os_str().is_empty() && !path.is_dir())
         .collect();
-    private_directory().recursive(true).create(path)?;
-    for made in missing {
-        let parent = made
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        // Not every parent may be read; what was made there is used all the same.
-        let _ = sync_directory(parent.unwrap_or(Path::new(".")));
+    for directory in missing.into_iter().rev() {
+        match private_directory().create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) if !directory.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
+            _ => sync_parent(directory),
+        }
     }
+    // It may be there from a process that ended before it had synced.
+    sync_parent(path);
     Ok(())
+}
+
+/// Not every parent may be read; what was made there is used all the same.
+fn sync_parent(path: &Path) {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let _ = sync_directory(parent.unwrap_or(Path::new(".")));
 }

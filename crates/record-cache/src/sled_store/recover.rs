@@ -22,6 +22,8 @@ const ROOM_SEGMENTS: u64 = 4;
 /// Opens the records of a directory, or begins with none.
 pub(super) fn open(home: &Home, options: &Options, beat: &dyn Fn()) -> Outcome<(Disk, Loss)> {
     let refused = |error| Fault::io("cannot read the directory", home.path(), error);
+    // Whoever was here before may have ended between making names and syncing them.
+    home.sync().map_err(refused)?;
     let found = Manifest::read(home).map_err(refused)?;
     let generations = home.generations().map_err(refused)?;
     let manifest = match found {
