@@ -17,7 +17,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use record_cache::{Durability, RecordStore, Settlement, SledStore, StoreError};
 use sled_support::{Numbers, limits, number_of, numbers, read_all, record, stream, times};
@@ -109,7 +109,7 @@ async fn a_full_disk_refuses_and_recovers(durability: Durability) {
     let mut accepted = fill(&store, 0).await;
     assert!(accepted.len() > 1000, "{}", accepted.len());
     for _ in 0..5 {
-        let asked = Instant::now();
+        let asked = tokio::time::Instant::now();
         let refused = store.append(vec![record(&name, 9, 100_000)]).await;
         assert!(
             matches!(refused, Err(StoreError::Unavailable { .. })),
