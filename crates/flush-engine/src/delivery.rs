@@ -88,7 +88,7 @@ async fn read(
         let mut batch = batch.unwrap_or_default();
         let expired = inner.expiry.discard(inner, stream, &mut batch).await?;
         done.records_discarded += expired;
-        if batch.is_empty() && expired > 0 && !inner.closing.is_cancelled() {
+        if batch.is_empty() && expired > 0 && !inner.sending_ends.is_cancelled() {
             continue;
         }
         let last = batch.iter().map(|record| record.id).max();

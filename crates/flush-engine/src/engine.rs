@@ -19,7 +19,7 @@ use crate::inner::{Closing, Inner};
 use crate::overflow::Overflow;
 use crate::stream_state::PassMemory;
 use crate::{
-    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy,
+    CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
     OverflowPolicy, RecordData, RecordSender, drain, overflow, scheduler,
 };
 
@@ -72,6 +72,7 @@ impl FlushEngine {
             clears: RwLock::new(0),
             enabled: watch::Sender::new(true),
             closing: CancellationToken::new(),
+            sending_ends: CancellationToken::new(),
             closed: watch::Sender::new(Closing::NotBegun),
             tasks: TaskTracker::new(),
             runtime,
@@ -224,6 +225,25 @@ impl FlushEngine {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.inner().store.stats().into()
+    }
+
+    /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.
+    ///
+    /// From the first poll on, nothing is taken in and other operations return
+    /// [`EngineError::Closed`]. Whoever calls `close` meanwhile, or drops the last clone, ends
+    /// the drain. A second call waits for the first one, but not longer than it would drain
+    /// itself, and has nothing to report.
+    ///
+    /// Returns what the drain did.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain) and [`close`](Self::close), with the sums of the drain. The
+    /// engine is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The engine drains and closes although the future was dropped.
+    pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
+        closing::close_with(self.inner(), options).await
     }
 
     /// Stops the timer, waits for requests under way, and closes the store.

@@ -37,8 +37,12 @@ pub(crate) struct Inner {
     /// records that were read before are settled.
     pub(crate) clears: RwLock<u64>,
     pub(crate) enabled: watch::Sender<bool>,
-    /// Cancelled as soon as the engine begins to close.
+    /// Cancelled as soon as the engine begins to close: nothing is taken in any more, and
+    /// the timer stops.
     pub(crate) closing: CancellationToken,
+    /// Cancelled when no request is to be started any more: when the engine begins to close
+    /// or, if it drains before, at the end of that.
+    pub(crate) sending_ends: CancellationToken,
     pub(crate) closed: watch::Sender<Closing>,
     pub(crate) tasks: TaskTracker,
     /// Where the engine was started.
@@ -101,6 +105,8 @@ impl Inner {
 pub(crate) enum Closing {
     /// Nobody has asked for it.
     NotBegun,
+    /// What is cached is being delivered first.
+    Draining,
     /// A task is at it.
     UnderWay,
     /// The runtime of that task ended before it did.

@@ -35,7 +35,7 @@ pub mod aws;
 pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
 pub use self::engine::{FlushEngine, Intake};
 pub use self::error::{EngineError, LimitExceeded};
-pub use self::options::{EngineOptions, FlushStrategy, OverflowPolicy};
+pub use self::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
 pub use self::outcome::{Fault, judge};
 pub use self::report::{
     CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,

@@ -42,6 +42,30 @@ pub enum OverflowPolicy {
     DropOldest,
 }
 
+/// How to close.
+///
+/// ```
+/// use std::time::Duration;
+/// use flush_engine::CloseOptions;
+///
+/// let options = CloseOptions::default().drain(Duration::from_secs(5));
+/// assert_eq!(options, CloseOptions { drain: Duration::from_secs(5) });
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloseOptions {
+    /// For how long cached records are delivered before. Default: zero, not at all.
+    pub drain: Duration,
+}
+
+impl CloseOptions {
+    /// Sets [`drain`](Self#structfield.drain).
+    #[must_use]
+    pub const fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+}
+
 /// Settings of an engine, already checked by its owner.
 #[derive(Clone)]
 #[non_exhaustive]

@@ -153,5 +153,5 @@ fn may_send(inner: &Inner, limits: PassLimits, aborted: &AtomicBool) -> bool {
     let in_time = limits
         .deadline
         .is_none_or(|deadline| Instant::now() < deadline);
-    in_time && !aborted.load(Ordering::Relaxed) && !inner.closing.is_cancelled()
+    in_time && !aborted.load(Ordering::Relaxed) && !inner.sending_ends.is_cancelled()
 }
