@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+use tokio::time::Instant;
 
 use crate::bisect::{Bisection, Refusal};
 use crate::claims::Claim;
@@ -135,7 +136,12 @@ impl Course<'_> {
             }
             delivery.reached = true;
             let records = &self.batch[part.clone()];
-            let (fault, code, message) = match self.send(records).await {
+            let begun = Instant::now();
+            let answer = self.send(records).await;
+            let limits = self.inner.sender.limits();
+            let meter = &self.inner.meter;
+            meter.request(self.stream, records, limits, begun.elapsed(), &answer);
+            let (fault, code, message) = match answer {
                 Ok(verdicts) => {
                     delivery.link = Some(Link::Answered);
                     let accepted = self.answered(part, verdicts, delivery).await?;
@@ -289,6 +295,10 @@ impl Course<'_> {
             .map_err(EngineError::storage)?;
         drop(clears);
         self.inner.admission.release(removed);
+        let meter = &self.inner.meter;
+        meter.flushed(self.stream, accepted);
+        meter.retried(self.stream, retried);
+        meter.discarded(self.stream, DiscardReason::RetriesExhausted, discarded);
         delivery.done.records_flushed += accepted;
         delivery.done.records_discarded += discarded;
         delivery.done.records_retried += retried;

@@ -16,6 +16,7 @@ use crate::admission::Admission;
 use crate::closing;
 use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
+use crate::meter::Meter;
 use crate::overflow::Overflow;
 use crate::stream_state::PassMemory;
 use crate::{
@@ -62,8 +63,11 @@ impl FlushEngine {
                 "the tokio runtime has no timers; enable them where it is built",
             ));
         }
+        let meter = Meter::new(&options);
+        let max_bytes = options.cache_max_bytes.get();
         let inner = Arc::new(Inner {
-            admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            admission: Admission::new(max_bytes, &store.stats(), meter.clone()),
+            meter,
             overflow: Overflow::default(),
             claims: Arc::default(),
             expiry: Expiry::new(options.max_record_age),

@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::completing::Completing;
 use crate::expiry::Expiry;
+use crate::meter::{Meter, Recorded};
 use crate::overflow::Overflow;
 use crate::pass::{self, PassLimits};
 use crate::stream_state::PassMemory;
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) meter: Meter,
     pub(crate) overflow: Overflow,
     pub(crate) claims: Arc<Claims>,
     pub(crate) expiry: Expiry,
@@ -82,12 +84,14 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let inner = Arc::clone(self);
         let append = async move {
+            let recorded = Recorded::of(&records);
             let appended = AssertUnwindSafe(inner.store.append(records)).catch_unwind();
             let Ok(stored) = appended.await else {
                 return Err(StoreError::unavailable_because("the store panicked"));
             };
-            if stored.is_err() {
-                inner.admission.release(room);
+            match stored {
+                Ok(()) => inner.meter.recorded(&recorded),
+                Err(_) => inner.admission.release(room),
             }
             stored
         };

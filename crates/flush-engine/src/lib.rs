@@ -14,6 +14,8 @@ mod error;
 mod evict;
 mod expiry;
 mod inner;
+#[cfg_attr(not(feature = "metrics"), path = "meter_off.rs")]
+mod meter;
 mod options;
 mod outcome;
 mod overflow;

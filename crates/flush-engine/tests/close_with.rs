@@ -1,7 +1,5 @@
 //! Draining before the end.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod common;
 
 use std::time::{Duration, SystemTime};
@@ -258,11 +256,11 @@ fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
         rig.record_each("a", numbered(3)).await;
         rig
     });
-    let closing = first.block_on(async {
-        let closing = close_with(&rig, FOR_TEN);
-        rig.service.called(1).await;
-        closing
-    });
+    let closing = {
+        let _within = first.enter();
+        close_with(&rig, FOR_TEN)
+    };
+    first.block_on(rig.service.called(1));
     drop(first);
     let second = runtime();
     second.block_on(async {
