@@ -13,7 +13,7 @@ use crate::claims::Claim;
 use crate::discard::{DiscardReason, DiscardedRecord};
 use crate::inner::Inner;
 use crate::retry::{Charge, charge};
-use crate::stream_state::Link;
+use crate::stream_state::{Fared, Link};
 use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
 
 /// What became of one stream in a pass.
@@ -23,8 +23,8 @@ pub(crate) struct Delivery {
     pub(crate) done: FlushData,
     /// Whether a request was made, or none was needed.
     pub(crate) reached: bool,
-    /// Whether some record failed, was refused, or was not answered for.
-    pub(crate) failed: bool,
+    /// How the records fared; nothing said is all well.
+    pub(crate) fared: Option<Fared>,
     /// How the last request fared.
     pub(crate) link: Option<Link>,
     /// What ends the whole pass.
@@ -57,7 +57,7 @@ pub(crate) async fn deliver(
         clears,
     };
     if let Err(error) = course.run(&mut delivery, may_send).await {
-        delivery.failed = true;
+        delivery.fared = Some(Fared::NoAnswer);
         delivery.abort = Some(error);
     }
     delivery
@@ -161,7 +161,10 @@ impl Course<'_> {
                     message,
                 }) => (fault, code, message),
             };
-            delivery.failed = true;
+            delivery.fared = Some(match fault {
+                Fault::Records | Fault::Stream => Fared::SentBack,
+                Fault::Service | Fault::Unreadable => Fared::TurnedAway,
+            });
             let skipped = SkippedStream::new(self.stream, code.clone(), message);
             delivery.done.skipped_streams = vec![skipped];
             let charged = match fault {
@@ -233,7 +236,9 @@ impl Course<'_> {
                 Verdict::Failed { code } => decisions.charged.push((record.clone(), Some(code))),
             }
         }
-        delivery.failed |= !decisions.charged.is_empty();
+        if !decisions.charged.is_empty() {
+            delivery.fared = Some(Fared::SentBack);
+        }
         let accepted = decisions.accepted.len();
         self.settle(decisions, delivery).await?;
         Ok(accepted)

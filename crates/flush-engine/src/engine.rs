@@ -18,6 +18,7 @@ use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
 use crate::meter::Meter;
 use crate::overflow::Overflow;
+use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
@@ -160,7 +161,7 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        self.inner().try_pass().await
+        self.inner().try_pass(Patience::Impatient).await
     }
 
     /// Runs passes back to back and adds up what they did.

@@ -17,7 +17,7 @@ use crate::completing::Completing;
 use crate::expiry::Expiry;
 use crate::meter::{Meter, Recorded};
 use crate::overflow::Overflow;
-use crate::pass::{self, PassLimits};
+use crate::pass::{self, PassLimits, Patience};
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, FlushData, RecordSender};
 
@@ -53,11 +53,18 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Starts a pass, unless one is running.
-    pub(crate) async fn try_pass(self: &Arc<Self>) -> Result<FlushData, EngineError> {
+    pub(crate) async fn try_pass(
+        self: &Arc<Self>,
+        patience: Patience,
+    ) -> Result<FlushData, EngineError> {
         let Ok(memory) = Arc::clone(&self.memory).try_lock_owned() else {
             return Ok(FlushData::in_progress());
         };
-        let pass = pass::run(Arc::clone(self), memory, PassLimits::default());
+        let limits = PassLimits {
+            deadline: None,
+            patience,
+        };
+        let pass = pass::run(Arc::clone(self), memory, limits);
         self.run_to_end(pass).await
     }
 

@@ -19,6 +19,7 @@ mod meter;
 mod options;
 mod outcome;
 mod overflow;
+mod pace;
 mod pass;
 mod report;
 mod retry;

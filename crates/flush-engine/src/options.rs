@@ -11,6 +11,11 @@ use crate::DiscardHandler;
 #[non_exhaustive]
 pub enum FlushStrategy {
     /// A pass runs this long after the last one ended.
+    ///
+    /// It leaves a stream alone that the service turns away (throttling, failures of the
+    /// service, refused callers): for up to two intervals after the first refusal, doubled
+    /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
+    /// A success ends it. What gets no answer at all is tried with every pass.
     Interval(Duration),
     /// Only `flush` and `drain` deliver.
     None,
@@ -109,6 +114,16 @@ impl EngineOptions {
         max_record_age: None,
         on_discard: None,
     };
+}
+
+impl EngineOptions {
+    /// That of the timer, if there is one.
+    pub(crate) const fn interval(&self) -> Option<Duration> {
+        match self.flush_strategy {
+            FlushStrategy::Interval(interval) => Some(interval),
+            FlushStrategy::None => None,
+        }
+    }
 }
 
 impl Default for EngineOptions {
