@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::bisect::{Bisection, Refusal};
 use crate::claims::Claim;
@@ -137,7 +138,8 @@ impl Course<'_> {
             delivery.reached = true;
             let records = &self.batch[part.clone()];
             let begun = Instant::now();
-            let answer = self.send(records).await;
+            let span = trace::request(self.stream, records);
+            let answer = self.send(records).instrument(span).await;
             let limits = self.inner.sender.limits();
             let meter = &self.inner.meter;
             meter.request(self.stream, records, limits, begun.elapsed(), &answer);

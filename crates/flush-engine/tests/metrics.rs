@@ -48,6 +48,8 @@ fn seen(test: impl Future<Output = ()>) -> Seen {
     let snapshot = snapshotter.snapshot().into_vec().into_iter();
     let seen = snapshot.map(|(key, _, _, value)| {
         let key = key.key();
+        let promised = include_str!("../../../docs/observability.md");
+        assert!(promised.contains(&format!("| `{}` |", key.name())), "{key}");
         let own: BTreeSet<_> = ["client", "region"].into_iter().collect();
         let labels: Vec<_> = key.labels().map(|l| (l.key(), l.value())).collect();
         assert_eq!(
