@@ -1,0 +1,457 @@
+//! The account of every record: what the children told, what the endpoint took in, and whether
+//! the one may follow from the other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use integration_tests::Service;
+
+use super::account::{Account, Doubt, Presence, Story};
+use super::payload::{Id, LANES, Lane, STREAMS};
+use super::report::Report;
+use super::told::{Group, Side, Told};
+use super::weather::{Exchange, Met};
+
+/// One client in one process, as far as one stream goes.
+type Way = (usize, Service, usize);
+
+/// What is known of the answer to an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The client has read it, unless it was killed.
+    Surely,
+    /// It may not have.
+    Perhaps,
+}
+
+/// All records of a run.
+#[derive(Debug)]
+pub struct Ledger {
+    max_retries: u32,
+    lanes: Vec<LaneBook>,
+    exchanges: u32,
+    /// The last exchange of each way, while it is not known whether it was settled.
+    open: HashMap<Way, Exchange>,
+    /// Discards that may not be settled yet.
+    given_up: Vec<Id>,
+    /// No child up to this one lives.
+    dead: Option<usize>,
+    clearing: [bool; 2],
+    /// What the last pause told.
+    quiet: [Option<usize>; 2],
+    groups: Vec<Group>,
+    pub report: Report,
+    pub wrong: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct LaneBook {
+    accounts: Vec<Account>,
+    /// Records before this one are gone for good.
+    first_open: usize,
+    /// Each record that was delivered before all that had been recorded before it, and when.
+    ahead: Vec<(u32, u32)>,
+}
+
+impl Ledger {
+    pub fn new(max_retries: u32) -> Self {
+        Self {
+            max_retries,
+            lanes: (0..LANES).map(|_| LaneBook::default()).collect(),
+            exchanges: 0,
+            open: HashMap::new(),
+            given_up: Vec::new(),
+            dead: None,
+            clearing: [false; 2],
+            quiet: [None; 2],
+            groups: Vec::new(),
+            report: Report::default(),
+            wrong: Vec::new(),
+        }
+    }
+
+    /// The number that each lane goes on with.
+    pub fn next_numbers(&self) -> Vec<u32> {
+        let lengths = self.lanes.iter().map(|lane| lane.accounts.len());
+        lengths
+            .map(|length| u32::try_from(length).unwrap())
+            .collect()
+    }
+
+    // ---- what the endpoint did
+
+    /// Enters an exchange; `heard` tells of the one before it on its way.
+    pub fn exchanged(&mut self, exchange: Exchange, heard: impl Fn(&Exchange) -> Heard) {
+        self.exchanges += 1;
+        let at = self.exchanges;
+        self.report.exchanges += 1;
+        self.wrong.extend(exchange.wrong.iter().cloned());
+        let way = (exchange.incarnation, exchange.service, exchange.stream);
+        if let Some(last) = self.open.remove(&way) {
+            let heard = heard(&last);
+            self.settled(&last, heard);
+        }
+        for &met in &exchange.records {
+            self.met(met, at, exchange.incarnation);
+        }
+        self.open.insert(way, exchange);
+        if self.dead.is_some_and(|dead| dead >= way.0) {
+            self.in_flight_at_death(way.0);
+        }
+    }
+
+    /// Whether all records of an exchange were told of.
+    pub fn knows(&self, exchange: &Exchange) -> bool {
+        let mut ids = exchange.records.iter().map(|met| met.id);
+        ids.all(|id| (id.number as usize) < self.lanes[id.lane.0].accounts.len())
+    }
+
+    fn met(&mut self, met: Met, at: u32, incarnation: usize) {
+        let Met {
+            id,
+            accepted,
+            charged,
+        } = met;
+        let lane = &mut self.lanes[id.lane.0];
+        let Some(account) = lane.accounts.get_mut(id.number as usize) else {
+            // It is told of before it is recorded, so it is at least on its way here.
+            self.wrong
+                .push(format!("{id:?} was sent but never recorded"));
+            return;
+        };
+        if matches!(account.story, Story::Refused | Story::Dropped) {
+            self.wrong.push(format!("{id:?} was sent: {account:?}"));
+        }
+        if account.presence == Presence::Gone {
+            self.wrong.push(format!(
+                "{id:?} was sent again without a cause: {account:?}"
+            ));
+        }
+        account.charges = account.charges.saturating_add(u16::from(charged));
+        if accepted {
+            if account.delivered > 0 {
+                match account.doubt {
+                    Doubt::Answer => self.report.repeated_after_lost_answers += 1,
+                    Doubt::Kill(of) => {
+                        self.report.repeated_after_kills += 1;
+                        *self.report.repeated_by_kill.entry(of).or_default() += 1;
+                    }
+                    // Accepted twice in one exchange, or before the last one was entered.
+                    Doubt::None => self.wrong.push(format!(
+                        "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
+                    )),
+                }
+            } else if account.story != Story::Left {
+                let overtaken = lane
+                    .ahead
+                    .partition_point(|&(number, _)| number < id.number);
+                match lane.ahead.get(overtaken) {
+                    Some(&(by, then)) if account.sent_back.is_none_or(|back| back > then) => {
+                        self.wrong.push(format!(
+                            "{id:?} was overtaken by {by} and not sent back before: {account:?}"
+                        ));
+                    }
+                    Some(_) => self.report.overtaken += 1,
+                    None => lane.ahead.push((id.number, at)),
+                }
+            }
+            account.delivered = account.delivered.saturating_add(1);
+            account.presence = Presence::Unsure;
+            account.doubt = Doubt::None;
+        }
+        if charged {
+            account.sent_back.get_or_insert(at);
+        }
+    }
+
+    /// Concludes from an answer that the client has read what it did about it.
+    fn settled(&mut self, exchange: &Exchange, heard: Heard) {
+        for met in exchange.records.iter().filter(|met| met.accepted) {
+            let account = self.account(met.id);
+            if exchange.truthful && heard == Heard::Surely {
+                account.presence = Presence::Gone;
+            } else {
+                account.doubt = Doubt::Answer;
+            }
+        }
+    }
+
+    // ---- what became of a child
+
+    /// A child told something. What it had recorded and cleared before is known.
+    pub fn told(&mut self, told: &Told, incarnation: usize, heard: impl Fn(&Exchange) -> Heard) {
+        match *told {
+            Told::Begun(group) => self.begun(group),
+            Told::Stored(group) => self.tell(group, Story::Stored),
+            Told::Refused(group) => self.tell(group, Story::Refused),
+            Told::Dropped(group) => self.tell(group, Story::Dropped),
+            Told::Left(group) => self.tell(group, Story::Left),
+            Told::Discarded {
+                lane,
+                number,
+                attempts,
+                ref reason,
+                whole,
+            } => self.discarded(Id { lane, number }, attempts, reason, whole),
+            Told::Quiet { side, ref cached } => {
+                self.rested(side, incarnation, heard);
+                self.count(side, cached);
+            }
+            Told::Clearing { side, at_rest } => {
+                self.clearing[side as usize] = true;
+                self.quiet[side as usize] = self.quiet[side as usize].filter(|_| at_rest);
+            }
+            Told::Cleared { side, records } => self.cleared(side, records),
+            Told::Ended => {
+                self.rested(Side::Kinesis, incarnation, &heard);
+                self.rested(Side::Firehose, incarnation, &heard);
+            }
+            Told::Wrong(ref what) => self.wrong.push(format!("child {incarnation}: {what}")),
+        }
+    }
+
+    /// A child is dead. What it had read of the last answers, and settled, is not known.
+    pub fn killed(&mut self, incarnation: usize) {
+        self.report.kills += 1;
+        self.dead = Some(incarnation);
+        self.in_flight_at_death(incarnation);
+        for id in std::mem::take(&mut self.given_up) {
+            self.account(id).doubt = Doubt::Kill(incarnation);
+        }
+        for side in [Side::Kinesis, Side::Firehose] {
+            if std::mem::take(&mut self.clearing[side as usize]) {
+                self.report.clears_cut_short += 1;
+                self.mark_cleared(side);
+            }
+        }
+        self.quiet = [None; 2];
+    }
+
+    fn in_flight_at_death(&mut self, incarnation: usize) {
+        let ways = self.open.keys().filter(|way| way.0 == incarnation);
+        for way in ways.copied().collect::<Vec<_>>() {
+            let Some(exchange) = self.open.remove(&way) else {
+                continue;
+            };
+            for met in exchange.records.iter().filter(|met| met.accepted) {
+                self.account(met.id).doubt = Doubt::Kill(incarnation);
+                *self
+                    .report
+                    .in_flight_at_kill
+                    .entry(incarnation)
+                    .or_default() += 1;
+            }
+        }
+    }
+
+    /// No request of a client is under way: all that is told is settled.
+    fn rested(&mut self, side: Side, incarnation: usize, heard: impl Fn(&Exchange) -> Heard) {
+        let service = service(side);
+        for stream in 0..STREAMS {
+            if let Some(last) = self.open.remove(&(incarnation, service, stream)) {
+                let heard = heard(&last);
+                self.settled(&last, heard);
+            }
+        }
+        let (here, elsewhere) = std::mem::take(&mut self.given_up)
+            .into_iter()
+            .partition::<Vec<_>, _>(|id| id.lane.service() == service);
+        self.given_up = elsewhere;
+        for id in here {
+            self.account(id).presence = Presence::Gone;
+        }
+    }
+
+    fn begun(&mut self, group: Group) {
+        let lane = &mut self.lanes[group.lane.0];
+        if lane.accounts.len() != group.first as usize {
+            self.wrong.push(format!("{group:?} was begun out of turn"));
+        }
+        let more = (0..group.count).map(|_| Account::default());
+        lane.accounts.extend(more);
+        self.groups.push(group);
+    }
+
+    fn tell(&mut self, group: Group, story: Story) {
+        for number in group.first..group.first + group.count {
+            let account = self.account(Id {
+                lane: group.lane,
+                number,
+            });
+            account.story = story;
+            match story {
+                Story::Stored if account.presence == Presence::Begun => {
+                    account.presence = Presence::Here;
+                }
+                Story::Refused | Story::Dropped => {
+                    let account = account.clone();
+                    self.account(Id {
+                        lane: group.lane,
+                        number,
+                    })
+                    .presence = Presence::Gone;
+                    if account.delivered > 0 || account.discarded > 0 {
+                        self.wrong
+                            .push(format!("{number} of {group:?} was sent: {account:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !matches!(story, Story::Begun | Story::Left) {
+            // Told of all at once; what was not is looked at in the end.
+            if let Some(at) = self.groups.iter().rposition(|begun| *begun == group) {
+                self.groups.swap_remove(at);
+            }
+        }
+    }
+
+    fn discarded(&mut self, id: Id, attempts: u32, reason: &str, whole: bool) {
+        let max_retries = self.max_retries;
+        let account = self.account(id);
+        let told = account.clone();
+        account.discarded = account.discarded.saturating_add(1);
+        account.presence = Presence::Unsure;
+        let paid = attempts == max_retries + 1 && u32::from(account.charges) >= attempts;
+        if !whole || !paid || reason != "RetriesExhausted" || told.presence == Presence::Gone {
+            self.wrong.push(format!(
+                "{id:?} was discarded after {attempts} attempts, whole: {whole}, {reason}: {told:?}"
+            ));
+        }
+        self.given_up.push(id);
+    }
+
+    // ---- counting
+
+    /// Compares what a client has cached, at rest, with what it must and what it may have.
+    fn count(&mut self, side: Side, cached: &[usize; STREAMS]) {
+        self.report.counts += 1;
+        for (stream, &cached) in cached.iter().enumerate() {
+            let (mut must, mut may) = (0, 0);
+            self.each_of(side, Some(stream), |account| {
+                must += usize::from(account.must_be_here());
+                may += usize::from(account.may_be_here());
+            });
+            self.report.exact_counts += usize::from(must == may);
+            if !(must..=may).contains(&cached) {
+                self.wrong.push(format!(
+                    "{side:?} {stream}: {cached} are cached, not {must} to {may}"
+                ));
+            }
+            if cached == must || cached == may {
+                let all = cached == may;
+                self.each_of(side, Some(stream), |account| account.resolve(all));
+            }
+        }
+        self.quiet[side as usize] = Some(cached.iter().sum());
+    }
+
+    fn cleared(&mut self, side: Side, records: usize) {
+        self.clearing[side as usize] = false;
+        self.report.clears += 1;
+        self.report.told_cleared += records;
+        match self.quiet[side as usize].take() {
+            None => self.mark_cleared(side),
+            // Nobody recorded and nothing was sent: these and no others.
+            Some(cached) => {
+                if cached != records {
+                    // Records whose future was dropped may come in at any time.
+                    let mut left = 0;
+                    self.each_of(side, None, |account| {
+                        left += usize::from(account.story == Story::Left && account.may_be_here());
+                    });
+                    if !(cached..=cached + left).contains(&records) {
+                        self.wrong
+                            .push(format!("{records} of {cached} records were cleared"));
+                    }
+                }
+                self.each_of(side, None, |account| {
+                    account.maybe_cleared |= account.may_be_here();
+                    if account.story != Story::Left {
+                        account.presence = Presence::Gone;
+                    }
+                });
+                self.quiet[side as usize] = Some(0);
+            }
+        }
+    }
+
+    /// Whatever is not gone yet may have been cleared.
+    fn mark_cleared(&mut self, side: Side) {
+        self.each_of(side, None, |account| {
+            if account.may_be_here() {
+                account.maybe_cleared = true;
+                account.presence = Presence::Unsure;
+            }
+        });
+    }
+
+    /// What does not add up in the end, when the caches are empty.
+    pub fn close(mut self) -> (Report, Vec<String>) {
+        let mut missing = BTreeMap::<usize, Vec<u32>>::new();
+        for lane in Lane::all() {
+            for (number, account) in self.lanes[lane.0].accounts.iter().enumerate() {
+                self.report.enter(account);
+                if account.is_lost() {
+                    let lost = missing.entry(lane.0).or_default();
+                    lost.push(u32::try_from(number).unwrap());
+                }
+            }
+        }
+        // A run that was broken off has not delivered everything.
+        if !missing.is_empty() && self.wrong.is_empty() {
+            self.wrong.push(format!("lost, by lanes: {missing:?}"));
+        }
+        for group in std::mem::take(&mut self.groups) {
+            let numbers = group.first..group.first + group.count;
+            let ids = numbers.map(|number| Id {
+                lane: group.lane,
+                number,
+            });
+            let accounts: Vec<_> = ids.map(|id| self.account(id).clone()).collect();
+            let stored = accounts
+                .iter()
+                .filter(|account| account.was_there())
+                .count();
+            let cleared = accounts.iter().any(|account| account.maybe_cleared);
+            if stored > 0 && stored < accounts.len() && !cleared {
+                self.wrong
+                    .push(format!("{stored} of {group:?} were stored"));
+            }
+        }
+        if self.report.cleared > self.report.told_cleared && self.report.clears_cut_short == 0 {
+            self.wrong
+                .push("more records were cleared than was told".to_owned());
+        }
+        (self.report, self.wrong)
+    }
+
+    fn account(&mut self, id: Id) -> &mut Account {
+        &mut self.lanes[id.lane.0].accounts[id.number as usize]
+    }
+
+    /// Visits the records of a client, or of one stream of it, that are not gone for good.
+    fn each_of(&mut self, side: Side, stream: Option<usize>, mut visit: impl FnMut(&mut Account)) {
+        for lane in Lane::of(service(side)) {
+            if stream.is_some_and(|stream| stream != lane.stream_number()) {
+                continue;
+            }
+            let book = &mut self.lanes[lane.0];
+            let rest = &book.accounts[book.first_open..];
+            let gone = rest
+                .iter()
+                .take_while(|account| account.presence == Presence::Gone);
+            book.first_open += gone.count();
+            book.accounts[book.first_open..]
+                .iter_mut()
+                .filter(|account| account.presence != Presence::Gone)
+                .for_each(&mut visit);
+        }
+    }
+}
+
+pub const fn service(side: Side) -> Service {
+    match side {
+        Side::Kinesis => Service::Kinesis,
+        Side::Firehose => Service::Firehose,
+    }
+}
