@@ -190,7 +190,7 @@ async fn write(lane: Lane, stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) {
         number += count;
         let refused = matches!(told, Told::Refused(_));
         sleep(Duration::from_millis(match refused {
-            true => 20,
+            true => dice.u64(20..200),
             false => dice.u64(0..=pause),
         }))
         .await;
