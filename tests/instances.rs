@@ -21,7 +21,7 @@ use fastrand::Rng;
 use integration_tests::Reply;
 use tempfile::TempDir;
 
-use self::common::{Case, Endpoint, Place, Service, Setup, child, role};
+use self::common::{Case, Endpoint, Kind, Place, Service, Setup, child, role};
 
 const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
 const LONG: Duration = Duration::from_secs(60);
@@ -88,7 +88,10 @@ async fn live(role: &str) {
         }
         for number in 0.. {
             let stream = STREAMS[number % 2];
-            client.record(stream, payload(name, number)).await.unwrap();
+            while let Err(error) = client.record(stream, payload(name, number)).await {
+                assert_eq!(error.kind, Kind::LimitExceeded, "{error:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             println!("recorded {number}");
             if fastrand::u32(0..3) == 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(0..8))).await;

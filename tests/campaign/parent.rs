@@ -87,7 +87,7 @@ impl Campaign {
     pub fn run(mut self) -> (Report, Vec<String>) {
         let end = now() + self.plan.time;
         while now() < end && self.ledger.wrong.is_empty() {
-            self.live_and_die();
+            self.live_and_die(end);
         }
         self.calm_down();
         if self.ledger.wrong.is_empty() {
@@ -99,7 +99,7 @@ impl Campaign {
     }
 
     /// One child, from its start to its end.
-    fn live_and_die(&mut self) {
+    fn live_and_die(&mut self, end: Instant) {
         let mut running = self.start(self.plan.task);
         let life = match self.dice.u32(0..20) {
             // Long enough to fill the cache and to tidy the store up.
@@ -107,7 +107,7 @@ impl Campaign {
             1..5 => self.plan.life / 10,
             _ => self.plan.life,
         };
-        let death = now() + life.mul_f64(self.dice.f64());
+        let death = end.min(now() + life.mul_f64(self.dice.f64()));
         let ends_well = self.dice.u32(0..6) == 0;
         let mut change = now();
         while now() < death && self.ledger.wrong.is_empty() {
@@ -129,6 +129,8 @@ impl Campaign {
             }
         }
         if ends_well && self.ledger.wrong.is_empty() {
+            // An end takes as long as the requests under way, and those of its last passes.
+            self.calm_down();
             say(&mut running.words, Word::End);
             self.hear_out(running);
             self.ledger.report.clean_ends += 1;
@@ -213,6 +215,7 @@ impl Campaign {
     fn calm_down(&mut self) {
         self.weather.clear_up();
         self.aws.restart().unwrap();
+        self.is_down = false;
         self.aws.set_latency(Duration::ZERO);
         self.aws.set_link_speed(None);
     }
