@@ -14,11 +14,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::closing;
+use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
+use crate::overflow::Overflow;
+use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
-    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy, RecordData,
-    RecordSender, drain, scheduler,
+    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy,
+    OverflowPolicy, RecordData, RecordSender, drain, overflow, scheduler,
 };
 
 /// Takes records into a store and delivers them through a sender.
@@ -62,6 +65,9 @@ impl FlushEngine {
         }
         let inner = Arc::new(Inner {
             admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            overflow: Overflow::default(),
+            claims: Arc::default(),
+            expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
             clears: RwLock::new(0),
@@ -105,6 +111,8 @@ impl FlushEngine {
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
+    /// Where the cache is full, [`OverflowPolicy`] decides.
+    ///
     /// # Errors
     /// [`EngineError::LimitExceeded`] when the cache has no room for them,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
@@ -121,9 +129,17 @@ impl FlushEngine {
             Intake::Open => {}
         }
         let room = Removed::new(records.len(), records.iter().map(NewRecord::size).sum());
-        self.inner().admission.reserve(room)?;
-        let appended = self.inner().append(records, room).await;
-        appended.map_err(EngineError::storage)?;
+        match self.inner().options.overflow_policy {
+            OverflowPolicy::Reject => {
+                self.inner().admission.reserve(room)?;
+                let appended = self.inner().append(records, room).await;
+                appended.map_err(EngineError::storage)?;
+            }
+            OverflowPolicy::DropOldest => {
+                let record = overflow::record(Arc::clone(self.inner()), records, room);
+                self.inner().run_to_end(record).await?;
+            }
+        }
         Ok(RecordData::default())
     }
 
@@ -140,7 +156,7 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        self.inner().try_pass().await
+        self.inner().try_pass(Patience::Impatient).await
     }
 
     /// Runs passes back to back and adds up what they did.

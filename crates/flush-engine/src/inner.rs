@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::claims::Claims;
 use crate::completing::Completing;
-use crate::pass::{self, PassLimits};
+use crate::expiry::Expiry;
+use crate::overflow::Overflow;
+use crate::pass::{self, PassLimits, Patience};
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, FlushData, RecordSender};
 
@@ -24,6 +27,9 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) overflow: Overflow,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) expiry: Expiry,
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,
@@ -41,11 +47,18 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Starts a pass, unless one is running.
-    pub(crate) async fn try_pass(self: &Arc<Self>) -> Result<FlushData, EngineError> {
+    pub(crate) async fn try_pass(
+        self: &Arc<Self>,
+        patience: Patience,
+    ) -> Result<FlushData, EngineError> {
         let Ok(memory) = Arc::clone(&self.memory).try_lock_owned() else {
             return Ok(FlushData::in_progress());
         };
-        let pass = pass::run(Arc::clone(self), memory, PassLimits::default());
+        let limits = PassLimits {
+            deadline: None,
+            patience,
+        };
+        let pass = pass::run(Arc::clone(self), memory, limits);
         self.run_to_end(pass).await
     }
 

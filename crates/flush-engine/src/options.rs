@@ -11,6 +11,11 @@ use crate::DiscardHandler;
 #[non_exhaustive]
 pub enum FlushStrategy {
     /// A pass runs this long after the last one ended.
+    ///
+    /// It leaves a stream alone that the service turns away (throttling, failures of the
+    /// service, refused callers): for up to two intervals after the first refusal, doubled
+    /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
+    /// A success ends it. What gets no answer at all is tried with every pass.
     Interval(Duration),
     /// Only `flush` and `drain` deliver.
     None,
@@ -21,6 +26,25 @@ impl Default for FlushStrategy {
     fn default() -> Self {
         Self::Interval(Duration::from_secs(30))
     }
+}
+
+/// What happens to a record for which the cache has no room.
+///
+/// A record that an empty cache could not hold is refused in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverflowPolicy {
+    /// It is refused; what is cached stays.
+    #[default]
+    Reject,
+    /// The oldest cached records make room: by the time at which they were recorded, whatever
+    /// stream they belong to, and not more of them than it takes.
+    ///
+    /// Each is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
+    /// then deleted. Records of a request under way are not dropped, as they may be delivered;
+    /// where all others together would not make enough room, nothing is dropped and the new
+    /// record is refused.
+    DropOldest,
 }
 
 /// Settings of an engine, already checked by its owner.
@@ -37,6 +61,13 @@ pub struct EngineOptions {
     pub request_timeout: Duration,
     /// Streams that are sent to at the same time, at most.
     pub max_concurrent_streams: NonZeroUsize,
+    /// What happens to a record for which the cache has no room.
+    pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next pass instead of being sent.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a pass first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
 }
@@ -49,8 +80,20 @@ impl EngineOptions {
         flush_strategy: FlushStrategy::Interval(Duration::from_secs(30)),
         request_timeout: Duration::from_secs(30),
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
+        overflow_policy: OverflowPolicy::Reject,
+        max_record_age: None,
         on_discard: None,
     };
+}
+
+impl EngineOptions {
+    /// That of the timer, if there is one.
+    pub(crate) const fn interval(&self) -> Option<Duration> {
+        match self.flush_strategy {
+            FlushStrategy::Interval(interval) => Some(interval),
+            FlushStrategy::None => None,
+        }
+    }
 }
 
 impl Default for EngineOptions {
@@ -67,6 +110,8 @@ impl fmt::Debug for EngineOptions {
             .field("flush_strategy", &self.flush_strategy)
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent_streams", &self.max_concurrent_streams)
+            .field("overflow_policy", &self.overflow_policy)
+            .field("max_record_age", &self.max_record_age)
             .field("on_discard", &self.on_discard)
             .finish()
     }

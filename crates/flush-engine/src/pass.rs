@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::delivery::{Delivery, deliver};
 use crate::inner::Inner;
-use crate::stream_state::PassMemory;
+use crate::stream_state::{Fared, PassMemory};
 use crate::{EngineError, FlushData};
 
 /// What bounds a pass.
@@ -19,8 +19,20 @@ use crate::{EngineError, FlushData};
 pub(crate) struct PassLimits {
     /// No request starts after this moment.
     pub(crate) deadline: Option<Instant>,
-    /// Leaves streams alone that failed a moment ago.
-    pub(crate) patient: bool,
+    /// Which streams are left alone.
+    pub(crate) patience: Patience,
+}
+
+/// Which streams a pass leaves alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// None.
+    #[default]
+    Impatient,
+    /// Those that the service turns away, for some intervals of the timer.
+    Timer,
+    /// Those that failed a moment ago.
+    Drain,
 }
 
 /// Runs one pass. Holding `memory` makes it the only one.
@@ -37,9 +49,11 @@ pub(crate) async fn run(
     let stats = inner.store.stats();
     memory.retain(|name| stats.streams.contains_key(name));
     let mut streams = memory.order(stats.streams.into_keys().collect());
-    if limits.patient {
-        streams.retain(|name| memory.wait(name).is_zero());
-    }
+    streams.retain(|name| match limits.patience {
+        Patience::Impatient => true,
+        Patience::Timer => memory.of(name).timer_wait().is_zero(),
+        Patience::Drain => memory.of(name).wait().is_zero(),
+    });
     let mut pass = Pass {
         waiting: streams.into(),
         running: JoinSet::new(),
@@ -100,7 +114,7 @@ impl Pass {
                 return;
             };
             let most = self.inner.sender.limits().max_bytes.get();
-            let max_bytes = memory.max_bytes(&stream, most);
+            let max_bytes = memory.of(&stream).max_bytes(most);
             let (inner, limits) = (Arc::clone(&self.inner), self.limits);
             let aborted = Arc::clone(&self.aborted);
             self.running.spawn(async move {
@@ -128,12 +142,16 @@ impl Pass {
                 return;
             }
         };
+        let mut of_stream = memory.of(&stream);
         if let Some(link) = delivery.link {
-            memory.learn_link(&stream, link, self.inner.sender.limits().max_bytes.get());
+            of_stream.learn_link(link, self.inner.sender.limits().max_bytes.get());
         }
         if delivery.reached {
-            memory.learn_failure(&stream, delivery.failed, fastrand::f64());
-        } else {
+            let fared = delivery.fared.unwrap_or(Fared::Delivered);
+            of_stream.learn(fared, self.inner.options.interval(), fastrand::f64());
+        }
+        memory.remember(&stream, of_stream);
+        if !delivery.reached {
             self.unreached.push(stream);
         }
         self.done.add(delivery.done);
