@@ -2,9 +2,10 @@
 //! they are killed and started again, and the endpoint fails in every way it knows. In the end
 //! the account is exact.
 //!
-//! `STORM_SECONDS` sets how long it storms, `STORM_SEED` repeats a run's dice.
+//! `STORM_SECONDS` sets how long it storms, `STORM_SEED` repeats a run's dice, and
+//! `STORM_STORE=journal` (feature `journal`) takes the other store.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod campaign;
 mod common;
@@ -12,7 +13,7 @@ mod common;
 use std::env;
 use std::time::Duration;
 
-use self::campaign::{Campaign, Plan, Report, Task};
+use self::campaign::{Campaign, Plan, Report, StoreKind, Task};
 use self::common::role;
 
 /// The most that one kill may repeat: one request for each stream of either client.
@@ -28,6 +29,7 @@ fn in_a_storm_every_record_is_accounted_for() {
         seed: seed(),
         time: seconds(15),
         task: Task::Everything,
+        store: store(),
         storms: true,
         life: Duration::from_secs(3),
     });
@@ -44,6 +46,7 @@ fn a_kill_repeats_only_what_was_in_flight() {
         seed: seed(),
         time: seconds(12),
         task: Task::RecordAndDeliver,
+        store: store(),
         storms: false,
         life: Duration::from_millis(1500),
     });
@@ -68,6 +71,15 @@ fn run(plan: Plan) -> Report {
     );
     assert_eq!(report.lost(), 0);
     report
+}
+
+fn store() -> StoreKind {
+    match env::var("STORM_STORE").as_deref() {
+        Err(_) | Ok("sled") => StoreKind::Sled,
+        #[cfg(feature = "journal")]
+        Ok("journal") => StoreKind::Journal,
+        Ok(other) => panic!("{other} is no store of this build"),
+    }
 }
 
 fn number_in(name: &str) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::io::stdin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplify_kinesis::{DiscardedRecord, Durability, FlushStrategy, SdkConfig};
+use amplify_kinesis::{DiscardedRecord, Durability, FlushStrategy, OverflowPolicy, SdkConfig};
 use aws_config::AppName;
 use aws_config::retry::RetryConfig;
 use fastrand::Rng;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::payload::{Id, Lane, STREAMS, stream};
-use super::told::{ClientSettings, Group, Orders, Side, Task, Told, Word};
+use super::told::{ClientSettings, Group, Orders, Side, StoreKind, Task, Told, Word};
 use crate::common::{Case, Client, Failure, Kind, Place, Setup};
 
 /// Does what it is ordered to.
@@ -107,6 +107,8 @@ async fn open(orders: &Orders, service: Service) -> Client {
         max_retries,
         cache_max_bytes,
         sdk_attempts,
+        drops_oldest,
+        max_record_age_millis,
     } = orders.settings;
     let sdk_config = SdkConfig::builder()
         .retry_config(RetryConfig::standard().with_max_attempts(sdk_attempts))
@@ -117,13 +119,25 @@ async fn open(orders: &Orders, service: Service) -> Client {
         service,
         place: Place::Disk,
     };
-    Setup::of_endpoint(case, orders.endpoint.clone())
+    let durability = match survives_power_loss {
+        true => Durability::PowerLoss,
+        false => Durability::ProcessCrash,
+    };
+    let path = orders.directory.join(format!("{service:?}"));
+    let setup = Setup::of_endpoint(case, orders.endpoint.clone());
+    let setup = match orders.store {
+        StoreKind::Sled => setup.storage_path(&path),
+        #[cfg(feature = "journal")]
+        StoreKind::Journal => {
+            let builder = record_cache::JournalStore::builder(path)
+                .durability(durability)
+                .expected_bytes(cache_max_bytes);
+            setup.store(Arc::new(builder.open().await.unwrap()))
+        }
+    };
+    setup
         .sdk_config(sdk_config)
-        .storage_path(&orders.directory.join(format!("{service:?}")))
-        .durability(match survives_power_loss {
-            true => Durability::PowerLoss,
-            false => Durability::ProcessCrash,
-        })
+        .durability(durability)
         .flush_strategy(match interval_millis {
             Some(millis) => FlushStrategy::Interval(Duration::from_millis(millis)),
             None => FlushStrategy::None,
@@ -132,6 +146,11 @@ async fn open(orders: &Orders, service: Service) -> Client {
         .max_concurrent_streams(max_concurrent_streams)
         .max_retries(max_retries)
         .cache_max_bytes(cache_max_bytes)
+        .overflow_policy(match drops_oldest {
+            true => OverflowPolicy::DropOldest,
+            false => OverflowPolicy::Reject,
+        })
+        .max_record_age(max_record_age_millis.map(Duration::from_millis))
         .on_discard(move |record| discarded(record, seed))
         .build()
         .await

@@ -8,7 +8,7 @@ use integration_tests::Service;
 use super::account::{Account, Doubt, Presence, Story};
 use super::payload::{Id, LANES, Lane, STREAMS};
 use super::report::Report;
-use super::told::{Group, Side, Told};
+use super::told::{ClientSettings, Group, Side, Told};
 use super::weather::{Exchange, Met};
 
 /// One client in one process, as far as one stream goes.
@@ -26,13 +26,14 @@ pub enum Heard {
 /// All records of a run.
 #[derive(Debug)]
 pub struct Ledger {
-    max_retries: u32,
+    /// What the living child was told.
+    settings: Option<ClientSettings>,
     lanes: Vec<LaneBook>,
     exchanges: u32,
     /// The last exchange of each way, while it is not known whether it was settled.
     open: HashMap<Way, Exchange>,
-    /// Discards that may not be settled yet.
-    given_up: Vec<Id>,
+    /// Discards that may not be settled yet, and whether it is a pass that settles them.
+    given_up: Vec<(Id, bool)>,
     /// No child up to this one lives.
     dead: Option<usize>,
     clearing: [bool; 2],
@@ -53,9 +54,9 @@ struct LaneBook {
 }
 
 impl Ledger {
-    pub fn new(max_retries: u32) -> Self {
+    pub fn new() -> Self {
         Self {
-            max_retries,
+            settings: None,
             lanes: (0..LANES).map(|_| LaneBook::default()).collect(),
             exchanges: 0,
             open: HashMap::new(),
@@ -67,6 +68,11 @@ impl Ledger {
             report: Report::default(),
             wrong: Vec::new(),
         }
+    }
+
+    /// A child begins, with these settings.
+    pub fn started(&mut self, settings: &ClientSettings) {
+        self.settings = Some(settings.clone());
     }
 
     /// The number that each lane goes on with.
@@ -214,7 +220,7 @@ impl Ledger {
         self.report.kills += 1;
         self.dead = Some(incarnation);
         self.in_flight_at_death(incarnation);
-        for id in std::mem::take(&mut self.given_up) {
+        for (id, _) in std::mem::take(&mut self.given_up) {
             self.account(id).doubt = Doubt::Kill(incarnation);
         }
         for side in [Side::Kinesis, Side::Firehose] {
@@ -254,10 +260,12 @@ impl Ledger {
         }
         let (here, elsewhere) = std::mem::take(&mut self.given_up)
             .into_iter()
-            .partition::<Vec<_>, _>(|id| id.lane.service() == service);
+            .partition::<Vec<_>, _>(|(id, _)| id.lane.service() == service);
         self.given_up = elsewhere;
-        for id in here {
-            self.account(id).presence = Presence::Gone;
+        for (id, by_a_pass) in here {
+            if by_a_pass {
+                self.account(id).presence = Presence::Gone;
+            }
         }
     }
 
@@ -306,18 +314,29 @@ impl Ledger {
     }
 
     fn discarded(&mut self, id: Id, attempts: u32, reason: &str, whole: bool) {
-        let max_retries = self.max_retries;
+        let settings = self.settings.clone().unwrap();
         let account = self.account(id);
         let told = account.clone();
+        let charges = u32::from(account.charges);
+        let has_a_cause = match reason {
+            "RetriesExhausted" => attempts == settings.max_retries + 1,
+            "Overflow" => settings.drops_oldest,
+            "Expired" => settings.max_record_age_millis.is_some(),
+            _ => false,
+        };
+        let again = told.discarded > 0 && !matches!(told.doubt, Doubt::Kill(_));
         account.discarded = account.discarded.saturating_add(1);
         account.presence = Presence::Unsure;
-        let paid = attempts == max_retries + 1 && u32::from(account.charges) >= attempts;
-        if !whole || !paid || reason != "RetriesExhausted" || told.presence == Presence::Gone {
+        if !whole || !has_a_cause || charges < attempts || again || told.presence == Presence::Gone
+        {
             self.wrong.push(format!(
                 "{id:?} was discarded after {attempts} attempts, whole: {whole}, {reason}: {told:?}"
             ));
         }
-        self.given_up.push(id);
+        *self.report.discards.entry(reason.to_owned()).or_default() += 1;
+        // What makes room may be deleted a moment later, for a caller who does not wait for it.
+        let by_a_pass = reason != "Overflow";
+        self.given_up.push((id, by_a_pass));
     }
 
     // ---- counting

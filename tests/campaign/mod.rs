@@ -13,7 +13,7 @@ mod weather;
 
 pub use self::parent::{Campaign, Plan};
 pub use self::report::Report;
-pub use self::told::Task;
+pub use self::told::{StoreKind, Task};
 
 /// What a child does that was started in this role.
 pub fn act(role: &str) {

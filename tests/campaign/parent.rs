@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::ledger::{Heard, Ledger};
 use super::report::Report;
-use super::told::{ClientSettings, Orders, Task, Told, Word};
+use super::told::{ClientSettings, Orders, StoreKind, Task, Told, Word};
 use super::weather::{Exchange, Weather};
 use crate::common::child;
 
@@ -28,6 +28,7 @@ pub struct Plan {
     pub seed: u64,
     pub time: Duration,
     pub task: Task,
+    pub store: StoreKind,
     /// Faults of all kinds, or kills only.
     pub storms: bool,
     /// What a child lives at most, as a rule.
@@ -73,7 +74,7 @@ impl Campaign {
             weather,
             aws,
             directory: tempfile::tempdir().unwrap(),
-            ledger: Ledger::new(max_retries),
+            ledger: Ledger::new(),
             unheard: VecDeque::new(),
             stops: Vec::new(),
             is_down: false,
@@ -142,6 +143,7 @@ impl Campaign {
     fn start(&mut self, task: Task) -> Running {
         let incarnation = self.time_outs.len();
         let settings = self.settings();
+        self.ledger.started(&settings);
         let timeout = Duration::from_millis(settings.request_timeout_millis);
         self.time_outs.push(timeout);
         let orders = Orders {
@@ -150,6 +152,7 @@ impl Campaign {
             seed: self.plan.seed,
             directory: self.directory.path().to_owned(),
             endpoint: self.aws.endpoint_url(),
+            store: self.plan.store,
             next: self.ledger.next_numbers(),
             settings,
         };
@@ -190,6 +193,9 @@ impl Campaign {
             max_retries: self.max_retries,
             cache_max_bytes: [256 << 10, 1 << 20, 5 << 20][dice.usize(0..3)],
             sdk_attempts: attempts[dice.usize(0..3)],
+            drops_oldest: self.plan.storms && dice.u32(0..3) == 0,
+            max_record_age_millis: (self.plan.storms && dice.u32(0..4) == 0)
+                .then(|| dice.u64(1000..10_000)),
         }
     }
 

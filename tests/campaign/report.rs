@@ -30,6 +30,8 @@ pub struct Report {
     pub delivered: usize,
     pub deliveries: usize,
     pub discarded: usize,
+    /// How often `on_discard` was called, by reason.
+    pub discards: BTreeMap<String, usize>,
     pub cleared: usize,
 }
 
@@ -88,13 +90,14 @@ impl fmt::Display for Report {
         write!(
             f,
             "caches counted {} times ({} of {} streams to the record), cleared {} times of {}, \
-             {} records overtaken after the service sent them back",
+             {} records overtaken after the service sent them back; on_discard: {:?}",
             self.counts,
             self.exact_counts,
             self.counts * super::payload::STREAMS,
             self.clears,
             self.told_cleared,
-            self.overtaken
+            self.overtaken,
+            self.discards
         )
     }
 }

@@ -15,6 +15,7 @@ pub struct Orders {
     pub seed: u64,
     pub directory: PathBuf,
     pub endpoint: String,
+    pub store: StoreKind,
     /// The number that each lane goes on with.
     pub next: Vec<u32>,
     pub settings: ClientSettings,
@@ -30,6 +31,14 @@ pub enum Task {
     Finish,
 }
 
+/// Where the clients keep their records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreKind {
+    Sled,
+    #[cfg(feature = "journal")]
+    Journal,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClientSettings {
     pub survives_power_loss: bool,
@@ -39,6 +48,8 @@ pub struct ClientSettings {
     pub max_retries: u32,
     pub cache_max_bytes: u64,
     pub sdk_attempts: u32,
+    pub drops_oldest: bool,
+    pub max_record_age_millis: Option<u64>,
 }
 
 /// A range of records of one lane that are stored together or not at all.
