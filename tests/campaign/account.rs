@@ -60,6 +60,18 @@ impl Account {
         self.presence != Presence::Gone
     }
 
+    pub fn in_short(&self) -> String {
+        format!(
+            "{:?} {:?}, delivered {}, discarded {}, cleared perhaps: {}, {:?}",
+            self.story,
+            self.presence,
+            self.delivered,
+            self.discarded,
+            self.maybe_cleared,
+            self.doubt
+        )
+    }
+
     /// A count has told that all that may be here are, or none but those that must be.
     pub fn resolve(&mut self, all: bool) {
         match (self.presence, all) {

@@ -352,8 +352,12 @@ impl Ledger {
             });
             self.report.exact_counts += usize::from(must == may);
             if !(must..=may).contains(&cached) {
+                let mut known = BTreeMap::<String, usize>::new();
+                self.each_of(side, Some(stream), |account| {
+                    *known.entry(account.in_short()).or_default() += 1;
+                });
                 self.wrong.push(format!(
-                    "{side:?} {stream}: {cached} are cached, not {must} to {may}"
+                    "{side:?} {stream}: {cached} are cached, not {must} to {may}: {known:#?}"
                 ));
             }
             if cached == must || cached == may {
@@ -384,10 +388,11 @@ impl Ledger {
                     }
                 }
                 self.each_of(side, None, |account| {
-                    account.maybe_cleared |= account.may_be_here();
-                    if account.story != Story::Left {
-                        account.presence = Presence::Gone;
-                    }
+                    account.maybe_cleared = true;
+                    account.presence = match account.story {
+                        Story::Left => Presence::Unsure,
+                        _ => Presence::Gone,
+                    };
                 });
                 self.quiet[side as usize] = Some(0);
             }
@@ -416,8 +421,7 @@ impl Ledger {
                 }
             }
         }
-        // A run that was broken off has not delivered everything.
-        if !missing.is_empty() && self.wrong.is_empty() {
+        if !missing.is_empty() {
             self.wrong.push(format!("lost, by lanes: {missing:?}"));
         }
         for group in std::mem::take(&mut self.groups) {

@@ -91,10 +91,9 @@ impl Campaign {
             self.live_and_die(end);
         }
         self.calm_down();
-        if self.ledger.wrong.is_empty() {
-            let running = self.start(Task::Finish);
-            self.hear_out(running);
-        }
+        // Whatever went wrong, what is left may tell more of it.
+        let running = self.start(Task::Finish);
+        self.hear_out(running);
         self.ledger.wrong.extend(self.aws.limit_violations());
         self.ledger.close()
     }
