@@ -3,7 +3,7 @@
 //!
 //! `INSTANCES_SECONDS` sets how long the storm of them lasts, `INSTANCES_SEED` repeats its dice.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

@@ -4,6 +4,9 @@
 
 mod account;
 mod child;
+mod counting;
+mod director;
+mod lanes;
 mod ledger;
 mod parent;
 mod payload;
