@@ -195,6 +195,7 @@ impl JournalStoreBuilder {
             log,
             rest: 0,
             reserve,
+            came_meanwhile: 0,
             lock,
         };
         writer.recover(opened.stranded)?;
