@@ -1,6 +1,7 @@
 //! What a process does with a store before the power is lost.
 
 use std::fmt;
+use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -243,6 +244,20 @@ impl Actor {
         }
     }
 
+    /// Makes all that the store has written durable, behind its back.
+    fn sync(&self) {
+        let mut left = vec![self.setting.place.clone()];
+        while let Some(path) = left.pop() {
+            File::open(&path).unwrap().sync_all().unwrap();
+            if path.is_dir() {
+                let entries = path.read_dir().unwrap();
+                left.extend(entries.map(|entry| entry.unwrap().path()));
+            }
+        }
+        let call = self.number();
+        self.marks.say(&Mark::Synced { call });
+    }
+
     async fn clear(&self, store: &Store) {
         let call = self.number();
         self.marks.say(&Mark::Clear { call });
@@ -396,7 +411,6 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
 async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
     const CROWDS: usize = 12;
     const CROWD: usize = 240;
-    const ROUNDS: usize = 1;
     const STEPS: usize = 300;
     let store = actor.open().await;
     // Long runs of small records, whose attempts take more room than they do.
@@ -409,23 +423,25 @@ async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
         _ => Verdict::Untried,
     };
     actor.settle_read(&store, 1, &crowds, every_other).await;
-    for _ in 0..ROUNDS {
-        for _ in 0..8 {
-            let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
-            actor.append(&store, &group).await;
-        }
-        for step in 0..STEPS {
-            if step % 10 == 0 {
-                actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
-            }
-            let one_each: Vec<Record> = crowds
-                .chunks(CROWD)
-                .map(|crowd| crowd[rng.usize(..CROWD)].clone())
-                .collect();
-            let fails = |_| Verdict::Failed;
-            actor.settle_read(&store, 1, &one_each, fails).await;
-        }
+    for _ in 0..8 {
+        let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
+        actor.append(&store, &group).await;
     }
+    actor.sync();
+    for step in 0..STEPS {
+        if step % 10 == 0 {
+            actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
+        }
+        let one_each: Vec<Record> = crowds
+            .chunks(CROWD)
+            .map(|crowd| crowd[rng.usize(..CROWD)].clone())
+            .collect();
+        let fails = |_| Verdict::Failed;
+        actor.settle_read(&store, 1, &one_each, fails).await;
+    }
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
     store.close().await.unwrap();
 }
 
