@@ -115,6 +115,10 @@ impl Generation {
             // sled overwrites what it takes for superseded as it opens, which must not hang
             // on anything that only the operating system has.
             file.sync_all().map_err(refused)?;
+            // It also renames a snapshot, and then fills with zeros what the log alone could
+            // not be read without: the name has to be durable first.
+            let directory = File::open(&path).map_err(refused)?;
+            write_through(&directory, true);
         }
         write_through(&file, false);
         remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
@@ -128,9 +132,9 @@ impl Generation {
                 return Ok(false);
             }
             let writes_through = write_through(&file, true);
-            file.sync_all()?;
-            // sled renames its snapshot and leaves it at that.
+            // Where the directory does not take the attribute, as soon as can be.
             sync_directory(&path)?;
+            file.sync_all()?;
             Ok(writes_through)
         };
         let writes_through = secure().map_err(refused)?;
