@@ -201,6 +201,17 @@ async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
     assert!(harm.len() > 2 && harm[0].contains("lost"), "{harm:?}");
 }
 
+/// sled renames a snapshot, and at once overwrites what is needed without it.
+#[tokio::test]
+async fn sled_store_keeps_records_where_names_are_late() {
+    let campaign = Campaign {
+        plans: &[Plan::Bare],
+        states: 90,
+        ..Campaign::new(StoreKind::Sled, Workload::Hollow)
+    };
+    campaign.must_do_no_harm().await;
+}
+
 /// Where files take no attributes, the store syncs more often.
 #[tokio::test]
 async fn sled_store_keeps_records_where_there_are_no_attributes() {

@@ -41,6 +41,9 @@ pub enum Workload {
     Clear,
     /// The store is closed and opened, again and again.
     Reopen,
+    /// One step takes much more room than there will be need for, and the next opening
+    /// tidies up.
+    Hollow,
     /// The store is opened, used a little, and closed.
     Restart,
 }
@@ -56,6 +59,7 @@ impl Workload {
         Self::Turnover,
         Self::Clear,
         Self::Reopen,
+        Self::Hollow,
         Self::Restart,
     ];
 }
@@ -108,6 +112,7 @@ pub async fn run(workload: Workload, setting: Setting) {
         Workload::Turnover => turnover(&actor, &mut rng).await,
         Workload::Clear => clear(&actor, &mut rng).await,
         Workload::Reopen => reopen(&actor, &mut rng).await,
+        Workload::Hollow => hollow(&actor, &mut rng).await,
         Workload::Restart => restart(&actor, &mut rng).await,
     }
 }
@@ -483,6 +488,20 @@ async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
         if round % 2 == 1 {
             actor.settle(&store, 0, 9, Verdicts::Mixed, rng).await;
         }
+        store.close().await.unwrap();
+    }
+}
+
+async fn hollow(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
+    actor.append(&store, &[(2, 2_500_000)]).await;
+    store.close().await.unwrap();
+    for _ in 0..2 {
+        let store = actor.open().await;
+        actor.append(&store, &[(0, small(rng))]).await;
         store.close().await.unwrap();
     }
 }

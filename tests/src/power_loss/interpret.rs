@@ -654,8 +654,16 @@ impl<'a> Interpreter<'a> {
             self.files
                 .set_name(change.directory, &change.name, change.target);
         }
+        let waits = changes.iter().map(|change| change.directory);
+        let waits: BTreeSet<Inode> = waits
+            .filter(|directory| self.synchronous.contains(directory))
+            .collect();
         let id = self.emit(Action::Rename(changes));
         self.events.push(Event::End(id));
+        for directory in waits {
+            let id = self.emit(Action::SyncAll(directory));
+            self.events.push(Event::End(id));
+        }
     }
 
     fn emit(&mut self, action: Action) -> OperationId {

@@ -130,6 +130,20 @@ fn a_file_with_the_attribute_needs_no_sync() {
 }
 
 #[test]
+fn names_in_a_directory_with_the_attribute_need_no_sync() {
+    let log = after_creation(
+        r#"1 openat(AT_FDCWD, "/arena/t", O_WRONLY|O_CREAT, 0600) = 5
+        1 ioctl(4, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0
+        1 rename("/arena/t", "/arena/u") = 0"#,
+    );
+    for rules in [Rules::Strict, Rules::Journal] {
+        assert_eq!(surely(&log, rules, "u"), Some(vec![]));
+        let without = log.replace("FS_SYNC_FL|", "");
+        assert_eq!(surely(&without, rules, "u"), None);
+    }
+}
+
+#[test]
 fn what_is_durable_is_not_undone_by_what_came_before() {
     let old = "o".repeat(1024);
     let log = after_creation(&format!(
