@@ -46,7 +46,11 @@ async fn nothing_is_missing_while_the_power_stays_on() {
                 "{workload} leaves something to look for"
             );
             let report = inspect(kind, &place).await;
-            assert_eq!(ledger.judge(&report, Loss::OfProcess), [""; 0], "{kind} {workload}");
+            assert_eq!(
+                ledger.judge(&report, Loss::OfProcess),
+                [""; 0],
+                "{kind} {workload}"
+            );
             assert_eq!(
                 report.records.len(),
                 ledger.required(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 
 use super::append::Appends;
 use super::copy::{Copy, Taker};
@@ -30,6 +31,8 @@ pub(super) struct Disk {
     pub(super) mark: Mark,
     /// What the generation took on the disk when it began.
     pub(super) base_bytes: u64,
+    /// Keys of payloads whose records are gone, which are removed when nobody waits.
+    discarded: Vec<sled::IVec>,
 }
 
 /// Records that could not be read, by stream.
@@ -92,6 +95,7 @@ impl Disk {
             index,
             mark,
             base_bytes,
+            discarded: Vec::new(),
         };
         disk.note_mark();
         Ok(disk)
@@ -145,6 +149,7 @@ impl Disk {
                 sum += one;
                 sum
             });
+        self.discarded.append(&mut changes.take_discarded());
         self.generation.apply(changes)?;
         self.generation.commit()?;
         self.index.note(came, went);
@@ -182,6 +187,14 @@ impl Disk {
             }),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Frees what earlier calls have let go of; a crash before that is made good at opening.
+    pub(super) fn discard(&mut self, home: &Home) -> Outcome<()> {
+        if self.discarded.is_empty() || self.check_room(home, 0, SETTLE_SEGMENTS).is_err() {
+            return Ok(());
+        }
+        self.generation.discard(mem::take(&mut self.discarded))
     }
 
     /// Hands all records that are left to someone else; returns those that are lost.
