@@ -328,3 +328,53 @@ pub(super) fn check_room(home: &Home, bytes: u64) -> Outcome<()> {
         "disk full: path={path}, free={free}, needed={bytes}"
     ))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::home::Home;
+    use super::super::{Options, keys, recover};
+    use super::Disk;
+    use crate::{Durability, NewRecord, RecordId, Settlement, StreamName};
+
+    const OPTIONS: Options = Options {
+        durability: Durability::ProcessCrash,
+        expected_bytes: 1_000_000,
+    };
+
+    fn open(home: &Home) -> Disk {
+        let (disk, loss) = recover::open(home, &OPTIONS, &|| ()).unwrap();
+        assert_eq!(loss.records(), 0);
+        disk
+    }
+
+    fn payloads(disk: &Disk) -> usize {
+        disk.generation.tree().range(keys::streams_from(0)).count()
+    }
+
+    #[test]
+    fn what_a_crash_kept_from_being_freed_is_freed_at_the_next_opening() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let stream = StreamName::new("a").unwrap();
+        let mut disk = open(&home);
+        for _ in 0..9 {
+            // Each a payload of its own.
+            let record = NewRecord::new(stream.clone(), None, vec![7; 4_000]);
+            disk.write(&home, &[&[record]], &[]).unwrap();
+        }
+        // At the head, and in the midst.
+        let gone = [0, 1, 2, 5, 6].map(RecordId::new);
+        let settlement = Settlement::new(stream).delete(gone);
+        disk.write(&home, &[], &[&settlement]).unwrap();
+        assert_eq!(payloads(&disk), 9, "nobody has freed them yet");
+        disk.generation.release();
+
+        let mut disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        disk.discard(&home).unwrap();
+        disk.generation.release();
+        let disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        disk.generation.release();
+    }
+}
