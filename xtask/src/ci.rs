@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     consumers, demo, e2e,
     flags::{CiFlags, DemoFlags, PowerLossFlags, TestFlags},
+    full_disks,
     localstack::EngineChoice,
     power_loss,
     progress::seconds,
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
+    /// Tests that mount file systems and fill them.
+    FullDisks,
     /// Losses of power, simulated from the traces of processes.
     PowerLoss,
     /// The demo, on this workspace's own lock file.
@@ -87,6 +90,7 @@ impl Step {
                 .await
             }
             Self::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
+            Self::FullDisks => full_disks::run().await,
             Self::Demo => demo::run(DemoFlags::default()).await,
             Self::Doc => shell::run(&mut doc()).await,
             Self::Deny => deny().await,

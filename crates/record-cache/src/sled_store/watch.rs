@@ -104,3 +104,23 @@ fn look_after(watch: &Weak<Watch>, tick: Duration) {
         thread::park_timeout(tick);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+    use std::time::Duration;
+
+    use super::Watch;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_writer_that_does_not_come_back() {
+        let watch = Watch::start(Duration::from_millis(40)).unwrap();
+        assert_eq!(watch.unless_stalled(future::ready(1)).await, Some(1));
+        watch.beat();
+        let answer = watch.unless_stalled(future::pending::<()>()).await;
+        assert_eq!(answer, None, "those who wait are told");
+        assert!(watch.is_stalled(), "those who come later are told");
+        assert!(watch.rest(), "it came back");
+        assert!(!watch.is_stalled());
+    }
+}
