@@ -94,6 +94,7 @@ impl Setup {
         request_timeout: Duration,
         max_record_bytes: u64,
         max_concurrent_streams: usize,
+        max_in_flight_per_stream: usize,
     }
 
     /// A pass this long after the last one.

@@ -1,12 +1,13 @@
-//! One batch of one stream: read, sent, settled.
+//! One batch of one stream: sent, judged, settled.
 
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+use record_cache::{Record, RecordId, Settlement, StoreError, StreamName};
 
+use crate::batch::Batch;
 use crate::bisect::{Bisection, Refusal};
 use crate::discard::{DiscardReason, DiscardedRecord};
 use crate::inner::Inner;
@@ -14,12 +15,12 @@ use crate::retry::{Charge, charge};
 use crate::stream_state::{Fared, Link};
 use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
 
-/// What became of one stream in a pass.
+/// What became of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     /// What was done; `skipped_streams` has one entry at most.
     pub(crate) done: FlushData,
-    /// Whether a request was made, or none was needed.
+    /// Whether a request was made.
     pub(crate) reached: bool,
     /// How the records fared; nothing said is all well.
     pub(crate) fared: Option<Fared>,
@@ -27,6 +28,8 @@ pub(crate) struct Delivery {
     pub(crate) link: Option<Link>,
     /// What ends the whole pass.
     pub(crate) abort: Option<EngineError>,
+    /// Every record was accepted, which the store has not been told yet.
+    pub(crate) unsettled: Option<Decided>,
 }
 
 /// Delivers one batch of a stream, in more than one request if the service refuses it.
@@ -35,23 +38,16 @@ pub(crate) struct Delivery {
 pub(crate) async fn deliver(
     inner: &Inner,
     stream: &StreamName,
-    max_bytes: u64,
+    batch: Batch,
     may_send: impl Fn() -> bool,
 ) -> Delivery {
     let mut delivery = Delivery::default();
-    let (batch, clears) = match read(inner, stream, max_bytes).await {
-        Ok(read) => read,
-        Err(error) => {
-            delivery.abort = Some(error);
-            return delivery;
-        }
-    };
     let mut course = Course {
         inner,
         stream,
-        open: vec![true; batch.len()],
-        batch,
-        clears,
+        open: vec![true; batch.records.len()],
+        batch: batch.records,
+        clears: batch.clears,
     };
     if let Err(error) = course.run(&mut delivery, may_send).await {
         delivery.fared = Some(Fared::NoAnswer);
@@ -60,27 +56,32 @@ pub(crate) async fn deliver(
     delivery
 }
 
-/// The oldest records of a stream that one request takes, and how often the cache was
-/// cleared before they were read.
-async fn read(
-    inner: &Inner,
-    stream: &StreamName,
-    max_bytes: u64,
-) -> Result<(Vec<Record>, u64), EngineError> {
-    let mut limits = inner.sender.limits();
-    limits.max_bytes = max_bytes.try_into().unwrap_or(std::num::NonZeroU64::MIN);
-    let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
-    let clears = inner.clears.read().await;
-    let read = inner
-        .store
-        .oldest(stream, None, reach)
-        .await
-        .map_err(EngineError::storage)?;
-    inner.admission.release(read.damaged);
-    trace::damage(stream, read.damaged);
-    // A store may give more than it was asked for; a request may not.
-    let batch = batcher::pack(read.records, limits, Record::size).next();
-    Ok((batch.unwrap_or_default(), *clears))
+/// What was decided on records, for the store to keep.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    settlement: Settlement,
+    /// How often the cache was cleared before the records were read.
+    clears: u64,
+    done: FlushData,
+}
+
+impl Decided {
+    /// Makes decisions lasting, in one step of the store. Of records that were cleared
+    /// meanwhile nothing is left to decide: they count as cleared, and only so.
+    pub(crate) async fn settle(self, inner: &Inner) -> Result<FlushData, EngineError> {
+        let clears = inner.clears.read().await;
+        if *clears != self.clears {
+            return Ok(FlushData::default());
+        }
+        let settling = AssertUnwindSafe(inner.store.settle(self.settlement)).catch_unwind();
+        let removed = settling
+            .await
+            .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
+            .map_err(EngineError::storage)?;
+        drop(clears);
+        inner.admission.release(removed);
+        Ok(self.done)
+    }
 }
 
 /// The way of one batch to the service.
@@ -107,10 +108,6 @@ impl Course<'_> {
         delivery: &mut Delivery,
         may_send: impl Fn() -> bool,
     ) -> Result<(), EngineError> {
-        if self.batch.is_empty() {
-            delivery.reached = true;
-            return Ok(());
-        }
         let least = self.batch.iter().map(|record| record.attempts).min();
         let least_charged = self.batch.iter().filter(|r| Some(r.attempts) == least);
         let least_charged = least_charged.count();
@@ -220,7 +217,12 @@ impl Course<'_> {
             delivery.fared = Some(Fared::SentBack);
         }
         let accepted = decisions.accepted.len();
-        self.settle(decisions, delivery).await?;
+        if accepted == self.batch.len() {
+            let settlement = Settlement::new(self.stream.clone()).delete(decisions.accepted);
+            delivery.unsettled = Some(self.decided(settlement, FlushData::flushed(accepted)));
+        } else {
+            self.settle(decisions, delivery).await?;
+        }
         Ok(accepted)
     }
 
@@ -242,8 +244,7 @@ impl Course<'_> {
         self.settle(decisions, delivery).await
     }
 
-    /// Makes decisions lasting, in one step of the store. Of records that were cleared
-    /// meanwhile nothing is left to decide: they count as cleared, and only so.
+    /// Hands decisions to the store, and records that are given up to whoever asked for them.
     async fn settle(
         &self,
         decisions: Decisions,
@@ -252,38 +253,32 @@ impl Course<'_> {
         if self.was_cleared().await {
             return Ok(());
         }
-        let accepted = decisions.accepted.len();
+        let mut done = FlushData::flushed(decisions.accepted.len());
         let mut settlement = Settlement::new(self.stream.clone()).delete(decisions.accepted);
-        let (mut retried, mut discarded) = (0, 0);
         for (record, code) in decisions.charged {
             match charge(record.attempts, self.inner.options.max_retries) {
                 Charge::Retry => {
                     settlement.count_attempt.push(record.id);
-                    retried += 1;
+                    done.records_retried += 1;
                 }
                 Charge::Discard => {
                     settlement.delete.push(record.id);
                     self.give_up(record, code);
-                    discarded += 1;
+                    done.records_discarded += 1;
                 }
             }
         }
-        let clears = self.inner.clears.read().await;
-        if *clears != self.clears {
-            return Ok(());
-        }
-        let removed = self
-            .inner
-            .store
-            .settle(settlement)
-            .await
-            .map_err(EngineError::storage)?;
-        drop(clears);
-        self.inner.admission.release(removed);
-        delivery.done.records_flushed += accepted;
-        delivery.done.records_discarded += discarded;
-        delivery.done.records_retried += retried;
+        let done = self.decided(settlement, done).settle(self.inner).await?;
+        delivery.done.add(done);
         Ok(())
+    }
+
+    fn decided(&self, settlement: Settlement, done: FlushData) -> Decided {
+        Decided {
+            settlement,
+            clears: self.clears,
+            done,
+        }
     }
 
     async fn was_cleared(&self) -> bool {

@@ -70,16 +70,6 @@ impl EngineError {
         }
         self
     }
-
-    /// Takes out what was done before the error happened.
-    pub(crate) fn take_flushed(&mut self) -> Option<FlushData> {
-        match self {
-            Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } => {
-                flushed.take().map(|data| *data)
-            }
-            Self::LimitExceeded(_) | Self::Closed => None,
-        }
-    }
 }
 
 /// The cache has no room for what was to be recorded.

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod adaptive;
 mod admission;
+mod arrivals;
+mod batch;
 mod bisect;
 mod closing;
 mod completing;
@@ -10,7 +13,9 @@ mod drain;
 mod engine;
 mod error;
 mod inner;
+mod lane;
 mod options;
+mod orders;
 mod outcome;
 mod pace;
 mod pass;

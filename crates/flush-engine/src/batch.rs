@@ -1,0 +1,61 @@
+//! What one request takes of a stream.
+
+use std::num::NonZeroU64;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use record_cache::{ReadLimits, Record, RecordId, Removed, StoreError, StreamName};
+
+use crate::inner::Inner;
+use crate::{EngineError, trace};
+
+/// Records that were read to be sent together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<Record>,
+    /// How often the cache was cleared before they were read.
+    pub(crate) clears: u64,
+    /// How much they are.
+    pub(crate) amount: Removed,
+    /// Whether another record like these would not have fitted.
+    pub(crate) is_full: bool,
+}
+
+impl Batch {
+    /// Reads the oldest records of a stream, behind `after` if it is given.
+    pub(crate) async fn read(
+        inner: &Inner,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        max_bytes: u64,
+    ) -> Result<Self, EngineError> {
+        let mut limits = inner.sender.limits();
+        limits.max_bytes = max_bytes.try_into().unwrap_or(NonZeroU64::MIN);
+        let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
+        let clears = inner.clears.read().await;
+        let reading = AssertUnwindSafe(inner.store.oldest(stream, after, reach)).catch_unwind();
+        let read = reading
+            .await
+            .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
+            .map_err(EngineError::storage)?;
+        inner.admission.release(read.damaged);
+        trace::damage(stream, read.damaged);
+        // A store may give more than it was asked for; a request may not.
+        let records = batcher::pack(read.records, limits, Record::size).next();
+        let records = records.unwrap_or_default();
+        let bytes: u64 = records.iter().map(Record::size).sum();
+        let largest = records.iter().map(Record::size).max().unwrap_or_default();
+        let is_full = records.len() >= limits.max_items.get()
+            || bytes.saturating_add(largest) > limits.max_bytes.get();
+        Ok(Self {
+            clears: *clears,
+            amount: Removed::new(records.len(), bytes),
+            is_full,
+            records,
+        })
+    }
+
+    pub(crate) fn last(&self) -> Option<RecordId> {
+        self.records.last().map(|record| record.id)
+    }
+}
