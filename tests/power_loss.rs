@@ -12,7 +12,9 @@
 
 mod power;
 
-use self::power::{Campaign, Flaw, Job, Ledger, Setting, StoreKind, Workload, inspect, run};
+use integration_tests::power_loss::Attributes;
+
+use self::power::{Campaign, Flaw, Job, Ledger, Loss, Setting, StoreKind, Workload, inspect, run};
 
 /// Also what the traced processes run: they find a job in their environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +46,11 @@ async fn nothing_is_missing_while_the_power_stays_on() {
                 "{workload} leaves something to look for"
             );
             let report = inspect(kind, &place).await;
-            assert_eq!(ledger.judge(&report), [""; 0], "{kind} {workload}");
+            assert_eq!(
+                ledger.judge(&report, Loss::OfProcess),
+                [""; 0],
+                "{kind} {workload}"
+            );
             assert_eq!(
                 report.records.len(),
                 ledger.required(),
@@ -60,10 +66,8 @@ mod the_simulation {
 
     async fn harm_to(flaw: Flaw, workload: Workload) -> Vec<String> {
         let campaign = Campaign {
-            kind: StoreKind::Tiny(flaw),
-            workload,
-            seed: 1,
             states: 80,
+            ..Campaign::new(StoreKind::Tiny(flaw), workload)
         };
         campaign.run().await.unwrap().harmful
     }
@@ -143,6 +147,11 @@ macro_rules! through_every_workload {
         }
 
         #[tokio::test]
+        async fn when_space_is_used_again() {
+            through(Workload::Turnover).await;
+        }
+
+        #[tokio::test]
         async fn when_it_is_cleared() {
             through(Workload::Clear).await;
         }
@@ -158,6 +167,19 @@ mod sled_store_keeps_what_it_acknowledged {
     use super::*;
 
     through_every_workload!(StoreKind::Sled);
+}
+
+/// What the attribute `S` is for.
+#[tokio::test]
+async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
+    let campaign = Campaign {
+        attributes: Attributes::Ignored,
+        states: 200,
+        ..Campaign::new(StoreKind::Sled, Workload::Turnover)
+    };
+    let harm = campaign.run().await.unwrap().harmful;
+    println!("{} {harm:?}", harm.len());
+    assert!(!harm.is_empty());
 }
 
 mod journal_store_keeps_what_it_acknowledged {

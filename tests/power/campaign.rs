@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
 use integration_tests::power_loss::{
-    Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
+    Attributes, Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
 };
+use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::inspect::Report;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Loss};
 use super::process::{Job, inspect_elsewhere};
 use super::stores::StoreKind;
 use super::workload::{Setting, Workload};
@@ -37,6 +38,7 @@ pub struct Campaign {
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
+    pub attributes: Attributes,
 }
 
 /// How it went.
@@ -59,6 +61,21 @@ struct Trial {
     title: String,
 }
 
+impl Trial {
+    /// A loss of power that drops nothing is the end of the process alone, unless there was
+    /// another before.
+    fn loss(&self) -> Loss {
+        let before = &self.story.events()[..self.state.moment];
+        let whole = self.state.fates.iter().all(|fate| *fate == Fate::Kept);
+        let lost = |event: &Event| matches!(event, Event::PowerLost(_));
+        if whole && !before.iter().any(lost) {
+            Loss::OfProcess
+        } else {
+            Loss::OfPower
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Verdict {
     trial: Trial,
@@ -67,10 +84,11 @@ struct Verdict {
     wrong: Vec<String>,
 }
 
-/// Where the processes work.
+/// Where the processes work, and where what they leave is opened.
 #[derive(Debug)]
 struct Ground {
     directory: tempfile::TempDir,
+    states: tempfile::TempDir,
     places: Places,
 }
 
@@ -84,6 +102,7 @@ impl Campaign {
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
+            attributes: Attributes::Honoured,
         }
     }
 
@@ -125,7 +144,7 @@ impl Campaign {
     /// When a process cannot be traced, or does what is not modelled.
     pub async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
-        let mut story = Timeline::starting_from(Image::empty());
+        let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
@@ -171,8 +190,7 @@ impl Campaign {
         let job = Job::Work(workload, setting);
         let log = ground.directory.path().join("log");
         let calls = trace(&job.command(), &log)?;
-        story.record(&calls, &ground.places)?;
-        story.must_end_with(ground.places.arena())
+        story.record_all(&calls, &ground.places)
     }
 
     fn trials<'a>(
@@ -209,7 +227,7 @@ impl Campaign {
         let mut running = JoinSet::new();
         for (number, trial) in trials.enumerate() {
             outcome.states += 1;
-            let place = ground.directory.path().join(format!("state-{number}"));
+            let place = ground.states.path().join(format!("state-{number}"));
             let permit = Arc::clone(&places).acquire_owned().await;
             while let Some(done) = running.try_join_next() {
                 self.conclude(ground, done?, outcome).await?;
@@ -251,7 +269,7 @@ impl Campaign {
         let Verdict {
             trial, mut wrong, ..
         } = verdict;
-        let place = ground.directory.path().join("narrowed");
+        let place = ground.states.path().join("narrowed");
         let mut state = trial.state.clone();
         let mut chunk = state.fates.len().div_ceil(2).max(1);
         let mut tries = 0;
@@ -322,11 +340,17 @@ impl Campaign {
 
 impl Ground {
     fn new() -> io::Result<Self> {
-        let directory = roomy_directory()?;
+        // Other directories for temporary files may know nothing of attributes.
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        warn_without_attributes(directory.path())?;
         let arena = directory.path().join("arena");
         fs::create_dir(&arena)?;
         let places = Places::new(&arena, &directory.path().join("marks"))?;
-        Ok(Self { directory, places })
+        Ok(Self {
+            directory,
+            states: roomy_directory()?,
+            places,
+        })
     }
 
     /// Puts these files, and nothing else, into the arena.
@@ -334,6 +358,19 @@ impl Ground {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
     }
+}
+
+/// Without the attribute `S` a store may take another way than on most machines.
+fn warn_without_attributes(directory: &Path) -> io::Result<()> {
+    static WARNING: Once = Once::new();
+    let file = tempfile::tempfile_in(directory)?;
+    if rustix::fs::ioctl_setflags(&file, IFlags::SYNC).is_err() {
+        WARNING.call_once(|| {
+            let directory = directory.display();
+            eprintln!("WARNING: files do not take the attribute S: directory={directory}");
+        });
+    }
+    Ok(())
 }
 
 /// In memory where there is room: what is to become of a sync is decided here anyway.
@@ -355,7 +392,7 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
         disk,
         ..
     } = &trial.state;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let story = trial.story.power_lost_at(*moment, trial.state.image());
         let changes = disk.describe(fates).join("\n  ");
         let title = &trial.title;
@@ -380,7 +417,7 @@ async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verd
     Ok(Verdict {
         required: ledger.required(),
         damage: report.damaged > 0 || report.moved_aside,
-        wrong: ledger.judge(&report),
+        wrong: ledger.judge(&report, trial.loss()),
         trial,
     })
 }

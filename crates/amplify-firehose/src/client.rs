@@ -85,8 +85,9 @@ impl AmplifyFirehoseClient {
     /// In this order: [`ClientClosed`](AmplifyFirehoseError::ClientClosed);
     /// [`Validation`](AmplifyFirehoseError::Validation) when the record breaks one of the
     /// [limits](crate::limits); [`LimitExceeded`](AmplifyFirehoseError::LimitExceeded) when the
-    /// cache is full; [`Storage`](AmplifyFirehoseError::Storage) when the disk refuses. Nothing
-    /// is stored then.
+    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when the oldest
+    /// records cannot make enough room); [`Storage`](AmplifyFirehoseError::Storage) when the disk
+    /// refuses. Nothing is stored then.
     ///
     /// # Cancel safety
     /// A future that is dropped has stored the whole record or nothing.

@@ -21,7 +21,7 @@ pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
 pub use flush_engine::{
     CacheStats, ClearCacheData, DiscardReason, DiscardedRecord, FlushData, FlushStrategy,
-    RecordData, SkippedStream, StreamStats,
+    OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
 #[cfg(feature = "sled")]
 pub use record_cache::SledStore;

@@ -84,8 +84,9 @@ impl AmplifyKinesisClient {
     /// In this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
     /// [`Validation`](AmplifyKinesisError::Validation) when the record breaks one of the
     /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) when the
-    /// cache is full; [`Storage`](AmplifyKinesisError::Storage) when the disk refuses. Nothing
-    /// is stored then.
+    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when the oldest
+    /// records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) when the disk
+    /// refuses. Nothing is stored then.
     ///
     /// # Cancel safety
     /// A future that is dropped has stored the whole record or nothing.

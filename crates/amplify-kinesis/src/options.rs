@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use flush_engine::{
-    DiscardHandler, DiscardedRecord, EngineOptions, FlushStrategy, InvalidSetting, non_zero_bytes,
-    non_zero_count, non_zero_time,
+    DiscardHandler, DiscardedRecord, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy,
+    non_zero_bytes, non_zero_count, non_zero_time,
 };
 use record_cache::Durability;
 
@@ -49,6 +49,14 @@ pub struct AmplifyKinesisClientOptions {
     /// records within a stream, for speed where requests take long. After a failure batches go
     /// one by one until one goes through. Default: 1.
     pub max_in_flight_per_stream: usize,
+    /// What happens to a record for which the cache has no room. Default: it is refused.
+    pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next flush instead of being sent. Default:
+    /// none are.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a flush first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     on_discard: Option<DiscardHandler>,
 }
 
@@ -109,6 +117,20 @@ impl AmplifyKinesisClientOptions {
         self
     }
 
+    /// Sets [`overflow_policy`](Self#structfield.overflow_policy).
+    #[must_use]
+    pub const fn overflow_policy(mut self, policy: OverflowPolicy) -> Self {
+        self.overflow_policy = policy;
+        self
+    }
+
+    /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
+    #[must_use]
+    pub fn max_record_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.max_record_age = age.into();
+        self
+    }
+
     /// Has every record that is given up handed to a function, before it is deleted: after a
     /// crash in between, once more. The function should be quick; a panic in it is contained.
     #[must_use]
@@ -136,6 +158,11 @@ impl AmplifyKinesisClientOptions {
             non_zero_count("max_concurrent_streams", self.max_concurrent_streams)?;
         options.max_in_flight_per_stream =
             non_zero_count("max_in_flight_per_stream", self.max_in_flight_per_stream)?;
+        options.overflow_policy = self.overflow_policy;
+        options.max_record_age = self
+            .max_record_age
+            .map(|age| non_zero_time("max_record_age", age))
+            .transpose()?;
         options.on_discard.clone_from(&self.on_discard);
         Ok(options)
     }
@@ -153,6 +180,8 @@ impl Default for AmplifyKinesisClientOptions {
             max_record_bytes: MAX_RECORD_BYTES,
             max_concurrent_streams: engine.max_concurrent_streams.get(),
             max_in_flight_per_stream: engine.max_in_flight_per_stream.get(),
+            overflow_policy: engine.overflow_policy,
+            max_record_age: engine.max_record_age,
             on_discard: None,
         }
     }

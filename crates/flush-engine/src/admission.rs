@@ -68,6 +68,27 @@ impl Admission {
         Ok(())
     }
 
+    /// What has to leave the cache for so many records to fit. Where the cache holds more
+    /// than it may (the limit was lowered), a step on the way there.
+    pub(crate) fn lacking(&self, needed: Removed) -> Removed {
+        const STEP: Amount = Amount {
+            bytes: 1024 * 1024,
+            records: 1024,
+        };
+        let needed = Amount::from(needed);
+        let held = *self.held();
+        let lacking = |held: u64, needed: u64, max: u64, step: u64| {
+            let excess = held.saturating_sub(max);
+            let all = held.saturating_add(needed).saturating_sub(max);
+            if excess > 0 { excess.min(step) } else { all }
+        };
+        let records = lacking(held.records, needed.records, self.max.records, STEP.records);
+        Removed::new(
+            records.try_into().unwrap_or(usize::MAX),
+            lacking(held.bytes, needed.bytes, self.max.bytes, STEP.bytes),
+        )
+    }
+
     /// Gives room back.
     pub(crate) fn release(&self, removed: Removed) {
         let removed = Amount::from(removed);

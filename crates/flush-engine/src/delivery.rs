@@ -9,6 +9,7 @@ use record_cache::{Record, RecordId, Settlement, StoreError, StreamName};
 
 use crate::batch::Batch;
 use crate::bisect::{Bisection, Refusal};
+use crate::claims::Claim;
 use crate::discard::{DiscardReason, DiscardedRecord};
 use crate::inner::Inner;
 use crate::retry::{Charge, charge};
@@ -42,6 +43,7 @@ pub(crate) async fn deliver(
     may_send: impl Fn() -> bool,
 ) -> Delivery {
     let mut delivery = Delivery::default();
+    let claim = batch.claim;
     let mut course = Course {
         inner,
         stream,
@@ -53,6 +55,9 @@ pub(crate) async fn deliver(
         delivery.fared = Some(Fared::NoAnswer);
         delivery.abort = Some(error);
     }
+    if let Some(decided) = &mut delivery.unsettled {
+        decided.claim = claim;
+    }
     delivery
 }
 
@@ -62,6 +67,8 @@ pub(crate) struct Decided {
     settlement: Settlement,
     /// How often the cache was cleared before the records were read.
     clears: u64,
+    /// Held until the store has taken the decision.
+    claim: Option<Claim>,
     done: FlushData,
 }
 
@@ -78,7 +85,7 @@ impl Decided {
             .await
             .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
             .map_err(EngineError::storage)?;
-        drop(clears);
+        drop((clears, self.claim));
         inner.admission.release(removed);
         Ok(self.done)
     }
@@ -277,6 +284,7 @@ impl Course<'_> {
         Decided {
             settlement,
             clears: self.clears,
+            claim: None,
             done,
         }
     }

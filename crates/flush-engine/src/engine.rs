@@ -15,12 +15,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::closing;
+use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
 use crate::orders::Plan;
+use crate::overflow::Overflow;
 use crate::stream_state::PassMemory;
 use crate::{
-    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy, RecordData,
-    RecordSender, adaptive, drain, scheduler,
+    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy,
+    OverflowPolicy, RecordData, RecordSender, adaptive, drain, overflow, scheduler,
 };
 
 /// Takes records into a store and delivers them through a sender.
@@ -64,6 +66,9 @@ impl FlushEngine {
         }
         let inner = Arc::new(Inner {
             admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            overflow: Overflow::default(),
+            claims: Arc::default(),
+            expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
             turns_wanted: AtomicUsize::new(0),
@@ -114,6 +119,8 @@ impl FlushEngine {
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
+    /// Where the cache is full, [`OverflowPolicy`] decides.
+    ///
     /// # Errors
     /// [`EngineError::LimitExceeded`] when the cache has no room for them,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
@@ -130,9 +137,17 @@ impl FlushEngine {
             Intake::Open => {}
         }
         let room = Removed::new(records.len(), records.iter().map(NewRecord::size).sum());
-        self.inner().admission.reserve(room)?;
-        let appended = self.inner().append(records, room).await;
-        appended.map_err(EngineError::storage)?;
+        match self.inner().options.overflow_policy {
+            OverflowPolicy::Reject => {
+                self.inner().admission.reserve(room)?;
+                let appended = self.inner().append(records, room).await;
+                appended.map_err(EngineError::storage)?;
+            }
+            OverflowPolicy::DropOldest => {
+                let record = overflow::record(Arc::clone(self.inner()), records, room);
+                self.inner().run_to_end(record).await?;
+            }
+        }
         Ok(RecordData::default())
     }
 

@@ -14,8 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::arrivals::{Arrivals, Arrived};
+use crate::claims::Claims;
 use crate::completing::Completing;
+use crate::expiry::Expiry;
 use crate::orders::Plan;
+use crate::overflow::Overflow;
 use crate::pass::{self, Passed};
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, RecordSender};
@@ -27,6 +30,9 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) overflow: Overflow,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) expiry: Expiry,
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,

@@ -211,7 +211,14 @@ impl Lane {
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
         let inner = &self.orders.inner;
         let max_bytes = self.memory.max_bytes(inner.sender.limits().max_bytes.get());
-        Batch::read(inner, &self.report.stream, self.last, max_bytes).await
+        let mut discarded = 0;
+        let stream = &self.report.stream;
+        let read = Batch::read(inner, stream, self.last, max_bytes, &mut discarded).await;
+        if discarded > 0 {
+            self.report.done.records_discarded += discarded;
+            self.orders.note_progress();
+        }
+        read
     }
 
     fn send(&mut self, batch: Batch) {
@@ -220,7 +227,7 @@ impl Lane {
         }
         self.has_begun = true;
         self.at_the_end = false;
-        self.last = batch.last();
+        self.last = batch.last;
         self.under_way += batch.amount;
         let (amount, progress_before) = (batch.amount, self.progress_before);
         let (orders, stream) = (Arc::clone(&self.orders), self.report.stream.clone());

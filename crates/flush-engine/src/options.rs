@@ -68,6 +68,25 @@ impl Default for FlushStrategy {
     }
 }
 
+/// What happens to a record for which the cache has no room.
+///
+/// A record that an empty cache could not hold is refused in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverflowPolicy {
+    /// It is refused; what is cached stays.
+    #[default]
+    Reject,
+    /// The oldest cached records make room: by the time at which they were recorded, whatever
+    /// stream they belong to, and not more of them than it takes.
+    ///
+    /// Each is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
+    /// then deleted. Records of a request under way are not dropped, as they may be delivered;
+    /// where all others together would not make enough room, nothing is dropped and the new
+    /// record is refused.
+    DropOldest,
+}
+
 /// Settings of an engine, already checked by its owner.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -85,6 +104,13 @@ pub struct EngineOptions {
     /// Batches of one stream that are sent at the same time, at most, by a drain or by
     /// adaptive flushing. More than one gives up the order within a stream.
     pub max_in_flight_per_stream: NonZeroUsize,
+    /// What happens to a record for which the cache has no room.
+    pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next pass instead of being sent.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a pass first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
 }
@@ -98,6 +124,8 @@ impl EngineOptions {
         request_timeout: Duration::from_secs(30),
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
         max_in_flight_per_stream: NonZeroUsize::MIN,
+        overflow_policy: OverflowPolicy::Reject,
+        max_record_age: None,
         on_discard: None,
     };
 }
@@ -127,6 +155,8 @@ impl fmt::Debug for EngineOptions {
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent_streams", &self.max_concurrent_streams)
             .field("max_in_flight_per_stream", &self.max_in_flight_per_stream)
+            .field("overflow_policy", &self.overflow_policy)
+            .field("max_record_age", &self.max_record_age)
             .field("on_discard", &self.on_discard)
             .finish()
     }

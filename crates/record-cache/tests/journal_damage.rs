@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use journal_support::{
-    Numbers, SEGMENT_HEADER, copy, number_of, numbers, open, open_fast, read_all, record, segments,
-    stream, times,
+    Numbers, SEGMENT_HEADER, copy, in_memory, number_of, numbers, open, open_fast, read_all,
+    record, segments, stream, times,
 };
 use record_cache::{RecordStore, Settlement};
 use tempfile::TempDir;
@@ -42,7 +42,7 @@ async fn a_few_calls(path: &Path) -> Vec<(u64, Vec<u64>)> {
 
 #[tokio::test]
 async fn a_tail_torn_at_any_byte_costs_the_last_calls_only() {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     let calls = a_few_calls(place.path()).await;
     let crashed = place.path().join("crashed");
     let whole = fs::read(&segments(&crashed)[0]).unwrap();
@@ -56,7 +56,7 @@ async fn a_tail_torn_at_any_byte_costs_the_last_calls_only() {
             if ending != "cut" {
                 torn.resize(whole.len(), if ending == "zeros" { 0 } else { 0xa6 });
             }
-            let place = TempDir::new().unwrap();
+            let place = in_memory();
             copy(&crashed, place.path());
             fs::write(&segments(place.path())[0], torn).unwrap();
 
@@ -104,7 +104,7 @@ fn stream_of(number: u64) -> &'static str {
 }
 
 async fn sample(records: u64, length: usize, closed: bool) -> Sample {
-    let work = TempDir::new().unwrap();
+    let work = in_memory();
     let store = open_fast(work.path()).await;
     let mut live = BTreeSet::new();
     let mut settled = BTreeSet::new();
@@ -131,7 +131,7 @@ async fn sample(records: u64, length: usize, closed: bool) -> Sample {
                 .unwrap();
         }
     }
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     if closed {
         store.close().await.unwrap();
     }
@@ -152,7 +152,7 @@ struct Outcome {
 
 /// Opens a damaged copy, reads all of it, and checks what must hold whatever the damage.
 async fn examine(sample: &Sample, context: &str, damage: impl FnOnce(&Path)) -> Outcome {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     copy(sample.place.path(), place.path());
     damage(place.path());
     let store = open(place.path()).await;
@@ -372,7 +372,7 @@ async fn without_mark_and_headers_the_frames_stand_for_themselves() {
 
 #[tokio::test]
 async fn what_cannot_be_read_at_all_is_set_aside_and_the_store_opens() {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     for round in 0..4_u8 {
         let store = open(place.path()).await;
         assert_eq!(store.stats().records(), 0);
@@ -400,7 +400,7 @@ async fn what_cannot_be_read_at_all_is_set_aside_and_the_store_opens() {
 
 #[tokio::test]
 async fn ids_are_not_used_again_when_the_last_segment_is_gone() {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     let name = stream("ids");
     let store = open(place.path()).await;
     store

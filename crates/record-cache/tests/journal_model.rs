@@ -7,7 +7,7 @@ mod journal_support;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use journal_support::{copy, limits, stream};
+use journal_support::{copy, in_memory, limits, stream, times};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use record_cache::{
@@ -50,18 +50,22 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Reopen),
         2 => Just(Action::Crash),
         2 => (0..2_000_usize).prop_map(Action::CrashMidway),
+        // Behind the head of a group, and behind frames.
+        2 => (0..2_000_usize).prop_map(|kept| Action::CrashMidway(kept / 8 * 8)),
+        2 => prop_oneof![Just(72), Just(72 + 64), Just(72 + 352)].prop_map(Action::CrashMidway),
     ]
 }
 
 struct Pair {
     place: TempDir,
+    durability: Durability,
     store: JournalStore,
     model: BTreeMap<usize, VecDeque<Record>>,
     appended: u8,
 }
 
-async fn open(place: &TempDir) -> JournalStore {
-    let builder = JournalStore::builder(place.path()).durability(Durability::ProcessCrash);
+async fn open(place: &TempDir, durability: Durability) -> JournalStore {
+    let builder = JournalStore::builder(place.path()).durability(durability);
     builder.open().await.unwrap()
 }
 
@@ -89,7 +93,7 @@ impl Pair {
             }
             Action::Reopen => {
                 self.store.close().await.unwrap();
-                self.store = open(&self.place).await;
+                self.store = open(&self.place, self.durability).await;
             }
             Action::Crash => self.crash(None).await,
             Action::CrashMidway(kept) => self.crash(Some(*kept)).await,
@@ -186,7 +190,7 @@ impl Pair {
 
     /// Goes on with the files as they are now, perhaps with a part of one more call.
     async fn crash(&mut self, kept: Option<usize>) {
-        let place = TempDir::new().unwrap();
+        let place = in_memory();
         copy(self.place.path(), place.path());
         if let Some(kept) = kept {
             let newest = journal_support::segments(self.place.path()).pop();
@@ -206,28 +210,57 @@ impl Pair {
             }
         }
         self.place = place;
-        self.store = open(&self.place).await;
+        self.store = open(&self.place, self.durability).await;
+    }
+}
+
+fn run(durability: Durability, actions: &[Action]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let place = in_memory();
+        let store = open(&place, durability).await;
+        let mut pair = Pair {
+            place,
+            durability,
+            store,
+            model: BTreeMap::new(),
+            appended: 0,
+        };
+        for action in actions {
+            pair.act(action).await;
+        }
+        pair.store.close().await.unwrap();
+        pair.store = open(&pair.place, durability).await;
+        for of in 0..3 {
+            pair.agree(of, usize::MAX).await;
+        }
+    });
+}
+
+#[test]
+fn crashes_one_behind_the_other_between_two_frames_are_no_damage() {
+    // A group's head, the head and a frame that says which numbers are void, and so on.
+    let cuts = [72, 128, 136, 144, 432, 440, 784, 792, 800];
+    for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
+        for (first, second) in cuts.iter().flat_map(|a| cuts.iter().map(move |b| (*a, *b))) {
+            let crashes = [first, second, first].map(Action::CrashMidway);
+            let actions = [&[Action::Append(vec![(0, 0)])], &crashes[..]].concat();
+            run(durability, &actions);
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: u32::try_from(times("JOURNAL_MODEL_CASES", 100)).unwrap(),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn a_journal_agrees_with_plain_queues(actions in vec(action(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let place = TempDir::new().unwrap();
-            let store = open(&place).await;
-            let mut pair = Pair { place, store, model: BTreeMap::new(), appended: 0 };
-            for action in &actions {
-                pair.act(action).await;
-            }
-            pair.store.close().await.unwrap();
-            pair.store = open(&pair.place).await;
-            for of in 0..3 {
-                pair.agree(of, usize::MAX).await;
-            }
-        });
+    fn a_journal_agrees_with_plain_queues(synced: bool, actions in vec(action(), 1..60)) {
+        run(if synced { Durability::PowerLoss } else { Durability::ProcessCrash }, &actions);
     }
 }

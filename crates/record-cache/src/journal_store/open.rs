@@ -74,9 +74,8 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     let expected = last.map(|last| last.body.oldest_base).or(base);
     let mut replay = Replay::new(expected);
     let tail = read_all(&mut replay, &candidates, salt, mark, last).map_err(failed)?;
-    if let Some(mark) = mark.filter(|_| !candidates.is_empty()) {
-        replay.expect_up_to(mark.next);
-    }
+    let closed = mark.filter(|_| !candidates.is_empty());
+    replay.finish(closed.map(|mark| mark.next));
     let next_sequence = replay.next_sequence().max(mark.map_or(0, |mark| mark.next));
     report(
         disk,
@@ -88,10 +87,7 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     let (active, end) =
         continue_last(candidates.last(), salt, &tail, durability).map_err(failed)?;
     let mut voids = replay.torn;
-    replay
-        .missing
-        .iter()
-        .for_each(|(start, end)| voids.insert(start, end));
+    voids.insert_all(&replay.missing);
     let mut index = replay.index;
     index.damaged_records = replay.missing.count();
     let continuation = Continuation {
@@ -298,7 +294,20 @@ fn read_all(
     last_group: Option<LastGroup>,
 ) -> io::Result<Tail> {
     let mut tail = Tail::default();
+    let oldest = last_group.map_or(0, |group| group.body.oldest);
+    let mut before: Option<&Candidate> = None;
     for (n, candidate) in candidates.iter().enumerate() {
+        let follows = match (before, candidate.header) {
+            (None, _) => candidate.number <= oldest,
+            (Some(before), Some(SegmentHeader { previous, .. })) => {
+                previous.is_some_and(|previous| previous.number == before.number)
+            }
+            (Some(_), None) => false,
+        };
+        if !follows {
+            replay.note_hole();
+        }
+        before = Some(candidate);
         let Candidate {
             number,
             file,
@@ -318,7 +327,7 @@ fn read_all(
             let known = last_group.map_or(0, |group| group.stable);
             known.max(closed.map_or(0, |closed| closed.end))
         } else {
-            u64::MAX
+            *end
         };
         tail = replay.segment(*number, &mut scanner, stable)?;
     }

@@ -54,6 +54,12 @@ impl Ranges {
         self.bounds.insert(start, end);
     }
 
+    pub(super) fn insert_all(&mut self, other: &Self) {
+        other
+            .iter()
+            .for_each(|(start, end)| self.insert(start, end));
+    }
+
     pub(super) fn remove(&mut self, start: u64, end: u64) {
         if start >= end {
             return;

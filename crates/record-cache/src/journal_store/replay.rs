@@ -21,12 +21,18 @@ pub(super) struct Replay {
     pub(super) missing: Ranges,
     /// Numbers that went to calls which never took effect.
     pub(super) torn: Ranges,
+    /// Numbers that the log says no record has.
+    voids: Ranges,
     /// Places where something else was found than a frame.
     pub(super) damaged_places: u64,
     /// The number that the next record should have.
     expected: Option<u64>,
     /// Where the numbers of the present group end.
     group_end: u64,
+    /// Whether something is gone since the last number that was seen.
+    hole: bool,
+    /// Whether what is read was never known to be synced.
+    in_tail: bool,
     names: HashMap<Vec<u8>, StreamName>,
     last_name: Option<StreamName>,
     body: Vec<u8>,
@@ -88,19 +94,19 @@ impl Replay {
         let mut call = Unfinished::default();
         let mut offset = SEGMENT_HEADER_BYTES;
         tail.end = offset;
-        let mut in_tail = false;
         while offset < scanner.end() {
-            if offset >= stable && !in_tail {
-                self.end_group(false);
-                in_tail = true;
+            if offset >= stable && !self.in_tail {
+                self.end_group();
+                self.in_tail = true;
             }
             let sound = scanner.frame(offset, &mut found)?
-                && (!in_tail || scanner.body_is_whole(&found)?);
+                && (!self.in_tail || scanner.body_is_whole(&found)?);
             if !sound {
-                if in_tail {
+                if self.in_tail {
                     tail.cut_at(call.give_up().unwrap_or(offset));
                 } else {
                     self.damaged_places += 1;
+                    self.hole = true;
                 }
                 if !scanner.next_frame(offset, &mut found)? {
                     break;
@@ -114,14 +120,12 @@ impl Replay {
                 if let Some(start) = call.give_up() {
                     tail.cut_at(start);
                 }
-                self.begin_group(&found, scanner, in_tail && tail.cut.is_some())?;
+                self.begin_group(&found, scanner)?;
                 continue;
             }
             let change = self.change(number, &found, scanner)?;
-            if !in_tail {
-                change
-                    .into_iter()
-                    .for_each(|change| self.apply(change, false));
+            if !self.in_tail {
+                change.into_iter().for_each(|change| self.apply(change));
                 continue;
             }
             if found.header.starts
@@ -148,24 +152,29 @@ impl Replay {
         if let Some(start) = call.give_up() {
             tail.cut_at(start);
         }
-        self.end_group(in_tail);
+        self.hole |= scanner.end() < stable;
+        self.end_group();
         Ok(tail)
     }
 
-    /// Counts what is missing up to a number that is known from elsewhere.
-    pub(super) fn expect_up_to(&mut self, next: u64) {
-        self.end_group(false);
-        self.gap_up_to(next, false);
+    /// Says that a part of the log is gone which belongs here.
+    pub(super) fn note_hole(&mut self) {
+        self.hole = true;
     }
 
-    fn begin_group(
-        &mut self,
-        found: &Found,
-        scanner: &mut Scanner<'_>,
-        torn: bool,
-    ) -> io::Result<()> {
-        self.end_group(torn);
-        self.gap_up_to(found.header.sequence, torn);
+    /// Ends the replay; counts what is missing up to a number that is known from elsewhere.
+    pub(super) fn finish(&mut self, next: Option<u64>) {
+        (self.hole, self.in_tail) = (true, false);
+        if let Some(next) = next {
+            self.gap_up_to(next);
+        }
+        self.missing.remove_all(&self.voids);
+    }
+
+    fn begin_group(&mut self, found: &Found, scanner: &mut Scanner<'_>) -> io::Result<()> {
+        self.end_group();
+        self.gap_up_to(found.header.sequence);
+        self.hole = false;
         let mut body = std::mem::take(&mut self.body);
         if scanner.body(found, &mut body)?
             && let Some(group) = GroupBody::decode(&body)
@@ -176,19 +185,24 @@ impl Replay {
         Ok(())
     }
 
-    fn end_group(&mut self, torn: bool) {
+    fn end_group(&mut self) {
         if self.expected.is_some() {
-            self.gap_up_to(self.group_end, torn);
+            self.gap_up_to(self.group_end);
         }
     }
 
-    fn gap_up_to(&mut self, sequence: u64, torn: bool) {
+    /// Judges the numbers that no record has up to this one.
+    ///
+    /// Where frame follows frame, nothing can be lost in between: the numbers belong to a
+    /// write that ended between two frames. What is gone of the tail was never whole.
+    fn gap_up_to(&mut self, sequence: u64) {
         let expected = *self.expected.get_or_insert(sequence);
         if expected < sequence {
-            let numbers = if torn {
-                &mut self.torn
-            } else {
+            let lost = self.hole && !self.in_tail;
+            let numbers = if lost {
                 &mut self.missing
+            } else {
+                &mut self.torn
             };
             numbers.insert(expected, sequence);
             self.expected = Some(sequence);
@@ -279,10 +293,11 @@ impl Replay {
         Some(name)
     }
 
-    fn apply(&mut self, change: Change, torn: bool) {
+    fn apply(&mut self, change: Change) {
         match change {
             Change::Record(name, entry) => {
-                self.gap_up_to(entry.sequence, torn);
+                self.gap_up_to(entry.sequence);
+                self.hole = false;
                 self.expected = self.expected.max(Some(entry.sequence.saturating_add(1)));
                 self.index.put(&name, entry);
             }
@@ -296,7 +311,8 @@ impl Replay {
                 self.index.settle(&settled);
             }
             Change::Void(voids) => {
-                self.missing.remove_all(&voids);
+                self.torn.remove_all(&voids);
+                self.voids.insert_all(&voids);
                 self.index.remove_everywhere(&voids);
             }
             Change::Cleared => {
@@ -311,26 +327,23 @@ impl Replay {
     }
 
     fn apply_in_tail(&mut self, change: Change, tail: &mut Tail) {
-        let torn = tail.cut.is_some();
-        if torn {
+        let mut lost_voids = Ranges::default();
+        if tail.cut.is_some() {
             // It lies behind the end of the log now, so it has to be written again.
             match &change {
                 Change::Record(name, entry) | Change::Carried(name, entry) => {
                     tail.records.push((name.clone(), *entry));
                 }
                 Change::Settled(settled) => tail.settled.push(settled.clone()),
-                Change::Void(voids) => {
-                    voids
-                        .iter()
-                        .for_each(|(start, end)| self.torn.insert(start, end));
-                }
+                Change::Void(voids) => lost_voids = voids.clone(),
                 // Nothing is cleared unless all of the group is there.
                 Change::Cleared => return,
                 // These are written again with each segment that begins.
                 Change::Origin(_) => {}
             }
         }
-        self.apply(change, torn);
+        self.apply(change);
+        self.torn.insert_all(&lost_voids);
     }
 }
 

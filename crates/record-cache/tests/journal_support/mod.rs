@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use record_cache::{
     Durability, JournalStore, NewRecord, ReadBatch, ReadLimits, Record, RecordStore, StreamName,
 };
+use tempfile::TempDir;
 
 /// Where the frames of a segment begin.
 pub(crate) const SEGMENT_HEADER: usize = 64;
@@ -69,6 +70,12 @@ pub(crate) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> Re
         .oldest(stream, None, limits(usize::MAX))
         .await
         .unwrap()
+}
+
+/// A directory in memory where there is such a thing, for what does not depend on a disk.
+pub(crate) fn in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    TempDir::new_in(memory).unwrap_or_else(|_| TempDir::new().unwrap())
 }
 
 pub(crate) async fn open(path: &Path) -> JournalStore {
