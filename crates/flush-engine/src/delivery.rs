@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures_util::FutureExt;
 use record_cache::{Record, RecordId, Settlement, StoreError, StreamName};
@@ -46,17 +45,20 @@ pub(crate) async fn deliver(
     may_send: impl Fn() -> bool,
 ) -> Delivery {
     let mut delivery = Delivery::default();
+    let claim = batch.claim;
     let mut course = Course {
         inner,
         stream,
         open: vec![true; batch.records.len()],
         batch: batch.records,
         clears: batch.clears,
-        claim: batch.claim,
     };
     if let Err(error) = course.run(&mut delivery, may_send).await {
         delivery.fared = Some(Fared::NoAnswer);
         delivery.abort = Some(error);
+    }
+    if let Some(decided) = &mut delivery.unsettled {
+        decided.claim = claim;
     }
     delivery
 }
@@ -67,9 +69,9 @@ pub(crate) struct Decided {
     settlement: Settlement,
     /// How often the cache was cleared before the records were read.
     clears: u64,
+    /// Held until the store has taken the decision.
+    claim: Option<Claim>,
     done: FlushData,
-    /// Held until the store knows.
-    _claim: Option<Arc<Claim>>,
 }
 
 impl Decided {
@@ -86,7 +88,7 @@ impl Decided {
             .await
             .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
             .map_err(EngineError::storage)?;
-        drop(clears);
+        drop((clears, self.claim));
         inner.admission.release(removed);
         let (done, meter) = (self.done, &inner.meter);
         meter.flushed(&stream, done.records_flushed);
@@ -106,7 +108,6 @@ struct Course<'a> {
     clears: u64,
     /// Which records nothing has been decided on yet.
     open: Vec<bool>,
-    claim: Option<Arc<Claim>>,
 }
 
 /// Records about which something was decided at once.
@@ -297,8 +298,8 @@ impl Course<'_> {
         Decided {
             settlement,
             clears: self.clears,
+            claim: None,
             done,
-            _claim: self.claim.clone(),
         }
     }
 

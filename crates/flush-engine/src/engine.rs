@@ -175,18 +175,18 @@ impl FlushEngine {
         }
     }
 
-    /// Runs passes back to back and adds up what they did.
+    /// Delivers batch after batch of all streams, side by side, and adds up what was done.
     ///
-    /// Waits for a pass under way first. Ends when the cache is empty, after a pass that
-    /// neither delivered nor discarded anything, at the first error, or at the deadline:
-    /// then no request starts any more and those under way are finished. A stream that
-    /// failed is left alone for a while before it is tried again.
+    /// Waits for a pass under way first. Ends when the cache is empty, when neither the last
+    /// batch nor any beside it delivered or discarded anything, at the first error, or at the
+    /// deadline: then no request starts any more and those under way are finished. A stream
+    /// that failed is left alone for a while before it is tried again.
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the error carries the sums.
     ///
     /// # Cancel safety
-    /// The pass under way goes on although the future was dropped; no other follows.
+    /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
         let stop = self.inner().closing.child_token();

@@ -212,10 +212,11 @@ impl Lane {
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
         let inner = &self.orders.inner;
         let max_bytes = self.memory.max_bytes(inner.sender.limits().max_bytes.get());
-        let Report { stream, done, .. } = &mut self.report;
-        let before = done.records_discarded;
-        let read = Batch::read(inner, stream, self.last, max_bytes, done).await;
-        if done.records_discarded > before {
+        let mut discarded = 0;
+        let stream = &self.report.stream;
+        let read = Batch::read(inner, stream, self.last, max_bytes, &mut discarded).await;
+        if discarded > 0 {
+            self.report.done.records_discarded += discarded;
             self.orders.note_progress();
         }
         read
@@ -227,7 +228,7 @@ impl Lane {
         }
         self.has_begun = true;
         self.at_the_end = false;
-        self.last = batch.last();
+        self.last = batch.last;
         self.under_way += batch.amount;
         let (amount, progress_before) = (batch.amount, self.progress_before);
         let (orders, stream) = (Arc::clone(&self.orders), self.report.stream.clone());
