@@ -592,7 +592,7 @@ async fn switching_leaves_one_timer(case: Case) {
     const INTERVAL: Duration = Duration::from_millis(100);
     let aws = Endpoint::start();
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
-    aws.always(|_| Reply::refuse(500, "InternalFailure"));
+    aws.always(|_| Reply::Reset);
     for _ in 0..100 {
         client.enable();
         client.disable();

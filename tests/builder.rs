@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientOptions, FlushStrategy, MemoryStore, SdkConfig,
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, FlushStrategy, MemoryStore, OverflowPolicy,
+    SdkConfig,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -83,6 +84,8 @@ async fn a_zero_names_its_setting(case: Case) {
     assert_invalid(setup().max_record_bytes(0), "max_record_bytes").await;
     assert_invalid(setup().max_concurrent_streams(0), "max_concurrent_streams").await;
     assert_invalid(setup().flush_every(Duration::ZERO), "flush_strategy").await;
+    let no_age = Some(Duration::ZERO);
+    assert_invalid(setup().max_record_age(no_age), "max_record_age").await;
     // None of these is none.
     setup().max_retries(0).build().await;
     setup().flush_strategy(FlushStrategy::None).build().await;
@@ -536,6 +539,8 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.request_timeout, Duration::from_secs(30));
     assert_eq!(options.max_record_bytes, 10 * 1024 * 1024);
     assert_eq!(options.max_concurrent_streams, 8);
+    assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
+    assert_eq!(options.max_record_age, None);
     let options = AmplifyFirehoseClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
@@ -547,4 +552,6 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.request_timeout, Duration::from_secs(30));
     assert_eq!(options.max_record_bytes, 1000 * 1024);
     assert_eq!(options.max_concurrent_streams, 8);
+    assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
+    assert_eq!(options.max_record_age, None);
 }

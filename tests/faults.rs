@@ -30,7 +30,8 @@ cases! {
         one_poison_record_among_many_is_found_and_the_others_are_delivered,
         a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid,
         a_bisection_that_is_cut_short_keeps_what_it_achieved,
-        bad_records_at_the_head_do_not_hold_up_a_stream;
+        bad_records_at_the_head_do_not_hold_up_a_stream,
+        a_thousand_passes_offline_lose_and_discard_nothing;
     in_memory:
         two_records_refused_before_any_was_accepted_accuse_the_stream,
         a_refused_batch_goes_on_as_the_service_accepts_parts_of_it,
@@ -56,6 +57,70 @@ cases! {
 
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
+
+// ---- nobody there
+
+async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
+    let aws = Endpoint::start();
+    let discards = Discards::default();
+    // One failure that were charged would discard a record.
+    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
+    let client = setup
+        .request_timeout(Duration::from_millis(150))
+        .build()
+        .await;
+    let records = numbered("record", 60);
+    for (at, record) in records.iter().enumerate() {
+        let stream = ["stream-a", "stream-b", "stream-c"][at % 3];
+        client.record(stream, record.clone()).await.unwrap();
+    }
+    let nobody: [fn() -> Reply; 6] = [
+        || Reply::Reset,
+        || Reply::Close,
+        || Reply::NotHttp,
+        || Reply::Garbage,
+        || Reply::Truncated,
+        || Reply::Page {
+            status: 407,
+            body: "<h1>Who are you?</h1>".into(),
+        },
+    ];
+    for pass in 0..1000 {
+        match pass {
+            // Half of the time nobody listens, else somebody else does.
+            0 => aws.stop(),
+            500 => aws.restart().unwrap(),
+            _ => {}
+        }
+        let reply = match pass % 50 {
+            49 => Reply::Hang,
+            _ => nobody[pass % nobody.len()](),
+        };
+        aws.always(move |_| reply.clone());
+        let error = client.flush().await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unknown, "{error:?}");
+        let done = error.flushed();
+        assert_eq!(done.records_retried + done.records_discarded, 0);
+        assert_eq!(client.cached(), records.len());
+    }
+    assert!(aws.request_count() >= 500);
+    assert_eq!(aws.delivered_count(), 0);
+
+    aws.clear_script();
+    eventually("all is delivered", async || {
+        // On a machine that is busy enough, an answer may come too late.
+        client.drain(LONG).await.is_ok() && client.cached() == 0
+    })
+    .await;
+    assert!(discards.all().is_empty());
+    for (at, stream) in ["stream-a", "stream-b", "stream-c"].into_iter().enumerate() {
+        let mut delivered = aws.payloads(stream);
+        let mut seen = HashSet::new();
+        delivered.retain(|record| seen.insert(record.clone()));
+        let recorded: Vec<_> = records.iter().skip(at).step_by(3).cloned().collect();
+        assert_eq!(delivered, recorded);
+    }
+}
 
 // ---- answers that never came
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, FirehoseRecord};
 use amplify_kinesis::{
-    AmplifyKinesisClient, Bytes, CacheStats, ClearCacheData, FlushData, KinesisRecord, RecordData,
+    AmplifyKinesisClient, Bytes, CacheStats, ClearCacheData, CloseOptions, FlushData,
+    KinesisRecord, RecordData,
 };
 use tempfile::TempDir;
 
@@ -80,6 +81,25 @@ impl Client {
         })
     }
 
+    /// Triples of stream, key and data; Firehose has no keys and leaves them out.
+    pub async fn record_all_keyed<'a, D: Into<Bytes>>(
+        &self,
+        records: impl IntoIterator<Item = (&'a str, &'a str, D)>,
+    ) -> Result<RecordData, Failure> {
+        let records = records.into_iter();
+        Ok(match &self.side {
+            Side::Kinesis(client) => {
+                let records =
+                    records.map(|(stream, key, data)| KinesisRecord::new(data, key, stream));
+                client.record_all(records).await?
+            }
+            Side::Firehose(client) => {
+                let records = records.map(|(stream, _, data)| FirehoseRecord::new(data, stream));
+                client.record_all(records).await?
+            }
+        })
+    }
+
     /// Records these payloads for one stream.
     pub async fn record_to<D: Into<Bytes>>(
         &self,
@@ -104,6 +124,10 @@ impl Client {
 
     pub async fn close(&self) -> Result<(), Failure> {
         each!(self, client => Ok(client.close().await?))
+    }
+
+    pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, Failure> {
+        each!(self, client => Ok(client.close_with(options).await?))
     }
 
     pub fn enable(&self) {

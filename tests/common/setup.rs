@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientOptions, DiscardedRecord, FlushStrategy, RecordStore,
-    SdkConfig,
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, DiscardedRecord, FlushStrategy,
+    OverflowPolicy, RecordStore, SdkConfig,
 };
 use aws_config::retry::RetryConfig;
 use aws_credential_types::Credentials;
@@ -98,6 +98,8 @@ impl Setup {
         request_timeout: Duration,
         max_record_bytes: u64,
         max_concurrent_streams: usize,
+        overflow_policy: OverflowPolicy,
+        max_record_age: Option<Duration>,
     }
 
     /// A pass this long after the last one.

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
 use integration_tests::power_loss::{
-    Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
+    Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
+use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::inspect::Report;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Loss};
 use super::process::{Job, inspect_elsewhere};
 use super::stores::StoreKind;
 use super::workload::{Setting, Workload};
@@ -27,7 +28,6 @@ const LOSSES_AFTER_RESTART: usize = 6;
 const ROOM: u64 = 2 * 1024 * 1024 * 1024;
 /// Processes that open what was left, at a time.
 const INSPECTORS: usize = 3;
-/// How often a loss that does harm is tried again, to find what matters in it.
 const NARROWING: usize = 60;
 
 /// One store under one workload.
@@ -37,18 +37,22 @@ pub struct Campaign {
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
+    pub attributes: Attributes,
+    pub plans: &'static [Plan],
+    /// How often a loss that does harm is tried again, to find what matters in it.
+    pub narrowing: usize,
 }
 
 /// How it went.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub states: usize,
+struct Outcome {
+    states: usize,
     /// Records that had to be there, over all states.
-    pub required: usize,
+    required: usize,
     /// States in which the store said that records were damaged, or moved data aside.
-    pub with_damage: usize,
+    with_damage: usize,
     /// One text for each state that did harm; the first says all there is to say.
-    pub harmful: Vec<String>,
+    harmful: Vec<String>,
 }
 
 /// A loss of power that is to be looked at.
@@ -59,6 +63,21 @@ struct Trial {
     title: String,
 }
 
+impl Trial {
+    /// A loss of power that drops nothing is the end of the process alone, unless there was
+    /// another before.
+    fn loss(&self) -> Loss {
+        let before = &self.story.events()[..self.state.moment];
+        let whole = self.state.fates.iter().all(|fate| *fate == Fate::Kept);
+        let lost = |event: &Event| matches!(event, Event::PowerLost(_));
+        if whole && !before.iter().any(lost) {
+            Loss::OfProcess
+        } else {
+            Loss::OfPower
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Verdict {
     trial: Trial,
@@ -67,10 +86,11 @@ struct Verdict {
     wrong: Vec<String>,
 }
 
-/// Where the processes work.
+/// Where the processes work, and where what they leave is opened.
 #[derive(Debug)]
 struct Ground {
     directory: tempfile::TempDir,
+    states: tempfile::TempDir,
     places: Places,
 }
 
@@ -84,29 +104,17 @@ impl Campaign {
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
+            attributes: Attributes::Honoured,
+            plans: &Plan::EACH,
+            narrowing: NARROWING,
         }
     }
 
     /// Goes through with it, and fails if any loss of power did harm.
     pub async fn must_do_no_harm(self) {
-        let outcome = self.run().await.unwrap();
-        let Self {
-            kind,
-            workload,
-            seed,
-            ..
-        } = self;
         let Outcome {
-            states,
-            required,
-            with_damage,
-            harmful,
-        } = outcome;
-        println!(
-            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
-             states with damage reported={with_damage}, harmful={}",
-            harmful.len()
-        );
+            states, harmful, ..
+        } = self.run().await.unwrap();
         if let Some(first) = harmful.first() {
             let others: String = harmful[1..].iter().fold(String::new(), |mut all, text| {
                 let _ = writeln!(all, "{}", text.lines().next().unwrap_or_default());
@@ -119,13 +127,19 @@ impl Campaign {
         }
     }
 
+    /// Goes through with it where harm is to be expected, and returns what was wrong.
+    pub async fn harm(mut self) -> Vec<String> {
+        self.narrowing = 0;
+        self.run().await.unwrap().harmful
+    }
+
     /// Goes through with it.
     ///
     /// # Errors
     /// When a process cannot be traced, or does what is not modelled.
-    pub async fn run(self) -> io::Result<Outcome> {
+    async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
-        let mut story = Timeline::starting_from(Image::empty());
+        let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
@@ -150,7 +164,28 @@ impl Campaign {
                 Err(error) => outcome.harmful.push(format!("{title}{error}")),
             }
         }
+        self.tell(&outcome);
         Ok(outcome)
+    }
+
+    fn tell(self, outcome: &Outcome) {
+        let Self {
+            kind,
+            workload,
+            seed,
+            ..
+        } = self;
+        let Outcome {
+            states,
+            required,
+            with_damage,
+            harmful,
+        } = outcome;
+        println!(
+            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
+             states with damage reported={with_damage}, harmful={}",
+            harmful.len()
+        );
     }
 
     /// Has a traced process work in the arena, and adds to the story what it did.
@@ -171,8 +206,7 @@ impl Campaign {
         let job = Job::Work(workload, setting);
         let log = ground.directory.path().join("log");
         let calls = trace(&job.command(), &log)?;
-        story.record(&calls, &ground.places)?;
-        story.must_end_with(ground.places.arena())
+        story.record_all(&calls, &ground.places)
     }
 
     fn trials<'a>(
@@ -184,7 +218,8 @@ impl Campaign {
     ) -> impl Iterator<Item = Trial> + 'a {
         // Two thirds by the strict rules, of which the others are a part.
         let strict = count - count / 3;
-        let sample = |rules, count| States::sample(story, from, count, self.seed, rules);
+        let sample =
+            |rules, count| States::sample(story, from, count, self.seed, rules, self.plans);
         let strict = sample(Rules::Strict, strict).map(|state| (Rules::Strict, state));
         let journal = sample(Rules::Journal, count / 3).map(|state| (Rules::Journal, state));
         strict.chain(journal).map(move |(rules, state)| Trial {
@@ -209,7 +244,7 @@ impl Campaign {
         let mut running = JoinSet::new();
         for (number, trial) in trials.enumerate() {
             outcome.states += 1;
-            let place = ground.directory.path().join(format!("state-{number}"));
+            let place = ground.states.path().join(format!("state-{number}"));
             let permit = Arc::clone(&places).acquire_owned().await;
             while let Some(done) = running.try_join_next() {
                 self.conclude(ground, done?, outcome).await?;
@@ -235,7 +270,7 @@ impl Campaign {
         outcome.required += verdict.required;
         outcome.with_damage += usize::from(verdict.damage);
         if !verdict.wrong.is_empty() {
-            let first = outcome.harmful.is_empty();
+            let first = outcome.harmful.is_empty() && self.narrowing > 0;
             let told = if first {
                 self.explain(ground, verdict).await?
             } else {
@@ -251,12 +286,12 @@ impl Campaign {
         let Verdict {
             trial, mut wrong, ..
         } = verdict;
-        let place = ground.directory.path().join("narrowed");
+        let place = ground.states.path().join("narrowed");
         let mut state = trial.state.clone();
         let mut chunk = state.fates.len().div_ceil(2).max(1);
         let mut tries = 0;
         let mut at = 0;
-        while tries < NARROWING {
+        while tries < self.narrowing {
             if at >= state.fates.len() {
                 if chunk == 1 {
                     break;
@@ -322,11 +357,17 @@ impl Campaign {
 
 impl Ground {
     fn new() -> io::Result<Self> {
-        let directory = roomy_directory()?;
+        // Other directories for temporary files may know nothing of attributes.
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        warn_without_attributes(directory.path())?;
         let arena = directory.path().join("arena");
         fs::create_dir(&arena)?;
         let places = Places::new(&arena, &directory.path().join("marks"))?;
-        Ok(Self { directory, places })
+        Ok(Self {
+            directory,
+            states: roomy_directory()?,
+            places,
+        })
     }
 
     /// Puts these files, and nothing else, into the arena.
@@ -334,6 +375,19 @@ impl Ground {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
     }
+}
+
+/// Without the attribute `S` a store may take another way than on most machines.
+fn warn_without_attributes(directory: &Path) -> io::Result<()> {
+    static WARNING: Once = Once::new();
+    let file = tempfile::tempfile_in(directory)?;
+    if rustix::fs::ioctl_setflags(&file, IFlags::SYNC).is_err() {
+        WARNING.call_once(|| {
+            let directory = directory.display();
+            eprintln!("WARNING: files do not take the attribute S: directory={directory}");
+        });
+    }
+    Ok(())
 }
 
 /// In memory where there is room: what is to become of a sync is decided here anyway.
@@ -380,7 +434,7 @@ async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verd
     Ok(Verdict {
         required: ledger.required(),
         damage: report.damaged > 0 || report.moved_aside,
-        wrong: ledger.judge(&report),
+        wrong: ledger.judge(&report, trial.loss()),
         trial,
     })
 }

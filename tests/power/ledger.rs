@@ -1,9 +1,35 @@
 //! What a store has promised by a moment, and whether it keeps that.
+//!
+//! The promise is the contract of `RecordStore` with `Durability::PowerLoss`. After a loss of
+//! power at any moment:
+//! - a record that was acknowledged, and that nobody asked to delete, is there, once, byte
+//!   for byte, with its key and under its stream;
+//! - nothing is there that was not appended;
+//! - records of a stream are in the order in which their calls took effect, and those of one
+//!   call in the order given;
+//! - a call to append that was not acknowledged is there whole or not at all;
+//! - what a `clear` that was acknowledged had deleted stays deleted;
+//! - no more attempts are counted than were charged;
+//! - ids stay what they are, and new ones are above all that were seen;
+//! - the store opens, agrees with its counters, takes records in, closes, and opens again
+//!   with the same records.
+//!
+//! Settlements may be undone, each of them whole or in part: their records are delivered
+//! again. Only when nothing but the process ended are they all there, whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inspect::{Found, Report};
-use super::marks::{Mark, Put};
+use super::marks::{Mark, Put, Seen};
+
+/// What came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The process alone: everything that it had done is there.
+    OfProcess,
+    /// The power.
+    OfPower,
+}
 
 /// All that was said up to a moment.
 #[derive(Debug, Default)]
@@ -11,7 +37,7 @@ pub struct Ledger {
     appends: BTreeMap<u64, Append>,
     /// By number: the call that brought it, and its place in that call.
     records: BTreeMap<u64, (u64, usize)>,
-    settlements: Vec<Settle>,
+    settlements: BTreeMap<u64, Settle>,
     clears: Vec<Clear>,
     /// By number: the id under which it was read.
     ids: BTreeMap<u64, u64>,
@@ -29,13 +55,15 @@ struct Append {
 #[derive(Debug)]
 struct Settle {
     delete: Vec<u64>,
+    count: Vec<u64>,
+    ended: bool,
 }
 
 #[derive(Debug)]
 struct Clear {
     call: u64,
     began: usize,
-    ended: bool,
+    ended: Option<usize>,
 }
 
 impl Ledger {
@@ -53,7 +81,8 @@ impl Ledger {
         let records = self.records.keys().next_back().copied();
         let appends = self.appends.keys().next_back().copied();
         let clears = self.clears.iter().map(|clear| clear.call).max();
-        [records, appends, clears]
+        let settlements = self.settlements.keys().next_back().copied();
+        [records, appends, clears, settlements]
             .into_iter()
             .flatten()
             .max()
@@ -70,7 +99,7 @@ impl Ledger {
     }
 
     /// Everything that is wrong with what was found.
-    pub fn judge(&self, report: &Report) -> Vec<String> {
+    pub fn judge(&self, report: &Report, loss: Loss) -> Vec<String> {
         let mut wrong = report.failures.clone();
         let found: BTreeMap<u64, &Found> = report
             .records
@@ -90,8 +119,7 @@ impl Ledger {
             }
         }
         self.judge_groups(&found, &deleted, &mut wrong);
-        // Salvage may bring back what was settled, and not all of it.
-        if !report.moved_aside {
+        if loss == Loss::OfProcess {
             self.judge_settlements(&found, &mut wrong);
         }
         self.judge_order(report, &mut wrong);
@@ -115,24 +143,37 @@ impl Ledger {
             Mark::Appended { call } => {
                 self.appends.get_mut(&call).unwrap().ended = Some(at);
             }
-            Mark::Settle { delete, count, .. } => {
+            Mark::Settle {
+                call,
+                delete,
+                count,
+            } => {
                 for seen in delete.iter().chain(&count) {
                     self.ids.insert(seen.number, seen.id);
                 }
                 for seen in &count {
                     *self.attempts.entry(seen.number).or_default() += 1;
                 }
-                let delete = delete.iter().map(|seen| seen.number).collect();
-                self.settlements.push(Settle { delete });
+                let numbers =
+                    |all: Vec<Seen>| all.into_iter().map(|seen| seen.number).collect::<Vec<_>>();
+                let settle = Settle {
+                    delete: numbers(delete),
+                    count: numbers(count),
+                    ended: false,
+                };
+                self.settlements.insert(call, settle);
+            }
+            Mark::Settled { call } => {
+                self.settlements.get_mut(&call).unwrap().ended = true;
             }
             Mark::Clear { call } => self.clears.push(Clear {
                 call,
                 began: at,
-                ended: false,
+                ended: None,
             }),
             Mark::Cleared { call } => {
                 let clear = self.clears.iter_mut().find(|clear| clear.call == call);
-                clear.unwrap().ended = true;
+                clear.unwrap().ended = Some(at);
             }
         }
     }
@@ -144,7 +185,7 @@ impl Ledger {
     }
 
     fn maybe_deleted(&self) -> BTreeSet<u64> {
-        let settled = self.settlements.iter().flat_map(|settle| &settle.delete);
+        let settled = self.settlements.values().flat_map(|settle| &settle.delete);
         let cleared = self
             .records
             .keys()
@@ -153,8 +194,10 @@ impl Ledger {
     }
 
     fn maybe_cleared(&self, number: u64) -> bool {
-        let append = self.append_of(number);
-        append.is_some_and(|(append, _)| self.clears.iter().any(|clear| clear.began > append.began))
+        // What was begun later may have come first, as long as both were under way.
+        let began = self.append_of(number).map(|(append, _)| append.began);
+        let spares = |clear: &Clear| clear.ended < began && clear.ended.is_some();
+        began.is_some() && !self.clears.iter().all(spares)
     }
 
     fn surely_cleared(&self, number: u64) -> bool {
@@ -162,7 +205,7 @@ impl Ledger {
         ended.is_some_and(|ended| {
             self.clears
                 .iter()
-                .any(|clear| clear.ended && clear.began > ended)
+                .any(|clear| clear.ended.is_some() && clear.began > ended)
         })
     }
 
@@ -217,20 +260,34 @@ impl Ledger {
 
     fn judge_settlements(&self, found: &BTreeMap<u64, &Found>, wrong: &mut Vec<String>) {
         let mut times: BTreeMap<u64, u32> = BTreeMap::new();
-        for number in self.settlements.iter().flat_map(|settle| &settle.delete) {
+        for number in self.settlements.values().flat_map(|settle| &settle.delete) {
             *times.entry(*number).or_default() += 1;
         }
-        for settle in &self.settlements {
+        let mut charged: BTreeMap<u64, u32> = BTreeMap::new();
+        for (call, settle) in &self.settlements {
             let alone = |number: &&u64| times[*number] == 1 && !self.maybe_cleared(**number);
-            let deleted: Vec<&u64> = settle.delete.iter().filter(alone).collect();
-            let there = deleted
-                .iter()
-                .filter(|number| found.contains_key(number))
-                .count();
-            if there > 0 && there < deleted.len() {
-                let all = deleted.len();
+            let deleted = settle.delete.iter().filter(alone);
+            let (there, gone): (Vec<u64>, Vec<u64>) =
+                deleted.partition(|number| found.contains_key(number));
+            let left = there.len();
+            if settle.ended && left > 0 {
+                wrong.push(format!("settlement {call} was undone: {left} left"));
+            } else if left > 0 && !gone.is_empty() {
+                let all = left + gone.len();
                 wrong.push(format!(
-                    "a settlement took effect in part: {there} of {all} left, {deleted:?}"
+                    "settlement {call} took effect in part: {left} of {all} left, {there:?}"
+                ));
+            }
+            for number in settle.count.iter().filter(|_| settle.ended) {
+                *charged.entry(*number).or_default() += 1;
+            }
+        }
+        for (number, found) in found {
+            let charged = charged.get(number).copied().unwrap_or(0);
+            if found.attempts < charged {
+                let attempts = found.attempts;
+                wrong.push(format!(
+                    "record {number} has {attempts} attempts instead of {charged} at least"
                 ));
             }
         }
@@ -299,7 +356,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::super::inspect::{Found, Report};
-    use super::Ledger;
+    use super::{Ledger, Loss};
 
     const STORY: &[&str] = &[
         "append 1 s:1:20",
@@ -307,7 +364,7 @@ mod tests {
         "append 2 s:2:20 s:3:20",
         "appended 2",
         "append 4 s:4:20",
-        "settle s -1@1 +2@2",
+        "settle 10 -1@1 +2@2",
         "append 5 s:5:20 s:6:20",
     ];
 
@@ -321,17 +378,20 @@ mod tests {
         }
     }
 
-    fn judge(story: &[&str], numbers: &[u64]) -> Vec<String> {
-        let report = Report {
+    fn report(numbers: &[u64]) -> Report {
+        Report {
             records: numbers.iter().copied().map(found).collect(),
             probes: vec![("s".to_owned(), 9)],
             ..Report::default()
-        };
-        Ledger::of(story.iter().copied().enumerate()).judge(&report)
+        }
+    }
+
+    fn judge(story: &[&str], numbers: &[u64], loss: Loss) -> Vec<String> {
+        Ledger::of(story.iter().copied().enumerate()).judge(&report(numbers), loss)
     }
 
     fn complains(story: &[&str], numbers: &[u64], of: &str) -> bool {
-        let wrong = judge(story, numbers);
+        let wrong = judge(story, numbers, Loss::OfPower);
         wrong.iter().any(|text| text.contains(of))
     }
 
@@ -343,7 +403,9 @@ mod tests {
             &[2, 3, 5, 6, 4],
             &[1, 2, 3, 4],
         ] {
-            assert_eq!(judge(STORY, numbers), [""; 0], "{numbers:?}");
+            for loss in [Loss::OfPower, Loss::OfProcess] {
+                assert_eq!(judge(STORY, numbers, loss), [""; 0], "{numbers:?}");
+            }
         }
     }
 
@@ -355,30 +417,67 @@ mod tests {
         assert!(complains(STORY, &[2, 3, 5], "in part"));
         assert!(complains(STORY, &[4, 2, 3], "older"));
         assert!(complains(STORY, &[3, 2], "order"));
+    }
+
+    #[test]
+    fn what_was_cleared_stays_away() {
         let cleared = [STORY, &["clear 7", "cleared 7"]].concat();
-        assert_eq!(judge(&cleared, &[4]), [""; 0]);
+        assert_eq!(judge(&cleared, &[4], Loss::OfPower), [""; 0]);
         assert!(complains(&cleared, &[2, 3], "cleared"));
-        let settled = [STORY, &["settle s -2@2 -3@3"]].concat();
-        assert_eq!(judge(&settled, &[]), [""; 0]);
-        assert!(complains(&settled, &[2], "settlement"));
+    }
+
+    #[test]
+    fn what_was_appended_while_the_store_was_cleared_may_be_gone_or_not() {
+        let mut story = vec![
+            "append 1 s:1:20",
+            "clear 2",
+            "append 3 s:3:20",
+            "appended 1",
+            "appended 3",
+        ];
+        for numbers in [&[][..], &[1], &[3], &[1, 3]] {
+            assert_eq!(judge(&story, numbers, Loss::OfPower), [""; 0]);
+        }
+        story.extend(["cleared 2", "append 4 s:4:20", "appended 4"]);
+        assert!(complains(&story, &[1, 3], "lost: record 4"));
+    }
+
+    #[test]
+    fn settlements_are_undone_by_the_loss_of_power_only() {
+        let under_way = [STORY, &["settle 11 -2@2 -3@3"]].concat();
+        let settled = [&*under_way, &["settled 10", "settled 11"]].concat();
+        for (story, numbers, wrong) in [
+            (&under_way, &[][..], ""),
+            (&under_way, &[2], "in part"),
+            (&under_way, &[2, 3], ""),
+            (&settled, &[][..], ""),
+            (&settled, &[2], "undone"),
+            (&settled, &[2, 3], "undone"),
+        ] {
+            assert_eq!(judge(story, numbers, Loss::OfPower), [""; 0]);
+            let told = judge(story, numbers, Loss::OfProcess);
+            assert_eq!(told.is_empty(), wrong.is_empty(), "{told:?}");
+            assert!(told.concat().contains(wrong), "{told:?}");
+        }
     }
 
     #[test]
     fn ids_and_attempts_are_watched() {
-        let ledger = Ledger::of(STORY.iter().copied().enumerate());
-        let mut report = Report {
-            records: vec![found(2), found(3)],
-            ..Report::default()
-        };
+        let story = [STORY, &["settled 10"]].concat();
+        let ledger = Ledger::of(story.into_iter().enumerate());
+        let mut report = report(&[2, 3]);
+        let judge = |report: &_, loss| ledger.judge(report, loss).concat();
+        assert_eq!(judge(&report, Loss::OfPower), "");
+        assert!(judge(&report, Loss::OfProcess).contains("1 at least"));
         report.records[0].attempts = 1;
-        assert_eq!(ledger.judge(&report), [""; 0]);
+        assert_eq!(judge(&report, Loss::OfProcess), "");
         report.records[0].attempts = 2;
-        assert!(ledger.judge(&report)[0].contains("attempts"));
+        assert!(judge(&report, Loss::OfPower).contains("1 at most"));
         report.records[0].attempts = 0;
         report.records[0].id = 8;
-        assert!(ledger.judge(&report)[0].contains("another id"));
+        assert!(judge(&report, Loss::OfPower).contains("another id"));
         report.records[0].id = 2;
         report.probes = vec![("s".to_owned(), 2)];
-        assert!(ledger.judge(&report)[0].contains("old id"));
+        assert!(judge(&report, Loss::OfPower).contains("old id"));
     }
 }

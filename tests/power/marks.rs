@@ -28,10 +28,12 @@ pub enum Mark {
     Appended { call: u64 },
     /// These records are about to be deleted, and attempts counted, in one call.
     Settle {
-        stream: String,
+        call: u64,
         delete: Vec<Seen>,
         count: Vec<Seen>,
     },
+    /// That call returned `Ok`.
+    Settled { call: u64 },
     /// The store is about to be cleared.
     Clear { call: u64 },
     /// It was.
@@ -65,15 +67,16 @@ impl Mark {
             }
             Self::Appended { call } => format!("appended {call}"),
             Self::Settle {
-                stream,
+                call,
                 delete,
                 count,
             } => {
                 let deleted = delete.iter().map(|seen| ('-', seen));
                 let all = deleted.chain(count.iter().map(|seen| ('+', seen)));
                 let all = all.map(|(sign, seen)| format!(" {sign}{}@{}", seen.number, seen.id));
-                format!("settle {stream}{}", all.collect::<String>())
+                format!("settle {call}{}", all.collect::<String>())
             }
+            Self::Settled { call } => format!("settled {call}"),
             Self::Clear { call } => format!("clear {call}"),
             Self::Cleared { call } => format!("cleared {call}"),
         }
@@ -95,11 +98,14 @@ impl Mark {
                     words.partition(|word| word.starts_with('-'));
                 let seen = |words: Vec<&str>| words.into_iter().map(Seen::of_word).collect();
                 Self::Settle {
-                    stream: first.to_owned(),
+                    call: first.parse().unwrap(),
                     delete: seen(deleted),
                     count: seen(counted),
                 }
             }
+            "settled" => Self::Settled {
+                call: first.parse().unwrap(),
+            },
             "clear" => Self::Clear {
                 call: first.parse().unwrap(),
             },

@@ -19,7 +19,7 @@ mod workload;
 
 pub use self::campaign::Campaign;
 pub use self::inspect::inspect;
-pub use self::ledger::Ledger;
+pub use self::ledger::{Ledger, Loss};
 pub use self::process::Job;
 pub use self::stores::StoreKind;
 pub use self::tiny::Flaw;

@@ -6,14 +6,14 @@ const HEADER_BYTES: usize = 12;
 pub fn payload(number: u64, length: usize) -> Vec<u8> {
     let length = length.max(HEADER_BYTES);
     let mut bytes = Vec::with_capacity(length + 8);
-    bytes.extend(number.to_le_bytes());
-    bytes.extend(u32::try_from(length).unwrap().to_le_bytes());
+    bytes.extend_from_slice(&number.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while bytes.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
+        bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes.truncate(length);
     bytes

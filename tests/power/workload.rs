@@ -33,6 +33,9 @@ pub enum Workload {
     Stalled,
     /// Most records are settled, and those in between stay.
     Sieve,
+    /// Much is settled between two appends, so that space is used again that was needed
+    /// until a moment ago.
+    Turnover,
     /// The store is cleared while records come in.
     Clear,
     /// The store is closed and opened, again and again.
@@ -49,6 +52,7 @@ impl Workload {
         Self::Drain,
         Self::Stalled,
         Self::Sieve,
+        Self::Turnover,
         Self::Clear,
         Self::Reopen,
         Self::Restart,
@@ -100,6 +104,7 @@ pub async fn run(workload: Workload, setting: Setting) {
         Workload::Drain => drain(&actor, &mut rng).await,
         Workload::Stalled => stalled(&actor, &mut rng).await,
         Workload::Sieve => sieve(&actor, &mut rng).await,
+        Workload::Turnover => turnover(&actor, &mut rng).await,
         Workload::Clear => clear(&actor, &mut rng).await,
         Workload::Reopen => reopen(&actor, &mut rng).await,
         Workload::Restart => restart(&actor, &mut rng).await,
@@ -227,13 +232,14 @@ impl Actor {
             }
         }
         if !step.is_empty() {
-            let stream = STREAMS[stream].to_owned();
+            let call = self.number();
             self.marks.say(&Mark::Settle {
-                stream,
+                call,
                 delete,
                 count,
             });
             store.settle(step).await.unwrap();
+            self.marks.say(&Mark::Settled { call });
         }
     }
 
@@ -384,6 +390,42 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
     actor
         .append(&store, &[(0, small(rng)), (1, small(rng))])
         .await;
+    store.close().await.unwrap();
+}
+
+async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
+    const CROWDS: usize = 12;
+    const CROWD: usize = 240;
+    const ROUNDS: usize = 1;
+    const STEPS: usize = 300;
+    let store = actor.open().await;
+    // Long runs of small records, whose attempts take more room than they do.
+    for _ in 0..CROWDS {
+        actor.append(&store, &[(1, 16); CROWD]).await;
+    }
+    let crowds = actor.read(&store, 1, None, CROWDS * CROWD).await;
+    let every_other = |number| match number % 2 {
+        0 => Verdict::Failed,
+        _ => Verdict::Untried,
+    };
+    actor.settle_read(&store, 1, &crowds, every_other).await;
+    for _ in 0..ROUNDS {
+        for _ in 0..8 {
+            let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
+            actor.append(&store, &group).await;
+        }
+        for step in 0..STEPS {
+            if step % 10 == 0 {
+                actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
+            }
+            let one_each: Vec<Record> = crowds
+                .chunks(CROWD)
+                .map(|crowd| crowd[rng.usize(..CROWD)].clone())
+                .collect();
+            let fails = |_| Verdict::Failed;
+            actor.settle_read(&store, 1, &one_each, fails).await;
+        }
+    }
     store.close().await.unwrap();
 }
 

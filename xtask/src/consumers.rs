@@ -75,6 +75,9 @@ impl Consumer {
         if data.exists() {
             fs::remove_dir_all(&data)?;
         }
+        // What a program leaves in the system's temporary directory is left here instead.
+        let temporary = data.join("tmp");
+        fs::create_dir_all(&temporary)?;
         let aws = FakeAws::start_on(([127, 0, 0, 1], 0).into())?;
 
         let mut cargo = shell::cargo(["run", "--manifest-path"]);
@@ -82,6 +85,7 @@ impl Consumer {
             .arg(program.join("Cargo.toml"))
             .env("CARGO_TARGET_DIR", directory.join("target"))
             .env("XDG_DATA_HOME", data)
+            .env("TMPDIR", temporary)
             .env("AWS_ENDPOINT_URL", aws.endpoint_url())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "example")

@@ -147,7 +147,10 @@ impl From<EngineError> for AmplifyFirehoseError {
                     LimitExceeded::NeverFits { .. } => {
                         "record less at once, or raise cache_max_bytes"
                     }
-                    _ => "call flush or clear_cache to free space, or raise cache_max_bytes",
+                    _ => {
+                        "call flush or clear_cache to free space, raise cache_max_bytes, or let \
+                         the oldest records make room by overflow_policy"
+                    }
                 }
                 .to_owned(),
             },

@@ -112,7 +112,7 @@ impl AmplifyKinesisClientBuilder {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<AmplifyKinesisClient, AmplifyKinesisError> {
-        let engine_options = self.options.checked()?;
+        let mut engine_options = self.options.checked()?;
         let storage = self.storage.choose()?;
         let (region, config) = match self.kinesis_client {
             Some(client) => configure_given(&client, self.connection, &self.options)?,
@@ -128,6 +128,7 @@ impl AmplifyKinesisClientBuilder {
         let storage = storage
             .open(&name, options.durability, options.cache_max_bytes)
             .await?;
+        engine_options.region.clone_from(&region);
         let sender = Arc::new(PutRecordsSender::new(client.clone()));
         let engine = FlushEngine::start(storage.store, sender, engine_options)?;
         #[cfg(feature = "sled")]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use flush_engine::{
-    DiscardHandler, DiscardedRecord, EngineOptions, FlushStrategy, InvalidSetting, non_zero_bytes,
-    non_zero_count, non_zero_time,
+    DiscardHandler, DiscardedRecord, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy,
+    non_zero_bytes, non_zero_count, non_zero_time,
 };
 use record_cache::Durability;
 
@@ -43,6 +43,14 @@ pub struct AmplifyKinesisClientOptions {
     pub max_record_bytes: u64,
     /// Streams that are sent to at the same time, at most. Default: 8.
     pub max_concurrent_streams: usize,
+    /// What happens to a record for which the cache has no room. Default: it is refused.
+    pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next flush instead of being sent. Default:
+    /// none are.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a flush first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     on_discard: Option<DiscardHandler>,
 }
 
@@ -96,6 +104,20 @@ impl AmplifyKinesisClientOptions {
         self
     }
 
+    /// Sets [`overflow_policy`](Self#structfield.overflow_policy).
+    #[must_use]
+    pub const fn overflow_policy(mut self, policy: OverflowPolicy) -> Self {
+        self.overflow_policy = policy;
+        self
+    }
+
+    /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
+    #[must_use]
+    pub fn max_record_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.max_record_age = age.into();
+        self
+    }
+
     /// Has every record that is given up handed to a function, before it is deleted: after a
     /// crash in between, once more. The function should be quick; a panic in it is contained.
     #[must_use]
@@ -118,12 +140,18 @@ impl AmplifyKinesisClientOptions {
             non_zero_time("flush_strategy", interval)?;
         }
         let mut options = EngineOptions::default();
+        options.client = "kinesis";
         options.cache_max_bytes = non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?;
         options.max_retries = self.max_retries;
         options.flush_strategy = self.flush_strategy;
         options.request_timeout = non_zero_time("request_timeout", self.request_timeout)?;
         options.max_concurrent_streams =
             non_zero_count("max_concurrent_streams", self.max_concurrent_streams)?;
+        options.overflow_policy = self.overflow_policy;
+        options.max_record_age = self
+            .max_record_age
+            .map(|age| non_zero_time("max_record_age", age))
+            .transpose()?;
         options.on_discard.clone_from(&self.on_discard);
         Ok(options)
     }
@@ -140,6 +168,8 @@ impl Default for AmplifyKinesisClientOptions {
             request_timeout: engine.request_timeout,
             max_record_bytes: MAX_RECORD_BYTES,
             max_concurrent_streams: engine.max_concurrent_streams.get(),
+            overflow_policy: engine.overflow_policy,
+            max_record_age: engine.max_record_age,
             on_discard: None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use record_cache::{Removed, StoreStats};
 
 use crate::LimitExceeded;
+use crate::meter::Meter;
 
 /// A cache of so many bytes holds at most a sixteenth as many records, so that small
 /// and empty records are bounded too.
@@ -13,6 +14,7 @@ const BYTES_PER_RECORD: u64 = 16;
 /// Counts what the store holds and what is about to be stored.
 #[derive(Debug)]
 pub(crate) struct Admission {
+    meter: Meter,
     max: Amount,
     held: Mutex<Amount>,
 }
@@ -24,7 +26,7 @@ struct Amount {
 }
 
 impl Admission {
-    pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats) -> Self {
+    pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats, meter: Meter) -> Self {
         let held = Amount {
             bytes: stats.bytes(),
             records: stats.records() as u64,
@@ -33,7 +35,9 @@ impl Admission {
             bytes: cache_max_bytes,
             records: cache_max_bytes / BYTES_PER_RECORD,
         };
+        meter.cached(held.records, held.bytes);
         Self {
+            meter,
             max,
             held: Mutex::new(held),
         }
@@ -65,7 +69,29 @@ impl Admission {
         }
         held.bytes += needed.bytes;
         held.records += needed.records;
+        self.meter.cached(held.records, held.bytes);
         Ok(())
+    }
+
+    /// What has to leave the cache for so many records to fit. Where the cache holds more
+    /// than it may (the limit was lowered), a step on the way there.
+    pub(crate) fn lacking(&self, needed: Removed) -> Removed {
+        const STEP: Amount = Amount {
+            bytes: 1024 * 1024,
+            records: 1024,
+        };
+        let needed = Amount::from(needed);
+        let held = *self.held();
+        let lacking = |held: u64, needed: u64, max: u64, step: u64| {
+            let excess = held.saturating_sub(max);
+            let all = held.saturating_add(needed).saturating_sub(max);
+            if excess > 0 { excess.min(step) } else { all }
+        };
+        let records = lacking(held.records, needed.records, self.max.records, STEP.records);
+        Removed::new(
+            records.try_into().unwrap_or(usize::MAX),
+            lacking(held.bytes, needed.bytes, self.max.bytes, STEP.bytes),
+        )
     }
 
     /// Gives room back.
@@ -74,6 +100,7 @@ impl Admission {
         let mut held = self.held();
         held.bytes = held.bytes.saturating_sub(removed.bytes);
         held.records = held.records.saturating_sub(removed.records);
+        self.meter.cached(held.records, held.bytes);
     }
 
     fn held(&self) -> MutexGuard<'_, Amount> {
@@ -102,7 +129,8 @@ mod tests {
     use super::*;
 
     fn admission(max: u64) -> Admission {
-        Admission::new(max, &StoreStats::default())
+        let meter = Meter::new(&crate::EngineOptions::DEFAULT);
+        Admission::new(max, &StoreStats::default(), meter)
     }
 
     #[test]

@@ -6,12 +6,15 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::bisect::{Bisection, Refusal};
+use crate::claims::Claim;
 use crate::discard::{DiscardReason, DiscardedRecord};
 use crate::inner::Inner;
 use crate::retry::{Charge, charge};
-use crate::stream_state::Link;
+use crate::stream_state::{Fared, Link};
 use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
 
 /// What became of one stream in a pass.
@@ -21,8 +24,8 @@ pub(crate) struct Delivery {
     pub(crate) done: FlushData,
     /// Whether a request was made, or none was needed.
     pub(crate) reached: bool,
-    /// Whether some record failed, was refused, or was not answered for.
-    pub(crate) failed: bool,
+    /// How the records fared; nothing said is all well.
+    pub(crate) fared: Option<Fared>,
     /// How the last request fared.
     pub(crate) link: Option<Link>,
     /// What ends the whole pass.
@@ -39,7 +42,8 @@ pub(crate) async fn deliver(
     may_send: impl Fn() -> bool,
 ) -> Delivery {
     let mut delivery = Delivery::default();
-    let (batch, clears) = match read(inner, stream, max_bytes).await {
+    let read = read(inner, stream, max_bytes, &mut delivery.done).await;
+    let (batch, clears, _claim) = match read {
         Ok(read) => read,
         Err(error) => {
             delivery.abort = Some(error);
@@ -54,33 +58,45 @@ pub(crate) async fn deliver(
         clears,
     };
     if let Err(error) = course.run(&mut delivery, may_send).await {
-        delivery.failed = true;
+        delivery.fared = Some(Fared::NoAnswer);
         delivery.abort = Some(error);
     }
     delivery
 }
 
-/// The oldest records of a stream that one request takes, and how often the cache was
-/// cleared before they were read.
+/// The oldest records of a stream that one request takes, without those that are too old, how often the cache was cleared
+/// before they were read, and the claim on them.
 async fn read(
     inner: &Inner,
     stream: &StreamName,
     max_bytes: u64,
-) -> Result<(Vec<Record>, u64), EngineError> {
+    done: &mut FlushData,
+) -> Result<(Vec<Record>, u64, Option<Claim>), EngineError> {
     let mut limits = inner.sender.limits();
     limits.max_bytes = max_bytes.try_into().unwrap_or(std::num::NonZeroU64::MIN);
     let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
+    let _reading = inner.claims.reading().await;
     let clears = inner.clears.read().await;
-    let read = inner
-        .store
-        .oldest(stream, None, reach)
-        .await
-        .map_err(EngineError::storage)?;
-    inner.admission.release(read.damaged);
-    trace::damage(stream, read.damaged);
-    // A store may give more than it was asked for; a request may not.
-    let batch = batcher::pack(read.records, limits, Record::size).next();
-    Ok((batch.unwrap_or_default(), *clears))
+    loop {
+        let read = inner
+            .store
+            .oldest(stream, None, reach)
+            .await
+            .map_err(EngineError::storage)?;
+        inner.admission.release(read.damaged);
+        trace::damage(stream, read.damaged);
+        // A store may give more than it was asked for; a request may not.
+        let batch = batcher::pack(read.records, limits, Record::size).next();
+        let mut batch = batch.unwrap_or_default();
+        let expired = inner.expiry.discard(inner, stream, &mut batch).await?;
+        done.records_discarded += expired;
+        if batch.is_empty() && expired > 0 && !inner.sending_ends.is_cancelled() {
+            continue;
+        }
+        let last = batch.iter().map(|record| record.id).max();
+        let claim = last.map(|last| inner.claims.claim(stream, last));
+        return Ok((batch, *clears, claim));
+    }
 }
 
 /// The way of one batch to the service.
@@ -121,7 +137,13 @@ impl Course<'_> {
             }
             delivery.reached = true;
             let records = &self.batch[part.clone()];
-            let (fault, code, message) = match self.send(records).await {
+            let begun = Instant::now();
+            let span = trace::request(self.stream, records);
+            let answer = self.send(records).instrument(span).await;
+            let limits = self.inner.sender.limits();
+            let meter = &self.inner.meter;
+            meter.request(self.stream, records, limits, begun.elapsed(), &answer);
+            let (fault, code, message) = match answer {
                 Ok(verdicts) => {
                     delivery.link = Some(Link::Answered);
                     let accepted = self.answered(part, verdicts, delivery).await?;
@@ -141,7 +163,10 @@ impl Course<'_> {
                     message,
                 }) => (fault, code, message),
             };
-            delivery.failed = true;
+            delivery.fared = Some(match fault {
+                Fault::Records | Fault::Stream => Fared::SentBack,
+                Fault::Service | Fault::Unreadable => Fared::TurnedAway,
+            });
             let skipped = SkippedStream::new(self.stream, code.clone(), message);
             delivery.done.skipped_streams = vec![skipped];
             let charged = match fault {
@@ -213,7 +238,9 @@ impl Course<'_> {
                 Verdict::Failed { code } => decisions.charged.push((record.clone(), Some(code))),
             }
         }
-        delivery.failed |= !decisions.charged.is_empty();
+        if !decisions.charged.is_empty() {
+            delivery.fared = Some(Fared::SentBack);
+        }
         let accepted = decisions.accepted.len();
         self.settle(decisions, delivery).await?;
         Ok(accepted)
@@ -275,6 +302,10 @@ impl Course<'_> {
             .map_err(EngineError::storage)?;
         drop(clears);
         self.inner.admission.release(removed);
+        let meter = &self.inner.meter;
+        meter.flushed(self.stream, accepted);
+        meter.retried(self.stream, retried);
+        meter.discarded(self.stream, DiscardReason::RetriesExhausted, discarded);
         delivery.done.records_flushed += accepted;
         delivery.done.records_discarded += discarded;
         delivery.done.records_retried += retried;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use record_cache::{Record, StreamName};
 
+use crate::inner::Inner;
 use crate::trace;
 
 /// Why a record was given up.
@@ -19,6 +20,17 @@ pub enum DiscardReason {
     Overflow,
     /// It grew too old.
     Expired,
+}
+
+impl DiscardReason {
+    /// The reason in a word, for logs and metrics.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Overflow => "overflow",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// A record that was given up: the last chance to keep it elsewhere.
@@ -67,6 +79,14 @@ impl fmt::Debug for DiscardedRecord {
             .field("reason", &self.reason)
             .field("code", &self.code)
             .finish_non_exhaustive()
+    }
+}
+
+/// Hands over a record that fell to a policy, not to the service: it has no code.
+pub(crate) fn give_up(inner: &Inner, stream: &StreamName, record: Record, reason: DiscardReason) {
+    if let Some(handler) = &inner.options.on_discard {
+        let attempts = record.attempts;
+        handler.call(DiscardedRecord::new(stream, record, attempts, reason, None));
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::Inner;
-use crate::pass::{self, PassLimits};
+use crate::pass::{self, PassLimits, Patience};
 use crate::{EngineError, FlushData};
 
 /// Runs passes until the cache is empty, no progress is made, an error occurs, the
@@ -28,7 +28,7 @@ pub(crate) async fn run(
             return Ok(sum);
         }
         let streams = inner.store.stats().streams;
-        let Some(wait) = streams.keys().map(|stream| memory.wait(stream)).min() else {
+        let Some(wait) = streams.keys().map(|name| memory.of(name).wait()).min() else {
             return Ok(sum);
         };
         if !wait.is_zero() {
@@ -45,7 +45,7 @@ pub(crate) async fn run(
         }
         let limits = PassLimits {
             deadline,
-            patient: true,
+            patience: Patience::Drain,
         };
         match pass::run(Arc::clone(&inner), memory, limits).await {
             Ok(done) => {

@@ -14,11 +14,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::closing;
+use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
+use crate::meter::Meter;
+use crate::overflow::Overflow;
+use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
-    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy, RecordData,
-    RecordSender, drain, scheduler,
+    CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
+    OverflowPolicy, RecordData, RecordSender, drain, overflow, scheduler,
 };
 
 /// Takes records into a store and delivers them through a sender.
@@ -60,13 +64,20 @@ impl FlushEngine {
                 "the tokio runtime has no timers; enable them where it is built",
             ));
         }
+        let meter = Meter::new(&options);
+        let max_bytes = options.cache_max_bytes.get();
         let inner = Arc::new(Inner {
-            admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            admission: Admission::new(max_bytes, &store.stats(), meter.clone()),
+            meter,
+            overflow: Overflow::default(),
+            claims: Arc::default(),
+            expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
             clears: RwLock::new(0),
             enabled: watch::Sender::new(true),
             closing: CancellationToken::new(),
+            sending_ends: CancellationToken::new(),
             closed: watch::Sender::new(Closing::NotBegun),
             tasks: TaskTracker::new(),
             runtime,
@@ -105,6 +116,8 @@ impl FlushEngine {
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
+    /// Where the cache is full, [`OverflowPolicy`] decides.
+    ///
     /// # Errors
     /// [`EngineError::LimitExceeded`] when the cache has no room for them,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
@@ -121,9 +134,17 @@ impl FlushEngine {
             Intake::Open => {}
         }
         let room = Removed::new(records.len(), records.iter().map(NewRecord::size).sum());
-        self.inner().admission.reserve(room)?;
-        let appended = self.inner().append(records, room).await;
-        appended.map_err(EngineError::storage)?;
+        match self.inner().options.overflow_policy {
+            OverflowPolicy::Reject => {
+                self.inner().admission.reserve(room)?;
+                let appended = self.inner().append(records, room).await;
+                appended.map_err(EngineError::storage)?;
+            }
+            OverflowPolicy::DropOldest => {
+                let record = overflow::record(Arc::clone(self.inner()), records, room);
+                self.inner().run_to_end(record).await?;
+            }
+        }
         Ok(RecordData::default())
     }
 
@@ -140,7 +161,7 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        self.inner().try_pass().await
+        self.inner().try_pass(Patience::Impatient).await
     }
 
     /// Runs passes back to back and adds up what they did.
@@ -209,6 +230,25 @@ impl FlushEngine {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.inner().store.stats().into()
+    }
+
+    /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.
+    ///
+    /// From the first poll on, nothing is taken in and other operations return
+    /// [`EngineError::Closed`]. Whoever calls `close` meanwhile, or drops the last clone, ends
+    /// the drain. A second call waits for the first one, but not longer than it would drain
+    /// itself, and has nothing to report.
+    ///
+    /// Returns what the drain did.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain) and [`close`](Self::close), with the sums of the drain. The
+    /// engine is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The engine drains and closes although the future was dropped.
+    pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
+        closing::close_with(self.inner(), options).await
     }
 
     /// Stops the timer, waits for requests under way, and closes the store.

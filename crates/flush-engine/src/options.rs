@@ -11,6 +11,11 @@ use crate::DiscardHandler;
 #[non_exhaustive]
 pub enum FlushStrategy {
     /// A pass runs this long after the last one ended.
+    ///
+    /// It leaves a stream alone that the service turns away (throttling, failures of the
+    /// service, refused callers): for up to two intervals after the first refusal, doubled
+    /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
+    /// A success ends it. What gets no answer at all is tried with every pass.
     Interval(Duration),
     /// Only `flush` and `drain` deliver.
     None,
@@ -23,10 +28,57 @@ impl Default for FlushStrategy {
     }
 }
 
+/// What happens to a record for which the cache has no room.
+///
+/// A record that an empty cache could not hold is refused in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverflowPolicy {
+    /// It is refused; what is cached stays.
+    #[default]
+    Reject,
+    /// The oldest cached records make room: by the time at which they were recorded, whatever
+    /// stream they belong to, and not more of them than it takes.
+    ///
+    /// Each is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
+    /// then deleted. Records of a request under way are not dropped, as they may be delivered;
+    /// where all others together would not make enough room, nothing is dropped and the new
+    /// record is refused.
+    DropOldest,
+}
+
+/// How to close.
+///
+/// ```
+/// use std::time::Duration;
+/// use flush_engine::CloseOptions;
+///
+/// let options = CloseOptions::default().drain(Duration::from_secs(5));
+/// assert_eq!(options, CloseOptions { drain: Duration::from_secs(5) });
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloseOptions {
+    /// For how long cached records are delivered before. Default: zero, not at all.
+    pub drain: Duration,
+}
+
+impl CloseOptions {
+    /// Sets [`drain`](Self#structfield.drain).
+    #[must_use]
+    pub const fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+}
+
 /// Settings of an engine, already checked by its owner.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
+    /// What kind of client this is: a label of its metrics.
+    pub client: &'static str,
+    /// Where it sends to: a label of its metrics.
+    pub region: String,
     /// Bytes of records that the cache holds at most; see [`FlushEngine::record`](crate::FlushEngine::record).
     pub cache_max_bytes: NonZeroU64,
     /// How often a record is tried again after it was charged a failure.
@@ -37,6 +89,13 @@ pub struct EngineOptions {
     pub request_timeout: Duration,
     /// Streams that are sent to at the same time, at most.
     pub max_concurrent_streams: NonZeroUsize,
+    /// What happens to a record for which the cache has no room.
+    pub overflow_policy: OverflowPolicy,
+    /// Records that are older are given up by the next pass instead of being sent.
+    ///
+    /// The age is that by the system's clock. If the clock was set back since a record was
+    /// recorded, it counts from when a pass first comes upon such a record.
+    pub max_record_age: Option<Duration>,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
 }
@@ -44,13 +103,27 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// The defaults of both clients: 5 MiB, 5 retries, every 30 s, 30 s a request, 8 streams.
     pub const DEFAULT: Self = Self {
+        client: "engine",
+        region: String::new(),
         cache_max_bytes: NonZeroU64::new(5 * 1024 * 1024).expect("not zero"),
         max_retries: 5,
         flush_strategy: FlushStrategy::Interval(Duration::from_secs(30)),
         request_timeout: Duration::from_secs(30),
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
+        overflow_policy: OverflowPolicy::Reject,
+        max_record_age: None,
         on_discard: None,
     };
+}
+
+impl EngineOptions {
+    /// That of the timer, if there is one.
+    pub(crate) const fn interval(&self) -> Option<Duration> {
+        match self.flush_strategy {
+            FlushStrategy::Interval(interval) => Some(interval),
+            FlushStrategy::None => None,
+        }
+    }
 }
 
 impl Default for EngineOptions {
@@ -62,11 +135,15 @@ impl Default for EngineOptions {
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineOptions")
+            .field("client", &self.client)
+            .field("region", &self.region)
             .field("cache_max_bytes", &self.cache_max_bytes)
             .field("max_retries", &self.max_retries)
             .field("flush_strategy", &self.flush_strategy)
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent_streams", &self.max_concurrent_streams)
+            .field("overflow_policy", &self.overflow_policy)
+            .field("max_record_age", &self.max_record_age)
             .field("on_discard", &self.on_discard)
             .finish()
     }

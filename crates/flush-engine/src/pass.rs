@@ -8,23 +8,50 @@ use record_cache::StreamName;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::delivery::{Delivery, deliver};
 use crate::inner::Inner;
-use crate::stream_state::PassMemory;
-use crate::{EngineError, FlushData};
+use crate::stream_state::{Fared, PassMemory};
+use crate::{EngineError, FlushData, trace};
 
 /// What bounds a pass.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PassLimits {
     /// No request starts after this moment.
     pub(crate) deadline: Option<Instant>,
-    /// Leaves streams alone that failed a moment ago.
-    pub(crate) patient: bool,
+    /// Which streams are left alone.
+    pub(crate) patience: Patience,
+}
+
+/// Which streams a pass leaves alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// None.
+    #[default]
+    Impatient,
+    /// Those that the service turns away, for some intervals of the timer.
+    Timer,
+    /// Those that failed a moment ago.
+    Drain,
 }
 
 /// Runs one pass. Holding `memory` makes it the only one.
 pub(crate) async fn run(
+    inner: Arc<Inner>,
+    memory: OwnedMutexGuard<PassMemory>,
+    limits: PassLimits,
+) -> Result<FlushData, EngineError> {
+    let span = trace::pass();
+    let pass = async move {
+        let ended = run_within(inner, memory, limits).await;
+        trace::pass_ended(&ended);
+        ended
+    };
+    pass.instrument(span).await
+}
+
+async fn run_within(
     inner: Arc<Inner>,
     memory: OwnedMutexGuard<PassMemory>,
     limits: PassLimits,
@@ -37,9 +64,11 @@ pub(crate) async fn run(
     let stats = inner.store.stats();
     memory.retain(|name| stats.streams.contains_key(name));
     let mut streams = memory.order(stats.streams.into_keys().collect());
-    if limits.patient {
-        streams.retain(|name| memory.wait(name).is_zero());
-    }
+    streams.retain(|name| match limits.patience {
+        Patience::Impatient => true,
+        Patience::Timer => memory.of(name).timer_wait().is_zero(),
+        Patience::Drain => memory.of(name).wait().is_zero(),
+    });
     let mut pass = Pass {
         waiting: streams.into(),
         running: JoinSet::new(),
@@ -100,17 +129,18 @@ impl Pass {
                 return;
             };
             let most = self.inner.sender.limits().max_bytes.get();
-            let max_bytes = memory.max_bytes(&stream, most);
+            let max_bytes = memory.of(&stream).max_bytes(most);
             let (inner, limits) = (Arc::clone(&self.inner), self.limits);
             let aborted = Arc::clone(&self.aborted);
-            self.running.spawn(async move {
+            let delivery = async move {
                 let may_send = || may_send(&inner, limits, &aborted);
                 let delivery = deliver(&inner, &stream, max_bytes, may_send).await;
                 if delivery.abort.is_some() {
                     aborted.store(true, Ordering::Relaxed);
                 }
                 (stream, delivery)
-            });
+            };
+            self.running.spawn(delivery.in_current_span());
         }
     }
 
@@ -128,12 +158,16 @@ impl Pass {
                 return;
             }
         };
+        let mut of_stream = memory.of(&stream);
         if let Some(link) = delivery.link {
-            memory.learn_link(&stream, link, self.inner.sender.limits().max_bytes.get());
+            of_stream.learn_link(link, self.inner.sender.limits().max_bytes.get());
         }
         if delivery.reached {
-            memory.learn_failure(&stream, delivery.failed, fastrand::f64());
-        } else {
+            let fared = delivery.fared.unwrap_or(Fared::Delivered);
+            of_stream.learn(fared, self.inner.options.interval(), fastrand::f64());
+        }
+        memory.remember(&stream, of_stream);
+        if !delivery.reached {
             self.unreached.push(stream);
         }
         self.done.add(delivery.done);
@@ -153,5 +187,5 @@ fn may_send(inner: &Inner, limits: PassLimits, aborted: &AtomicBool) -> bool {
     let in_time = limits
         .deadline
         .is_none_or(|deadline| Instant::now() < deadline);
-    in_time && !aborted.load(Ordering::Relaxed) && !inner.closing.is_cancelled()
+    in_time && !aborted.load(Ordering::Relaxed) && !inner.sending_ends.is_cancelled()
 }

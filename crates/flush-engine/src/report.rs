@@ -17,7 +17,8 @@ pub struct FlushData {
     pub flush_in_progress: bool,
     /// Records that failed and were kept with their retry count raised.
     pub records_retried: usize,
-    /// Records that failed once too often: handed to `on_discard` and deleted.
+    /// Records that failed once too often or grew too old: handed to `on_discard` and deleted.
+    /// Those that made room for newer ones are not among them.
     pub records_discarded: usize,
     /// Streams whose request was refused.
     pub skipped_streams: Vec<SkippedStream>,

@@ -1,6 +1,4 @@
-//! The retry budget of a record and the waits of a drain: pure policy.
-
-use std::time::Duration;
+//! The retry budget of a record: pure policy.
 
 /// What becomes of a record that was charged a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +16,6 @@ pub(crate) const fn charge(attempts: u32, max_retries: u32) -> Charge {
     } else {
         Charge::Retry
     }
-}
-
-/// How long a drain leaves a stream alone that failed `failures` times in a row:
-/// up to 100 ms, doubled with each failure, 5 s at most, of which `dice` (0 to 1)
-/// takes its share.
-pub(crate) fn drain_wait(failures: u32, dice: f64) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    let doublings = failures.saturating_sub(1).min(16);
-    LONGEST
-        .min(FIRST.saturating_mul(1 << doublings))
-        .mul_f64(dice.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -51,14 +36,5 @@ mod tests {
     #[test]
     fn a_lowered_budget_discards_at_the_next_failure() {
         assert_eq!(charge(9, 2), Charge::Discard);
-    }
-
-    #[test]
-    fn waits_double_up_to_five_seconds_and_jitter_fully() {
-        let longest: Vec<_> = (1..=8).map(|n| drain_wait(n, 1.0).as_millis()).collect();
-        assert_eq!(longest, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(drain_wait(u32::MAX, 1.0), Duration::from_secs(5));
-        assert_eq!(drain_wait(4, 0.0), Duration::ZERO);
-        assert_eq!(drain_wait(1, 0.5), Duration::from_millis(50));
     }
 }

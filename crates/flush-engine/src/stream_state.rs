@@ -6,7 +6,7 @@ use std::time::Duration;
 use record_cache::StreamName;
 use tokio::time::Instant;
 
-use crate::retry;
+use crate::pace;
 
 /// What passes leave to those that follow. Whoever holds it is the pass that runs.
 #[derive(Debug, Default)]
@@ -16,13 +16,22 @@ pub(crate) struct PassMemory {
     streams: HashMap<StreamName, StreamMemory>,
 }
 
-/// Streams that behave leave no trace here.
+/// What is known of one stream. Of one that behaves, nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct StreamMemory {
+pub(crate) struct StreamMemory {
     /// What a batch may have in bytes, after a time-out.
     slow_link: Option<u64>,
-    /// Failures in a row, and when a drain may try again.
-    failing: Option<(u32, Instant)>,
+    /// Since when nothing but failures; a drain waits for the end of it.
+    failing: Option<Trouble>,
+    /// Since when nothing but refusals; the timer waits for the end of it.
+    turned_away: Option<Trouble>,
+}
+
+/// So many times in a row, and when to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trouble {
+    times: u32,
+    until: Instant,
 }
 
 /// How a request fared, seen from the link.
@@ -35,6 +44,19 @@ pub(crate) enum Link {
         /// The size of the batch.
         bytes: u64,
     },
+}
+
+/// How a batch fared, seen from the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fared {
+    /// Every record was accepted.
+    Delivered,
+    /// Some record was sent back, or the request was refused for what it asks.
+    SentBack,
+    /// The service, or the caller's standing with it, did not let the request in.
+    TurnedAway,
+    /// Nobody knows.
+    NoAnswer,
 }
 
 impl PassMemory {
@@ -60,51 +82,81 @@ impl PassMemory {
         self.streams.retain(|name, _| is_cached(name));
     }
 
-    /// What a batch of the stream may have in bytes, unless the link is known as slow.
-    pub(crate) fn max_bytes(&self, stream: &StreamName, most: u64) -> u64 {
-        self.streams
-            .get(stream)
-            .and_then(|memory| memory.slow_link)
-            .map_or(most, |at| at.min(most))
+    pub(crate) fn of(&self, stream: &StreamName) -> StreamMemory {
+        self.streams.get(stream).copied().unwrap_or_default()
     }
 
-    /// Learns from a request: halves after a time-out, doubles after an answer.
-    pub(crate) fn learn_link(&mut self, stream: &StreamName, link: Link, most: u64) {
-        self.update(stream, |memory| match link {
-            Link::TimedOut { bytes } => memory.slow_link = Some((bytes / 2).max(1)),
-            Link::Answered => {
-                let doubled = memory.slow_link.map(|at| at.saturating_mul(2));
-                memory.slow_link = doubled.filter(|&at| at < most);
-            }
-        });
-    }
-
-    /// Learns whether the stream's records went through.
-    pub(crate) fn learn_failure(&mut self, stream: &StreamName, failed: bool, dice: f64) {
-        self.update(stream, |memory| {
-            memory.failing = failed.then(|| {
-                let failures = memory.failing.map_or(0, |(failures, _)| failures) + 1;
-                (failures, Instant::now() + retry::drain_wait(failures, dice))
-            });
-        });
-    }
-
-    /// How long a drain has to leave the stream alone yet.
-    pub(crate) fn wait(&self, stream: &StreamName) -> Duration {
-        let until = self.streams.get(stream).and_then(|memory| memory.failing);
-        until.map_or(Duration::ZERO, |(_, at)| {
-            at.saturating_duration_since(Instant::now())
-        })
-    }
-
-    fn update(&mut self, stream: &StreamName, change: impl FnOnce(&mut StreamMemory)) {
-        let mut memory = self.streams.get(stream).copied().unwrap_or_default();
-        change(&mut memory);
+    pub(crate) fn remember(&mut self, stream: &StreamName, memory: StreamMemory) {
         if memory == StreamMemory::default() {
             self.streams.remove(stream);
         } else {
             self.streams.insert(stream.clone(), memory);
         }
+    }
+}
+
+impl StreamMemory {
+    /// What a batch may have in bytes, unless the link is known as slow.
+    pub(crate) fn max_bytes(&self, most: u64) -> u64 {
+        self.slow_link.map_or(most, |at| at.min(most))
+    }
+
+    /// Learns from a request: halves after a time-out, doubles after an answer.
+    pub(crate) fn learn_link(&mut self, link: Link, most: u64) {
+        self.slow_link = match link {
+            Link::TimedOut { bytes } => Some((bytes / 2).max(1)),
+            Link::Answered => {
+                let doubled = self.slow_link.map(|at| at.saturating_mul(2));
+                doubled.filter(|&at| at < most)
+            }
+        };
+    }
+
+    /// Learns how a batch fared. `interval` is that of the timer, if there is one; `dice` is
+    /// from 0 to 1.
+    pub(crate) fn learn(&mut self, fared: Fared, interval: Option<Duration>, dice: f64) {
+        self.failing = match fared {
+            Fared::Delivered => None,
+            Fared::SentBack | Fared::TurnedAway | Fared::NoAnswer => {
+                Some(Trouble::again(self.failing, |times| {
+                    pace::drain_wait(times, dice)
+                }))
+            }
+        };
+        // Without an answer every interval is tried, so that a network that comes back is
+        // noticed; what was sent back is paid for, and so comes to an end.
+        self.turned_away = match (fared, interval) {
+            (Fared::TurnedAway, Some(interval)) => Some(Trouble::again(self.turned_away, |n| {
+                pace::timer_wait(interval, n, dice)
+            })),
+            _ => None,
+        };
+    }
+
+    /// How long a drain has to leave the stream alone yet.
+    pub(crate) fn wait(&self) -> Duration {
+        Trouble::left(self.failing)
+    }
+
+    /// How long the timer has to leave the stream alone yet.
+    pub(crate) fn timer_wait(&self) -> Duration {
+        Trouble::left(self.turned_away)
+    }
+}
+
+impl Trouble {
+    fn again(before: Option<Self>, wait: impl FnOnce(u32) -> Duration) -> Self {
+        let times = before.map_or(0, |before| before.times).saturating_add(1);
+        Self {
+            times,
+            until: Instant::now() + wait(times),
+        }
+    }
+
+    fn left(trouble: Option<Self>) -> Duration {
+        trouble.map_or(Duration::ZERO, |trouble| {
+            trouble.until.saturating_duration_since(Instant::now())
+        })
     }
 }
 
@@ -134,35 +186,67 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_is_halved_down_to_one_byte_and_doubled_back() {
+    fn streams_that_behave_leave_no_trace() {
         let mut memory = PassMemory::default();
         let stream = &names(["a"])[0];
+        let mut of_stream = memory.of(stream);
+        of_stream.learn_link(Link::TimedOut { bytes: 10 }, 1000);
+        memory.remember(stream, of_stream);
+        assert_eq!(memory.of(stream), of_stream);
+        memory.remember(stream, StreamMemory::default());
+        assert!(memory.streams.is_empty());
+    }
+
+    #[test]
+    fn a_slow_link_is_halved_down_to_one_byte_and_doubled_back() {
+        let mut memory = StreamMemory::default();
         let mut halved = Vec::new();
         let mut bytes = 1000;
         for _ in 0..11 {
-            memory.learn_link(stream, Link::TimedOut { bytes }, 1000);
-            bytes = memory.max_bytes(stream, 1000);
+            memory.learn_link(Link::TimedOut { bytes }, 1000);
+            bytes = memory.max_bytes(1000);
             halved.push(bytes);
         }
         assert_eq!(halved, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1]);
         for expected in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000] {
-            memory.learn_link(stream, Link::Answered, 1000);
-            assert_eq!(memory.max_bytes(stream, 1000), expected);
+            memory.learn_link(Link::Answered, 1000);
+            assert_eq!(memory.max_bytes(1000), expected);
         }
-        assert!(memory.streams.is_empty());
+        assert_eq!(memory, StreamMemory::default());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failing_stream_waits_until_it_succeeds() {
-        let mut memory = PassMemory::default();
-        let stream = &names(["a"])[0];
-        assert_eq!(memory.wait(stream), Duration::ZERO);
-        for millis in [100, 200, 400] {
-            memory.learn_failure(stream, true, 1.0);
-            assert_eq!(memory.wait(stream), Duration::from_millis(millis));
+        let mut memory = StreamMemory::default();
+        assert_eq!(memory.wait(), Duration::ZERO);
+        for (fared, millis) in [
+            (Fared::SentBack, 100),
+            (Fared::TurnedAway, 200),
+            (Fared::NoAnswer, 400),
+        ] {
+            memory.learn(fared, None, 1.0);
+            assert_eq!(memory.wait(), Duration::from_millis(millis));
         }
-        memory.learn_failure(stream, false, 1.0);
-        assert_eq!(memory.wait(stream), Duration::ZERO);
-        assert!(memory.streams.is_empty());
+        memory.learn(Fared::Delivered, None, 1.0);
+        assert_eq!(memory, StreamMemory::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timer_waits_for_a_stream_that_was_turned_away_and_for_no_other() {
+        let interval = Some(Duration::from_secs(1));
+        for resets in [Fared::Delivered, Fared::SentBack, Fared::NoAnswer] {
+            let mut memory = StreamMemory::default();
+            for seconds in [2, 4, 8] {
+                memory.learn(Fared::TurnedAway, interval, 1.0);
+                assert_eq!(memory.timer_wait().as_secs(), seconds);
+            }
+            memory.learn(resets, interval, 1.0);
+            assert_eq!(memory.timer_wait(), Duration::ZERO);
+            memory.learn(Fared::TurnedAway, interval, 1.0);
+            assert_eq!(memory.timer_wait().as_secs(), 2);
+        }
+        let mut memory = StreamMemory::default();
+        memory.learn(Fared::TurnedAway, None, 1.0);
+        assert_eq!(memory.timer_wait(), Duration::ZERO);
     }
 }

@@ -8,9 +8,9 @@ use common::{Gate, Op, Reply, Rig, SECOND, Service, Step, every, options};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-/// A service that keeps every record, so that each pass is seen, in so much time.
+/// A service that sends back every record, so that each pass is seen, in so much time.
 fn keeping(takes: Duration) -> Service {
-    Service::replying(move |_| Reply::throttled().after(takes))
+    Service::replying(move |call| call.send_back("InternalFailure", |_| true).after(takes))
 }
 
 /// When requests came, in seconds since `begin`.
@@ -58,7 +58,7 @@ async fn an_interval_that_ends_during_a_pass_counts_from_the_end_of_that() {
     let gate = Gate::closed();
     let behind = gate.clone();
     let rig = Rig::with(
-        Service::replying(move |_| Reply::throttled().behind(&behind)),
+        Service::replying(move |call| call.send_back("InternalFailure", |_| true).behind(&behind)),
         every(10 * SECOND),
     );
     rig.record("a", "x").await;
@@ -68,7 +68,7 @@ async fn an_interval_that_ends_during_a_pass_counts_from_the_end_of_that() {
     sleep(16 * SECOND).await;
     assert_eq!(rig.service.most_in_flight(), 1);
     gate.open();
-    assert_eq!(by_hand.await.unwrap().unwrap().skipped_streams.len(), 1);
+    assert_eq!(by_hand.await.unwrap().unwrap().records_retried, 1);
     rig.service.called(3).await;
     assert_eq!(seconds(&rig, begin), [9.0, 35.0, 45.0]);
     assert_eq!(rig.service.most_in_flight(), 1);
@@ -151,4 +151,104 @@ async fn records_are_delivered_by_the_timer_alone() {
     rig.record("a", "y").await;
     common::until(|| rig.cached() == 0).await;
     assert_eq!(begin.elapsed().as_secs(), 60);
+}
+
+/// How many requests came in so many intervals of 10 s.
+async fn tries(rig: &Rig, intervals: u32) -> usize {
+    let before = rig.service.call_count();
+    sleep(intervals * 10 * SECOND + SECOND / 10).await;
+    rig.service.call_count() - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_turned_away_is_tried_less_and_less_often() {
+    let refusals: [fn() -> Reply; 3] = [
+        Reply::throttled,
+        || Reply::Refuse(None, 503),
+        || Reply::Refuse(Some("ExpiredTokenException"), 400),
+    ];
+    for refusal in refusals {
+        let rig = Rig::with(Service::replying(move |_| refusal()), every(10 * SECOND));
+        rig.record("a", "x").await;
+        let early = tries(&rig, 4).await;
+        assert!(early >= 1, "{early}");
+        tries(&rig, 200).await;
+        // A wait has a share, by the dice, of 300 s at most: 15 intervals on average.
+        let late = tries(&rig, 900).await;
+        assert!((30..=120).contains(&late), "{late}");
+        let times: Vec<_> = rig.service.calls().iter().map(|call| call.at).collect();
+        let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest.unwrap() <= 310 * SECOND, "{longest:?}");
+        assert_eq!(rig.attempts("a").await, [0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_makes_the_timer_try_every_interval_again() {
+    let rig = Rig::with(
+        Service::replying(|_| Reply::throttled()),
+        every(10 * SECOND),
+    );
+    rig.record("a", "x").await;
+    tries(&rig, 500).await;
+    rig.service.now_replies(|_| Reply::Accept);
+    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    rig.record("a", "y").await;
+    assert_eq!(tries(&rig, 1).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_gets_an_answer_is_tried_every_interval() {
+    for reply in [Reply::no_answer, Reply::timed_out] {
+        let rig = Rig::with(Service::replying(move |_| reply()), every(10 * SECOND));
+        rig.record("a", "x").await;
+        assert_eq!(tries(&rig, 50).await, 50);
+        rig.service.now_replies(|_| Reply::Accept);
+        tries(&rig, 1).await;
+        assert_eq!(rig.cached(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_back_is_tried_every_interval() {
+    let mut options = every(10 * SECOND);
+    options.max_retries = 1000;
+    let rig = Rig::with(keeping(Duration::ZERO), options);
+    rig.record("a", "x").await;
+    assert_eq!(tries(&rig, 50).await, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_turned_away_holds_no_other_up() {
+    let rig = Rig::with(
+        Service::replying(|call| match call.stream.as_str() {
+            "a" => Reply::throttled(),
+            _ => Reply::Accept,
+        }),
+        every(10 * SECOND),
+    );
+    rig.record("a", "x").await;
+    for _ in 0..100 {
+        rig.record("b", "x").await;
+        tries(&rig, 1).await;
+        assert_eq!(rig.cached(), 1);
+    }
+    let streams = rig.service.streams();
+    assert!(streams.iter().filter(|name| *name == "a").count() < 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_or_a_drain_tries_what_the_timer_leaves_alone() {
+    let rig = Rig::with(
+        Service::replying(|_| Reply::throttled()),
+        every(10 * SECOND),
+    );
+    rig.record("a", "x").await;
+    tries(&rig, 500).await;
+    for _ in 0..20 {
+        assert_eq!(rig.engine.flush().await.unwrap().skipped_streams.len(), 1);
+    }
+    let before = rig.service.call_count();
+    rig.engine.drain(60 * SECOND).await.unwrap();
+    assert_eq!(rig.service.call_count(), before + 1);
 }

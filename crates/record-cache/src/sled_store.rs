@@ -1,6 +1,8 @@
 //! The store on disk.
 
 mod append;
+mod barrier;
+mod before;
 mod codec;
 mod copy;
 mod counters;

@@ -116,6 +116,28 @@ impl Pending {
         }
     }
 
+    /// These bytes of a write, where there are any.
+    fn part(&self, from: u64, to: u64) -> Option<Self> {
+        match &self.change {
+            Change::Write {
+                file,
+                offset,
+                data,
+                extends,
+            } if from < to => {
+                let range = index_of(from - offset)..index_of(to - offset);
+                let change = Change::Write {
+                    file: *file,
+                    offset: from,
+                    data: data.slice(range),
+                    extends: *extends,
+                };
+                Some(Self { change, ..*self })
+            }
+            _ => None,
+        }
+    }
+
     const fn is_metadata(&self) -> bool {
         matches!(self.change, Change::Rename(_) | Change::SetLength { .. })
     }
@@ -218,7 +240,9 @@ impl Disk {
                 synchronous,
             } => {
                 if *synchronous {
-                    self.syncs.insert(id, vec![id]);
+                    let covered = self.lengths_before(*file, *extends).chain([id]);
+                    let covered = covered.collect();
+                    self.syncs.insert(id, covered);
                 }
                 Change::Write {
                     file: *file,
@@ -246,6 +270,21 @@ impl Disk {
             change,
             ended: false,
         });
+    }
+
+    /// What a write that waits for the disk cannot be durable without, beside what it
+    /// overwrites: earlier lengths of its file, and by the journal all that came before
+    /// a new length.
+    fn lengths_before(&self, file: Inode, extends: bool) -> impl Iterator<Item = OperationId> {
+        let commits = self.rules == Rules::Journal && extends;
+        self.pending
+            .iter()
+            .filter(move |pending| {
+                let length = matches!(pending.change, Change::SetLength { .. });
+                pending.ended
+                    && (commits && pending.is_metadata() || length && pending.file() == Some(file))
+            })
+            .map(|pending| pending.id)
     }
 
     /// A sync covers what had returned when it was called.
@@ -302,6 +341,7 @@ impl Disk {
         for pending in pending {
             if covered.contains(&pending.id) {
                 names_changed |= matches!(pending.change, Change::Rename(_));
+                self.overtake(&pending.change);
                 make(&mut self.durable, &pending.change);
             } else {
                 self.pending.push(pending);
@@ -313,6 +353,46 @@ impl Disk {
             let written = |inode| pending.iter().any(|pending| pending.file() == Some(inode));
             self.durable
                 .forget_unnamed(|inode| named(inode) || written(inode));
+        }
+    }
+
+    /// Earlier changes that are still pending must not undo one that becomes durable: the
+    /// sectors that it writes hold theirs too, and what it cuts off is gone for them.
+    fn overtake(&mut self, change: &Change) {
+        let earlier = std::mem::take(&mut self.pending);
+        for pending in earlier {
+            let Change::Write {
+                file, offset, data, ..
+            } = &pending.change
+            else {
+                self.pending.push(pending);
+                continue;
+            };
+            let end = offset + data.len() as u64;
+            let (from, to) = match change {
+                Change::Write {
+                    file: same,
+                    offset,
+                    data,
+                    ..
+                } if same == file => {
+                    let touched = sectors(*offset, data.len());
+                    (touched.start * SECTOR, touched.end * SECTOR)
+                }
+                Change::SetLength { file: same, length } if same == file => (*length, u64::MAX),
+                _ => (end, end),
+            };
+            let (from, to) = (from.clamp(*offset, end), to.clamp(*offset, end));
+            if from >= to {
+                self.pending.push(pending);
+                continue;
+            }
+            let within = pending.part(from, to);
+            if let (Change::Write { .. }, Some(within)) = (change, within) {
+                make(&mut self.durable, &within.change);
+            }
+            let left = [pending.part(*offset, from), pending.part(to, end)];
+            self.pending.extend(left.into_iter().flatten());
         }
     }
 }

@@ -169,7 +169,7 @@ impl Image {
         if let Some(content) = self.content_mut(file) {
             let end = offset + data.len();
             if content.len() < end {
-                content.resize(end, 0);
+                resize(content, end);
             }
             content[offset..end].copy_from_slice(data);
         }
@@ -177,7 +177,7 @@ impl Image {
 
     pub(super) fn set_length(&mut self, file: Inode, length: usize) {
         if let Some(content) = self.content_mut(file) {
-            content.resize(length, 0);
+            resize(content, length);
         }
     }
 
@@ -226,5 +226,15 @@ impl Image {
             self.set_name(inode, &entry.file_name(), Some(child));
         }
         Ok(())
+    }
+}
+
+/// Zeros come from the allocator, which has them at once in a build for debugging too.
+fn resize(content: &mut Vec<u8>, length: usize) {
+    if length > content.len() {
+        let zeros = vec![0; length - content.len()];
+        content.extend_from_slice(&zeros);
+    } else {
+        content.truncate(length);
     }
 }

@@ -1,6 +1,6 @@
 //! From system calls to what they do to files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,8 +20,31 @@ pub(super) struct Interpreter<'a> {
     files: Image,
     descriptors: BTreeMap<i64, usize>,
     open: Vec<Open>,
+    /// Files that have the attribute `S`; what a process does not ask for is not relied on.
+    synchronous: BTreeSet<Inode>,
+    reading: &'a Reading,
     next: Next,
     events: Vec<Event>,
+}
+
+/// How a log is read where it can be read in several ways.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    pub(super) attributes: Attributes,
+    /// Of calls that change the length of a file at the same time it is not known which
+    /// came first. These take effect when they return instead of when they are made, or the
+    /// other way round.
+    pub(super) moved: BTreeSet<usize>,
+}
+
+/// Whether file systems do what the attributes of their files ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Attributes {
+    /// Each write to a file with the attribute `S` waits until it is durable.
+    #[default]
+    Honoured,
+    /// The attribute is set, and nothing follows from it.
+    Ignored,
 }
 
 /// Numbers that were not given out yet.
@@ -59,12 +82,19 @@ enum Place {
 type Outcome<T> = io::Result<T>;
 
 impl<'a> Interpreter<'a> {
-    pub(super) const fn new(places: &'a Places, files: Image, next: Next) -> Self {
+    pub(super) const fn new(
+        places: &'a Places,
+        files: Image,
+        next: Next,
+        reading: &'a Reading,
+    ) -> Self {
         Self {
             places,
             files,
             descriptors: BTreeMap::new(),
             open: Vec::new(),
+            synchronous: BTreeSet::new(),
+            reading,
             next,
             events: Vec::new(),
         }
@@ -85,18 +115,29 @@ impl<'a> Interpreter<'a> {
         let mut operations = BTreeMap::new();
         for (line, end, index) in steps {
             let call = &calls[index];
-            let step = if end == 0 {
-                self.begin(call).map(|operation| {
+            let moved = self.reading.moved.contains(&index);
+            let (begins, ends) = match (end, moved, call.cuts()) {
+                (0, false, _) => (true, false),
+                (0, true, cuts) => (cuts, cuts),
+                (_, true, true) => (false, false),
+                (_, true, false) => (true, true),
+                _ => (false, true),
+            };
+            let mut step = Ok(());
+            if begins {
+                step = self.begin(call).map(|operation| {
                     operations.extend(operation.map(|id| (index, id)));
-                })
-            } else {
+                });
+            }
+            if end == 1 {
                 let operation = operations.remove(&index);
                 self.events.extend(operation.map(Event::End));
-                match call.result {
-                    Some(result) if result >= 0 => self.end(call, result),
-                    _ => Ok(()),
-                }
-            };
+            }
+            if let Some(result) = call.result.filter(|result| ends && *result >= 0)
+                && step.is_ok()
+            {
+                step = self.end(call, result);
+            }
             step.map_err(|error| {
                 let (name, line) = (&call.name, line + 1);
                 io::Error::other(format!("cannot follow {name} at line {line}: {error}"))
@@ -150,6 +191,7 @@ impl<'a> Interpreter<'a> {
             "fcntl" if call.argument(1)?.word.starts_with("F_DUPFD") => {
                 self.end_duplicate(call, result)
             }
+            "ioctl" => self.end_control(call),
             "lseek" => {
                 if let Some(open) = self.open_of(call)? {
                     self.open[open].position = unsigned(Some(result))?;
@@ -162,7 +204,6 @@ impl<'a> Interpreter<'a> {
                 }
                 Ok(())
             }
-            // Of several at a time the last one to return is the one that counts.
             "ftruncate" => {
                 let length = unsigned(call.argument(1)?.number())?;
                 if let Some((_, file)) = self.file(call)? {
@@ -362,6 +403,26 @@ impl<'a> Interpreter<'a> {
         });
         self.descriptors.insert(descriptor, self.open.len() - 1);
         Ok(())
+    }
+
+    fn end_control(&mut self, call: &Call) -> Outcome<()> {
+        let Some((_, file)) = self.file(call)? else {
+            return Ok(());
+        };
+        match call.argument(1)?.word.as_str() {
+            "FS_IOC_SETFLAGS" if self.reading.attributes == Attributes::Honoured => {
+                if call.argument(2)?.word.contains("FS_SYNC_FL") {
+                    self.synchronous.insert(file);
+                } else {
+                    self.synchronous.remove(&file);
+                }
+                Ok(())
+            }
+            "FICLONE" | "FICLONERANGE" | "FIDEDUPERANGE" | "FS_IOC_FSSETXATTR" => {
+                Err(unsupported(&call.argument(1)?.word))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn end_duplicate(&mut self, call: &Call, descriptor: i64) -> Outcome<()> {
@@ -569,6 +630,7 @@ impl<'a> Interpreter<'a> {
         synchronous: bool,
     ) -> Outcome<OperationId> {
         let before = self.files.length(file);
+        let synchronous = synchronous || self.synchronous.contains(&file);
         self.files.write(file, to_usize(offset)?, &data);
         Ok(self.emit(Action::Write {
             file,
@@ -602,7 +664,32 @@ impl<'a> Interpreter<'a> {
     }
 }
 
+/// The calls of which it cannot be said which came first: a file is cut off while another
+/// call is under way that makes it longer or cuts it off too.
+pub(super) fn ambiguous(calls: &[Call]) -> Vec<usize> {
+    let file = |call: &Call| call.arguments.first().map(|file| file.word.clone());
+    let changes_length = |call: &Call| call.cuts() || call.name.contains("write");
+    let mut found = BTreeSet::new();
+    let cuts = calls.iter().enumerate().filter(|(_, call)| call.cuts());
+    for (at, cut) in cuts {
+        let Some(ended) = cut.ended else {
+            continue;
+        };
+        for (other, call) in calls.iter().enumerate() {
+            let overlaps = call.began < ended && call.ended.is_some_and(|ended| cut.began < ended);
+            if other != at && overlaps && changes_length(call) && file(call) == file(cut) {
+                found.extend([at, other]);
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 impl Call {
+    fn cuts(&self) -> bool {
+        self.name == "ftruncate" || self.name == "truncate"
+    }
+
     fn argument(&self, index: usize) -> Outcome<&Argument> {
         self.arguments
             .get(index)

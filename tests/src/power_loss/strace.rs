@@ -1,7 +1,7 @@
 //! The log of `strace -f -xx`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufRead};
 
 /// One system call of one thread.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) fn parse(log: &[u8]) -> io::Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
     // By thread: the number of its call under way and the beginning of its text.
     let mut under_way: BTreeMap<&[u8], (usize, &[u8])> = BTreeMap::new();
-    for (number, line) in log.split(|byte| *byte == b'\n').enumerate() {
+    for (number, line) in lines(log).enumerate() {
         let Some((thread, text)) = split_thread(line) else {
             continue;
         };
@@ -74,6 +74,16 @@ pub(super) fn parse(log: &[u8]) -> io::Result<Vec<Call>> {
         }
     }
     Ok(calls)
+}
+
+/// The lines, without their ends; the standard library looks for these quickly.
+fn lines(mut log: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let whole = log;
+        let length = log.skip_until(b'\n').ok().filter(|length| *length > 0)?;
+        let line = &whole[..length];
+        Some(line.strip_suffix(b"\n").unwrap_or(line))
+    })
 }
 
 fn split_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -129,9 +139,20 @@ fn parse_arguments(text: &[u8]) -> Option<(Vec<Argument>, &[u8])> {
 }
 
 /// Reads a string up to its closing quote; returns how far that was.
+///
+/// Most of a log are strings of `\xNN`, many megabytes of them, so these are read by a
+/// loop that is quick without the help of the optimizer too.
 fn unescape(text: &[u8], bytes: &mut Vec<u8>) -> Option<usize> {
     let mut at = 0;
     loop {
+        while at + 3 < text.len() && text[at] == b'\\' && text[at + 1] == b'x' {
+            let (high, low) = (HEX[text[at + 2] as usize], HEX[text[at + 3] as usize]);
+            if high > 15 || low > 15 {
+                return None;
+            }
+            bytes.push((high << 4) | low);
+            at += 4;
+        }
         match *text.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => {
@@ -147,14 +168,20 @@ fn unescape(text: &[u8], bytes: &mut Vec<u8>) -> Option<usize> {
     }
 }
 
+/// The values of hexadecimal digits; 255 for all other bytes.
+const HEX: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 fn unescape_one(text: &[u8]) -> Option<(u8, usize)> {
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
     let byte = match text.first()? {
-        b'x' => return Some((digit(text.get(1)?)? * 16 + digit(text.get(2)?)?, 3)),
         b'0'..=b'7' => {
             let octal = text.iter().take(3).map_while(|byte| match byte {
                 b'0'..=b'7' => Some(u32::from(byte - b'0')),
@@ -169,6 +196,7 @@ fn unescape_one(text: &[u8]) -> Option<(u8, usize)> {
         b'r' => b'\r',
         b'v' => 0x0b,
         b'f' => 0x0c,
+        b'x' => return None,
         other => *other,
     };
     Some((byte, 1))
@@ -202,7 +230,7 @@ mod tests {
 
     #[test]
     fn calls_of_several_threads_are_put_together() {
-        let log = br#"7 write(3, "\x61\"b\n", 4 <unfinished ...>
+        let log = br#"7 write(3, "\x61\"b\x0A", 4 <unfinished ...>
 8 pwritev2(4, [{iov_base="ab", iov_len=2}, {iov_base="\143", iov_len=1}], 2, 7, 0) = 3
 9 fsync(3 <unfinished ...>
 7 <... write resumed>) = 4

@@ -1,10 +1,13 @@
 //! The story of a directory, across the ends of processes and losses of power.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::interpret::{Interpreter, Next};
+use super::interpret::{Attributes, Interpreter, Next, Reading, ambiguous};
 use super::{Calls, Disk, Event, Image, Places, Rules};
+
+/// Calls whose order is tried, at most: each pair of them.
+const AMBIGUOUS: usize = 24;
 
 /// All that happened to the files of an arena, from a given beginning.
 #[derive(Debug, Clone)]
@@ -14,6 +17,7 @@ pub struct Timeline {
     /// The files as a process sees them after all this.
     files: Image,
     next: Next,
+    attributes: Attributes,
 }
 
 impl Timeline {
@@ -28,7 +32,15 @@ impl Timeline {
             files: start.clone(),
             start,
             events: Vec::new(),
+            attributes: Attributes::default(),
         }
+    }
+
+    /// The same, where the attributes of files have this effect.
+    #[must_use]
+    pub const fn with_attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
     }
 
     /// What happened so far.
@@ -42,12 +54,46 @@ impl Timeline {
     /// # Errors
     /// When the process did something to its files that is not modelled.
     pub fn record(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
-        let interpreter = Interpreter::new(places, self.files.clone(), self.next);
-        let (events, files, next) = interpreter.run(calls.list())?;
-        self.events.extend(events);
-        self.files = files;
-        self.next = next;
+        let reading = self.reading();
+        *self = self.after(calls, places, &reading)?;
         Ok(())
+    }
+
+    /// Adds what a process did that began with the files as they are now, and left the arena
+    /// as it is now.
+    ///
+    /// The log does not say which of two calls came first that were made at the same time;
+    /// where that matters, it is read so that it explains what is there.
+    ///
+    /// # Errors
+    /// When the process did something to its files that is not modelled, when the arena
+    /// cannot be read, and when the calls do not explain what is in it, naming the files.
+    pub fn record_all(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
+        let found = Image::read_from(places.arena())?;
+        let ambiguous = ambiguous(calls.list());
+        let ambiguous = &ambiguous[..ambiguous.len().min(AMBIGUOUS)];
+        let single = ambiguous.iter().map(|call| vec![*call]);
+        let pairs = ambiguous.iter().enumerate().flat_map(|(at, call)| {
+            let others = ambiguous[at + 1..].iter();
+            others.map(move |other| vec![*call, *other])
+        });
+        let mut differing = None;
+        for moved in std::iter::once(Vec::new()).chain(single).chain(pairs) {
+            let mut reading = self.reading();
+            reading.moved.extend(moved);
+            // An order in which they cannot have been is no explanation.
+            let after = match self.after(calls, places, &reading) {
+                Err(_) if !reading.moved.is_empty() => continue,
+                after => after?,
+            };
+            let differs = found.differences(&after.files);
+            if differs.is_empty() {
+                *self = after;
+                return Ok(());
+            }
+            differing.get_or_insert(differs);
+        }
+        Err(unexplained(&differing.unwrap_or_default()))
     }
 
     /// Whether the files of a directory are those that the events lead to.
@@ -59,9 +105,7 @@ impl Timeline {
         if differing.is_empty() {
             return Ok(());
         }
-        Err(io::Error::other(format!(
-            "the trace does not explain what is in these files: {differing:?}"
-        )))
+        Err(unexplained(&differing))
     }
 
     /// The disk at the moment before the event of this number.
@@ -93,6 +137,23 @@ impl Timeline {
         &self.files
     }
 
+    fn reading(&self) -> Reading {
+        Reading {
+            attributes: self.attributes,
+            ..Reading::default()
+        }
+    }
+
+    fn after(&self, calls: &Calls, places: &Places, reading: &Reading) -> io::Result<Self> {
+        let interpreter = Interpreter::new(places, self.files.clone(), self.next, reading);
+        let (events, files, next) = interpreter.run(calls.list())?;
+        let mut after = self.clone();
+        after.events.extend(events);
+        after.files = files;
+        after.next = next;
+        Ok(after)
+    }
+
     fn ended_at(&self, moment: usize, end: Event, files: Image) -> Self {
         let events = self.events.iter().take(moment).cloned();
         Self {
@@ -100,6 +161,13 @@ impl Timeline {
             events: events.chain([end]).collect(),
             files,
             next: self.next,
+            attributes: self.attributes,
         }
     }
+}
+
+fn unexplained(files: &[PathBuf]) -> io::Error {
+    io::Error::other(format!(
+        "the trace does not explain what is in these files: {files:?}"
+    ))
 }

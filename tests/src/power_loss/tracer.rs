@@ -19,6 +19,7 @@ const CALLS: &[&str] = &[
     "dup2",
     "dup3",
     "fcntl",
+    "ioctl",
     "read",
     "readv",
     "lseek",

@@ -51,9 +51,9 @@ impl Appends {
         attempts: u32,
         changes: &mut Changes,
     ) -> Result<(), StoreError> {
-        let fits = ChunkBuilder::takes(codec, record);
+        let fits = ChunkBuilder::takes(record);
         if let Some(chunk) = self.open.get(&stream.id)
-            && !(fits && chunk.builder.has_room(codec, record))
+            && !(fits && chunk.builder.has_room(record))
         {
             self.finish_chunk(stream, codec, changes);
         }

@@ -22,6 +22,7 @@ pub(super) use self::payload::{
 pub(super) use self::progress::{Partial, Progress};
 
 use super::keys::StreamId;
+use super::segment::VALUE_BYTES;
 
 const HEADER_BYTES: usize = 12;
 
@@ -55,21 +56,13 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Codec {
     salt: u64,
-    /// The longest value that sled keeps inline, whatever else shares its page.
-    value_bytes: usize,
 }
 
+pub(super) const BODY_BYTES: usize = VALUE_BYTES - HEADER_BYTES;
+
 impl Codec {
-    pub(super) const fn new(salt: u64, value_bytes: usize) -> Self {
-        Self { salt, value_bytes }
-    }
-
-    pub(super) const fn body_bytes(&self) -> usize {
-        self.value_bytes - HEADER_BYTES
-    }
-
-    pub(super) const fn longest_value(&self) -> usize {
-        self.value_bytes
+    pub(super) const fn new(salt: u64) -> Self {
+        Self { salt }
     }
 
     pub(super) fn tag(&self) -> [u8; 4] {
@@ -78,11 +71,7 @@ impl Codec {
     }
 
     pub(super) fn wrap(&self, kind: Kind, body: &[u8]) -> Vec<u8> {
-        debug_assert!(
-            body.len() <= self.body_bytes(),
-            "{} bytes of {kind:?}",
-            body.len()
-        );
+        debug_assert!(body.len() <= BODY_BYTES, "{} bytes of {kind:?}", body.len());
         let described = describe(kind as u8, body.len());
         let mut value = Vec::with_capacity(HEADER_BYTES + body.len());
         value.extend_from_slice(&self.tag());
@@ -106,7 +95,7 @@ impl Codec {
         let [kind, length @ ..] = *described;
         let [a, b, c] = length;
         let length = usize::try_from(u32::from_le_bytes([a, b, c, 0])).ok()?;
-        if *tag != self.tag() || length > self.body_bytes() || length > rest.len() {
+        if *tag != self.tag() || length > BODY_BYTES || length > rest.len() {
             return None;
         }
         let (body, rest) = rest.split_at(length);

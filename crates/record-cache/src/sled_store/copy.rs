@@ -12,6 +12,18 @@ use crate::{StoreError, StreamName};
 /// So much is handed over to the new database at a time.
 const STEP_BYTES: u64 = 1024 * 1024;
 
+/// Takes records over, a stream at a time.
+pub(super) trait Taker {
+    /// Begins a stream whose records follow, with sequences from `head` on.
+    fn begin(&mut self, name: &StreamName, head: u64) -> Outcome<()>;
+
+    /// Takes a record over under its own sequence; those left out are gone.
+    fn push(&mut self, sequence: u64, record: &Stored, attempts: u32) -> Outcome<()>;
+
+    /// Ends the stream, whose next record will get this sequence.
+    fn end(&mut self, next: u64) -> Outcome<()>;
+}
+
 /// A generation that is being filled, a stream at a time.
 #[derive(Debug)]
 pub(super) struct Copy {
@@ -42,8 +54,24 @@ impl Copy {
         }
     }
 
-    /// Begins a stream whose records follow, with sequences from `head` on.
-    pub(super) fn begin(&mut self, name: &StreamName, head: u64) -> Outcome<()> {
+    /// Seals the generation; all of it is on stable storage then.
+    pub(super) fn finish(mut self, floor: u64) -> Outcome<Generation> {
+        let seal = Seal { floor }.encode(self.generation.codec());
+        self.changes.insert(&keys::SEAL, seal);
+        self.hand_over()?;
+        self.generation.flush()?;
+        self.generation.sync_all()?;
+        Ok(self.generation)
+    }
+
+    fn hand_over(&mut self) -> Outcome<()> {
+        self.staged_bytes = 0;
+        self.generation.apply(mem::take(&mut self.changes))
+    }
+}
+
+impl Taker for Copy {
+    fn begin(&mut self, name: &StreamName, head: u64) -> Outcome<()> {
         let id = self.next_id;
         self.next_id += 1;
         let record = Name {
@@ -62,18 +90,17 @@ impl Copy {
         Ok(())
     }
 
-    /// Takes a record over under its own sequence; those left out are gone.
-    pub(super) fn push(&mut self, sequence: u64, record: &Stored, attempts: u32) -> Outcome<()> {
+    fn push(&mut self, sequence: u64, record: &Stored, attempts: u32) -> Outcome<()> {
         let codec = *self.generation.codec();
         let Some(copy) = &mut self.stream else {
             return Ok(());
         };
         copy.skip_to(sequence, &codec, &mut self.changes);
-        let fits = ChunkBuilder::takes(&codec, record);
+        let fits = ChunkBuilder::takes(record);
         if copy
             .chunk
             .as_ref()
-            .is_some_and(|chunk| !fits || !chunk.has_room(&codec, record))
+            .is_some_and(|chunk| !fits || !chunk.has_room(record))
         {
             copy.finish_chunk(&codec, &mut self.changes);
         }
@@ -107,8 +134,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Ends the stream, whose next record will get this sequence.
-    pub(super) fn end(&mut self, next: u64) -> Outcome<()> {
+    fn end(&mut self, next: u64) -> Outcome<()> {
         let codec = *self.generation.codec();
         let Some(mut copy) = self.stream.take() else {
             return Ok(());
@@ -130,20 +156,58 @@ impl Copy {
             .insert(&keys::head(stream.id), head.encode(&codec));
         self.hand_over()
     }
+}
 
-    /// Seals the generation; all of it is on stable storage then.
-    pub(super) fn finish(mut self, floor: u64) -> Outcome<Generation> {
-        let seal = Seal { floor }.encode(self.generation.codec());
-        self.changes.insert(&keys::SEAL, seal);
-        self.hand_over()?;
-        self.generation.flush()?;
-        self.generation.sync_all()?;
-        Ok(self.generation)
+/// Keeps records in memory on their way from one generation to another.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    streams: Vec<CarriedStream>,
+}
+
+#[derive(Debug)]
+struct CarriedStream {
+    name: StreamName,
+    head: u64,
+    next: u64,
+    records: Vec<(u64, Stored, u32)>,
+}
+
+impl Carried {
+    pub(super) fn hand_to(self, taker: &mut impl Taker) -> Outcome<()> {
+        for stream in self.streams {
+            taker.begin(&stream.name, stream.head)?;
+            for (sequence, record, attempts) in stream.records {
+                taker.push(sequence, &record, attempts)?;
+            }
+            taker.end(stream.next)?;
+        }
+        Ok(())
+    }
+}
+
+impl Taker for Carried {
+    fn begin(&mut self, name: &StreamName, head: u64) -> Outcome<()> {
+        self.streams.push(CarriedStream {
+            name: name.clone(),
+            head,
+            next: head,
+            records: Vec::new(),
+        });
+        Ok(())
     }
 
-    fn hand_over(&mut self) -> Outcome<()> {
-        self.staged_bytes = 0;
-        self.generation.apply(mem::take(&mut self.changes))
+    fn push(&mut self, sequence: u64, record: &Stored, attempts: u32) -> Outcome<()> {
+        if let Some(stream) = self.streams.last_mut() {
+            stream.records.push((sequence, record.clone(), attempts));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, next: u64) -> Outcome<()> {
+        if let Some(stream) = self.streams.last_mut() {
+            stream.next = next;
+        }
+        Ok(())
     }
 }
 

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use super::append::Appends;
-use super::copy::Copy;
-use super::fault::{Fault, Outcome};
+use super::copy::{Copy, Taker};
+use super::fault::{Fault, Outcome, unavailable};
 use super::generation::{Changes, Generation};
 use super::home::{GenerationId, Home};
-use super::index::Index;
+use super::index::{Index, Stream};
 use super::manifest::Manifest;
-use super::mark::Mark;
-use super::pieces::{Lost, Step, Walk};
+use super::mark::{Mark, Noted};
+use super::pieces::{Lost, Piece, Step, Walk};
 use super::read::{self, stored};
 use super::segment::SegmentSize;
 use super::{Options, settle, space};
-use crate::{
-    Durability, NewRecord, ReadLimits, Record, RecordId, Removed, Settlement, StoreError,
-    StreamName,
-};
+use crate::{NewRecord, ReadLimits, Record, RecordId, Removed, Settlement, StoreError, StreamName};
+
+/// What has to be free on the disk for records to be taken in, beside their own size.
+pub(super) const APPEND_SEGMENTS: u64 = 4;
+/// The same for records to be deleted, which frees some, but not at once.
+const SETTLE_SEGMENTS: u64 = 1;
 
 /// The open database of a store.
 #[derive(Debug)]
@@ -41,30 +43,49 @@ pub(super) struct Read {
 }
 
 impl Disk {
-    /// Makes an empty generation the one that counts.
-    pub(super) fn create(home: &Home, options: &Options, number: u64, floor: u64) -> Outcome<Self> {
-        let id = new_id(number);
-        let segment = SegmentSize::for_cap(options.expected_bytes);
-        let filled = Generation::create(home, id, segment)
-            .and_then(|generation| Copy::into_new(generation).finish(floor));
-        let generation = filled.map_err(|fault| {
+    /// Begins the empty generation that the manifest names.
+    pub(super) fn begin(home: &Home, options: &Options, manifest: Manifest) -> Outcome<Self> {
+        let id = manifest.generation;
+        // A part of it may be there from an attempt that was cut short.
+        home.remove_generation(id)
+            .map_err(|error| Fault::io("cannot delete files", home.path(), error))?;
+        let created = Generation::create(home, id, manifest.segment, options.durability);
+        let filled = created.and_then(|empty| Copy::into_new(empty).finish(manifest.floor));
+        let generation = filled.inspect_err(|_| {
             let _ = home.remove_generation(id);
-            Fault::Untouched(fault.into_error(home.path()))
         })?;
-        Self::adopt(home, generation, Index::new(floor))
+        home.sync()
+            .map_err(|error| Fault::io("cannot sync", home.path(), error))?;
+        Self::new(home, generation, Index::new(manifest.floor))
     }
 
     /// Makes a complete generation the one that counts.
+    ///
+    /// After [`Fault::Refused`] it may be that or not.
     pub(super) fn adopt(home: &Home, generation: Generation, index: Index) -> Outcome<Self> {
-        let refused = |error| Fault::io("cannot write to the directory", home.path(), error);
-        home.sync().map_err(refused)?;
-        Manifest {
+        home.sync()
+            .map_err(|error| Fault::Untouched(unavailable("cannot sync", home.path(), error)))?;
+        let manifest = Manifest {
             generation: generation.id(),
             segment: generation.segment(),
-        }
-        .write(home)
-        .map_err(refused)?;
-        let mark = Mark::open(home.path()).map_err(refused)?;
+            floor: index.ceiling(),
+        };
+        manifest.write(home)?;
+        Self::new(home, generation, index)
+    }
+
+    /// What the manifest has to say for the generation to be empty, and the next one.
+    pub(super) fn emptied(&self, options: &Options) -> Manifest {
+        empty_manifest(
+            options,
+            self.generation.id().number + 1,
+            self.index.ceiling(),
+        )
+    }
+
+    pub(super) fn new(home: &Home, generation: Generation, index: Index) -> Outcome<Self> {
+        let mark = Mark::open(home.path())
+            .map_err(|error| Fault::io("cannot write to the directory", home.path(), error))?;
         let base_bytes = generation.allocated();
         let mut disk = Self {
             generation,
@@ -83,17 +104,19 @@ impl Disk {
     pub(super) fn write(
         &mut self,
         home: &Home,
-        options: &Options,
         appends: &[&[NewRecord]],
         settlements: &[&Settlement],
     ) -> Outcome<Vec<Removed>> {
-        let appended = appends
-            .iter()
-            .copied()
-            .flatten()
-            .map(NewRecord::size)
-            .sum::<u64>();
-        self.check_room(home, appended, if appends.is_empty() { 1 } else { 4 })?;
+        let mut came = Removed::default();
+        for record in appends.iter().copied().flatten() {
+            came += Removed::new(1, record.size());
+        }
+        let segments = if appends.is_empty() {
+            SETTLE_SEGMENTS
+        } else {
+            APPEND_SEGMENTS
+        };
+        self.check_room(home, came.bytes, segments)?;
 
         let mut changes = Changes::default();
         let mut removed = Vec::with_capacity(settlements.len());
@@ -115,14 +138,17 @@ impl Disk {
         if changes.is_empty() {
             return Ok(removed);
         }
+        let went = removed
+            .iter()
+            .copied()
+            .fold(Removed::default(), |mut sum, one| {
+                sum += one;
+                sum
+            });
         self.generation.apply(changes)?;
-        self.generation.flush()?;
-        if !appends.is_empty() {
-            if options.durability == Durability::PowerLoss {
-                self.generation.sync_data()?;
-            }
-            self.note_mark();
-        }
+        self.generation.commit()?;
+        self.index.note(came, went);
+        self.note_mark();
         Ok(removed)
     }
 
@@ -158,14 +184,46 @@ impl Disk {
         }
     }
 
-    /// Writes all records that are left to a new generation.
-    pub(super) fn rewrite(&self, home: &Home, beat: &dyn Fn()) -> Outcome<(Generation, Losses)> {
-        let id = new_id(self.generation.id().number + 1);
-        let filled = Generation::create(home, id, self.generation.segment())
-            .and_then(|generation| self.copy_into(generation, beat));
-        filled.inspect_err(|_| {
-            let _ = home.remove_generation(id);
-        })
+    /// Hands all records that are left to someone else; returns those that are lost.
+    pub(super) fn hand_to(&self, taker: &mut impl Taker, beat: &dyn Fn()) -> Outcome<Losses> {
+        let mut losses = Losses::default();
+        for stream in self
+            .index
+            .streams
+            .values()
+            .filter(|stream| stream.records > 0)
+        {
+            let lost = losses.entry(stream.name.clone()).or_default();
+            taker.begin(&stream.name, stream.head)?;
+            let mut walk = Walk::from_head(&self.generation, stream);
+            loop {
+                beat();
+                match walk.step()? {
+                    Step::Piece(piece) => {
+                        if !self.hand_piece(stream, &piece, taker)? {
+                            *lost += walk.give_up(&piece)?.removed;
+                        }
+                    }
+                    Step::Lost(gap) => *lost += gap.removed,
+                    Step::End => break,
+                }
+            }
+            taker.end(stream.next)?;
+        }
+        losses.retain(|_, lost| lost.records > 0);
+        Ok(losses)
+    }
+
+    /// Above every sequence of the streams that have no records any more.
+    pub(super) fn floor_without_records(&self) -> u64 {
+        let empty = self
+            .index
+            .streams
+            .values()
+            .filter(|stream| stream.records == 0);
+        empty
+            .map(|stream| stream.next)
+            .fold(self.index.floor, u64::max)
     }
 
     /// Lets go of the database and deletes it.
@@ -185,65 +243,56 @@ impl Disk {
         check_room(home, segments * segment + bytes.saturating_mul(4))
     }
 
-    fn copy_into(&self, generation: Generation, beat: &dyn Fn()) -> Outcome<(Generation, Losses)> {
-        let mut copy = Copy::into_new(generation);
-        let mut floor = self.index.floor;
-        let mut losses = Losses::default();
-        for stream in self.index.streams.values() {
-            if stream.records == 0 {
-                floor = floor.max(stream.next);
+    /// Whether the piece could be read.
+    fn hand_piece(&self, stream: &Stream, piece: &Piece, taker: &mut impl Taker) -> Outcome<bool> {
+        let partial = stream.partial(piece.first());
+        for (index, sequence) in (piece.first()..piece.end()).enumerate() {
+            if partial.is_some_and(|partial| partial.is_gone(index)) {
                 continue;
             }
-            copy.begin(&stream.name, stream.head)?;
-            let mut walk = Walk::from_head(&self.generation, stream);
-            loop {
-                let piece = match walk.step()? {
-                    Step::Piece(piece) => piece,
-                    Step::Lost(lost) => {
-                        *losses.entry(stream.name.clone()).or_default() += lost.removed;
-                        continue;
-                    }
-                    Step::End => break,
-                };
-                beat();
-                let partial = stream.partial(piece.first());
-                for (index, sequence) in (piece.first()..piece.end()).enumerate() {
-                    if partial.is_some_and(|partial| partial.is_gone(index)) {
-                        continue;
-                    }
-                    let Some(stored) = stored(&self.generation, &piece, index)? else {
-                        let lost = walk.give_up(&piece)?;
-                        *losses.entry(stream.name.clone()).or_default() += lost.removed;
-                        break;
-                    };
-                    let attempts = partial.map_or(0, |partial| partial.attempts(index));
-                    copy.push(sequence, &stored, attempts)?;
-                }
-            }
-            copy.end(stream.next)?;
+            let Some(stored) = stored(&self.generation, piece, index)? else {
+                return Ok(false);
+            };
+            let attempts = partial.map_or(0, |partial| partial.attempts(index));
+            taker.push(sequence, &stored, attempts)?;
         }
-        Ok((copy.finish(floor)?, losses))
+        Ok(true)
     }
 
     fn drop_lost(&mut self, home: &Home, name: &StreamName, lost: &[Lost]) -> Outcome<Removed> {
-        self.check_room(home, 0, 1)?;
+        self.check_room(home, 0, SETTLE_SEGMENTS)?;
         let mut changes = Changes::default();
         if let Some(stream) = self.index.find_mut(name) {
             settle::drop_lost(&self.generation, stream, lost, &mut changes)?;
         }
         self.generation.apply(changes)?;
-        self.generation.flush()?;
+        self.generation.commit()?;
         let mut damaged = Removed::default();
         lost.iter().for_each(|lost| damaged += lost.removed);
+        self.index.note(Removed::default(), damaged);
+        self.note_mark();
         Ok(damaged)
     }
 
     fn note_mark(&mut self) {
         let salt = self.generation.id().salt;
-        if let Err(error) = self.mark.write(salt, self.index.appended()) {
+        let noted = Noted {
+            appended: self.index.appended(),
+            held: self.index.records(),
+        };
+        if let Err(error) = self.mark.write(salt, noted) {
             // It only serves to notice damage; the records themselves are safe.
             tracing::debug!(target: "record_cache", %error, "cannot note the count of records");
         }
+    }
+}
+
+/// Names a generation that is empty, and that nobody has begun yet.
+pub(super) fn empty_manifest(options: &Options, number: u64, floor: u64) -> Manifest {
+    Manifest {
+        generation: new_id(number),
+        segment: SegmentSize::for_cap(options.expected_bytes),
+        floor,
     }
 }
 

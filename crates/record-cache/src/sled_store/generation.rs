@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::barrier::write_through;
 use super::codec::Codec;
 use super::fault::{Fault, Outcome, contained};
 use super::home::{
@@ -14,6 +15,7 @@ use super::home::{
 };
 use super::segment::SegmentSize;
 use super::space;
+use crate::Durability;
 
 const DATABASE: &str = "db";
 const CONFIGURATION: &str = "conf";
@@ -21,7 +23,8 @@ const BLOBS: &str = "blobs";
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SNAPSHOT_SUFFIX: &str = ".generating";
 
-const PAGE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// sled holds a good deal more, whatever it is told; see `VALUE_BYTES`.
+const PAGE_CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// sled's own threads let go of the file a moment after the last handle is dropped.
 const RELEASE_TRIES: u32 = 2_000;
@@ -57,67 +60,99 @@ pub(super) struct Generation {
     id: GenerationId,
     path: PathBuf,
     segment: SegmentSize,
+    durability: Durability,
     codec: Codec,
     database: sled::Db,
     file: File,
+    /// Whether what sled writes is on stable storage before sled goes on.
+    writes_through: bool,
 }
 
 impl Generation {
     /// Makes a new, empty one; nothing refers to it yet.
-    pub(super) fn create(home: &Home, id: GenerationId, segment: SegmentSize) -> Outcome<Self> {
+    pub(super) fn create(
+        home: &Home,
+        id: GenerationId,
+        segment: SegmentSize,
+        durability: Durability,
+    ) -> Outcome<Self> {
         let prepare = || {
             let path = home.create_generation(id)?;
             // Made before sled would, so that nobody else may read them.
             for name in [DATABASE, CONFIGURATION] {
-                private_file(
-                    &path.join(name),
-                    OpenOptions::new().write(true).create_new(true),
-                )?;
+                let mut options = OpenOptions::new();
+                private_file(&path.join(name), options.write(true).create_new(true))?;
             }
             private_directory().create(path.join(BLOBS))
         };
         prepare().map_err(|error| Fault::io("cannot create files", home.path(), error))?;
-        let generation = Self::open(home, id, segment)?;
+        let generation = Self::open(home, id, segment, durability)?;
         generation.flush()?;
         generation.sync_all()?;
         Ok(generation)
     }
 
-    pub(super) fn open(home: &Home, id: GenerationId, segment: SegmentSize) -> Outcome<Self> {
+    pub(super) fn open(
+        home: &Home,
+        id: GenerationId,
+        segment: SegmentSize,
+        durability: Durability,
+    ) -> Outcome<Self> {
         let path = home.generation_path(id);
-        remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
-            .map_err(|error| Fault::io("cannot open the database", &path, error))?;
-        let database = match open_database(&path, segment) {
-            // The log alone tells the same story, only slower.
-            Err(Fault::Damaged(_) | Fault::Panicked(_)) => {
-                remove_snapshots(&path, |_| true)
-                    .map_err(|error| Fault::io("cannot open the database", &path, error))?;
-                open_database(&path, segment)?
+        let refused = |error| Fault::io("cannot open the database", &path, error);
+        let file = match File::options()
+            .read(true)
+            .write(true)
+            .open(path.join(DATABASE))
+        {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Fault::Damaged("the database is missing".to_owned()));
             }
-            other => other?,
+            other => other.map_err(refused)?,
         };
-        let codec = Codec::new(id.salt, segment.value_bytes());
+        let strict = durability == Durability::PowerLoss;
+        if strict {
+            // sled overwrites what it takes for superseded as it opens, which must not hang
+            // on anything that only the operating system has.
+            file.sync_all().map_err(refused)?;
+        }
+        write_through(&file, false);
+        remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
+            .map_err(refused)?;
+        let database = open_database(&path, segment)?;
         let secure = || {
             for name in entry_names(&path)?.iter().filter(|name| *name != BLOBS) {
                 make_private(&path.join(name))?;
             }
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .open(path.join(DATABASE))?;
+            if !strict {
+                return Ok(false);
+            }
+            let writes_through = write_through(&file, true);
+            file.sync_all()?;
             // sled renames its snapshot and leaves it at that.
             sync_directory(&path)?;
-            Ok(file)
+            Ok(writes_through)
         };
-        let file = secure().map_err(|error| Fault::io("cannot open the database", &path, error))?;
+        let writes_through = secure().map_err(refused)?;
         Ok(Self {
             id,
-            path,
             segment,
-            codec,
+            durability,
+            codec: Codec::new(id.salt),
             database,
             file,
+            writes_through,
+            path,
         })
+    }
+
+    /// Deletes what sled can make again from the log alone, only slower.
+    pub(super) fn reduce_to_log(home: &Home, id: GenerationId) -> io::Result<()> {
+        let path = home.generation_path(id);
+        remove_snapshots(&path, |_| true)?;
+        absent_is_fine(fs::remove_file(path.join(CONFIGURATION)))?;
+        let mut options = OpenOptions::new();
+        private_file(&path.join(CONFIGURATION), options.write(true).create(true)).map(drop)
     }
 
     pub(super) const fn id(&self) -> GenerationId {
@@ -161,6 +196,16 @@ impl Generation {
     /// Hands everything to the operating system: the end of the process is survived.
     pub(super) fn flush(&self) -> Outcome<()> {
         self.database.flush()?;
+        Ok(())
+    }
+
+    /// Makes what was applied survive what it has to survive.
+    pub(super) fn commit(&self) -> Outcome<()> {
+        self.flush()?;
+        if self.durability == Durability::PowerLoss && !self.writes_through {
+            // Nor must sled get ahead of the device with what need not survive.
+            self.sync_data()?;
+        }
         Ok(())
     }
 

@@ -128,15 +128,15 @@ impl Home {
             .try_for_each(|path| absent_is_fine(fs::remove_dir_all(path)))
     }
 
-    /// Writes a small file so that either its old or its new content is there.
+    /// Writes a small file so that either its old or its new content is there; which of
+    /// them survives the loss of power is open until the directory is synced.
     pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = self.path.join(format!("{name}{TEMPORARY_SUFFIX}"));
         let mut options = OpenOptions::new();
         let mut file = private_file(&temporary, options.write(true).create(true).truncate(true))?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, self.path.join(name))?;
-        self.sync()
+        fs::rename(&temporary, self.path.join(name))
     }
 
     /// Makes the entries of the directory durable.
@@ -208,21 +208,28 @@ pub(super) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Makes the directory and those above it that are missing, each durable before the next.
 fn create_directories(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let missing: Vec<&Path> = path
         .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .take_while(|path| !path.as_os_str().is_empty() && !path.is_dir())
         .collect();
-    private_directory().recursive(true).create(path)?;
-    for made in missing {
-        let parent = made
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        // Not every parent may be read; what was made there is used all the same.
-        let _ = sync_directory(parent.unwrap_or(Path::new(".")));
+    for directory in missing.into_iter().rev() {
+        match private_directory().create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) if !directory.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
+            _ => sync_parent(directory),
+        }
     }
+    // It may be there from a process that ended before it had synced.
+    sync_parent(path);
     Ok(())
+}
+
+/// Not every parent may be read; what was made there is used all the same.
+fn sync_parent(path: &Path) {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let _ = sync_directory(parent.unwrap_or(Path::new(".")));
 }

@@ -12,9 +12,18 @@ use crate::{QueueStats, Removed, StreamName};
 pub(super) struct Index {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     ids: HashMap<StreamName, StreamId>,
+    totals: Totals,
     /// Where new streams begin.
     pub(super) floor: u64,
     next_id: StreamId,
+}
+
+/// Sums over all streams.
+#[derive(Debug, Default, Clone, Copy)]
+struct Totals {
+    appended: u64,
+    records: u64,
+    bytes: u64,
 }
 
 impl Index {
@@ -28,7 +37,24 @@ impl Index {
     pub(super) fn insert(&mut self, stream: Stream) {
         self.next_id = self.next_id.max(stream.id + 1);
         self.ids.insert(stream.name.clone(), stream.id);
+        self.totals.add(&stream);
         self.streams.insert(stream.id, stream);
+    }
+
+    /// Brings the sums up to date after records came and went.
+    pub(super) fn note(&mut self, came: Removed, went: Removed) {
+        let totals = &mut self.totals;
+        totals.appended += came.records as u64;
+        totals.records = (totals.records + came.records as u64).saturating_sub(went.records as u64);
+        totals.bytes = (totals.bytes + came.bytes).saturating_sub(went.bytes);
+    }
+
+    /// Adds everything up again.
+    pub(super) fn recount(&mut self) {
+        self.totals = Totals::default();
+        for stream in self.streams.values() {
+            self.totals.add(stream);
+        }
     }
 
     pub(super) fn find(&self, name: &StreamName) -> Option<&Stream> {
@@ -56,11 +82,8 @@ impl Index {
     }
 
     /// How many records were ever appended to the streams that are known.
-    pub(super) fn appended(&self) -> u64 {
-        self.streams
-            .values()
-            .map(|stream| stream.next - stream.start)
-            .sum()
+    pub(super) const fn appended(&self) -> u64 {
+        self.totals.appended
     }
 
     /// Above every sequence that was given out.
@@ -73,16 +96,24 @@ impl Index {
             .max(self.floor)
     }
 
-    pub(super) fn records(&self) -> u64 {
-        self.streams.values().map(|stream| stream.records).sum()
+    pub(super) const fn records(&self) -> u64 {
+        self.totals.records
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.streams.values().map(|stream| stream.bytes).sum()
+    pub(super) const fn bytes(&self) -> u64 {
+        self.totals.bytes
     }
 
     pub(super) fn held(&self) -> Removed {
         Removed::new(to_usize(self.records()), self.bytes())
+    }
+}
+
+impl Totals {
+    fn add(&mut self, stream: &Stream) {
+        self.appended += stream.next - stream.start;
+        self.records += stream.records;
+        self.bytes += stream.bytes;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use super::fault::{Fault, Outcome, unavailable};
 use super::home::{GenerationId, Home};
 use super::segment::SegmentSize;
 
@@ -15,6 +16,8 @@ const VERSION: &str = "1";
 pub(super) struct Manifest {
     pub(super) generation: GenerationId,
     pub(super) segment: SegmentSize,
+    /// Where streams begin in it as long as it is empty.
+    pub(super) floor: u64,
 }
 
 /// What was found where the manifest should be.
@@ -37,15 +40,22 @@ impl Manifest {
     }
 
     /// From here on the generation counts, also after the loss of power.
-    pub(super) fn write(self, home: &Home) -> io::Result<()> {
+    ///
+    /// After [`Fault::Refused`] it may or may not.
+    pub(super) fn write(self, home: &Home) -> Outcome<()> {
+        let doing = "cannot write to the directory";
         home.replace_file(FILE, self.to_text().as_bytes())
+            .map_err(|error| Fault::Untouched(unavailable(doing, home.path(), error)))?;
+        home.sync()
+            .map_err(|error| Fault::io(doing, home.path(), error))
     }
 
     fn to_text(self) -> String {
         let GenerationId { number, salt } = self.generation;
-        let segment = self.segment.bytes();
+        let (segment, floor) = (self.segment.bytes(), self.floor);
         let facts = format!(
-            "{TITLE} {VERSION}\ngeneration {number}\nsalt {salt:016x}\nsegment {segment}\n"
+            "{TITLE} {VERSION}\n\
+             generation {number}\nsalt {salt:016x}\nsegment {segment}\nfloor {floor}\n"
         );
         let checksum = crc32c::crc32c(facts.as_bytes());
         format!("{facts}crc32c {checksum:08x}\n")
@@ -83,9 +93,11 @@ fn parse_facts(facts: &str) -> Option<Manifest> {
     let number = value("generation")?.parse().ok()?;
     let salt = u64::from_str_radix(value("salt")?, 16).ok()?;
     let segment = SegmentSize::of_bytes(value("segment")?.parse().ok()?)?;
+    let floor = value("floor")?.parse().ok()?;
     Some(Manifest {
         generation: GenerationId { number, salt },
         segment,
+        floor,
     })
 }
 
@@ -99,6 +111,7 @@ mod tests {
             salt: 0xfeed,
         },
         segment: SegmentSize::Small,
+        floor: 4_000_000_000_000,
     };
 
     #[test]

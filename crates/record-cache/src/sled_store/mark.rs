@@ -1,4 +1,4 @@
-//! A count kept beside the database, so that a loss inside it does not go unseen.
+//! Counts kept beside the database, so that a loss inside it does not go unseen.
 //!
 //! sled ends its log at the first damaged message and says nothing of what followed.
 //! The mark says how many records a generation had taken in at least.
@@ -7,65 +7,100 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use super::codec::{Reader, Writer};
 use super::home::private_file;
 
 const FILE: &str = "mark";
-const SLOT_BYTES: usize = 20;
+const SLOT_BYTES: usize = 36;
 
-/// The file with the count.
+/// What a generation was known to hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// Records that were ever appended to it.
+    pub(super) appended: u64,
+    /// Records that were in it.
+    pub(super) held: u64,
+}
+
+/// The file with the counts.
 #[derive(Debug)]
 pub(super) struct Mark {
     file: File,
-    /// Written in turn, so that one whole slot is always there.
-    odd: bool,
+    /// Two slots are written in turn, so that one of them is always whole.
+    turn: u64,
 }
 
 impl Mark {
     pub(super) fn open(home: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        Ok(Self {
-            file: private_file(&home.join(FILE), options)?,
-            odd: false,
-        })
+        let file = private_file(&home.join(FILE), options)?;
+        let mut mark = Self { file, turn: 0 };
+        mark.turn = mark.slots().map(|slot| slot.turn).max().unwrap_or(0);
+        Ok(mark)
     }
 
-    /// The highest count that was noted for the generation with this salt.
-    pub(super) fn read(&self, salt: u64) -> u64 {
-        let slots = [0, SLOT_BYTES as u64].map(|offset| {
+    /// What was noted last of the generation with this salt.
+    pub(super) fn read(&self, salt: u64) -> Noted {
+        let of_salt = self.slots().filter(|slot| slot.salt == salt);
+        let last = of_salt.max_by_key(|slot| slot.turn);
+        last.map_or_else(Noted::default, |slot| slot.noted)
+    }
+
+    /// Notes the counts; to be called when the records are as durable as they get.
+    pub(super) fn write(&mut self, salt: u64, noted: Noted) -> io::Result<()> {
+        self.turn = self.turn.wrapping_add(1);
+        let slot = Slot {
+            salt,
+            turn: self.turn,
+            noted,
+        };
+        write_at(
+            &self.file,
+            &slot.encode(),
+            self.turn % 2 * SLOT_BYTES as u64,
+        )
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let offsets = [0, SLOT_BYTES as u64];
+        offsets.into_iter().filter_map(|offset| {
             let mut slot = [0; SLOT_BYTES];
             read_at(&self.file, &mut slot, offset).ok()?;
-            decode(&slot)
-        });
-        let of_salt = slots
-            .into_iter()
-            .flatten()
-            .filter(|(found, _)| *found == salt);
-        of_salt.map(|(_, appended)| appended).max().unwrap_or(0)
-    }
-
-    /// Notes the count; to be called when the records are as durable as they get.
-    pub(super) fn write(&mut self, salt: u64, appended: u64) -> io::Result<()> {
-        self.odd = !self.odd;
-        let offset = if self.odd { SLOT_BYTES as u64 } else { 0 };
-        write_at(&self.file, &encode(salt, appended), offset)
+            Slot::decode(&slot)
+        })
     }
 }
 
-fn encode(salt: u64, appended: u64) -> [u8; SLOT_BYTES] {
-    let mut slot = [0; SLOT_BYTES];
-    slot[..8].copy_from_slice(&salt.to_le_bytes());
-    slot[8..16].copy_from_slice(&appended.to_le_bytes());
-    let checksum = crc32c::crc32c(&slot[..16]);
-    slot[16..].copy_from_slice(&checksum.to_le_bytes());
-    slot
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    salt: u64,
+    turn: u64,
+    noted: Noted,
 }
 
-fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(u64, u64)> {
-    let (salt, rest) = slot.split_first_chunk()?;
-    let (appended, checksum) = rest.split_first_chunk()?;
-    let whole = crc32c::crc32c(&slot[..16]).to_le_bytes() == checksum;
-    whole.then_some((u64::from_le_bytes(*salt), u64::from_le_bytes(*appended)))
+impl Slot {
+    fn encode(self) -> Vec<u8> {
+        let mut slot = Writer::default();
+        slot.u64(self.salt)
+            .u64(self.turn)
+            .u64(self.noted.appended)
+            .u64(self.noted.held);
+        let checksum = crc32c::crc32c(slot.as_slice());
+        slot.u32(checksum);
+        slot.into_bytes()
+    }
+
+    fn decode(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
+        let mut from = Reader::new(bytes);
+        let (salt, turn) = (from.u64()?, from.u64()?);
+        let noted = Noted {
+            appended: from.u64()?,
+            held: from.u64()?,
+        };
+        let whole = from.u32()? == crc32c::crc32c(&bytes[..SLOT_BYTES - 4]);
+        whole.then_some(Self { salt, turn, noted })
+    }
 }
 
 #[cfg(unix)]

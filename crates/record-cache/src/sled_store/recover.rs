@@ -1,24 +1,20 @@
 //! Opening what is there, whatever state it is in.
 
 use std::fs;
-use std::path::PathBuf;
 
 use super::Options;
-use super::disk::{self, Disk};
+use super::before::Before;
+use super::disk::{self, Disk, check_room, empty_manifest};
 use super::fault::{Fault, Outcome, contained};
 use super::generation::{self, Generation};
-use super::home::{GenerationId, Home, absent_is_fine};
+use super::home::{GenerationId, Home};
+use super::index::Index;
 use super::load::load;
 use super::manifest::{Found, Manifest};
-use super::mark::Mark;
-use super::salvage::{self, Loss, Salvaged};
+use super::mark::{Mark, Noted};
+use super::salvage::{self, LEAP, Loss, Salvaged};
 use super::segment::SegmentSize;
 use crate::StoreError;
-
-/// Before sled opens a database of up to this size, it is copied: sled overwrites
-/// what lies behind a damaged message, and with the copy it can be searched.
-const COPIED_BYTES: u64 = 64 * 1024 * 1024;
-const COPY: &str = "before-open.tmp";
 
 /// sled may write a snapshot and begin a segment as soon as it opens.
 const ROOM_SEGMENTS: u64 = 4;
@@ -26,86 +22,120 @@ const ROOM_SEGMENTS: u64 = 4;
 /// Opens the records of a directory, or begins with none.
 pub(super) fn open(home: &Home, options: &Options, beat: &dyn Fn()) -> Outcome<(Disk, Loss)> {
     let refused = |error| Fault::io("cannot read the directory", home.path(), error);
+    // Whoever was here before may have ended between making names and syncing them.
+    home.sync().map_err(refused)?;
     let found = Manifest::read(home).map_err(refused)?;
     let generations = home.generations().map_err(refused)?;
     let manifest = match found {
         Found::OtherVersion(version) => {
-            return Err(Fault::Foreign(StoreError::incompatible(
-                home.path(),
-                version,
-            )));
+            let error = StoreError::incompatible(home.path(), version);
+            return Err(Fault::Foreign(error));
         }
-        Found::Nothing if generations.is_empty() => {
-            refuse_foreign(home)?;
-            return begin(home, options, 1);
-        }
-        Found::Nothing | Found::Damaged => match guess(home, &generations) {
-            Some(manifest) => manifest,
-            None => return begin(home, options, 1),
-        },
-        Found::Manifest(manifest) => manifest,
+        Found::Manifest(manifest) => Some(manifest),
+        Found::Nothing | Found::Damaged => guess(home, options, &generations),
     };
+    let Some(manifest) = manifest else {
+        refuse_foreign(home)?;
+        let manifest = empty_manifest(options, 1, 0);
+        check_room(home, ROOM_SEGMENTS * manifest.segment.bytes() as u64)?;
+        manifest.write(home)?;
+        return Ok((Disk::begin(home, options, manifest)?, Loss::default()));
+    };
+    check_room(home, ROOM_SEGMENTS * manifest.segment.bytes() as u64)?;
     home.remove_temporaries().map_err(refused)?;
     for stale in generations.iter().filter(|id| **id != manifest.generation) {
         home.remove_generation(*stale).map_err(refused)?;
     }
-    open_generation(home, manifest, beat)
+    let mark = Mark::open(home.path()).map_err(refused)?;
+    let noted = mark.read(manifest.generation.salt);
+    if generations.contains(&manifest.generation) {
+        open_generation(home, options, manifest, noted, beat)
+    } else {
+        begin_without(home, options, manifest, noted)
+    }
 }
 
-fn begin(home: &Home, options: &Options, number: u64) -> Outcome<(Disk, Loss)> {
-    let segment = SegmentSize::for_cap(options.expected_bytes).bytes() as u64;
-    disk::check_room(home, ROOM_SEGMENTS * segment)?;
-    Ok((Disk::create(home, options, number, 0)?, Loss::default()))
+/// Begins the generation that should be there.
+fn begin_without(
+    home: &Home,
+    options: &Options,
+    manifest: Manifest,
+    noted: Noted,
+) -> Outcome<(Disk, Loss)> {
+    if noted.held == 0 {
+        return Ok((Disk::begin(home, options, manifest)?, Loss::default()));
+    }
+    let floor = ((manifest.floor + noted.appended) / LEAP + 1) * LEAP;
+    let fresh = empty_manifest(options, manifest.generation.number + 1, floor);
+    fresh.write(home)?;
+    let disk = Disk::begin(home, options, fresh)?;
+    let lost = noted.held;
+    tracing::error!(target: "record_cache", lost, "the database of the cache was gone");
+    Ok((disk, Loss::of_everything(lost)))
 }
 
-fn open_generation(home: &Home, manifest: Manifest, beat: &dyn Fn()) -> Outcome<(Disk, Loss)> {
-    disk::check_room(home, ROOM_SEGMENTS * manifest.segment.bytes() as u64)?;
+fn open_generation(
+    home: &Home,
+    options: &Options,
+    manifest: Manifest,
+    noted: Noted,
+    beat: &dyn Fn(),
+) -> Outcome<(Disk, Loss)> {
     let id = manifest.generation;
     let refused = |error| Fault::io("cannot open the database", home.path(), error);
-    let mark = Mark::open(home.path()).map_err(refused)?;
-    let noted = mark.read(id.salt);
-    let copy = copy_aside(home, id);
-    let opened = contained(|| {
-        let generation = Generation::open(home, id, manifest.segment)?;
-        match load(&generation) {
-            Ok(index) if index.appended() >= noted => Ok((generation, index)),
-            Ok(_) => {
-                generation.release();
-                Err(Fault::Damaged("the newest records are missing".to_owned()))
-            }
-            Err(fault) => {
-                generation.release();
-                Err(fault)
-            }
-        }
-    });
-    let remove_copy = || absent_is_fine(fs::remove_file(home.path().join(COPY)));
+    let before = Before::take(home, generation::database_file(home, id));
+    let open = || contained(|| open_whole(home, options, manifest, noted));
+    let mut opened = open();
+    if let Err(Fault::Damaged(_) | Fault::Panicked(_)) = &opened {
+        let restored = before.as_ref().map_or(Ok(()), Before::restore);
+        restored
+            .and_then(|()| Generation::reduce_to_log(home, id))
+            .map_err(refused)?;
+        opened = open();
+    }
     match opened {
         Ok((generation, index)) => {
-            remove_copy().map_err(refused)?;
-            let base_bytes = generation.allocated();
+            if let Some(before) = before {
+                before.discard().map_err(refused)?;
+            }
             if generation.has_blobs() {
                 tracing::error!(target: "record_cache", "the database has values outside its log");
             }
-            Ok((
-                Disk {
-                    generation,
-                    index,
-                    mark,
-                    base_bytes,
-                },
-                Loss::default(),
-            ))
+            Ok((Disk::new(home, generation, index)?, Loss::default()))
         }
         Err(Fault::Damaged(what) | Fault::Panicked(what)) => {
-            if let Some(copy) = copy {
+            if let Some(before) = before {
                 // What was there before sled changed it is searched, and kept.
-                fs::rename(copy, generation::database_file(home, id)).map_err(refused)?;
+                before.give_back().map_err(refused)?;
             }
-            salvage(home, manifest, noted, &what, beat)
+            salvage(home, options, manifest, noted, &what, beat)
         }
         Err(fault) => {
-            let _ = remove_copy();
+            if let Some(before) = before {
+                let _ = before.discard();
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Opens a generation in which nothing is missing.
+fn open_whole(
+    home: &Home,
+    options: &Options,
+    manifest: Manifest,
+    noted: Noted,
+) -> Outcome<(Generation, Index)> {
+    let id = manifest.generation;
+    let generation = Generation::open(home, id, manifest.segment, options.durability)?;
+    match load(&generation) {
+        Ok(index) if index.appended() >= noted.appended => Ok((generation, index)),
+        Ok(_) => {
+            generation.release();
+            Err(Fault::Damaged("the newest records are missing".to_owned()))
+        }
+        Err(fault) => {
+            generation.release();
             Err(fault)
         }
     }
@@ -114,28 +144,33 @@ fn open_generation(home: &Home, manifest: Manifest, beat: &dyn Fn()) -> Outcome<
 /// Puts everything that can still be read into a new generation, and the rest aside.
 pub(super) fn salvage(
     home: &Home,
+    options: &Options,
     manifest: Manifest,
-    noted: u64,
+    noted: Noted,
     reason: &str,
     beat: &dyn Fn(),
 ) -> Outcome<(Disk, Loss)> {
     let id = manifest.generation;
     let new = disk::new_id(id.number + 1);
-    let filled = salvage::salvage(home, manifest, new, noted, beat);
+    let filled = salvage::salvage(home, options, manifest, new, noted, beat);
+    let salvaged = filled.inspect_err(|_| {
+        let _ = home.remove_generation(new);
+    })?;
     let Salvaged {
         generation,
         kept,
         loss,
-    } = filled.inspect_err(|_| {
-        let _ = home.remove_generation(new);
-    })?;
+    } = salvaged;
     let index = load(&generation)?;
     let disk = Disk::adopt(home, generation, index)?;
     let lost = loss.records();
-    let aside = home
-        .set_aside(id)
-        .and_then(|path| home.sync().map(|()| path));
-    match aside {
+    if kept == 0 && lost == 0 {
+        // It had been begun and no more.
+        let _ = home.remove_generation(id);
+        return Ok((disk, loss));
+    }
+    let aside = home.set_aside(id);
+    match aside.and_then(|path| home.sync().map(|()| path)) {
         Ok(path) => tracing::error!(
             target: "record_cache", reason, kept, lost, copy = %path.display(),
             "the cache was damaged: what could be read of it was kept"
@@ -148,41 +183,27 @@ pub(super) fn salvage(
     Ok((disk, loss))
 }
 
-/// The copy is a help where there is room for it, not a need.
-fn copy_aside(home: &Home, id: GenerationId) -> Option<PathBuf> {
-    let database = generation::database_file(home, id);
-    let length = fs::metadata(&database).ok()?.len();
-    let fits = length <= COPIED_BYTES && disk::check_room(home, 2 * length).is_ok();
-    let copy = home.path().join(COPY);
-    let copied = fits && fs::copy(&database, &copy).is_ok();
-    copied.then_some(copy)
-}
-
 /// The generation that counts most likely, when nothing says so.
-fn guess(home: &Home, generations: &[GenerationId]) -> Option<Manifest> {
+fn guess(home: &Home, options: &Options, generations: &[GenerationId]) -> Option<Manifest> {
     let manifests: Vec<Manifest> = generations
         .iter()
         .map(|id| Manifest {
             generation: *id,
             segment: segment_of(home, *id),
+            floor: 0,
         })
         .collect();
     let loads = |manifest: &&Manifest| {
         let opened = contained(|| {
-            let generation = Generation::open(home, manifest.generation, manifest.segment)?;
-            let loaded = load(&generation).map(|_| ());
+            let (generation, _) = open_whole(home, options, **manifest, Noted::default())?;
             generation.release();
-            loaded
+            Ok(())
         });
         opened.is_ok()
     };
     // A younger one may be unfinished, an older one is there until the younger counts.
-    manifests
-        .iter()
-        .rev()
-        .find(loads)
-        .or(manifests.first())
-        .copied()
+    let whole = manifests.iter().rev().find(loads);
+    whole.or(manifests.first()).copied()
 }
 
 fn segment_of(home: &Home, id: GenerationId) -> SegmentSize {

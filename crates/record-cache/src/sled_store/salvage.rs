@@ -7,4 +7,4 @@
 mod carve;
 mod rebuild;
 
-pub(super) use self::rebuild::{Loss, Salvaged, salvage};
+pub(super) use self::rebuild::{LEAP, Loss, Salvaged, salvage};

@@ -5,7 +5,7 @@
 pub(super) enum SegmentSize {
     /// Keeps a cache of some megabytes within four times its size on disk.
     Small,
-    /// Faster, for caches in which a few megabytes do not matter.
+    /// Fewer of them, for caches in which a few megabytes do not matter.
     Large,
 }
 
@@ -33,22 +33,20 @@ impl SegmentSize {
             .into_iter()
             .find(|size| size.bytes() == bytes)
     }
-
-    /// The longest value that may be stored.
-    pub(super) const fn value_bytes(self) -> usize {
-        match self {
-            Self::Small => 6_400,
-            Self::Large => 25_000,
-        }
-    }
 }
+
+/// The longest value that may be stored, in segments of any size.
+///
+/// Larger values in larger segments are a little faster; but sled keeps hundreds of pages
+/// of 16 values in memory, whatever it is told, so that they take several times as much.
+pub(super) const VALUE_BYTES: usize = 6_400;
 
 // sled writes a leaf, with up to 19 items, as one message. A message of a quarter of a
 // segment goes to a file of its own, which sled never syncs: no value may lead there.
 const _: () = {
     const fn stays_inline(size: SegmentSize) -> bool {
         let message = size.bytes() / 4 - 20 - 32;
-        size.value_bytes() + super::keys::PAYLOAD_BYTES <= message / 20
+        VALUE_BYTES + super::keys::PAYLOAD_BYTES <= message / 20
     }
     assert!(stays_inline(SegmentSize::Small) && stays_inline(SegmentSize::Large));
 };

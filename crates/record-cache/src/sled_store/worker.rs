@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::housekeeping::PutOff;
 use self::mending::State;
-use super::disk::Disk;
+use super::disk::APPEND_SEGMENTS;
 use super::fault::{Outcome, contained};
 use super::home::Home;
 use super::queue::{Command, Reply};
@@ -30,8 +31,7 @@ pub(super) struct Worker {
     state: State,
     /// Damage that no read has reported yet.
     damage: BTreeMap<StreamName, Removed>,
-    /// After a rewrite that failed: how large the generation must be for another try.
-    rewrite_above: u64,
+    put_off: Option<PutOff>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Worker {
             options,
             state,
             damage,
-            rewrite_above: 0,
+            put_off: None,
         };
         worker.note_loss(&loss);
         // The counters that the owner begins with do not have these records in them.
@@ -123,17 +123,19 @@ impl Worker {
 
     fn write(&mut self, writes: Writes) -> usize {
         let Writes {
-            appends,
+            mut appends,
             settlements,
         } = writes;
         let served = appends.len() + settlements.len();
         if served == 0 {
             return 0;
         }
+        if !appends.is_empty() && !settlements.is_empty() {
+            self.refuse_without_room(&mut appends);
+        }
         let records: Vec<&[NewRecord]> = appends.iter().map(|call| call.0.as_slice()).collect();
         let steps: Vec<&Settlement> = settlements.iter().map(|call| &call.0).collect();
-        let written =
-            self.with_disk(|home, options, disk| disk.write(home, options, &records, &steps));
+        let written = self.with_disk(|home, disk| disk.write(home, &records, &steps));
         match written {
             Ok(removed) => {
                 self.shared.count_commit();
@@ -155,6 +157,21 @@ impl Worker {
             }
         }
         served
+    }
+
+    /// On a full disk records are still deleted, though none are taken in.
+    fn refuse_without_room(&mut self, appends: &mut Vec<(Vec<NewRecord>, Reply<()>)>) {
+        let bytes = appends
+            .iter()
+            .flat_map(|call| &call.0)
+            .map(NewRecord::size)
+            .sum();
+        let room = self.with_disk(|home, disk| disk.check_room(home, bytes, APPEND_SEGMENTS));
+        if let Err(error) = room {
+            appends
+                .drain(..)
+                .for_each(|call| drop(call.1.send(Err(error.clone()))));
+        }
     }
 
     fn answer(
@@ -182,7 +199,7 @@ impl Worker {
         after: Option<RecordId>,
         limits: ReadLimits,
     ) -> Result<ReadBatch, StoreError> {
-        let read = self.with_disk(|home, _, disk| disk.oldest(home, stream, after, limits))?;
+        let read = self.with_disk(|home, disk| disk.oldest(home, stream, after, limits))?;
         if read.damaged.records > 0 {
             self.note_damage(stream, read.damaged);
             self.publish([stream]);
@@ -192,15 +209,15 @@ impl Worker {
     }
 
     fn clear(&mut self) -> Result<Removed, StoreError> {
-        let cleared = self.with_disk(|home, options, disk| {
-            let (number, floor) = (disk.generation.id().number, disk.index.ceiling());
-            let cleared = disk.index.held();
-            let empty = Disk::create(home, options, number + 1, floor)?;
-            std::mem::replace(disk, empty).remove(home);
-            Ok(cleared)
-        })?;
+        self.ensure_open()?;
+        let State::Open(disk) = &self.state else {
+            return Err(StoreError::Closed);
+        };
+        let cleared = disk.index.held();
+        self.start_afresh()
+            .map_err(|fault| fault.into_error(self.home.path()))?;
         self.damage.clear();
-        self.publish_all();
+        self.shared.counters.replace([]);
         let copies = self.home.remove_copies().and_then(|()| self.home.sync());
         copies.map_err(|error| {
             super::fault::unavailable(
@@ -214,7 +231,7 @@ impl Worker {
 
     /// What was made durable for callers who had been told that it failed is undone.
     fn take_back(&mut self, accepted: &[(Vec<NewRecord>, bool)]) {
-        let undone = self.with_disk(|home, options, disk| {
+        let undone = self.with_disk(|home, disk| {
             let mut next: BTreeMap<&StreamName, u64> = BTreeMap::new();
             for record in accepted.iter().flat_map(|call| &call.0).rev() {
                 let end = disk
@@ -238,7 +255,7 @@ impl Worker {
                 }
             }
             let steps: Vec<&Settlement> = steps.values().collect();
-            disk.write(home, options, &[], &steps)
+            disk.write(home, &[], &steps)
         });
         if let Err(error) = undone {
             tracing::warn!(target: "record_cache", %error, "cannot undo a commit that came too late");

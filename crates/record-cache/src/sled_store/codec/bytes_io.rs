@@ -32,6 +32,10 @@ impl Writer {
         &self.0
     }
 
+    pub(in crate::sled_store) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     pub(in crate::sled_store) const fn len(&self) -> usize {
         self.0.len()
     }

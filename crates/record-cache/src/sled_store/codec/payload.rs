@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Codec, Kind, Reader, Writer};
+use super::{BODY_BYTES, Codec, Kind, Reader, Writer};
 use crate::NewRecord;
 use crate::clock;
 use crate::sled_store::keys::{Place, StreamId};
@@ -135,14 +135,13 @@ impl ChunkBuilder {
     }
 
     /// Whether the record goes into a chunk at all.
-    pub(in crate::sled_store) fn takes(codec: &Codec, record: &Stored) -> bool {
-        CHUNK_HEADER_BYTES + record.encoded_bytes() <= codec.body_bytes()
+    pub(in crate::sled_store) fn takes(record: &Stored) -> bool {
+        CHUNK_HEADER_BYTES + record.encoded_bytes() <= BODY_BYTES
     }
 
-    pub(in crate::sled_store) fn has_room(&self, codec: &Codec, record: &Stored) -> bool {
+    pub(in crate::sled_store) fn has_room(&self, record: &Stored) -> bool {
         let filled = CHUNK_HEADER_BYTES + self.entries.len();
-        usize::from(self.count) < CHUNK_RECORDS
-            && filled + record.encoded_bytes() <= codec.body_bytes()
+        usize::from(self.count) < CHUNK_RECORDS && filled + record.encoded_bytes() <= BODY_BYTES
     }
 
     pub(in crate::sled_store) fn push(&mut self, record: &Stored) {
@@ -218,9 +217,7 @@ pub(in crate::sled_store) fn fragments(
     let mut whole = Writer::default();
     whole.u64(record.recorded_millis);
     record.encode(record.recorded_millis, &mut whole);
-    let pieces = whole
-        .as_slice()
-        .chunks(codec.body_bytes() - FRAGMENT_HEADER_BYTES);
+    let pieces = whole.as_slice().chunks(BODY_BYTES - FRAGMENT_HEADER_BYTES);
     let count = u32::try_from(pieces.len()).ok()?;
     let checksum = crc32c::crc32c(whole.as_slice());
     let values = (0..count).zip(pieces).map(|(index, piece)| {

@@ -10,6 +10,7 @@ use crate::sled_store::codec::{
     Chunk, Codec, Fragment, Head, Kind, LargeRecord, Name, Progress, Seal,
 };
 use crate::sled_store::keys::StreamId;
+use crate::sled_store::segment::VALUE_BYTES;
 
 const WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -47,7 +48,7 @@ pub(super) fn carve(path: &Path, codec: &Codec, beat: &dyn Fn()) -> io::Result<C
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(carved),
         Err(error) => return Err(error),
     };
-    let overlap = codec.longest_value();
+    let overlap = VALUE_BYTES;
     let mut window = Vec::with_capacity(WINDOW_BYTES + overlap);
     let mut window_offset = 0;
     loop {

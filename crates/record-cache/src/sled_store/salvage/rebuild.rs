@@ -6,17 +6,19 @@ use std::io;
 
 use super::carve::{CarvedStream, Location, carve, read};
 use crate::StreamName;
+use crate::sled_store::Options;
 use crate::sled_store::codec::{
     Chunk, Codec, Fragment, Kind, LargeRecord, Partial, Progress, Stored, joined,
 };
-use crate::sled_store::copy::Copy;
+use crate::sled_store::copy::{Copy, Taker};
 use crate::sled_store::fault::{Fault, Outcome};
 use crate::sled_store::generation::{Generation, database_file};
 use crate::sled_store::home::{GenerationId, Home};
 use crate::sled_store::manifest::Manifest;
+use crate::sled_store::mark::Noted;
 
 /// New sequences begin at the next multiple, above all that a lost end may have used.
-const LEAP: u64 = 1 << 32;
+pub(in crate::sled_store) const LEAP: u64 = 1 << 32;
 
 /// A generation of what could be read.
 #[derive(Debug)]
@@ -35,6 +37,13 @@ pub(in crate::sled_store) struct Loss {
 }
 
 impl Loss {
+    pub(in crate::sled_store) fn of_everything(records: u64) -> Self {
+        Self {
+            of_others: records,
+            ..Self::default()
+        }
+    }
+
     pub(in crate::sled_store) fn records(&self) -> u64 {
         self.of_streams.values().sum::<u64>() + self.of_others
     }
@@ -42,24 +51,30 @@ impl Loss {
 
 /// Fills a new generation with what the file of an old one still holds.
 ///
-/// `noted` is how many records the old one is known to have taken in.
+/// `noted` is what the old one is known to have held.
 pub(in crate::sled_store) fn salvage(
     home: &Home,
+    options: &Options,
     old: Manifest,
     new: GenerationId,
-    noted: u64,
+    noted: Noted,
     beat: &dyn Fn(),
 ) -> Outcome<Salvaged> {
     let path = database_file(home, old.generation);
     let refused = |error: io::Error| Fault::io("cannot read what was damaged", &path, error);
-    let codec = Codec::new(old.generation.salt, old.segment.value_bytes());
+    let codec = Codec::new(old.generation.salt);
     let carved = carve(&path, &codec, beat).map_err(refused)?;
     let mut source = Source {
         file: File::open(&path).ok(),
         codec,
     };
 
-    let mut copy = Copy::into_new(Generation::create(home, new, old.segment)?);
+    let mut copy = Copy::into_new(Generation::create(
+        home,
+        new,
+        old.segment,
+        options.durability,
+    )?);
     let mut tally = Tally::default();
     let mut nameless = 0;
     let ends = carved.streams.values().map(CarvedStream::end);
@@ -80,7 +95,11 @@ pub(in crate::sled_store) fn salvage(
         }
     }
     let generation = copy.finish(leap)?;
-    let of_others = nameless + noted.saturating_sub(tally.appended);
+    let of_others = nameless
+        + noted
+            .appended
+            .saturating_sub(tally.appended)
+            .min(noted.held);
     Ok(Salvaged {
         generation,
         kept: tally.kept,

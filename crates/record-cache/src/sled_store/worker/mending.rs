@@ -9,12 +9,13 @@ use crate::sled_store::disk::Disk;
 use crate::sled_store::fault::{Fault, Outcome, contained};
 use crate::sled_store::generation::Changes;
 use crate::sled_store::home::{GenerationId, Home};
-use crate::sled_store::index::{ProgressStep, to_usize};
+use crate::sled_store::index::{ProgressStep, Stream, to_usize};
 use crate::sled_store::manifest::Manifest;
 use crate::sled_store::pieces::piece_at;
+use crate::sled_store::recover;
+use crate::sled_store::salvage::Loss;
 use crate::sled_store::settle::remove_payloads;
-use crate::sled_store::{Options, recover};
-use crate::{Removed, StoreError, StreamName, clock};
+use crate::{QueueStats, Removed, StoreError, StreamName, clock};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ pub(super) struct Down {
 
 /// The sequences that come next, as far as callers know.
 #[derive(Debug)]
-struct Promises {
+pub(super) struct Promises {
     generation: GenerationId,
     next: BTreeMap<StreamName, u64>,
 }
@@ -47,7 +48,7 @@ impl Worker {
     /// Does something with the database, which is opened or repaired where needed.
     pub(super) fn with_disk<T>(
         &mut self,
-        mut work: impl FnMut(&Home, &Options, &mut Disk) -> Outcome<T>,
+        mut work: impl FnMut(&Home, &mut Disk) -> Outcome<T>,
     ) -> Result<T, StoreError> {
         let mut panicked = false;
         let mut mended = false;
@@ -56,7 +57,7 @@ impl Worker {
             let State::Open(disk) = &mut self.state else {
                 return Err(StoreError::Closed);
             };
-            match contained(|| work(&self.home, &self.options, disk)) {
+            match contained(|| work(&self.home, disk)) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Untouched(error) | Fault::Foreign(error)) => return Err(error),
                 Err(Fault::Refused(error)) => {
@@ -83,11 +84,19 @@ impl Worker {
     }
 
     /// Lets go of a database that failed; a later call opens it again.
-    fn give_up(&mut self, error: &StoreError) {
+    pub(super) fn give_up(&mut self, error: &StoreError) {
+        if matches!(self.state, State::Open(_)) {
+            tracing::warn!(target: "record_cache", %error, "the database is closed after an error");
+            let promised = self.let_go();
+            self.go_down(error.clone(), promised);
+        }
+    }
+
+    /// Closes the database, and says what callers know of it.
+    pub(super) fn let_go(&mut self) -> Option<Promises> {
         let State::Open(disk) = mem::replace(&mut self.state, State::Closed) else {
-            return;
+            return None;
         };
-        tracing::warn!(target: "record_cache", %error, "the database is closed after an error");
         let Disk {
             generation, index, ..
         } = *disk;
@@ -100,21 +109,26 @@ impl Worker {
             next: next.collect(),
         };
         generation.release();
+        Some(promised)
+    }
+
+    /// A later call opens the database again.
+    pub(super) fn go_down(&mut self, error: StoreError, promised: Option<Promises>) {
         self.state = State::Down(Down {
-            error: error.clone(),
+            error,
             retry_at: clock::monotonic() + SHORTEST_PAUSE,
             pause: SHORTEST_PAUSE,
-            promised: Some(promised),
+            promised,
         });
     }
 
-    fn retry_now(&mut self) {
+    pub(super) fn retry_now(&mut self) {
         if let State::Down(down) = &mut self.state {
             down.retry_at = clock::monotonic();
         }
     }
 
-    fn ensure_open(&mut self) -> Result<(), StoreError> {
+    pub(super) fn ensure_open(&mut self) -> Result<(), StoreError> {
         let State::Down(down) = &mut self.state else {
             return Ok(());
         };
@@ -124,21 +138,16 @@ impl Worker {
         let watch = &self.shared.watch;
         let opened = contained(|| {
             let (mut disk, loss) = recover::open(&self.home, &self.options, &|| watch.beat())?;
-            let mut lost = Vec::new();
             if let Some(promised) = &down.promised
                 && promised.generation == disk.generation.id()
             {
-                lost = keep_promises(&mut disk, &promised.next)?;
+                keep_promises(&mut disk, &promised.next)?;
             }
-            Ok((disk, loss, lost))
+            Ok((disk, loss))
         });
         match opened {
-            Ok((disk, loss, lost)) => {
-                self.state = State::Open(Box::new(disk));
-                self.note_loss(&loss);
-                lost.iter()
-                    .for_each(|(stream, removed)| self.note_damage(stream, *removed));
-                self.publish_all();
+            Ok((disk, loss)) => {
+                self.reopened(disk, &loss);
                 Ok(())
             }
             Err(fault) => {
@@ -164,45 +173,52 @@ impl Worker {
         let manifest = Manifest {
             generation: generation.id(),
             segment: generation.segment(),
+            floor: 0,
         };
         generation.release();
         let noted = mark.read(manifest.generation.salt);
-        let watch = &self.shared.watch;
-        let mended =
-            contained(|| recover::salvage(&self.home, manifest, noted, reason, &|| watch.beat()));
+        let (home, options, watch) = (&self.home, &self.options, &self.shared.watch);
+        let mended = contained(|| {
+            recover::salvage(home, options, manifest, noted, reason, &|| watch.beat())
+        });
         match mended {
             Ok((disk, loss)) => {
-                self.state = State::Open(Box::new(disk));
-                self.note_loss(&loss);
-                self.publish_all();
+                self.reopened(disk, &loss);
                 Ok(())
             }
             Err(fault) => {
                 let error = fault.into_error(self.home.path());
-                let (retry_at, pause) = (clock::monotonic() + SHORTEST_PAUSE, SHORTEST_PAUSE);
-                let error_of_state = error.clone();
-                self.state = State::Down(Down {
-                    error: error_of_state,
-                    retry_at,
-                    pause,
-                    promised: None,
-                });
+                self.go_down(error.clone(), None);
                 Err(error)
             }
         }
+    }
+
+    /// Takes up a database again, and notes what is missing from it.
+    fn reopened(&mut self, disk: Disk, loss: &Loss) {
+        for (name, before) in self.shared.counters.read().streams {
+            let now = disk
+                .index
+                .find(&name)
+                .map_or_else(QueueStats::default, Stream::stats);
+            let records = before.records.saturating_sub(now.records);
+            if records > 0 {
+                let bytes = before.bytes.saturating_sub(now.bytes);
+                self.note_damage(&name, Removed::new(records, bytes));
+            }
+        }
+        self.shared.counters.add_damaged(loss.of_others);
+        self.state = State::Open(Box::new(disk));
+        self.publish_all();
     }
 }
 
 /// Makes the disk say what callers were told.
 ///
 /// A commit that failed may be there all the same: its records are dropped, because
-/// its callers know that nothing was stored. Returns what is missing.
-fn keep_promises(
-    disk: &mut Disk,
-    promised: &BTreeMap<StreamName, u64>,
-) -> Outcome<Vec<(StreamName, Removed)>> {
+/// its callers know that nothing was stored.
+fn keep_promises(disk: &mut Disk, promised: &BTreeMap<StreamName, u64>) -> Outcome<()> {
     let mut changes = Changes::default();
-    let mut lost = Vec::new();
     for stream in disk.index.streams.values_mut() {
         let expected = promised.get(&stream.name).copied().unwrap_or(stream.start);
         let mut step = ProgressStep::default();
@@ -215,14 +231,13 @@ fn keep_promises(
             step.done(stream, expected, end, bytes);
             stream.removed(Removed::new(to_usize(end - expected), bytes));
         } else if stream.next < expected {
-            let missing = expected - stream.next;
+            // They are lost, but their sequences are never used again.
             let from = mem::replace(&mut stream.next, expected);
             step.done(stream, from, expected, 0);
-            lost.push((stream.name.clone(), Removed::new(to_usize(missing), 0)));
         }
         step.write(stream, disk.generation.codec(), &mut changes);
     }
+    disk.index.recount();
     disk.generation.apply(changes)?;
-    disk.generation.flush()?;
-    Ok(lost)
+    disk.generation.commit()
 }

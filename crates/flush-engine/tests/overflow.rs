@@ -1,0 +1,595 @@
+//! A full cache whose oldest records make room.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use common::{
+    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, is_full, new,
+    numbered, options, poll_once, until,
+};
+use flush_engine::{
+    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
+    LimitExceeded, OverflowPolicy,
+};
+use record_cache::{MemoryStore, NewRecord, RecordStore};
+
+type Dropped = Arc<Mutex<Vec<DiscardedRecord>>>;
+
+/// Options with a cache of so many bytes, and what is dropped.
+fn dropping(max_bytes: u64) -> (EngineOptions, Dropped) {
+    let dropped = Dropped::default();
+    let mut options = options();
+    options.cache_max_bytes = bytes(max_bytes);
+    options.overflow_policy = OverflowPolicy::DropOldest;
+    options.on_discard = Some(DiscardHandler::new({
+        let dropped = Arc::clone(&dropped);
+        move |record| dropped.lock().unwrap().push(record)
+    }));
+    (options, dropped)
+}
+
+fn rig(max_bytes: u64) -> (Rig, Dropped) {
+    let (options, dropped) = dropping(max_bytes);
+    (Rig::with(Service::accepting(), options), dropped)
+}
+
+fn texts(dropped: &Dropped) -> Vec<String> {
+    let dropped = dropped.lock().unwrap();
+    let text = |record: &DiscardedRecord| String::from_utf8(record.data.to_vec()).unwrap();
+    dropped.iter().map(text).collect()
+}
+
+async fn cached(rig: &Rig, stream: &str) -> Vec<String> {
+    let records = rig.store.read_all(stream).await;
+    let text = |record: record_cache::Record| String::from_utf8(record.data.to_vec()).unwrap();
+    records.into_iter().map(text).collect()
+}
+
+/// A record of so many seconds after the beginning of all time.
+fn recorded_at(second: u64, stream: &str, data: &str) -> NewRecord {
+    let mut record = new(stream, data);
+    record.recorded_at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    record
+}
+
+/// As long as it takes for 16 of them to fill 320 bytes.
+fn sized(n: u64) -> String {
+    format!("{n:020}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_make_room_and_not_more_of_them_than_it_takes() {
+    let (rig, dropped) = rig(100);
+    for n in 0..5 {
+        rig.record("a", &sized(n)).await;
+    }
+    assert!(texts(&dropped).is_empty());
+    rig.record("a", &"x".repeat(21)).await;
+    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    rig.record("a", &"y".repeat(19)).await;
+    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    assert_eq!(rig.engine.cache_stats().bytes, 100);
+    rig.record("b", "z").await;
+    assert_eq!(texts(&dropped), [sized(0), sized(1), sized(2)]);
+    let kept = [sized(3), sized(4), "x".repeat(21), "y".repeat(19)];
+    assert_eq!(cached(&rig, "a").await, kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_handed_over_whole_and_still_cached_then() {
+    let store = Arc::new(ScriptedStore::obedient());
+    let (mut options, _) = dropping(100);
+    let handed = Arc::new(Mutex::new(Vec::new()));
+    options.on_discard = Some(DiscardHandler::new({
+        let (store, handed) = (Arc::clone(&store), Arc::clone(&handed));
+        move |record| {
+            handed
+                .lock()
+                .unwrap()
+                .push((record, store.stats().records()))
+        }
+    }));
+    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
+    let engine = FlushEngine::start(store, Arc::new(service), options).unwrap();
+    let record = NewRecord::new(common::stream("a"), Some("key".to_owned()), "data");
+    engine.record(vec![record]).await.unwrap();
+    engine.flush().await.unwrap();
+    engine
+        .record(vec![new("b", &"x".repeat(100))])
+        .await
+        .unwrap();
+    let handed = handed.lock().unwrap();
+    let [(record, held)] = &handed[..] else {
+        panic!("handed over once: {handed:?}");
+    };
+    assert_eq!(*held, 1);
+    assert_eq!(record.stream_name, "a");
+    assert_eq!(record.partition_key.as_deref(), Some("key"));
+    assert_eq!(&record.data[..], b"data");
+    assert_eq!((record.attempts, &record.code), (1, &None));
+    assert_eq!(record.reason, DiscardReason::Overflow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_of_all_streams_go_first() {
+    let (rig, dropped) = rig(16 * 6);
+    for (second, stream) in [(5, "a"), (9, "a"), (2, "b"), (6, "b"), (7, "b"), (3, "c")] {
+        let record = recorded_at(second, stream, &second.to_string());
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    for (second, oldest) in [
+        (20, "2"),
+        (21, "3"),
+        (22, "5"),
+        (23, "6"),
+        (24, "7"),
+        (25, "9"),
+    ] {
+        let record = recorded_at(second, "d", "new");
+        rig.engine.record(vec![record]).await.unwrap();
+        assert_eq!(texts(&dropped).last().unwrap(), oldest);
+        assert_eq!(rig.cached(), 6);
+    }
+    // Several streams at once.
+    dropped.lock().unwrap().clear();
+    let (rig, dropped) = self::rig(16 * 6);
+    for (second, stream) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a"), (6, "b")] {
+        let record = recorded_at(second, stream, &second.to_string());
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    rig.engine.record(vec![new("c", ""); 4]).await.unwrap();
+    let mut gone = texts(&dropped);
+    gone.sort();
+    assert_eq!(gone, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stayed_after_all_is_the_oldest_again() {
+    // Because it could not be deleted.
+    let (rig, dropped) = rig(20 * 4);
+    for (second, stream) in [(1, "a"), (3, "a"), (2, "b"), (4, "b")] {
+        let record = recorded_at(second, stream, &sized(second));
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    let two = || vec![new("c", &sized(0)); 2];
+    rig.store.now_does(|op, _| match op {
+        Op::Settle => Step::Fail,
+        _ => Step::Obey,
+    });
+    rig.engine.record(two()).await.unwrap_err();
+    rig.store.now_obeys();
+    rig.record("c", &sized(0)).await;
+    assert_eq!(texts(&dropped), [sized(1), sized(1)]);
+
+    // Because it was being sent.
+    let gate = Gate::closed();
+    let service = Service::replying({
+        let gate = gate.clone();
+        move |_| Reply::throttled().behind(&gate)
+    });
+    let (options, dropped) = dropping(20 * 6);
+    let rig = Rig::with(service.limited(1, 1000), options);
+    for (second, stream) in [(1, "b"), (2, "a"), (3, "a"), (6, "a"), (4, "b"), (5, "b")] {
+        let record = recorded_at(second, stream, &sized(second));
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    let engine = rig.engine.clone();
+    let pass = tokio::spawn(async move { engine.flush().await });
+    rig.service.called(2).await;
+    rig.engine.record(two()).await.unwrap();
+    assert_eq!(texts(&dropped), [sized(3), sized(4)]);
+    gate.open();
+    pass.await.unwrap().unwrap();
+    rig.record("c", &sized(0)).await;
+    rig.record("c", &sized(0)).await;
+    assert_eq!(texts(&dropped)[2..], [sized(1), sized(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_head_was_delivered_is_looked_at_again() {
+    let service = Service::replying(|call| match call.stream.as_str() {
+        "a" => Reply::Accept,
+        _ => Reply::throttled(),
+    });
+    let (options, dropped) = dropping(16 * 4);
+    let rig = Rig::with(service.limited(1, 1000), options);
+    for (second, stream) in [(1, "a"), (2, "a"), (8, "a"), (3, "b"), (9, "b")] {
+        let record = recorded_at(second, stream, &second.to_string());
+        rig.engine.record(vec![record]).await.unwrap();
+    }
+    assert_eq!(texts(&dropped), ["1"]);
+    rig.engine.flush().await.unwrap();
+    rig.record_each("c", ["", ""]).await;
+    assert_eq!(texts(&dropped), ["1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_delivered_or_clears_deleted_is_not_handed_over() {
+    let (rig, dropped) = rig(16 * 4);
+    rig.record_each("a", ["0", "1", "2", "3"]).await;
+    rig.record("a", "4").await;
+    rig.engine.flush().await.unwrap();
+    rig.record_each("a", ["5", "6", "7", "8", "9"]).await;
+    rig.engine.clear().await.unwrap();
+    rig.record_each("a", ["10", "11", "12", "13", "14"]).await;
+    assert_eq!(texts(&dropped), ["0", "5", "10"]);
+    assert_eq!(rig.service.accepted("a"), ["1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_dropped_for_what_can_never_fit() {
+    let (rig, dropped) = rig(100);
+    rig.record("a", &"x".repeat(100)).await;
+    for records in [
+        vec![new("a", &"x".repeat(101))],
+        vec![new("a", &"x".repeat(50)), new("b", &"x".repeat(51))],
+        vec![new("a", ""); 7],
+    ] {
+        let refused = rig.engine.record(records).await;
+        let never = matches!(
+            refused,
+            Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
+        );
+        assert!(never, "{refused:?}");
+    }
+    assert!(texts(&dropped).is_empty());
+    assert_eq!(rig.cached(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_made_for_all_records_of_a_call_or_for_none() {
+    let (rig, dropped) = rig(100);
+    rig.record_each("a", (0..5).map(sized)).await;
+    let both = vec![new("b", &sized(5)), new("c", &sized(6))];
+    rig.engine.record(both).await.unwrap();
+    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    assert_eq!(rig.engine.cache_stats().bytes, 100);
+    assert_eq!(rig.engine.cache_stats().streams.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_records_is_bounded_too() {
+    let (rig, dropped) = rig(16 * 10 + 15);
+    rig.record_each("a", numbered(10)).await;
+    rig.record_each("a", numbered(3)).await;
+    assert_eq!(texts(&dropped), numbered(3));
+    rig.engine.record(vec![new("b", ""); 10]).await.unwrap();
+    assert_eq!((rig.cached(), texts(&dropped).len()), (10, 13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_request_under_way_are_not_dropped() {
+    let gate = Gate::closed();
+    let service = Service::replying({
+        let gate = gate.clone();
+        move |call| {
+            call.send_back("InternalFailure", |data| data.starts_with('0'))
+                .behind(&gate)
+        }
+    });
+    let (options, dropped) = dropping(16 * 6);
+    let rig = Rig::with(service.limited(3, 1000), options);
+    rig.record_each("a", ["0", "1", "2", "3", "4"]).await;
+    let pass = tokio::spawn({
+        let engine = rig.engine.clone();
+        async move { engine.flush().await }
+    });
+    rig.service.called(1).await;
+    rig.record("b", "5").await;
+    // Of six records three are being sent.
+    rig.record("b", "6").await;
+    assert_eq!(texts(&dropped), ["3"]);
+    let four = rig.engine.record(vec![new("c", ""); 4]).await;
+    assert!(is_full(&four), "{four:?}");
+    assert_eq!((texts(&dropped), rig.cached()), (vec!["3".to_owned()], 6));
+    rig.engine.record(vec![new("c", ""); 3]).await.unwrap();
+    let mut gone = texts(&dropped);
+    gone.sort();
+    assert_eq!(gone, ["3", "4", "5", "6"]);
+
+    gate.open();
+    let done = pass.await.unwrap().unwrap();
+    assert_eq!((done.records_flushed, done.records_retried), (2, 1));
+    assert_eq!(rig.service.accepted("a"), ["1", "2"]);
+    // What was sent back is the oldest again.
+    rig.engine.record(vec![new("d", ""); 3]).await.unwrap();
+    assert_eq!(texts(&dropped).last().unwrap(), "0");
+    assert_eq!(rig.cached(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_under_way_as_a_whole_is_full() {
+    let gate = Gate::closed();
+    let service = Service::replying({
+        let gate = gate.clone();
+        move |_| Reply::Accept.behind(&gate)
+    });
+    let (options, dropped) = dropping(100);
+    let rig = Rig::with(service, options);
+    rig.record_each("a", (0..5).map(sized)).await;
+    let pass = tokio::spawn({
+        let engine = rig.engine.clone();
+        async move { engine.flush().await }
+    });
+    rig.service.called(1).await;
+    let refused = rig.engine.record(vec![new("a", "x")]).await;
+    assert!(is_full(&refused), "{refused:?}");
+    gate.open();
+    pass.await.unwrap().unwrap();
+    assert!(texts(&dropped).is_empty());
+    rig.record("a", "x").await;
+    assert_eq!(rig.service.accepted("a").len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_waits_for_those_that_are_being_stored_and_drops_them() {
+    let gate = Gate::closed();
+    let held_up = gate.clone();
+    let store = ScriptedStore::scripted(move |op, call| match (op, call) {
+        (Op::Append, 0) => Step::Behind(held_up.clone()),
+        _ => Step::Obey,
+    });
+    let (options, dropped) = dropping(100);
+    let rig = Rig::on(store, Service::accepting(), options);
+    let record = |data: &str| {
+        let (engine, record) = (rig.engine.clone(), new("a", data));
+        tokio::spawn(async move { engine.record(vec![record]).await })
+    };
+    let first = record(&"x".repeat(100));
+    until(|| rig.store.call_count() == 1).await;
+    let second = record(&"y".repeat(100));
+    tokio::time::sleep(SECOND).await;
+    assert!(!second.is_finished());
+    gate.open();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(texts(&dropped), ["x".repeat(100)]);
+    assert_eq!(cached(&rig, "a").await, ["y".repeat(100)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_not_polled_holds_nobody_up() {
+    let (options, dropped) = dropping(100);
+    let rig = Rig::on(ScriptedStore::dawdling(), Service::accepting(), options);
+    let mut kept = Vec::new();
+    for n in 0..10 {
+        let engine = rig.engine.clone();
+        let mut one = Box::pin(async move { engine.record(vec![new("a", &sized(n))]).await });
+        for _ in 0..n % 4 {
+            let _ = poll_once(one.as_mut()).await;
+        }
+        kept.push(one);
+        rig.record("b", &"x".repeat(100)).await;
+    }
+    assert_eq!(rig.engine.cache_stats().bytes, 100);
+    assert!(texts(&dropped).len() >= 9);
+    drop(kept);
+    rig.engine.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_dropped_at_any_point_is_stored_whole_or_not_and_no_room_is_lost() {
+    for polls in 0..30 {
+        let (options, dropped) = dropping(100);
+        let rig = Rig::on(ScriptedStore::dawdling(), Service::accepting(), options);
+        rig.record_each("a", (0..5).map(sized)).await;
+        let both = vec![new("b", &sized(5)), new("b", &sized(6))];
+        let _ = cancel_after(polls, rig.engine.record(both)).await;
+        tokio::time::sleep(SECOND).await;
+        let (stored, gone) = (cached(&rig, "b").await.len(), texts(&dropped).len());
+        assert!((stored, gone) == (0, 0) || (stored, gone) == (2, 2));
+        rig.engine.clear().await.unwrap();
+        rig.record("room", &"x".repeat(100)).await;
+        assert_eq!(texts(&dropped).len(), gone);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails() {
+    for failing in [Op::Append, Op::Oldest, Op::Settle] {
+        let (rig, dropped) = rig(100);
+        rig.record_each("a", (0..5).map(sized)).await;
+        rig.store.now_does(move |op, _| match op == failing {
+            true => Step::Fail,
+            false => Step::Obey,
+        });
+        let refused = rig.engine.record(vec![new("b", &sized(5))]).await;
+        let storage = matches!(refused, Err(EngineError::Storage { .. }));
+        assert!(storage, "{failing:?}: {refused:?}");
+        assert!(cached(&rig, "b").await.is_empty());
+        rig.store.now_obeys();
+        rig.record_each("b", (5..10).map(sized)).await;
+        assert_eq!(
+            cached(&rig, "b").await,
+            (5..10).map(sized).collect::<Vec<_>>()
+        );
+        // Handed over before it is deleted, and so perhaps twice.
+        let distinct: HashSet<_> = texts(&dropped).into_iter().collect();
+        assert_eq!(distinct, (0..5).map(sized).collect());
+        rig.engine.clear().await.unwrap();
+        rig.record("room", &"x".repeat(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn damaged_records_make_room_without_being_handed_over() {
+    let (rig, dropped) = rig(100);
+    rig.record_each("a", (0..5).map(sized)).await;
+    let damage = AtomicUsize::new(1);
+    rig.store.now_does(move |op, _| {
+        let is_one = op == Op::Oldest && damage.swap(0, Ordering::SeqCst) == 1;
+        if is_one { Step::Damage } else { Step::Obey }
+    });
+    rig.record("a", &sized(5)).await;
+    assert!(texts(&dropped).is_empty());
+    rig.record("a", &sized(6)).await;
+    assert_eq!(texts(&dropped), [sized(1)]);
+    assert_eq!(rig.engine.cache_stats().bytes, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_is_contained() {
+    let (mut options, _) = dropping(100);
+    options.on_discard = Some(DiscardHandler::new(|_| panic!("on purpose")));
+    let rig = Rig::with(Service::accepting(), options);
+    rig.record_each("a", (0..8).map(sized)).await;
+    assert_eq!(rig.cached(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_counts_what_was_not_dropped_and_only_that() {
+    let gate = Gate::closed();
+    let (rig, dropped) = rig(100);
+    rig.record_each("a", (0..5).map(sized)).await;
+    let held_up = gate.clone();
+    rig.store.now_does(move |op, _| match op {
+        Op::Settle => Step::Behind(held_up.clone()),
+        _ => Step::Obey,
+    });
+    let calls = rig.store.call_count();
+    let engine = rig.engine.clone();
+    let record = tokio::spawn(async move { engine.record(vec![new("b", &sized(5))]).await });
+    // Two reads, and the settlement.
+    until(|| rig.store.call_count() == calls + 3).await;
+    let engine = rig.engine.clone();
+    let clear = tokio::spawn(async move { engine.clear().await });
+    tokio::time::sleep(SECOND).await;
+    gate.open();
+    record.await.unwrap().unwrap();
+    let cleared = clear.await.unwrap().unwrap().records_cleared;
+    assert_eq!(texts(&dropped).len(), 1);
+    assert_eq!(cleared + rig.cached(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_was_lowered_is_kept_from_the_next_record_on() {
+    let store = Arc::new(MemoryStore::new());
+    for n in 0..3000 {
+        store.append(vec![new("a", &sized(n))]).await.unwrap();
+    }
+    let (options, dropped) = dropping(16 * 50);
+    let service = Arc::new(Service::accepting());
+    let engine = FlushEngine::start(store, service, options).unwrap();
+    engine.record(vec![new("a", "x")]).await.unwrap();
+    let stats = engine.cache_stats();
+    assert_eq!((stats.records, stats.bytes), (39 + 1, 39 * 20 + 1));
+    assert_eq!(texts(&dropped), (0..2961).map(sized).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_those_who_wait_for_room() {
+    let gate = Gate::closed();
+    let held_up = gate.clone();
+    let store = ScriptedStore::scripted(move |op, call| match (op, call) {
+        (Op::Append, 0) => Step::Behind(held_up.clone()),
+        _ => Step::Obey,
+    });
+    let (options, _) = dropping(100);
+    let rig = Rig::on(store, Service::accepting(), options);
+    let records = (0..3).map(|_| {
+        let engine = rig.engine.clone();
+        tokio::spawn(async move { engine.record(vec![new("a", &"x".repeat(100))]).await })
+    });
+    let records: Vec<_> = records.collect();
+    until(|| rig.store.call_count() == 1).await;
+    let engine = rig.engine.clone();
+    let close = tokio::spawn(async move { engine.close().await });
+    until(|| rig.engine.is_closed()).await;
+    gate.open();
+    close.await.unwrap().unwrap();
+    let mut stored = 0;
+    for record in records {
+        match record.await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(error) => assert!(matches!(error, EngineError::Closed), "{error:?}"),
+        }
+    }
+    assert_eq!(stored, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fate() {
+    const MAX: u64 = 4000;
+    let (options, dropped) = dropping(MAX);
+    let service =
+        Service::replying(|call| call.send_back("InternalFailure", |_| call.number % 3 == 0));
+    let store = ScriptedStore::dawdling();
+    // One request takes less than a tenth of the cache.
+    let rig = Rig::on(store, service.limited(7, 300), options);
+    let most = Arc::new(AtomicUsize::new(0));
+    let recording = (0..8).map(|task| {
+        let (engine, most) = (rig.engine.clone(), Arc::clone(&most));
+        tokio::spawn(async move {
+            for n in 0..150 {
+                let stream = format!("stream-{}", (task + n) % 3);
+                let padding = "x".repeat(n % 50);
+                let record = new(&stream, &format!("{task}-{n}-{padding}"));
+                engine.record(vec![record]).await.unwrap();
+                let held = usize::try_from(engine.cache_stats().bytes).unwrap();
+                most.fetch_max(held, Ordering::Relaxed);
+            }
+        })
+    });
+    let recording: Vec<_> = recording.collect();
+    let flushing = tokio::spawn({
+        let engine = rig.engine.clone();
+        async move {
+            loop {
+                engine.flush().await.unwrap();
+            }
+        }
+    });
+    for task in recording {
+        task.await.unwrap();
+    }
+    flushing.abort();
+    let _ = flushing.await;
+    rig.engine.drain(SECOND).await.unwrap();
+    while rig.cached() > 0 {
+        rig.engine.flush().await.unwrap();
+    }
+    assert!(most.load(Ordering::Relaxed) as u64 <= MAX);
+    let delivered: Vec<_> = (0..3)
+        .flat_map(|n| rig.service.accepted(&format!("stream-{n}")))
+        .collect();
+    let (overflowed, exhausted): (Vec<_>, Vec<_>) = {
+        let dropped = dropped.lock().unwrap();
+        let all = dropped.iter().cloned();
+        all.partition(|record| record.reason == DiscardReason::Overflow)
+    };
+    assert!(!overflowed.is_empty() && !delivered.is_empty());
+    let fates = overflowed.iter().chain(&exhausted);
+    let fates = fates.map(|record| String::from_utf8(record.data.to_vec()).unwrap());
+    let fates: Vec<_> = fates.chain(delivered).collect();
+    assert_eq!(fates.len(), 8 * 150);
+    let distinct: HashSet<_> = fates.into_iter().collect();
+    assert_eq!(distinct.len(), 8 * 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_fight_for_a_little_room_all_get_it() {
+    for round in 0..20 {
+        let (options, dropped) = dropping(100);
+        let store = if round % 2 == 0 {
+            ScriptedStore::dawdling()
+        } else {
+            ScriptedStore::obedient()
+        };
+        let rig = Rig::on(store, Service::accepting(), options);
+        let racing = (0..64).map(|n| {
+            let engine = rig.engine.clone();
+            let record = new(&format!("stream-{}", n % 3), &"x".repeat(60 + n % 41));
+            tokio::spawn(async move { engine.record(vec![record]).await })
+        });
+        for task in racing.collect::<Vec<_>>() {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!((rig.cached(), texts(&dropped).len()), (1, 63));
+    }
+}
