@@ -83,9 +83,25 @@ async fn a_zero_names_its_setting(case: Case) {
     assert_invalid(setup().request_timeout(Duration::ZERO), "request_timeout").await;
     assert_invalid(setup().max_record_bytes(0), "max_record_bytes").await;
     assert_invalid(setup().max_concurrent_streams(0), "max_concurrent_streams").await;
+    assert_invalid(
+        setup().max_in_flight_per_stream(0),
+        "max_in_flight_per_stream",
+    )
+    .await;
     assert_invalid(setup().flush_every(Duration::ZERO), "flush_strategy").await;
     let no_age = Some(Duration::ZERO);
     assert_invalid(setup().max_record_age(no_age), "max_record_age").await;
+    let adaptive = |max_delay, max_records, max_bytes| {
+        setup().flush_strategy(FlushStrategy::Adaptive {
+            max_delay: Duration::from_secs(max_delay),
+            max_records,
+            max_bytes,
+        })
+    };
+    assert_invalid(adaptive(0, 1, 1), "flush_strategy.max_delay").await;
+    assert_invalid(adaptive(1, 0, 1), "flush_strategy.max_records").await;
+    assert_invalid(adaptive(1, 1, 0), "flush_strategy.max_bytes").await;
+    adaptive(1, 1, 1).build().await;
     // None of these is none.
     setup().max_retries(0).build().await;
     setup().flush_strategy(FlushStrategy::None).build().await;
@@ -151,12 +167,16 @@ async fn two_storages_name_each_other(case: Case) {
         setup.credentials(credentials())
     };
     let path = directory.path().join("cache");
+    let journal = |setup: Setup| setup.journal(&path);
     let path = |setup: Setup| setup.storage_path(&path);
     let store = |setup: Setup| setup.store(Arc::new(MemoryStore::new()));
     let twice = [
         (path(bare().in_memory()), ["storage_path", "in_memory"]),
         (store(bare().in_memory()), ["store", "in_memory"]),
         (path(store(bare())), ["store", "storage_path"]),
+        (journal(bare().in_memory()), ["journal", "in_memory"]),
+        (journal(store(bare())), ["journal", "store"]),
+        (journal(path(bare())), ["journal", "storage_path"]),
         (
             path(store(bare().in_memory())),
             ["storage_path", "in_memory"],
@@ -178,11 +198,13 @@ async fn a_refused_build_leaves_no_directory(case: Case) {
     let aws = Endpoint::start();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache");
-    let setup = || Setup::new(case, &aws).storage_path(&path);
-    assert_invalid(setup().cache_max_bytes(0), "cache_max_bytes").await;
-    assert_invalid(setup().region(""), "region").await;
-    assert_invalid(setup().endpoint_url("nonsense"), "endpoint_url").await;
-    assert!(!path.exists());
+    for setup in [Setup::storage_path, Setup::journal] {
+        let setup = || setup(Setup::new(case, &aws), &path);
+        assert_invalid(setup().cache_max_bytes(0), "cache_max_bytes").await;
+        assert_invalid(setup().region(""), "region").await;
+        assert_invalid(setup().endpoint_url("nonsense"), "endpoint_url").await;
+        assert!(!path.exists());
+    }
 }
 
 async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {
@@ -535,6 +557,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.max_concurrent_streams, 8);
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
+    assert_eq!(options.max_in_flight_per_stream, 1);
     let options = AmplifyFirehoseClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
@@ -548,4 +571,5 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.max_concurrent_streams, 8);
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
+    assert_eq!(options.max_in_flight_per_stream, 1);
 }

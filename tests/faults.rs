@@ -30,7 +30,8 @@ cases! {
         one_poison_record_among_many_is_found_and_the_others_are_delivered,
         a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid,
         a_bisection_that_is_cut_short_keeps_what_it_achieved,
-        bad_records_at_the_head_do_not_hold_up_a_stream;
+        bad_records_at_the_head_do_not_hold_up_a_stream,
+        a_thousand_passes_offline_lose_and_discard_nothing;
     in_memory:
         two_records_refused_before_any_was_accepted_accuse_the_stream,
         a_refused_batch_goes_on_as_the_service_accepts_parts_of_it,
@@ -43,6 +44,8 @@ cases! {
         requests_under_way_are_finished_and_counted_when_a_pass_is_aborted,
         an_aborted_drain_tells_the_sums_of_its_passes,
         the_streams_that_a_pass_did_not_reach_come_first_in_the_next,
+        a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most,
+        a_drain_goes_on_with_all_others_while_one_stream_is_slow,
         failing_credentials_lose_nothing,
         hanging_credentials_are_bounded_by_the_request_timeout,
         panicking_credentials_are_contained,
@@ -56,6 +59,70 @@ cases! {
 
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
+
+// ---- nobody there
+
+async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
+    let aws = Endpoint::start();
+    let discards = Discards::default();
+    // One failure that were charged would discard a record.
+    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
+    let client = setup
+        .request_timeout(Duration::from_millis(150))
+        .build()
+        .await;
+    let records = numbered("record", 60);
+    for (at, record) in records.iter().enumerate() {
+        let stream = ["stream-a", "stream-b", "stream-c"][at % 3];
+        client.record(stream, record.clone()).await.unwrap();
+    }
+    let nobody: [fn() -> Reply; 6] = [
+        || Reply::Reset,
+        || Reply::Close,
+        || Reply::NotHttp,
+        || Reply::Garbage,
+        || Reply::Truncated,
+        || Reply::Page {
+            status: 407,
+            body: "<h1>Who are you?</h1>".into(),
+        },
+    ];
+    for pass in 0..1000 {
+        match pass {
+            // Half of the time nobody listens, else somebody else does.
+            0 => aws.stop(),
+            500 => aws.restart().unwrap(),
+            _ => {}
+        }
+        let reply = match pass % 50 {
+            49 => Reply::Hang,
+            _ => nobody[pass % nobody.len()](),
+        };
+        aws.always(move |_| reply.clone());
+        let error = client.flush().await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unknown, "{error:?}");
+        let done = error.flushed();
+        assert_eq!(done.records_retried + done.records_discarded, 0);
+        assert_eq!(client.cached(), records.len());
+    }
+    assert!(aws.request_count() >= 500);
+    assert_eq!(aws.delivered_count(), 0);
+
+    aws.clear_script();
+    eventually("all is delivered", async || {
+        // On a machine that is busy enough, an answer may come too late.
+        client.drain(LONG).await.is_ok() && client.cached() == 0
+    })
+    .await;
+    assert!(discards.all().is_empty());
+    for (at, stream) in ["stream-a", "stream-b", "stream-c"].into_iter().enumerate() {
+        let mut delivered = aws.payloads(stream);
+        let mut seen = HashSet::new();
+        delivered.retain(|record| seen.insert(record.clone()));
+        let recorded: Vec<_> = records.iter().skip(at).step_by(3).cloned().collect();
+        assert_eq!(delivered, recorded);
+    }
+}
 
 // ---- answers that never came
 
@@ -538,6 +605,64 @@ async fn the_streams_that_a_pass_did_not_reach_come_first_in_the_next(case: Case
     client.flush().await.unwrap();
     assert_eq!(aws.streams_in_order(), ["a", "b", "c", "d", "a", "c"]);
     assert_eq!(client.cached(), 0);
+}
+
+async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(case: Case) {
+    let aws = Endpoint::start();
+    let client = Setup::new(case, &aws)
+        .max_concurrent_streams(2)
+        .request_timeout(Duration::from_millis(700))
+        .flush_every(Duration::from_millis(10))
+        .build()
+        .await;
+    aws.always(|request: &PutRequest| match &*request.stream {
+        "dead" => Reply::Hang,
+        _ => Reply::Accept,
+    });
+    client.record_to("dead", ["1"]).await;
+    for round in 1..=4 {
+        aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+        let before = aws.requests_to("dead").len();
+        for stream in ["a", "b", "z"] {
+            client.record_to(stream, ["1"]).await;
+        }
+        aws.wait_until(|aws| aws.delivered_count() == 3 * round)
+            .await
+            .unwrap();
+        // The pass that was under way, the one that had them, and one more where an overloaded
+        // machine did not get to all of them.
+        let since = aws.requests_to("dead").len() - before;
+        assert!(since <= 2, "{since}");
+    }
+}
+
+async fn a_drain_goes_on_with_all_others_while_one_stream_is_slow(case: Case) {
+    let aws = Endpoint::start();
+    let setup = Setup::new(case, &aws).max_concurrent_streams(2);
+    let client = setup.build().await;
+    for stream in ["a-slow", "b", "c", "d"] {
+        client.record_to(stream, numbered("record", 1600)).await;
+    }
+    aws.script_for("a-slow", Reply::Accept.delayed(Duration::from_secs(2)));
+    let drain = {
+        let client = client.clone();
+        tokio::spawn(async move { client.drain(LONG).await.unwrap().records_flushed })
+    };
+    aws.wait_until(|aws| {
+        let others = ["b", "c", "d"].iter();
+        others
+            .map(|stream| aws.delivered_count_of(stream))
+            .sum::<usize>()
+            == 4800
+    })
+    .await
+    .unwrap();
+    assert_eq!(aws.requests_to("a-slow").len(), 1);
+    assert_eq!(drain.await.unwrap(), 6400);
+    for stream in ["a-slow", "b", "c", "d"] {
+        assert_eq!(aws.payloads(stream), numbered("record", 1600));
+        assert_eq!(aws.max_in_flight_of(stream), 1);
+    }
 }
 
 // ---- credentials

@@ -81,6 +81,25 @@ impl Client {
         })
     }
 
+    /// Triples of stream, key and data; Firehose has no keys and leaves them out.
+    pub async fn record_all_keyed<'a, D: Into<Bytes>>(
+        &self,
+        records: impl IntoIterator<Item = (&'a str, &'a str, D)>,
+    ) -> Result<RecordData, Failure> {
+        let records = records.into_iter();
+        Ok(match &self.side {
+            Side::Kinesis(client) => {
+                let records =
+                    records.map(|(stream, key, data)| KinesisRecord::new(data, key, stream));
+                client.record_all(records).await?
+            }
+            Side::Firehose(client) => {
+                let records = records.map(|(stream, _, data)| FirehoseRecord::new(data, stream));
+                client.record_all(records).await?
+            }
+        })
+    }
+
     /// Records these payloads for one stream.
     pub async fn record_to<D: Into<Bytes>>(
         &self,

@@ -226,6 +226,11 @@ impl FakeAws {
         self.shared.lock().log.clone()
     }
 
+    /// The request at this place of [`requests`](Self::requests).
+    pub fn request(&self, index: usize) -> Option<RequestLog> {
+        self.shared.lock().log.get(index).cloned()
+    }
+
     /// Every request to this stream that could be read, in order of arrival.
     pub fn requests_to(&self, stream: &str) -> Vec<RequestLog> {
         let state = self.shared.lock();

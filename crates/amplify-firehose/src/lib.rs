@@ -23,6 +23,8 @@ pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
     FlushStrategy, OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
+#[cfg(all(feature = "journal", unix))]
+pub use record_cache::JournalStore;
 #[cfg(feature = "sled")]
 pub use record_cache::SledStore;
 pub use record_cache::{self, Durability, MemoryStore, RecordStore};

@@ -79,6 +79,7 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
 
     let looks_at_records = !matches!(source, Source::Default);
     let mut request = PutRequest {
+        index: in_flight.index().unwrap_or_default(),
         service: put.service,
         stream: put.stream.clone().into_owned(),
         records: Vec::new(),

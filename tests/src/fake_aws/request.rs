@@ -23,6 +23,8 @@ pub struct PutRecord {
 /// A request within the services' limits, shown to a rule before it is answered.
 #[derive(Clone, Debug)]
 pub struct PutRequest {
+    /// Its place in [`FakeAws::requests`](super::FakeAws::requests).
+    pub index: usize,
     /// The service it speaks to.
     pub service: Service,
     /// The stream, or delivery stream, it names.

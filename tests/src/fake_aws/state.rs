@@ -266,6 +266,11 @@ impl InFlight {
         });
     }
 
+    /// Where it was logged.
+    pub(super) fn index(&self) -> Option<usize> {
+        self.logged.as_ref().map(|logged| logged.index)
+    }
+
     /// Notes how many records were taken in, within a change of the state.
     pub(super) fn note_accepted(&self, state: &mut State, accepted: usize) {
         let entry = self.logged.as_ref().map(|logged| logged.index);
