@@ -6,9 +6,9 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use std::{future, io};
 
@@ -27,6 +27,8 @@ pub(super) struct Watch {
     busy: AtomicU64,
     stalled: AtomicBool,
     gave_up: Notify,
+    /// Woken when there is nothing left to watch.
+    watcher: OnceLock<Thread>,
 }
 
 impl Watch {
@@ -37,13 +39,15 @@ impl Watch {
             busy: AtomicU64::new(IDLE),
             stalled: AtomicBool::new(false),
             gave_up: Notify::new(),
+            watcher: OnceLock::new(),
         });
         let watched = Arc::downgrade(&watch);
         let tick = limit / 4;
-        thread::Builder::new()
+        let watcher = thread::Builder::new()
             .name("record-cache-watch".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || look_after(&watched, tick))?;
+        watch.watcher.get_or_init(|| watcher.thread().clone());
         Ok(watch)
     }
 
@@ -93,6 +97,14 @@ impl Watch {
     fn now(&self) -> u64 {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.unpark();
+        }
     }
 }
 
