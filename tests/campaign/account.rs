@@ -7,6 +7,8 @@ pub struct Account {
     pub presence: Presence,
     pub delivered: u16,
     pub discarded: u16,
+    /// Its child was killed before it may have deleted what it had discarded.
+    pub discard_undone: bool,
     /// How often the endpoint blamed it, or its request, in an answer.
     pub charges: u16,
     /// The first exchange that did.

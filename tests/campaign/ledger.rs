@@ -221,7 +221,7 @@ impl Ledger {
         self.dead = Some(incarnation);
         self.in_flight_at_death(incarnation);
         for (id, _) in std::mem::take(&mut self.given_up) {
-            self.account(id).doubt = Doubt::Kill(incarnation);
+            self.account(id).discard_undone = true;
         }
         for side in [Side::Kinesis, Side::Firehose] {
             if std::mem::take(&mut self.clearing[side as usize]) {
@@ -324,8 +324,9 @@ impl Ledger {
             "Expired" => settings.max_record_age_millis.is_some(),
             _ => false,
         };
-        let again = told.discarded > 0 && !matches!(told.doubt, Doubt::Kill(_));
+        let again = told.discarded > 0 && !told.discard_undone;
         account.discarded = account.discarded.saturating_add(1);
+        account.discard_undone = false;
         account.presence = Presence::Unsure;
         if !whole || !has_a_cause || charges < attempts || again || told.presence == Presence::Gone
         {
