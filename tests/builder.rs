@@ -151,12 +151,16 @@ async fn two_storages_name_each_other(case: Case) {
         setup.credentials(credentials())
     };
     let path = directory.path().join("cache");
+    let journal = |setup: Setup| setup.journal(&path);
     let path = |setup: Setup| setup.storage_path(&path);
     let store = |setup: Setup| setup.store(Arc::new(MemoryStore::new()));
     let twice = [
         (path(bare().in_memory()), ["storage_path", "in_memory"]),
         (store(bare().in_memory()), ["store", "in_memory"]),
         (path(store(bare())), ["store", "storage_path"]),
+        (journal(bare().in_memory()), ["journal", "in_memory"]),
+        (journal(store(bare())), ["journal", "store"]),
+        (journal(path(bare())), ["journal", "storage_path"]),
         (
             path(store(bare().in_memory())),
             ["storage_path", "in_memory"],
@@ -178,11 +182,13 @@ async fn a_refused_build_leaves_no_directory(case: Case) {
     let aws = Endpoint::start();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache");
-    let setup = || Setup::new(case, &aws).storage_path(&path);
-    assert_invalid(setup().cache_max_bytes(0), "cache_max_bytes").await;
-    assert_invalid(setup().region(""), "region").await;
-    assert_invalid(setup().endpoint_url("nonsense"), "endpoint_url").await;
-    assert!(!path.exists());
+    for setup in [Setup::storage_path, Setup::journal] {
+        let setup = || setup(Setup::new(case, &aws), &path);
+        assert_invalid(setup().cache_max_bytes(0), "cache_max_bytes").await;
+        assert_invalid(setup().region(""), "region").await;
+        assert_invalid(setup().endpoint_url("nonsense"), "endpoint_url").await;
+        assert!(!path.exists());
+    }
 }
 
 async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {

@@ -21,24 +21,45 @@ use integration_tests::Reply;
 use self::common::{Case, Client, Endpoint, Kind, Place, Service, Setup, child, role};
 
 const STREAMS: [&str; 3] = ["stream-a", "stream-b", "stream-c"];
+const KINESIS: Case = Case {
+    service: Service::Kinesis,
+    place: Place::Disk,
+};
+const FIREHOSE: Case = Case {
+    service: Service::Firehose,
+    place: Place::Disk,
+};
 const KILLS: usize = 10;
 const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_loses_nothing() {
-    run(Service::Kinesis, "a_killed_kinesis_client_loses_nothing").await;
+    run(KINESIS, "a_killed_kinesis_client_loses_nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_loses_nothing() {
-    run(Service::Firehose, "a_killed_firehose_client_loses_nothing").await;
+    run(FIREHOSE, "a_killed_firehose_client_loses_nothing").await;
 }
 
-async fn run(service: Service, test: &str) {
-    let case = Case {
-        service,
-        place: Place::Disk,
-    };
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_kinesis_client_with_a_journal_loses_nothing() {
+    let test = "a_killed_kinesis_client_with_a_journal_loses_nothing";
+    run(in_a_journal(KINESIS), test).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_firehose_client_with_a_journal_loses_nothing() {
+    let test = "a_killed_firehose_client_with_a_journal_loses_nothing";
+    run(in_a_journal(FIREHOSE), test).await;
+}
+
+fn in_a_journal(case: Case) -> Case {
+    let place = Place::Journal;
+    Case { place, ..case }
+}
+
+async fn run(case: Case, test: &str) {
     match role() {
         Some(role) => record_until_killed(case, &role).await,
         None => kill_and_restart(case, test).await,
@@ -69,7 +90,7 @@ async fn record_until_killed(case: Case, role: &str) {
     let setup = Setup::of_endpoint(case, endpoint.to_owned()).durability(durability);
     let setup = setup
         .flush_every(Duration::from_millis(3))
-        .storage_path(Path::new(path));
+        .on_disk(case, Path::new(path));
     let client = setup.build().await;
     // Ends the line that the test runner has begun.
     println!();
@@ -162,7 +183,7 @@ async fn kill_and_restart(case: Case, test: &str) {
     }
 
     aws.clear_script();
-    let client = Setup::new(case, &aws).storage_path(&path).build().await;
+    let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
     client.drain(LONG).await.unwrap();
     assert_eq!(client.cached(), 0);
     client.close().await.unwrap();

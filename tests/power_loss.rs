@@ -5,16 +5,21 @@
 //! process had been promised by then. Needs `strace`.
 //!
 //! `POWER_LOSS_STATES` sets how many states each workload is tried with, `POWER_LOSS_SEED`
-//! which ones.
+//! which ones. What is traced differs from run to run; of one trace, a seed always gives the
+//! same states. What is needed to look into a state that did harm is kept, and its place is
+//! told.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod power;
 
-use integration_tests::power_loss::Attributes;
+use integration_tests::power_loss::{Attributes, Plan};
 
 use self::power::{Campaign, Flaw, Job, Ledger, Loss, Setting, StoreKind, Workload, inspect, run};
+
+/// Of each write some parts get there and some do not.
+const TEARING: &[Plan] = &[Plan::Pages, Plan::Sectors];
 
 /// Also what the traced processes run: they find a job in their environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,12 +69,13 @@ async fn nothing_is_missing_while_the_power_stays_on() {
 mod the_simulation {
     use super::*;
 
-    async fn harm_to(flaw: Flaw, workload: Workload) -> Vec<String> {
+    async fn harm_to(flaw: Flaw, workload: Workload, plans: &'static [Plan]) -> Vec<String> {
         let campaign = Campaign {
-            states: 80,
+            states: 60,
+            plans,
             ..Campaign::new(StoreKind::Tiny(flaw), workload)
         };
-        campaign.run().await.unwrap().harmful
+        campaign.harm().await
     }
 
     #[tokio::test]
@@ -83,13 +89,13 @@ mod the_simulation {
 
     #[tokio::test]
     async fn notices_that_appends_are_not_synced() {
-        let harm = harm_to(Flaw::NeverSyncs, Workload::Tasks).await;
+        let harm = harm_to(Flaw::NeverSyncs, Workload::Tasks, &Plan::EACH).await;
         assert!(harm.len() > 5 && harm[0].contains("lost"), "{harm:?}");
     }
 
     #[tokio::test]
     async fn notices_that_a_rename_is_not_synced() {
-        let harm = harm_to(Flaw::ForgetsTheNewName, Workload::Clear).await;
+        let harm = harm_to(Flaw::ForgetsTheNewName, Workload::Clear, &Plan::EACH).await;
         assert!(harm.len() > 2, "{harm:?}");
         assert!(
             harm[0].contains("lost") || harm[0].contains("cleared"),
@@ -98,15 +104,27 @@ mod the_simulation {
     }
 
     #[tokio::test]
+    async fn notices_that_a_file_is_renamed_before_it_is_synced() {
+        let harm = harm_to(Flaw::ForgetsTheNewLog, Workload::Drain, &Plan::EACH).await;
+        assert!(harm.len() > 2, "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_a_file_is_overwritten_in_place() {
+        let harm = harm_to(Flaw::RewritesInPlace, Workload::Churn, &Plan::EACH).await;
+        assert!(harm.len() > 2 && harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
     async fn notices_that_the_first_name_is_not_synced() {
-        let harm = harm_to(Flaw::ForgetsTheFirstName, Workload::Tasks).await;
+        let harm = harm_to(Flaw::ForgetsTheFirstName, Workload::Tasks, &Plan::EACH).await;
         assert!(harm.len() > 5 && harm[0].contains("lost"), "{harm:?}");
     }
 
     #[tokio::test]
     async fn notices_that_torn_writes_are_believed() {
-        let harm = harm_to(Flaw::TrustsWhatItReads, Workload::Large).await;
-        assert!(!harm.is_empty(), "{harm:?}");
+        let harm = harm_to(Flaw::TrustsWhatItReads, Workload::Large, TEARING).await;
+        assert!(harm.len() > 1, "{harm:?}");
     }
 }
 
@@ -174,12 +192,12 @@ mod sled_store_keeps_what_it_acknowledged {
 async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
     let campaign = Campaign {
         attributes: Attributes::Ignored,
-        states: 200,
+        states: 24,
+        plans: TEARING,
         ..Campaign::new(StoreKind::Sled, Workload::Turnover)
     };
-    let harm = campaign.run().await.unwrap().harmful;
-    println!("{} {harm:?}", harm.len());
-    assert!(!harm.is_empty());
+    let harm = campaign.harm().await;
+    assert!(harm.len() > 2 && harm[0].contains("lost"), "{harm:?}");
 }
 
 mod journal_store_keeps_what_it_acknowledged {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use amplify_firehose::FirehoseRecord;
-use amplify_kinesis::KinesisRecord;
+use amplify_kinesis::{CloseOptions, KinesisRecord, OverflowPolicy};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -217,6 +217,25 @@ async fn no_log_line_carries_a_secret(case: Case) {
         .unwrap();
     client.close().await.unwrap();
     assert!(!discards.all().is_empty());
+
+    // A full cache, and records that grew too old.
+    aws.always(|_| Reply::Accept);
+    let full = setup()
+        .cache_max_bytes(200)
+        .overflow_policy(OverflowPolicy::DropOldest)
+        .max_record_age(Some(Duration::from_millis(1)))
+        .discards(&discards);
+    let client = full.build().await;
+    for _ in 0..20 {
+        client
+            .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
+            .await
+            .unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(client.flush().await.unwrap().records_discarded > 0);
+    let last = CloseOptions::default().drain(Duration::from_secs(30));
+    client.close_with(last).await.unwrap();
 
     // The timer and the discard handler have things to log, too.
     let panicking = setup()

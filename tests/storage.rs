@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amplify_kinesis::Durability;
+use amplify_kinesis::{Durability, JournalStore};
 use integration_tests::Reply;
 use tempfile::TempDir;
 
@@ -33,6 +33,18 @@ cases! {
         what_was_cleared_stays_gone,
         a_directory_that_cannot_be_is_a_storage_error,
         others_cannot_read_the_directory;
+    in_a_journal:
+        what_was_closed_is_there_again,
+        what_was_dropped_is_there_again,
+        a_closed_directory_can_be_opened_at_once,
+        a_directory_has_one_user_at_a_time,
+        the_retry_count_survives_a_restart,
+        the_biggest_records_survive_a_restart,
+        the_bound_counts_what_a_restart_kept,
+        what_was_cleared_stays_gone,
+        a_directory_that_cannot_be_is_a_storage_error,
+        others_cannot_read_the_directory,
+        the_directory_of_another_store_is_refused_and_moves_over;
 }
 
 const STREAM: &str = "stream";
@@ -45,7 +57,7 @@ fn directory() -> (TempDir, PathBuf) {
 }
 
 async fn open(case: Case, aws: &Endpoint, path: &Path) -> Client {
-    Setup::new(case, aws).storage_path(path).build().await
+    Setup::new(case, aws).on_disk(case, path).build().await
 }
 
 /// Opens a directory as soon as its last user has let it go.
@@ -75,7 +87,7 @@ async fn what_was_closed_is_there_again(case: Case) {
         let setup = || {
             Setup::new(case, &aws)
                 .durability(durability)
-                .storage_path(&path)
+                .on_disk(case, &path)
         };
         let every_byte: Vec<u8> = (0..=255).collect();
         let streams = [format!("{durability:?}-a"), format!("{durability:?}-b")];
@@ -121,7 +133,7 @@ async fn what_was_dropped_is_there_again(case: Case) {
     drop(client);
     clone.record_to(STREAM, ["one more"]).await;
     drop(clone);
-    let client = open_when_free(Setup::new(case, &aws).storage_path(&path)).await;
+    let client = open_when_free(Setup::new(case, &aws).on_disk(case, &path)).await;
     assert_eq!(client.drain(LONG).await.unwrap().records_flushed, 51);
     assert_eq!(aws.payloads(STREAM)[50], "one more");
 }
@@ -155,7 +167,7 @@ async fn the_retry_count_survives_a_restart(case: Case) {
     let setup = Setup::new(case, &aws)
         .max_retries(2)
         .discards(&discards)
-        .storage_path(&path);
+        .on_disk(case, &path);
     for attempt in 1..=3 {
         let client = setup.clone().build().await;
         if attempt == 1 {
@@ -183,7 +195,7 @@ async fn the_biggest_records_survive_a_restart(case: Case) {
     };
     let setup = Setup::new(case, &aws)
         .cache_max_bytes(64 << 20)
-        .storage_path(&path);
+        .on_disk(case, &path);
     let payload = |at: u8| -> Vec<u8> {
         (0..most)
             .map(|byte| at.wrapping_add(u8::try_from(byte % 251).unwrap()))
@@ -207,7 +219,7 @@ async fn the_bound_counts_what_a_restart_kept(case: Case) {
     let setup = |bytes| {
         Setup::new(case, &aws)
             .cache_max_bytes(bytes)
-            .storage_path(&path)
+            .on_disk(case, &path)
     };
     let data = |size: usize| vec![b'x'; size - case.key_bytes()];
     let client = setup(10_000).build().await;
@@ -268,7 +280,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
     for service in [case.service, other] {
         for path in [&path, &link, &dotted] {
             let case = Case { service, ..case };
-            let second = Setup::new(case, &aws).storage_path(path).try_build().await;
+            let second = Setup::new(case, &aws).on_disk(case, path).try_build().await;
             let error = second.unwrap_err();
             assert_eq!(error.kind, Kind::Storage, "{error:?}");
             let name = path.to_string_lossy().into_owned();
@@ -292,10 +304,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
 
 #[tokio::test]
 async fn a_directory_has_one_user_among_all_processes() {
-    let case = Case {
-        service: Service::Kinesis,
-        place: Place::Disk,
-    };
+    let case = on_disk(Service::Kinesis);
     if let Some(path) = role() {
         // In the child: hold the directory until killed.
         let aws = Endpoint::start();
@@ -312,7 +321,10 @@ async fn a_directory_has_one_user_among_all_processes() {
     let held = lines.map(Result::unwrap).any(|line| line == "held");
     assert!(held, "the child opens the directory");
 
-    let second = Setup::new(case, &aws).storage_path(&path).try_build().await;
+    let second = Setup::new(case, &aws)
+        .on_disk(case, &path)
+        .try_build()
+        .await;
     let error = second.unwrap_err();
     assert_eq!(error.kind, Kind::Storage, "{error:?}");
     assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
@@ -337,7 +349,7 @@ async fn a_directory_that_cannot_be_is_a_storage_error(case: Case) {
         file.join("below"),
         PathBuf::from("/proc/amplify/cache"),
     ] {
-        let setup = Setup::new(case, &aws).storage_path(&path);
+        let setup = Setup::new(case, &aws).on_disk(case, &path);
         let error = setup.try_build().await.unwrap_err();
         assert_eq!(error.kind, Kind::Storage, "{}: {error:?}", path.display());
         assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
@@ -367,6 +379,42 @@ async fn others_cannot_read_the_directory(case: Case) {
         }
     }
     assert!(files > 0);
+}
+
+async fn the_directory_of_another_store_is_refused_and_moves_over(case: Case) {
+    let aws = Endpoint::start();
+    let (directory, old) = directory();
+    let client = Setup::new(case, &aws).storage_path(&old).build().await;
+    client.record_to(STREAM, numbered("record", 700)).await;
+    aws.script(Reply::fail_where(
+        |record| record.data == "record-3",
+        "InternalFailure",
+    ));
+    client.flush().await.unwrap();
+    client.close().await.unwrap();
+    let refused = Setup::new(case, &aws).journal(&old).try_build().await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind, Kind::Storage, "{error:?}");
+    assert!(error.message.contains(old.to_str().unwrap()), "{error:?}");
+    assert!(error.recovery_suggestion.contains("journal"), "{error:?}");
+
+    let new = directory.path().join("journal");
+    for expected in [201, 0] {
+        let journal = JournalStore::open(&new).await.unwrap();
+        let moved = journal.take_over_sled(&old).await.unwrap();
+        assert_eq!(moved.moved.records, expected);
+        journal.close().await.unwrap();
+    }
+    let discards = Discards::default();
+    let setup = Setup::new(case, &aws).max_retries(1).discards(&discards);
+    let client = setup.journal(&new).build().await;
+    aws.always(|_| Reply::fail_where(|record| record.data == "record-3", "InternalFailure"));
+    client.drain(LONG).await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(discards.all()[0].attempts, 2, "the attempts move over too");
+    let mut expected = numbered("record", 700);
+    expected.remove(3);
+    assert_eq!(aws.payloads(STREAM), expected);
 }
 
 // ---- the default directory

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, FirehoseRecord};
 use amplify_kinesis::{
-    AmplifyKinesisClient, Bytes, CacheStats, ClearCacheData, FlushData, KinesisRecord, RecordData,
+    AmplifyKinesisClient, Bytes, CacheStats, ClearCacheData, CloseOptions, FlushData,
+    KinesisRecord, RecordData,
 };
 use tempfile::TempDir;
 
@@ -123,6 +124,10 @@ impl Client {
 
     pub async fn close(&self) -> Result<(), Failure> {
         each!(self, client => Ok(client.close().await?))
+    }
+
+    pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, Failure> {
+        each!(self, client => Ok(client.close_with(options).await?))
     }
 
     pub fn enable(&self) {

@@ -61,6 +61,7 @@ macro_rules! cases {
         $(everywhere: $($everywhere:ident),+ $(,)?;)?
         $(in_memory: $($in_memory:ident),+ $(,)?;)?
         $(on_disk: $($on_disk:ident),+ $(,)?;)?
+        $(in_a_journal: $($in_a_journal:ident),+ $(,)?;)?
     ) => {
         mod kinesis {
             $($($crate::cases!(@ Kinesis Memory $everywhere);)+)?
@@ -78,6 +79,14 @@ macro_rules! cases {
             $($($crate::cases!(@ Firehose Disk $everywhere);)+)?
             $($($crate::cases!(@ Firehose Disk $on_disk);)+)?
         }
+        $(
+            mod kinesis_in_a_journal {
+                $($crate::cases!(@ Kinesis Journal $in_a_journal);)+
+            }
+            mod firehose_in_a_journal {
+                $($crate::cases!(@ Firehose Journal $in_a_journal);)+
+            }
+        )?
     };
     (@ $service:ident $place:ident $test:ident) => {
         #[tokio::test]

@@ -21,6 +21,8 @@ pub enum Place {
     Memory,
     /// A directory of its own.
     Disk,
+    /// A journal in a directory of its own.
+    Journal,
 }
 
 /// Everything that either builder can be told, beginning with nothing.
@@ -35,6 +37,7 @@ pub struct Setup {
     endpoint_url: Option<String>,
     storage_path: Option<PathBuf>,
     in_memory: bool,
+    journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
     kinesis: AmplifyKinesisClientOptions,
     firehose: AmplifyFirehoseClientOptions,
@@ -80,6 +83,7 @@ impl Setup {
             endpoint_url: None,
             storage_path: None,
             in_memory: false,
+            journal: None,
             store: None,
             kinesis: AmplifyKinesisClientOptions::default(),
             firehose: AmplifyFirehoseClientOptions::default(),
@@ -166,6 +170,20 @@ impl Setup {
         self
     }
 
+    pub fn journal(mut self, path: &Path) -> Self {
+        self.place = None;
+        self.journal = Some(path.to_owned());
+        self
+    }
+
+    /// On disk in this directory, with the store of the case.
+    pub fn on_disk(self, case: Case, path: &Path) -> Self {
+        match case.place {
+            Place::Journal => self.journal(path),
+            Place::Memory | Place::Disk => self.storage_path(path),
+        }
+    }
+
     pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
         self.place = None;
         self.store = Some(store);
@@ -180,9 +198,14 @@ impl Setup {
         let mut directory = None;
         match self.place.take() {
             Some(Place::Memory) => self.in_memory = true,
-            Some(Place::Disk) => {
+            Some(place @ (Place::Disk | Place::Journal)) => {
                 let temporary = tempfile::tempdir().unwrap();
-                self.storage_path = Some(temporary.path().join("cache"));
+                let path = Some(temporary.path().join("cache"));
+                if place == Place::Disk {
+                    self.storage_path = path;
+                } else {
+                    self.journal = path;
+                }
                 directory = Some(Arc::new(temporary));
             }
             None => {}
@@ -231,6 +254,9 @@ macro_rules! builder {
                 }
                 if self.in_memory {
                     builder = builder.in_memory();
+                }
+                if let Some(path) = self.journal {
+                    builder = builder.journal(path);
                 }
                 if let Some(store) = self.store {
                     builder = builder.store(store);

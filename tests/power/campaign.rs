@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
 use integration_tests::power_loss::{
-    Attributes, Event, Fate, Image, Places, Rules, State, States, Timeline, trace,
+    Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
 use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
@@ -28,7 +28,6 @@ const LOSSES_AFTER_RESTART: usize = 6;
 const ROOM: u64 = 2 * 1024 * 1024 * 1024;
 /// Processes that open what was left, at a time.
 const INSPECTORS: usize = 3;
-/// How often a loss that does harm is tried again, to find what matters in it.
 const NARROWING: usize = 60;
 
 /// One store under one workload.
@@ -39,18 +38,21 @@ pub struct Campaign {
     pub seed: u64,
     pub states: usize,
     pub attributes: Attributes,
+    pub plans: &'static [Plan],
+    /// How often a loss that does harm is tried again, to find what matters in it.
+    pub narrowing: usize,
 }
 
 /// How it went.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub states: usize,
+struct Outcome {
+    states: usize,
     /// Records that had to be there, over all states.
-    pub required: usize,
+    required: usize,
     /// States in which the store said that records were damaged, or moved data aside.
-    pub with_damage: usize,
+    with_damage: usize,
     /// One text for each state that did harm; the first says all there is to say.
-    pub harmful: Vec<String>,
+    harmful: Vec<String>,
 }
 
 /// A loss of power that is to be looked at.
@@ -103,29 +105,16 @@ impl Campaign {
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
             attributes: Attributes::Honoured,
+            plans: &Plan::EACH,
+            narrowing: NARROWING,
         }
     }
 
     /// Goes through with it, and fails if any loss of power did harm.
     pub async fn must_do_no_harm(self) {
-        let outcome = self.run().await.unwrap();
-        let Self {
-            kind,
-            workload,
-            seed,
-            ..
-        } = self;
         let Outcome {
-            states,
-            required,
-            with_damage,
-            harmful,
-        } = outcome;
-        println!(
-            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
-             states with damage reported={with_damage}, harmful={}",
-            harmful.len()
-        );
+            states, harmful, ..
+        } = self.run().await.unwrap();
         if let Some(first) = harmful.first() {
             let others: String = harmful[1..].iter().fold(String::new(), |mut all, text| {
                 let _ = writeln!(all, "{}", text.lines().next().unwrap_or_default());
@@ -138,11 +127,17 @@ impl Campaign {
         }
     }
 
+    /// Goes through with it where harm is to be expected, and returns what was wrong.
+    pub async fn harm(mut self) -> Vec<String> {
+        self.narrowing = 0;
+        self.run().await.unwrap().harmful
+    }
+
     /// Goes through with it.
     ///
     /// # Errors
     /// When a process cannot be traced, or does what is not modelled.
-    pub async fn run(self) -> io::Result<Outcome> {
+    async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
         let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
         self.work(&ground, &mut story, self.workload, 0)?;
@@ -169,7 +164,28 @@ impl Campaign {
                 Err(error) => outcome.harmful.push(format!("{title}{error}")),
             }
         }
+        self.tell(&outcome);
         Ok(outcome)
+    }
+
+    fn tell(self, outcome: &Outcome) {
+        let Self {
+            kind,
+            workload,
+            seed,
+            ..
+        } = self;
+        let Outcome {
+            states,
+            required,
+            with_damage,
+            harmful,
+        } = outcome;
+        println!(
+            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
+             states with damage reported={with_damage}, harmful={}",
+            harmful.len()
+        );
     }
 
     /// Has a traced process work in the arena, and adds to the story what it did.
@@ -202,7 +218,8 @@ impl Campaign {
     ) -> impl Iterator<Item = Trial> + 'a {
         // Two thirds by the strict rules, of which the others are a part.
         let strict = count - count / 3;
-        let sample = |rules, count| States::sample(story, from, count, self.seed, rules);
+        let sample =
+            |rules, count| States::sample(story, from, count, self.seed, rules, self.plans);
         let strict = sample(Rules::Strict, strict).map(|state| (Rules::Strict, state));
         let journal = sample(Rules::Journal, count / 3).map(|state| (Rules::Journal, state));
         strict.chain(journal).map(move |(rules, state)| Trial {
@@ -253,7 +270,7 @@ impl Campaign {
         outcome.required += verdict.required;
         outcome.with_damage += usize::from(verdict.damage);
         if !verdict.wrong.is_empty() {
-            let first = outcome.harmful.is_empty();
+            let first = outcome.harmful.is_empty() && self.narrowing > 0;
             let told = if first {
                 self.explain(ground, verdict).await?
             } else {
@@ -274,7 +291,7 @@ impl Campaign {
         let mut chunk = state.fates.len().div_ceil(2).max(1);
         let mut tries = 0;
         let mut at = 0;
-        while tries < NARROWING {
+        while tries < self.narrowing {
             if at >= state.fates.len() {
                 if chunk == 1 {
                     break;

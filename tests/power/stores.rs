@@ -27,6 +27,8 @@ impl StoreKind {
         Self::Tiny(Flaw::None),
         Self::Tiny(Flaw::NeverSyncs),
         Self::Tiny(Flaw::ForgetsTheNewName),
+        Self::Tiny(Flaw::ForgetsTheNewLog),
+        Self::Tiny(Flaw::RewritesInPlace),
         Self::Tiny(Flaw::ForgetsTheFirstName),
         Self::Tiny(Flaw::TrustsWhatItReads),
     ];

@@ -28,6 +28,10 @@ pub enum Flaw {
     NeverSyncs,
     /// A log that replaces another is synced, but its directory is not.
     ForgetsTheNewName,
+    /// A log that replaces another is not synced, but its directory is.
+    ForgetsTheNewLog,
+    /// The log is cut off and written anew where it is.
+    RewritesInPlace,
     /// The directory and its log are made, and never synced.
     ForgetsTheFirstName,
     /// There are no checksums.
@@ -114,7 +118,11 @@ impl TinyStore {
 
     fn tidy(&self, inner: &mut Inner) -> Result<(), StoreError> {
         let mut rewrite = || -> io::Result<()> {
-            let (new, old) = (self.place.join(NEW_LOG), self.place.join(LOG));
+            let old = self.place.join(LOG);
+            let new = match self.flaw {
+                Flaw::RewritesInPlace => old.clone(),
+                _ => self.place.join(NEW_LOG),
+            };
             let mut log = File::create(&new)?;
             inner.length = 0;
             for (stream, queue) in &inner.queues {
@@ -130,7 +138,9 @@ impl TinyStore {
                     inner.length += framed.len() as u64;
                 }
             }
-            log.sync_all()?;
+            if self.flaw != Flaw::ForgetsTheNewLog {
+                log.sync_all()?;
+            }
             fs::rename(new, &old)?;
             if self.flaw != Flaw::ForgetsTheNewName {
                 sync_directory(&self.place)?;

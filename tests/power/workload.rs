@@ -396,8 +396,8 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
 async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
     const CROWDS: usize = 12;
     const CROWD: usize = 240;
-    const ROUNDS: usize = 4;
-    const STEPS: usize = 150;
+    const ROUNDS: usize = 1;
+    const STEPS: usize = 300;
     let store = actor.open().await;
     // Long runs of small records, whose attempts take more room than they do.
     for _ in 0..CROWDS {

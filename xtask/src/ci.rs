@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{CiFlags, DemoFlags, TestFlags},
+    flags::{CiFlags, DemoFlags, PowerLossFlags, TestFlags},
     localstack::EngineChoice,
+    power_loss,
     progress::seconds,
     shell, test,
 };
@@ -24,6 +25,8 @@ pub(crate) enum Step {
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
+    /// Losses of power, simulated from the traces of processes.
+    PowerLoss,
     /// The demo, on this workspace's own lock file.
     Demo,
     /// Documentation, with warnings denied.
@@ -83,6 +86,7 @@ impl Step {
                 })
                 .await
             }
+            Self::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
             Self::Demo => demo::run(DemoFlags::default()).await,
             Self::Doc => shell::run(&mut doc()).await,
             Self::Deny => deny().await,

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     DemoRecorder(RecorderFlags),
     /// Run all tests that need nothing but this workspace.
     Test(TestFlags),
+    /// Simulate losses of power from the traces of processes that use the stores.
+    PowerLoss(PowerLossFlags),
     /// Run the end-to-end tests against LocalStack, which is found or installed.
     E2e(E2eFlags),
     /// Measure the stores and the delivery, beside what limits them.
@@ -67,6 +69,19 @@ pub(crate) struct RecorderFlags {
 #[derive(Debug, Args)]
 pub(crate) struct TestFlags {
     /// Passed on to `cargo test --workspace`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct PowerLossFlags {
+    /// Losses of power for each store and workload [default: 30].
+    #[arg(long)]
+    pub(crate) states: Option<usize>,
+    /// Which ones [default: 1].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Passed on to the test program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
 }

@@ -7,6 +7,7 @@ mod demo;
 mod e2e;
 mod flags;
 mod localstack;
+mod power_loss;
 mod progress;
 mod shell;
 mod test;
@@ -41,6 +42,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Demo(flags) => demo::run(flags).await,
         Command::DemoRecorder(flags) => demo::record(flags).await,
         Command::Test(flags) => test::run(flags).await,
+        Command::PowerLoss(flags) => power_loss::run(flags).await,
         Command::E2e(flags) => e2e::run(flags).await,
         Command::Bench(flags) => bench::run(flags).await,
         #[cfg(feature = "bench")]

@@ -78,6 +78,18 @@ impl AmplifyFirehoseClientBuilder {
         self
     }
 
+    /// Keeps records in a [`JournalStore`](crate::JournalStore) in this directory, which has
+    /// one user at a time. It is made if needed.
+    ///
+    /// Faster than `storage_path` and smaller on disk; the documentation of the store says
+    /// what it promises, and how the records of a `storage_path` move over. A directory that
+    /// holds something else is refused.
+    #[cfg(all(feature = "journal", unix))]
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.storage.journal(path.into());
+        self
+    }
+
     /// Keeps records in any other store. The client closes it when it is closed itself.
     pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
         self.storage.store(store);
@@ -100,7 +112,7 @@ impl AmplifyFirehoseClientBuilder {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<AmplifyFirehoseClient, AmplifyFirehoseError> {
-        let engine_options = self.options.checked()?;
+        let mut engine_options = self.options.checked()?;
         let storage = self.storage.choose()?;
         let (region, config) = match self.firehose_client {
             Some(client) => configure_given(&client, self.connection, &self.options)?,
@@ -116,6 +128,7 @@ impl AmplifyFirehoseClientBuilder {
         let storage = storage
             .open(&name, options.durability, options.cache_max_bytes)
             .await?;
+        engine_options.region.clone_from(&region);
         let sender = Arc::new(PutRecordBatchSender::new(client.clone()));
         let engine = FlushEngine::start(storage.store, sender, engine_options)?;
         #[cfg(feature = "sled")]

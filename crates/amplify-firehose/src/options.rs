@@ -139,6 +139,7 @@ impl AmplifyFirehoseClientOptions {
             non_zero_time("flush_strategy", interval)?;
         }
         let mut options = EngineOptions::default();
+        options.client = "firehose";
         options.cache_max_bytes = non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?;
         options.max_retries = self.max_retries;
         options.flush_strategy = self.flush_strategy;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_kinesis::Client;
 use bytes::Bytes;
-use flush_engine::{CacheStats, ClearCacheData, FlushData, FlushEngine, Intake, RecordData};
+use flush_engine::{
+    CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData,
+};
 
 use crate::{
     AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, AmplifyKinesisError, KinesisRecord,
@@ -193,6 +195,40 @@ impl AmplifyKinesisClient {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.engine.is_closed()
+    }
+
+    /// Delivers what is cached, as [`drain`](Self::drain) does and for no longer than it is
+    /// told, then closes, whatever came of it. Returns what was delivered; what was not stays
+    /// on disk.
+    ///
+    /// As soon as the call has begun, nothing is recorded any more: all other operations
+    /// return [`ClientClosed`](AmplifyKinesisError::ClientClosed). A call of
+    /// [`close`](Self::close) meanwhile ends the drain. A second `close_with` waits for the
+    /// first one, but not longer than it would drain itself, and has nothing to report.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, CloseOptions};
+    /// # async fn example(client: &AmplifyKinesisClient) -> Result<(), AmplifyKinesisError> {
+    /// let options = CloseOptions::default().drain(Duration::from_secs(5));
+    /// let delivered = client.close_with(options).await?;
+    /// println!("{} records went out at the last minute", delivered.records_flushed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain), with what was delivered before, and
+    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made
+    /// durable. The client is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The client drains and closes although the future was dropped.
+    pub async fn close_with(
+        &self,
+        options: CloseOptions,
+    ) -> Result<FlushData, AmplifyKinesisError> {
+        Ok(self.engine.close_with(options).await?)
     }
 
     /// Stops the timer, waits for requests under way (each takes no longer than

@@ -116,10 +116,10 @@ impl AmplifyKinesisError {
     fn storage(error: StoreError, flush_data: Option<Box<FlushData>>) -> Self {
         let recovery_suggestion = match &error {
             StoreError::InUse { .. } => {
-                "close the other client, or give this one a storage_path of its own"
+                "close the other client, or give this one a directory of its own (storage_path, journal)"
             }
             StoreError::Incompatible { .. } => {
-                "use the version that wrote the directory, or choose another storage_path"
+                "use the version and the store that wrote the directory, or choose another one (storage_path, journal)"
             }
             _ => "check that the disk has room and that the directory can be written, then retry",
         };
@@ -147,7 +147,10 @@ impl From<EngineError> for AmplifyKinesisError {
                     LimitExceeded::NeverFits { .. } => {
                         "record less at once, or raise cache_max_bytes"
                     }
-                    _ => "call flush or clear_cache to free space, or raise cache_max_bytes",
+                    _ => {
+                        "call flush or clear_cache to free space, raise cache_max_bytes, or let \
+                         the oldest records make room by overflow_policy"
+                    }
                 }
                 .to_owned(),
             },

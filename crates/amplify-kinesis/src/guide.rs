@@ -166,6 +166,52 @@
 //! fails again is given up: handed to
 //! [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard), then deleted.
 //!
+//! # A full cache, old records, the end
+//!
+//! A record for which the cache has no room is refused. With
+//! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records make room instead,
+//! whatever stream they belong to: as few as it takes, and none of a request under way.
+//! [`max_record_age`](crate::AmplifyKinesisClientOptions::max_record_age) gives up records
+//! that nobody wants any more. What is given up goes to `on_discard`, with its
+//! [reason](crate::DiscardReason). Before the program ends,
+//! [`close_with`](crate::AmplifyKinesisClient::close_with) takes a last chance to deliver:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use std::time::Duration;
+//! use amplify_kinesis::{
+//!     AmplifyKinesisClient, AmplifyKinesisClientOptions, CloseOptions, OverflowPolicy,
+//! };
+//!
+//! let week = Duration::from_secs(7 * 24 * 60 * 60);
+//! let kinesis = AmplifyKinesisClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(
+//!         AmplifyKinesisClientOptions::default()
+//!             .overflow_policy(OverflowPolicy::DropOldest)
+//!             .max_record_age(week)
+//!             .on_discard(|record| eprintln!("given up: {:?}", record.reason)),
+//!     )
+//!     .build()
+//!     .await?;
+//!
+//! kinesis.record("at the last minute", "partition-1", "my-stream").await?;
+//! let delivered = kinesis
+//!     .close_with(CloseOptions::default().drain(Duration::from_secs(5)))
+//!     .await?;
+//! assert_eq!(delivered.records_flushed, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Everything else that the service can do
 //!
 //! ```

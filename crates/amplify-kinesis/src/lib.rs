@@ -20,9 +20,11 @@ pub use aws_sdk_kinesis;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
 pub use flush_engine::{
-    CacheStats, ClearCacheData, DiscardReason, DiscardedRecord, FlushData, FlushStrategy,
-    OverflowPolicy, RecordData, SkippedStream, StreamStats,
+    CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
+    FlushStrategy, OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
+#[cfg(all(feature = "journal", unix))]
+pub use record_cache::JournalStore;
 #[cfg(feature = "sled")]
 pub use record_cache::SledStore;
 pub use record_cache::{self, Durability, MemoryStore, RecordStore};

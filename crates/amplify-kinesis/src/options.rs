@@ -140,6 +140,7 @@ impl AmplifyKinesisClientOptions {
             non_zero_time("flush_strategy", interval)?;
         }
         let mut options = EngineOptions::default();
+        options.client = "kinesis";
         options.cache_max_bytes = non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?;
         options.max_retries = self.max_retries;
         options.flush_strategy = self.flush_strategy;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use record_cache::{Removed, StoreStats};
 
 use crate::LimitExceeded;
+use crate::meter::Meter;
 
 /// A cache of so many bytes holds at most a sixteenth as many records, so that small
 /// and empty records are bounded too.
@@ -13,6 +14,7 @@ const BYTES_PER_RECORD: u64 = 16;
 /// Counts what the store holds and what is about to be stored.
 #[derive(Debug)]
 pub(crate) struct Admission {
+    meter: Meter,
     max: Amount,
     held: Mutex<Amount>,
 }
@@ -24,7 +26,7 @@ struct Amount {
 }
 
 impl Admission {
-    pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats) -> Self {
+    pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats, meter: Meter) -> Self {
         let held = Amount {
             bytes: stats.bytes(),
             records: stats.records() as u64,
@@ -33,7 +35,9 @@ impl Admission {
             bytes: cache_max_bytes,
             records: cache_max_bytes / BYTES_PER_RECORD,
         };
+        meter.cached(held.records, held.bytes);
         Self {
+            meter,
             max,
             held: Mutex::new(held),
         }
@@ -65,6 +69,7 @@ impl Admission {
         }
         held.bytes += needed.bytes;
         held.records += needed.records;
+        self.meter.cached(held.records, held.bytes);
         Ok(())
     }
 
@@ -95,6 +100,7 @@ impl Admission {
         let mut held = self.held();
         held.bytes = held.bytes.saturating_sub(removed.bytes);
         held.records = held.records.saturating_sub(removed.records);
+        self.meter.cached(held.records, held.bytes);
     }
 
     fn held(&self) -> MutexGuard<'_, Amount> {
@@ -123,7 +129,8 @@ mod tests {
     use super::*;
 
     fn admission(max: u64) -> Admission {
-        Admission::new(max, &StoreStats::default())
+        let meter = Meter::new(&crate::EngineOptions::DEFAULT);
+        Admission::new(max, &StoreStats::default(), meter)
     }
 
     #[test]

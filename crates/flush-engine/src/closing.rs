@@ -2,20 +2,85 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use record_cache::StoreError;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use crate::EngineError;
 use crate::inner::{Closing, Inner};
+use crate::{CloseOptions, EngineError, FlushData, drain};
 
 /// Closes the engine, or waits until whoever began with it has done so.
 pub(crate) async fn close(inner: &Arc<Inner>) -> Result<(), EngineError> {
-    let mut progress = inner.closed.subscribe();
-    if matches!(*progress.borrow(), Closing::Ended(_)) {
+    if matches!(*inner.closed.borrow(), Closing::Ended(_)) {
         return Ok(());
     }
+    end(inner).await
+}
+
+/// Drains and closes the engine, though the caller may stop waiting for it.
+pub(crate) async fn close_with(
+    inner: &Arc<Inner>,
+    options: CloseOptions,
+) -> Result<FlushData, EngineError> {
+    if options.drain.is_zero() {
+        close(inner).await?;
+        return Ok(FlushData::default());
+    }
+    let is_first = inner.closed.send_if_modified(|progress| {
+        let is_first = matches!(progress, Closing::NotBegun);
+        if is_first {
+            *progress = Closing::Draining;
+        }
+        is_first
+    });
+    let closed = if is_first {
+        inner.closing.cancel();
+        let closing = drain_and_end(Arc::clone(inner), options.drain);
+        inner.runtime().spawn(closing).await
+    } else {
+        let closing = join_drain(Arc::clone(inner), options.drain);
+        inner.runtime().spawn(closing).await
+    };
+    match closed {
+        Ok(closed) => closed,
+        Err(error) => {
+            close(inner).await?;
+            let message = format!("the client closed, but its drain was cut short: {error}");
+            Err(EngineError::unknown(message))
+        }
+    }
+}
+
+async fn drain_and_end(inner: Arc<Inner>, within: Duration) -> Result<FlushData, EngineError> {
+    let stop = inner.sending_ends.child_token();
+    let drain = drain::run(Arc::clone(&inner), within, stop);
+    let mut drained = inner.run_to_end(drain).await;
+    let Err(error) = end(&inner).await else {
+        return drained;
+    };
+    let sums = match &mut drained {
+        Ok(sums) => std::mem::take(sums),
+        Err(error) => error.take_flushed().unwrap_or_default(),
+    };
+    Err(error.after(sums))
+}
+
+/// Waits for the drain of another, but not for longer than this, and for the end.
+async fn join_drain(inner: Arc<Inner>, within: Duration) -> Result<FlushData, EngineError> {
+    let mut progress = inner.closed.subscribe();
+    let drained = progress.wait_for(|progress| !matches!(progress, Closing::Draining));
+    // If it takes too long, this ends it.
+    drop(timeout(within, drained).await);
+    close(&inner).await?;
+    Ok(FlushData::default())
+}
+
+/// Begins to close, unless that is done, and waits for the end.
+async fn end(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    let mut progress = inner.closed.subscribe();
     let mut began = false;
     loop {
         let now = progress.borrow_and_update().clone();
@@ -27,7 +92,9 @@ pub(crate) async fn close(inner: &Arc<Inner>) -> Result<(), EngineError> {
                 let why = "the runtime ended before the store was closed";
                 return Err(EngineError::storage(StoreError::unavailable_because(why)));
             }
-            Closing::NotBegun | Closing::CutShort => began |= begin(inner, &inner.runtime()),
+            Closing::NotBegun | Closing::Draining | Closing::CutShort => {
+                began |= begin(inner, &inner.runtime())
+            }
         }
     }
 }
@@ -45,9 +112,10 @@ pub(crate) fn begin_unattended(inner: &Arc<Inner>) {
 /// Starts the task that closes, unless it is done or under way.
 fn begin(inner: &Arc<Inner>, runtime: &Handle) -> bool {
     inner.closing.cancel();
+    inner.sending_ends.cancel();
     inner.tasks.close();
     let begins = inner.closed.send_if_modified(|progress| {
-        let begins = matches!(progress, Closing::NotBegun | Closing::CutShort);
+        let begins = !matches!(progress, Closing::UnderWay | Closing::Ended(_));
         if begins {
             *progress = Closing::UnderWay;
         }

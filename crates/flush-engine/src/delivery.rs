@@ -6,6 +6,8 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::bisect::{Bisection, Refusal};
 use crate::claims::Claim;
@@ -88,7 +90,7 @@ async fn read(
         let mut batch = batch.unwrap_or_default();
         let expired = inner.expiry.discard(inner, stream, &mut batch).await?;
         done.records_discarded += expired;
-        if batch.is_empty() && expired > 0 && !inner.closing.is_cancelled() {
+        if batch.is_empty() && expired > 0 && !inner.sending_ends.is_cancelled() {
             continue;
         }
         let last = batch.iter().map(|record| record.id).max();
@@ -135,7 +137,13 @@ impl Course<'_> {
             }
             delivery.reached = true;
             let records = &self.batch[part.clone()];
-            let (fault, code, message) = match self.send(records).await {
+            let begun = Instant::now();
+            let span = trace::request(self.stream, records);
+            let answer = self.send(records).instrument(span).await;
+            let limits = self.inner.sender.limits();
+            let meter = &self.inner.meter;
+            meter.request(self.stream, records, limits, begun.elapsed(), &answer);
+            let (fault, code, message) = match answer {
                 Ok(verdicts) => {
                     delivery.link = Some(Link::Answered);
                     let accepted = self.answered(part, verdicts, delivery).await?;
@@ -294,6 +302,10 @@ impl Course<'_> {
             .map_err(EngineError::storage)?;
         drop(clears);
         self.inner.admission.release(removed);
+        let meter = &self.inner.meter;
+        meter.flushed(self.stream, accepted);
+        meter.retried(self.stream, retried);
+        meter.discarded(self.stream, DiscardReason::RetriesExhausted, discarded);
         delivery.done.records_flushed += accepted;
         delivery.done.records_discarded += discarded;
         delivery.done.records_retried += retried;

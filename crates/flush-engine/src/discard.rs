@@ -22,6 +22,17 @@ pub enum DiscardReason {
     Expired,
 }
 
+impl DiscardReason {
+    /// The reason in a word, for logs and metrics.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Overflow => "overflow",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// A record that was given up: the last chance to keep it elsewhere.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -16,11 +16,12 @@ use crate::admission::Admission;
 use crate::closing;
 use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
+use crate::meter::Meter;
 use crate::overflow::Overflow;
 use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
-    CacheStats, ClearCacheData, EngineError, EngineOptions, FlushData, FlushStrategy,
+    CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
     OverflowPolicy, RecordData, RecordSender, drain, overflow, scheduler,
 };
 
@@ -63,8 +64,11 @@ impl FlushEngine {
                 "the tokio runtime has no timers; enable them where it is built",
             ));
         }
+        let meter = Meter::new(&options);
+        let max_bytes = options.cache_max_bytes.get();
         let inner = Arc::new(Inner {
-            admission: Admission::new(options.cache_max_bytes.get(), &store.stats()),
+            admission: Admission::new(max_bytes, &store.stats(), meter.clone()),
+            meter,
             overflow: Overflow::default(),
             claims: Arc::default(),
             expiry: Expiry::new(options.max_record_age),
@@ -73,6 +77,7 @@ impl FlushEngine {
             clears: RwLock::new(0),
             enabled: watch::Sender::new(true),
             closing: CancellationToken::new(),
+            sending_ends: CancellationToken::new(),
             closed: watch::Sender::new(Closing::NotBegun),
             tasks: TaskTracker::new(),
             runtime,
@@ -225,6 +230,25 @@ impl FlushEngine {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.inner().store.stats().into()
+    }
+
+    /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.
+    ///
+    /// From the first poll on, nothing is taken in and other operations return
+    /// [`EngineError::Closed`]. Whoever calls `close` meanwhile, or drops the last clone, ends
+    /// the drain. A second call waits for the first one, but not longer than it would drain
+    /// itself, and has nothing to report.
+    ///
+    /// Returns what the drain did.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain) and [`close`](Self::close), with the sums of the drain. The
+    /// engine is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The engine drains and closes although the future was dropped.
+    pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
+        closing::close_with(self.inner(), options).await
     }
 
     /// Stops the timer, waits for requests under way, and closes the store.

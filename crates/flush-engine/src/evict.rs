@@ -61,6 +61,9 @@ async fn drop_records(
     inner
         .admission
         .release(removed.map_err(EngineError::storage)?);
+    inner
+        .meter
+        .discarded(stream, DiscardReason::Overflow, size.records);
     tracing::warn!(
         target: trace::TARGET,
         stream = %stream,

@@ -64,6 +64,9 @@ impl Expiry {
         inner
             .admission
             .release(removed.map_err(EngineError::storage)?);
+        inner
+            .meter
+            .discarded(stream, DiscardReason::Expired, size.records);
         tracing::warn!(
             target: trace::TARGET,
             stream = %stream,

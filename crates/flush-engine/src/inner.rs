@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::claims::Claims;
 use crate::completing::Completing;
 use crate::expiry::Expiry;
+use crate::meter::{Meter, Recorded};
 use crate::overflow::Overflow;
 use crate::pass::{self, PassLimits, Patience};
 use crate::stream_state::PassMemory;
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) sender: Arc<dyn RecordSender>,
     pub(crate) options: EngineOptions,
     pub(crate) admission: Admission,
+    pub(crate) meter: Meter,
     pub(crate) overflow: Overflow,
     pub(crate) claims: Arc<Claims>,
     pub(crate) expiry: Expiry,
@@ -37,8 +39,12 @@ pub(crate) struct Inner {
     /// records that were read before are settled.
     pub(crate) clears: RwLock<u64>,
     pub(crate) enabled: watch::Sender<bool>,
-    /// Cancelled as soon as the engine begins to close.
+    /// Cancelled as soon as the engine begins to close: nothing is taken in any more, and
+    /// the timer stops.
     pub(crate) closing: CancellationToken,
+    /// Cancelled when no request is to be started any more: when the engine begins to close
+    /// or, if it drains before, at the end of that.
+    pub(crate) sending_ends: CancellationToken,
     pub(crate) closed: watch::Sender<Closing>,
     pub(crate) tasks: TaskTracker,
     /// Where the engine was started.
@@ -85,12 +91,14 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let inner = Arc::clone(self);
         let append = async move {
+            let recorded = Recorded::of(&records);
             let appended = AssertUnwindSafe(inner.store.append(records)).catch_unwind();
             let Ok(stored) = appended.await else {
                 return Err(StoreError::unavailable_because("the store panicked"));
             };
-            if stored.is_err() {
-                inner.admission.release(room);
+            match stored {
+                Ok(()) => inner.meter.recorded(&recorded),
+                Err(_) => inner.admission.release(room),
             }
             stored
         };
@@ -108,6 +116,8 @@ impl Inner {
 pub(crate) enum Closing {
     /// Nobody has asked for it.
     NotBegun,
+    /// What is cached is being delivered first.
+    Draining,
     /// A task is at it.
     UnderWay,
     /// The runtime of that task ended before it did.

@@ -14,6 +14,8 @@ mod error;
 mod evict;
 mod expiry;
 mod inner;
+#[cfg_attr(not(feature = "metrics"), path = "meter_off.rs")]
+mod meter;
 mod options;
 mod outcome;
 mod overflow;
@@ -36,7 +38,7 @@ pub mod aws;
 pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
 pub use self::engine::{FlushEngine, Intake};
 pub use self::error::{EngineError, LimitExceeded};
-pub use self::options::{EngineOptions, FlushStrategy, OverflowPolicy};
+pub use self::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
 pub use self::outcome::{Fault, judge};
 pub use self::report::{
     CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,

@@ -47,10 +47,38 @@ pub enum OverflowPolicy {
     DropOldest,
 }
 
+/// How to close.
+///
+/// ```
+/// use std::time::Duration;
+/// use flush_engine::CloseOptions;
+///
+/// let options = CloseOptions::default().drain(Duration::from_secs(5));
+/// assert_eq!(options, CloseOptions { drain: Duration::from_secs(5) });
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloseOptions {
+    /// For how long cached records are delivered before. Default: zero, not at all.
+    pub drain: Duration,
+}
+
+impl CloseOptions {
+    /// Sets [`drain`](Self#structfield.drain).
+    #[must_use]
+    pub const fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+}
+
 /// Settings of an engine, already checked by its owner.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
+    /// What kind of client this is: a label of its metrics.
+    pub client: &'static str,
+    /// Where it sends to: a label of its metrics.
+    pub region: String,
     /// Bytes of records that the cache holds at most; see [`FlushEngine::record`](crate::FlushEngine::record).
     pub cache_max_bytes: NonZeroU64,
     /// How often a record is tried again after it was charged a failure.
@@ -75,6 +103,8 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// The defaults of both clients: 5 MiB, 5 retries, every 30 s, 30 s a request, 8 streams.
     pub const DEFAULT: Self = Self {
+        client: "engine",
+        region: String::new(),
         cache_max_bytes: NonZeroU64::new(5 * 1024 * 1024).expect("not zero"),
         max_retries: 5,
         flush_strategy: FlushStrategy::Interval(Duration::from_secs(30)),
@@ -105,6 +135,8 @@ impl Default for EngineOptions {
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineOptions")
+            .field("client", &self.client)
+            .field("region", &self.region)
             .field("cache_max_bytes", &self.cache_max_bytes)
             .field("max_retries", &self.max_retries)
             .field("flush_strategy", &self.flush_strategy)

@@ -8,11 +8,12 @@ use record_cache::StreamName;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::delivery::{Delivery, deliver};
 use crate::inner::Inner;
 use crate::stream_state::{Fared, PassMemory};
-use crate::{EngineError, FlushData};
+use crate::{EngineError, FlushData, trace};
 
 /// What bounds a pass.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +38,20 @@ pub(crate) enum Patience {
 
 /// Runs one pass. Holding `memory` makes it the only one.
 pub(crate) async fn run(
+    inner: Arc<Inner>,
+    memory: OwnedMutexGuard<PassMemory>,
+    limits: PassLimits,
+) -> Result<FlushData, EngineError> {
+    let span = trace::pass();
+    let pass = async move {
+        let ended = run_within(inner, memory, limits).await;
+        trace::pass_ended(&ended);
+        ended
+    };
+    pass.instrument(span).await
+}
+
+async fn run_within(
     inner: Arc<Inner>,
     memory: OwnedMutexGuard<PassMemory>,
     limits: PassLimits,
@@ -117,14 +132,15 @@ impl Pass {
             let max_bytes = memory.of(&stream).max_bytes(most);
             let (inner, limits) = (Arc::clone(&self.inner), self.limits);
             let aborted = Arc::clone(&self.aborted);
-            self.running.spawn(async move {
+            let delivery = async move {
                 let may_send = || may_send(&inner, limits, &aborted);
                 let delivery = deliver(&inner, &stream, max_bytes, may_send).await;
                 if delivery.abort.is_some() {
                     aborted.store(true, Ordering::Relaxed);
                 }
                 (stream, delivery)
-            });
+            };
+            self.running.spawn(delivery.in_current_span());
         }
     }
 
@@ -171,5 +187,5 @@ fn may_send(inner: &Inner, limits: PassLimits, aborted: &AtomicBool) -> bool {
     let in_time = limits
         .deadline
         .is_none_or(|deadline| Instant::now() < deadline);
-    in_time && !aborted.load(Ordering::Relaxed) && !inner.closing.is_cancelled()
+    in_time && !aborted.load(Ordering::Relaxed) && !inner.sending_ends.is_cancelled()
 }

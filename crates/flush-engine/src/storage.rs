@@ -12,6 +12,8 @@ use crate::InvalidSetting;
 pub struct StorageSettings {
     storage_path: Option<PathBuf>,
     in_memory: bool,
+    #[cfg(all(feature = "journal", unix))]
+    journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
 }
 
@@ -24,6 +26,9 @@ pub enum Storage {
     Path(PathBuf),
     /// Nowhere but in memory.
     InMemory,
+    /// In a journal in this directory.
+    #[cfg(all(feature = "journal", unix))]
+    Journal(PathBuf),
     /// In this store.
     Store(Arc<dyn RecordStore>),
 }
@@ -37,6 +42,12 @@ impl StorageSettings {
     /// In memory.
     pub fn in_memory(&mut self) {
         self.in_memory = true;
+    }
+
+    /// In a journal in this directory.
+    #[cfg(all(feature = "journal", unix))]
+    pub fn journal(&mut self, path: PathBuf) {
+        self.journal = Some(path);
     }
 
     /// In this store.
@@ -53,6 +64,8 @@ impl StorageSettings {
             self.storage_path.as_ref().map(|_| "storage_path"),
             self.in_memory.then_some("in_memory"),
             self.store.as_ref().map(|_| "store"),
+            #[cfg(all(feature = "journal", unix))]
+            self.journal.as_ref().map(|_| "journal"),
         ];
         let named: Vec<_> = named.into_iter().flatten().collect();
         if let [first, second, ..] = named[..] {
@@ -70,6 +83,11 @@ impl StorageSettings {
             Self {
                 store: Some(store), ..
             } => Storage::Store(store),
+            #[cfg(all(feature = "journal", unix))]
+            Self {
+                journal: Some(path),
+                ..
+            } => Storage::Journal(path),
             Self {
                 in_memory: true, ..
             } => Storage::InMemory,
@@ -120,8 +138,8 @@ impl Storage {
     /// [`StorageError::Setting`] when there is no default directory on this platform or
     /// the feature `sled` is off.
     #[cfg_attr(
-        not(feature = "sled"),
-        expect(clippy::unused_async, reason = "as with sled")
+        not(any(feature = "sled", all(feature = "journal", unix))),
+        expect(clippy::unused_async, reason = "as with a store on disk")
     )]
     pub async fn open(
         self,
@@ -132,6 +150,15 @@ impl Storage {
         match self {
             Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()))),
             Self::Store(store) => Ok(OpenStorage::alone(store)),
+            #[cfg(all(feature = "journal", unix))]
+            Self::Journal(path) => {
+                let store = record_cache::JournalStore::builder(path)
+                    .durability(durability)
+                    .expected_bytes(cache_max_bytes)
+                    .open()
+                    .await?;
+                Ok(OpenStorage::alone(Arc::new(store)))
+            }
             #[cfg(feature = "sled")]
             Self::Path(path) => {
                 let store = crate::slots::open_sled(path, durability, cache_max_bytes).await?;
@@ -153,7 +180,7 @@ impl Storage {
                 Err(StorageError::Setting(InvalidSetting::new(
                     "store",
                     "this build has no store on disk",
-                    "enable the feature `sled`, or call in_memory or store",
+                    "enable the feature `sled`, or call in_memory, store or (feature `journal`) journal",
                 )))
             }
         }

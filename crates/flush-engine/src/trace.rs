@@ -1,10 +1,48 @@
-//! The name under which the engine logs.
+//! The name under which the engine logs, and what several of its parts log. Messages and
+//! fields are written down in `docs/observability.md`.
 
-use record_cache::{Removed, StreamName};
+use record_cache::{Record, Removed, StreamName};
+use tracing::Span;
+
+use crate::{EngineError, FlushData};
 
 /// Stream names, codes, counts and sizes only: never a payload, a key, a credential
 /// or what a service said.
 pub(crate) const TARGET: &str = "flush_engine";
+
+/// Around a flush pass.
+pub(crate) fn pass() -> Span {
+    tracing::debug_span!(target: TARGET, "pass")
+}
+
+/// Around a request.
+pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
+    tracing::debug_span!(
+        target: TARGET,
+        "request",
+        stream = %stream,
+        records = batch.len(),
+        bytes = batch.iter().map(Record::size).sum::<u64>(),
+    )
+}
+
+/// Tells what a pass did.
+pub(crate) fn pass_ended(ended: &Result<FlushData, EngineError>) {
+    let outcome = ended.as_ref().map_or_else(EngineError::kind, |_| "ok");
+    let done = match ended {
+        Ok(done) => Some(done),
+        Err(error) => error.flushed(),
+    };
+    tracing::debug!(
+        target: TARGET,
+        outcome,
+        flushed = done.map(|done| done.records_flushed),
+        retried = done.map(|done| done.records_retried),
+        discarded = done.map(|done| done.records_discarded),
+        skipped = done.map(|done| done.skipped_streams.len()),
+        "a pass ended"
+    );
+}
 
 /// Tells of records that a store dropped because they could not be read back whole.
 pub(crate) fn damage(stream: &StreamName, lost: Removed) {

@@ -109,13 +109,12 @@ async fn a_full_disk_refuses_and_recovers(durability: Durability) {
     let mut accepted = fill(&store, 0).await;
     assert!(accepted.len() > 1000, "{}", accepted.len());
     for _ in 0..5 {
-        let asked = tokio::time::Instant::now();
-        let refused = store.append(vec![record(&name, 9, 100_000)]).await;
+        let refused = store.append(vec![record(&name, 9, 100_000)]);
+        let refused = tokio::time::timeout(AT_ONCE, refused).await.unwrap();
         assert!(
             matches!(refused, Err(StoreError::Unavailable { .. })),
             "{refused:?}"
         );
-        assert!(asked.elapsed() < AT_ONCE);
     }
     assert_eq!(
         numbers(&read_all(&store, &name).await),

@@ -37,7 +37,8 @@ pub struct States<'a> {
 }
 
 impl<'a> States<'a> {
-    /// So many, from the event of this number on; the same ones for the same seed.
+    /// So many, from the event of this number on, by these plans in turn; the same ones for
+    /// the same seed.
     #[must_use]
     pub fn sample(
         timeline: &'a Timeline,
@@ -45,12 +46,13 @@ impl<'a> States<'a> {
         count: usize,
         seed: u64,
         rules: Rules,
+        plans: &[Plan],
     ) -> Self {
         let mut rng = Rng::with_seed(seed);
         let events = timeline.events();
         let mut moments: Vec<_> = (0..count).map(|_| moment(events, from, &mut rng)).collect();
         moments.sort_unstable();
-        let mut plans = Plan::EACH.to_vec();
+        let mut plans = plans.to_vec();
         rng.shuffle(&mut plans);
         Self {
             events,

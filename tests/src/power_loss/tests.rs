@@ -41,7 +41,7 @@ fn surely(log: &str, rules: Rules, path: &str) -> Option<Vec<u8>> {
 /// All contents of a file that a few hundred losses of power leave.
 fn possible(log: &str, rules: Rules, path: &str) -> BTreeSet<Option<Vec<u8>>> {
     let timeline = timeline(log);
-    States::sample(&timeline, 0, 600, 7, rules)
+    States::sample(&timeline, 0, 600, 7, rules, &Plan::EACH)
         .map(|state| content(&state.image(), path))
         .collect()
 }
@@ -199,7 +199,7 @@ fn names_arrive_in_order() {
     let timeline = timeline(&log);
     for rules in [Rules::Strict, Rules::Journal] {
         let mut seen = BTreeSet::new();
-        for state in States::sample(&timeline, 0, 400, 3, rules) {
+        for state in States::sample(&timeline, 0, 400, 3, rules, &Plan::EACH) {
             let image = state.image();
             seen.insert(["f", "a", "b"].map(|name| content(&image, name).is_some()));
         }
@@ -225,7 +225,7 @@ fn strict_rules_know_no_order_between_directories() {
         1 openat(AT_FDCWD, "/arena/e/b", O_WRONLY|O_CREAT, 0600) = 6"#;
     let only_the_later = |rules| {
         let timeline = timeline(log);
-        States::sample(&timeline, 0, 400, 5, rules).any(|state| {
+        States::sample(&timeline, 0, 400, 5, rules, &Plan::EACH).any(|state| {
             let image = state.image();
             content(&image, "d/a").is_none() && content(&image, "e/b").is_some()
         })
@@ -278,7 +278,7 @@ fn a_rename_between_directories_is_whole() {
         [None, Some(vec![])]
     );
     let timeline = timeline(log);
-    for state in States::sample(&timeline, 0, 200, 9, Rules::Strict) {
+    for state in States::sample(&timeline, 0, 200, 9, Rules::Strict, &Plan::EACH) {
         let image = state.image();
         assert!(content(&image, "a").is_none() || content(&image, "d/b").is_none());
     }
@@ -389,7 +389,7 @@ fn the_same_seed_gives_the_same_states() {
     let log = after_creation("1 write(3, \"ab\", 2) = 2\n1 write(3, \"cd\", 2) = 2");
     let timeline = timeline(&log);
     let sample = |seed| -> Vec<_> {
-        States::sample(&timeline, 0, 50, seed, Rules::Strict)
+        States::sample(&timeline, 0, 50, seed, Rules::Strict, &Plan::EACH)
             .map(|state| (state.moment, state.plan, state.fates))
             .collect()
     };

@@ -122,11 +122,23 @@ fn foreign_file(name: &str) -> Option<String> {
     if neutral.contains(&name) || name.starts_with(COPY_PREFIX) || name.starts_with('.') {
         return None;
     }
-    let of_sled = name == "manifest" || name.starts_with("gen-") || name.starts_with("snap.");
-    let what = if of_sled || name == "db" {
+    let what = if is_of_sled(name) || name.starts_with("snap.") || name == "db" {
         "a cache of the sled store"
     } else {
         "other files"
     };
     Some(format!("{what}: {name}"))
+}
+
+/// Whether a cache of the sled store is in this directory.
+#[cfg(feature = "sled")]
+pub(super) fn holds_sled(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .any(|name| is_of_sled(&name))
+}
+
+fn is_of_sled(name: &str) -> bool {
+    name == "manifest" || name.starts_with("gen-")
 }

@@ -19,7 +19,7 @@ use crate::{Durability, StoreError, StreamName};
 const UNSYNCED_BYTES: u64 = 1 << 20;
 
 /// Whether a group has to be on stable storage before it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Barrier {
     None,
     Synced,

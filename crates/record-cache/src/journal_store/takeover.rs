@@ -71,8 +71,9 @@ impl JournalStore {
     /// been taken over, and goes on behind it. The note holds a checksum of the last
     /// record, so another store that happens to use the same ids is not mistaken for it.
     ///
-    /// The other store has to be left alone meanwhile. It is empty afterwards and stays
-    /// open.
+    /// A batch is on stable storage here, whatever the durability, before it is deleted
+    /// there. The other store has to be left alone meanwhile. It is empty afterwards and
+    /// stays open.
     ///
     /// # Errors
     /// Those of the two stores; what was moved by then stays moved.
@@ -121,6 +122,49 @@ impl JournalStore {
             }
         }
         Ok(report)
+    }
+
+    /// Moves the records that a [`SledStore`](crate::SledStore) keeps in this directory, as
+    /// [`take_over`](Self::take_over) does; where there is no such thing, nothing happens.
+    ///
+    /// So a program that used a directory of sled's calls it at each start, before it uses
+    /// this store, until no installation is left that has not done so. What stays in the
+    /// directory is an empty cache; it may be deleted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use record_cache::JournalStore;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (new, old) = (directory.path().join("journal"), directory.path().join("cache"));
+    /// let journal = JournalStore::open(new).await?;
+    /// let moved = journal.take_over_sled(old).await?;
+    /// println!("{} records moved", moved.moved.records);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the two stores, [`StoreError::InUse`] for the directory among them; what
+    /// was moved by then stays moved.
+    ///
+    /// # Cancel safety
+    /// Call it again to go on.
+    #[cfg(feature = "sled")]
+    pub async fn take_over_sled(
+        &self,
+        path: impl Into<std::path::PathBuf>,
+    ) -> Result<Moved, StoreError> {
+        let path = path.into();
+        if !super::home::holds_sled(&path) {
+            return Ok(Moved::default());
+        }
+        let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let sled = crate::SledStore::open(path).await?;
+        let outcome = self.take_over(&sled, &whole.to_string_lossy()).await;
+        let closed = sled.close().await;
+        outcome.and_then(|moved| closed.map(|()| moved))
     }
 }
 

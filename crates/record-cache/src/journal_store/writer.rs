@@ -172,12 +172,15 @@ impl Writer {
     }
 
     fn barrier(&self, calls: &[Call]) -> Barrier {
-        let appends = calls.iter().any(|call| matches!(call, Call::Append { .. }));
-        if appends {
-            self.strongest()
-        } else {
-            Barrier::None
-        }
+        let weight = |call: &Call| match call {
+            // The other store deletes them next.
+            Call::Append {
+                origin: Some(_), ..
+            } => Barrier::Synced,
+            Call::Append { .. } => self.strongest(),
+            _ => Barrier::None,
+        };
+        calls.iter().map(weight).max().unwrap_or(Barrier::None)
     }
 
     /// What makes records as durable as they get.

@@ -17,7 +17,13 @@ pub(super) fn write_through(file: &File, on: bool) -> bool {
         };
         let mut wanted = flags;
         wanted.set(IFlags::SYNC, on);
-        if wanted == flags || ioctl_setflags(file, wanted).is_ok() {
+        if wanted == flags {
+            return true;
+        }
+        // Some take what they do not know, and forget it.
+        let is_set = |flags: IFlags| flags.contains(IFlags::SYNC) == on;
+        let changed = ioctl_setflags(file, wanted).and_then(|()| ioctl_getflags(file));
+        if changed.is_ok_and(is_set) {
             return true;
         }
         tracing::debug!(target: "record_cache", on, "cannot change how writes are synced");

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use super::append::Appends;
 use super::copy::{Copy, Taker};
 use super::fault::{Fault, Outcome, unavailable};
-use super::generation::{Changes, Generation, Urgency};
+use super::generation::{Changes, Generation};
 use super::home::{GenerationId, Home};
 use super::index::{Index, Stream};
 use super::manifest::Manifest;
@@ -146,12 +146,7 @@ impl Disk {
                 sum
             });
         self.generation.apply(changes)?;
-        let urgency = if appends.is_empty() {
-            Urgency::Settled
-        } else {
-            Urgency::Promised
-        };
-        self.generation.commit(urgency)?;
+        self.generation.commit()?;
         self.index.note(came, went);
         self.note_mark();
         Ok(removed)
@@ -271,7 +266,7 @@ impl Disk {
             settle::drop_lost(&self.generation, stream, lost, &mut changes)?;
         }
         self.generation.apply(changes)?;
-        self.generation.commit(Urgency::Settled)?;
+        self.generation.commit()?;
         let mut damaged = Removed::default();
         lost.iter().for_each(|lost| damaged += lost.removed);
         self.index.note(Removed::default(), damaged);

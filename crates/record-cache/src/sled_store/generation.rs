@@ -54,15 +54,6 @@ impl Changes {
     }
 }
 
-/// How soon a commit has to be on stable storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// Before anyone hears of it.
-    Promised,
-    /// With a later commit: it may be undone by a loss of power.
-    Settled,
-}
-
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -209,11 +200,10 @@ impl Generation {
     }
 
     /// Makes what was applied survive what it has to survive.
-    pub(super) fn commit(&self, urgency: Urgency) -> Outcome<()> {
+    pub(super) fn commit(&self) -> Outcome<()> {
         self.flush()?;
-        // Where writes do not wait for the device, sled must not get ahead of it.
-        let wanted = urgency == Urgency::Promised || !self.writes_through;
-        if wanted && self.durability == Durability::PowerLoss {
+        if self.durability == Durability::PowerLoss && !self.writes_through {
+            // Nor must sled get ahead of the device with what need not survive.
             self.sync_data()?;
         }
         Ok(())

@@ -170,3 +170,28 @@ async fn a_stalled_stream_keeps_the_log_no_larger_than_documented() {
         "an empty store keeps one segment"
     );
 }
+
+#[tokio::test]
+async fn what_is_taken_over_is_on_stable_storage_before_it_leaves_the_other_store() {
+    let mut numbers = Numbers::new(9);
+    let stream = crate::StreamName::new("moved").unwrap();
+    for _ in 0..20 {
+        let place = TempDir::new().unwrap();
+        let disk = SimDisk::new(place.path());
+        let store = open(place.path(), &disk, Durability::ProcessCrash)
+            .await
+            .unwrap();
+        let source = crate::MemoryStore::new();
+        let record = crate::NewRecord::new(stream.clone(), None, vec![7; 100]);
+        source.append(vec![record; 20]).await.unwrap();
+        store.take_over(&source, "source").await.unwrap();
+        assert_eq!(source.stats().records(), 0);
+        let left = disk.after_a_loss_of_power(place.path(), disk.events(), &mut numbers);
+        let place = TempDir::new().unwrap();
+        let store = open(place.path(), &left, Durability::ProcessCrash)
+            .await
+            .unwrap();
+        assert_eq!(store.stats().records(), 20);
+        store.close().await.unwrap();
+    }
+}

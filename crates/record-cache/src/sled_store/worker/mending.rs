@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Worker;
 use crate::sled_store::disk::Disk;
 use crate::sled_store::fault::{Fault, Outcome, contained};
-use crate::sled_store::generation::{Changes, Urgency};
+use crate::sled_store::generation::Changes;
 use crate::sled_store::home::{GenerationId, Home};
 use crate::sled_store::index::{ProgressStep, Stream, to_usize};
 use crate::sled_store::manifest::Manifest;
@@ -239,5 +239,5 @@ fn keep_promises(disk: &mut Disk, promised: &BTreeMap<StreamName, u64>) -> Outco
     }
     disk.index.recount();
     disk.generation.apply(changes)?;
-    disk.generation.commit(Urgency::Promised)
+    disk.generation.commit()
 }

@@ -1,0 +1,293 @@
+//! Draining before the end.
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use common::{
+    Gate, Op, Reply, Rig, SECOND, Service, Step, cancel_after, count, every, new, numbered,
+    options, until,
+};
+use flush_engine::{CloseOptions, EngineError, FlushData};
+use record_cache::RecordStore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const FOR_TEN: CloseOptions = CloseOptions {
+    drain: Duration::from_secs(10),
+};
+
+fn close_with(rig: &Rig, options: CloseOptions) -> JoinHandle<Result<FlushData, EngineError>> {
+    let engine = rig.engine.clone();
+    tokio::spawn(async move { engine.close_with(options).await })
+}
+
+fn one_by_one(service: Service) -> Rig {
+    Rig::with(service.limited(1, 1000), options())
+}
+
+fn gated() -> (Service, Gate) {
+    let gate = Gate::closed();
+    let opened = gate.clone();
+    (
+        Service::replying(move |_| Reply::Accept.behind(&opened)),
+        gate,
+    )
+}
+
+fn is_closed<T>(result: &Result<T, EngineError>) -> bool {
+    matches!(result, Err(EngineError::Closed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_delivered_before_the_store_is_closed() {
+    let rig = one_by_one(Service::accepting());
+    rig.record_each("a", numbered(5)).await;
+    let done = rig.engine.close_with(FOR_TEN).await.unwrap();
+    assert_eq!(done.records_flushed, 5);
+    assert_eq!(rig.service.accepted("a"), numbered(5));
+    assert!(rig.store.is_closed());
+    assert!(is_closed(&rig.engine.flush().await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_time_to_drain_it_is_close() {
+    let rig = one_by_one(Service::accepting());
+    rig.record_each("a", numbered(5)).await;
+    let done = rig.engine.close_with(CloseOptions::default()).await;
+    assert_eq!(done.unwrap(), FlushData::default());
+    assert_eq!(rig.service.call_count(), 0);
+    assert!(rig.store.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_else_is_done_once_it_has_begun() {
+    let (service, gate) = gated();
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(2)).await;
+    let closing = close_with(&rig, FOR_TEN);
+    rig.service.called(1).await;
+    assert!(rig.engine.is_closed() && !rig.store.is_closed());
+    assert!(is_closed(&rig.engine.record(vec![new("a", "late")]).await));
+    assert!(is_closed(&rig.engine.flush().await));
+    assert!(is_closed(&rig.engine.drain(SECOND).await));
+    assert!(is_closed(&rig.engine.clear().await));
+    rig.engine.disable();
+    assert!(rig.engine.is_enabled());
+    gate.open();
+    assert_eq!(closing.await.unwrap().unwrap().records_flushed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_the_request_under_way_is_finished_and_no_other_starts() {
+    let rig = one_by_one(Service::replying(|_| Reply::Accept.after(SECOND * 4)));
+    rig.record_each("a", numbered(9)).await;
+    let begin = Instant::now();
+    let done = rig.engine.close_with(FOR_TEN).await.unwrap();
+    assert_eq!((done.records_flushed, rig.service.call_count()), (3, 3));
+    assert_eq!(begin.elapsed(), SECOND * 12);
+    assert_eq!(rig.cached(), 6);
+    assert!(rig.store.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_fails_closes_all_the_same_and_tells_the_sums() {
+    let rig = one_by_one(Service::replying(|call| match call.number {
+        0 => Reply::Accept,
+        _ => Reply::no_answer(),
+    }));
+    rig.record_each("a", numbered(3)).await;
+    let mut failed = rig.engine.close_with(FOR_TEN).await;
+    let Err(EngineError::Unknown { flushed, .. }) = &mut failed else {
+        panic!("the service did not answer: {failed:?}");
+    };
+    assert_eq!(flushed.take().unwrap().records_flushed, 1);
+    assert!(rig.store.is_closed());
+    assert_eq!(rig.cached(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_to_close_is_told_with_the_sums() {
+    for service in [
+        Service::accepting(),
+        Service::replying(|_| Reply::no_answer()),
+    ] {
+        let rig = one_by_one(service);
+        rig.record_each("a", numbered(3)).await;
+        rig.store.now_does(|op, _| match op {
+            Op::Close => Step::Fail,
+            _ => Step::Obey,
+        });
+        let failed = rig.engine.close_with(FOR_TEN).await;
+        let Err(EngineError::Storage { flushed, .. }) = failed else {
+            panic!("the store failed: {failed:?}");
+        };
+        assert_eq!(
+            flushed.unwrap().records_flushed,
+            rig.service.accepted_count()
+        );
+        assert!(rig.engine.close().await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_the_drain() {
+    let (service, gate) = gated();
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(5)).await;
+    let draining = close_with(&rig, FOR_TEN);
+    rig.service.called(1).await;
+    let engine = rig.engine.clone();
+    let closing = tokio::spawn(async move { engine.close().await });
+    tokio::time::sleep(SECOND).await;
+    assert!(!closing.is_finished() && !rig.store.is_closed());
+    gate.open();
+    closing.await.unwrap().unwrap();
+    assert!(rig.store.is_closed());
+    assert_eq!(draining.await.unwrap().unwrap().records_flushed, 1);
+    assert_eq!(rig.service.call_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_clone_ends_the_drain() {
+    let (service, gate) = gated();
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(5)).await;
+    assert!(
+        cancel_after(3, rig.engine.close_with(FOR_TEN))
+            .await
+            .is_none()
+    );
+    rig.service.called(1).await;
+    let Rig {
+        engine,
+        service,
+        store,
+    } = rig;
+    drop(engine);
+    tokio::time::sleep(SECOND).await;
+    gate.open();
+    until(|| store.is_closed()).await;
+    assert_eq!((service.call_count(), store.stats().records()), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_call_waits_for_the_first_but_no_longer_than_it_would_drain() {
+    let service = || Service::replying(|_| Reply::Accept.after(SECOND));
+    // The first one ends by itself.
+    let rig = one_by_one(service());
+    rig.record_each("a", numbered(3)).await;
+    let first = close_with(&rig, FOR_TEN);
+    rig.service.called(1).await;
+    let begin = Instant::now();
+    let second = rig.engine.close_with(FOR_TEN).await.unwrap();
+    assert_eq!(
+        (second, begin.elapsed()),
+        (FlushData::default(), SECOND * 3)
+    );
+    assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
+
+    // The second one has less time.
+    let rig = one_by_one(service());
+    rig.record_each("a", numbered(9)).await;
+    let first = close_with(&rig, FOR_TEN);
+    rig.service.called(1).await;
+    let begin = Instant::now();
+    let short = CloseOptions::default().drain(Duration::from_millis(2500));
+    let second = rig.engine.close_with(short).await.unwrap();
+    assert_eq!(
+        (second, begin.elapsed()),
+        (FlushData::default(), SECOND * 3)
+    );
+    assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
+
+    // Later ones have nothing to do.
+    assert_eq!(
+        rig.engine.close_with(FOR_TEN).await.unwrap(),
+        FlushData::default()
+    );
+    rig.engine.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_when_its_future_is_dropped() {
+    for polls in 1..12 {
+        let rig = one_by_one(Service::accepting());
+        rig.record_each("a", numbered(4)).await;
+        let _ = cancel_after(polls, rig.engine.close_with(FOR_TEN)).await;
+        until(|| rig.store.is_closed()).await;
+        assert_eq!(rig.service.accepted("a"), numbered(4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_under_way_is_waited_for_and_the_timer_stops() {
+    let service = Service::replying(|_| Reply::Accept.after(SECOND));
+    let rig = Rig::with(service.limited(1, 1000), every(SECOND));
+    rig.record_each("a", numbered(4)).await;
+    rig.service.called(1).await;
+    let done = rig.engine.close_with(FOR_TEN).await.unwrap();
+    assert_eq!(done.records_flushed, 3);
+    assert_eq!(rig.service.accepted("a"), numbered(4));
+    assert_eq!(rig.service.most_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_under_way_ends_and_hands_over() {
+    let service = Service::replying(|_| Reply::Accept.after(SECOND));
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(6)).await;
+    let engine = rig.engine.clone();
+    let drain = tokio::spawn(async move { engine.drain(SECOND * 100).await });
+    rig.service.called(2).await;
+    let closed = rig.engine.close_with(FOR_TEN).await.unwrap();
+    let drained = drain.await.unwrap().unwrap();
+    assert_eq!((drained.records_flushed, closed.records_flushed), (2, 4));
+}
+
+#[test]
+fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (service, _gate) = gated();
+    let first = runtime();
+    let rig = first.block_on(async {
+        let options = options();
+        let rig = Rig::with(service.limited(1, 1000), options);
+        rig.record_each("a", numbered(3)).await;
+        rig
+    });
+    let closing = {
+        let _within = first.enter();
+        close_with(&rig, FOR_TEN)
+    };
+    first.block_on(rig.service.called(1));
+    drop(first);
+    let second = runtime();
+    second.block_on(async {
+        assert!(closing.await.unwrap_err().is_cancelled());
+        assert!(is_closed(&rig.engine.flush().await));
+        rig.engine.close().await.unwrap();
+    });
+    assert!(rig.store.is_closed());
+    assert_eq!(rig.cached(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_and_failing_records_are_seen_to_as_in_any_drain() {
+    let mut options = options();
+    options.max_concurrent_streams = count(4);
+    options.max_retries = 1;
+    let service = Service::replying(|call| call.send_back("InternalFailure", |data| data == "bad"));
+    options.max_record_age = Some(SECOND * 60);
+    let rig = Rig::with(service.limited(2, 1000), options);
+    for data in numbered(6) {
+        let mut old = new("a", &data);
+        old.recorded_at = SystemTime::UNIX_EPOCH;
+        rig.engine.record(vec![old]).await.unwrap();
+    }
+    rig.record_each("a", ["good", "bad"]).await;
+    let done = rig.engine.close_with(FOR_TEN).await.unwrap();
+    assert_eq!((done.records_flushed, done.records_retried), (1, 1));
+    assert_eq!(done.records_discarded, 7);
+    assert_eq!(rig.cached(), 0);
+}

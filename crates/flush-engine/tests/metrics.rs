@@ -1,0 +1,195 @@
+//! What is counted and measured.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use common::{Reply, Rig, SECOND, Service, bytes, new, options};
+use flush_engine::{EngineOptions, OverflowPolicy};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+/// Values by name and labels, without those that name the client.
+struct Seen(BTreeMap<String, DebugValue>);
+
+impl Seen {
+    fn counter(&self, key: &str) -> u64 {
+        match self.0.get(key) {
+            Some(DebugValue::Counter(value)) => *value,
+            Some(other) => panic!("{key} is no counter: {other:?}"),
+            None => 0,
+        }
+    }
+
+    fn gauge(&self, key: &str) -> f64 {
+        match self.0.get(key) {
+            Some(DebugValue::Gauge(value)) => value.into_inner(),
+            other => panic!("{key} is no gauge: {other:?}"),
+        }
+    }
+
+    fn histogram(&self, key: &str) -> Vec<f64> {
+        match self.0.get(key) {
+            Some(DebugValue::Histogram(values)) => values.iter().map(|v| v.into_inner()).collect(),
+            other => panic!("{key} is no histogram: {other:?}"),
+        }
+    }
+}
+
+/// Runs a test with a recorder of its own, and tells what it saw.
+fn seen(test: impl Future<Output = ()>) -> Seen {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(test));
+    let snapshot = snapshotter.snapshot().into_vec().into_iter();
+    let seen = snapshot.map(|(key, _, _, value)| {
+        let key = key.key();
+        let promised = include_str!("../../../docs/observability.md");
+        assert!(promised.contains(&format!("| `{}` |", key.name())), "{key}");
+        let own: BTreeSet<_> = ["client", "region"].into_iter().collect();
+        let labels: Vec<_> = key.labels().map(|l| (l.key(), l.value())).collect();
+        assert_eq!(
+            labels[..2],
+            [("client", "kinesis"), ("region", "eu-west-1")]
+        );
+        let others = labels.iter().filter(|(name, _)| !own.contains(name));
+        let others: Vec<_> = others
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        (format!("{}{{{}}}", key.name(), others.join(",")), value)
+    });
+    Seen(seen.collect())
+}
+
+fn named() -> EngineOptions {
+    let mut options = options();
+    options.client = "kinesis";
+    options.region = "eu-west-1".to_owned();
+    options
+}
+
+#[test]
+fn records_are_counted_by_what_became_of_them() {
+    let seen = seen(async {
+        let mut options = named();
+        options.max_retries = 1;
+        options.max_record_age = Some(SECOND * 60);
+        let service = Service::replying(|call| call.send_back("InternalFailure", |d| d == "bad"));
+        let rig = Rig::with(service, options);
+        let two = vec![new("a", "good"), new("a", "bad"), new("b", "also good")];
+        rig.engine.record(two).await.unwrap();
+        let mut old = new("b", "old");
+        old.recorded_at = SystemTime::UNIX_EPOCH;
+        rig.engine.record(vec![old]).await.unwrap();
+        rig.engine.flush().await.unwrap();
+        rig.engine.flush().await.unwrap();
+    });
+    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 2);
+    assert_eq!(seen.counter("amplify_recorded_bytes{stream=a}"), 7);
+    assert_eq!(seen.counter("amplify_recorded_records{stream=b}"), 2);
+    assert_eq!(seen.counter("amplify_flushed_records{stream=a}"), 1);
+    assert_eq!(seen.counter("amplify_flushed_records{stream=b}"), 1);
+    assert_eq!(seen.counter("amplify_retried_records{stream=a}"), 1);
+    let discarded = |stream, reason| {
+        let labels = format!("{{stream={stream},reason={reason}}}");
+        seen.counter(&format!("amplify_discarded_records{labels}"))
+    };
+    assert_eq!(discarded("a", "retries_exhausted"), 1);
+    assert_eq!(discarded("b", "expired"), 1);
+    assert_eq!(discarded("b", "retries_exhausted"), 0);
+}
+
+#[test]
+fn what_made_room_is_counted() {
+    let seen = seen(async {
+        let mut options = named();
+        options.cache_max_bytes = bytes(100);
+        options.overflow_policy = OverflowPolicy::DropOldest;
+        let rig = Rig::with(Service::accepting(), options);
+        for _ in 0..5 {
+            rig.record("a", &"x".repeat(40)).await;
+        }
+    });
+    let overflow = "amplify_discarded_records{stream=a,reason=overflow}";
+    assert_eq!(seen.counter(overflow), 3);
+    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 5);
+    assert_eq!(seen.gauge("amplify_cached_records{}"), 2.0);
+    assert_eq!(seen.gauge("amplify_cached_bytes{}"), 80.0);
+}
+
+#[test]
+fn what_is_not_stored_is_not_counted() {
+    let seen = seen(async {
+        let mut options = named();
+        options.cache_max_bytes = bytes(100);
+        let rig = Rig::with(Service::accepting(), options);
+        rig.engine
+            .record(vec![new("a", &"x".repeat(101))])
+            .await
+            .unwrap_err();
+        rig.store.now_does(|_, _| common::Step::Fail);
+        rig.engine.record(vec![new("a", "x")]).await.unwrap_err();
+        rig.engine.disable();
+        rig.engine.record(vec![new("a", "x")]).await.unwrap();
+    });
+    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 0);
+    assert_eq!(seen.gauge("amplify_cached_bytes{}"), 0.0);
+}
+
+#[test]
+fn the_cache_is_measured_at_every_change() {
+    let seen = |test: fn(Rig) -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        seen(async move { test(Rig::with(Service::accepting(), named())).await })
+    };
+    let fresh = seen(|_| Box::pin(async {}));
+    assert_eq!(fresh.gauge("amplify_cached_bytes{}"), 0.0);
+    let recorded = seen(|rig| Box::pin(async move { rig.record_each("a", ["12", "345"]).await }));
+    assert_eq!(recorded.gauge("amplify_cached_records{}"), 2.0);
+    assert_eq!(recorded.gauge("amplify_cached_bytes{}"), 5.0);
+    let flushed = seen(|rig| {
+        Box::pin(async move {
+            rig.record_each("a", ["12", "345"]).await;
+            rig.engine.flush().await.unwrap();
+        })
+    });
+    assert_eq!(flushed.gauge("amplify_cached_bytes{}"), 0.0);
+    let cleared = seen(|rig| {
+        Box::pin(async move {
+            rig.record_each("a", ["12", "345"]).await;
+            rig.engine.clear().await.unwrap();
+        })
+    });
+    assert_eq!(cleared.gauge("amplify_cached_records{}"), 0.0);
+}
+
+#[test]
+fn requests_are_measured_by_their_outcome() {
+    let seen = seen(async {
+        let service = Service::replying(|call| match call.number {
+            0 => Reply::Accept.after(Duration::from_millis(250)),
+            1 => call.send_back("InternalFailure", |data| data == "2"),
+            2 => Reply::throttled(),
+            _ => Reply::no_answer(),
+        });
+        let rig = Rig::with(service.limited(2, 100), named());
+        rig.record_each("a", ["0", "1", "2", "3"]).await;
+        for _ in 0..3 {
+            rig.engine.flush().await.unwrap();
+        }
+        rig.engine.flush().await.unwrap_err();
+    });
+    for outcome in ["accepted", "partial", "refused", "no_answer"] {
+        let key = format!("amplify_requests{{stream=a,outcome={outcome}}}");
+        assert_eq!(seen.counter(&key), 1, "{outcome}");
+    }
+    let took = seen.histogram("amplify_request_seconds{stream=a,outcome=accepted}");
+    assert_eq!(took, [0.25]);
+    let fill = seen.histogram("amplify_batch_fill_records{stream=a}");
+    assert_eq!(fill, [1.0, 1.0, 0.5, 0.5]);
+    let fill = seen.histogram("amplify_batch_fill_bytes{stream=a}");
+    assert_eq!(fill, [0.02, 0.02, 0.01, 0.01]);
+}

@@ -1,0 +1,244 @@
+//! What is logged, compared with what is promised.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use common::{Op, Reply, Rig, SECOND, Service, Step, bytes, every, new};
+use flush_engine::{DiscardHandler, EngineOptions, OverflowPolicy};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_core::span::Current;
+
+const PROMISED: &str = include_str!("../../../docs/observability.md");
+const SECRET: &str = "PAYLOAD";
+
+/// One event or span, as the table of the documentation has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    what: String,
+    message: String,
+    fields: BTreeSet<String>,
+    inside: Vec<String>,
+}
+
+/// Keeps what the engine logs.
+#[derive(Clone, Default)]
+struct Log {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    ids: Arc<AtomicU64>,
+    spans: Arc<Mutex<HashMap<u64, &'static Metadata<'static>>>>,
+    entered: Arc<Mutex<Vec<u64>>>,
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    names: BTreeSet<String>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        assert!(!text.contains(SECRET), "{field}: {text}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.names.insert(field.name().to_owned());
+        }
+    }
+}
+
+impl Log {
+    fn inside(&self) -> Vec<String> {
+        let spans = self.spans.lock().unwrap();
+        let name = |id: &u64| spans[id].name().to_owned();
+        self.entered.lock().unwrap().iter().map(name).collect()
+    }
+
+    fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "flush_engine"
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut fields = Fields::default();
+        span.record(&mut fields);
+        self.seen.lock().unwrap().push(Seen {
+            what: format!("SPAN {}", span.metadata().level()),
+            message: span.metadata().name().to_owned(),
+            fields: fields.names,
+            inside: self.inside(),
+        });
+        let id = self.ids.fetch_add(1, Ordering::Relaxed) + 1;
+        self.spans.lock().unwrap().insert(id, span.metadata());
+        Id::from_u64(id)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.seen.lock().unwrap().push(Seen {
+            what: event.metadata().level().to_string(),
+            message: fields.message,
+            fields: fields.names,
+            inside: self.inside(),
+        });
+    }
+
+    fn enter(&self, span: &Id) {
+        self.entered.lock().unwrap().push(span.into_u64());
+    }
+
+    fn exit(&self, _: &Id) {
+        self.entered.lock().unwrap().pop();
+    }
+
+    fn current_span(&self) -> Current {
+        let last = self.entered.lock().unwrap().last().copied();
+        last.map_or_else(Current::none, |id| {
+            Current::new(Id::from_u64(id), self.spans.lock().unwrap()[&id])
+        })
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+}
+
+impl fmt::Display for Seen {
+    /// As a row of the table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.fields.iter().map(|name| format!("`{name}`")).collect();
+        write!(
+            f,
+            "| {} | {} | {} |",
+            self.what,
+            self.message,
+            fields.join(", ")
+        )
+    }
+}
+
+/// The same row with its fields in the order of their names.
+fn sorted(row: &str) -> String {
+    let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+    let [level, message, fields] = cells[..] else {
+        return row.to_owned();
+    };
+    let fields: BTreeSet<_> = fields.split(", ").collect();
+    let fields: Vec<_> = fields.into_iter().collect();
+    format!("| {level} | {message} | {} |", fields.join(", "))
+}
+
+fn options(interval: bool) -> EngineOptions {
+    let mut options = if interval {
+        every(SECOND)
+    } else {
+        common::options()
+    };
+    options.max_retries = 0;
+    options.cache_max_bytes = bytes(100);
+    options.overflow_policy = OverflowPolicy::DropOldest;
+    options.max_record_age = Some(SECOND * 3600);
+    options
+}
+
+/// Everything that the engine has to say, short of other instances.
+async fn a_full_life() {
+    let data = &format!("{SECRET}-{}", "x".repeat(40));
+    let service = Service::replying(|call| match call.number {
+        0 => Reply::Accept,
+        1 => call.send_back("InternalFailure", |_| true),
+        2 => Reply::throttled(),
+        _ => Reply::no_answer(),
+    });
+    let mut panicking = options(false);
+    panicking.on_discard = Some(DiscardHandler::new(|_| {
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }));
+    let rig = Rig::with(service, panicking);
+    for _ in 0..4 {
+        rig.record("a", data).await;
+    }
+    rig.engine.flush().await.unwrap();
+    rig.record("a", data).await;
+    rig.engine.flush().await.unwrap();
+    let mut old = new("a", data);
+    old.recorded_at = SystemTime::UNIX_EPOCH;
+    rig.engine.record(vec![old]).await.unwrap();
+    rig.engine.flush().await.unwrap();
+    rig.record("a", data).await;
+    rig.engine.flush().await.unwrap();
+    rig.engine.flush().await.unwrap_err();
+    rig.record("b", data).await;
+    rig.store.now_does(|op, _| match op {
+        Op::Oldest => Step::Damage,
+        _ => Step::Obey,
+    });
+    rig.engine.flush().await.unwrap();
+    rig.engine.close().await.unwrap();
+
+    let rig = Rig::with(Service::replying(|_| Reply::no_answer()), options(true));
+    rig.record("a", data).await;
+    rig.service.called(1).await;
+    rig.engine.close().await.unwrap();
+}
+
+#[test]
+fn every_event_is_promised_and_every_promise_is_kept() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(a_full_life());
+    });
+    let all = log.all();
+    let (spans, events): (Vec<_>, Vec<_>) =
+        all.iter().partition(|seen| seen.what.starts_with("SPAN"));
+
+    let table = PROMISED.split("`flush_engine`:").nth(1).unwrap();
+    let table = table.split("Spans").next().unwrap();
+    let promised: BTreeSet<_> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| level"))
+        .map(sorted)
+        .collect();
+    let seen: BTreeSet<_> = events
+        .iter()
+        .map(|seen| sorted(&seen.to_string()))
+        .collect();
+    let unpromised: Vec<_> = seen.difference(&promised).collect();
+    assert!(unpromised.is_empty(), "{unpromised:#?}");
+    // What is logged of other instances is tested where these are.
+    let instances = |row: &&String| row.contains("instance");
+    let unkept: Vec<_> = promised.difference(&seen).collect();
+    assert!(unkept.iter().all(instances), "{unkept:#?}");
+
+    let pass = spans.iter().find(|span| span.message == "pass").unwrap();
+    assert!(pass.fields.is_empty());
+    let requests = spans.iter().filter(|span| span.message == "request");
+    let requests: Vec<_> = requests.collect();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!(request.what, "SPAN DEBUG");
+        let fields: Vec<_> = request.fields.iter().map(String::as_str).collect();
+        assert_eq!(fields, ["bytes", "records", "stream"]);
+        assert_eq!(request.inside, ["pass"]);
+    }
+    for ended in events.iter().filter(|seen| seen.message == "a pass ended") {
+        assert_eq!(ended.inside, ["pass"]);
+    }
+}
