@@ -13,7 +13,7 @@ use tokio::sync::{RwLock, mpsc};
 use tokio::task::JoinSet;
 
 use super::director::{After, Director};
-use super::lanes::{flush_now_and_then, write};
+use super::lanes::{flush_now_and_then, watch_for_stalls, write};
 use super::payload::{Id, Lane};
 use super::told::{ClientSettings, Orders, StoreKind, Task, Told, Word};
 use crate::common::{Case, Client, Failure, Kind, Place, Setup};
@@ -52,6 +52,7 @@ pub async fn run(orders: Orders) {
         words,
         ends: false,
     };
+    tokio::spawn(watch_for_stalls(Arc::clone(&orders)));
     match orders.task {
         Task::Finish => director.finish().await,
         Task::Everything | Task::RecordAndDeliver => {

@@ -34,6 +34,10 @@ pub struct Ledger {
     open: HashMap<Way, Exchange>,
     /// Discards that may not be settled yet, and whether it is a pass that settles them.
     given_up: Vec<(Id, bool)>,
+    /// What was taken for settled since the last pause of a client, stream by stream.
+    settled: HashMap<Way, Vec<Id>>,
+    /// What is wrong unless the child stood still and has not told so yet.
+    suspect: Vec<String>,
     /// No child up to this one lives.
     dead: Option<usize>,
     pub(super) clearing: [bool; 2],
@@ -61,6 +65,8 @@ impl Ledger {
             exchanges: 0,
             open: HashMap::new(),
             given_up: Vec::new(),
+            settled: HashMap::new(),
+            suspect: Vec::new(),
             dead: None,
             clearing: [false; 2],
             quiet: [None; 2],
@@ -128,7 +134,7 @@ impl Ledger {
             self.wrong.push(format!("{id:?} was sent: {account:?}"));
         }
         if account.presence == Presence::Gone {
-            self.wrong.push(format!(
+            self.suspect.push(format!(
                 "{id:?} was sent again without a cause: {account:?}"
             ));
         }
@@ -142,7 +148,7 @@ impl Ledger {
                         *self.report.repeated_by_kill.entry(of).or_default() += 1;
                     }
                     // Accepted twice in one exchange, or before the last one was entered.
-                    Doubt::None => self.wrong.push(format!(
+                    Doubt::None => self.suspect.push(format!(
                         "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
                     )),
                 }
@@ -171,13 +177,28 @@ impl Ledger {
 
     /// Concludes from an answer that the client has read what it did about it.
     fn settled(&mut self, exchange: &Exchange, heard: Heard) {
+        let way = (exchange.incarnation, exchange.service, exchange.stream);
         for met in exchange.records.iter().filter(|met| met.accepted) {
             let account = self.account(met.id);
             if exchange.truthful && heard == Heard::Surely {
                 account.presence = Presence::Gone;
+                self.settled.entry(way).or_default().push(met.id);
             } else {
                 account.doubt = Doubt::Answer;
             }
+        }
+    }
+
+    /// A child stood still: it may have given answers up that were there in time.
+    fn stalled(&mut self) {
+        self.report.stalls += 1;
+        self.suspect.clear();
+        for id in std::mem::take(&mut self.settled).into_values().flatten() {
+            let account = self.account(id);
+            account.presence = Presence::Unsure;
+            account.doubt = Doubt::Answer;
+            let lane = &mut self.lanes[id.lane.0];
+            lane.first_open = lane.first_open.min(id.number as usize);
         }
     }
 
@@ -211,12 +232,15 @@ impl Ledger {
                 self.rested(Side::Kinesis, incarnation, &heard);
                 self.rested(Side::Firehose, incarnation, &heard);
             }
+            Told::Stalled => self.stalled(),
             Told::Wrong(ref what) => self.wrong.push(format!("child {incarnation}: {what}")),
         }
     }
 
     /// A child is dead. What it had read of the last answers, and settled, is not known.
     pub fn killed(&mut self, incarnation: usize) {
+        self.wrong.append(&mut self.suspect);
+        self.settled.clear();
         self.report.kills += 1;
         self.dead = Some(incarnation);
         self.in_flight_at_death(incarnation);
@@ -258,6 +282,9 @@ impl Ledger {
                 self.settled(&last, heard);
             }
         }
+        // Whatever stalls there were, they were told of by now.
+        self.wrong.append(&mut self.suspect);
+        self.settled.retain(|way, _| way.1 != service);
         let (here, elsewhere) = std::mem::take(&mut self.given_up)
             .into_iter()
             .partition::<Vec<_>, _>(|(id, _)| id.lane.service() == service);

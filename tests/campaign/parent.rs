@@ -49,6 +49,7 @@ pub struct Campaign {
     /// When the endpoint broke down.
     stops: Vec<Instant>,
     is_down: bool,
+    /// How long each child waits for the answer to a request that it sends once.
     time_outs: Vec<Duration>,
     max_retries: u32,
 }
@@ -144,7 +145,11 @@ impl Campaign {
         let settings = self.settings();
         self.ledger.started(&settings);
         let timeout = Duration::from_millis(settings.request_timeout_millis);
-        self.time_outs.push(timeout);
+        self.time_outs.push(match settings.sdk_attempts {
+            1 => timeout,
+            // Of attempts before this one nothing is known: there may be no time left.
+            _ => Duration::ZERO,
+        });
         let orders = Orders {
             task,
             incarnation,
@@ -181,8 +186,8 @@ impl Campaign {
         let dice = &mut self.dice;
         let intervals = [Some(1), Some(5), Some(20), Some(100), Some(500), None];
         let (time_outs, attempts) = match self.plan.storms {
-            true => ([700, 1500, 3000], [1, 1, 3]),
-            false => ([30_000; 3], [1; 3]),
+            true => ([1000, 2000, 4000], [1, 1, 1, 1, 1, 3]),
+            false => ([30_000; 3], [1; 6]),
         };
         ClientSettings {
             survives_power_loss: dice.bool(),
@@ -191,7 +196,7 @@ impl Campaign {
             max_concurrent_streams: dice.usize(1..6),
             max_retries: self.max_retries,
             cache_max_bytes: [256 << 10, 1 << 20, 5 << 20][dice.usize(0..3)],
-            sdk_attempts: attempts[dice.usize(0..3)],
+            sdk_attempts: attempts[dice.usize(0..6)],
             drops_oldest: self.plan.storms && dice.u32(0..3) == 0,
             max_record_age_millis: (self.plan.storms && dice.u32(0..4) == 0)
                 .then(|| dice.u64(1000..10_000)),
@@ -302,7 +307,7 @@ fn heard(aws: &FakeAws, time_outs: &[Duration], stops: &[Instant], exchange: &Ex
     let Some(ended) = log.ended.filter(|_| log.outcome.is_success()) else {
         return Heard::Perhaps;
     };
-    let in_time = ended - log.started < time_outs[exchange.incarnation] / 2;
+    let in_time = ended - log.started < time_outs[exchange.incarnation] / 4;
     // The connections of an endpoint that breaks down lose what was just written to them.
     let around = |stop: &Instant| {
         ended < *stop + Duration::from_secs(1) && *stop < ended + Duration::from_secs(1)
