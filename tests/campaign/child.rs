@@ -13,7 +13,8 @@ use tokio::sync::{RwLock, mpsc};
 use tokio::task::JoinSet;
 
 use super::director::{After, Director};
-use super::lanes::{flush_now_and_then, watch_for_stalls, write};
+use super::lanes::{flush_now_and_then, write};
+use super::patience;
 use super::payload::{Id, Lane};
 use super::told::{ClientSettings, Orders, StoreKind, Task, Told, Word};
 use crate::common::{Case, Client, Failure, Kind, Place, Setup};
@@ -22,6 +23,8 @@ use crate::common::{Case, Client, Failure, Kind, Place, Setup};
 pub async fn run(orders: Orders) {
     // Ends the line that the test runner has begun.
     println!();
+    let timeout = Duration::from_millis(orders.settings.request_timeout_millis);
+    patience::watch(timeout);
     let (words_in, words) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let mut line = String::new();
@@ -52,7 +55,6 @@ pub async fn run(orders: Orders) {
         words,
         ends: false,
     };
-    tokio::spawn(watch_for_stalls(Arc::clone(&orders)));
     match orders.task {
         Task::Finish => director.finish().await,
         Task::Everything | Task::RecordAndDeliver => {

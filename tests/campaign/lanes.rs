@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::RwLock;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::child::{Stage, check};
 use super::payload::{Id, Lane};
@@ -98,19 +98,6 @@ pub async fn flush_now_and_then(stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) 
             0 => check("flush", client.flush().await),
             1 => drop(timeout(patience, client.flush()).await),
             _ => drop(timeout(patience, client.drain(patience * 2)).await),
-        }
-    }
-}
-
-/// Notices when the machine leaves this process no time.
-pub async fn watch_for_stalls(orders: Arc<Orders>) {
-    const BEAT: Duration = Duration::from_millis(50);
-    let tolerated = Duration::from_millis(orders.settings.request_timeout_millis) / 4;
-    loop {
-        let begun = Instant::now();
-        sleep(BEAT).await;
-        if begun.elapsed() > BEAT + tolerated {
-            Told::Stalled.say();
         }
     }
 }

@@ -34,10 +34,10 @@ pub struct Ledger {
     open: HashMap<Way, Exchange>,
     /// Discards that may not be settled yet, and whether it is a pass that settles them.
     given_up: Vec<(Id, bool)>,
-    /// What was taken for settled since the last pause of a client, stream by stream.
-    settled: HashMap<Way, Vec<Id>>,
-    /// What is wrong unless the child stood still and has not told so yet.
-    suspect: Vec<String>,
+    /// What was taken for settled last, since the last pause of a client, by two requests.
+    settled: HashMap<Way, Vec<Vec<Id>>>,
+    /// What is wrong unless the child gave a request up and was not heard yet.
+    suspect: Vec<(Id, String)>,
     /// No child up to this one lives.
     dead: Option<usize>,
     pub(super) clearing: [bool; 2],
@@ -134,9 +134,8 @@ impl Ledger {
             self.wrong.push(format!("{id:?} was sent: {account:?}"));
         }
         if account.presence == Presence::Gone {
-            self.suspect.push(format!(
-                "{id:?} was sent again without a cause: {account:?}"
-            ));
+            let what = format!("{id:?} was sent again without a cause: {account:?}");
+            self.suspect.push((id, what));
         }
         account.charges = account.charges.saturating_add(u16::from(charged));
         if accepted {
@@ -148,9 +147,12 @@ impl Ledger {
                         *self.report.repeated_by_kill.entry(of).or_default() += 1;
                     }
                     // Accepted twice in one exchange, or before the last one was entered.
-                    Doubt::None => self.suspect.push(format!(
-                        "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
-                    )),
+                    Doubt::None => {
+                        let what = format!(
+                            "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
+                        );
+                        self.suspect.push((id, what));
+                    }
                 }
             } else if account.story != Story::Left {
                 let overtaken = lane
@@ -178,28 +180,43 @@ impl Ledger {
     /// Concludes from an answer that the client has read what it did about it.
     fn settled(&mut self, exchange: &Exchange, heard: Heard) {
         let way = (exchange.incarnation, exchange.service, exchange.stream);
+        let mut settled = Vec::new();
         for met in exchange.records.iter().filter(|met| met.accepted) {
             let account = self.account(met.id);
             if exchange.truthful && heard == Heard::Surely {
                 account.presence = Presence::Gone;
-                self.settled.entry(way).or_default().push(met.id);
+                settled.push(met.id);
             } else {
                 account.doubt = Doubt::Answer;
             }
         }
+        let of_way = self.settled.entry(way).or_default();
+        // Two requests later, an answer was read or the records would have come again.
+        if of_way.len() == 2 {
+            of_way.remove(0);
+        }
+        of_way.push(settled);
     }
 
-    /// A child stood still: it may have given answers up that were there in time.
-    fn stalled(&mut self) {
-        self.report.stalls += 1;
-        self.suspect.clear();
-        for id in std::mem::take(&mut self.settled).into_values().flatten() {
+    /// A child gave a request up, though an answer may have been there in time.
+    fn gave_up(&mut self, stream: Option<usize>) {
+        self.report.given_up += 1;
+        let concerns = |of: usize| stream.is_none_or(|stream| stream == of);
+        self.suspect
+            .retain(|(id, _)| !concerns(id.lane.stream_number()));
+        let ways = self.settled.extract_if(|way, _| concerns(way.2));
+        for id in ways.flat_map(|(_, ids)| ids.concat()).collect::<Vec<_>>() {
             let account = self.account(id);
             account.presence = Presence::Unsure;
             account.doubt = Doubt::Answer;
             let lane = &mut self.lanes[id.lane.0];
             lane.first_open = lane.first_open.min(id.number as usize);
         }
+    }
+
+    fn convict(&mut self) {
+        let suspect = std::mem::take(&mut self.suspect);
+        self.wrong.extend(suspect.into_iter().map(|(_, what)| what));
     }
 
     // ---- what became of a child
@@ -232,14 +249,14 @@ impl Ledger {
                 self.rested(Side::Kinesis, incarnation, &heard);
                 self.rested(Side::Firehose, incarnation, &heard);
             }
-            Told::Stalled => self.stalled(),
+            Told::GaveUp { stream } => self.gave_up(stream),
             Told::Wrong(ref what) => self.wrong.push(format!("child {incarnation}: {what}")),
         }
     }
 
     /// A child is dead. What it had read of the last answers, and settled, is not known.
     pub fn killed(&mut self, incarnation: usize) {
-        self.wrong.append(&mut self.suspect);
+        self.convict();
         self.settled.clear();
         self.report.kills += 1;
         self.dead = Some(incarnation);
@@ -282,8 +299,8 @@ impl Ledger {
                 self.settled(&last, heard);
             }
         }
-        // Whatever stalls there were, they were told of by now.
-        self.wrong.append(&mut self.suspect);
+        // Whatever was given up, it was told of by now.
+        self.convict();
         self.settled.retain(|way, _| way.1 != service);
         let (here, elsewhere) = std::mem::take(&mut self.given_up)
             .into_iter()

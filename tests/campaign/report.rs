@@ -11,7 +11,7 @@ pub struct Report {
     pub clean_ends: usize,
     pub exchanges: usize,
     pub outages: usize,
-    pub stalls: usize,
+    pub given_up: usize,
     pub clears: usize,
     pub clears_cut_short: usize,
     pub told_cleared: usize,
@@ -63,8 +63,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "children: {} killed, {} ended, {} stalls; {} requests judged, {} outages",
-            self.kills, self.clean_ends, self.stalls, self.exchanges, self.outages
+            "children: {} killed, {} ended, {} requests given up; {} requests judged, {} outages",
+            self.kills, self.clean_ends, self.given_up, self.exchanges, self.outages
         )?;
         writeln!(
             f,

@@ -100,8 +100,8 @@ pub enum Told {
     Cleared { side: Side, records: usize },
     /// Both clients were closed, and this is the end.
     Ended,
-    /// The process stood still for long enough to miss an answer that came in time.
-    Stalled,
+    /// A request for this stream, of either service, had no answer in time.
+    GaveUp { stream: Option<usize> },
     /// Something that may not happen.
     Wrong(String),
 }
