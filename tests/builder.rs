@@ -83,9 +83,25 @@ async fn a_zero_names_its_setting(case: Case) {
     assert_invalid(setup().request_timeout(Duration::ZERO), "request_timeout").await;
     assert_invalid(setup().max_record_bytes(0), "max_record_bytes").await;
     assert_invalid(setup().max_concurrent_streams(0), "max_concurrent_streams").await;
+    assert_invalid(
+        setup().max_in_flight_per_stream(0),
+        "max_in_flight_per_stream",
+    )
+    .await;
     assert_invalid(setup().flush_every(Duration::ZERO), "flush_strategy").await;
     let no_age = Some(Duration::ZERO);
     assert_invalid(setup().max_record_age(no_age), "max_record_age").await;
+    let adaptive = |max_delay, max_records, max_bytes| {
+        setup().flush_strategy(FlushStrategy::Adaptive {
+            max_delay: Duration::from_secs(max_delay),
+            max_records,
+            max_bytes,
+        })
+    };
+    assert_invalid(adaptive(0, 1, 1), "flush_strategy.max_delay").await;
+    assert_invalid(adaptive(1, 0, 1), "flush_strategy.max_records").await;
+    assert_invalid(adaptive(1, 1, 0), "flush_strategy.max_bytes").await;
+    adaptive(1, 1, 1).build().await;
     // None of these is none.
     setup().max_retries(0).build().await;
     setup().flush_strategy(FlushStrategy::None).build().await;
@@ -541,6 +557,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.max_concurrent_streams, 8);
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
+    assert_eq!(options.max_in_flight_per_stream, 1);
     let options = AmplifyFirehoseClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
@@ -554,4 +571,5 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.max_concurrent_streams, 8);
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
+    assert_eq!(options.max_in_flight_per_stream, 1);
 }

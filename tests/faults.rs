@@ -44,6 +44,8 @@ cases! {
         requests_under_way_are_finished_and_counted_when_a_pass_is_aborted,
         an_aborted_drain_tells_the_sums_of_its_passes,
         the_streams_that_a_pass_did_not_reach_come_first_in_the_next,
+        a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most,
+        a_drain_goes_on_with_all_others_while_one_stream_is_slow,
         failing_credentials_lose_nothing,
         hanging_credentials_are_bounded_by_the_request_timeout,
         panicking_credentials_are_contained,
@@ -603,6 +605,64 @@ async fn the_streams_that_a_pass_did_not_reach_come_first_in_the_next(case: Case
     client.flush().await.unwrap();
     assert_eq!(aws.streams_in_order(), ["a", "b", "c", "d", "a", "c"]);
     assert_eq!(client.cached(), 0);
+}
+
+async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(case: Case) {
+    let aws = Endpoint::start();
+    let client = Setup::new(case, &aws)
+        .max_concurrent_streams(2)
+        .request_timeout(Duration::from_millis(700))
+        .flush_every(Duration::from_millis(10))
+        .build()
+        .await;
+    aws.always(|request: &PutRequest| match &*request.stream {
+        "dead" => Reply::Hang,
+        _ => Reply::Accept,
+    });
+    client.record_to("dead", ["1"]).await;
+    for round in 1..=4 {
+        aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+        let before = aws.requests_to("dead").len();
+        for stream in ["a", "b", "z"] {
+            client.record_to(stream, ["1"]).await;
+        }
+        aws.wait_until(|aws| aws.delivered_count() == 3 * round)
+            .await
+            .unwrap();
+        // The pass that was under way, the one that had them, and one more where an overloaded
+        // machine did not get to all of them.
+        let since = aws.requests_to("dead").len() - before;
+        assert!(since <= 2, "{since}");
+    }
+}
+
+async fn a_drain_goes_on_with_all_others_while_one_stream_is_slow(case: Case) {
+    let aws = Endpoint::start();
+    let setup = Setup::new(case, &aws).max_concurrent_streams(2);
+    let client = setup.build().await;
+    for stream in ["a-slow", "b", "c", "d"] {
+        client.record_to(stream, numbered("record", 1600)).await;
+    }
+    aws.script_for("a-slow", Reply::Accept.delayed(Duration::from_secs(2)));
+    let drain = {
+        let client = client.clone();
+        tokio::spawn(async move { client.drain(LONG).await.unwrap().records_flushed })
+    };
+    aws.wait_until(|aws| {
+        let others = ["b", "c", "d"].iter();
+        others
+            .map(|stream| aws.delivered_count_of(stream))
+            .sum::<usize>()
+            == 4800
+    })
+    .await
+    .unwrap();
+    assert_eq!(aws.requests_to("a-slow").len(), 1);
+    assert_eq!(drain.await.unwrap(), 6400);
+    for stream in ["a-slow", "b", "c", "d"] {
+        assert_eq!(aws.payloads(stream), numbered("record", 1600));
+        assert_eq!(aws.max_in_flight_of(stream), 1);
+    }
 }
 
 // ---- credentials

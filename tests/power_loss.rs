@@ -10,7 +10,6 @@
 //! told.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod power;
 

@@ -100,6 +100,7 @@ impl Setup {
         max_concurrent_streams: usize,
         overflow_policy: OverflowPolicy,
         max_record_age: Option<Duration>,
+        max_in_flight_per_stream: usize,
     }
 
     /// A pass this long after the last one.

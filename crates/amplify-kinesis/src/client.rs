@@ -150,13 +150,14 @@ impl AmplifyKinesisClient {
     ///
     /// Waits for a pass under way first. At the deadline no new request starts; those under way
     /// are finished. A stream whose records failed is left alone for a while, up to 5 s,
-    /// before it is tried again.
+    /// before it is tried again. Each stream has one request under way at a time, or as many as
+    /// `max_in_flight_per_stream` allows.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
     ///
     /// # Cancel safety
-    /// The pass under way goes on although the future was dropped; no other follows.
+    /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, AmplifyKinesisError> {
         Ok(self.engine.drain(deadline).await?)
     }

@@ -65,7 +65,22 @@
 //! ```
 //!
 //! `FlushStrategy::None` leaves delivery to [`flush`](crate::AmplifyKinesisClient::flush) and
-//! [`drain`](crate::AmplifyKinesisClient::drain) alone.
+//! [`drain`](crate::AmplifyKinesisClient::drain) alone. A program that records all the time
+//! is served best by [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive): it delivers
+//! as soon as a full batch of a stream waits, or its oldest record has waited for long.
+//!
+//! ```
+//! use amplify_kinesis::{AmplifyKinesisClientOptions, FlushStrategy};
+//! use std::time::Duration;
+//!
+//! let options = AmplifyKinesisClientOptions::default()
+//!     .cache_max_bytes(256 * 1024 * 1024)
+//!     .flush_strategy(FlushStrategy::Adaptive {
+//!         max_delay: Duration::from_secs(1),
+//!         max_records: 500,
+//!         max_bytes: 4 * 1024 * 1024,
+//!     });
+//! ```
 //!
 //! # Recording, flushing, clearing
 //!

@@ -51,6 +51,12 @@ pub struct AmplifyKinesisClientOptions {
     /// The age is that by the system's clock. If the clock was set back since a record was
     /// recorded, it counts from when a flush first comes upon such a record.
     pub max_record_age: Option<Duration>,
+    /// Batches of one stream that are sent at the same time, at most, by
+    /// [`drain`](crate::AmplifyKinesisClient::drain) and by
+    /// [`FlushStrategy::Adaptive`]; a flush sends one. More than one gives up the order of
+    /// records within a stream, for speed where requests take long. After a failure batches go
+    /// one by one until one goes through. Default: 1.
+    pub max_in_flight_per_stream: usize,
     on_discard: Option<DiscardHandler>,
 }
 
@@ -118,6 +124,13 @@ impl AmplifyKinesisClientOptions {
         self
     }
 
+    /// Sets [`max_in_flight_per_stream`](Self#structfield.max_in_flight_per_stream).
+    #[must_use]
+    pub const fn max_in_flight_per_stream(mut self, batches: usize) -> Self {
+        self.max_in_flight_per_stream = batches;
+        self
+    }
+
     /// Has every record that is given up handed to a function, before it is deleted: after a
     /// crash in between, once more. The function should be quick; a panic in it is contained.
     #[must_use]
@@ -136,14 +149,11 @@ impl AmplifyKinesisClientOptions {
                 format!("set max_record_bytes to {MAX_RECORD_BYTES} or less"),
             ));
         }
-        if let FlushStrategy::Interval(interval) = self.flush_strategy {
-            non_zero_time("flush_strategy", interval)?;
-        }
         let mut options = EngineOptions::default();
         options.client = "kinesis";
         options.cache_max_bytes = non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?;
         options.max_retries = self.max_retries;
-        options.flush_strategy = self.flush_strategy;
+        options.flush_strategy = self.flush_strategy.checked()?;
         options.request_timeout = non_zero_time("request_timeout", self.request_timeout)?;
         options.max_concurrent_streams =
             non_zero_count("max_concurrent_streams", self.max_concurrent_streams)?;
@@ -152,6 +162,8 @@ impl AmplifyKinesisClientOptions {
             .max_record_age
             .map(|age| non_zero_time("max_record_age", age))
             .transpose()?;
+        options.max_in_flight_per_stream =
+            non_zero_count("max_in_flight_per_stream", self.max_in_flight_per_stream)?;
         options.on_discard.clone_from(&self.on_discard);
         Ok(options)
     }
@@ -170,6 +182,7 @@ impl Default for AmplifyKinesisClientOptions {
             max_concurrent_streams: engine.max_concurrent_streams.get(),
             overflow_policy: engine.overflow_policy,
             max_record_age: engine.max_record_age,
+            max_in_flight_per_stream: engine.max_in_flight_per_stream.get(),
             on_discard: None,
         }
     }

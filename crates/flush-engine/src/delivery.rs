@@ -1,14 +1,15 @@
-//! One batch of one stream: read, sent, settled.
+//! One batch of one stream: sent, judged, settled.
 
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use record_cache::{ReadLimits, Record, RecordId, Settlement, StreamName};
+use record_cache::{Record, RecordId, Settlement, StoreError, StreamName};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::batch::Batch;
 use crate::bisect::{Bisection, Refusal};
 use crate::claims::Claim;
 use crate::discard::{DiscardReason, DiscardedRecord};
@@ -17,12 +18,12 @@ use crate::retry::{Charge, charge};
 use crate::stream_state::{Fared, Link};
 use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
 
-/// What became of one stream in a pass.
+/// What became of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     /// What was done; `skipped_streams` has one entry at most.
     pub(crate) done: FlushData,
-    /// Whether a request was made, or none was needed.
+    /// Whether a request was made.
     pub(crate) reached: bool,
     /// How the records fared; nothing said is all well.
     pub(crate) fared: Option<Fared>,
@@ -30,6 +31,8 @@ pub(crate) struct Delivery {
     pub(crate) link: Option<Link>,
     /// What ends the whole pass.
     pub(crate) abort: Option<EngineError>,
+    /// Every record was accepted, which the store has not been told yet.
+    pub(crate) unsettled: Option<Decided>,
 }
 
 /// Delivers one batch of a stream, in more than one request if the service refuses it.
@@ -38,64 +41,61 @@ pub(crate) struct Delivery {
 pub(crate) async fn deliver(
     inner: &Inner,
     stream: &StreamName,
-    max_bytes: u64,
+    batch: Batch,
     may_send: impl Fn() -> bool,
 ) -> Delivery {
     let mut delivery = Delivery::default();
-    let read = read(inner, stream, max_bytes, &mut delivery.done).await;
-    let (batch, clears, _claim) = match read {
-        Ok(read) => read,
-        Err(error) => {
-            delivery.abort = Some(error);
-            return delivery;
-        }
-    };
+    let claim = batch.claim;
     let mut course = Course {
         inner,
         stream,
-        open: vec![true; batch.len()],
-        batch,
-        clears,
+        open: vec![true; batch.records.len()],
+        batch: batch.records,
+        clears: batch.clears,
     };
     if let Err(error) = course.run(&mut delivery, may_send).await {
         delivery.fared = Some(Fared::NoAnswer);
         delivery.abort = Some(error);
     }
+    if let Some(decided) = &mut delivery.unsettled {
+        decided.claim = claim;
+    }
     delivery
 }
 
-/// The oldest records of a stream that one request takes, without those that are too old, how often the cache was cleared
-/// before they were read, and the claim on them.
-async fn read(
-    inner: &Inner,
-    stream: &StreamName,
-    max_bytes: u64,
-    done: &mut FlushData,
-) -> Result<(Vec<Record>, u64, Option<Claim>), EngineError> {
-    let mut limits = inner.sender.limits();
-    limits.max_bytes = max_bytes.try_into().unwrap_or(std::num::NonZeroU64::MIN);
-    let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
-    let _reading = inner.claims.reading().await;
-    let clears = inner.clears.read().await;
-    loop {
-        let read = inner
-            .store
-            .oldest(stream, None, reach)
-            .await
-            .map_err(EngineError::storage)?;
-        inner.admission.release(read.damaged);
-        trace::damage(stream, read.damaged);
-        // A store may give more than it was asked for; a request may not.
-        let batch = batcher::pack(read.records, limits, Record::size).next();
-        let mut batch = batch.unwrap_or_default();
-        let expired = inner.expiry.discard(inner, stream, &mut batch).await?;
-        done.records_discarded += expired;
-        if batch.is_empty() && expired > 0 && !inner.sending_ends.is_cancelled() {
-            continue;
+/// What was decided on records, for the store to keep.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    settlement: Settlement,
+    /// How often the cache was cleared before the records were read.
+    clears: u64,
+    /// Held until the store has taken the decision.
+    claim: Option<Claim>,
+    done: FlushData,
+}
+
+impl Decided {
+    /// Makes decisions lasting, in one step of the store. Of records that were cleared
+    /// meanwhile nothing is left to decide: they count as cleared, and only so.
+    pub(crate) async fn settle(self, inner: &Inner) -> Result<FlushData, EngineError> {
+        let clears = inner.clears.read().await;
+        if *clears != self.clears {
+            return Ok(FlushData::default());
         }
-        let last = batch.iter().map(|record| record.id).max();
-        let claim = last.map(|last| inner.claims.claim(stream, last));
-        return Ok((batch, *clears, claim));
+        let stream = self.settlement.stream.clone();
+        let settling = AssertUnwindSafe(inner.store.settle(self.settlement)).catch_unwind();
+        let removed = settling
+            .await
+            .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
+            .map_err(EngineError::storage)?;
+        drop((clears, self.claim));
+        inner.admission.release(removed);
+        let (done, meter) = (self.done, &inner.meter);
+        meter.flushed(&stream, done.records_flushed);
+        meter.retried(&stream, done.records_retried);
+        let reason = DiscardReason::RetriesExhausted;
+        meter.discarded(&stream, reason, done.records_discarded);
+        Ok(done)
     }
 }
 
@@ -123,10 +123,6 @@ impl Course<'_> {
         delivery: &mut Delivery,
         may_send: impl Fn() -> bool,
     ) -> Result<(), EngineError> {
-        if self.batch.is_empty() {
-            delivery.reached = true;
-            return Ok(());
-        }
         let least = self.batch.iter().map(|record| record.attempts).min();
         let least_charged = self.batch.iter().filter(|r| Some(r.attempts) == least);
         let least_charged = least_charged.count();
@@ -242,7 +238,12 @@ impl Course<'_> {
             delivery.fared = Some(Fared::SentBack);
         }
         let accepted = decisions.accepted.len();
-        self.settle(decisions, delivery).await?;
+        if accepted == self.batch.len() {
+            let settlement = Settlement::new(self.stream.clone()).delete(decisions.accepted);
+            delivery.unsettled = Some(self.decided(settlement, FlushData::flushed(accepted)));
+        } else {
+            self.settle(decisions, delivery).await?;
+        }
         Ok(accepted)
     }
 
@@ -264,8 +265,7 @@ impl Course<'_> {
         self.settle(decisions, delivery).await
     }
 
-    /// Makes decisions lasting, in one step of the store. Of records that were cleared
-    /// meanwhile nothing is left to decide: they count as cleared, and only so.
+    /// Hands decisions to the store, and records that are given up to whoever asked for them.
     async fn settle(
         &self,
         decisions: Decisions,
@@ -274,42 +274,33 @@ impl Course<'_> {
         if self.was_cleared().await {
             return Ok(());
         }
-        let accepted = decisions.accepted.len();
+        let mut done = FlushData::flushed(decisions.accepted.len());
         let mut settlement = Settlement::new(self.stream.clone()).delete(decisions.accepted);
-        let (mut retried, mut discarded) = (0, 0);
         for (record, code) in decisions.charged {
             match charge(record.attempts, self.inner.options.max_retries) {
                 Charge::Retry => {
                     settlement.count_attempt.push(record.id);
-                    retried += 1;
+                    done.records_retried += 1;
                 }
                 Charge::Discard => {
                     settlement.delete.push(record.id);
                     self.give_up(record, code);
-                    discarded += 1;
+                    done.records_discarded += 1;
                 }
             }
         }
-        let clears = self.inner.clears.read().await;
-        if *clears != self.clears {
-            return Ok(());
-        }
-        let removed = self
-            .inner
-            .store
-            .settle(settlement)
-            .await
-            .map_err(EngineError::storage)?;
-        drop(clears);
-        self.inner.admission.release(removed);
-        let meter = &self.inner.meter;
-        meter.flushed(self.stream, accepted);
-        meter.retried(self.stream, retried);
-        meter.discarded(self.stream, DiscardReason::RetriesExhausted, discarded);
-        delivery.done.records_flushed += accepted;
-        delivery.done.records_discarded += discarded;
-        delivery.done.records_retried += retried;
+        let done = self.decided(settlement, done).settle(self.inner).await?;
+        delivery.done.add(done);
         Ok(())
+    }
+
+    fn decided(&self, settlement: Settlement, done: FlushData) -> Decided {
+        Decided {
+            settlement,
+            clears: self.clears,
+            claim: None,
+            done,
+        }
     }
 
     async fn was_cleared(&self) -> bool {

@@ -1,17 +1,21 @@
-//! Passes back to back.
+//! Passes that go on until nothing is cached.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::Inner;
-use crate::pass::{self, PassLimits, Patience};
+use crate::orders::Plan;
+use crate::pass;
+use crate::stream_state::PassMemory;
 use crate::{EngineError, FlushData};
 
-/// Runs passes until the cache is empty, no progress is made, an error occurs, the
-/// deadline is there, or nobody wants any more of them.
+/// Delivers until the cache is empty, no progress is made, an error occurs, the deadline is
+/// there, or nobody wants any more of it.
 pub(crate) async fn run(
     inner: Arc<Inner>,
     within: Duration,
@@ -20,7 +24,7 @@ pub(crate) async fn run(
     let deadline = Instant::now().checked_add(within);
     let mut sum = FlushData::default();
     loop {
-        let turn = until(deadline, Arc::clone(&inner.memory).lock_owned());
+        let turn = until(deadline, turn(&inner));
         let Some(Some(memory)) = stop.run_until_cancelled(turn).await else {
             return Ok(sum);
         };
@@ -43,23 +47,39 @@ pub(crate) async fn run(
             }
             continue;
         }
-        let limits = PassLimits {
+        let plan = Plan::Drain {
             deadline,
-            patience: Patience::Drain,
+            stop: stop.clone(),
         };
-        match pass::run(Arc::clone(&inner), memory, limits).await {
-            Ok(done) => {
-                let progress = done.made_progress();
-                sum.add(done);
-                if !progress {
-                    return Ok(sum);
-                }
-            }
-            Err(mut error) => {
-                sum.add(error.take_flushed().unwrap_or_default());
-                return Err(error.after(sum));
-            }
+        let passed = pass::run(Arc::clone(&inner), memory, plan).await;
+        sum.add(passed.done);
+        if let Some(error) = passed.error {
+            return Err(error.after(sum));
         }
+        if passed.stalled {
+            return Ok(sum);
+        }
+    }
+}
+
+/// Waits until no pass is running. The one that is makes way.
+async fn turn(inner: &Inner) -> OwnedMutexGuard<PassMemory> {
+    let _wanted = Wanted::new(&inner.turns_wanted);
+    Arc::clone(&inner.memory).lock_owned().await
+}
+
+struct Wanted<'a>(&'a AtomicUsize);
+
+impl<'a> Wanted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use record_cache::{NewRecord, RecordStore, Removed};
@@ -17,12 +18,12 @@ use crate::closing;
 use crate::expiry::Expiry;
 use crate::inner::{Closing, Inner};
 use crate::meter::Meter;
+use crate::orders::Plan;
 use crate::overflow::Overflow;
-use crate::pass::Patience;
 use crate::stream_state::PassMemory;
 use crate::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
-    OverflowPolicy, RecordData, RecordSender, drain, overflow, scheduler,
+    OverflowPolicy, RecordData, RecordSender, adaptive, drain, overflow, scheduler,
 };
 
 /// Takes records into a store and delivers them through a sender.
@@ -74,6 +75,8 @@ impl FlushEngine {
             expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
+            turns_wanted: AtomicUsize::new(0),
+            arrivals: adaptive::arrivals(&options, sender.limits(), &store.stats()),
             clears: RwLock::new(0),
             enabled: watch::Sender::new(true),
             closing: CancellationToken::new(),
@@ -85,10 +88,15 @@ impl FlushEngine {
             sender,
             options,
         });
-        if let FlushStrategy::Interval(interval) = inner.options.flush_strategy {
-            inner
-                .tasks
-                .spawn(scheduler::run(Arc::clone(&inner), interval));
+        match inner.options.flush_strategy {
+            FlushStrategy::Interval(interval) => {
+                let timer = scheduler::run(Arc::clone(&inner), interval);
+                inner.tasks.spawn(timer);
+            }
+            FlushStrategy::Adaptive { .. } => {
+                inner.tasks.spawn(adaptive::run(Arc::clone(&inner)));
+            }
+            FlushStrategy::None => {}
         }
         Ok(Self {
             handle: Arc::new(EngineHandle { inner }),
@@ -161,21 +169,24 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        self.inner().try_pass(Patience::Impatient).await
+        match self.inner().try_pass(Plan::Flush).await {
+            Some(passed) => passed.into_result(),
+            None => Ok(FlushData::in_progress()),
+        }
     }
 
-    /// Runs passes back to back and adds up what they did.
+    /// Delivers batch after batch of all streams, side by side, and adds up what was done.
     ///
-    /// Waits for a pass under way first. Ends when the cache is empty, after a pass that
-    /// neither delivered nor discarded anything, at the first error, or at the deadline:
-    /// then no request starts any more and those under way are finished. A stream that
-    /// failed is left alone for a while before it is tried again.
+    /// Waits for a pass under way first. Ends when the cache is empty, when neither the last
+    /// batch nor any beside it delivered or discarded anything, at the first error, or at the
+    /// deadline: then no request starts any more and those under way are finished. A stream
+    /// that failed is left alone for a while before it is tried again.
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the error carries the sums.
     ///
     /// # Cancel safety
-    /// The pass under way goes on although the future was dropped; no other follows.
+    /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
         let stop = self.inner().closing.child_token();

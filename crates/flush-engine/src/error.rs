@@ -71,14 +71,6 @@ impl EngineError {
         self
     }
 
-    /// What was done before the error happened.
-    pub(crate) fn flushed(&self) -> Option<&FlushData> {
-        match self {
-            Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } => flushed.as_deref(),
-            Self::LimitExceeded(_) | Self::Closed => None,
-        }
-    }
-
     /// Takes out what was done before the error happened.
     pub(crate) fn take_flushed(&mut self) -> Option<FlushData> {
         match self {

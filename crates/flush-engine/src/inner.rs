@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use record_cache::{NewRecord, RecordStore, Removed, StoreError};
@@ -12,14 +13,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::arrivals::{Arrivals, Arrived};
 use crate::claims::Claims;
 use crate::completing::Completing;
 use crate::expiry::Expiry;
 use crate::meter::{Meter, Recorded};
+use crate::orders::Plan;
 use crate::overflow::Overflow;
-use crate::pass::{self, PassLimits, Patience};
+use crate::pass::{self, Passed};
 use crate::stream_state::PassMemory;
-use crate::{EngineError, EngineOptions, FlushData, RecordSender};
+use crate::{EngineError, EngineOptions, RecordSender};
 
 /// Shared by the handles of an engine and its tasks. Tasks keep it alive only while they
 /// run, and they end when the last handle is dropped.
@@ -35,6 +38,10 @@ pub(crate) struct Inner {
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,
+    /// How many wait for the pass under way to end.
+    pub(crate) turns_wanted: AtomicUsize,
+    /// What waits for how long, where flushing goes by that.
+    pub(crate) arrivals: Option<Arrivals>,
     /// How often the cache was cleared. Held for writing while it is, and for reading while
     /// records that were read before are settled.
     pub(crate) clears: RwLock<u64>,
@@ -53,19 +60,11 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Starts a pass, unless one is running.
-    pub(crate) async fn try_pass(
-        self: &Arc<Self>,
-        patience: Patience,
-    ) -> Result<FlushData, EngineError> {
-        let Ok(memory) = Arc::clone(&self.memory).try_lock_owned() else {
-            return Ok(FlushData::in_progress());
-        };
-        let limits = PassLimits {
-            deadline: None,
-            patience,
-        };
-        let pass = pass::run(Arc::clone(self), memory, limits);
-        self.run_to_end(pass).await
+    pub(crate) async fn try_pass(self: &Arc<Self>, plan: Plan) -> Option<Passed> {
+        let memory = Arc::clone(&self.memory).try_lock_owned().ok()?;
+        let pass = pass::run(Arc::clone(self), memory, plan);
+        let passed = self.run_to_end(async { Ok(pass.await) }).await;
+        Some(passed.unwrap_or_else(Passed::failed))
     }
 
     /// Runs a future as a task, to its end. So neither a caller who stops waiting for it nor
@@ -90,14 +89,20 @@ impl Inner {
         room: Removed,
     ) -> Result<(), StoreError> {
         let inner = Arc::clone(self);
+        let arrived = self.arrivals.is_some().then(|| Arrived::of(&records));
         let append = async move {
             let recorded = Recorded::of(&records);
             let appended = AssertUnwindSafe(inner.store.append(records)).catch_unwind();
             let Ok(stored) = appended.await else {
                 return Err(StoreError::unavailable_because("the store panicked"));
             };
-            match stored {
-                Ok(()) => inner.meter.recorded(&recorded),
+            match &stored {
+                Ok(()) => {
+                    inner.meter.recorded(&recorded);
+                    if let (Some(arrivals), Some(arrived)) = (&inner.arrivals, &arrived) {
+                        arrivals.note(arrived);
+                    }
+                }
                 Err(_) => inner.admission.release(room),
             }
             stored

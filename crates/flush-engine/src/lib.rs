@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod adaptive;
 mod admission;
+mod arrivals;
+mod batch;
 mod bisect;
 mod claims;
 mod clock;
@@ -14,9 +17,11 @@ mod error;
 mod evict;
 mod expiry;
 mod inner;
+mod lane;
 #[cfg_attr(not(feature = "metrics"), path = "meter_off.rs")]
 mod meter;
 mod options;
+mod orders;
 mod outcome;
 mod overflow;
 mod pace;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::DiscardHandler;
+use crate::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
 
 /// When records are delivered without being asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,48 @@ pub enum FlushStrategy {
     /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
     /// A success ends it. What gets no answer at all is tried with every pass.
     Interval(Duration),
+    /// A stream is flushed when a full batch of it waits or its oldest record has waited for
+    /// long, and for as long as that is so. Nothing runs while nothing waits.
+    ///
+    /// A stream that failed is left alone as a drain leaves it alone: for up to 100 ms,
+    /// doubled with each further failure up to 5 s, and a random share of that. Records that
+    /// are found in the cache at the start count as old.
+    Adaptive {
+        /// How long a record waits at most until it is sent for the first time. It may be
+        /// sent earlier by a 64th of that.
+        max_delay: Duration,
+        /// Records that make a full batch; at most what one request of the service takes.
+        max_records: usize,
+        /// Bytes that make a full batch; at most what one request of the service takes.
+        max_bytes: u64,
+    },
     /// Only `flush` and `drain` deliver.
     None,
+}
+
+impl FlushStrategy {
+    /// The same strategy, if nothing in it is zero.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`], naming the setting.
+    pub fn checked(self) -> Result<Self, InvalidSetting> {
+        match self {
+            Self::Interval(interval) => {
+                non_zero_time("flush_strategy", interval)?;
+            }
+            Self::Adaptive {
+                max_delay,
+                max_records,
+                max_bytes,
+            } => {
+                non_zero_time("flush_strategy.max_delay", max_delay)?;
+                non_zero_count("flush_strategy.max_records", max_records)?;
+                non_zero_bytes("flush_strategy.max_bytes", max_bytes)?;
+            }
+            Self::None => {}
+        }
+        Ok(self)
+    }
 }
 
 impl Default for FlushStrategy {
@@ -96,6 +136,9 @@ pub struct EngineOptions {
     /// The age is that by the system's clock. If the clock was set back since a record was
     /// recorded, it counts from when a pass first comes upon such a record.
     pub max_record_age: Option<Duration>,
+    /// Batches of one stream that are sent at the same time, at most, by a drain or by
+    /// adaptive flushing. More than one gives up the order within a stream.
+    pub max_in_flight_per_stream: NonZeroUsize,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
 }
@@ -112,6 +155,7 @@ impl EngineOptions {
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
         overflow_policy: OverflowPolicy::Reject,
         max_record_age: None,
+        max_in_flight_per_stream: NonZeroUsize::MIN,
         on_discard: None,
     };
 }
@@ -121,7 +165,7 @@ impl EngineOptions {
     pub(crate) const fn interval(&self) -> Option<Duration> {
         match self.flush_strategy {
             FlushStrategy::Interval(interval) => Some(interval),
-            FlushStrategy::None => None,
+            FlushStrategy::Adaptive { .. } | FlushStrategy::None => None,
         }
     }
 }
@@ -144,6 +188,7 @@ impl fmt::Debug for EngineOptions {
             .field("max_concurrent_streams", &self.max_concurrent_streams)
             .field("overflow_policy", &self.overflow_policy)
             .field("max_record_age", &self.max_record_age)
+            .field("max_in_flight_per_stream", &self.max_in_flight_per_stream)
             .field("on_discard", &self.on_discard)
             .finish()
     }

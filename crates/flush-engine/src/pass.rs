@@ -1,95 +1,110 @@
-//! One flush pass: at most one batch for each stream, streams side by side.
+//! One flush pass: streams side by side, each in a lane of its own.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use record_cache::StreamName;
+use record_cache::{StoreStats, StreamName};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::delivery::{Delivery, deliver};
 use crate::inner::Inner;
-use crate::stream_state::{Fared, PassMemory};
+use crate::lane::{Lane, Report};
+use crate::orders::{Orders, Plan};
+use crate::stream_state::PassMemory;
 use crate::{EngineError, FlushData, trace};
 
-/// What bounds a pass.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PassLimits {
-    /// No request starts after this moment.
-    pub(crate) deadline: Option<Instant>,
-    /// Which streams are left alone.
-    pub(crate) patience: Patience,
+/// How often a pass that goes on looks for new streams while it is busy.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a pass did.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) done: FlushData,
+    pub(crate) error: Option<EngineError>,
+    /// Whether the last batch came to nothing, and nothing else moved beside it.
+    pub(crate) stalled: bool,
+    /// Whether any stream had its turn.
+    pub(crate) began: bool,
 }
 
-/// Which streams a pass leaves alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// None.
-    #[default]
-    Impatient,
-    /// Those that the service turns away, for some intervals of the timer.
-    Timer,
-    /// Those that failed a moment ago.
-    Drain,
+impl Passed {
+    /// A pass that did nothing, for this reason.
+    pub(crate) fn failed(error: EngineError) -> Self {
+        Self {
+            done: FlushData::default(),
+            error: Some(error),
+            stalled: true,
+            began: true,
+        }
+    }
+
+    /// Tells of the error of a pass that nobody asked for.
+    pub(crate) fn log(&self) {
+        if let Some(error) = &self.error {
+            let kind = error.kind();
+            tracing::warn!(target: trace::TARGET, kind, "an automatic flush failed");
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<FlushData, EngineError> {
+        match self.error {
+            None => Ok(self.done),
+            Some(error) => Err(error.after(self.done)),
+        }
+    }
 }
 
 /// Runs one pass. Holding `memory` makes it the only one.
 pub(crate) async fn run(
     inner: Arc<Inner>,
     memory: OwnedMutexGuard<PassMemory>,
-    limits: PassLimits,
-) -> Result<FlushData, EngineError> {
-    let span = trace::pass();
+    plan: Plan,
+) -> Passed {
     let pass = async move {
-        let ended = run_within(inner, memory, limits).await;
-        trace::pass_ended(&ended);
-        ended
+        let passed = run_within(inner, memory, plan).await;
+        trace::pass_ended(&passed);
+        passed
     };
-    pass.instrument(span).await
+    pass.instrument(trace::pass()).await
 }
 
-async fn run_within(
-    inner: Arc<Inner>,
-    memory: OwnedMutexGuard<PassMemory>,
-    limits: PassLimits,
-) -> Result<FlushData, EngineError> {
-    let mut turn = Turn {
-        memory,
-        _end: EndOfPass(Arc::clone(&inner)),
-    };
-    let memory = &mut *turn.memory;
-    let stats = inner.store.stats();
-    memory.retain(|name| stats.streams.contains_key(name));
-    let mut streams = memory.order(stats.streams.into_keys().collect());
-    streams.retain(|name| match limits.patience {
-        Patience::Impatient => true,
-        Patience::Timer => memory.of(name).timer_wait().is_zero(),
-        Patience::Drain => memory.of(name).wait().is_zero(),
-    });
+async fn run_within(inner: Arc<Inner>, memory: OwnedMutexGuard<PassMemory>, plan: Plan) -> Passed {
     let mut pass = Pass {
-        waiting: streams.into(),
-        running: JoinSet::new(),
-        aborted: Arc::new(AtomicBool::new(false)),
+        turn: Turn {
+            memory,
+            _end: EndOfPass(Arc::clone(&inner)),
+        },
+        orders: Arc::new(Orders::new(inner, plan)),
+        queue: VecDeque::new(),
+        lanes: JoinSet::new(),
+        running: HashSet::new(),
+        served: HashSet::new(),
+        spent: HashSet::new(),
         unreached: Vec::new(),
-        done: FlushData::default(),
-        error: None,
-        limits,
-        inner,
+        looked_at: Instant::now(),
+        look_at: None,
+        passed: Passed {
+            done: FlushData::default(),
+            error: None,
+            stalled: true,
+            began: false,
+        },
     };
-    pass.fill(memory);
-    while let Some(finished) = pass.running.join_next().await {
-        pass.finished(finished, memory);
-        pass.fill(memory);
-    }
-    pass.unreached.extend(pass.waiting);
-    memory.set_unreached(pass.unreached);
-    drop(turn);
-    match pass.error {
-        None => Ok(pass.done),
-        Some(error) => Err(error.after(pass.done)),
+    pass.look();
+    loop {
+        pass.fill();
+        if pass.lanes.is_empty() {
+            return pass.end();
+        }
+        tokio::select! {
+            biased;
+            Some(finished) = pass.lanes.join_next() => pass.finished(finished),
+            () = until(pass.look_at) => pass.look(),
+            () = arrival(&pass.orders) => pass.look(),
+        }
     }
 }
 
@@ -110,82 +125,161 @@ impl Drop for EndOfPass {
 }
 
 struct Pass {
-    inner: Arc<Inner>,
-    limits: PassLimits,
-    waiting: VecDeque<StreamName>,
-    running: JoinSet<(StreamName, Delivery)>,
+    orders: Arc<Orders>,
+    /// Streams that wait for a slot, and the progress when they began to.
+    queue: VecDeque<(StreamName, u64)>,
+    lanes: JoinSet<Report>,
+    running: HashSet<StreamName>,
+    /// Streams that had a turn.
+    served: HashSet<StreamName>,
+    /// Streams in which there was nothing to send.
+    spent: HashSet<StreamName>,
     unreached: Vec<StreamName>,
-    aborted: Arc<AtomicBool>,
-    done: FlushData,
-    error: Option<EngineError>,
+    looked_at: Instant,
+    /// When a stream may be ready that is not now.
+    look_at: Option<Instant>,
+    passed: Passed,
+    turn: Turn,
 }
 
 impl Pass {
-    /// Starts streams while there are free slots and requests may be made.
-    fn fill(&mut self, memory: &PassMemory) {
-        let slots = self.inner.options.max_concurrent_streams.get();
-        while self.running.len() < slots && may_send(&self.inner, self.limits, &self.aborted) {
-            let Some(stream) = self.waiting.pop_front() else {
-                return;
-            };
-            let most = self.inner.sender.limits().max_bytes.get();
-            let max_bytes = memory.of(&stream).max_bytes(most);
-            let (inner, limits) = (Arc::clone(&self.inner), self.limits);
-            let aborted = Arc::clone(&self.aborted);
-            let delivery = async move {
-                let may_send = || may_send(&inner, limits, &aborted);
-                let delivery = deliver(&inner, &stream, max_bytes, may_send).await;
-                if delivery.abort.is_some() {
-                    aborted.store(true, Ordering::Relaxed);
-                }
-                (stream, delivery)
-            };
-            self.running.spawn(delivery.in_current_span());
-        }
-    }
-
-    fn finished(
-        &mut self,
-        finished: Result<(StreamName, Delivery), JoinError>,
-        memory: &mut PassMemory,
-    ) {
-        let (stream, delivery) = match finished {
-            Ok(finished) => finished,
-            Err(error) => {
-                self.abort(EngineError::unknown(format!(
-                    "a delivery broke off: {error}"
-                )));
-                return;
-            }
+    /// Queues the streams that are ready.
+    fn look(&mut self) {
+        let inner = Arc::clone(&self.orders.inner);
+        let is_first = !self.passed.began && self.queue.is_empty();
+        self.looked_at = Instant::now();
+        self.look_at = None;
+        let stats = inner.store.stats();
+        self.turn
+            .memory
+            .retain(|name| stats.streams.contains_key(name));
+        let ready = self.ready(stats);
+        let ready = if is_first {
+            self.turn.memory.order(ready)
+        } else {
+            ready
         };
-        let mut of_stream = memory.of(&stream);
-        if let Some(link) = delivery.link {
-            of_stream.learn_link(link, self.inner.sender.limits().max_bytes.get());
-        }
-        if delivery.reached {
-            let fared = delivery.fared.unwrap_or(Fared::Delivered);
-            of_stream.learn(fared, self.inner.options.interval(), fastrand::f64());
-        }
-        memory.remember(&stream, of_stream);
-        if !delivery.reached {
-            self.unreached.push(stream);
-        }
-        self.done.add(delivery.done);
-        if let Some(error) = delivery.abort {
-            self.abort(error);
+        let progress = self.orders.progress();
+        self.queue
+            .extend(ready.into_iter().map(|name| (name, progress)));
+        if !self.orders.goes_on() {
+            self.look_at = None;
         }
     }
 
-    /// No new request starts; the first reason is the one that is told.
-    fn abort(&mut self, error: EngineError) {
-        self.aborted.store(true, Ordering::Relaxed);
-        self.error.get_or_insert(error);
+    fn ready(&mut self, stats: StoreStats) -> Vec<StreamName> {
+        let queued: HashSet<_> = self.queue.iter().map(|(name, _)| name.clone()).collect();
+        let arrivals = self.orders.inner.arrivals.as_ref();
+        let due: Option<HashSet<_>> = match (&self.orders.plan, arrivals) {
+            (Plan::Adaptive, Some(arrivals)) => {
+                let look = arrivals.look(|| self.orders.inner.store.stats());
+                self.look_at = look.next;
+                Some(look.due.into_iter().collect())
+            }
+            _ => None,
+        };
+        let mut ready = Vec::new();
+        for name in stats.streams.into_keys() {
+            let is_taken = self.running.contains(&name)
+                || self.spent.contains(&name)
+                || queued.contains(&name);
+            if is_taken {
+                continue;
+            }
+            let memory = self.turn.memory.of(&name);
+            let wait = match &self.orders.plan {
+                Plan::Flush => Duration::ZERO,
+                Plan::Timer => memory.timer_wait(),
+                Plan::Drain { .. } | Plan::Adaptive => memory.wait(),
+            };
+            let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
+            if !wait.is_zero() {
+                let at = Instant::now() + wait;
+                self.look_at = Some(self.look_at.map_or(at, |look_at| look_at.min(at)));
+            } else if is_due {
+                ready.push(name);
+            }
+        }
+        ready
+    }
+
+    /// Starts streams while there are free slots and requests may be made.
+    fn fill(&mut self) {
+        let slots = self.orders.inner.options.max_concurrent_streams.get();
+        while self.lanes.len() < slots && self.orders.may_start() {
+            let Some((stream, progress)) = self.queue.pop_front() else {
+                break;
+            };
+            if self.orders.is_turn_wanted() && self.served.contains(&stream) {
+                continue;
+            }
+            self.passed.began = true;
+            self.running.insert(stream.clone());
+            self.served.insert(stream.clone());
+            let memory = self.turn.memory.of(&stream);
+            let lane = Lane::new(Arc::clone(&self.orders), stream, memory, progress);
+            self.lanes.spawn(lane.run().in_current_span());
+        }
+        self.orders.set_queued(self.queue.len());
+    }
+
+    fn finished(&mut self, finished: Result<Report, JoinError>) {
+        match finished {
+            Ok(report) => self.reported(report),
+            Err(error) => {
+                self.orders.abort();
+                let error = EngineError::unknown(format!("a delivery broke off: {error}"));
+                self.passed.error.get_or_insert(error);
+            }
+        }
+        let is_time = self.queue.is_empty() || self.looked_at.elapsed() >= LOOK_EVERY;
+        if self.orders.goes_on() && is_time && !self.orders.is_turn_wanted() {
+            self.look();
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        let stream = report.stream;
+        self.running.remove(&stream);
+        self.turn.memory.remember(&stream, report.memory);
+        if let Some(arrivals) = &self.orders.inner.arrivals {
+            arrivals.set_retry(&stream, report.memory.failing_until());
+        }
+        self.passed.stalled = report.stalled;
+        self.passed.done.add(report.done);
+        if let Some(error) = report.abort {
+            self.passed.error.get_or_insert(error);
+        }
+        if !report.sent {
+            self.spent.insert(stream.clone());
+        }
+        if !report.reached {
+            self.unreached.push(stream);
+        } else if report.wants_more {
+            self.queue.push_back((stream, self.orders.progress()));
+        }
+    }
+
+    fn end(mut self) -> Passed {
+        let queued = self.queue.into_iter().map(|(name, _)| name);
+        self.unreached.extend(queued);
+        self.turn.memory.set_unreached(self.unreached);
+        self.passed
     }
 }
 
-fn may_send(inner: &Inner, limits: PassLimits, aborted: &AtomicBool) -> bool {
-    let in_time = limits
-        .deadline
-        .is_none_or(|deadline| Instant::now() < deadline);
-    in_time && !aborted.load(Ordering::Relaxed) && !inner.sending_ends.is_cancelled()
+/// Waits for a moment, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until there is something new to flush.
+async fn arrival(orders: &Orders) {
+    match (&orders.plan, &orders.inner.arrivals) {
+        (Plan::Adaptive, Some(arrivals)) => arrivals.woken().await,
+        _ => std::future::pending().await,
+    }
 }

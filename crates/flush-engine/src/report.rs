@@ -32,6 +32,13 @@ impl FlushData {
         }
     }
 
+    pub(crate) fn flushed(records: usize) -> Self {
+        Self {
+            records_flushed: records,
+            ..Self::default()
+        }
+    }
+
     /// Whether any record left the cache.
     pub(crate) fn made_progress(&self) -> bool {
         self.records_flushed > 0 || self.records_discarded > 0

@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::inner::Inner;
-use crate::pass::Patience;
-use crate::trace;
+use crate::orders::Plan;
 
 /// Runs a pass when the engine was enabled for `interval` since the last one ended, until
 /// it closes.
@@ -41,9 +40,8 @@ pub(crate) async fn run(inner: Arc<Inner>, interval: Duration) {
         if due {
             left = interval;
             // If a pass is running already, the interval counts from its end.
-            if let Err(error) = inner.try_pass(Patience::Timer).await {
-                let kind = error.kind();
-                tracing::warn!(target: trace::TARGET, kind, "an automatic flush failed");
+            if let Some(passed) = inner.try_pass(Plan::Timer).await {
+                passed.log();
             }
         }
     }

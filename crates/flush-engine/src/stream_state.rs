@@ -101,6 +101,16 @@ impl StreamMemory {
         self.slow_link.map_or(most, |at| at.min(most))
     }
 
+    /// Whether batches are smaller than they could be.
+    pub(crate) const fn is_slow(&self) -> bool {
+        self.slow_link.is_some()
+    }
+
+    /// Until when a drain leaves the stream alone, if the last batch failed.
+    pub(crate) fn failing_until(&self) -> Option<Instant> {
+        self.failing.map(|trouble| trouble.until)
+    }
+
     /// Learns from a request: halves after a time-out, doubles after an answer.
     pub(crate) fn learn_link(&mut self, link: Link, most: u64) {
         self.slow_link = match link {

@@ -4,7 +4,8 @@
 use record_cache::{Record, Removed, StreamName};
 use tracing::Span;
 
-use crate::{EngineError, FlushData};
+use crate::EngineError;
+use crate::pass::Passed;
 
 /// Stream names, codes, counts and sizes only: never a payload, a key, a credential
 /// or what a service said.
@@ -27,19 +28,16 @@ pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
 }
 
 /// Tells what a pass did.
-pub(crate) fn pass_ended(ended: &Result<FlushData, EngineError>) {
-    let outcome = ended.as_ref().map_or_else(EngineError::kind, |_| "ok");
-    let done = match ended {
-        Ok(done) => Some(done),
-        Err(error) => error.flushed(),
-    };
+pub(crate) fn pass_ended(passed: &Passed) {
+    let outcome = passed.error.as_ref().map_or("ok", EngineError::kind);
+    let done = &passed.done;
     tracing::debug!(
         target: TARGET,
         outcome,
-        flushed = done.map(|done| done.records_flushed),
-        retried = done.map(|done| done.records_retried),
-        discarded = done.map(|done| done.records_discarded),
-        skipped = done.map(|done| done.skipped_streams.len()),
+        flushed = done.records_flushed,
+        retried = done.records_retried,
+        discarded = done.records_discarded,
+        skipped = done.skipped_streams.len(),
         "a pass ended"
     );
 }

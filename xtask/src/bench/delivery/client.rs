@@ -9,21 +9,31 @@ use amplify_kinesis::{
 };
 use aws_credential_types::Credentials;
 
-use crate::bench::amount::GIB;
+use crate::bench::amount::{GIB, MIB};
 
 const REGION: &str = "us-east-1";
 /// More than any measurement takes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
+/// A client that delivers when it is told to.
 pub(crate) fn builder(endpoint: &str) -> AmplifyKinesisClientBuilder {
-    with_cache(endpoint, 4 * GIB)
+    flushing(endpoint, 4 * GIB, FlushStrategy::None)
 }
 
-/// A client whose cache is full at so many bytes.
-pub(crate) fn with_cache(endpoint: &str, bytes: u64) -> AmplifyKinesisClientBuilder {
+/// A client that delivers full batches by itself, and whose cache is full at so many bytes.
+pub(crate) fn adaptive(endpoint: &str, bytes: u64) -> AmplifyKinesisClientBuilder {
+    let strategy = FlushStrategy::Adaptive {
+        max_delay: Duration::from_secs(1),
+        max_records: 500,
+        max_bytes: 4 * MIB,
+    };
+    flushing(endpoint, bytes, strategy)
+}
+
+fn flushing(endpoint: &str, bytes: u64, strategy: FlushStrategy) -> AmplifyKinesisClientBuilder {
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(bytes)
-        .flush_strategy(FlushStrategy::None);
+        .flush_strategy(strategy);
     AmplifyKinesisClient::builder()
         .region(REGION)
         .credentials_provider(credentials())

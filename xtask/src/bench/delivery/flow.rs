@@ -61,7 +61,7 @@ impl Job for Flow {
             .store
             .open(&self.directory, Promise::PowerLoss, CACHE_BYTES)
             .await?;
-        let builder = client::with_cache(&self.endpoint, CACHE_BYTES).store(store);
+        let builder = client::adaptive(&self.endpoint, CACHE_BYTES).store(store);
         let client = builder.build().await?;
         let meter = Meter::start()?;
         let start = Instant::now();
@@ -71,18 +71,10 @@ impl Job for Flow {
             self.recorders,
             self.group,
         ));
-        loop {
-            let is_recorded = recording.is_finished();
-            client.drain(client::LONG).await?;
-            if client.cache_stats().records > 0 {
-                continue;
-            }
-            if is_recorded {
-                break;
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
         let recorded_at = recording.await??;
+        while client.cache_stats().records > 0 {
+            client.drain(client::LONG).await?;
+        }
         let sent = meter.stop()?;
         client.close().await?;
         Ok(Flowed {

@@ -1,0 +1,390 @@
+//! How much of each stream waits, and for how long: what adaptive flushing goes by.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use record_cache::{NewRecord, QueueStats, Removed, StoreStats, StreamName};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Ages are known to this share of the longest delay.
+const GRAINS: u32 = 64;
+
+/// Watches what is recorded, and wakes whoever delivers when there is something to do.
+///
+/// What is cached is known to the store; this adds when it came. Records leave in the order
+/// of their arrival, but for those that a service sends back, and those are waited for by
+/// other rules.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    max_delay: Duration,
+    /// A stream with so many records, or so many bytes, is to be flushed.
+    full: Removed,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: HashMap<StreamName, Stream>,
+    /// When somebody looks without being woken.
+    next_look: Option<Instant>,
+    /// Streams that failed, and when they are to be tried again.
+    failed: HashMap<StreamName, Instant>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Records that have arrived so far.
+    arrived: u64,
+    /// When they did, oldest first. The first mark is that of the oldest record cached.
+    marks: VecDeque<Mark>,
+    /// What is missing until the stream is full, if nothing leaves it.
+    room: Removed,
+}
+
+/// Records from this one on arrived at this time, or before anyone watched.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    first: u64,
+    at: Option<Instant>,
+}
+
+/// What is to be flushed now, and when to look again.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) due: Vec<StreamName>,
+    pub(crate) next: Option<Instant>,
+}
+
+impl Arrivals {
+    /// Counts what is cached already as old.
+    pub(crate) fn new(max_delay: Duration, full: Removed, cached: &StoreStats) -> Self {
+        let streams = cached.streams.iter().map(|(name, queue)| {
+            let stream = Stream::new(queue.records as u64, None);
+            (name.clone(), stream)
+        });
+        Self {
+            max_delay,
+            full,
+            state: Mutex::new(State {
+                streams: streams.collect(),
+                ..State::default()
+            }),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Waits until there is something to look at.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Notes what was recorded.
+    pub(crate) fn note(&self, arrived: &Arrived) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let mut wakes = false;
+        for (name, amount) in &arrived.0 {
+            wakes |= state.note(name, *amount, now, self);
+        }
+        drop(state);
+        if wakes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Looks at all streams. `stats` is asked while nothing is noted.
+    pub(crate) fn look(&self, stats: impl FnOnce() -> StoreStats) -> Look {
+        let now = Instant::now();
+        let mut state = self.state();
+        let stats = stats();
+        let State {
+            streams,
+            next_look,
+            failed,
+        } = &mut *state;
+        streams.retain(|name, _| stats.streams.contains_key(name));
+        failed.retain(|name, _| stats.streams.contains_key(name));
+        let mut look = Look::default();
+        for (name, queue) in stats.streams {
+            let stream = streams
+                .entry(name.clone())
+                .or_insert_with(|| Stream::new(queue.records as u64, Some(now)));
+            stream.room = self.room(queue);
+            let due_at = self.due_at(stream, queue, now);
+            match failed.get(&name).copied().or(due_at) {
+                Some(at) if at <= now => look.due.push(name),
+                Some(at) => look.next = Some(look.next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+        }
+        *next_look = look.next;
+        look
+    }
+
+    /// Whether a stream is to be flushed, apart from what is under way.
+    pub(crate) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Removed) -> bool {
+        let Some(queue) = stats.streams.get(name) else {
+            return false;
+        };
+        let waiting = QueueStats::new(
+            queue.records.saturating_sub(under_way.records),
+            queue.bytes.saturating_sub(under_way.bytes),
+        );
+        if waiting.records == 0 {
+            return false;
+        }
+        let mut state = self.state();
+        let Some(stream) = state.streams.get_mut(name) else {
+            return false;
+        };
+        let now = Instant::now();
+        self.due_at(stream, waiting, now)
+            .is_some_and(|at| at <= now)
+    }
+
+    /// Learns when a stream is to be tried again, if it failed the last time.
+    pub(crate) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
+        let mut state = self.state();
+        match at {
+            Some(at) => drop(state.failed.insert(stream.clone(), at)),
+            None => drop(state.failed.remove(stream)),
+        }
+    }
+
+    /// When a stream in which so much waits is to be flushed: `now`, later or never.
+    fn due_at(&self, stream: &mut Stream, waiting: QueueStats, now: Instant) -> Option<Instant> {
+        let is_full = waiting.records >= self.full.records || waiting.bytes >= self.full.bytes;
+        match stream.oldest_of(waiting.records as u64) {
+            Some(at) if !is_full => at.checked_add(self.max_delay),
+            _ => Some(now),
+        }
+    }
+
+    fn room(&self, queue: QueueStats) -> Removed {
+        Removed::new(
+            self.full.records.saturating_sub(queue.records),
+            self.full.bytes.saturating_sub(queue.bytes),
+        )
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells whether somebody has to look.
+    fn note(&mut self, name: &StreamName, new: Removed, now: Instant, rules: &Arrivals) -> bool {
+        if !self.streams.contains_key(name) {
+            let mut stream = Stream::new(0, Some(now));
+            stream.room = rules.full;
+            self.streams.insert(name.clone(), stream);
+        }
+        let Some(stream) = self.streams.get_mut(name) else {
+            return false;
+        };
+        let was_full = stream.room.records == 0 || stream.room.bytes == 0;
+        stream.mark(now, rules.max_delay / GRAINS);
+        stream.arrived += new.records as u64;
+        stream.room.records = stream.room.records.saturating_sub(new.records);
+        stream.room.bytes = stream.room.bytes.saturating_sub(new.bytes);
+        let is_full = stream.room.records == 0 || stream.room.bytes == 0;
+        let due = now.checked_add(rules.max_delay);
+        let too_late = due.is_some_and(|due| self.next_look.is_none_or(|at| at > due));
+        if too_late {
+            self.next_look = due;
+        }
+        (is_full && !was_full) || too_late
+    }
+}
+
+impl Stream {
+    fn new(cached: u64, at: Option<Instant>) -> Self {
+        Self {
+            arrived: cached,
+            marks: VecDeque::from([Mark { first: 0, at }]),
+            room: Removed::default(),
+        }
+    }
+
+    fn mark(&mut self, now: Instant, grain: Duration) {
+        let is_new = self.marks.back().is_none_or(|last| {
+            last.at
+                .is_none_or(|at| now.saturating_duration_since(at) > grain)
+        });
+        if is_new {
+            let first = self.arrived;
+            self.marks.push_back(Mark {
+                first,
+                at: Some(now),
+            });
+        }
+    }
+
+    /// When the oldest of the newest so many records arrived.
+    fn oldest_of(&mut self, waiting: u64) -> Option<Instant> {
+        let oldest = self.arrived.saturating_sub(waiting);
+        while self.marks.get(1).is_some_and(|mark| mark.first <= oldest) {
+            self.marks.pop_front();
+        }
+        self.marks.front().and_then(|mark| mark.at)
+    }
+}
+
+/// How much is recorded of each stream, noted before it is handed to the store.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived(Vec<(StreamName, Removed)>);
+
+impl Arrived {
+    pub(crate) fn of(records: &[NewRecord]) -> Self {
+        let mut arrived: Vec<(StreamName, Removed)> = Vec::new();
+        let mut elsewhere = HashMap::new();
+        for record in records {
+            let new = Removed::new(1, record.size());
+            match arrived.last_mut() {
+                Some((name, amount)) if *name == record.stream => *amount += new,
+                Some(_) => {
+                    *elsewhere
+                        .entry(&record.stream)
+                        .or_insert_with(Removed::default) += new
+                }
+                None => arrived.push((record.stream.clone(), new)),
+            }
+        }
+        arrived.extend(
+            elsewhere
+                .into_iter()
+                .map(|(name, amount)| (name.clone(), amount)),
+        );
+        Self(arrived)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn name(name: &str) -> StreamName {
+        StreamName::new(name).unwrap()
+    }
+
+    fn cached(streams: &[(&str, usize)]) -> StoreStats {
+        let streams = streams
+            .iter()
+            .map(|(stream, records)| (name(stream), QueueStats::new(*records, *records as u64)));
+        StoreStats::new(streams.collect::<BTreeMap<_, _>>(), 0)
+    }
+
+    fn arrivals(max_records: usize, found: &[(&str, usize)]) -> Arrivals {
+        Arrivals::new(64 * SECOND, Removed::new(max_records, 1000), &cached(found))
+    }
+
+    fn note(arrivals: &Arrivals, stream: &str, records: usize) {
+        let records: Vec<_> = (0..records)
+            .map(|_| NewRecord::new(name(stream), None, "x"))
+            .collect();
+        arrivals.note(&Arrived::of(&records));
+    }
+
+    fn due(arrivals: &Arrivals, streams: &[(&str, usize)]) -> Vec<String> {
+        let look = arrivals.look(|| cached(streams));
+        look.due.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether a wake waits, which this takes.
+    async fn is_woken(arrivals: &Arrivals) -> bool {
+        tokio::time::timeout(Duration::ZERO, arrivals.woken())
+            .await
+            .is_ok()
+    }
+
+    #[test]
+    fn what_arrives_is_counted_by_stream() {
+        let records = ["a", "b", "a", "b", "c"].map(|s| NewRecord::new(name(s), None, "xy"));
+        let mut arrived = Arrived::of(&records).0;
+        arrived.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = [("a", 2), ("b", 2), ("c", 1)];
+        let expected = expected.map(|(s, n)| (name(s), Removed::new(n, 2 * n as u64)));
+        assert_eq!(arrived, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_before_is_old() {
+        assert_eq!(due(&arrivals(10, &[("a", 1)]), &[("a", 1)]), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_due_when_it_is_full_or_its_oldest_record_is_old() {
+        let arrivals = arrivals(10, &[]);
+        note(&arrivals, "a", 9);
+        note(&arrivals, "b", 10);
+        assert_eq!(due(&arrivals, &[("a", 9), ("b", 10)]), ["b"]);
+        tokio::time::sleep(63 * SECOND).await;
+        assert_eq!(due(&arrivals, &[("a", 9)]), [""; 0]);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(due(&arrivals, &[("a", 9)]), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_behind_is_as_old_as_it_is() {
+        let arrivals = arrivals(100, &[]);
+        note(&arrivals, "a", 5);
+        tokio::time::sleep(40 * SECOND).await;
+        note(&arrivals, "a", 3);
+        tokio::time::sleep(24 * SECOND).await;
+        assert_eq!(due(&arrivals, &[("a", 8)]), ["a"]);
+        // The first five were delivered.
+        assert_eq!(due(&arrivals, &[("a", 3)]), [""; 0]);
+        tokio::time::sleep(40 * SECOND).await;
+        assert_eq!(due(&arrivals, &[("a", 3)]), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_does_not_wait() {
+        let arrivals = arrivals(10, &[]);
+        note(&arrivals, "a", 15);
+        let stats = cached(&[("a", 15)]);
+        assert!(arrivals.is_due(&stats, &name("a"), Removed::new(5, 5)));
+        assert!(!arrivals.is_due(&stats, &name("a"), Removed::new(6, 6)));
+        tokio::time::sleep(64 * SECOND).await;
+        assert!(arrivals.is_due(&stats, &name("a"), Removed::new(14, 14)));
+        assert!(!arrivals.is_due(&stats, &name("a"), Removed::new(15, 15)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_record_and_the_one_that_fills_a_batch_wake_and_no_other() {
+        let arrivals = arrivals(10, &[]);
+        assert!(!is_woken(&arrivals).await);
+        for nth in 1..=20 {
+            note(&arrivals, "a", 1);
+            assert_eq!(is_woken(&arrivals).await, nth == 1 || nth == 10, "{nth}");
+        }
+        // Whoever looks anyway before it is due need not be woken for another stream.
+        note(&arrivals, "b", 1);
+        assert!(!is_woken(&arrivals).await);
+        // Once it was looked at, what is missing counts from there.
+        arrivals.look(|| cached(&[("a", 7), ("b", 1)]));
+        note(&arrivals, "a", 2);
+        assert!(!is_woken(&arrivals).await);
+        note(&arrivals, "a", 1);
+        assert!(is_woken(&arrivals).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn marks_stay_few_however_many_records_there_are() {
+        let arrivals = arrivals(usize::MAX, &[]);
+        for _ in 0..10_000 {
+            note(&arrivals, "a", 1);
+            tokio::time::advance(Duration::from_millis(6)).await;
+        }
+        let marks = arrivals.state().streams[&name("a")].marks.len();
+        assert!(marks <= 65, "{marks}");
+    }
+}
