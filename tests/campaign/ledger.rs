@@ -1,7 +1,7 @@
 //! The account of every record: what the children told, what the endpoint took in, and whether
 //! the one may follow from the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use integration_tests::Service;
 
@@ -29,6 +29,9 @@ pub struct Ledger {
     /// What the living child was told.
     settings: Option<ClientSettings>,
     pub(super) lanes: Vec<LaneBook>,
+    /// The children that send several requests for one stream at the same time: their records
+    /// may overtake each other, and of their answers nothing is sure.
+    side_by_side: HashSet<usize>,
     exchanges: u32,
     /// The last exchange of each way, while it is not known whether it was settled.
     open: HashMap<Way, Exchange>,
@@ -53,14 +56,24 @@ pub(super) struct LaneBook {
     pub(super) accounts: Vec<Account>,
     /// Records before this one are gone for good.
     first_open: usize,
-    /// Each record that was delivered before all that had been recorded before it, and when.
-    ahead: Vec<(u32, u32)>,
+    /// Each record that was the newest of all delivered when it was.
+    ahead: Vec<Ahead>,
+}
+
+/// A record that no newer one of its lane came before.
+#[derive(Debug)]
+struct Ahead {
+    number: u32,
+    /// The exchange that it was delivered in.
+    at: u32,
+    side_by_side: bool,
 }
 
 impl Ledger {
     pub fn new() -> Self {
         Self {
             settings: None,
+            side_by_side: HashSet::new(),
             lanes: (0..LANES).map(|_| LaneBook::default()).collect(),
             exchanges: 0,
             open: HashMap::new(),
@@ -77,7 +90,10 @@ impl Ledger {
     }
 
     /// A child begins, with these settings.
-    pub fn started(&mut self, settings: &ClientSettings) {
+    pub fn started(&mut self, settings: &ClientSettings, incarnation: usize) {
+        if settings.max_in_flight_per_stream > 1 {
+            self.side_by_side.insert(incarnation);
+        }
         self.settings = Some(settings.clone());
     }
 
@@ -123,6 +139,7 @@ impl Ledger {
             accepted,
             charged,
         } = met;
+        let side_by_side = self.side_by_side.contains(&incarnation);
         let lane = &mut self.lanes[id.lane.0];
         let Some(account) = lane.accounts.get_mut(id.number as usize) else {
             // It is told of before it is recorded, so it is at least on its way here.
@@ -155,17 +172,24 @@ impl Ledger {
                     }
                 }
             } else if account.story != Story::Left {
-                let overtaken = lane
-                    .ahead
-                    .partition_point(|&(number, _)| number < id.number);
+                let overtaken = lane.ahead.partition_point(|ahead| ahead.number < id.number);
                 match lane.ahead.get(overtaken) {
-                    Some(&(by, then)) if account.sent_back.is_none_or(|back| back > then) => {
-                        self.wrong.push(format!(
-                            "{id:?} was overtaken by {by} and not sent back before: {account:?}"
-                        ));
+                    Some(ahead) if account.sent_back.is_none_or(|back| back > ahead.at) => {
+                        if side_by_side || ahead.side_by_side {
+                            self.report.overtaken_side_by_side += 1;
+                        } else {
+                            let by = ahead.number;
+                            self.wrong.push(format!(
+                                "{id:?} was overtaken by {by} and not sent back before: {account:?}"
+                            ));
+                        }
                     }
                     Some(_) => self.report.overtaken += 1,
-                    None => lane.ahead.push((id.number, at)),
+                    None => lane.ahead.push(Ahead {
+                        number: id.number,
+                        at,
+                        side_by_side,
+                    }),
                 }
             }
             account.delivered = account.delivered.saturating_add(1);
@@ -180,10 +204,13 @@ impl Ledger {
     /// Concludes from an answer that the client has read what it did about it.
     fn settled(&mut self, exchange: &Exchange, heard: Heard) {
         let way = (exchange.incarnation, exchange.service, exchange.stream);
+        let sure = exchange.truthful
+            && heard == Heard::Surely
+            && !self.side_by_side.contains(&exchange.incarnation);
         let mut settled = Vec::new();
         for met in exchange.records.iter().filter(|met| met.accepted) {
             let account = self.account(met.id);
-            if exchange.truthful && heard == Heard::Surely {
+            if sure {
                 account.presence = Presence::Gone;
                 settled.push(met.id);
             } else {

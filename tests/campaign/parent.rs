@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::ledger::{Heard, Ledger};
 use super::report::Report;
-use super::told::{ClientSettings, Orders, StoreKind, Task, Told, Word};
+use super::told::{ClientSettings, Orders, StoreKind, Task, Timer, Told, Word};
 use super::weather::{Exchange, Weather};
 use crate::common::child;
 
@@ -142,7 +142,7 @@ impl Campaign {
     fn start(&mut self, task: Task) -> Running {
         let incarnation = self.children;
         let settings = self.settings();
-        self.ledger.started(&settings);
+        self.ledger.started(&settings, incarnation);
         self.children += 1;
         let orders = Orders {
             task,
@@ -178,14 +178,25 @@ impl Campaign {
 
     fn settings(&mut self) -> ClientSettings {
         let dice = &mut self.dice;
-        let intervals = [Some(1), Some(5), Some(20), Some(100), Some(500), None];
+        let timer = match dice.u32(0..10) {
+            0 => Timer::Never,
+            1..4 => Timer::Adaptive {
+                millis: [1, 20, 300][dice.usize(0..3)],
+                records: [20, 500][dice.usize(0..2)],
+            },
+            _ => Timer::Millis([1, 5, 20, 100, 500][dice.usize(0..5)]),
+        };
         let (time_outs, attempts) = match self.plan.storms {
             true => ([1000, 2000, 4000], [1, 1, 1, 1, 1, 3]),
             false => ([30_000; 3], [1; 6]),
         };
         ClientSettings {
             survives_power_loss: dice.bool(),
-            interval_millis: intervals[dice.usize(0..intervals.len())],
+            timer,
+            max_in_flight_per_stream: match self.plan.storms && dice.u32(0..4) == 0 {
+                true => dice.usize(2..5),
+                false => 1,
+            },
             request_timeout_millis: time_outs[dice.usize(0..3)],
             max_concurrent_streams: dice.usize(1..6),
             max_retries: self.max_retries,

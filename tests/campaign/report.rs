@@ -19,6 +19,7 @@ pub struct Report {
     /// Counts of one stream that left no room for doubt.
     pub exact_counts: usize,
     pub overtaken: usize,
+    pub overtaken_side_by_side: usize,
     pub repeated_after_lost_answers: usize,
     pub repeated_after_kills: usize,
     pub repeated_by_kill: BTreeMap<usize, usize>,
@@ -91,13 +92,14 @@ impl fmt::Display for Report {
         write!(
             f,
             "caches counted {} times ({} of {} streams to the record), cleared {} times of {}, \
-             {} records overtaken after the service sent them back; on_discard: {:?}",
+             {} records overtaken after the service sent them back, {} by requests side by side; on_discard: {:?}",
             self.counts,
             self.exact_counts,
             self.counts * super::payload::STREAMS,
             self.clears,
             self.told_cleared,
             self.overtaken,
+            self.overtaken_side_by_side,
             self.discards
         )
     }
