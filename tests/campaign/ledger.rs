@@ -37,6 +37,8 @@ pub struct Ledger {
     open: HashMap<Way, Exchange>,
     /// Discards that may not be settled yet, and whether it is a pass that settles them.
     given_up: Vec<(Id, bool)>,
+    /// Records of the living child whose futures were dropped.
+    left: Vec<Id>,
     /// What was taken for settled last, since the last pause of a client, by two requests.
     settled: HashMap<Way, Vec<Vec<Id>>>,
     /// What is wrong unless the child gave a request up and was not heard yet.
@@ -78,6 +80,7 @@ impl Ledger {
             exchanges: 0,
             open: HashMap::new(),
             given_up: Vec::new(),
+            left: Vec::new(),
             settled: HashMap::new(),
             suspect: Vec::new(),
             dead: None,
@@ -275,6 +278,7 @@ impl Ledger {
             Told::Ended => {
                 self.rested(Side::Kinesis, incarnation, &heard);
                 self.rested(Side::Firehose, incarnation, &heard);
+                self.nothing_comes_in();
             }
             Told::GaveUp { stream } => self.gave_up(stream),
             Told::Wrong(ref what) => self.wrong.push(format!("child {incarnation}: {what}")),
@@ -285,6 +289,7 @@ impl Ledger {
     pub fn killed(&mut self, incarnation: usize) {
         self.convict();
         self.settled.clear();
+        self.nothing_comes_in();
         self.report.kills += 1;
         self.dead = Some(incarnation);
         self.in_flight_at_death(incarnation);
@@ -298,6 +303,12 @@ impl Ledger {
             }
         }
         self.quiet = [None; 2];
+    }
+
+    fn nothing_comes_in(&mut self) {
+        for id in std::mem::take(&mut self.left) {
+            self.account(id).cannot_come_in = true;
+        }
     }
 
     fn in_flight_at_death(&mut self, incarnation: usize) {
@@ -352,28 +363,25 @@ impl Ledger {
 
     fn tell(&mut self, group: Group, story: Story) {
         for number in group.first..group.first + group.count {
-            let account = self.account(Id {
+            let id = Id {
                 lane: group.lane,
                 number,
-            });
+            };
+            let account = self.account(id);
             account.story = story;
             match story {
                 Story::Stored if account.presence == Presence::Begun => {
                     account.presence = Presence::Here;
                 }
                 Story::Refused | Story::Dropped => {
-                    let account = account.clone();
-                    self.account(Id {
-                        lane: group.lane,
-                        number,
-                    })
-                    .presence = Presence::Gone;
-                    if account.delivered > 0 || account.discarded > 0 {
-                        self.wrong
-                            .push(format!("{number} of {group:?} was sent: {account:?}"));
+                    account.presence = Presence::Gone;
+                    if account.was_there() {
+                        let what = format!("{id:?} was sent: {account:?}");
+                        self.wrong.push(what);
                     }
                 }
-                _ => {}
+                Story::Left => self.left.push(id),
+                Story::Begun | Story::Stored => {}
             }
         }
         if !matches!(story, Story::Begun | Story::Left) {
