@@ -83,10 +83,7 @@ impl Step {
         match self {
             Self::Fmt => shell::run(&mut shell::cargo(["fmt", "--all", "--check"])).await,
             Self::Clippy => shell::run(&mut clippy()).await,
-            Self::Test => {
-                let arguments = arguments_of_tests().await?;
-                test::run(TestFlags { arguments }).await
-            }
+            Self::Test => test::run(TestFlags::default()).await,
             Self::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
             Self::FullDisks => full_disks::run().await,
             Self::Demo => demo::run(DemoFlags::default()).await,
@@ -105,21 +102,6 @@ impl fmt::Display for Step {
             None => fmt::Debug::fmt(self, f),
         }
     }
-}
-
-/// Adds the tests of full disks, which mount small file systems, where that is allowed.
-async fn arguments_of_tests() -> Result<Vec<String>> {
-    let place = tempfile::tempdir()?;
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
-    if shell::output(mount.arg(place.path())).await.is_none() {
-        eprintln!("nothing can be mounted here: the tests of full disks are left out");
-        return Ok(Vec::new());
-    }
-    shell::run(Command::new("umount").arg(place.path())).await?;
-    Ok(["--features", "record-cache/mount-tests"]
-        .map(str::to_owned)
-        .into())
 }
 
 fn clippy() -> Command {

@@ -66,7 +66,7 @@ pub(crate) struct RecorderFlags {
     pub(crate) from: usize,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct TestFlags {
     /// Passed on to `cargo test --workspace`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
