@@ -66,7 +66,7 @@ fn threads_and_tasks_end_within_a_second_after_the_last_clone_was_dropped() {
     runtime.block_on(async {
         let tasks = || Handle::current().metrics().num_alive_tasks();
         for service in [Service::Kinesis, Service::Firehose] {
-            for place in [Place::Memory, Place::Disk] {
+            for place in [Place::Memory, Place::Disk, Place::Journal] {
                 let case = Case { service, place };
                 // What the first client leaves behind is what libraries keep for all.
                 live(case, &aws, Reply::Accept).await;

@@ -35,6 +35,11 @@ cases! {
     on_disk:
         a_client_outlives_the_runtime_that_it_was_made_in,
         a_runtime_may_end_in_the_middle_of_a_flush;
+    in_a_journal:
+        clones_may_be_dropped_in_any_order_and_anywhere,
+        closing_may_race_everything,
+        a_client_outlives_the_runtime_that_it_was_made_in,
+        a_runtime_may_end_in_the_middle_of_a_flush;
 }
 
 const STREAM: &str = "stream";
@@ -222,7 +227,7 @@ async fn outside(test: impl FnOnce() + Send + 'static) {
 /// Opens the directory as soon as it is free.
 async fn reopened(case: Case, aws: &Endpoint, path: &Path) -> Client {
     let mut opened = None;
-    let open = || Setup::new(case, aws).storage_path(path).try_build();
+    let open = || Setup::new(case, aws).on_disk(case, path).try_build();
     for _ in 0..1000 {
         match open().await {
             Ok(client) => {
@@ -243,7 +248,7 @@ async fn a_client_outlives_the_runtime_that_it_was_made_in(case: Case) {
         let path = directory.path().join("cache");
         let first = runtime();
         let client = first.block_on(async {
-            let client = Setup::new(case, &aws).storage_path(&path).build().await;
+            let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
             client.record_to(STREAM, ["a"]).await;
             client.flush().await.unwrap();
             client.record_to(STREAM, ["b"]).await;
@@ -281,7 +286,7 @@ async fn a_runtime_may_end_in_the_middle_of_a_flush(case: Case) {
         let recorded = numbered("record", 700);
         let first = runtime();
         first.block_on(async {
-            let client = Setup::new(case, &aws).storage_path(&path).build().await;
+            let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
             client.record_to(STREAM, recorded.clone()).await;
             aws.script(Reply::Accept);
             aws.script(Reply::Hang);
@@ -314,11 +319,11 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
         let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(3));
         let setup = match case.place {
             Place::Memory => setup.in_memory(),
-            Place::Disk => setup.storage_path(&path),
+            Place::Disk | Place::Journal => setup.on_disk(case, &path),
         };
         let client = match case.place {
             Place::Memory => setup.build().await,
-            Place::Disk => {
+            Place::Disk | Place::Journal => {
                 // The last round's storage is released a moment after the last clone.
                 let mut waited = Duration::ZERO;
                 loop {
@@ -349,7 +354,7 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
             }
         }
     }
-    if case.place == Place::Disk {
+    if case.place != Place::Memory {
         let client = reopened(case, &aws, &path).await;
         client.drain(LONG).await.unwrap();
         client.close().await.unwrap();
@@ -368,7 +373,7 @@ async fn closing_may_race_everything(case: Case) {
         let path = directory.path().join("cache");
         let setup = || match case.place {
             Place::Memory => Setup::new(case, &aws).in_memory(),
-            Place::Disk => Setup::new(case, &aws).storage_path(&path),
+            Place::Disk | Place::Journal => Setup::new(case, &aws).on_disk(case, &path),
         };
         let client = setup().flush_strategy(FlushStrategy::None).build().await;
         let records = (0..4).map(|task| {
@@ -429,7 +434,7 @@ async fn closing_may_race_everything(case: Case) {
         let delivered = aws.payloads(STREAM);
         let cached = client.cached();
         assert_eq!(stored.len(), delivered.len() + cleared + cached);
-        if case.place == Place::Disk {
+        if case.place != Place::Memory {
             let client = setup().build().await;
             assert_eq!(client.cached(), cached);
             client.close().await.unwrap();
