@@ -275,6 +275,10 @@ async fn child(place: &Path) {
 }
 
 /// Lets a process move records for some time; says whether it came to its end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the moment of the kill is drawn, not waited for"
+)]
 fn killed_after(place: &Path, time: Duration) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
