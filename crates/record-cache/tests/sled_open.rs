@@ -233,7 +233,7 @@ async fn churn(store: &SledStore, name: &str, calls: u64) {
 #[tokio::test]
 async fn disk_is_bounded_beside_a_stream_that_stands_still() {
     let place = TempDir::new().unwrap();
-    let cap = 2 * MIB;
+    let cap = MIB;
     let builder = SledStore::builder(place.path()).durability(Durability::ProcessCrash);
     let store = Arc::new(builder.expected_bytes(cap).open().await.unwrap());
     // A record of the one that stands still between those that come and go.

@@ -10,6 +10,7 @@ use crate::sled_store::generation::Generation;
 use crate::sled_store::home::GenerationId;
 use crate::sled_store::load::load;
 use crate::sled_store::manifest::Manifest;
+use crate::sled_store::segment::SegmentSize;
 
 /// An empty generation is replaced once it takes more than so many segments.
 const EMPTY_SEGMENTS: u64 = 4;
@@ -51,7 +52,12 @@ impl Worker {
             return;
         }
         let is_empty = disk.index.records() == 0;
-        let small = (2 * self.options.expected_bytes).min(SMALL_BYTES);
+        let expected = self.options.expected_bytes;
+        let small = match disk.generation.segment() {
+            SegmentSize::Small => (2 * expected).min(SMALL_BYTES),
+            // A rewrite reads everything, and sled keeps in memory most of what was read.
+            SegmentSize::Large => 3 * expected,
+        };
         let small = small.max(SMALL_SEGMENTS * segment);
         let outgrown = disk.base_bytes + disk.base_bytes / 2;
         let wanted = SPARSE * disk.index.bytes();
