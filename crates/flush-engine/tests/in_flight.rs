@@ -118,6 +118,7 @@ async fn the_next_batch_is_read_while_one_is_under_way() {
 }
 
 /// How many batches were sent when none could be settled.
+#[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 async fn sent_without_settling(batches: usize) -> usize {
     let gate = Gate::closed();
     let behind = gate.clone();
@@ -340,7 +341,7 @@ async fn whatever_happens_the_accounting_is_exact() {
             let data = rig.engine.drain(MINUTE).await.unwrap();
             done.0 += data.records_flushed;
         }
-        let given_up = given_up.lock().unwrap();
+        let given_up = given_up.lock().unwrap().clone();
         let accepted = rig.service.distinct_accepted().into_iter();
         let accepted: HashSet<_> = accepted.map(|(name, data)| name + &data).collect();
         assert_eq!(done, (accepted.len(), given_up.len()), "seed {seed}");
