@@ -187,15 +187,9 @@ impl Program {
         instance.words.write_all(b"end\n").unwrap();
         let status = instance.process.wait().unwrap();
         assert!(status.success(), "{status}");
-        assert!(
-            instance
-                .said
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|line| line == "ended")
-        );
+        let said = Arc::clone(&instance.said);
         self.bury(instance);
+        assert!(said.lock().unwrap().iter().any(|line| line == "ended"));
     }
 
     fn bury(&mut self, instance: Instance) {

@@ -186,7 +186,8 @@ mod sled_store_keeps_what_it_acknowledged {
     through_every_workload!(StoreKind::Sled);
 }
 
-/// What the attribute `S` is for.
+/// Why the sled store gives its files the attribute `S`: sled writes over what the disk
+/// still needs.
 #[tokio::test]
 async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
     let campaign = Campaign {
@@ -197,6 +198,29 @@ async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
     };
     let harm = campaign.harm().await;
     assert!(harm.len() > 2 && harm[0].contains("lost"), "{harm:?}");
+}
+
+/// sled renames a snapshot, and at once overwrites what is needed without it.
+#[tokio::test]
+async fn sled_store_keeps_records_where_names_are_late() {
+    let campaign = Campaign {
+        plans: &[Plan::Bare],
+        states: 90,
+        ..Campaign::new(StoreKind::Sled, Workload::Hollow)
+    };
+    campaign.must_do_no_harm().await;
+}
+
+/// Where files take no attributes, the store syncs more often.
+#[tokio::test]
+async fn sled_store_keeps_records_where_there_are_no_attributes() {
+    for workload in [Workload::Turnover, Workload::Churn] {
+        let campaign = Campaign {
+            attributes: Attributes::Refused,
+            ..Campaign::new(StoreKind::Sled, workload)
+        };
+        campaign.must_do_no_harm().await;
+    }
 }
 
 mod journal_store_keeps_what_it_acknowledged {

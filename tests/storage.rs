@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amplify_kinesis::{Durability, JournalStore};
+use amplify_kinesis::{Durability, JournalStore, RecordStore as _};
 use integration_tests::Reply;
 use tempfile::TempDir;
 

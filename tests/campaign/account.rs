@@ -7,10 +7,14 @@ pub struct Account {
     pub presence: Presence,
     pub delivered: u16,
     pub discarded: u16,
+    /// Its child was killed before it may have deleted what it had discarded.
+    pub discard_undone: bool,
     /// How often the endpoint blamed it, or its request, in an answer.
     pub charges: u16,
     /// The first exchange that did.
     pub sent_back: Option<u32>,
+    /// Its future was dropped, but its process has ended since: it cannot come in any more.
+    pub cannot_come_in: bool,
     /// A clear that it did not survive for sure ran meanwhile.
     pub maybe_cleared: bool,
     /// Why its last delivery may not be known to the client.
@@ -52,6 +56,11 @@ pub enum Doubt {
 }
 
 impl Account {
+    /// Whether it may be stored at any moment, though nobody waits for it.
+    pub fn may_come_in(&self) -> bool {
+        self.story == Story::Left && !self.cannot_come_in
+    }
+
     pub fn must_be_here(&self) -> bool {
         self.presence == Presence::Here
     }
@@ -77,7 +86,7 @@ impl Account {
         match (self.presence, all) {
             (Presence::Unsure | Presence::Begun, true) => self.presence = Presence::Here,
             // It may come in yet, if its future was dropped.
-            (Presence::Unsure | Presence::Begun, false) if self.story != Story::Left => {
+            (Presence::Unsure | Presence::Begun, false) if !self.may_come_in() => {
                 self.presence = Presence::Gone;
             }
             _ => {}

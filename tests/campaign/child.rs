@@ -14,14 +14,17 @@ use tokio::task::JoinSet;
 
 use super::director::{After, Director};
 use super::lanes::{flush_now_and_then, write};
+use super::patience;
 use super::payload::{Id, Lane};
-use super::told::{ClientSettings, Orders, StoreKind, Task, Told, Word};
+use super::told::{ClientSettings, Orders, StoreKind, Task, Timer, Told, Word};
 use crate::common::{Case, Client, Failure, Kind, Place, Setup};
 
 /// Does what it is ordered to.
 pub async fn run(orders: Orders) {
     // Ends the line that the test runner has begun.
     println!();
+    let timeout = Duration::from_millis(orders.settings.request_timeout_millis);
+    patience::watch(timeout);
     let (words_in, words) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let mut line = String::new();
@@ -96,7 +99,8 @@ pub fn place(service: Service) -> usize {
 pub async fn open(orders: &Orders, service: Service) -> Client {
     let ClientSettings {
         survives_power_loss,
-        interval_millis,
+        timer,
+        max_in_flight_per_stream,
         request_timeout_millis,
         max_concurrent_streams,
         max_retries,
@@ -133,10 +137,16 @@ pub async fn open(orders: &Orders, service: Service) -> Client {
     setup
         .sdk_config(sdk_config)
         .durability(durability)
-        .flush_strategy(match interval_millis {
-            Some(millis) => FlushStrategy::Interval(Duration::from_millis(millis)),
-            None => FlushStrategy::None,
+        .flush_strategy(match timer {
+            Timer::Never => FlushStrategy::None,
+            Timer::Millis(millis) => FlushStrategy::Interval(Duration::from_millis(millis)),
+            Timer::Adaptive { millis, records } => FlushStrategy::Adaptive {
+                max_delay: Duration::from_millis(millis),
+                max_records: records,
+                max_bytes: 1 << 20,
+            },
         })
+        .max_in_flight_per_stream(max_in_flight_per_stream)
         .request_timeout(Duration::from_millis(request_timeout_millis))
         .max_concurrent_streams(max_concurrent_streams)
         .max_retries(max_retries)

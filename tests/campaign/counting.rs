@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::account::{Presence, Story};
+use super::account::Presence;
 use super::ledger::Ledger;
 use super::payload::{Id, Lane, STREAMS};
 use super::report::Report;
@@ -48,7 +48,7 @@ impl Ledger {
                     // Records whose future was dropped may come in at any time.
                     let mut left = 0;
                     self.each_of(side, None, |account| {
-                        left += usize::from(account.story == Story::Left && account.may_be_here());
+                        left += usize::from(account.may_come_in());
                     });
                     if !(cached..=cached + left).contains(&records) {
                         self.wrong
@@ -57,9 +57,9 @@ impl Ledger {
                 }
                 self.each_of(side, None, |account| {
                     account.maybe_cleared = true;
-                    account.presence = match account.story {
-                        Story::Left => Presence::Unsure,
-                        _ => Presence::Gone,
+                    account.presence = match account.may_come_in() {
+                        true => Presence::Unsure,
+                        false => Presence::Gone,
                     };
                 });
                 self.quiet[side as usize] = Some(0);

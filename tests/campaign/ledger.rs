@@ -1,7 +1,7 @@
 //! The account of every record: what the children told, what the endpoint took in, and whether
 //! the one may follow from the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use integration_tests::Service;
 
@@ -29,11 +29,20 @@ pub struct Ledger {
     /// What the living child was told.
     settings: Option<ClientSettings>,
     pub(super) lanes: Vec<LaneBook>,
+    /// The children that send several requests for one stream at the same time: their records
+    /// may overtake each other, and of their answers nothing is sure.
+    side_by_side: HashSet<usize>,
     exchanges: u32,
     /// The last exchange of each way, while it is not known whether it was settled.
     open: HashMap<Way, Exchange>,
     /// Discards that may not be settled yet, and whether it is a pass that settles them.
     given_up: Vec<(Id, bool)>,
+    /// Records of the living child whose futures were dropped.
+    left: Vec<Id>,
+    /// What was taken for settled last, since the last pause of a client, by two requests.
+    settled: HashMap<Way, Vec<Vec<Id>>>,
+    /// What is wrong unless the child gave a request up and was not heard yet.
+    suspect: Vec<(Id, String)>,
     /// No child up to this one lives.
     dead: Option<usize>,
     pub(super) clearing: [bool; 2],
@@ -49,18 +58,31 @@ pub(super) struct LaneBook {
     pub(super) accounts: Vec<Account>,
     /// Records before this one are gone for good.
     first_open: usize,
-    /// Each record that was delivered before all that had been recorded before it, and when.
-    ahead: Vec<(u32, u32)>,
+    /// Each record that was the newest of all delivered when it was.
+    ahead: Vec<Ahead>,
+}
+
+/// A record that no newer one of its lane came before.
+#[derive(Debug)]
+struct Ahead {
+    number: u32,
+    /// The exchange that it was delivered in.
+    at: u32,
+    side_by_side: bool,
 }
 
 impl Ledger {
     pub fn new() -> Self {
         Self {
             settings: None,
+            side_by_side: HashSet::new(),
             lanes: (0..LANES).map(|_| LaneBook::default()).collect(),
             exchanges: 0,
             open: HashMap::new(),
             given_up: Vec::new(),
+            left: Vec::new(),
+            settled: HashMap::new(),
+            suspect: Vec::new(),
             dead: None,
             clearing: [false; 2],
             quiet: [None; 2],
@@ -71,7 +93,10 @@ impl Ledger {
     }
 
     /// A child begins, with these settings.
-    pub fn started(&mut self, settings: &ClientSettings) {
+    pub fn started(&mut self, settings: &ClientSettings, incarnation: usize) {
+        if settings.max_in_flight_per_stream > 1 {
+            self.side_by_side.insert(incarnation);
+        }
         self.settings = Some(settings.clone());
     }
 
@@ -117,6 +142,7 @@ impl Ledger {
             accepted,
             charged,
         } = met;
+        let side_by_side = self.side_by_side.contains(&incarnation);
         let lane = &mut self.lanes[id.lane.0];
         let Some(account) = lane.accounts.get_mut(id.number as usize) else {
             // It is told of before it is recorded, so it is at least on its way here.
@@ -128,9 +154,8 @@ impl Ledger {
             self.wrong.push(format!("{id:?} was sent: {account:?}"));
         }
         if account.presence == Presence::Gone {
-            self.wrong.push(format!(
-                "{id:?} was sent again without a cause: {account:?}"
-            ));
+            let what = format!("{id:?} was sent again without a cause: {account:?}");
+            self.suspect.push((id, what));
         }
         account.charges = account.charges.saturating_add(u16::from(charged));
         if accepted {
@@ -142,22 +167,32 @@ impl Ledger {
                         *self.report.repeated_by_kill.entry(of).or_default() += 1;
                     }
                     // Accepted twice in one exchange, or before the last one was entered.
-                    Doubt::None => self.wrong.push(format!(
-                        "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
-                    )),
+                    Doubt::None => {
+                        let what = format!(
+                            "{id:?} was delivered again by {incarnation} without a cause: {account:?}"
+                        );
+                        self.suspect.push((id, what));
+                    }
                 }
             } else if account.story != Story::Left {
-                let overtaken = lane
-                    .ahead
-                    .partition_point(|&(number, _)| number < id.number);
+                let overtaken = lane.ahead.partition_point(|ahead| ahead.number < id.number);
                 match lane.ahead.get(overtaken) {
-                    Some(&(by, then)) if account.sent_back.is_none_or(|back| back > then) => {
-                        self.wrong.push(format!(
-                            "{id:?} was overtaken by {by} and not sent back before: {account:?}"
-                        ));
+                    Some(ahead) if account.sent_back.is_none_or(|back| back > ahead.at) => {
+                        if side_by_side || ahead.side_by_side {
+                            self.report.overtaken_side_by_side += 1;
+                        } else {
+                            let by = ahead.number;
+                            self.wrong.push(format!(
+                                "{id:?} was overtaken by {by} and not sent back before: {account:?}"
+                            ));
+                        }
                     }
                     Some(_) => self.report.overtaken += 1,
-                    None => lane.ahead.push((id.number, at)),
+                    None => lane.ahead.push(Ahead {
+                        number: id.number,
+                        at,
+                        side_by_side,
+                    }),
                 }
             }
             account.delivered = account.delivered.saturating_add(1);
@@ -171,14 +206,47 @@ impl Ledger {
 
     /// Concludes from an answer that the client has read what it did about it.
     fn settled(&mut self, exchange: &Exchange, heard: Heard) {
+        let way = (exchange.incarnation, exchange.service, exchange.stream);
+        let sure = exchange.truthful
+            && heard == Heard::Surely
+            && !self.side_by_side.contains(&exchange.incarnation);
+        let mut settled = Vec::new();
         for met in exchange.records.iter().filter(|met| met.accepted) {
             let account = self.account(met.id);
-            if exchange.truthful && heard == Heard::Surely {
+            if sure {
                 account.presence = Presence::Gone;
+                settled.push(met.id);
             } else {
                 account.doubt = Doubt::Answer;
             }
         }
+        let of_way = self.settled.entry(way).or_default();
+        // Two requests later, an answer was read or the records would have come again.
+        if of_way.len() == 2 {
+            of_way.remove(0);
+        }
+        of_way.push(settled);
+    }
+
+    /// A child gave a request up, though an answer may have been there in time.
+    fn gave_up(&mut self, stream: Option<usize>) {
+        self.report.given_up += 1;
+        let concerns = |of: usize| stream.is_none_or(|stream| stream == of);
+        self.suspect
+            .retain(|(id, _)| !concerns(id.lane.stream_number()));
+        let ways = self.settled.extract_if(|way, _| concerns(way.2));
+        for id in ways.flat_map(|(_, ids)| ids.concat()).collect::<Vec<_>>() {
+            let account = self.account(id);
+            account.presence = Presence::Unsure;
+            account.doubt = Doubt::Answer;
+            let lane = &mut self.lanes[id.lane.0];
+            lane.first_open = lane.first_open.min(id.number as usize);
+        }
+    }
+
+    fn convict(&mut self) {
+        let suspect = std::mem::take(&mut self.suspect);
+        self.wrong.extend(suspect.into_iter().map(|(_, what)| what));
     }
 
     // ---- what became of a child
@@ -210,18 +278,23 @@ impl Ledger {
             Told::Ended => {
                 self.rested(Side::Kinesis, incarnation, &heard);
                 self.rested(Side::Firehose, incarnation, &heard);
+                self.nothing_comes_in();
             }
+            Told::GaveUp { stream } => self.gave_up(stream),
             Told::Wrong(ref what) => self.wrong.push(format!("child {incarnation}: {what}")),
         }
     }
 
     /// A child is dead. What it had read of the last answers, and settled, is not known.
     pub fn killed(&mut self, incarnation: usize) {
+        self.convict();
+        self.settled.clear();
+        self.nothing_comes_in();
         self.report.kills += 1;
         self.dead = Some(incarnation);
         self.in_flight_at_death(incarnation);
         for (id, _) in std::mem::take(&mut self.given_up) {
-            self.account(id).doubt = Doubt::Kill(incarnation);
+            self.account(id).discard_undone = true;
         }
         for side in [Side::Kinesis, Side::Firehose] {
             if std::mem::take(&mut self.clearing[side as usize]) {
@@ -230,6 +303,12 @@ impl Ledger {
             }
         }
         self.quiet = [None; 2];
+    }
+
+    fn nothing_comes_in(&mut self) {
+        for id in std::mem::take(&mut self.left) {
+            self.account(id).cannot_come_in = true;
+        }
     }
 
     fn in_flight_at_death(&mut self, incarnation: usize) {
@@ -258,6 +337,9 @@ impl Ledger {
                 self.settled(&last, heard);
             }
         }
+        // Whatever was given up, it was told of by now.
+        self.convict();
+        self.settled.retain(|way, _| way.1 != service);
         let (here, elsewhere) = std::mem::take(&mut self.given_up)
             .into_iter()
             .partition::<Vec<_>, _>(|(id, _)| id.lane.service() == service);
@@ -281,28 +363,25 @@ impl Ledger {
 
     fn tell(&mut self, group: Group, story: Story) {
         for number in group.first..group.first + group.count {
-            let account = self.account(Id {
+            let id = Id {
                 lane: group.lane,
                 number,
-            });
+            };
+            let account = self.account(id);
             account.story = story;
             match story {
                 Story::Stored if account.presence == Presence::Begun => {
                     account.presence = Presence::Here;
                 }
                 Story::Refused | Story::Dropped => {
-                    let account = account.clone();
-                    self.account(Id {
-                        lane: group.lane,
-                        number,
-                    })
-                    .presence = Presence::Gone;
-                    if account.delivered > 0 || account.discarded > 0 {
-                        self.wrong
-                            .push(format!("{number} of {group:?} was sent: {account:?}"));
+                    account.presence = Presence::Gone;
+                    if account.was_there() {
+                        let what = format!("{id:?} was sent: {account:?}");
+                        self.wrong.push(what);
                     }
                 }
-                _ => {}
+                Story::Left => self.left.push(id),
+                Story::Begun | Story::Stored => {}
             }
         }
         if !matches!(story, Story::Begun | Story::Left) {
@@ -324,8 +403,9 @@ impl Ledger {
             "Expired" => settings.max_record_age_millis.is_some(),
             _ => false,
         };
-        let again = told.discarded > 0 && !matches!(told.doubt, Doubt::Kill(_));
+        let again = told.discarded > 0 && !told.discard_undone;
         account.discarded = account.discarded.saturating_add(1);
+        account.discard_undone = false;
         account.presence = Presence::Unsure;
         if !whole || !has_a_cause || charges < attempts || again || told.presence == Presence::Gone
         {

@@ -9,6 +9,7 @@ mod director;
 mod lanes;
 mod ledger;
 mod parent;
+mod patience;
 mod payload;
 mod report;
 mod told;

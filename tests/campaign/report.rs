@@ -11,6 +11,7 @@ pub struct Report {
     pub clean_ends: usize,
     pub exchanges: usize,
     pub outages: usize,
+    pub given_up: usize,
     pub clears: usize,
     pub clears_cut_short: usize,
     pub told_cleared: usize,
@@ -18,6 +19,7 @@ pub struct Report {
     /// Counts of one stream that left no room for doubt.
     pub exact_counts: usize,
     pub overtaken: usize,
+    pub overtaken_side_by_side: usize,
     pub repeated_after_lost_answers: usize,
     pub repeated_after_kills: usize,
     pub repeated_by_kill: BTreeMap<usize, usize>,
@@ -62,8 +64,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "children: {} killed, {} ended; {} requests judged, {} outages",
-            self.kills, self.clean_ends, self.exchanges, self.outages
+            "children: {} killed, {} ended, {} requests given up; {} requests judged, {} outages",
+            self.kills, self.clean_ends, self.given_up, self.exchanges, self.outages
         )?;
         writeln!(
             f,
@@ -90,13 +92,14 @@ impl fmt::Display for Report {
         write!(
             f,
             "caches counted {} times ({} of {} streams to the record), cleared {} times of {}, \
-             {} records overtaken after the service sent them back; on_discard: {:?}",
+             {} records overtaken after the service sent them back, {} by requests side by side; on_discard: {:?}",
             self.counts,
             self.exact_counts,
             self.counts * super::payload::STREAMS,
             self.clears,
             self.told_cleared,
             self.overtaken,
+            self.overtaken_side_by_side,
             self.discards
         )
     }

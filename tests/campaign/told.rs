@@ -39,10 +39,23 @@ pub enum StoreKind {
     Journal,
 }
 
+/// When a client delivers by itself.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Timer {
+    Never,
+    Millis(u64),
+    /// When a record is this old, or so many wait.
+    Adaptive {
+        millis: u64,
+        records: usize,
+    },
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClientSettings {
     pub survives_power_loss: bool,
-    pub interval_millis: Option<u64>,
+    pub timer: Timer,
+    pub max_in_flight_per_stream: usize,
     pub request_timeout_millis: u64,
     pub max_concurrent_streams: usize,
     pub max_retries: u32,
@@ -100,6 +113,8 @@ pub enum Told {
     Cleared { side: Side, records: usize },
     /// Both clients were closed, and this is the end.
     Ended,
+    /// A request for this stream, of either service, had no answer in time.
+    GaveUp { stream: Option<usize> },
     /// Something that may not happen.
     Wrong(String),
 }

@@ -144,7 +144,7 @@ impl Campaign {
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
         let mut restarts = Vec::new();
-        let trials = self.trials(&story, 0, self.states, "");
+        let trials = self.trials(&story, self.beginning(&story), self.states, "");
         let trials = trials.enumerate().map(|(number, trial)| {
             if number % RESTART_EVERY == RESTART_EVERY / 2 {
                 restarts.push(restart(&trial, restarts.len()));
@@ -188,6 +188,17 @@ impl Campaign {
         );
     }
 
+    /// The event from which on the power may be lost.
+    fn beginning(self, story: &Timeline) -> usize {
+        let synced =
+            |event: &Event| matches!(event, Event::Mark(mark) if mark.starts_with("synced"));
+        match self.attributes {
+            // What relies on them is not durable before someone else has synced it.
+            Attributes::Ignored => story.events().iter().position(synced).unwrap_or(0),
+            Attributes::Honoured | Attributes::Refused => 0,
+        }
+    }
+
     /// Has a traced process work in the arena, and adds to the story what it did.
     fn work(
         self,
@@ -205,7 +216,7 @@ impl Campaign {
         };
         let job = Job::Work(workload, setting);
         let log = ground.directory.path().join("log");
-        let calls = trace(&job.command(), &log)?;
+        let calls = trace(&job.command(), self.attributes, &log)?;
         story.record_all(&calls, &ground.places)
     }
 

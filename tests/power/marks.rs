@@ -38,6 +38,8 @@ pub enum Mark {
     Clear { call: u64 },
     /// It was.
     Cleared { call: u64 },
+    /// All files were synced, by the workload and not by the store.
+    Synced { call: u64 },
 }
 
 /// Where marks are written, each by one call to the system.
@@ -79,6 +81,7 @@ impl Mark {
             Self::Settled { call } => format!("settled {call}"),
             Self::Clear { call } => format!("clear {call}"),
             Self::Cleared { call } => format!("cleared {call}"),
+            Self::Synced { call } => format!("synced {call}"),
         }
     }
 
@@ -110,6 +113,9 @@ impl Mark {
                 call: first.parse().unwrap(),
             },
             "cleared" => Self::Cleared {
+                call: first.parse().unwrap(),
+            },
+            "synced" => Self::Synced {
                 call: first.parse().unwrap(),
             },
             other => panic!("nobody says {other}"),

@@ -1,6 +1,7 @@
 //! What a process does with a store before the power is lost.
 
 use std::fmt;
+use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -40,6 +41,9 @@ pub enum Workload {
     Clear,
     /// The store is closed and opened, again and again.
     Reopen,
+    /// One step takes much more room than there will be need for, and the next opening
+    /// tidies up.
+    Hollow,
     /// The store is opened, used a little, and closed.
     Restart,
 }
@@ -55,6 +59,7 @@ impl Workload {
         Self::Turnover,
         Self::Clear,
         Self::Reopen,
+        Self::Hollow,
         Self::Restart,
     ];
 }
@@ -107,6 +112,7 @@ pub async fn run(workload: Workload, setting: Setting) {
         Workload::Turnover => turnover(&actor, &mut rng).await,
         Workload::Clear => clear(&actor, &mut rng).await,
         Workload::Reopen => reopen(&actor, &mut rng).await,
+        Workload::Hollow => hollow(&actor, &mut rng).await,
         Workload::Restart => restart(&actor, &mut rng).await,
     }
 }
@@ -241,6 +247,20 @@ impl Actor {
             store.settle(step).await.unwrap();
             self.marks.say(&Mark::Settled { call });
         }
+    }
+
+    /// Makes all that the store has written durable, behind its back.
+    fn sync(&self) {
+        let mut left = vec![self.setting.place.clone()];
+        while let Some(path) = left.pop() {
+            File::open(&path).unwrap().sync_all().unwrap();
+            if path.is_dir() {
+                let entries = path.read_dir().unwrap();
+                left.extend(entries.map(|entry| entry.unwrap().path()));
+            }
+        }
+        let call = self.number();
+        self.marks.say(&Mark::Synced { call });
     }
 
     async fn clear(&self, store: &Store) {
@@ -396,7 +416,6 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
 async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
     const CROWDS: usize = 12;
     const CROWD: usize = 240;
-    const ROUNDS: usize = 1;
     const STEPS: usize = 300;
     let store = actor.open().await;
     // Long runs of small records, whose attempts take more room than they do.
@@ -409,23 +428,25 @@ async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
         _ => Verdict::Untried,
     };
     actor.settle_read(&store, 1, &crowds, every_other).await;
-    for _ in 0..ROUNDS {
-        for _ in 0..8 {
-            let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
-            actor.append(&store, &group).await;
-        }
-        for step in 0..STEPS {
-            if step % 10 == 0 {
-                actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
-            }
-            let one_each: Vec<Record> = crowds
-                .chunks(CROWD)
-                .map(|crowd| crowd[rng.usize(..CROWD)].clone())
-                .collect();
-            let fails = |_| Verdict::Failed;
-            actor.settle_read(&store, 1, &one_each, fails).await;
-        }
+    for _ in 0..8 {
+        let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
+        actor.append(&store, &group).await;
     }
+    actor.sync();
+    for step in 0..STEPS {
+        if step % 10 == 0 {
+            actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
+        }
+        let one_each: Vec<Record> = crowds
+            .chunks(CROWD)
+            .map(|crowd| crowd[rng.usize(..CROWD)].clone())
+            .collect();
+        let fails = |_| Verdict::Failed;
+        actor.settle_read(&store, 1, &one_each, fails).await;
+    }
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
     store.close().await.unwrap();
 }
 
@@ -467,6 +488,20 @@ async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
         if round % 2 == 1 {
             actor.settle(&store, 0, 9, Verdicts::Mixed, rng).await;
         }
+        store.close().await.unwrap();
+    }
+}
+
+async fn hollow(actor: &Arc<Actor>, rng: &mut Rng) {
+    let store = actor.open().await;
+    actor
+        .append(&store, &[(0, small(rng)), (1, small(rng))])
+        .await;
+    actor.append(&store, &[(2, 2_500_000)]).await;
+    store.close().await.unwrap();
+    for _ in 0..2 {
+        let store = actor.open().await;
+        actor.append(&store, &[(0, small(rng))]).await;
         store.close().await.unwrap();
     }
 }

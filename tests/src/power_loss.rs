@@ -12,7 +12,8 @@
 //!   the length; `sync_file_range` makes nothing durable, because it waits neither for the
 //!   device's cache nor for the file's length.
 //! - A write to a file with the attribute `S`, or opened with `O_SYNC` or `O_DSYNC`, is durable
-//!   when it returns, with the length. The attribute counts from the call that sets it, by
+//!   when it returns, with the length; so is a change of names in a directory with the
+//!   attribute. The attribute counts from the call that sets it, by
 //!   the process that writes.
 //! - A write reaches the disk by sectors of 512 bytes. Each sector holds what some moment
 //!   before the crash had put there; other than that, any order is possible.

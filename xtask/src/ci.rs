@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     consumers, demo, e2e,
     flags::{CiFlags, DemoFlags, PowerLossFlags, TestFlags},
+    full_disks,
     localstack::EngineChoice,
     power_loss,
     progress::seconds,
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
+    /// Tests that mount file systems and fill them.
+    FullDisks,
     /// Losses of power, simulated from the traces of processes.
     PowerLoss,
     /// The demo, on this workspace's own lock file.
@@ -81,12 +84,11 @@ impl Step {
             Self::Fmt => shell::run(&mut shell::cargo(["fmt", "--all", "--check"])).await,
             Self::Clippy => shell::run(&mut clippy()).await,
             Self::Test => {
-                test::run(TestFlags {
-                    arguments: Vec::new(),
-                })
-                .await
+                let arguments = arguments_of_tests().await?;
+                test::run(TestFlags { arguments }).await
             }
             Self::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
+            Self::FullDisks => full_disks::run().await,
             Self::Demo => demo::run(DemoFlags::default()).await,
             Self::Doc => shell::run(&mut doc()).await,
             Self::Deny => deny().await,
@@ -103,6 +105,21 @@ impl fmt::Display for Step {
             None => fmt::Debug::fmt(self, f),
         }
     }
+}
+
+/// Adds the tests of full disks, which mount small file systems, where that is allowed.
+async fn arguments_of_tests() -> Result<Vec<String>> {
+    let place = tempfile::tempdir()?;
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+    if shell::output(mount.arg(place.path())).await.is_none() {
+        eprintln!("nothing can be mounted here: the tests of full disks are left out");
+        return Ok(Vec::new());
+    }
+    shell::run(Command::new("umount").arg(place.path())).await?;
+    Ok(["--features", "record-cache/mount-tests"]
+        .map(str::to_owned)
+        .into())
 }
 
 fn clippy() -> Command {

@@ -6,6 +6,7 @@ mod consumers;
 mod demo;
 mod e2e;
 mod flags;
+mod full_disks;
 mod localstack;
 mod power_loss;
 mod progress;

@@ -65,6 +65,9 @@ const LARGEST_SEGMENT: u64 = 64 << 20;
 /// record is skipped and counted; all others are kept. The directory has one user at a
 /// time, in this process or another.
 ///
+/// [`take_over`](Self::take_over) moves the records of another store here, each once, and
+/// `take_over_sled` (feature `sled`) those of a directory of the sled store.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -195,6 +198,7 @@ impl JournalStoreBuilder {
             log,
             rest: 0,
             reserve,
+            came_meanwhile: 0,
             lock,
         };
         writer.recover(opened.stranded)?;

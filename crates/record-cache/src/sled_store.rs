@@ -314,9 +314,10 @@ fn gone() -> StoreError {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     use super::SledStore;
-    use crate::{RecordStore, conformance};
+    use crate::{NewRecord, RecordStore, StreamName, conformance};
 
     #[tokio::test]
     async fn sled_store_conforms() {
@@ -337,5 +338,29 @@ mod tests {
             Arc::new(SledStore::open(place).await.unwrap()) as Arc<dyn RecordStore>
         })
         .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_who_wait_share_a_commit() {
+        const TASKS: u64 = 64;
+        const CALLS: u64 = 20;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(SledStore::open(directory.path()).await.unwrap());
+        let tasks = (0..TASKS).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let stream = StreamName::new("shared").unwrap();
+                for _ in 0..CALLS {
+                    let record = NewRecord::new(stream.clone(), None, vec![1; 100]);
+                    store.append(vec![record]).await.unwrap();
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        let commits = store.shared.commits.load(Ordering::Relaxed);
+        assert!(commits <= TASKS * CALLS / 8, "{commits} commits");
+        store.close().await.unwrap();
     }
 }

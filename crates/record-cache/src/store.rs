@@ -20,7 +20,7 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 /// - **Durable.** What `append` and `clear` return `Ok` for survives what the
 ///   store promises to survive (each store says what). What `settle` returns
 ///   `Ok` for survives at least the end of the process; a power failure may undo
-///   it, so that a record is read again.
+///   it, or parts of it, so that records are read again, in their order.
 /// - **Counters.** [`stats`](Self::stats) never blocks and never reads storage.
 ///   The counters change before the call that changes them returns. Sizes are
 ///   [`Record::size`], framing is not counted.

@@ -36,7 +36,7 @@ fn no_kill_loses_what_was_acknowledged() {
     let place = TempDir::new().unwrap();
     let mut random = Numbers::new(8);
     let mut said = Said::default();
-    for kill in 0..times("JOURNAL_KILLS", 60) {
+    for kill in 0..times("JOURNAL_KILLS", 200) {
         let mut child = start(place.path(), 1 + kill as u64 * 1_000_000_000);
         let lines = 1 + random.below(600);
         let output = BufReader::new(child.stdout.take().unwrap());

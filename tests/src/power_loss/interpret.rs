@@ -37,7 +37,7 @@ pub(super) struct Reading {
     pub(super) moved: BTreeSet<usize>,
 }
 
-/// Whether file systems do what the attributes of their files ask for.
+/// What becomes of the attributes that a process gives to files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Attributes {
     /// Each write to a file with the attribute `S` waits until it is durable.
@@ -45,6 +45,8 @@ pub enum Attributes {
     Honoured,
     /// The attribute is set, and nothing follows from it.
     Ignored,
+    /// The file system knows none: each attempt to give one fails.
+    Refused,
 }
 
 /// Numbers that were not given out yet.
@@ -652,8 +654,16 @@ impl<'a> Interpreter<'a> {
             self.files
                 .set_name(change.directory, &change.name, change.target);
         }
+        let waits = changes.iter().map(|change| change.directory);
+        let waits: BTreeSet<Inode> = waits
+            .filter(|directory| self.synchronous.contains(directory))
+            .collect();
         let id = self.emit(Action::Rename(changes));
         self.events.push(Event::End(id));
+        for directory in waits {
+            let id = self.emit(Action::SyncAll(directory));
+            self.events.push(Event::End(id));
+        }
     }
 
     fn emit(&mut self, action: Action) -> OperationId {

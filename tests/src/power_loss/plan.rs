@@ -31,6 +31,8 @@ pub enum Plan {
     Pages,
     /// All changes of some files, none of others.
     Files,
+    /// What was written to some files, nothing of others, and neither names nor lengths.
+    Bare,
     /// The names and lengths got there, but no data.
     Names,
     /// The data got there, but neither names nor lengths.
@@ -41,7 +43,7 @@ const PAGE_SECTORS: u64 = 8;
 
 impl Plan {
     /// All of them.
-    pub const EACH: [Self; 14] = [
+    pub const EACH: [Self; 15] = [
         Self::None,
         Self::All,
         Self::Prefix,
@@ -54,6 +56,7 @@ impl Plan {
         Self::Sectors,
         Self::Pages,
         Self::Files,
+        Self::Bare,
         Self::Names,
         Self::Data,
     ];
@@ -84,6 +87,10 @@ impl Plan {
                 Some(file) => kept_if(coin(file, salt)),
                 None => kept_if(rng.u8(..) > 16),
             },
+            Self::Bare => {
+                let file = pending.file().filter(|_| pending.sectors().is_some());
+                kept_if(file.is_some_and(|file| coin(file, salt)))
+            }
             Self::Names if pending.sectors().is_none() => Fate::Kept,
             Self::Names if salt.is_multiple_of(2) => Fate::OnlyLength,
             Self::Names => Fate::Dropped,

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Calls, Disk, Fate, Image, Places, Plan, Rules, States, Timeline};
+use super::{Attributes, Calls, Disk, Fate, Image, Places, Plan, Rules, States, Timeline};
 
 /// Where the traces pretend to take place; only its name matters.
 const ARENA: &str = "/arena";
 
 fn timeline(log: &str) -> Timeline {
+    read(log, Attributes::Honoured)
+}
+
+fn read(log: &str, attributes: Attributes) -> Timeline {
     let places = Places::pretended(Path::new(ARENA), Path::new("/marks"));
-    let mut timeline = Timeline::starting_from(Image::empty());
+    let mut timeline = Timeline::starting_from(Image::empty()).with_attributes(attributes);
     let log: String = log
         .lines()
         .map(|line| line.trim_start().to_owned() + "\n")
@@ -102,6 +106,123 @@ fn a_write_that_waits_for_the_disk_needs_no_sync() {
         1 write(3, "ab", 2) = 2
         1 write(3, "cd", 2 <unfinished ...>"#;
     assert_eq!(surely(log, Rules::Strict, "f"), Some(b"ab".to_vec()));
+}
+
+/// Sets the attribute `S` of the file that is open as 3.
+const SET: &str = "1 ioctl(3, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0\n";
+
+#[test]
+fn a_file_with_the_attribute_needs_no_sync() {
+    let log = after_creation(SET)
+        + r#"1 openat(AT_FDCWD, "/arena/f", O_RDWR|O_CLOEXEC) = 7
+        1 pwrite64(7, "abcd", 4, 0) = 4
+        1 pwrite64(3, "XY", 2, 1) = 2
+        1 ioctl(7, FS_IOC_SETFLAGS, [FS_EXTENT_FL]) = 0
+        1 pwrite64(7, "Z", 1, 3) = 1"#;
+    for rules in [Rules::Strict, Rules::Journal] {
+        assert_eq!(surely(&log, rules, "f"), Some(b"aXYd".to_vec()));
+    }
+    let refused = log.replace("FS_EXTENT_FL]) = 0", "FS_EXTENT_FL]) = -1 EOPNOTSUPP (no)");
+    assert_eq!(surely(&refused, Rules::Strict, "f"), Some(vec![]));
+    let ignored = read(&log, Attributes::Ignored);
+    let disk = ignored.disk_at(usize::MAX, Rules::Strict);
+    assert_eq!(content(&disk.image(&[]), "f"), Some(vec![]));
+}
+
+#[test]
+fn names_in_a_directory_with_the_attribute_need_no_sync() {
+    let log = after_creation(
+        r#"1 openat(AT_FDCWD, "/arena/t", O_WRONLY|O_CREAT, 0600) = 5
+        1 ioctl(4, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0
+        1 rename("/arena/t", "/arena/u") = 0"#,
+    );
+    for rules in [Rules::Strict, Rules::Journal] {
+        assert_eq!(surely(&log, rules, "u"), Some(vec![]));
+        let without = log.replace("FS_SYNC_FL|", "");
+        assert_eq!(surely(&without, rules, "u"), None);
+    }
+}
+
+#[test]
+fn what_is_durable_is_not_undone_by_what_came_before() {
+    let old = "o".repeat(1024);
+    let log = after_creation(&format!(
+        "1 pwrite64(3, \"{old}\", 1024, 0) = 1024\n{SET}1 pwrite64(3, \"new\", 3, 0) = 3"
+    ));
+    let expected = |bytes: &[u8]| Some([b"new", bytes].concat());
+    let sector = "o".repeat(509);
+    assert_eq!(
+        surely(&log, Rules::Strict, "f"),
+        expected(sector.as_bytes()),
+        "a sector is written whole"
+    );
+    let found = possible(
+        &(log + "\n1 pwrite64(3, \"end\", 3, 2048) = 3"),
+        Rules::Strict,
+        "f",
+    );
+    let after: Vec<_> = found
+        .iter()
+        .flatten()
+        .filter(|found| found.len() > 3)
+        .collect();
+    assert!(after.iter().any(|found| found.len() == 2051));
+    assert!(after.iter().any(|found| found.len() == 1024));
+    let whole = after.iter().filter(|found| found.len() >= 1024);
+    assert!(
+        whole
+            .clone()
+            .any(|found| found[512..1024] == *old[512..].as_bytes())
+    );
+    assert!(
+        whole
+            .clone()
+            .any(|found| found.len() == 2051 && found[512..1024] == [0; 512])
+    );
+
+    let cut = after_creation("1 pwrite64(3, \"abcdef\", 6, 0) = 6\n1 ftruncate(3, 2) = 0\n")
+        + SET
+        + "1 pwrite64(3, \"XY\", 2, 2) = 2";
+    for rules in [Rules::Strict, Rules::Journal] {
+        let lengths: BTreeSet<_> = possible(&cut, rules, "f")
+            .iter()
+            .flatten()
+            .map(Vec::len)
+            .collect();
+        assert!(lengths.contains(&4), "{lengths:?}");
+    }
+    assert_eq!(surely(&cut, Rules::Strict, "f"), Some(b"abXY".to_vec()));
+}
+
+#[test]
+fn calls_at_the_same_time_are_read_so_that_they_explain_what_is_there() {
+    // The cut was made first, although it returned last.
+    let log = after_creation(
+        r#"1 pwrite64(3, "abcdef", 6, 0) = 6
+        1 ftruncate(3, 1 <unfinished ...>
+        2 pwrite64(3, "XYZ", 3, 4) = 3
+        1 <... ftruncate resumed>) = 0"#,
+    );
+    let log: String = log
+        .lines()
+        .map(|line| line.trim_start().to_owned() + "\n")
+        .collect();
+    let calls = Calls::parse(log.as_bytes()).unwrap();
+    let places = Places::pretended(Path::new(ARENA), Path::new("/marks"));
+    let directory = tempfile::tempdir().unwrap();
+    let record = |left: &[u8]| {
+        std::fs::write(directory.path().join("f"), left).unwrap();
+        let found = Image::read_from(directory.path()).unwrap();
+        let mut timeline = Timeline::starting_from(Image::empty());
+        let recorded = timeline.record_until(&calls, &places, &found);
+        recorded.map(|()| timeline.disk_at(usize::MAX, Rules::Strict).volatile())
+    };
+    for left in [&b"a"[..], b"a\0\0\0XYZ"] {
+        let seen = record(left).unwrap();
+        assert_eq!(content(&seen, "f").as_deref(), Some(left));
+    }
+    let told = record(b"ab");
+    assert!(told.unwrap_err().to_string().contains("does not explain"));
 }
 
 #[test]

@@ -69,7 +69,15 @@ impl Timeline {
     /// When the process did something to its files that is not modelled, when the arena
     /// cannot be read, and when the calls do not explain what is in it, naming the files.
     pub fn record_all(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
-        let found = Image::read_from(places.arena())?;
+        self.record_until(calls, places, &Image::read_from(places.arena())?)
+    }
+
+    pub(super) fn record_until(
+        &mut self,
+        calls: &Calls,
+        places: &Places,
+        found: &Image,
+    ) -> io::Result<()> {
         let ambiguous = ambiguous(calls.list());
         let ambiguous = &ambiguous[..ambiguous.len().min(AMBIGUOUS)];
         let single = ambiguous.iter().map(|call| vec![*call]);

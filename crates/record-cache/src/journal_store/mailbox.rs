@@ -75,6 +75,11 @@ impl<T> Mailbox<T> {
         std::mem::replace(&mut state.waiting, as_many)
     }
 
+    /// How many items wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }

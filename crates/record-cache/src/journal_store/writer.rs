@@ -32,6 +32,8 @@ pub(super) struct Writer {
     /// Turns in which tidying is not tried again, since it has just failed.
     pub(super) rest: u32,
     pub(super) reserve: Reserve,
+    /// Requests that were waiting when the last group was answered.
+    pub(super) came_meanwhile: usize,
     /// Held as long as the store is open.
     pub(super) lock: File,
 }
@@ -75,8 +77,7 @@ impl Writer {
             if requests.is_empty() {
                 return;
             }
-            // Whoever is answered now may come back at once; a lone caller waits for nobody.
-            expected = requests.len();
+            let answered = requests.len();
             let began = clock::monotonic();
             let mut group = Vec::new();
             let mut bytes = 0;
@@ -113,6 +114,9 @@ impl Writer {
                 }
             }
             self.write(group);
+            // Whoever is answered now may come back at once, and join those who came
+            // meanwhile; a lone caller waits for nobody.
+            expected = answered + self.came_meanwhile;
             took = began.elapsed();
             self.tidy();
         }
@@ -191,7 +195,7 @@ impl Writer {
         }
     }
 
-    fn apply(&self, calls: Vec<Call>, answers: Vec<Answer>, written: &Written) {
+    fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &Written) {
         let mut index = lock(&self.shared.index);
         let mut sequence = written.first;
         let mut places = written.places.iter().copied();
@@ -212,6 +216,7 @@ impl Writer {
             });
         }
         drop(index);
+        self.came_meanwhile = self.shared.requests.len();
         for (answer, removed) in answers.into_iter().zip(removed) {
             answer.send(Ok(removed));
         }

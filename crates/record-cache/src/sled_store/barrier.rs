@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-/// Has every write to the file wait until it is on stable storage, or no longer.
+/// Has every write to the file wait until it is on stable storage, or no longer; of a
+/// directory, every change of its names.
 ///
 /// sled takes the return of `sync_file_range` for stable, writes over what it believes to
 /// be superseded, and so may destroy the only durable copy of a page. The attribute

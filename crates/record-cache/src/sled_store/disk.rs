@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 
 use super::append::Appends;
 use super::copy::{Copy, Taker};
@@ -30,6 +31,8 @@ pub(super) struct Disk {
     pub(super) mark: Mark,
     /// What the generation took on the disk when it began.
     pub(super) base_bytes: u64,
+    /// Keys of payloads whose records are gone, which are removed when nobody waits.
+    discarded: Vec<sled::IVec>,
 }
 
 /// Records that could not be read, by stream.
@@ -92,6 +95,7 @@ impl Disk {
             index,
             mark,
             base_bytes,
+            discarded: Vec::new(),
         };
         disk.note_mark();
         Ok(disk)
@@ -145,6 +149,7 @@ impl Disk {
                 sum += one;
                 sum
             });
+        self.discarded.append(&mut changes.take_discarded());
         self.generation.apply(changes)?;
         self.generation.commit()?;
         self.index.note(came, went);
@@ -182,6 +187,14 @@ impl Disk {
             }),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Frees what earlier calls have let go of; a crash before that is made good at opening.
+    pub(super) fn discard(&mut self, home: &Home) -> Outcome<()> {
+        if self.discarded.is_empty() || self.check_room(home, 0, SETTLE_SEGMENTS).is_err() {
+            return Ok(());
+        }
+        self.generation.discard(mem::take(&mut self.discarded))
     }
 
     /// Hands all records that are left to someone else; returns those that are lost.
@@ -314,4 +327,54 @@ pub(super) fn check_room(home: &Home, bytes: u64) -> Outcome<()> {
     Err(Fault::Untouched(StoreError::unavailable_because(format!(
         "disk full: path={path}, free={free}, needed={bytes}"
     ))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::home::Home;
+    use super::super::{Options, keys, recover};
+    use super::Disk;
+    use crate::{Durability, NewRecord, RecordId, Settlement, StreamName};
+
+    const OPTIONS: Options = Options {
+        durability: Durability::ProcessCrash,
+        expected_bytes: 1_000_000,
+    };
+
+    fn open(home: &Home) -> Disk {
+        let (disk, loss) = recover::open(home, &OPTIONS, &|| ()).unwrap();
+        assert_eq!(loss.records(), 0);
+        disk
+    }
+
+    fn payloads(disk: &Disk) -> usize {
+        disk.generation.tree().range(keys::streams_from(0)).count()
+    }
+
+    #[test]
+    fn what_a_crash_kept_from_being_freed_is_freed_at_the_next_opening() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let stream = StreamName::new("a").unwrap();
+        let mut disk = open(&home);
+        for _ in 0..9 {
+            // Each a payload of its own.
+            let record = NewRecord::new(stream.clone(), None, vec![7; 4_000]);
+            disk.write(&home, &[&[record]], &[]).unwrap();
+        }
+        // At the head, and in the midst.
+        let gone = [0, 1, 2, 5, 6].map(RecordId::new);
+        let settlement = Settlement::new(stream).delete(gone);
+        disk.write(&home, &[], &[&settlement]).unwrap();
+        assert_eq!(payloads(&disk), 9, "nobody has freed them yet");
+        disk.generation.release();
+
+        let mut disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        disk.discard(&home).unwrap();
+        disk.generation.release();
+        let disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        disk.generation.release();
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,7 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     list: Vec<(sled::IVec, Option<sled::IVec>)>,
+    discarded: Vec<sled::IVec>,
 }
 
 impl Changes {
@@ -45,8 +47,21 @@ impl Changes {
         self.list.push((key.into(), None));
     }
 
+    /// Removes what nothing refers to once the other changes are made.
+    ///
+    /// It is no part of the step: a crash may leave it where it is. So it can be removed in
+    /// the order of the keys, in which sled merges pages that are almost empty. The order in
+    /// which it takes a batch is random, and makes it rewrite several times as much.
+    pub(super) fn discard(&mut self, key: &[u8]) {
+        self.discarded.push(key.into());
+    }
+
+    pub(super) fn take_discarded(&mut self) -> Vec<sled::IVec> {
+        mem::take(&mut self.discarded)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.discarded.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,6 +130,10 @@ impl Generation {
             // sled overwrites what it takes for superseded as it opens, which must not hang
             // on anything that only the operating system has.
             file.sync_all().map_err(refused)?;
+            // It also renames a snapshot, and then fills with zeros what the log alone could
+            // not be read without: the name has to be durable first.
+            let directory = File::open(&path).map_err(refused)?;
+            write_through(&directory, true);
         }
         write_through(&file, false);
         remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
@@ -128,9 +147,9 @@ impl Generation {
                 return Ok(false);
             }
             let writes_through = write_through(&file, true);
-            file.sync_all()?;
-            // sled renames its snapshot and leaves it at that.
+            // Where the directory does not take the attribute, as soon as can be.
             sync_directory(&path)?;
+            file.sync_all()?;
             Ok(writes_through)
         };
         let writes_through = secure().map_err(refused)?;
@@ -173,7 +192,10 @@ impl Generation {
 
     /// Makes all changes or none of them, in memory.
     pub(super) fn apply(&self, changes: Changes) -> Outcome<()> {
-        let mut list = changes.list;
+        let Changes {
+            mut list,
+            discarded,
+        } = changes;
         match list.pop() {
             None => {}
             Some((key, Some(value))) if list.is_empty() => {
@@ -189,6 +211,15 @@ impl Generation {
                 }
                 self.database.apply_batch(batch)?;
             }
+        }
+        self.discard(discarded)
+    }
+
+    /// Removes what nothing refers to any more.
+    pub(super) fn discard(&self, mut keys: Vec<sled::IVec>) -> Outcome<()> {
+        keys.sort_unstable();
+        for key in keys {
+            self.database.remove(key)?;
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
     let mut changes = Changes::default();
     for mut stream in streams.into_values() {
         find_end(generation, &mut stream)?;
-        remove_payloads(generation, &stream, 0, stream.head, &mut changes)?;
+        remove_leftovers(generation, &stream, &mut changes)?;
         stream.recount();
         if index.find(&stream.name).is_some() {
             return damaged("two streams have one name");
@@ -48,6 +48,22 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
     }
     generation.apply(changes)?;
     Ok(index)
+}
+
+/// Frees what a crash kept from being freed.
+fn remove_leftovers(
+    generation: &Generation,
+    stream: &Stream,
+    changes: &mut Changes,
+) -> Outcome<()> {
+    remove_payloads(generation, stream, 0, stream.head, changes)?;
+    for (first, progress) in &stream.progress {
+        if let Progress::Done { count, .. } = progress {
+            let end = first.saturating_add(*count);
+            remove_payloads(generation, stream, *first, end, changes)?;
+        }
+    }
+    Ok(())
 }
 
 fn names(generation: &Generation) -> Outcome<BTreeMap<StreamId, Stream>> {

@@ -45,7 +45,7 @@ pub(super) fn settle(
         }
         if partial.all_gone() {
             for place in piece.places() {
-                changes.remove(&place.key());
+                changes.discard(&place.key());
             }
             step.done(stream, first, piece.end(), piece.size());
         } else if partial != before {
@@ -85,7 +85,7 @@ pub(super) fn remove_payloads(
     if first < end {
         let range = super::keys::payloads_between(stream.id, first, end - 1);
         for entry in generation.tree().range(range) {
-            changes.remove(&entry?.0);
+            changes.discard(&entry?.0);
         }
     }
     Ok(())

@@ -6,9 +6,9 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use std::{future, io};
 
@@ -27,6 +27,8 @@ pub(super) struct Watch {
     busy: AtomicU64,
     stalled: AtomicBool,
     gave_up: Notify,
+    /// Woken when there is nothing left to watch.
+    watcher: OnceLock<Thread>,
 }
 
 impl Watch {
@@ -37,13 +39,15 @@ impl Watch {
             busy: AtomicU64::new(IDLE),
             stalled: AtomicBool::new(false),
             gave_up: Notify::new(),
+            watcher: OnceLock::new(),
         });
         let watched = Arc::downgrade(&watch);
         let tick = limit / 4;
-        thread::Builder::new()
+        let watcher = thread::Builder::new()
             .name("record-cache-watch".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || look_after(&watched, tick))?;
+        watch.watcher.get_or_init(|| watcher.thread().clone());
         Ok(watch)
     }
 
@@ -96,11 +100,39 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.unpark();
+        }
+    }
+}
+
 /// Ends when nobody needs it any more; a store that goes away does not wait for it.
 fn look_after(watch: &Weak<Watch>, tick: Duration) {
     while let Some(watch) = watch.upgrade() {
         watch.look();
         drop(watch);
         thread::park_timeout(tick);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+    use std::time::Duration;
+
+    use super::Watch;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_writer_that_does_not_come_back() {
+        let watch = Watch::start(Duration::from_millis(40)).unwrap();
+        assert_eq!(watch.unless_stalled(future::ready(1)).await, Some(1));
+        watch.beat();
+        let answer = watch.unless_stalled(future::pending::<()>()).await;
+        assert_eq!(answer, None, "those who wait are told");
+        assert!(watch.is_stalled(), "those who come later are told");
+        assert!(watch.rest(), "it came back");
+        assert!(!watch.is_stalled());
     }
 }

@@ -77,6 +77,7 @@ impl Worker {
             shared.watch.beat();
             let writes = self.serve(group);
             self.keep_house();
+            self.discard();
             shared.watch.rest();
             // One caller alone never waits for others.
             expected = if writes > 1 { writes } else { 0 };

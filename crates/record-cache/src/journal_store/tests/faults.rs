@@ -12,7 +12,7 @@ const STEPS: usize = 50;
 /// The mark and the reserve.
 const OTHER_FILES: u64 = 64 + 64 * 1024;
 
-async fn operations_of_a_run(seed: u64) -> usize {
+async fn a_run(seed: u64) -> SimDisk {
     let place = TempDir::new().unwrap();
     let disk = SimDisk::new(place.path());
     let store = open(place.path(), &disk, Durability::PowerLoss)
@@ -22,7 +22,7 @@ async fn operations_of_a_run(seed: u64) -> usize {
         .work(&store, &disk, &mut Numbers::new(seed), STEPS)
         .await;
     store.close().await.unwrap();
-    disk.operations()
+    disk
 }
 
 /// Fails some operations, then goes on; checks the store as it runs on, and after a crash.
@@ -92,7 +92,7 @@ async fn a_fault_loses_nothing(seed: u64, fault: Fault) {
 #[tokio::test]
 async fn any_operation_may_fail_once() {
     for seed in [21, 22] {
-        for at in 0..operations_of_a_run(seed).await {
+        for at in 0..a_run(seed).await.operations() {
             let fault = Fault {
                 from: at,
                 to: at + 1,
@@ -106,7 +106,7 @@ async fn any_operation_may_fail_once() {
 #[tokio::test]
 async fn operations_may_fail_for_a_while() {
     for seed in [31, 32] {
-        for at in (0..operations_of_a_run(seed).await).step_by(3) {
+        for at in (0..a_run(seed).await.operations()).step_by(3) {
             let fault = Fault {
                 from: at,
                 to: at + 7,
@@ -115,6 +115,48 @@ async fn operations_may_fail_for_a_while() {
             a_fault_loses_nothing(seed, fault).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_an_error_and_no_damage() {
+    for seed in [61, 62] {
+        let reads = a_run(seed).await.reads();
+        assert!(reads > 20, "only {reads} reads");
+        for (at, length) in (0..reads).flat_map(|at| [(at, 1), (at, 4)]) {
+            let context = format!("seed {seed}, read {at}, {length} fail");
+            let mut numbers = Numbers::new(seed);
+            let place = TempDir::new().unwrap();
+            let disk = SimDisk::new(place.path());
+            disk.fail_reads(Fault {
+                from: at,
+                to: at + length,
+                kind: ErrorKind::Other,
+            });
+            let mut history = History::default();
+            let store = open_at_last(place.path(), &disk).await;
+            history.work(&store, &disk, &mut numbers, STEPS).await;
+            store.close().await.expect(&context);
+            drop(store);
+            let store = open_at_last(place.path(), &disk).await;
+            while disk.reads() < at + length {
+                history.work(&store, &disk, &mut numbers, 1).await;
+            }
+            let checked = history.check(&store, usize::MAX, Settled::Kept).await;
+            checked.expect(&context);
+            store.close().await.expect(&context);
+        }
+    }
+}
+
+/// Tries until nothing fails any more; each failure is an error of the storage.
+async fn open_at_last(path: &std::path::Path, disk: &SimDisk) -> crate::JournalStore {
+    for _ in 0..10 {
+        match open(path, disk, Durability::PowerLoss).await {
+            Ok(store) => return store,
+            Err(error) => assert!(matches!(error, StoreError::Unavailable { .. }), "{error}"),
+        }
+    }
+    panic!("it never opens");
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ struct State {
     events: Vec<Event>,
     faults: Vec<Fault>,
     operations: usize,
+    read_faults: Vec<Fault>,
+    reads: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +107,16 @@ impl SimDisk {
 
     pub(super) fn fail(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    /// Reads so far, those that failed included.
+    pub(super) fn reads(&self) -> usize {
+        self.lock().reads
+    }
+
+    /// Lets reads fail, which are counted by themselves.
+    pub(super) fn fail_reads(&self, fault: Fault) {
+        self.lock().read_faults.push(fault);
     }
 
     pub(super) fn bytes_in_use(&self) -> u64 {
@@ -228,12 +240,7 @@ impl State {
     fn change(&mut self, event: Event) -> io::Result<()> {
         let operation = self.operations;
         self.operations += 1;
-        let fault = self
-            .faults
-            .iter()
-            .find(|f| (f.from..f.to).contains(&operation))
-            .copied();
-        if let Some(Fault { kind, .. }) = fault {
+        if let Some(kind) = fault_at(&self.faults, operation) {
             match event {
                 // A write that fails may have done half its work.
                 Event::Write {
@@ -295,6 +302,13 @@ impl State {
             Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => {}
         }
     }
+}
+
+fn fault_at(faults: &[Fault], operation: usize) -> Option<io::ErrorKind> {
+    let fault = faults
+        .iter()
+        .find(|fault| (fault.from..fault.to).contains(&operation));
+    fault.map(|fault| fault.kind)
 }
 
 impl Disk for SimDisk {
@@ -378,6 +392,14 @@ impl DiskFile for SimFile {
 
     fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
+        let read = state.reads;
+        state.reads += 1;
+        if let Some(kind) = fault_at(&state.read_faults, read) {
+            // Half of it may have come.
+            buffer.clear();
+            buffer.resize(length / 2, 0);
+            return Err(kind.into());
+        }
         let content = state.file(self.file);
         let start = usize::try_from(offset).unwrap().min(content.len());
         let end = start.saturating_add(length).min(content.len());

@@ -78,6 +78,15 @@ impl Worker {
         });
     }
 
+    /// Frees what was settled, now that those who settled it have their answer.
+    pub(super) fn discard(&mut self) {
+        if matches!(self.state, State::Open(_))
+            && let Err(error) = self.with_disk(|home, disk| disk.discard(home))
+        {
+            tracing::warn!(target: "record_cache", %error, "cannot remove what was settled");
+        }
+    }
+
     /// Empties the store, at the price of a new generation.
     pub(super) fn start_afresh(&mut self) -> Result<(), Fault> {
         let State::Open(disk) = &self.state else {

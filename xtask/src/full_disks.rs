@@ -1,0 +1,43 @@
+//! The tests that mount small file systems and fill them, a step of `cargo xtask ci`.
+
+use std::process::Stdio;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use crate::shell;
+
+/// Runs them where mounting is allowed; elsewhere says, so that nobody overlooks it, that
+/// they were not run.
+pub(crate) async fn run() -> Result<()> {
+    if !may_mount().await? {
+        eprintln!("\n!!! NOT RUN: the tests of full disks mount file systems, which needs root\n");
+        return Ok(());
+    }
+    shell::run(&mut shell::cargo([
+        "test",
+        "--workspace",
+        "--features",
+        "record-cache/journal,record-cache/mount-tests",
+        "--test",
+        "sled_disk_full",
+        "--test",
+        "journal_disk_full",
+    ]))
+    .await
+}
+
+async fn may_mount() -> Result<bool> {
+    let place = tempfile::tempdir()?;
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(place.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if !mount.status().await.is_ok_and(|status| status.success()) {
+        return Ok(false);
+    }
+    let unmounted = Command::new("umount").arg(place.path()).status().await?;
+    Ok(unmounted.success())
+}
