@@ -22,8 +22,9 @@ pub enum DiscardReason {
     Expired,
 }
 
+#[cfg(feature = "metrics")]
 impl DiscardReason {
-    /// The reason in a word, for logs and metrics.
+    /// The reason in a word, for metrics.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::RetriesExhausted => "retries_exhausted",

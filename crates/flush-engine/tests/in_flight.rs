@@ -120,6 +120,7 @@ async fn the_next_batch_is_read_while_one_is_under_way() {
 }
 
 /// How many batches were sent when none could be settled.
+#[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 async fn sent_without_settling(batches: usize) -> usize {
     let gate = Gate::closed();
     let behind = gate.clone();
