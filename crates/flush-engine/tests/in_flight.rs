@@ -1,7 +1,5 @@
 //! How much of one stream is under way at once.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
