@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
 use integration_tests::power_loss::{
-    Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
+    Action, Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
 use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
@@ -426,7 +426,13 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
         let title = &trial.title;
         (story, format!("a restart after {title}\n  {changes}\n, "))
     } else {
-        let story = trial.story.killed_at(*moment);
+        // Names that were made and not synced are what a process leaves behind most easily.
+        let before = &trial.story.events()[..*moment];
+        let named = before.iter().rposition(|event| {
+            matches!(event, Event::Begin(operation) if matches!(operation.action, Action::Rename(_)))
+        });
+        let moment = named.map_or(*moment, |named| named + 2);
+        let story = trial.story.killed_at(moment);
         (
             story,
             format!("a restart after the end of the process at event {moment}, "),
