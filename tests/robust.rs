@@ -79,9 +79,10 @@ async fn a_host_that_does_not_resolve_costs_nothing(case: Case) {
 }
 
 /// Where each connection is met by the same behaviour, until the test ends.
-async fn server<S: Future<Output = ()> + Send + 'static>(
-    serve: impl Fn(TcpStream) -> S + Clone + Send + 'static,
-) -> SocketAddr {
+async fn server<S>(serve: impl Fn(TcpStream) -> S + Clone + Send + 'static) -> SocketAddr
+where
+    S: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
