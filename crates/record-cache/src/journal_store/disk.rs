@@ -178,7 +178,8 @@ pub(super) fn create_directories(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     private_directory().recursive(true).create(path)?;
-    for made in missing {
+    // The last one also where it is there from a process that ended before it had synced.
+    for made in missing.into_iter().chain([path]) {
         let parent = made
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());

@@ -39,6 +39,10 @@ struct Candidate {
 /// Reads the journal that lies in a directory, or begins a new one.
 pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, StoreError> {
     let failed = |error: io::Error| refused(disk, "cannot read the journal", "", error);
+    if durability == Durability::PowerLoss {
+        // Whoever was here before may have ended between making a name and syncing it.
+        disk.sync().map_err(failed)?;
+    }
     let mark = read_mark(disk)?;
     let mut candidates = candidates(disk)?;
     let next_number = candidates
