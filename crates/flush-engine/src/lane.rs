@@ -19,9 +19,10 @@ use crate::{EngineError, FlushData};
 
 /// Delivers batches of one stream.
 ///
-/// While requests are under way, the next batch is read. A batch that was accepted as a
-/// whole is settled while the next one is sent; any other ends the lane, since the next
-/// batch is then a matter of waiting.
+/// While requests are under way, the next batch is read. Batches count as under way until the
+/// store has taken what was decided on them, so what a crash can repeat is bounded by
+/// `max_in_flight_per_stream`. A batch that was not accepted as a whole ends the lane, since
+/// the next one is then a matter of waiting.
 pub(crate) struct Lane {
     orders: Arc<Orders>,
     memory: StreamMemory,
@@ -161,7 +162,7 @@ impl Lane {
             return true;
         }
         let most = self.most_in_flight();
-        self.sending.len() < most && self.settling.len() <= most && self.wants_more()
+        self.sending.len() + self.settling.len() < most && self.wants_more()
     }
 
     /// Whether the pass wants more of this stream, and not of another first.
