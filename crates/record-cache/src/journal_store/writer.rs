@@ -324,7 +324,10 @@ impl Writer {
             index.closed = true;
             std::mem::take(&mut index.segments)
         };
-        drop((files, self.log, self.lock));
+        drop((files, self.log));
+        // A child that is just being started has the file too, until it runs its program.
+        let _ = self.lock.unlock();
+        drop(self.lock);
         drop(self.shared.reads.close());
         let late = self.shared.requests.close();
         let _ = reply.send(closed.clone());
