@@ -279,6 +279,10 @@ async fn child(place: &Path) {
 }
 
 /// Lets a process move records for some time; says whether it came to its end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no runtime is there, and the moment is drawn at random"
+)]
 fn killed_after(place: &Path, time: Duration) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
