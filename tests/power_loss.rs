@@ -70,7 +70,7 @@ mod the_simulation {
 
     async fn harm_to(flaw: Flaw, workload: Workload, plans: &'static [Plan]) -> Vec<String> {
         let campaign = Campaign {
-            states: 60,
+            states: 200,
             plans,
             ..Campaign::new(StoreKind::Tiny(flaw), workload)
         };
@@ -111,7 +111,7 @@ mod the_simulation {
     #[tokio::test]
     async fn notices_that_a_file_is_overwritten_in_place() {
         let harm = harm_to(Flaw::RewritesInPlace, Workload::Churn, &Plan::EACH).await;
-        assert!(harm.len() > 2 && harm[0].contains("lost"), "{harm:?}");
+        assert!(!harm.is_empty() && harm[0].contains("lost"), "{harm:?}");
     }
 
     #[tokio::test]
