@@ -54,6 +54,9 @@ pub(super) trait DiskFile: Debug + Send + Sync + 'static {
 
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Says that all of it is about to be read, which is a hint.
+    fn will_be_read(&self) {}
 }
 
 /// A directory of the system.
@@ -167,6 +170,12 @@ impl DiskFile for SystemFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn will_be_read(&self) {
+        use rustix::fs::{Advice, fadvise};
+        let _ = fadvise(&self.0, 0, None, Advice::WillNeed);
     }
 }
 

@@ -301,6 +301,12 @@ fn read_all(
     let oldest = last_group.map_or(0, |group| group.body.oldest);
     let mut before: Option<&Candidate> = None;
     for (n, candidate) in candidates.iter().enumerate() {
+        // The next one comes from the disk while this one is looked through.
+        candidates
+            .iter()
+            .skip(n)
+            .take(2)
+            .for_each(|near| near.file.will_be_read());
         let follows = match (before, candidate.header) {
             (None, _) => candidate.number <= oldest,
             (Some(before), Some(SegmentHeader { previous, .. })) => {
