@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use record_cache::{Record, StreamName};
+use record_cache::{Record, Removed, Settlement, StreamName};
 
 use crate::inner::Inner;
-use crate::trace;
+use crate::{EngineError, trace};
 
 /// Why a record was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,12 +83,31 @@ impl fmt::Debug for DiscardedRecord {
     }
 }
 
-/// Hands over a record that fell to a policy, not to the service: it has no code.
-pub(crate) fn give_up(inner: &Inner, stream: &StreamName, record: Record, reason: DiscardReason) {
+/// Gives up records that fell to a policy, not to the service, and deletes them. Returns how
+/// much they were.
+///
+/// To be called while nobody else decides on them, nor clears the cache.
+pub(crate) async fn give_up(
+    inner: &Inner,
+    stream: &StreamName,
+    records: Vec<Record>,
+    reason: DiscardReason,
+) -> Result<Removed, EngineError> {
+    let bytes = records.iter().map(Record::size).sum();
+    let size = Removed::new(records.len(), bytes);
+    let ids = records.iter().map(|record| record.id);
+    let settlement = Settlement::new(stream.clone()).delete(ids);
     if let Some(handler) = &inner.options.on_discard {
-        let attempts = record.attempts;
-        handler.call(DiscardedRecord::new(stream, record, attempts, reason, None));
+        for record in records {
+            let attempts = record.attempts;
+            handler.call(DiscardedRecord::new(stream, record, attempts, reason, None));
+        }
     }
+    let removed = inner.store.settle(settlement).await;
+    let removed = removed.map_err(EngineError::storage)?;
+    inner.admission.release(removed);
+    inner.meter.discarded(stream, reason, size.records);
+    Ok(size)
 }
 
 /// What is called for every record that is given up, before it is deleted.

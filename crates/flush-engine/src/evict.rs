@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::SystemTime;
 
-use record_cache::{ReadLimits, Record, RecordId, Removed, Settlement, StreamName};
+use record_cache::{ReadLimits, Record, RecordId, Removed, StreamName};
 
 use crate::discard::{DiscardReason, give_up};
 use crate::inner::Inner;
@@ -51,19 +51,7 @@ async fn drop_records(
     stream: &StreamName,
     records: Vec<Record>,
 ) -> Result<(), EngineError> {
-    let size = size_of(&records);
-    let ids: Vec<_> = records.iter().map(|record| record.id).collect();
-    for record in records {
-        give_up(inner, stream, record, DiscardReason::Overflow);
-    }
-    let settlement = Settlement::new(stream.clone()).delete(ids);
-    let removed = inner.store.settle(settlement).await;
-    inner
-        .admission
-        .release(removed.map_err(EngineError::storage)?);
-    inner
-        .meter
-        .discarded(stream, DiscardReason::Overflow, size.records);
+    let size = give_up(inner, stream, records, DiscardReason::Overflow).await?;
     tracing::warn!(
         target: trace::TARGET,
         stream = %stream,
@@ -226,9 +214,4 @@ fn reach(lacking: Removed) -> ReadLimits {
         NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN),
         NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN),
     )
-}
-
-fn size_of(records: &[Record]) -> Removed {
-    let bytes = records.iter().map(Record::size).sum();
-    Removed::new(records.len(), bytes)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use record_cache::{Record, Removed, Settlement, StreamName};
+use record_cache::{Record, StreamName};
 use tokio::time::Instant;
 
 use crate::discard::{DiscardReason, give_up};
@@ -53,20 +53,7 @@ impl Expiry {
         if expired.is_empty() {
             return Ok(0);
         }
-        let bytes = expired.iter().map(Record::size).sum();
-        let size = Removed::new(expired.len(), bytes);
-        let ids = expired.iter().map(|record| record.id);
-        let settlement = Settlement::new(stream.clone()).delete(ids);
-        for record in expired {
-            give_up(inner, stream, record, DiscardReason::Expired);
-        }
-        let removed = inner.store.settle(settlement).await;
-        inner
-            .admission
-            .release(removed.map_err(EngineError::storage)?);
-        inner
-            .meter
-            .discarded(stream, DiscardReason::Expired, size.records);
+        let size = give_up(inner, stream, expired, DiscardReason::Expired).await?;
         tracing::warn!(
             target: trace::TARGET,
             stream = %stream,

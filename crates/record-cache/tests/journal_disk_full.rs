@@ -4,82 +4,15 @@
 //! feature it is not built, rather than built and skipped.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod journal_support;
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
+use journal_support::mounted::{Mounted, fill};
 use journal_support::{limits, numbers, read_all, record, stream};
 use record_cache::{Durability, JournalStore, RecordStore, Settlement, StoreError};
-use tempfile::TempDir;
-
-/// A file system in memory, unmounted when dropped.
-struct Mounted(TempDir);
-
-impl Mounted {
-    fn of_size(size: &str) -> Self {
-        let place = TempDir::new().unwrap();
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size},mode=0700"),
-                "tmpfs",
-            ])
-            .arg(place.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success(), "mounting needs root");
-        Self(place)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        let path = self.path();
-        let mounted = Command::new("mount")
-            .args(["-o", &options])
-            .arg(path)
-            .status()
-            .unwrap();
-        assert!(mounted.success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-    }
-}
-
-/// Appends until the disk refuses, and returns what was accepted.
-async fn fill(store: &JournalStore, from: u64) -> Vec<u64> {
-    let name = stream("full");
-    let mut accepted = Vec::new();
-    for n in from.. {
-        match store.append(vec![record(&name, n, 1000)]).await {
-            Ok(()) => accepted.push(n),
-            Err(StoreError::Unavailable { .. }) => break,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(accepted.len() < 100_000, "the disk is never full");
-    }
-    accepted
-}
 
 async fn a_full_disk_refuses_and_recovers(durability: Durability) {
     let disk = Mounted::of_size("12m");

@@ -5,17 +5,12 @@
 
 mod journal_support;
 
-use std::collections::{BTreeMap, VecDeque};
-
-use journal_support::{copy, in_memory, limits, stream, times};
+use journal_support::model::{Fate, Model, fate};
+use journal_support::{copy, in_memory, times};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use record_cache::{
-    Durability, JournalStore, NewRecord, Record, RecordId, RecordStore, Settlement,
-};
+use record_cache::{Durability, JournalStore, RecordStore};
 use tempfile::TempDir;
-
-const STREAMS: [&str; 3] = ["one", "two", "three"];
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -32,19 +27,11 @@ enum Action {
     CrashMidway(usize),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Deleted,
-    Counted,
-    Left,
-}
-
 fn action() -> impl Strategy<Value = Action> {
     let size = prop_oneof![8 => 0..300_usize, 2 => 0..5_000_usize, 1 => 15_000..40_000_usize];
-    let fate = prop_oneof![Just(Fate::Deleted), Just(Fate::Counted), Just(Fate::Left)];
     prop_oneof![
         10 => vec((0..3_usize, size), 1..12).prop_map(Action::Append),
-        8 => (0..3_usize, vec(fate, 1..20)).prop_map(|(of, fates)| Action::Settle(of, fates)),
+        8 => (0..3_usize, vec(fate(), 1..20)).prop_map(|(of, fates)| Action::Settle(of, fates)),
         3 => (0..3_usize, 1..30_usize).prop_map(|(of, most)| Action::Read(of, most)),
         1 => Just(Action::Clear),
         2 => Just(Action::Reopen),
@@ -60,8 +47,7 @@ struct Pair {
     place: TempDir,
     durability: Durability,
     store: JournalStore,
-    model: BTreeMap<usize, VecDeque<Record>>,
-    appended: u8,
+    model: Model,
 }
 
 async fn open(place: &TempDir, durability: Durability) -> JournalStore {
@@ -72,25 +58,10 @@ async fn open(place: &TempDir, durability: Durability) -> JournalStore {
 impl Pair {
     async fn act(&mut self, action: &Action) {
         match action {
-            Action::Append(records) => {
-                let records: Vec<_> = records
-                    .iter()
-                    .map(|&(of, size)| self.make(of, size))
-                    .collect();
-                let new = records.iter().map(|(_, record)| record.clone()).collect();
-                self.store.append(new).await.unwrap();
-                for (of, record) in records {
-                    self.learn(of, record).await;
-                }
-            }
-            Action::Settle(of, fates) => self.settle(*of, fates).await,
-            Action::Read(of, most) => self.agree(*of, *most).await,
-            Action::Clear => {
-                let cleared = self.store.clear().await.unwrap();
-                let held: usize = self.model.values().map(VecDeque::len).sum();
-                assert_eq!(cleared.records, held);
-                self.model.clear();
-            }
+            Action::Append(sizes) => self.model.append(&self.store, sizes).await,
+            Action::Settle(of, fates) => self.model.settle(&self.store, *of, fates).await,
+            Action::Read(of, most) => self.model.agree(&self.store, *of, *most).await,
+            Action::Clear => self.model.clear(&self.store).await,
             Action::Reopen => {
                 self.store.close().await.unwrap();
                 self.store = open(&self.place, self.durability).await;
@@ -98,94 +69,7 @@ impl Pair {
             Action::Crash => self.crash(None).await,
             Action::CrashMidway(kept) => self.crash(Some(*kept)).await,
         }
-        let held: usize = self.model.values().map(VecDeque::len).sum();
-        let bytes: u64 = self.model.values().flatten().map(Record::size).sum();
-        let stats = self.store.stats();
-        assert_eq!((stats.records(), stats.bytes()), (held, bytes));
-        assert_eq!(stats.damaged_records, 0);
-    }
-
-    fn make(&mut self, of: usize, size: usize) -> (usize, NewRecord) {
-        self.appended = self.appended.wrapping_add(1);
-        let key = self
-            .appended
-            .is_multiple_of(3)
-            .then(|| format!("key {}", self.appended));
-        let data: Vec<u8> = (0..size)
-            .map(|n| {
-                self.appended
-                    .wrapping_mul(31)
-                    .wrapping_add(u8::try_from(n % 256).unwrap())
-            })
-            .collect();
-        (of, NewRecord::new(stream(STREAMS[of]), key, data))
-    }
-
-    async fn learn(&mut self, of: usize, new: NewRecord) {
-        let queue = self.model.entry(of).or_default();
-        let after = queue.back().map(|record| record.id);
-        let found = self
-            .store
-            .oldest(&stream(STREAMS[of]), after, limits(1))
-            .await
-            .unwrap();
-        let id = found.records[0].id;
-        let expected = Record::new(id, new.key, new.data, 0, new.recorded_at);
-        assert_eq!(found.records[0], expected);
-        queue.push_back(expected);
-    }
-
-    async fn settle(&mut self, of: usize, fates: &[Fate]) {
-        let queue = self.model.entry(of).or_default();
-        let mut settlement = Settlement::new(stream(STREAMS[of]));
-        let mut kept = VecDeque::new();
-        let reach = fates.len().min(queue.len());
-        for (mut record, fate) in queue.drain(..reach).zip(fates) {
-            match fate {
-                Fate::Deleted => {
-                    settlement.delete.push(record.id);
-                    continue;
-                }
-                Fate::Counted => {
-                    settlement.count_attempt.push(record.id);
-                    record.attempts += 1;
-                }
-                Fate::Left => {}
-            }
-            kept.push_back(record);
-        }
-        kept.append(queue);
-        *queue = kept;
-        let deleted = settlement.delete.len();
-        assert_eq!(
-            self.store.settle(settlement).await.unwrap().records,
-            deleted
-        );
-    }
-
-    async fn agree(&self, of: usize, most: usize) {
-        let name = stream(STREAMS[of]);
-        let expected = || self.model.get(&of).into_iter().flatten();
-        let found = self
-            .store
-            .oldest(&name, None, limits(most))
-            .await
-            .unwrap()
-            .records;
-        assert!(found.iter().eq(expected().take(most)));
-        let middle = expected().nth(most / 2).map(|record| record.id);
-        let found = self
-            .store
-            .oldest(&name, middle, limits(most))
-            .await
-            .unwrap()
-            .records;
-        let behind = |id: RecordId| middle.is_none_or(|middle| id > middle);
-        assert!(
-            found
-                .iter()
-                .eq(expected().filter(|record| behind(record.id)).take(most))
-        );
+        self.model.assert_counted(&self.store);
     }
 
     /// Goes on with the files as they are now, perhaps with a part of one more call.
@@ -194,7 +78,7 @@ impl Pair {
         copy(self.place.path(), place.path());
         if let Some(kept) = kept {
             let newest = journal_support::segments(self.place.path()).pop();
-            let records = (0..4).map(|n| self.make(n % 3, 300).1).collect();
+            let records = (0..4).map(|n| self.model.make(n % 3, 300).1).collect();
             self.store.append(records).await.unwrap();
             // A call that began a new segment is lost as a whole.
             if let Some(newest) = newest {
@@ -226,8 +110,7 @@ fn run(durability: Durability, actions: &[Action]) {
             place,
             durability,
             store,
-            model: BTreeMap::new(),
-            appended: 0,
+            model: Model::default(),
         };
         for action in actions {
             pair.act(action).await;
@@ -235,7 +118,7 @@ fn run(durability: Durability, actions: &[Action]) {
         pair.store.close().await.unwrap();
         pair.store = open(&pair.place, durability).await;
         for of in 0..3 {
-            pair.agree(of, usize::MAX).await;
+            pair.model.agree(&pair.store, of, usize::MAX).await;
         }
     });
 }

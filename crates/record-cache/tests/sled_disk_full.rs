@@ -4,99 +4,25 @@
 //! feature it is not built, rather than built and skipped.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod sled_support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use record_cache::{Durability, RecordStore, Settlement, SledStore, StoreError};
+use sled_support::mounted::{Mounted, fill};
 use sled_support::{Numbers, limits, number_of, numbers, read_all, record, stream, times};
-use tempfile::TempDir;
 
 /// Being refused takes no longer, on a machine with other things to do.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A file system in memory, unmounted when dropped.
-struct Mounted(TempDir);
-
-impl Mounted {
-    fn of_size(size: &str) -> Self {
-        let place = TempDir::new().unwrap();
-        let options = format!("size={size},mode=0700");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(place.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success(), "mounting needs root");
-        Self(place)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, options: &str) {
-        let mounted = Command::new("mount")
-            .args(["-o", &format!("remount,{options}")])
-            .arg(self.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success());
-    }
-
-    /// Another program takes what is left, but for so many bytes.
-    fn fill_but_for(&self, left: usize) {
-        let mut filler = fs::File::create(self.path().join("filler")).unwrap();
-        let mut reserve = fs::File::create(self.path().join("reserve")).unwrap();
-        let _ = reserve.write_all(&vec![1; left]);
-        while filler.write(&[1; 512]).is_ok_and(|written| written > 0) {}
-        drop(reserve);
-        fs::remove_file(self.path().join("reserve")).unwrap();
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-    }
-}
-
 async fn open(path: &Path, durability: Durability) -> SledStore {
     let builder = SledStore::builder(path).durability(durability);
     builder.open().await.unwrap()
-}
-
-/// Appends until the disk refuses, and returns what was accepted.
-async fn fill(store: &SledStore, from: u64) -> Vec<u64> {
-    let name = stream("full");
-    let mut accepted = Vec::new();
-    for n in from.. {
-        match store.append(vec![record(&name, n, 1000)]).await {
-            Ok(()) => accepted.push(n),
-            Err(StoreError::Unavailable { .. }) => break,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(accepted.len() < 100_000, "the disk is never full");
-    }
-    accepted
 }
 
 async fn a_full_disk_refuses_and_recovers(durability: Durability) {

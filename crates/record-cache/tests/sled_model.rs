@@ -4,18 +4,14 @@
 
 mod sled_support;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use record_cache::{
-    Durability, NewRecord, Record, RecordId, RecordStore, Settlement, SledStore, StoreError,
-};
+use record_cache::{Durability, RecordStore, Settlement, SledStore, StoreError};
+use sled_support::model::{Fate, Model, STREAMS, fate};
 use sled_support::{assert_no_blobs, copy, limits, settled_down, stream, times};
 use tempfile::TempDir;
-
-const STREAMS: [&str; 3] = ["one", "two", "three"];
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -34,19 +30,11 @@ enum Action {
     Churn(usize),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Deleted,
-    Counted,
-    Left,
-}
-
 fn action() -> impl Strategy<Value = Action> {
     let size = prop_oneof![8 => 0..300_usize, 2 => 0..7_000_usize, 1 => 15_000..40_000_usize];
-    let fate = prop_oneof![Just(Fate::Deleted), Just(Fate::Counted), Just(Fate::Left)];
     prop_oneof![
         10 => vec((0..3_usize, size), 1..12).prop_map(Action::Append),
-        8 => (0..3_usize, vec(fate, 1..20)).prop_map(|(of, fates)| Action::Settle(of, fates)),
+        8 => (0..3_usize, vec(fate(), 1..20)).prop_map(|(of, fates)| Action::Settle(of, fates)),
         3 => (0..3_usize, 1..30_usize).prop_map(|(of, most)| Action::Read(of, most)),
         1 => Just(Action::Clear),
         1 => Just(Action::ClearInVain),
@@ -60,8 +48,7 @@ struct Pair {
     place: TempDir,
     durability: Durability,
     store: SledStore,
-    model: BTreeMap<usize, VecDeque<Record>>,
-    appended: u8,
+    model: Model,
 }
 
 async fn open(place: &TempDir, durability: Durability) -> SledStore {
@@ -77,31 +64,16 @@ impl Pair {
             place,
             durability,
             store,
-            model: BTreeMap::new(),
-            appended: 0,
+            model: Model::default(),
         }
     }
 
     async fn act(&mut self, action: &Action) {
         match action {
-            Action::Append(records) => {
-                let records: Vec<_> = records
-                    .iter()
-                    .map(|&(of, size)| self.make(of, size))
-                    .collect();
-                let new = records.iter().map(|(_, record)| record.clone()).collect();
-                self.store.append(new).await.unwrap();
-                for (of, record) in records {
-                    self.learn(of, record).await;
-                }
-            }
-            Action::Settle(of, fates) => self.settle(*of, fates).await,
-            Action::Read(of, most) => self.agree(*of, *most).await,
-            Action::Clear => {
-                let cleared = self.store.clear().await.unwrap();
-                assert_eq!(cleared.records, self.held());
-                self.model.clear();
-            }
+            Action::Append(sizes) => self.model.append(&self.store, sizes).await,
+            Action::Settle(of, fates) => self.model.settle(&self.store, *of, fates).await,
+            Action::Read(of, most) => self.model.agree(&self.store, *of, *most).await,
+            Action::Clear => self.model.clear(&self.store).await,
             Action::ClearInVain => self.clear_in_vain().await,
             Action::Reopen => {
                 self.store.close().await.unwrap();
@@ -110,89 +82,8 @@ impl Pair {
             Action::Crash => self.crash().await,
             Action::Churn(of) => self.churn(*of).await,
         }
-        let bytes: u64 = self.model.values().flatten().map(Record::size).sum();
-        let stats = self.store.stats();
-        assert_eq!((stats.records(), stats.bytes()), (self.held(), bytes));
-        assert_eq!(stats.damaged_records, 0);
+        self.model.assert_counted(&self.store);
         assert_no_blobs(self.place.path());
-    }
-
-    fn held(&self) -> usize {
-        self.model.values().map(VecDeque::len).sum()
-    }
-
-    fn make(&mut self, of: usize, size: usize) -> (usize, NewRecord) {
-        self.appended = self.appended.wrapping_add(1);
-        let key = self
-            .appended
-            .is_multiple_of(3)
-            .then(|| format!("key {}", self.appended));
-        let data: Vec<u8> = (0..size)
-            .map(|n| {
-                self.appended
-                    .wrapping_mul(31)
-                    .wrapping_add(u8::try_from(n % 256).unwrap())
-            })
-            .collect();
-        (of, NewRecord::new(stream(STREAMS[of]), key, data))
-    }
-
-    async fn learn(&mut self, of: usize, new: NewRecord) {
-        let queue = self.model.entry(of).or_default();
-        let after = queue.back().map(|record| record.id);
-        let found = self
-            .store
-            .oldest(&stream(STREAMS[of]), after, limits(1))
-            .await
-            .unwrap();
-        let id = found.records[0].id;
-        let expected = Record::new(id, new.key, new.data, 0, new.recorded_at);
-        assert_eq!(found.records[0], expected);
-        queue.push_back(expected);
-    }
-
-    async fn settle(&mut self, of: usize, fates: &[Fate]) {
-        let queue = self.model.entry(of).or_default();
-        let mut settlement = Settlement::new(stream(STREAMS[of]));
-        let mut kept = VecDeque::new();
-        let reach = fates.len().min(queue.len());
-        for (mut record, fate) in queue.drain(..reach).zip(fates) {
-            match fate {
-                Fate::Deleted => {
-                    settlement.delete.push(record.id);
-                    continue;
-                }
-                Fate::Counted => {
-                    settlement.count_attempt.push(record.id);
-                    record.attempts += 1;
-                }
-                Fate::Left => {}
-            }
-            kept.push_back(record);
-        }
-        kept.append(queue);
-        *queue = kept;
-        let deleted = settlement.delete.len();
-        assert_eq!(
-            self.store.settle(settlement).await.unwrap().records,
-            deleted
-        );
-    }
-
-    async fn agree(&self, of: usize, most: usize) {
-        let name = stream(STREAMS[of]);
-        let expected = || self.model.get(&of).into_iter().flatten();
-        let found = self.store.oldest(&name, None, limits(most)).await.unwrap();
-        assert!(found.records.iter().eq(expected().take(most)));
-        let middle = expected().nth(most / 2).map(|record| record.id);
-        let found = self
-            .store
-            .oldest(&name, middle, limits(most))
-            .await
-            .unwrap();
-        let behind = |id: RecordId| middle.is_none_or(|middle| id > middle);
-        let expected = expected().filter(|record| behind(record.id)).take(most);
-        assert!(found.records.iter().eq(expected));
     }
 
     async fn clear_in_vain(&mut self) {
@@ -204,7 +95,7 @@ impl Pair {
         assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
         fs::remove_dir(obstacle).unwrap();
         for of in 0..STREAMS.len() {
-            self.agree(of, usize::MAX).await;
+            self.model.agree(&self.store, of, usize::MAX).await;
         }
     }
 
@@ -220,8 +111,14 @@ impl Pair {
     async fn churn(&mut self, of: usize) {
         let name = stream(STREAMS[of]);
         for _ in 0..12 {
-            let after = self.model.entry(of).or_default().back().map(|last| last.id);
-            let records = (0..40).map(|_| self.make(of, 9_000).1).collect();
+            let after = self
+                .model
+                .queues
+                .entry(of)
+                .or_default()
+                .back()
+                .map(|last| last.id);
+            let records = (0..40).map(|_| self.model.make(of, 9_000).1).collect();
             self.store.append(records).await.unwrap();
             let found = self.store.oldest(&name, after, limits(50)).await.unwrap();
             assert_eq!(found.records.len(), 40);
@@ -245,7 +142,7 @@ fn agrees(durability: Durability, actions: &[Action]) {
         pair.store.close().await.unwrap();
         pair.store = open(&pair.place, durability).await;
         for of in 0..STREAMS.len() {
-            pair.agree(of, usize::MAX).await;
+            pair.model.agree(&pair.store, of, usize::MAX).await;
         }
         pair.store.close().await.unwrap();
     });
