@@ -9,9 +9,13 @@ mod store;
 
 #[cfg(any(test, feature = "test-support"))]
 pub mod conformance;
+#[cfg(any(test, feature = "test-support"))]
+mod fault;
 
 pub use self::durability::Durability;
 pub use self::error::StoreError;
+#[cfg(any(test, feature = "test-support"))]
+pub use self::fault::FailAfter;
 pub use self::memory::MemoryStore;
 pub use self::record::{InvalidStreamName, NewRecord, Record, RecordId, StreamName};
 pub use self::store::{

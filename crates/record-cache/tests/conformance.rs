@@ -1,4 +1,4 @@
-//! The memory store and the sled store keep the contract.
+//! The memory store and the sled store keep the contract, and so does what fails on demand.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -6,11 +6,40 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use record_cache::{Durability, MemoryStore, RecordStore, SledStore, conformance};
+use record_cache::{
+    Durability, FailAfter, MemoryStore, NewRecord, RecordStore, Settlement, SledStore, StreamName,
+    conformance,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_store_conforms() {
     conformance::run_all(async || Arc::new(MemoryStore::new()) as Arc<dyn RecordStore>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_not_told_to_fail_conforms() {
+    let open =
+        async || Arc::new(FailAfter::new(MemoryStore::new(), u64::MAX)) as Arc<dyn RecordStore>;
+    conformance::run_all(open).await;
+}
+
+#[tokio::test]
+async fn a_call_that_fails_does_nothing_and_closing_closes_all_the_same() {
+    let name = StreamName::new("a").expect("a name");
+    let record = || NewRecord::new(name.clone(), None, "data");
+    let store = FailAfter::new(MemoryStore::new(), 1).failures(3);
+    store.append(vec![record()]).await.expect("it passes");
+    assert!(store.append(vec![record()]).await.is_err());
+    let settlement = Settlement::new(name.clone()).delete([0, 1].map(record_cache::RecordId::new));
+    assert!(store.settle(settlement).await.is_err());
+    assert!(store.clear().await.is_err());
+    assert_eq!(store.stats().records(), 1);
+    store.append(vec![record()]).await.expect("it passes again");
+    assert_eq!((store.stats().records(), store.calls()), (2, 5));
+
+    let store = FailAfter::new(MemoryStore::new(), 0);
+    assert!(store.close().await.is_err());
+    assert!(store.store().append(vec![record()]).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

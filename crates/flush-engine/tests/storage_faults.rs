@@ -1,0 +1,183 @@
+//! A store that fails once, at any of its calls, or that fails for a while.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use common::{SECOND, Service, bytes, every, new, options};
+use flush_engine::{
+    DiscardHandler, EngineError, EngineOptions, FlushEngine, OverflowPolicy, RecordSender,
+};
+use record_cache::{FailAfter, MemoryStore, ReadLimits, RecordStore};
+
+const STREAMS: [&str; 3] = ["a", "b", "c"];
+const RECORDS: usize = 30;
+/// Sent back by the service each time.
+const HOPELESS: &str = "07";
+/// Sent back by the service the first time.
+const LATE: &str = "11";
+
+/// An engine on a store that fails at some calls, and what became of each record.
+struct Trial {
+    engine: FlushEngine,
+    service: Arc<Service>,
+    store: Arc<FailAfter<MemoryStore>>,
+    discarded: Arc<Mutex<Vec<String>>>,
+    recorded: Vec<String>,
+}
+
+impl Trial {
+    fn new(passing: u64, failing: u64, mut options: EngineOptions) -> Self {
+        let discarded: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&discarded);
+        options.on_discard = Some(DiscardHandler::new(move |record| {
+            let data = String::from_utf8(record.data.to_vec()).unwrap();
+            heard.lock().unwrap().push(data);
+        }));
+        options.max_retries = 1;
+        let service = Arc::new(
+            Service::replying(|call| {
+                let is_first = call.attempts.iter().all(|&attempts| attempts == 0);
+                call.send_back("InternalFailure", |data| {
+                    data.ends_with(HOPELESS) || is_first && data.ends_with(LATE)
+                })
+            })
+            .limited(7, 1000),
+        );
+        let store = Arc::new(FailAfter::new(MemoryStore::new(), passing).failures(failing));
+        let engine = FlushEngine::start(
+            Arc::clone(&store) as Arc<dyn RecordStore>,
+            Arc::clone(&service) as Arc<dyn RecordSender>,
+            options,
+        );
+        Self {
+            engine: engine.unwrap(),
+            service,
+            store,
+            discarded,
+            recorded: Vec::new(),
+        }
+    }
+
+    async fn record(&mut self) {
+        for n in 0..RECORDS {
+            let data = format!("{}-{n:02}", STREAMS[n % STREAMS.len()]);
+            match self.engine.record(vec![new(&data[..1], &data)]).await {
+                Ok(_) => self.recorded.push(data),
+                Err(error) => assert!(matches!(error, EngineError::Storage { .. }), "{error}"),
+            }
+        }
+    }
+
+    async fn cached(&self) -> Vec<String> {
+        let all = ReadLimits::new(common::count(usize::MAX), bytes(u64::MAX));
+        let mut cached = Vec::new();
+        for name in STREAMS {
+            let name = common::stream(name);
+            let read = self.store.store().oldest(&name, None, all).await.unwrap();
+            let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+            cached.extend(read.records.iter().map(|record| text(&record.data)));
+        }
+        cached
+    }
+
+    /// Every record that was taken in was delivered, given up, or is still there; and the
+    /// engine's counters say what the store says.
+    async fn assert_nothing_is_lost(&self, what: &str) {
+        let mut fates: BTreeMap<&str, usize> = BTreeMap::new();
+        let cached = self.cached().await;
+        let delivered = self.service.distinct_accepted();
+        let discarded = self.discarded.lock().unwrap().clone();
+        let ends = delivered.iter().map(|(_, data)| data).chain(&discarded);
+        for data in ends.chain(&cached) {
+            *fates.entry(data).or_default() += 1;
+        }
+        for data in &self.recorded {
+            assert!(fates.contains_key(data.as_str()), "{what}: {data} is lost");
+        }
+        let invented = fates
+            .keys()
+            .find(|data| !self.recorded.iter().any(|r| r == *data));
+        assert_eq!(invented, None, "{what}: never recorded");
+        let stats = self.engine.cache_stats();
+        assert_eq!(stats.records, cached.len(), "{what}");
+        let size: usize = cached.iter().map(String::len).sum();
+        assert_eq!(stats.bytes, size as u64, "{what}");
+    }
+
+    /// With the store at work again, everything finds its end.
+    async fn assert_it_goes_on(&self, what: &str) {
+        for _ in 0..10 {
+            self.engine.drain(60 * SECOND).await.unwrap();
+        }
+        self.assert_nothing_is_lost(what).await;
+        assert_eq!(self.engine.cache_stats().records, 0, "{what}");
+        let hopeless = |data: &&String| data.ends_with(HOPELESS);
+        let given_up = self.discarded.lock().unwrap().clone();
+        let expected = self.recorded.iter().filter(hopeless).count();
+        assert!(
+            given_up.iter().all(|data| hopeless(&data)),
+            "{what}: {given_up:?}"
+        );
+        assert!(given_up.len() >= expected, "{what}: {given_up:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_call_of_the_store_fails_nothing_is_lost_and_the_next_flush_goes_on() {
+    for failing in [1, 3] {
+        for passing in 0.. {
+            let what = format!("{failing} failures after {passing} calls");
+            let mut trial = Trial::new(passing, failing, options());
+            trial.record().await;
+            let mut aborted = 0;
+            for _ in 0..4 {
+                match trial.engine.flush().await {
+                    Ok(_) => {}
+                    Err(EngineError::Storage { .. }) => aborted += 1,
+                    Err(error) => unreachable!("{what}: {error}"),
+                }
+            }
+            trial.assert_nothing_is_lost(&what).await;
+            if trial.store.calls() <= passing {
+                assert_eq!(aborted, 0, "{what}");
+                assert!(passing > RECORDS as u64 + 6, "the store was hardly asked");
+                break;
+            }
+            let refused = RECORDS - trial.recorded.len();
+            assert!(refused + aborted > 0, "{what}: nobody was told");
+            trial.assert_it_goes_on(&what).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_outlives_every_failure_of_the_store() {
+    for passing in 0..60 {
+        let what = format!("10 failures after {passing} calls");
+        let mut trial = Trial::new(passing, 10, every(SECOND));
+        trial.record().await;
+        tokio::time::sleep(60 * SECOND).await;
+        trial.assert_nothing_is_lost(&what).await;
+        assert_eq!(trial.engine.cache_stats().records, 0, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
+    for passing in 0..80 {
+        let what = format!("2 failures after {passing} calls");
+        let mut options = options();
+        options.overflow_policy = OverflowPolicy::DropOldest;
+        // Ten records, a sixteenth of that.
+        options.cache_max_bytes = bytes(160);
+        let mut trial = Trial::new(passing, 2, options);
+        trial.record().await;
+        trial.assert_nothing_is_lost(&what).await;
+        let cached = trial.engine.cache_stats().records;
+        assert!((8..=10).contains(&cached), "{what}: {cached}");
+    }
+}

@@ -1,0 +1,114 @@
+//! A store that fails when it is told to, to try what its owner makes of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use crate::{
+    NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Removed, Settlement, StoreError,
+    StoreStats, StreamName,
+};
+
+/// Passes calls on to another store, but has some of them fail.
+///
+/// A call that fails does nothing, as the contract of [`RecordStore`] demands, except that
+/// [`close`](RecordStore::close) releases the storage all the same. Whoever uses a store and
+/// says that it loses nothing can have each of its calls fail in turn:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use record_cache::{FailAfter, MemoryStore, NewRecord, RecordStore, StreamName};
+///
+/// let store = FailAfter::new(MemoryStore::new(), 1);
+/// let record = || NewRecord::new(StreamName::new("orders").unwrap(), None, "an order");
+/// assert!(store.append(vec![record()]).await.is_ok());
+/// assert!(store.append(vec![record()]).await.is_err());
+/// assert!(store.append(vec![record()]).await.is_ok());
+/// assert_eq!((store.stats().records(), store.calls()), (2, 3));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FailAfter<S> {
+    store: S,
+    passing: u64,
+    failing: u64,
+    calls: AtomicU64,
+}
+
+impl<S> FailAfter<S> {
+    /// Passes so many calls on, has one fail, and passes all others on.
+    pub const fn new(store: S, calls: u64) -> Self {
+        Self {
+            store,
+            passing: calls,
+            failing: 1,
+            calls: AtomicU64::new(0),
+        }
+    }
+
+    /// Has so many calls fail, one after the other, instead of one.
+    #[must_use]
+    pub const fn failures(mut self, calls: u64) -> Self {
+        self.failing = calls;
+        self
+    }
+
+    /// How many calls there were; [`stats`](RecordStore::stats) does not count.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// The store behind, which never fails.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn count(&self) -> Result<(), StoreError> {
+        let before = self.calls.fetch_add(1, Ordering::SeqCst);
+        match before.checked_sub(self.passing) {
+            Some(failed) if failed < self.failing => {
+                Err(StoreError::unavailable_because("this call was to fail"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: RecordStore> RecordStore for FailAfter<S> {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
+        self.count()?;
+        self.store.append(records).await
+    }
+
+    async fn oldest(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<ReadBatch, StoreError> {
+        self.count()?;
+        self.store.oldest(stream, after, limits).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+        self.count()?;
+        self.store.settle(settlement).await
+    }
+
+    async fn clear(&self) -> Result<Removed, StoreError> {
+        self.count()?;
+        self.store.clear().await
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let counted = self.count();
+        self.store.close().await.and(counted)
+    }
+}
