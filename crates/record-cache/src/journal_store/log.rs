@@ -1,17 +1,20 @@
 //! The end of the log, where groups are written.
 
+mod outlines;
 mod segment_end;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use self::outlines::Sealed;
 use super::disk::{Disk, DiskFile};
 use super::format::segment_name;
 use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length};
 use super::group::{Call, Encoder, Origin, origin_length, settled_length, void_length};
 use super::index::{Index, Segment, Settled};
+use super::outline::Outline;
 use super::ranges::Ranges;
 use crate::{Durability, StoreError, StreamName};
 
@@ -58,6 +61,8 @@ pub(super) struct Log {
     /// Segments below are not needed, which is as durable as it has to be.
     needless_below: u32,
     encoder: Encoder,
+    /// Segments that are complete, but for their outlines.
+    sealed: Vec<Sealed>,
 }
 
 #[derive(Debug)]
@@ -69,6 +74,8 @@ pub(super) struct Active {
     pub(super) synced: u64,
     /// Whether the directory is known to hold it after a loss of power.
     pub(super) entered: bool,
+    /// What it says so far; nothing when that is not known.
+    pub(super) outline: Option<Outline>,
 }
 
 /// How a log goes on after it was read.
@@ -81,6 +88,8 @@ pub(super) struct Continuation {
     pub(super) voids: Ranges,
     pub(super) rewrite: Vec<Settled>,
     pub(super) origins: BTreeMap<(String, StreamName), Origin>,
+    /// Complete segments that were found without an outline.
+    pub(super) sealed: Vec<Sealed>,
 }
 
 impl Log {
@@ -107,6 +116,7 @@ impl Log {
             origins: from.origins,
             needless_below: 0,
             encoder: Encoder::default(),
+            sealed: from.sealed,
         }
     }
 
@@ -194,7 +204,9 @@ impl Log {
         let length = self.group_length(calls);
         let room = self.segment_bytes;
         if self.active.as_ref().is_some_and(|active| {
-            active.written + length > room && active.written > SEGMENT_HEADER_BYTES
+            let outline = active.outline.as_ref();
+            let behind = outline.map_or(0, |outline| outline.length_with(calls));
+            active.written + length + behind > room && active.written > SEGMENT_HEADER_BYTES
         }) {
             self.roll();
         }
@@ -202,7 +214,9 @@ impl Log {
             Some(active) => (active, false),
             None => (self.create_segment()?, true),
         };
-        self.encode(index, &active, fresh, calls, count);
+        // Where the write fails there is none any more.
+        let outline = active.outline.take();
+        self.encode(index, &active, outline, fresh, calls, count);
         if let Err(error) = active.file.write(&mut self.encoder.parts(), active.written) {
             let error = self.refused("cannot write", &segment_name(active.number), error);
             if fresh {
@@ -227,6 +241,7 @@ impl Log {
         }
         self.settle_accounts(index, &active, fresh, must_sync, calls);
         active.written = end;
+        active.outline = self.encoder.take_outline();
         if must_sync {
             active.synced = end;
         }
@@ -247,13 +262,14 @@ impl Log {
         &mut self,
         index: &Mutex<Index>,
         active: &Active,
+        outline: Option<Outline>,
         fresh: bool,
         calls: &[Call],
         count: usize,
     ) {
         let first = self.next_sequence;
         let encoder = &mut self.encoder;
-        encoder.begin(active.written, first);
+        encoder.begin(active.written, first, outline);
         if fresh {
             let (number, salt) = (active.number, self.salt);
             let header = SegmentHeader {

@@ -2,5 +2,6 @@
 
 mod faults;
 mod history;
+mod outline;
 mod power_loss;
 mod sim;

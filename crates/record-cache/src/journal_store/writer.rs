@@ -62,6 +62,7 @@ impl Writer {
             let _ = self.log.commit(&self.shared.index, &[], self.strongest());
         }
         self.tidy();
+        self.write_outlines();
         Ok(())
     }
 
@@ -119,6 +120,7 @@ impl Writer {
             expected = answered + self.came_meanwhile;
             took = began.elapsed();
             self.tidy();
+            self.write_outlines();
         }
     }
 
@@ -279,7 +281,9 @@ impl Writer {
     }
 
     /// Notes where the log ends, all of it sound; without that, the next opening checks it.
-    fn write_mark(&mut self) {
+    ///
+    /// Says whether there is a mark.
+    fn write_mark(&mut self) -> bool {
         let written = self
             .log
             .write_leftovers(&self.shared.index)
@@ -291,9 +295,16 @@ impl Writer {
                 self.log.write_leftovers(&self.shared.index)?;
                 self.log.write_mark()
             });
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::debug!(%error, "the journal is closed without a mark");
         }
+        written.is_ok()
+    }
+
+    /// Helps the next opening, where nothing else needs the room.
+    fn write_outlines(&mut self) {
+        let room = self.reserve.is_there();
+        self.log.write_outlines(&self.shared.index, room);
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
@@ -318,7 +329,12 @@ impl Writer {
     }
 
     fn close(mut self, reply: Reply<()>, behind: Vec<Request>) {
-        let closed = self.make_durable().map(|()| self.write_mark());
+        let closed = self.make_durable().map(|()| {
+            if self.write_mark() {
+                self.log.seal_last();
+            }
+            self.write_outlines();
+        });
         let files = {
             let mut index = lock(&self.shared.index);
             index.closed = true;

@@ -90,7 +90,7 @@ fn number_of(record: &Record) -> u64 {
     )
 }
 
-fn some(records: usize) -> ReadLimits {
+pub(super) fn some(records: usize) -> ReadLimits {
     ReadLimits::new(NonZeroUsize::new(records).unwrap(), NonZeroU64::MAX)
 }
 
