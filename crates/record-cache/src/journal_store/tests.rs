@@ -5,3 +5,4 @@ mod history;
 mod outline;
 mod power_loss;
 mod sim;
+mod staging;
