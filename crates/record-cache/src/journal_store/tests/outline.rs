@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::history::{History, SEGMENT_BYTES, Settled, open};
+use super::history::{History, OTHER, SEGMENT_BYTES, Settled, open};
 use super::sim::{Numbers, SimDisk};
 use crate::journal_store::disk::{Disk, DiskFile};
 use crate::journal_store::format::{Found, SegmentHeader, segment_name, segment_number};
-use crate::journal_store::frame::Seal;
+use crate::journal_store::frame::{Header, Seal, frame_length};
 use crate::journal_store::outline::Outline;
 use crate::journal_store::replay::Replay;
 use crate::journal_store::scan::Scanner;
@@ -79,6 +79,9 @@ async fn a_run(seed: u64, durability: Durability) -> (TempDir, SimDisk, History)
         let ids: Vec<_> = ids.unwrap().records.iter().map(|r| r.id).collect();
         let settled = crate::Settlement::new(moved.clone()).delete(ids);
         store.settle(settled).await.unwrap();
+        // Long enough for the last segment to get an outline.
+        let long = NewRecord::new(StreamName::new(OTHER).unwrap(), None, vec![round; 3000]);
+        store.append(vec![long]).await.unwrap();
         store.close().await.unwrap();
     }
     (place, disk, history)
@@ -149,13 +152,14 @@ async fn an_outline_of_other_frames_is_none() {
     let (Segment { number, salt, .. }, bytes, end) = one_segment().await;
     let (frames, outline) = bytes.split_at(end);
     // The segment was cut, and went on with something else, to the same place.
-    let mut other = frames.to_vec();
-    let last = other.len() - 8 - other.len() % 8;
-    other[..last]
-        .iter_mut()
-        .rev()
-        .take(200)
-        .for_each(|byte| *byte ^= 0x55);
+    let seal = Seal::new(salt, number);
+    let last = end - usize::try_from(frame_length(OTHER.len(), 3000)).unwrap();
+    let offset = u64::try_from(last).unwrap();
+    let (mut header, name) = Header::decode(&frames[last..], &seal, offset).unwrap();
+    header.sequence += 1;
+    let mut other = frames[..last].to_vec();
+    header.encode(name, &seal, offset, &mut other);
+    other.extend(&frames[other.len()..]);
     assert!(
         !passes(&[&other[..], outline].concat(), number, salt),
         "rewritten"
