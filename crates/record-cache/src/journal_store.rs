@@ -10,6 +10,7 @@ mod index;
 mod log;
 mod mailbox;
 mod open;
+mod outline;
 mod queue;
 mod ranges;
 mod reader;

@@ -317,6 +317,76 @@ async fn a_file_cut_short_costs_what_was_behind() {
     }
 }
 
+/// Where the outline of a segment begins, if it has one: its last 48 bytes say so.
+fn outline_at(bytes: &[u8]) -> Option<usize> {
+    let trailer = bytes.len().checked_sub(48).map(|at| &bytes[at..])?;
+    trailer.starts_with(b"\x89rc-idx\n").then(|| {
+        let end: [u8; 8] = trailer[24..32].try_into().unwrap();
+        usize::try_from(u64::from_le_bytes(end)).unwrap()
+    })
+}
+
+#[tokio::test]
+async fn a_damaged_outline_costs_nothing() {
+    let sample = sample(600, 20_000, true).await;
+    let files = segments(sample.place.path());
+    assert!(files.len() >= 3, "only {} segments", files.len());
+    for file in &files {
+        assert!(outline_at(&fs::read(file).unwrap()).is_some(), "{file:?}");
+    }
+    let mut random = Numbers::new(8);
+    for trial in 0..times("JOURNAL_DAMAGE_TRIALS", 60) {
+        let kind = ["flipped", "cut", "zeros", "longer", "swapped", "gone"][trial % 6];
+        let context = format!("trial {trial}, {kind}");
+        let outcome = examine(&sample, &context, |path| {
+            let files = segments(path);
+            let at = random.below(files.len());
+            let other = fs::read(&files[(at + 1) % files.len()]).unwrap();
+            change(&files[at], |bytes| {
+                let end = outline_at(bytes).unwrap();
+                let within = random.below(bytes.len() - end);
+                match kind {
+                    "flipped" => bytes[end + within] ^= 1 << (trial % 8),
+                    "cut" => bytes.truncate(end + within),
+                    "zeros" => bytes[end + within..].fill(0),
+                    "longer" => bytes.resize(bytes.len() + 1 + within, 7),
+                    "swapped" => {
+                        bytes.truncate(end);
+                        bytes.extend(&other[outline_at(&other).unwrap()..]);
+                    }
+                    _ => bytes.truncate(end),
+                }
+            });
+        })
+        .await;
+        let costs = (outcome.lost, outcome.counted, outcome.back);
+        assert_eq!(costs, (0, 0, 0), "{context}");
+    }
+}
+
+#[tokio::test]
+async fn damage_that_an_outline_passes_over_is_found_when_it_is_read() {
+    let sample = sample(600, 20_000, true).await;
+    let mut random = Numbers::new(9);
+    let mut losses = 0;
+    for trial in 0..times("JOURNAL_DAMAGE_TRIALS", 40) {
+        let context = format!("trial {trial}");
+        let outcome = examine(&sample, &context, |path| {
+            let files = segments(path);
+            change(&files[random.below(files.len())], |bytes| {
+                let frames = SEGMENT_HEADER..outline_at(bytes).unwrap();
+                let bit = random.below((frames.end - frames.start) * 8);
+                bytes[frames.start + bit / 8] ^= 1 << (bit % 8);
+            });
+        })
+        .await;
+        assert!(outcome.lost <= 1, "{context}: {} lost", outcome.lost);
+        assert_eq!(outcome.counted, outcome.lost as u64, "{context}: counted");
+        losses += outcome.lost;
+    }
+    assert!(losses > 10, "the damage did some harm: {losses}");
+}
+
 #[tokio::test]
 async fn a_missing_or_ruined_segment_costs_what_was_in_it() {
     let sample = sample(300, 60_000, true).await;

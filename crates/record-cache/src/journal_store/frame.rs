@@ -37,7 +37,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn of(number: u8) -> Option<Self> {
+    pub(super) const fn of(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Group,
             2 => Self::Record,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::frame::{ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length};
 use super::index::Settled;
+use super::outline::Outline;
 use super::queue::Entry;
 use super::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
@@ -103,16 +104,19 @@ pub(super) struct Encoder {
     next_sequence: u64,
     /// Where each record's frame begins.
     places: Vec<u32>,
+    /// Of the segment, as far as one is kept.
+    outline: Option<Outline>,
 }
 
 impl Encoder {
-    /// Begins a group that will lie at this offset of a segment.
-    pub(super) fn begin(&mut self, offset: u64, next_sequence: u64) {
+    /// Begins a group that will lie at this offset of a segment, whose outline goes on.
+    pub(super) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.shared.clear();
         self.places = Vec::new();
         (self.offset, self.next_sequence) = (offset, next_sequence);
+        self.outline = outline;
     }
 
     /// Bytes that are no frame.
@@ -126,6 +130,7 @@ impl Encoder {
         let mut header = Header::new(Kind::Group, GroupBody::BYTES, crc32c::crc32c(&body));
         header.sequence = self.next_sequence;
         self.frame(header, b"", &body, None, seal);
+        self.note(|outline| outline.group(header.sequence, group));
     }
 
     pub(super) fn call(&mut self, call: &Call, seal: &Seal) {
@@ -157,9 +162,13 @@ impl Encoder {
                     };
                     self.places.push(length(self.offset));
                     self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
+                    self.note(|outline| outline.record(stream, &header));
                 }
             }
-            Call::Clear => self.frame(Header::new(Kind::Cleared, 0, 0), b"", b"", None, seal),
+            Call::Clear => {
+                self.frame(Header::new(Kind::Cleared, 0, 0), b"", b"", None, seal);
+                self.note(Outline::cleared);
+            }
         }
     }
 
@@ -168,6 +177,7 @@ impl Encoder {
         settled.deleted.encode(&mut body);
         settled.counted.encode(&mut body);
         self.named(Kind::Settled, &settled.stream, &body, seal);
+        self.note(|outline| outline.settled(settled));
     }
 
     pub(super) fn voids(&mut self, voids: &Ranges, seal: &Seal) {
@@ -175,6 +185,7 @@ impl Encoder {
         voids.encode(&mut body);
         let header = Header::new(Kind::Void, length(body.len()), crc32c::crc32c(&body));
         self.frame(header, b"", &body, None, seal);
+        self.note(|outline| outline.voids(voids));
     }
 
     pub(super) fn origin(&mut self, origin: &Origin, starts: bool, seal: &Seal) {
@@ -185,6 +196,18 @@ impl Encoder {
         header.starts = starts;
         header.name_length = name_length(&origin.stream);
         self.frame(header, origin.stream.as_str().as_bytes(), &body, None, seal);
+        self.note(|outline| outline.origin(origin));
+    }
+
+    /// The outline with what the group says.
+    pub(super) fn take_outline(&mut self) -> Option<Outline> {
+        self.outline.take()
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Outline)) {
+        if let Some(outline) = &mut self.outline {
+            note(outline);
+        }
     }
 
     /// Where the group ends.
@@ -237,6 +260,7 @@ impl Encoder {
             Some(&record.data),
             seal,
         );
+        self.note(|outline| outline.record(&record.stream, &header));
     }
 
     fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {

@@ -1,17 +1,20 @@
 //! The end of the log, where groups are written.
 
+mod outlines;
 mod segment_end;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use self::outlines::Sealed;
 use super::disk::{Disk, DiskFile};
 use super::format::segment_name;
 use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length};
 use super::group::{Call, Encoder, Origin, origin_length, settled_length, void_length};
 use super::index::{Index, Segment, Settled};
+use super::outline::Outline;
 use super::ranges::Ranges;
 use crate::{Durability, StoreError, StreamName};
 
@@ -58,6 +61,9 @@ pub(super) struct Log {
     /// Segments below are not needed, which is as durable as it has to be.
     needless_below: u32,
     encoder: Encoder,
+    staged: Option<Staged>,
+    /// Segments that are complete, but for their outlines.
+    sealed: Vec<Sealed>,
 }
 
 #[derive(Debug)]
@@ -69,6 +75,22 @@ pub(super) struct Active {
     pub(super) synced: u64,
     /// Whether the directory is known to hold it after a loss of power.
     pub(super) entered: bool,
+    /// What it says so far; nothing when that is not known.
+    pub(super) outline: Option<Outline>,
+}
+
+/// A group that is written in part or whole, and does not count yet.
+#[derive(Debug)]
+struct Staged {
+    active: Active,
+    /// Whether the segment begins with it.
+    fresh: bool,
+    /// The number of its first record.
+    first: u64,
+    /// How many of its calls are written, and where they end.
+    calls: usize,
+    end: u64,
+    places: Vec<u32>,
 }
 
 /// How a log goes on after it was read.
@@ -81,6 +103,8 @@ pub(super) struct Continuation {
     pub(super) voids: Ranges,
     pub(super) rewrite: Vec<Settled>,
     pub(super) origins: BTreeMap<(String, StreamName), Origin>,
+    /// Complete segments that were found without an outline.
+    pub(super) sealed: Vec<Sealed>,
 }
 
 impl Log {
@@ -107,6 +131,8 @@ impl Log {
             origins: from.origins,
             needless_below: 0,
             encoder: Encoder::default(),
+            staged: None,
+            sealed: from.sealed,
         }
     }
 
@@ -132,28 +158,70 @@ impl Log {
         self.origins.get(&(source.to_owned(), stream.clone()))
     }
 
-    /// Writes a group; when that fails, nothing of it counts.
+    /// Writes calls of a group that more are going to join; `calls` are all of it so far.
+    ///
+    /// When that fails, nothing of the group counts.
+    pub(super) fn stage(&mut self, index: &Mutex<Index>, calls: &[Call]) -> Result<(), StoreError> {
+        let staged = self.staged.take();
+        self.staged = Some(self.write_part(index, staged, calls)?);
+        Ok(())
+    }
+
+    /// How many calls of the present group are written.
+    pub(super) fn staged_calls(&self) -> usize {
+        self.staged.as_ref().map_or(0, |staged| staged.calls)
+    }
+
+    /// Whether the rest of the present group has to go to another segment.
+    pub(super) fn is_full_for(&self, calls: &[Call]) -> bool {
+        self.staged.as_ref().is_some_and(|staged| {
+            let rest = calls.get(staged.calls..).unwrap_or_default();
+            !rest.is_empty() && !self.fits(&staged.active, staged.end, rest)
+        })
+    }
+
+    /// Writes a group, or the rest of it; when that fails, nothing of it counts.
     pub(super) fn commit(
         &mut self,
         index: &Mutex<Index>,
         calls: &[Call],
         barrier: Barrier,
     ) -> Result<Written, StoreError> {
-        let count: usize = calls.iter().map(Call::records).sum();
-        let first = self.next_sequence;
-        let written = self.write_group(index, calls, count, barrier);
-        self.next_sequence = first + count as u64;
-        match written {
-            Ok((segment, places)) => Ok(Written {
-                segment,
-                first,
-                places,
-            }),
-            Err(error) => {
-                self.voids.insert(first, self.next_sequence);
-                Err(error)
+        let mut staged = match self.staged.take() {
+            Some(staged) if staged.calls == calls.len() => staged,
+            staged => self.write_part(index, staged, calls)?,
+        };
+        let must_sync = barrier == Barrier::Synced || self.unsynced_bytes > UNSYNCED_BYTES;
+        if must_sync && let Err(error) = self.sync_all(&mut staged.active) {
+            let active = &staged.active;
+            let error = self.refused("cannot sync", &segment_name(active.number), error);
+            if staged.fresh {
+                self.discard(active);
+            } else {
+                self.abandon(active);
             }
+            self.voids.insert(staged.first, self.next_sequence);
+            return Err(error);
         }
+        self.settle_accounts(index, &staged, must_sync, calls);
+        let Staged {
+            mut active,
+            first,
+            end,
+            places,
+            ..
+        } = staged;
+        active.written = end;
+        if must_sync {
+            active.synced = end;
+        }
+        let segment = active.number;
+        self.active = Some(active);
+        Ok(Written {
+            segment,
+            first,
+            places,
+        })
     }
 
     /// Writes what would go with the next group, if anything.
@@ -184,55 +252,70 @@ impl Log {
         refused(&*self.disk, doing, name, error)
     }
 
-    fn write_group(
+    /// Writes those calls of a group that are not written yet.
+    fn write_part(
         &mut self,
         index: &Mutex<Index>,
+        staged: Option<Staged>,
         calls: &[Call],
-        count: usize,
-        barrier: Barrier,
-    ) -> Result<(u32, Vec<u32>), StoreError> {
-        let length = self.group_length(calls);
-        let room = self.segment_bytes;
-        if self.active.as_ref().is_some_and(|active| {
-            active.written + length > room && active.written > SEGMENT_HEADER_BYTES
-        }) {
-            self.roll();
-        }
-        let (mut active, fresh) = match self.active.take() {
-            Some(active) => (active, false),
-            None => (self.create_segment()?, true),
+    ) -> Result<Staged, StoreError> {
+        let begins = staged.is_none();
+        let mut staged = match staged {
+            Some(staged) => staged,
+            None => self.begin_group(calls)?,
         };
-        self.encode(index, &active, fresh, calls, count);
-        if let Err(error) = active.file.write(&mut self.encoder.parts(), active.written) {
+        let rest = calls.get(staged.calls..).unwrap_or_default();
+        self.encode(index, &mut staged, begins, rest);
+        self.next_sequence += rest.iter().map(Call::records).sum::<usize>() as u64;
+        let file = &staged.active.file;
+        if let Err(error) = file.write(&mut self.encoder.parts(), staged.end) {
+            let active = staged.active;
             let error = self.refused("cannot write", &segment_name(active.number), error);
-            if fresh {
+            if staged.fresh {
                 self.discard(&active);
             } else if active.file.truncate(active.written).is_ok() {
                 self.active = Some(active);
             } else {
                 self.abandon(&active);
             }
+            self.voids.insert(staged.first, self.next_sequence);
             return Err(error);
         }
-        let end = self.encoder.end();
-        let must_sync = barrier == Barrier::Synced || self.unsynced_bytes > UNSYNCED_BYTES;
-        if must_sync && let Err(error) = self.sync_all(&mut active) {
-            let error = self.refused("cannot sync", &segment_name(active.number), error);
-            if fresh {
-                self.discard(&active);
-            } else {
-                self.abandon(&active);
-            }
-            return Err(error);
+        staged.calls = calls.len();
+        staged.end = self.encoder.end();
+        staged.places.append(&mut self.encoder.take_places());
+        staged.active.outline = self.encoder.take_outline();
+        Ok(staged)
+    }
+
+    /// Finds the segment that a group goes to.
+    fn begin_group(&mut self, calls: &[Call]) -> Result<Staged, StoreError> {
+        let full = |active: &Active| {
+            active.written > SEGMENT_HEADER_BYTES && !self.fits(active, active.written, calls)
+        };
+        if self.active.as_ref().is_some_and(full) {
+            self.roll();
         }
-        self.settle_accounts(index, &active, fresh, must_sync, calls);
-        active.written = end;
-        if must_sync {
-            active.synced = end;
-        }
-        let number = active.number;
-        self.active = Some(active);
-        Ok((number, self.encoder.take_places()))
+        let (active, fresh) = match self.active.take() {
+            Some(active) => (active, false),
+            None => (self.create_segment()?, true),
+        };
+        Ok(Staged {
+            fresh,
+            first: self.next_sequence,
+            calls: 0,
+            end: active.written,
+            places: Vec::new(),
+            active,
+        })
+    }
+
+    /// Whether a segment that is written up to some place has room for these, and for its
+    /// outline.
+    fn fits(&self, active: &Active, end: u64, calls: &[Call]) -> bool {
+        let outline = active.outline.as_ref();
+        let behind = outline.map_or(0, |outline| outline.length_with(calls));
+        end + self.group_length(calls) + behind <= self.segment_bytes
     }
 
     fn group_length(&self, calls: &[Call]) -> u64 {
@@ -243,18 +326,16 @@ impl Log {
         group + again + void_length(&self.voids) + origins + calls
     }
 
-    fn encode(
-        &mut self,
-        index: &Mutex<Index>,
-        active: &Active,
-        fresh: bool,
-        calls: &[Call],
-        count: usize,
-    ) {
+    fn encode(&mut self, index: &Mutex<Index>, staged: &mut Staged, begins: bool, calls: &[Call]) {
         let first = self.next_sequence;
+        let count: usize = calls.iter().map(Call::records).sum();
+        // Where the write fails there is none any more.
+        let outline = staged.active.outline.take();
+        let active = &staged.active;
         let encoder = &mut self.encoder;
-        encoder.begin(active.written, first);
-        if fresh {
+        encoder.begin(staged.end, first, outline);
+        let writes_header = begins && staged.fresh;
+        if writes_header {
             let (number, salt) = (active.number, self.salt);
             let header = SegmentHeader {
                 number,
@@ -275,13 +356,15 @@ impl Log {
             },
             &active.seal,
         );
-        for settled in &self.rewrite {
-            encoder.settled(settled, &active.seal);
+        if begins {
+            for settled in &self.rewrite {
+                encoder.settled(settled, &active.seal);
+            }
+            if !self.voids.is_empty() {
+                encoder.voids(&self.voids, &active.seal);
+            }
         }
-        if !self.voids.is_empty() {
-            encoder.voids(&self.voids, &active.seal);
-        }
-        if fresh {
+        if writes_header {
             // The segment that says so may go, so each says it again.
             self.origins
                 .values()
@@ -296,19 +379,19 @@ impl Log {
     fn settle_accounts(
         &mut self,
         index: &Mutex<Index>,
-        active: &Active,
-        fresh: bool,
+        staged: &Staged,
         synced: bool,
         calls: &[Call],
     ) {
+        let active = &staged.active;
         let mut index = lock(index);
         let needless_below = oldest_needed(&index).map_or(active.number, |(number, _)| number);
         if synced || self.durability == Durability::ProcessCrash {
             self.needless_below = needless_below;
         }
-        let length = self.encoder.end();
-        if fresh {
-            let (file, base) = (Arc::clone(&active.file), self.next_sequence);
+        let length = staged.end;
+        if staged.fresh {
+            let (file, base) = (Arc::clone(&active.file), staged.first);
             index
                 .segments
                 .insert(active.number, Segment::new(file, active.seal, base, length));

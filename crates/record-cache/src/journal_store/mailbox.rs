@@ -3,9 +3,6 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a thread goes on waiting because somebody came.
-const EXTENSIONS: usize = 6;
-
 /// A queue that is emptied in one go.
 #[derive(Debug)]
 pub(super) struct Mailbox<T> {
@@ -19,6 +16,14 @@ struct State<T> {
     /// The thread sleeps until so many are waiting; 0 while it is awake.
     wanted: usize,
     closed: bool,
+}
+
+impl<T> State<T> {
+    fn take(&mut self) -> Vec<T> {
+        self.wanted = 0;
+        let as_many = Vec::with_capacity(self.waiting.len());
+        std::mem::replace(&mut self.waiting, as_many)
+    }
 }
 
 impl<T> Mailbox<T> {
@@ -49,30 +54,24 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// Waits for items and takes them all.
-    ///
-    /// With fewer than `expected` it goes on waiting as long as they keep coming with gaps
-    /// no longer than `gap`. Returns nothing once the mailbox is closed and empty.
-    pub(super) fn take(&self, expected: usize, gap: Duration) -> Vec<T> {
+    /// Waits for items and takes them all; nothing once the mailbox is closed and empty.
+    pub(super) fn next(&self) -> Vec<T> {
         let mut state = self.lock();
         state.wanted = 1;
         state = self
             .arrived
             .wait_while(state, |state| state.waiting.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
-        state.wanted = expected;
-        for _ in 0..EXTENSIONS {
-            let before = state.waiting.len();
-            let few = |state: &mut State<T>| state.waiting.len() < expected && !state.closed;
-            let waited = self.arrived.wait_timeout_while(state, gap, few);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.waiting.len() == before || !few(&mut state) {
-                break;
-            }
-        }
-        state.wanted = 0;
-        let as_many = Vec::with_capacity(state.waiting.len());
-        std::mem::replace(&mut state.waiting, as_many)
+        state.take()
+    }
+
+    /// Waits for so many items, no longer than this, and takes what has come.
+    pub(super) fn more(&self, wanted: usize, patience: Duration) -> Vec<T> {
+        let mut state = self.lock();
+        state.wanted = wanted;
+        let few = |state: &mut State<T>| state.waiting.len() < wanted && !state.closed;
+        let waited = self.arrived.wait_timeout_while(state, patience, few);
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
     /// How many items wait.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile};
 use super::format::segment_name;
 use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::frame::Seal;
+use super::frame::{GroupBody, Seal};
 use super::home;
 use super::index::{Index, Segment};
-use super::log::{Active, Continuation, refused, write_mark};
+use super::log::{Active, Continuation, Sealed, refused, write_mark};
+use super::outline::Outline;
 use super::queue::Entry;
 use super::replay::{LastGroup, Replay, Tail, last_group};
 use super::scan::{Found as Frame, Scanner};
@@ -65,7 +66,11 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     let unusable = take_unusable(&mut candidates, salt).map_err(failed)?;
     put_away(disk, &unusable).map_err(failed)?;
 
-    let last = find_last_group(&candidates, salt).map_err(failed)?;
+    let mut outline = candidates.last().and_then(|last| last.outline(salt));
+    let last = match outline.as_ref().and_then(|outline| last_in(outline, salt)) {
+        Some(last) => Some(last),
+        None => find_last_group(&candidates, salt).map_err(failed)?,
+    };
     let oldest = last.map_or(0, |last| last.body.oldest);
     for candidate in candidates.extract_if(.., |candidate| candidate.number < oldest) {
         disk.remove(&segment_name(candidate.number))
@@ -77,7 +82,8 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
         .map(|header| header.base);
     let expected = last.map(|last| last.body.oldest_base).or(base);
     let mut replay = Replay::new(expected);
-    let tail = read_all(&mut replay, &candidates, salt, mark, last).map_err(failed)?;
+    let (mut tail, sealed) =
+        read_all(&mut replay, &candidates, salt, mark, last, outline.take()).map_err(failed)?;
     let closed = mark.filter(|_| !candidates.is_empty());
     replay.finish(closed.map(|mark| mark.next));
     let next_sequence = replay.next_sequence().max(mark.map_or(0, |mark| mark.next));
@@ -89,7 +95,7 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
     );
 
     let (active, end) =
-        continue_last(candidates.last(), salt, &tail, durability).map_err(failed)?;
+        continue_last(candidates.last(), salt, &mut tail, durability).map_err(failed)?;
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let mut index = replay.index;
@@ -102,6 +108,7 @@ pub(super) fn open(disk: &dyn Disk, durability: Durability) -> Result<Opened, St
         voids,
         rewrite: tail.settled,
         origins: replay.origins,
+        sealed,
     };
     Ok(Opened {
         index,
@@ -274,6 +281,31 @@ fn put_away(disk: &dyn Disk, unusable: &[impl std::borrow::Borrow<Candidate>]) -
     Ok(())
 }
 
+impl Candidate {
+    /// What it says, if that is written behind its frames.
+    fn outline(&self, salt: u64) -> Option<Outline> {
+        self.header?;
+        // One that cannot be read is not needed.
+        let outline = Outline::read(&*self.file, self.number, salt).ok()??;
+        (self.end == u64::MAX || self.end == outline.end()).then_some(outline)
+    }
+}
+
+fn last_in(outline: &Outline, salt: u64) -> Option<LastGroup> {
+    let (oldest, oldest_base) = outline.oldest_needed()?;
+    let body = GroupBody {
+        salt,
+        count: 0,
+        stable: 0,
+        oldest,
+        oldest_base,
+    };
+    Some(LastGroup {
+        body,
+        stable: outline.end(),
+    })
+}
+
 fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<LastGroup>> {
     for candidate in candidates.iter().rev() {
         let seal = Seal::new(salt, candidate.number);
@@ -296,17 +328,13 @@ fn read_all(
     salt: u64,
     mark: Option<Mark>,
     last_group: Option<LastGroup>,
-) -> io::Result<Tail> {
+    mut of_last: Option<Outline>,
+) -> io::Result<(Tail, Vec<Sealed>)> {
     let mut tail = Tail::default();
+    let mut sealed = Vec::new();
     let oldest = last_group.map_or(0, |group| group.body.oldest);
     let mut before: Option<&Candidate> = None;
     for (n, candidate) in candidates.iter().enumerate() {
-        // The next one comes from the disk while this one is looked through.
-        candidates
-            .iter()
-            .skip(n)
-            .take(2)
-            .for_each(|near| near.file.will_be_read());
         let follows = match (before, candidate.header) {
             (None, _) => candidate.number <= oldest,
             (Some(before), Some(SegmentHeader { previous, .. })) => {
@@ -325,11 +353,31 @@ fn read_all(
             end,
         } = candidate;
         let seal = Seal::new(salt, *number);
-        let mut scanner = Scanner::new(&**file, seal, *end)?;
         let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);
+        let is_last = n + 1 == candidates.len();
+        let outline = if is_last {
+            of_last.take()
+        } else {
+            candidate.outline(salt)
+        };
+        if let Some(outline) = outline {
+            let length = if is_last {
+                outline.end()
+            } else {
+                file.length()?
+            };
+            let segment = Segment::new(Arc::clone(file), seal, base, length);
+            replay.index.segments.insert(*number, segment);
+            tail = replay.outlined(*number, outline);
+            continue;
+        }
+        // The next one comes from the disk while this one is looked through.
+        let near = candidates.iter().skip(n).take(2);
+        near.filter(|near| near.number == *number || !Outline::seems_to_be_in(&*near.file))
+            .for_each(|near| near.file.will_be_read());
+        let mut scanner = Scanner::new(&**file, seal, *end)?;
         let segment = Segment::new(Arc::clone(file), seal, base, scanner.end());
         replay.index.segments.insert(*number, segment);
-        let is_last = n + 1 == candidates.len();
         let stable = if is_last {
             let closed = mark
                 .and_then(|mark| mark.last)
@@ -340,15 +388,22 @@ fn read_all(
             *end
         };
         tail = replay.segment(*number, &mut scanner, stable)?;
+        if !is_last
+            && header.is_some()
+            && file.length()? == *end
+            && let Some(outline) = tail.outline.take()
+        {
+            sealed.extend(Sealed::new(*number, Arc::clone(file), outline, *end));
+        }
     }
-    Ok(tail)
+    Ok((tail, sealed))
 }
 
 /// Makes the last segment ready to be written to, or says where the next one goes on.
 fn continue_last(
     last: Option<&Candidate>,
     salt: u64,
-    tail: &Tail,
+    tail: &mut Tail,
     durability: Durability,
 ) -> io::Result<(Option<Active>, Option<Previous>)> {
     let Some(Candidate {
@@ -392,6 +447,7 @@ fn continue_last(
         written: end,
         synced,
         entered: false,
+        outline: tail.outline.take(),
     };
     Ok((Some(active), None))
 }

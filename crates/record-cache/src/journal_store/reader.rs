@@ -1,7 +1,6 @@
 //! The thread that reads.
 
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -25,7 +24,7 @@ pub(super) struct Read {
 /// Reads until the store is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
     loop {
-        let reads = shared.reads.take(1, Duration::ZERO);
+        let reads = shared.reads.next();
         if reads.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::{Fields, GroupBody, Kind};
 use super::group::Origin;
 use super::index::{Index, Settled};
+use super::outline::{Outline, Step};
 use super::queue::Entry;
 use super::ranges::Ranges;
 use super::scan::{Found, Scanner};
@@ -48,6 +49,8 @@ pub(super) struct Tail {
     /// Whole calls that lie behind the cut.
     pub(super) records: Vec<(StreamName, Entry)>,
     pub(super) settled: Vec<Settled>,
+    /// What the segment says, if all of it is sound.
+    pub(super) outline: Option<Outline>,
 }
 
 enum Change {
@@ -94,6 +97,7 @@ impl Replay {
         let mut call = Unfinished::default();
         let mut offset = SEGMENT_HEADER_BYTES;
         tail.end = offset;
+        tail.outline = Some(Outline::new());
         while offset < scanner.end() {
             if offset >= stable && !self.in_tail {
                 self.end_group();
@@ -102,6 +106,7 @@ impl Replay {
             let sound = scanner.frame(offset, &mut found)?
                 && (!self.in_tail || scanner.body_is_whole(&found)?);
             if !sound {
+                tail.outline = None;
                 if self.in_tail {
                     tail.cut_at(call.give_up().unwrap_or(offset));
                 } else {
@@ -120,10 +125,16 @@ impl Replay {
                 if let Some(start) = call.give_up() {
                     tail.cut_at(start);
                 }
-                self.begin_group(&found, scanner)?;
+                let group = self.begin_group(&found, scanner)?;
+                tail.note(group, |outline, group| {
+                    outline.group(found.header.sequence, group)
+                });
                 continue;
             }
             let change = self.change(number, &found, scanner)?;
+            tail.note(change.as_ref(), |outline, change| {
+                note(outline, change, &found)
+            });
             if !self.in_tail {
                 change.into_iter().for_each(|change| self.apply(change));
                 continue;
@@ -154,7 +165,42 @@ impl Replay {
         }
         self.hole |= scanner.end() < stable;
         self.end_group();
+        let whole = |outline: &Outline| tail.cut.is_none() && outline.end() == tail.end;
+        tail.outline = tail.outline.take().filter(whole);
         Ok(tail)
+    }
+
+    /// Takes the word of an outline for what the next segment in order says.
+    pub(super) fn outlined(&mut self, number: u32, outline: Outline) -> Tail {
+        for step in outline.steps(number) {
+            let change = match step {
+                Step::Group { first, count } => {
+                    self.begin_numbers(first, count);
+                    continue;
+                }
+                Step::Record {
+                    carried,
+                    stream,
+                    entry,
+                } => {
+                    if let Some(name) = outline.stream(stream) {
+                        self.record(name, entry, carried);
+                    }
+                    continue;
+                }
+                Step::Settled(settled) => Change::Settled(settled),
+                Step::Void(voids) => Change::Void(voids),
+                Step::Cleared => Change::Cleared,
+                Step::Origin(origin) => Change::Origin(origin),
+            };
+            self.apply(change);
+        }
+        self.end_group();
+        Tail {
+            end: outline.end(),
+            outline: Some(outline),
+            ..Tail::default()
+        }
     }
 
     /// Says that a part of the log is gone which belongs here.
@@ -171,18 +217,25 @@ impl Replay {
         self.missing.remove_all(&self.voids);
     }
 
-    fn begin_group(&mut self, found: &Found, scanner: &mut Scanner<'_>) -> io::Result<()> {
-        self.end_group();
-        self.gap_up_to(found.header.sequence);
-        self.hole = false;
+    fn begin_group(
+        &mut self,
+        found: &Found,
+        scanner: &mut Scanner<'_>,
+    ) -> io::Result<Option<GroupBody>> {
         let mut body = std::mem::take(&mut self.body);
-        if scanner.body(found, &mut body)?
-            && let Some(group) = GroupBody::decode(&body)
-        {
-            self.group_end = found.header.sequence.saturating_add(group.count.into());
-        }
+        let whole = scanner.body(found, &mut body)?;
+        let group = whole.then(|| GroupBody::decode(&body)).flatten();
         self.body = body;
-        Ok(())
+        let count = group.map_or(0, |group| group.count);
+        self.begin_numbers(found.header.sequence, count);
+        Ok(group)
+    }
+
+    fn begin_numbers(&mut self, first: u64, count: u32) {
+        self.end_group();
+        self.gap_up_to(first);
+        self.hole = false;
+        self.group_end = self.group_end.max(first.saturating_add(count.into()));
     }
 
     fn end_group(&mut self) {
@@ -295,17 +348,8 @@ impl Replay {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Record(name, entry) => {
-                self.gap_up_to(entry.sequence);
-                self.hole = false;
-                self.expected = self.expected.max(Some(entry.sequence.saturating_add(1)));
-                self.index.put(&name, entry);
-            }
-            Change::Carried(name, entry) => {
-                self.missing
-                    .remove(entry.sequence, entry.sequence.saturating_add(1));
-                self.index.put(&name, entry);
-            }
+            Change::Record(name, entry) => self.record(&name, entry, false),
+            Change::Carried(name, entry) => self.record(&name, entry, true),
             Change::Settled(settled) => {
                 self.missing.remove_all(&settled.deleted);
                 self.index.settle(&settled);
@@ -324,6 +368,18 @@ impl Replay {
                     .insert((origin.source.clone(), origin.stream.clone()), origin);
             }
         }
+    }
+
+    fn record(&mut self, name: &StreamName, entry: Entry, carried: bool) {
+        let next = entry.sequence.saturating_add(1);
+        if carried {
+            self.missing.remove(entry.sequence, next);
+        } else {
+            self.gap_up_to(entry.sequence);
+            self.hole = false;
+            self.expected = self.expected.max(Some(next));
+        }
+        self.index.put(name, entry);
     }
 
     fn apply_in_tail(&mut self, change: Change, tail: &mut Tail) {
@@ -350,6 +406,24 @@ impl Replay {
 impl Tail {
     fn cut_at(&mut self, offset: u64) {
         self.cut.get_or_insert(offset);
+    }
+
+    /// Goes on with the outline, unless it is not known what to write.
+    fn note<T>(&mut self, what: Option<T>, note: impl FnOnce(&mut Outline, &T)) {
+        match (what, &mut self.outline) {
+            (Some(what), Some(outline)) => note(outline, &what),
+            _ => self.outline = None,
+        }
+    }
+}
+
+fn note(outline: &mut Outline, change: &Change, found: &Found) {
+    match change {
+        Change::Record(name, _) | Change::Carried(name, _) => outline.record(name, &found.header),
+        Change::Settled(settled) => outline.settled(settled),
+        Change::Void(voids) => outline.voids(voids),
+        Change::Cleared => outline.cleared(),
+        Change::Origin(origin) => outline.origin(origin),
     }
 }
 

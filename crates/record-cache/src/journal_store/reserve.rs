@@ -25,6 +25,11 @@ impl Reserve {
         }
     }
 
+    /// Whether nothing was in need of it since there was room for it.
+    pub(super) fn is_there(&self) -> bool {
+        self.there
+    }
+
     /// Gives the room up; says whether there was any.
     pub(super) fn spend(&mut self, disk: &dyn Disk) -> bool {
         let there = std::mem::take(&mut self.there);

@@ -2,5 +2,7 @@
 
 mod faults;
 mod history;
+mod outline;
 mod power_loss;
 mod sim;
+mod staging;

@@ -16,6 +16,14 @@ use crate::{Durability, NewRecord, Removed, StoreError, StreamName, clock};
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
+/// So much of a group is written while others of it are still to come, or this part of a
+/// segment where that is less.
+const STAGED_BYTES: u64 = 64 << 10;
+const STAGED_PART: u64 = 64;
+/// And so many callers are waited for at a time.
+const PORTION: usize = 128;
+/// How often a group goes on although fewer came than were waited for.
+const MOST_SHORT: usize = 6;
 /// A group waits for callers who come within this part of the time that a group takes.
 const GAPS: u32 = 8;
 const SHORTEST_GAP: Duration = Duration::from_micros(50);
@@ -38,10 +46,21 @@ pub(super) struct Writer {
     pub(super) lock: File,
 }
 
-/// A call that waits for its group.
-struct Pending {
-    call: Call,
-    answer: Answer,
+/// Calls that are written together, and who waits for them.
+#[derive(Default)]
+struct Group {
+    calls: Vec<Call>,
+    answers: Vec<Answer>,
+    /// Bytes of all calls, and of those that are not written yet.
+    bytes: u64,
+    unwritten: u64,
+}
+
+/// The end of the store.
+struct Close {
+    reply: Reply<()>,
+    /// What was asked for too late.
+    behind: Vec<Request>,
 }
 
 enum Answer {
@@ -62,6 +81,7 @@ impl Writer {
             let _ = self.log.commit(&self.shared.index, &[], self.strongest());
         }
         self.tidy();
+        self.write_outlines();
         Ok(())
     }
 
@@ -72,58 +92,79 @@ impl Writer {
         let mut expected = 1;
         let mut took = Duration::ZERO;
         loop {
-            let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
-            let requests = self.shared.requests.take(expected, gap);
+            let mut requests = self.shared.requests.next();
             if requests.is_empty() {
                 return;
             }
-            let answered = requests.len();
-            let began = clock::monotonic();
-            let mut group = Vec::new();
-            let mut bytes = 0;
-            let mut requests = requests.into_iter();
-            while let Some(request) = requests.next() {
-                match request {
-                    Request::Clear { reply } => {
-                        self.write(std::mem::take(&mut group));
-                        let _ = reply.send(self.clear());
-                    }
-                    Request::Close { reply } => {
-                        self.write(group);
-                        self.close(reply, requests.collect());
-                        return;
-                    }
-                    Request::Origin {
-                        source,
-                        stream,
-                        reply,
-                    } => {
-                        self.write(std::mem::take(&mut group));
-                        let _ = reply.send(Ok(self.log.origin(&source, &stream).cloned()));
-                    }
-                    request => {
-                        if let Some(pending) = self.plan(request) {
-                            bytes += pending.call.encoded_length();
-                            group.push(pending);
-                        }
-                    }
-                }
-                if bytes > GROUP_BYTES {
-                    self.write(std::mem::take(&mut group));
-                    bytes = 0;
-                }
-            }
-            self.write(group);
-            // Whoever is answered now may come back at once, and join those who came
+            let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
+            let mut group = Group::default();
+            let (mut came, mut short) = (0, 0);
+            // Whoever was answered may come back at once, and joins those who came
             // meanwhile; a lone caller waits for nobody.
-            expected = answered + self.came_meanwhile;
+            loop {
+                came += requests.len();
+                if let Some(ending) = self.accept(&mut group, requests) {
+                    self.write(group);
+                    self.close(ending.reply, ending.behind);
+                    return;
+                }
+                if came >= expected || short == MOST_SHORT {
+                    break;
+                }
+                // The disk can have what is there while the others come.
+                self.stage(&mut group);
+                let wanted = PORTION.min(expected - came);
+                requests = self.shared.requests.more(wanted, gap);
+                if requests.is_empty() {
+                    break;
+                }
+                short += usize::from(requests.len() < wanted);
+            }
+            let began = clock::monotonic();
+            self.write(group);
+            expected = came + self.came_meanwhile;
             took = began.elapsed();
             self.tidy();
+            self.write_outlines();
         }
     }
 
+    /// Has the requests join the group, or serves them; says when the last one has come.
+    fn accept(&mut self, group: &mut Group, requests: Vec<Request>) -> Option<Close> {
+        let mut requests = requests.into_iter();
+        while let Some(request) = requests.next() {
+            match request {
+                Request::Clear { reply } => {
+                    self.write(std::mem::take(group));
+                    let _ = reply.send(self.clear());
+                }
+                Request::Close { reply } => {
+                    let behind = requests.collect();
+                    return Some(Close { reply, behind });
+                }
+                Request::Origin {
+                    source,
+                    stream,
+                    reply,
+                } => {
+                    self.write(std::mem::take(group));
+                    let _ = reply.send(Ok(self.log.origin(&source, &stream).cloned()));
+                }
+                request => {
+                    if let Some((call, answer)) = self.plan(request) {
+                        group.push(call, answer);
+                    }
+                }
+            }
+            if group.bytes > GROUP_BYTES {
+                self.write(std::mem::take(group));
+            }
+        }
+        None
+    }
+
     /// What has to be written for a request, if anything.
-    fn plan(&self, request: Request) -> Option<Pending> {
+    fn plan(&self, request: Request) -> Option<(Call, Answer)> {
         match request {
             Request::Append {
                 records,
@@ -136,38 +177,50 @@ impl Writer {
                     return None;
                 }
                 let call = Call::Append { records, origin };
-                Some(Pending {
-                    call,
-                    answer: Answer::Append(reply),
-                })
+                Some((call, Answer::Append(reply)))
             }
             Request::Settle { settlement, reply } => {
                 let Some(settled) = lock(&self.shared.index).plan(&settlement) else {
                     let _ = reply.send(Ok(Removed::default()));
                     return None;
                 };
-                Some(Pending {
-                    call: Call::Settle(settled),
-                    answer: Answer::Settle(reply),
-                })
+                Some((Call::Settle(settled), Answer::Settle(reply)))
             }
-            Request::Lose { lost, reply } => Some(Pending {
-                call: Call::Settle(lost),
-                answer: Answer::Lose(reply),
-            }),
+            Request::Lose { lost, reply } => Some((Call::Settle(lost), Answer::Lose(reply))),
             Request::Clear { .. } | Request::Close { .. } | Request::Origin { .. } => None,
         }
     }
 
-    /// Writes a group, applies it and answers all who wait for it.
-    fn write(&mut self, group: Vec<Pending>) {
-        if group.is_empty() {
+    /// Writes what a group has so far, if that is worth a write of its own.
+    fn stage(&mut self, group: &mut Group) {
+        let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
+        if group.unwritten < enough {
             return;
         }
-        let (calls, answers): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .map(|pending| (pending.call, pending.answer))
-            .unzip();
+        if self.log.is_full_for(&group.calls) {
+            let rest = group.split_off(self.log.staged_calls());
+            self.write(std::mem::replace(group, rest));
+        }
+        match self.log.stage(&self.shared.index, &group.calls) {
+            Ok(()) => group.unwritten = 0,
+            Err(error) => {
+                let Group { calls, answers, .. } = std::mem::take(group);
+                self.refuse(calls, answers, &error);
+            }
+        }
+    }
+
+    /// Writes a group, applies it and answers all who wait for it.
+    fn write(&mut self, mut group: Group) {
+        if self.log.is_full_for(&group.calls) {
+            let rest = group.split_off(self.log.staged_calls());
+            self.write(group);
+            group = rest;
+        }
+        let Group { calls, answers, .. } = group;
+        if calls.is_empty() {
+            return;
+        }
         let barrier = self.barrier(&calls);
         match self.log.commit(&self.shared.index, &calls, barrier) {
             Ok(written) => self.apply(calls, answers, &written),
@@ -223,7 +276,7 @@ impl Writer {
     }
 
     fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
-        let mut rest = Vec::new();
+        let mut rest = Group::default();
         let mut appends = false;
         for (call, answer) in calls.into_iter().zip(answers) {
             match (call, answer) {
@@ -231,14 +284,14 @@ impl Writer {
                     appends = true;
                     let _ = reply.send(Err(error.clone()));
                 }
-                (call, answer) => rest.push(Pending { call, answer }),
+                (call, answer) => rest.push(call, answer),
             }
         }
         // Settling makes room, so it is tried without the appends that had none.
-        if !rest.is_empty() && (appends || self.reserve.spend(&*self.disk)) {
+        if !rest.calls.is_empty() && (appends || self.reserve.spend(&*self.disk)) {
             return self.write(rest);
         }
-        for Pending { call, answer } in rest {
+        for (call, answer) in rest.calls.into_iter().zip(rest.answers) {
             if let (Call::Settle(lost), Answer::Lose(_)) = (&call, &answer) {
                 // Damaged all the same, and reported.
                 lock(&self.shared.index).lose(lost);
@@ -279,7 +332,9 @@ impl Writer {
     }
 
     /// Notes where the log ends, all of it sound; without that, the next opening checks it.
-    fn write_mark(&mut self) {
+    ///
+    /// Says whether there is a mark.
+    fn write_mark(&mut self) -> bool {
         let written = self
             .log
             .write_leftovers(&self.shared.index)
@@ -291,9 +346,16 @@ impl Writer {
                 self.log.write_leftovers(&self.shared.index)?;
                 self.log.write_mark()
             });
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::debug!(%error, "the journal is closed without a mark");
         }
+        written.is_ok()
+    }
+
+    /// Helps the next opening, where nothing else needs the room.
+    fn write_outlines(&mut self) {
+        let room = self.reserve.is_there();
+        self.log.write_outlines(&self.shared.index, room);
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
@@ -318,7 +380,12 @@ impl Writer {
     }
 
     fn close(mut self, reply: Reply<()>, behind: Vec<Request>) {
-        let closed = self.make_durable().map(|()| self.write_mark());
+        let closed = self.make_durable().map(|()| {
+            if self.write_mark() {
+                self.log.seal_last();
+            }
+            self.write_outlines();
+        });
         let files = {
             let mut index = lock(&self.shared.index);
             index.closed = true;
@@ -333,6 +400,29 @@ impl Writer {
         let _ = reply.send(closed.clone());
         for request in behind.into_iter().chain(late) {
             request.refuse_closed(&closed);
+        }
+    }
+}
+
+impl Group {
+    fn push(&mut self, call: Call, answer: Answer) {
+        let bytes = call.encoded_length();
+        self.bytes += bytes;
+        self.unwritten += bytes;
+        self.calls.push(call);
+        self.answers.push(answer);
+    }
+
+    /// Takes the calls from this one on.
+    fn split_off(&mut self, at: usize) -> Self {
+        let (calls, answers) = (self.calls.split_off(at), self.answers.split_off(at));
+        let bytes = calls.iter().map(Call::encoded_length).sum();
+        self.bytes -= bytes;
+        Self {
+            calls,
+            answers,
+            bytes,
+            unwritten: bytes,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use super::{Active, Log};
 use crate::journal_store::format::{Previous, segment_name};
 use crate::journal_store::frame::Seal;
+use crate::journal_store::outline::Outline;
 use crate::{Durability, StoreError};
 
 impl Log {
@@ -25,6 +26,7 @@ impl Log {
             number: active.number,
             end: active.written,
         });
+        self.seal(active);
     }
 
     /// Makes all that was written durable.
@@ -64,6 +66,7 @@ impl Log {
                         written: 0,
                         synced: 0,
                         entered: false,
+                        outline: Some(Outline::new()),
                     };
                     return Ok(active);
                 }

@@ -163,7 +163,7 @@ async fn open_at_last(path: &std::path::Path, disk: &SimDisk) -> crate::JournalS
 async fn a_stalled_stream_keeps_the_log_no_larger_than_documented() {
     let place = TempDir::new().unwrap();
     let disk = SimDisk::new(place.path());
-    let store = open(place.path(), &disk, Durability::PowerLoss)
+    let mut store = open(place.path(), &disk, Durability::PowerLoss)
         .await
         .unwrap();
     let name = |name: &str| crate::StreamName::new(name).unwrap();
@@ -189,6 +189,12 @@ async fn a_stalled_stream_keeps_the_log_no_larger_than_documented() {
             .settle(crate::Settlement::new(busy.clone()).delete(ids))
             .await
             .unwrap();
+        if round % 7 == 6 {
+            store.close().await.unwrap();
+            store = open(place.path(), &disk, Durability::PowerLoss)
+                .await
+                .unwrap();
+        }
         let live = store.stats().records() as u64 * frame;
         let used = disk.bytes_in_use();
         let most = 2 * live + 2 * SEGMENT_BYTES + OTHER_FILES;

@@ -23,7 +23,7 @@ pub(super) struct History {
     calls: Vec<Append>,
     /// By the number that is in each record's payload.
     records: BTreeMap<u64, Life>,
-    clears: Vec<Span>,
+    clears: Vec<Clear>,
 }
 
 /// From before a call until it returned `Ok`; without an end when it failed.
@@ -31,6 +31,13 @@ pub(super) struct History {
 struct Span {
     start: usize,
     end: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Clear {
+    span: Span,
+    /// How many calls to append came before it: it may leave no event of its own.
+    behind: usize,
 }
 
 #[derive(Debug)]
@@ -90,7 +97,7 @@ fn number_of(record: &Record) -> u64 {
     )
 }
 
-fn some(records: usize) -> ReadLimits {
+pub(super) fn some(records: usize) -> ReadLimits {
     ReadLimits::new(NonZeroUsize::new(records).unwrap(), NonZeroU64::MAX)
 }
 
@@ -158,12 +165,12 @@ impl History {
         numbers: &mut Numbers,
     ) {
         let start = disk.events();
-        let (ids, calls): (Vec<_>, Vec<_>) = (0..4).map(|_| self.new_records(numbers)).unzip();
+        let (ids, calls): (Vec<_>, Vec<_>) = (0..6).map(|_| self.new_records(numbers)).unzip();
         let mut calls = calls.into_iter().map(|records| store.append(records));
-        let [a, b, c, d] = std::array::from_fn(|_| calls.next().unwrap());
-        let (a, b, c, d) = tokio::join!(a, b, c, d);
+        let [a, b, c, d, e, f] = std::array::from_fn(|_| calls.next().unwrap());
+        let (a, b, c, d, e, f) = tokio::join!(a, b, c, d, e, f);
         let end = disk.events();
-        for (records, outcome) in ids.into_iter().zip([a, b, c, d]) {
+        for (records, outcome) in ids.into_iter().zip([a, b, c, d, e, f]) {
             let end = outcome.ok().map(|()| end);
             self.calls.push(Append {
                 span: Span { start, end },
@@ -215,7 +222,9 @@ impl History {
     async fn clear(&mut self, store: &JournalStore, disk: &SimDisk) {
         let start = disk.events();
         let end = store.clear().await.ok().map(|_| disk.events());
-        self.clears.push(Span { start, end });
+        let span = Span { start, end };
+        let behind = self.calls.len();
+        self.clears.push(Clear { span, behind });
     }
 
     /// What is wrong with a store that was opened after a crash at some event, if anything.
@@ -291,10 +300,10 @@ impl History {
         let appended = self
             .calls
             .iter()
-            .find(|call| call.records.contains(&number))
+            .position(|call| call.records.contains(&number))
             .unwrap();
-        let cleared = |clear: &&Span| done(clear) && clear.start >= appended.span.start;
-        if self.clears.iter().any(|clear| cleared(&clear)) {
+        let cleared = |clear: &Clear| done(&&clear.span) && appended < clear.behind;
+        if self.clears.iter().any(cleared) {
             return Err(format!("record {number} was cleared and is back"));
         }
         let most = life.counted.iter().filter(|span| span.start <= at).count();
@@ -317,7 +326,8 @@ impl History {
     ) -> Result<(), String> {
         let may_be_gone = |number: &u64| {
             let started = |span: &Span| span.start <= at;
-            let cleared = |clear: &Span| started(clear) && clear.start >= call.span.start;
+            let cleared =
+                |clear: &Clear| started(&clear.span) && clear.span.start >= call.span.start;
             let life = &self.records[number];
             life.deleted.iter().any(started) || self.clears.iter().any(cleared)
         };

@@ -26,6 +26,7 @@ struct State {
     operations: usize,
     read_faults: Vec<Fault>,
     reads: usize,
+    bytes_read: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +113,11 @@ impl SimDisk {
     /// Reads so far, those that failed included.
     pub(super) fn reads(&self) -> usize {
         self.lock().reads
+    }
+
+    /// Bytes that reads have brought so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
     }
 
     /// Lets reads fail, which are counted by themselves.
@@ -405,6 +411,7 @@ impl DiskFile for SimFile {
         let end = start.saturating_add(length).min(content.len());
         buffer.clear();
         buffer.extend(&content[start..end]);
+        state.bytes_read += (end - start) as u64;
         Ok(())
     }
 
