@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::home::{
     GenerationId, Home, absent_is_fine, entry_names, make_private, private_directory, private_file,
     sync_directory,
 };
+use super::notes::Notes;
 use super::segment::SegmentSize;
 use super::space;
 use crate::Durability;
@@ -35,7 +35,6 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     list: Vec<(sled::IVec, Option<sled::IVec>)>,
-    discarded: Vec<sled::IVec>,
 }
 
 impl Changes {
@@ -45,23 +44,6 @@ impl Changes {
 
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.list.push((key.into(), None));
-    }
-
-    /// Removes what nothing refers to once the other changes are made.
-    ///
-    /// It is no part of the step: a crash may leave it where it is. So it can be removed in
-    /// the order of the keys, in which sled merges pages that are almost empty. The order in
-    /// which it takes a batch is random, and makes it rewrite several times as much.
-    pub(super) fn discard(&mut self, key: &[u8]) {
-        self.discarded.push(key.into());
-    }
-
-    pub(super) fn take_discarded(&mut self) -> Vec<sled::IVec> {
-        mem::take(&mut self.discarded)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.discarded.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,6 +80,7 @@ impl Generation {
                 let mut options = OpenOptions::new();
                 private_file(&path.join(name), options.write(true).create_new(true))?;
             }
+            Notes::create(&path)?;
             private_directory().create(path.join(BLOBS))
         };
         prepare().map_err(|error| Fault::io("cannot create files", home.path(), error))?;
@@ -136,6 +119,7 @@ impl Generation {
             write_through(&directory, true);
         }
         write_through(&file, false);
+        will_be_read(&file);
         remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
             .map_err(refused)?;
         let database = open_database(&path, segment)?;
@@ -178,6 +162,11 @@ impl Generation {
         self.id
     }
 
+    /// Its directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) const fn segment(&self) -> SegmentSize {
         self.segment
     }
@@ -192,10 +181,7 @@ impl Generation {
 
     /// Makes all changes or none of them, in memory.
     pub(super) fn apply(&self, changes: Changes) -> Outcome<()> {
-        let Changes {
-            mut list,
-            discarded,
-        } = changes;
+        let Changes { mut list } = changes;
         match list.pop() {
             None => {}
             Some((key, Some(value))) if list.is_empty() => {
@@ -211,15 +197,6 @@ impl Generation {
                 }
                 self.database.apply_batch(batch)?;
             }
-        }
-        self.discard(discarded)
-    }
-
-    /// Removes what nothing refers to any more.
-    pub(super) fn discard(&self, mut keys: Vec<sled::IVec>) -> Outcome<()> {
-        keys.sort_unstable();
-        for key in keys {
-            self.database.remove(key)?;
         }
         Ok(())
     }
@@ -288,6 +265,14 @@ impl Generation {
 /// The file with the data of a generation that is not open.
 pub(super) fn database_file(home: &Home, id: GenerationId) -> PathBuf {
     home.generation_path(id).join(DATABASE)
+}
+
+/// sled reads its log a little at a time.
+fn will_be_read(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 fn open_database(path: &Path, segment: SegmentSize) -> Outcome<sled::Db> {

@@ -53,20 +53,6 @@ impl Piece {
             Self::Large(large) => large.size,
         }
     }
-
-    /// The keys that go when the piece goes.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> + use<> {
-        let (stream, fragments) = match self {
-            Self::Chunk(chunk) => (chunk.stream, 1),
-            Self::Large(large) => (large.stream, large.fragments),
-        };
-        let sequence = self.first();
-        (0..fragments).map(move |fragment| Place {
-            stream,
-            sequence,
-            fragment,
-        })
-    }
 }
 
 /// Records that cannot be read any more.
@@ -115,6 +101,20 @@ impl<'a> Walk<'a> {
         stream: &'a Stream,
         sequence: u64,
     ) -> Outcome<Self> {
+        let mut sequence = sequence;
+        loop {
+            // Payloads that are done may be there or not.
+            sequence = stream.done_around(sequence).unwrap_or(sequence);
+            let walk = Self::near(generation, stream, sequence)?;
+            match stream.done_around(walk.at) {
+                Some(first) if first < walk.at => sequence = first,
+                _ => return Ok(walk),
+            }
+        }
+    }
+
+    /// Begins with the payload in the tree that holds a sequence, or behind the one before.
+    fn near(generation: &'a Generation, stream: &'a Stream, sequence: u64) -> Outcome<Self> {
         let mut walk = Self::from_head(generation, stream);
         if sequence <= stream.head {
             return Ok(walk);
@@ -212,6 +212,13 @@ impl<'a> Walk<'a> {
                 };
                 if place.fragment > 0 {
                     search_from = place.sequence + 1;
+                    continue 'search;
+                }
+                // What is done already is no end to what is missing.
+                if let Some(done) = stream.done_around(place.sequence)
+                    && let Some((end, _)) = stream.done_from(done)
+                {
+                    search_from = end;
                     continue 'search;
                 }
                 if let Some(piece) = decode(self.generation, stream, place, &value) {
