@@ -136,6 +136,7 @@ impl Disk {
                 .map_err(Fault::Refused)?;
         }
         chunks.finish(&mut self.index, &codec, &mut changes);
+        self.generation.make_places(&changes)?;
         self.generation.apply(changes)?;
         self.generation.commit()?;
         self.index.note(came, Removed::default());
@@ -398,6 +399,7 @@ mod tests {
     use std::fs;
     use std::num::{NonZeroU64, NonZeroUsize};
 
+    use super::super::generation::Changes;
     use super::super::home::Home;
     use super::super::{Options, keys, notes, recover};
     use super::Disk;
@@ -602,6 +604,32 @@ mod tests {
         disk.generation.release();
         let mut disk = open(&home);
         assert_eq!(read_after(&home, &mut disk, None), [1, 2, 3, 4]);
+        disk.generation.release();
+    }
+
+    #[test]
+    fn places_that_nothing_came_to_do_no_harm() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 3);
+        // As a process that ends between making them and filling them.
+        let mut changes = Changes::default();
+        for (stream, sequence) in [(0, 3), (0, 4), (1, 0)] {
+            for fragment in 0..40 {
+                let key = keys::payload(stream, sequence, fragment);
+                changes.insert(&key, vec![1; 6_000]);
+            }
+        }
+        disk.generation.make_places(&changes).unwrap();
+        disk.generation.flush().unwrap();
+        assert_eq!(payloads(&disk), 3 + 120);
+        disk.generation.release();
+
+        let mut disk = open(&home);
+        assert_eq!(payloads(&disk), 3);
+        append(&home, &mut disk, 2);
+        assert_eq!(read_after(&home, &mut disk, None), [0, 1, 2, 3, 4]);
         disk.generation.release();
     }
 

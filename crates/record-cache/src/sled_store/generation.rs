@@ -13,6 +13,7 @@ use super::home::{
     GenerationId, Home, absent_is_fine, entry_names, make_private, private_directory, private_file,
     sync_directory,
 };
+use super::keys;
 use super::notes::Notes;
 use super::segment::SegmentSize;
 use super::space;
@@ -26,6 +27,9 @@ const UNFINISHED_SNAPSHOT_SUFFIX: &str = ".generating";
 
 /// sled holds a good deal more, whatever it is told; see `VALUE_BYTES`.
 const PAGE_CACHE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// From so many payloads on it pays to make places for them.
+const MANY: usize = 32;
 
 /// sled's own threads let go of the file a moment after the last handle is dropped.
 const RELEASE_TRIES: u32 = 2_000;
@@ -177,6 +181,30 @@ impl Generation {
 
     pub(super) const fn tree(&self) -> &sled::Db {
         &self.database
+    }
+
+    /// Makes places for payloads, if there are many, which come with the next changes.
+    ///
+    /// sled splits a leaf that has more than 16 values, and writes all of them again. When
+    /// they are still empty that is little; so each payload is written once, not three times.
+    /// Empty places that nothing came to are removed at the next opening.
+    pub(super) fn make_places(&self, changes: &Changes) -> Outcome<()> {
+        let keys = || {
+            let payloads = |(key, value): &(sled::IVec, Option<sled::IVec>)| {
+                let is_new = value.is_some() && key.first() == Some(&keys::PAYLOADS);
+                is_new.then(|| key.clone())
+            };
+            changes.list.iter().filter_map(payloads)
+        };
+        if keys().count() < MANY {
+            return Ok(());
+        }
+        let mut keys: Vec<sled::IVec> = keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.database.insert(key, sled::IVec::default())?;
+        }
+        Ok(())
     }
 
     /// Makes all changes or none of them, in memory.

@@ -28,6 +28,7 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
         return damaged("there is no seal");
     };
 
+    remove_empty_places(generation)?;
     let mut streams = names(generation)?;
     heads(generation, &mut streams)?;
     progress(generation, &mut streams)?;
@@ -53,6 +54,36 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
         check(generation, stream, whole)?;
     }
     Ok(index)
+}
+
+/// Removes the places that were made for payloads which never came.
+fn remove_empty_places(generation: &Generation) -> Outcome<()> {
+    let mut from = Some(0);
+    while let Some(next) = from {
+        let Some(entry) = generation.tree().range(keys::streams_from(next)).next() else {
+            break;
+        };
+        let Some(place) = Place::of_key(&entry?.0) else {
+            break;
+        };
+        let mut empty = Vec::new();
+        for entry in generation
+            .tree()
+            .range(keys::payloads_from(place.stream, 0))
+            .rev()
+        {
+            let (key, value) = entry?;
+            if !value.is_empty() {
+                break;
+            }
+            empty.push(key);
+        }
+        for key in empty {
+            generation.tree().remove(key)?;
+        }
+        from = place.stream.checked_add(1);
+    }
+    Ok(())
 }
 
 /// The number of the last note that the tree has taken in.
