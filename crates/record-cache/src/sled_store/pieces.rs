@@ -1,6 +1,6 @@
 //! Payloads as they lie in the tree, one after the other.
 
-use super::codec::{Chunk, Fragment, Kind, LargeRecord, Progress, Stored, joined};
+use super::codec::{BODY_BYTES, Chunk, Fragment, Kind, LargeRecord, Progress, Stored, joined};
 use super::fault::Outcome;
 use super::generation::Generation;
 use super::index::{Stream, to_usize};
@@ -264,7 +264,9 @@ pub(super) fn piece_at(
 
 /// The record whose first fragment is known; `None` if not all of it can be read.
 pub(super) fn read_large(generation: &Generation, large: &LargeRecord) -> Outcome<Option<Stored>> {
-    let mut bytes = Vec::new();
+    // What was written says its size; more is not set aside than there are fragments for.
+    let most = to_usize(u64::from(large.fragments)).saturating_mul(BODY_BYTES);
+    let mut bytes = Vec::with_capacity(to_usize(large.size).saturating_add(64).min(most));
     let mut found = 0;
     let range = keys::payloads_between(large.stream, large.sequence, large.sequence);
     for entry in generation.tree().range(range) {

@@ -115,7 +115,7 @@ impl Worker {
         };
         let segment = disk.generation.segment().bytes() as u64;
         let expected = self.options.expected_bytes;
-        let roomy = 2 * expected + expected / 2 + EMPTY_SEGMENTS * segment;
+        let roomy = expected + expected / 2 + EMPTY_SEGMENTS * segment;
         if disk.index.records() == 0 || !disk.has_dead() || disk.generation.allocated() <= roomy {
             return;
         }
