@@ -29,10 +29,11 @@ impl Victim for Sled {
     }
 
     fn length(self, number: u64) -> usize {
-        if number.is_multiple_of(8) {
-            30_000
-        } else {
-            300
+        match number {
+            // So many payloads that places are made for them.
+            number if number.is_multiple_of(96) => 300_000,
+            number if number.is_multiple_of(8) => 30_000,
+            _ => 300,
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) enum Kind {
     Progress = 4,
     Name = 5,
     Seal = 6,
+    Reached = 7,
 }
 
 impl Kind {
@@ -46,6 +47,7 @@ impl Kind {
             Self::Progress,
             Self::Name,
             Self::Seal,
+            Self::Reached,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -191,5 +193,26 @@ impl Seal {
         let mut body = Reader::new(body);
         let seal = Self { floor: body.u64()? };
         body.is_empty().then_some(seal)
+    }
+}
+
+/// How far the tree has taken in what was noted beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// The number of the last note.
+    pub(super) note: u64,
+}
+
+impl Reached {
+    pub(super) fn encode(&self, codec: &Codec) -> Vec<u8> {
+        let mut body = Writer::default();
+        body.u64(self.note);
+        codec.wrap(Kind::Reached, body.as_slice())
+    }
+
+    pub(super) fn decode(body: &[u8]) -> Option<Self> {
+        let mut body = Reader::new(body);
+        let reached = Self { note: body.u64()? };
+        body.is_empty().then_some(reached)
     }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::mem;
 
 use super::append::Appends;
 use super::copy::{Copy, Taker};
+use super::dead::Dead;
 use super::fault::{Fault, Outcome, unavailable};
 use super::generation::{Changes, Generation};
 use super::home::{GenerationId, Home};
 use super::index::{Index, Stream};
 use super::manifest::Manifest;
 use super::mark::{Mark, Noted};
+use super::notes::{Note, Notes};
 use super::pieces::{Lost, Piece, Step, Walk};
 use super::read::{self, stored};
 use super::segment::SegmentSize;
@@ -22,6 +23,10 @@ use crate::{NewRecord, ReadLimits, Record, RecordId, Removed, Settlement, StoreE
 pub(super) const APPEND_SEGMENTS: u64 = 4;
 /// The same for records to be deleted, which frees some, but not at once.
 const SETTLE_SEGMENTS: u64 = 1;
+/// What has to be left of the notes for the next one, mostly.
+const NOTE_ROOM: usize = 16 * 1024;
+/// So many payloads are removed between two calls.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// The open database of a store.
 #[derive(Debug)]
@@ -31,8 +36,8 @@ pub(super) struct Disk {
     pub(super) mark: Mark,
     /// What the generation took on the disk when it began.
     pub(super) base_bytes: u64,
-    /// Keys of payloads whose records are gone, which are removed when nobody waits.
-    discarded: Vec<sled::IVec>,
+    pub(super) dead: Dead,
+    notes: Notes,
 }
 
 /// Records that could not be read, by stream.
@@ -86,51 +91,43 @@ impl Disk {
         )
     }
 
-    pub(super) fn new(home: &Home, generation: Generation, index: Index) -> Outcome<Self> {
+    pub(super) fn new(home: &Home, generation: Generation, mut index: Index) -> Outcome<Self> {
+        if index.is_behind {
+            // Before the notes that say so are void.
+            let mut changes = Changes::default();
+            index.save(generation.codec(), index.last_note, &mut changes);
+            generation.apply(changes)?;
+            generation.commit()?;
+        }
+
         let mark = Mark::open(home.path())
+            .map_err(|error| Fault::io("cannot write to the directory", home.path(), error))?;
+        let salt = generation.id().salt;
+        let notes = Notes::begin(generation.path(), salt, index.last_note)
             .map_err(|error| Fault::io("cannot write to the directory", home.path(), error))?;
         let base_bytes = generation.allocated();
         let mut disk = Self {
+            dead: Dead::of(&index),
             generation,
             index,
             mark,
             base_bytes,
-            discarded: Vec::new(),
+            notes,
         };
         disk.note_mark();
         Ok(disk)
     }
 
-    /// Makes all appends and settlements, in one step, as durable as asked.
+    /// Makes all appends, in one step, as durable as asked.
     ///
-    /// Returns what each settlement deleted. After an error other than
-    /// [`Fault::Untouched`] this value must not be used any more.
-    pub(super) fn write(
-        &mut self,
-        home: &Home,
-        appends: &[&[NewRecord]],
-        settlements: &[&Settlement],
-    ) -> Outcome<Vec<Removed>> {
+    /// After an error other than [`Fault::Untouched`] this value must not be used any more.
+    pub(super) fn append(&mut self, home: &Home, appends: &[&[NewRecord]]) -> Outcome<()> {
         let mut came = Removed::default();
         for record in appends.iter().copied().flatten() {
             came += Removed::new(1, record.size());
         }
-        let segments = if appends.is_empty() {
-            SETTLE_SEGMENTS
-        } else {
-            APPEND_SEGMENTS
-        };
-        self.check_room(home, came.bytes, segments)?;
-
+        self.check_room(home, came.bytes, APPEND_SEGMENTS)?;
         let mut changes = Changes::default();
-        let mut removed = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            // Before the appends, whose ids nobody can know yet.
-            removed.push(match self.index.find_mut(&settlement.stream) {
-                Some(stream) => settle::settle(&self.generation, stream, settlement, &mut changes)?,
-                None => Removed::default(),
-            });
-        }
         let codec = *self.generation.codec();
         let mut chunks = Appends::default();
         for record in appends.iter().copied().flatten() {
@@ -139,22 +136,79 @@ impl Disk {
                 .map_err(Fault::Refused)?;
         }
         chunks.finish(&mut self.index, &codec, &mut changes);
-        if changes.is_empty() {
-            return Ok(removed);
-        }
-        let went = removed
-            .iter()
-            .copied()
-            .fold(Removed::default(), |mut sum, one| {
-                sum += one;
-                sum
-            });
-        self.discarded.append(&mut changes.take_discarded());
+        self.generation.make_places(&changes)?;
         self.generation.apply(changes)?;
         self.generation.commit()?;
-        self.index.note(came, went);
+        self.index.note(came, Removed::default());
+        self.note_mark();
+        Ok(())
+    }
+
+    /// Makes all settlements; returns what each of them deleted.
+    ///
+    /// They survive the end of the process from here on. The tree takes them in later.
+    /// After an error other than [`Fault::Untouched`] this value must not be used any more.
+    pub(super) fn settle(
+        &mut self,
+        home: &Home,
+        settlements: &[&Settlement],
+    ) -> Outcome<Vec<Removed>> {
+        if self.notes.room() < NOTE_ROOM {
+            self.check_room(home, 0, SETTLE_SEGMENTS)?;
+            self.save_all(home)?;
+        }
+        let codec = *self.generation.codec();
+        let mut note = Note::default();
+        let mut removed = Vec::with_capacity(settlements.len());
+        let mut went = Removed::default();
+        for settlement in settlements {
+            let Some(stream) = self.index.find_mut(&settlement.stream) else {
+                removed.push(Removed::default());
+                continue;
+            };
+            let (gone, step) = settle::settle(&self.generation, stream, settlement)?;
+            for (first, end) in step.finished() {
+                self.dead.push(stream.id, *first, *end);
+            }
+            step.note(stream, &codec, &mut note);
+            removed.push(gone);
+            went += gone;
+        }
+        if note.is_empty() {
+            return Ok(removed);
+        }
+        if let Err(error) = self.notes.write(self.index.appended(), &note) {
+            tracing::debug!(target: "record_cache", %error, "cannot note a settlement");
+            // It is not known what of the note is there, so it is as if it had been written.
+            self.save(home).map_err(Fault::too_late)?;
+        }
+        self.index.note(Removed::default(), went);
         self.note_mark();
         Ok(removed)
+    }
+
+    /// Has the tree take in what became of records.
+    pub(super) fn save(&mut self, home: &Home) -> Outcome<()> {
+        self.check_room(home, 0, SETTLE_SEGMENTS)?;
+        let mut changes = Changes::default();
+        let last = self.notes.last();
+        let codec = *self.generation.codec();
+        self.index.save(&codec, last, &mut changes);
+        self.generation.apply(changes)?;
+        self.generation.commit()?;
+        if let Err(error) = self.notes.begin_again() {
+            // Settlements go straight to the tree until it can be.
+            tracing::debug!(target: "record_cache", %error, "cannot begin the notes again");
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing to the notes, which are no more than the system's to keep.
+    pub(super) fn save_all(&mut self, home: &Home) -> Outcome<()> {
+        if self.index.has_unsaved() {
+            self.save(home)?;
+        }
+        Ok(())
     }
 
     /// Reads, and drops what turns out to be damaged.
@@ -165,10 +219,13 @@ impl Disk {
         after: Option<RecordId>,
         limits: ReadLimits,
     ) -> Outcome<Read> {
-        let Some(stream) = self.index.find(name) else {
+        let Some(stream) = self.index.find_mut(name) else {
             return Ok(Read::default());
         };
         let found = read::oldest(&self.generation, stream, after, limits)?;
+        for layout in found.layouts {
+            stream.layouts.remember(layout);
+        }
         if found.lost.is_empty() {
             return Ok(Read {
                 records: found.records,
@@ -189,12 +246,19 @@ impl Disk {
         }
     }
 
-    /// Frees what earlier calls have let go of; a crash before that is made good at opening.
-    pub(super) fn discard(&mut self, home: &Home) -> Outcome<()> {
-        if self.discarded.is_empty() || self.check_room(home, 0, SETTLE_SEGMENTS).is_err() {
+    /// Whether there are payloads in the tree that nobody needs.
+    pub(super) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// Removes some of them, so that sled uses their room again.
+    pub(super) fn remove_dead(&mut self, home: &Home) -> Outcome<()> {
+        if self.check_room(home, 0, SETTLE_SEGMENTS).is_err() {
             return Ok(());
         }
-        self.generation.discard(mem::take(&mut self.discarded))
+        // They must not be missed, should the notes be lost.
+        self.save_all(home)?;
+        self.dead.remove(&self.generation, REMOVED_AT_ONCE)
     }
 
     /// Hands all records that are left to someone else; returns those that are lost.
@@ -274,12 +338,13 @@ impl Disk {
 
     fn drop_lost(&mut self, home: &Home, name: &StreamName, lost: &[Lost]) -> Outcome<Removed> {
         self.check_room(home, 0, SETTLE_SEGMENTS)?;
-        let mut changes = Changes::default();
         if let Some(stream) = self.index.find_mut(name) {
-            settle::drop_lost(&self.generation, stream, lost, &mut changes)?;
+            settle::drop_lost(stream, lost);
+            for lost in lost {
+                self.dead.push(stream.id, lost.first, lost.end);
+            }
         }
-        self.generation.apply(changes)?;
-        self.generation.commit()?;
+        self.save(home).map_err(Fault::too_late)?;
         let mut damaged = Removed::default();
         lost.iter().for_each(|lost| damaged += lost.removed);
         self.index.note(Removed::default(), damaged);
@@ -331,10 +396,14 @@ pub(super) fn check_room(home: &Home, bytes: u64) -> Outcome<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::num::{NonZeroU64, NonZeroUsize};
+
+    use super::super::generation::Changes;
     use super::super::home::Home;
-    use super::super::{Options, keys, recover};
+    use super::super::{Options, keys, notes, recover};
     use super::Disk;
-    use crate::{Durability, NewRecord, RecordId, Settlement, StreamName};
+    use crate::{Durability, NewRecord, ReadLimits, RecordId, Removed, Settlement, StreamName};
 
     const OPTIONS: Options = Options {
         durability: Durability::ProcessCrash,
@@ -351,30 +420,237 @@ mod tests {
         disk.generation.tree().range(keys::streams_from(0)).count()
     }
 
+    fn a() -> StreamName {
+        StreamName::new("a").unwrap()
+    }
+
+    /// Appends records, each a payload of its own.
+    fn append(home: &Home, disk: &mut Disk, records: u8) {
+        for n in 0..records {
+            let record = NewRecord::new(a(), None, vec![n; 4_000]);
+            disk.append(home, &[&[record]]).unwrap();
+        }
+    }
+
+    fn settle(home: &Home, disk: &mut Disk, ids: impl IntoIterator<Item = u64>) -> usize {
+        let ids = ids.into_iter().map(RecordId::new);
+        let settlement = Settlement::new(a()).delete(ids);
+        disk.settle(home, &[&settlement]).unwrap()[0].records
+    }
+
+    fn read_after(home: &Home, disk: &mut Disk, after: Option<u64>) -> Vec<u64> {
+        let limits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let after = after.map(RecordId::new);
+        let read = disk.oldest(home, &a(), after, limits).unwrap();
+        assert_eq!(read.damaged.records, 0);
+        read.records.iter().map(|record| record.id.get()).collect()
+    }
+
     #[test]
-    fn what_a_crash_kept_from_being_freed_is_freed_at_the_next_opening() {
+    fn what_was_settled_is_removed_when_its_room_is_needed() {
         let place = tempfile::tempdir().unwrap();
         let home = Home::take(place.path()).unwrap();
-        let stream = StreamName::new("a").unwrap();
         let mut disk = open(&home);
-        for _ in 0..9 {
-            // Each a payload of its own.
-            let record = NewRecord::new(stream.clone(), None, vec![7; 4_000]);
-            disk.write(&home, &[&[record]], &[]).unwrap();
-        }
+        append(&home, &mut disk, 9);
         // At the head, and in the midst.
-        let gone = [0, 1, 2, 5, 6].map(RecordId::new);
-        let settlement = Settlement::new(stream).delete(gone);
-        disk.write(&home, &[], &[&settlement]).unwrap();
-        assert_eq!(payloads(&disk), 9, "nobody has freed them yet");
+        settle(&home, &mut disk, [0, 1, 2, 5, 6]);
+        assert_eq!(payloads(&disk), 9, "nobody needs their room yet");
         disk.generation.release();
 
         let mut disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (9, 4));
+        disk.remove_dead(&home).unwrap();
         assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
-        disk.discard(&home).unwrap();
+        disk.generation.release();
+        let mut disk = open(&home);
+        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        assert_eq!(read_after(&home, &mut disk, None), [3, 4, 7, 8]);
+        disk.generation.release();
+    }
+
+    #[test]
+    fn ids_are_not_used_again_when_the_last_payloads_were_removed_first() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 9);
+        settle(&home, &mut disk, 5..9);
+        disk.remove_dead(&home).unwrap();
+        settle(&home, &mut disk, 2..5);
+        disk.save(&home).unwrap();
+        assert_eq!(payloads(&disk), 5);
+        disk.generation.release();
+
+        let mut disk = open(&home);
+        assert_eq!((disk.index.records(), disk.index.bytes()), (2, 8_000));
+        append(&home, &mut disk, 2);
+        assert_eq!(read_after(&home, &mut disk, None), [0, 1, 9, 10]);
+        assert_eq!((disk.index.records(), disk.index.bytes()), (4, 16_000));
+        disk.generation.release();
+    }
+
+    #[test]
+    fn settlements_are_kept_however_many_there_are_and_wherever_they_stand() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        let mut expected: Vec<u64> = Vec::new();
+        for round in 0..60_u64 {
+            append(&home, &mut disk, 20);
+            expected.extend(round * 20..round * 20 + 20);
+            // Every third, one by one, so that the notes are full again and again.
+            let gone: Vec<u64> = expected.iter().copied().skip(1).step_by(3).collect();
+            for id in gone.iter().take(30) {
+                assert_eq!(settle(&home, &mut disk, [*id]), 1);
+                expected.retain(|left| left != id);
+            }
+            assert_eq!(settle(&home, &mut disk, gone.into_iter().take(30)), 0);
+            if round % 7 == 0 {
+                disk.remove_dead(&home).unwrap();
+            }
+            if round % 5 == 0 {
+                // As a process ends that is killed.
+                disk.generation.release();
+                disk = open(&home);
+            }
+            assert_eq!(read_after(&home, &mut disk, None), expected);
+            for after in (0..round * 20).step_by(7) {
+                let behind = expected.iter().copied().filter(|id| *id > after);
+                let behind: Vec<u64> = behind.collect();
+                assert_eq!(read_after(&home, &mut disk, Some(after)), behind);
+            }
+            let held = 4_000 * expected.len() as u64;
+            assert_eq!(disk.index.bytes(), held);
+        }
+        disk.generation.release();
+    }
+
+    #[test]
+    fn a_settlement_with_more_to_say_than_a_note_takes_is_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        let records: Vec<NewRecord> = (0..60_000)
+            .map(|_| NewRecord::new(a(), None, vec![1; 10]))
+            .collect();
+        disk.append(&home, &[&records]).unwrap();
+        let ids = (0..60_000).filter(|id| id % 2 == 0);
+        assert_eq!(settle(&home, &mut disk, ids), 30_000);
+        assert_eq!(settle(&home, &mut disk, [1, 3]), 2);
+        disk.generation.release();
+        let mut disk = open(&home);
+        assert_eq!(disk.index.records(), 29_998);
+        assert_eq!(
+            read_after(&home, &mut disk, Some(59_990)),
+            [59_991, 59_993, 59_995, 59_997, 59_999]
+        );
+        disk.generation.release();
+    }
+
+    #[test]
+    fn settlements_that_were_noted_in_vain_are_undone_without_harm() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 12);
+        settle(&home, &mut disk, 0..2);
+        let notes = notes::file(disk.generation.path());
+        let early = fs::read(&notes).unwrap();
+        settle(&home, &mut disk, 4..8);
+        let late = fs::read(&notes).unwrap();
+        disk.remove_dead(&home).unwrap();
+        settle(&home, &mut disk, 2..4);
+        disk.generation.release();
+
+        // The loss of power left older ones, which the tree has taken in, or none.
+        let torn: Vec<u8> = late[..60].iter().chain(&[0; 900]).copied().collect();
+        for left in [early, late, torn, Vec::new()] {
+            fs::write(&notes, left).unwrap();
+            let mut disk = open(&home);
+            assert_eq!(read_after(&home, &mut disk, None), [2, 3, 8, 9, 10, 11]);
+            disk.generation.release();
+        }
+        let mut disk = open(&home);
+        append(&home, &mut disk, 1);
+        assert_eq!(settle(&home, &mut disk, [2, 3, 8, 12]), 4);
+        disk.generation.release();
+        let mut disk = open(&home);
+        assert_eq!(read_after(&home, &mut disk, None), [9, 10, 11]);
+        disk.generation.release();
+    }
+
+    #[test]
+    fn notes_about_records_that_the_database_lost_are_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 3);
         disk.generation.release();
         let disk = open(&home);
-        assert_eq!((payloads(&disk), disk.index.records()), (4, 4));
+        let database = disk.generation.path().join("db");
+        let rolled_back = fs::read(&database).unwrap();
+        disk.generation.release();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 3);
+        settle(&home, &mut disk, [0, 4]);
+        disk.generation.release();
+        fs::write(&database, rolled_back).unwrap();
+        fs::remove_file(place.path().join("mark")).unwrap();
+
+        let mut disk = open(&home);
+        assert_eq!(read_after(&home, &mut disk, None), [0, 1, 2]);
+        append(&home, &mut disk, 2);
+        assert_eq!(settle(&home, &mut disk, [0]), 1);
+        disk.generation.release();
+        let mut disk = open(&home);
+        assert_eq!(read_after(&home, &mut disk, None), [1, 2, 3, 4]);
+        disk.generation.release();
+    }
+
+    #[test]
+    fn places_that_nothing_came_to_do_no_harm() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 3);
+        // As a process that ends between making them and filling them.
+        let mut changes = Changes::default();
+        for (stream, sequence) in [(0, 3), (0, 4), (1, 0)] {
+            for fragment in 0..40 {
+                let key = keys::payload(stream, sequence, fragment);
+                changes.insert(&key, vec![1; 6_000]);
+            }
+        }
+        disk.generation.make_places(&changes).unwrap();
+        disk.generation.flush().unwrap();
+        assert_eq!(payloads(&disk), 3 + 120);
+        disk.generation.release();
+
+        let mut disk = open(&home);
+        assert_eq!(payloads(&disk), 3);
+        append(&home, &mut disk, 2);
+        assert_eq!(read_after(&home, &mut disk, None), [0, 1, 2, 3, 4]);
+        disk.generation.release();
+    }
+
+    #[test]
+    fn what_is_done_does_not_come_back_when_its_neighbour_is_damaged() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 12);
+        settle(&home, &mut disk, 4..8);
+        // One that is there, and the first of those that are done.
+        for gone in [3, 4] {
+            let key = keys::payload(0, gone, 0);
+            disk.generation.tree().insert(key, b"damage").unwrap();
+        }
+        let limits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let read = disk.oldest(&home, &a(), None, limits).unwrap();
+        let ids: Vec<u64> = read.records.iter().map(|record| record.id.get()).collect();
+        assert_eq!(ids, [0, 1, 2, 8, 9, 10, 11]);
+        assert_eq!(read.damaged, Removed::new(1, 4_000));
+        assert_eq!((disk.index.records(), disk.index.bytes()), (7, 28_000));
         disk.generation.release();
     }
 }

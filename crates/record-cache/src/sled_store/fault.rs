@@ -30,6 +30,14 @@ impl Fault {
         Self::Refused(unavailable(doing, path, error))
     }
 
+    /// What could not begin when other things had been done already.
+    pub(super) fn too_late(self) -> Self {
+        match self {
+            Self::Untouched(error) => Self::Refused(error),
+            other => other,
+        }
+    }
+
     pub(super) fn into_error(self, path: &Path) -> StoreError {
         match self {
             Self::Untouched(error) | Self::Refused(error) | Self::Foreign(error) => error,

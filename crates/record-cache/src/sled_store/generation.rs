@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +13,8 @@ use super::home::{
     GenerationId, Home, absent_is_fine, entry_names, make_private, private_directory, private_file,
     sync_directory,
 };
+use super::keys;
+use super::notes::Notes;
 use super::segment::SegmentSize;
 use super::space;
 use crate::Durability;
@@ -27,6 +28,9 @@ const UNFINISHED_SNAPSHOT_SUFFIX: &str = ".generating";
 /// sled holds a good deal more, whatever it is told; see `VALUE_BYTES`.
 const PAGE_CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
+/// From so many payloads on it pays to make places for them.
+const MANY: usize = 32;
+
 /// sled's own threads let go of the file a moment after the last handle is dropped.
 const RELEASE_TRIES: u32 = 2_000;
 const RELEASE_PAUSE: Duration = Duration::from_millis(1);
@@ -35,7 +39,6 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     list: Vec<(sled::IVec, Option<sled::IVec>)>,
-    discarded: Vec<sled::IVec>,
 }
 
 impl Changes {
@@ -45,23 +48,6 @@ impl Changes {
 
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.list.push((key.into(), None));
-    }
-
-    /// Removes what nothing refers to once the other changes are made.
-    ///
-    /// It is no part of the step: a crash may leave it where it is. So it can be removed in
-    /// the order of the keys, in which sled merges pages that are almost empty. The order in
-    /// which it takes a batch is random, and makes it rewrite several times as much.
-    pub(super) fn discard(&mut self, key: &[u8]) {
-        self.discarded.push(key.into());
-    }
-
-    pub(super) fn take_discarded(&mut self) -> Vec<sled::IVec> {
-        mem::take(&mut self.discarded)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.discarded.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,6 +84,7 @@ impl Generation {
                 let mut options = OpenOptions::new();
                 private_file(&path.join(name), options.write(true).create_new(true))?;
             }
+            Notes::create(&path)?;
             private_directory().create(path.join(BLOBS))
         };
         prepare().map_err(|error| Fault::io("cannot create files", home.path(), error))?;
@@ -136,6 +123,7 @@ impl Generation {
             write_through(&directory, true);
         }
         write_through(&file, false);
+        will_be_read(&file);
         remove_snapshots(&path, |name| name.ends_with(UNFINISHED_SNAPSHOT_SUFFIX))
             .map_err(refused)?;
         let database = open_database(&path, segment)?;
@@ -178,6 +166,11 @@ impl Generation {
         self.id
     }
 
+    /// Its directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) const fn segment(&self) -> SegmentSize {
         self.segment
     }
@@ -190,12 +183,33 @@ impl Generation {
         &self.database
     }
 
+    /// Makes places for payloads, if there are many, which come with the next changes.
+    ///
+    /// sled splits a leaf that has more than 16 values, and writes all of them again. When
+    /// they are still empty that is little; so each payload is written once, not three times.
+    /// Empty places that nothing came to are removed at the next opening.
+    pub(super) fn make_places(&self, changes: &Changes) -> Outcome<()> {
+        let keys = || {
+            let payloads = |(key, value): &(sled::IVec, Option<sled::IVec>)| {
+                let is_new = value.is_some() && key.first() == Some(&keys::PAYLOADS);
+                is_new.then(|| key.clone())
+            };
+            changes.list.iter().filter_map(payloads)
+        };
+        if keys().count() < MANY {
+            return Ok(());
+        }
+        let mut keys: Vec<sled::IVec> = keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.database.insert(key, sled::IVec::default())?;
+        }
+        Ok(())
+    }
+
     /// Makes all changes or none of them, in memory.
     pub(super) fn apply(&self, changes: Changes) -> Outcome<()> {
-        let Changes {
-            mut list,
-            discarded,
-        } = changes;
+        let Changes { mut list } = changes;
         match list.pop() {
             None => {}
             Some((key, Some(value))) if list.is_empty() => {
@@ -211,15 +225,6 @@ impl Generation {
                 }
                 self.database.apply_batch(batch)?;
             }
-        }
-        self.discard(discarded)
-    }
-
-    /// Removes what nothing refers to any more.
-    pub(super) fn discard(&self, mut keys: Vec<sled::IVec>) -> Outcome<()> {
-        keys.sort_unstable();
-        for key in keys {
-            self.database.remove(key)?;
         }
         Ok(())
     }
@@ -288,6 +293,14 @@ impl Generation {
 /// The file with the data of a generation that is not open.
 pub(super) fn database_file(home: &Home, id: GenerationId) -> PathBuf {
     home.generation_path(id).join(DATABASE)
+}
+
+/// sled reads its log a little at a time.
+fn will_be_read(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 fn open_database(path: &Path, segment: SegmentSize) -> Outcome<sled::Db> {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::codec::{Codec, Head, Partial, Progress};
+use super::codec::{Codec, Head, Partial, Progress, Reached};
 use super::generation::Changes;
 use super::keys::{self, StreamId};
+use super::layout::Layouts;
+use super::notes::Note;
 use crate::{QueueStats, Removed, StreamName};
 
 /// All streams of a generation.
@@ -16,6 +18,10 @@ pub(super) struct Index {
     /// Where new streams begin.
     pub(super) floor: u64,
     next_id: StreamId,
+    /// The number of the last note that was ever made, as far as is known.
+    pub(super) last_note: u64,
+    /// Whether the tree has not taken in all notes.
+    pub(super) is_behind: bool,
 }
 
 /// Sums over all streams.
@@ -107,6 +113,21 @@ impl Index {
     pub(super) fn held(&self) -> Removed {
         Removed::new(to_usize(self.records()), self.bytes())
     }
+
+    /// Whether the tree does not know yet what became of some records.
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.streams.values().any(Stream::has_unsaved)
+    }
+
+    /// Brings into the tree what became of records, as far as it is in notes only.
+    pub(super) fn save(&mut self, codec: &Codec, last_note: u64, changes: &mut Changes) {
+        for stream in self.streams.values_mut() {
+            stream.save(codec, changes);
+        }
+        self.is_behind = false;
+        let reached = Reached { note: last_note };
+        changes.insert(&keys::REACHED, reached.encode(codec));
+    }
 }
 
 impl Totals {
@@ -138,6 +159,12 @@ pub(super) struct Stream {
     pub(super) progress: BTreeMap<u64, Progress>,
     /// Which of these are in the tree.
     pub(super) saved: BTreeSet<u64>,
+    /// What the tree has another state of, or none.
+    pub(super) unsaved: BTreeSet<u64>,
+    /// The same for the head.
+    pub(super) head_unsaved: bool,
+    /// Of payloads that were read.
+    pub(super) layouts: Layouts,
     /// Whether the name is in the tree.
     pub(super) named: bool,
     /// The sequence that comes next as far as callers were told.
@@ -145,7 +172,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) const fn new(id: StreamId, name: StreamName, start: u64) -> Self {
+    pub(super) fn new(id: StreamId, name: StreamName, start: u64) -> Self {
         Self {
             id,
             name,
@@ -158,6 +185,9 @@ impl Stream {
             bytes: 0,
             progress: BTreeMap::new(),
             saved: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+            head_unsaved: false,
+            layouts: Layouts::default(),
             named: false,
             promised: start,
         }
@@ -180,6 +210,48 @@ impl Stream {
             Some(&Progress::Done { count, bytes }) => Some((sequence + count, bytes)),
             _ => None,
         }
+    }
+
+    /// Where the run of records begins that are gone and that a record belongs to.
+    pub(super) fn done_around(&self, sequence: u64) -> Option<u64> {
+        let (first, progress) = self.progress.range(..=sequence).next_back()?;
+        match progress {
+            Progress::Done { count, .. } if sequence - first < *count => Some(*first),
+            _ => None,
+        }
+    }
+
+    fn has_unsaved(&self) -> bool {
+        self.head_unsaved || !self.unsaved.is_empty()
+    }
+
+    /// Writes down what the tree has another state of.
+    fn save(&mut self, codec: &Codec, changes: &mut Changes) {
+        for first in std::mem::take(&mut self.unsaved) {
+            self.save_progress(first, codec, changes);
+        }
+        if std::mem::take(&mut self.head_unsaved) {
+            changes.insert(&keys::head(self.id), self.encoded_head(codec));
+        }
+    }
+
+    fn save_progress(&mut self, first: u64, codec: &Codec, changes: &mut Changes) {
+        let key = keys::progress(self.id, first);
+        if let Some(progress) = self.progress.get(&first) {
+            changes.insert(&key, progress.encode(codec, self.id, first));
+            self.saved.insert(first);
+        } else if self.saved.remove(&first) {
+            changes.remove(&key);
+        }
+    }
+
+    fn encoded_head(&self, codec: &Codec) -> Vec<u8> {
+        let head = Head {
+            stream: self.id,
+            sequence: self.head,
+            bytes_before: self.head_bytes,
+        };
+        head.encode(codec)
     }
 
     /// Makes the counters those of the head, the end and the progress between.
@@ -217,6 +289,7 @@ impl Stream {
 pub(super) struct ProgressStep {
     touched: BTreeSet<u64>,
     moved: bool,
+    finished: Vec<(u64, u64)>,
 }
 
 impl ProgressStep {
@@ -228,6 +301,10 @@ impl ProgressStep {
 
     /// All sequences from `first` to before `end` are gone.
     pub(super) fn done(&mut self, stream: &mut Stream, first: u64, end: u64, bytes: u64) {
+        match self.finished.last_mut() {
+            Some(last) if last.1 == first => last.1 = end,
+            _ => self.finished.push((first, end)),
+        }
         let (mut first, mut end, mut bytes) = (first, end, bytes);
         let within: Vec<u64> = stream
             .progress
@@ -274,23 +351,39 @@ impl ProgressStep {
         }
     }
 
-    pub(super) fn write(self, stream: &mut Stream, codec: &Codec, changes: &mut Changes) {
-        for first in self.touched {
-            let key = keys::progress(stream.id, first);
-            if let Some(progress) = stream.progress.get(&first) {
-                changes.insert(&key, progress.encode(codec, stream.id, first));
-                stream.saved.insert(first);
-            } else if stream.saved.remove(&first) {
-                changes.remove(&key);
-            }
+    /// The sequences that are gone as of this step, as ranges.
+    pub(super) fn finished(&self) -> &[(u64, u64)] {
+        &self.finished
+    }
+
+    /// Leaves it to [`Index::save`] to bring this into the tree.
+    pub(super) fn postpone(self, stream: &mut Stream) {
+        stream.unsaved.extend(self.touched);
+        stream.head_unsaved |= self.moved;
+    }
+
+    /// The same, and notes it.
+    pub(super) fn note(self, stream: &mut Stream, codec: &Codec, note: &mut Note) {
+        for first in &self.touched {
+            let progress = stream.progress.get(first);
+            let value = progress.map(|progress| progress.encode(codec, stream.id, *first));
+            note.put(&keys::progress(stream.id, *first), value.as_deref());
         }
         if self.moved {
-            let head = Head {
-                stream: stream.id,
-                sequence: stream.head,
-                bytes_before: stream.head_bytes,
-            };
-            changes.insert(&keys::head(stream.id), head.encode(codec));
+            note.put(&keys::head(stream.id), Some(&stream.encoded_head(codec)));
+        }
+        self.postpone(stream);
+    }
+
+    /// Brings it into the tree together with the payloads that it is about.
+    pub(super) fn write(self, stream: &mut Stream, codec: &Codec, changes: &mut Changes) {
+        for first in &self.touched {
+            stream.unsaved.remove(first);
+            stream.save_progress(*first, codec, changes);
+        }
+        if self.moved {
+            stream.head_unsaved = false;
+            changes.insert(&keys::head(stream.id), stream.encoded_head(codec));
         }
     }
 }

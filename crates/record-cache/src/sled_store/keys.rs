@@ -14,6 +14,7 @@ pub(super) const PAYLOADS: u8 = b'P';
 pub(super) const PROGRESS: u8 = b'A';
 /// Facts about the generation as a whole.
 pub(super) const SEAL: [u8; 1] = *b"S";
+pub(super) const REACHED: [u8; 1] = *b"L";
 
 pub(super) const PAYLOAD_BYTES: usize = 17;
 
@@ -27,6 +28,14 @@ pub(super) fn head(stream: StreamId) -> [u8; 5] {
 
 pub(super) fn progress(stream: StreamId, first: u64) -> [u8; 13] {
     join(&[&[PROGRESS], &stream.to_be_bytes(), &first.to_be_bytes()])
+}
+
+/// The stream and the sequence that a progress is filed under.
+pub(super) fn of_progress(key: &[u8]) -> Option<(StreamId, u64)> {
+    let (letter, rest) = key.split_first()?;
+    let (stream, sequence) = rest.split_first_chunk()?;
+    let sequence = u64::from_be_bytes(sequence.try_into().ok()?);
+    (*letter == PROGRESS).then_some((StreamId::from_be_bytes(*stream), sequence))
 }
 
 pub(super) fn payload(stream: StreamId, sequence: u64, fragment: u32) -> [u8; PAYLOAD_BYTES] {

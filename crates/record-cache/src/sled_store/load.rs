@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{Chunk, Fragment, Head, Kind, Name, Progress, Seal};
+use super::codec::{Chunk, Fragment, Head, Kind, Name, Progress, Reached, Seal};
 use super::fault::{Fault, Outcome};
-use super::generation::{Changes, Generation};
+use super::generation::Generation;
 use super::index::{Index, Stream};
 use super::keys::{self, Place, StreamId};
+use super::notes::Notes;
 use super::pieces::{Step, Walk};
-use super::settle::remove_payloads;
+use super::replay::replay;
 use crate::StreamName;
 
 /// Up to here every record is looked at; beyond, the first and the last of a stream.
@@ -27,15 +28,21 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
         return damaged("there is no seal");
     };
 
+    remove_empty_places(generation)?;
     let mut streams = names(generation)?;
     heads(generation, &mut streams)?;
     progress(generation, &mut streams)?;
     no_orphans(generation, &streams)?;
+    for stream in streams.values_mut() {
+        find_end(generation, stream)?;
+    }
+    let reached = reached(generation)?;
+    let notes = Notes::read(generation.path(), generation.id().salt);
+    let last_note = replay(generation.codec(), &mut streams, reached, notes);
     let mut index = Index::new(seal.floor);
-    let mut changes = Changes::default();
+    index.last_note = last_note;
+    index.is_behind = last_note > reached;
     for mut stream in streams.into_values() {
-        find_end(generation, &mut stream)?;
-        remove_leftovers(generation, &stream, &mut changes)?;
         stream.recount();
         if index.find(&stream.name).is_some() {
             return damaged("two streams have one name");
@@ -46,24 +53,48 @@ pub(super) fn load(generation: &Generation) -> Outcome<Index> {
     for stream in index.streams.values() {
         check(generation, stream, whole)?;
     }
-    generation.apply(changes)?;
     Ok(index)
 }
 
-/// Frees what a crash kept from being freed.
-fn remove_leftovers(
-    generation: &Generation,
-    stream: &Stream,
-    changes: &mut Changes,
-) -> Outcome<()> {
-    remove_payloads(generation, stream, 0, stream.head, changes)?;
-    for (first, progress) in &stream.progress {
-        if let Progress::Done { count, .. } = progress {
-            let end = first.saturating_add(*count);
-            remove_payloads(generation, stream, *first, end, changes)?;
+/// Removes the places that were made for payloads which never came.
+fn remove_empty_places(generation: &Generation) -> Outcome<()> {
+    let mut from = Some(0);
+    while let Some(next) = from {
+        let Some(entry) = generation.tree().range(keys::streams_from(next)).next() else {
+            break;
+        };
+        let Some(place) = Place::of_key(&entry?.0) else {
+            break;
+        };
+        let mut empty = Vec::new();
+        for entry in generation
+            .tree()
+            .range(keys::payloads_from(place.stream, 0))
+            .rev()
+        {
+            let (key, value) = entry?;
+            if !value.is_empty() {
+                break;
+            }
+            empty.push(key);
         }
+        for key in empty {
+            generation.tree().remove(key)?;
+        }
+        from = place.stream.checked_add(1);
     }
     Ok(())
+}
+
+/// The number of the last note that the tree has taken in.
+fn reached(generation: &Generation) -> Outcome<u64> {
+    let Some(value) = generation.tree().get(keys::REACHED)? else {
+        return Ok(0);
+    };
+    match body(generation, Kind::Reached, &value).and_then(Reached::decode) {
+        Some(reached) => Ok(reached.note),
+        None => damaged("what the notes have come to is unreadable"),
+    }
 }
 
 fn names(generation: &Generation) -> Outcome<BTreeMap<StreamId, Stream>> {
@@ -137,14 +168,52 @@ fn find_end(generation: &Generation, stream: &mut Stream) -> Outcome<()> {
         (stream.next, stream.next_bytes) = (next, next_bytes);
     }
     for (first, progress) in &stream.progress {
-        if let Progress::Done { count, bytes } = progress
-            && *first >= stream.next
-        {
-            stream.next = first.saturating_add(*count);
-            stream.next_bytes = stream.next_bytes.saturating_add(*bytes);
+        let Progress::Done { count, bytes } = progress else {
+            continue;
+        };
+        let end = first.saturating_add(*count);
+        if end > stream.next {
+            // Of its payloads the last may be gone, and others still be there.
+            let before = if *first < stream.next {
+                bytes_before(generation, stream, *first)?
+            } else {
+                stream.next_bytes
+            };
+            stream.next = end;
+            stream.next_bytes = before.saturating_add(*bytes);
         }
     }
     Ok(())
+}
+
+/// The sizes of all records before the first payload of a run.
+fn bytes_before(generation: &Generation, stream: &Stream, first: u64) -> Outcome<u64> {
+    let range = keys::payloads_between(stream.id, stream.head, first);
+    for entry in generation.tree().range(range).rev() {
+        let (key, value) = entry?;
+        let Some(place) = Place::of_key(&key) else {
+            break;
+        };
+        let found = if place.sequence == first {
+            // Any of its fragments knows.
+            begin_of(generation, &value)
+        } else {
+            end_of(generation, place, &value).map(|(_, bytes)| bytes)
+        };
+        if let Some(bytes) = found {
+            return Ok(bytes);
+        }
+    }
+    Ok(stream.head_bytes)
+}
+
+/// The sizes of all records before a payload.
+fn begin_of(generation: &Generation, value: &[u8]) -> Option<u64> {
+    match generation.codec().unwrap(value)? {
+        (Kind::Chunk, body) => Some(Chunk::decode(body)?.bytes_before),
+        (Kind::Fragment, body) => Some(Fragment::decode(body)?.of.bytes_before),
+        _ => None,
+    }
 }
 
 /// The sequence and the sizes that follow a payload.

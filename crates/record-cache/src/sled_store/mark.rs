@@ -109,7 +109,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
@@ -120,7 +120,7 @@ fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(super) fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
     io::Write::write_all(&mut file, bytes)
 }

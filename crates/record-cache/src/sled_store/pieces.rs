@@ -1,6 +1,6 @@
 //! Payloads as they lie in the tree, one after the other.
 
-use super::codec::{Chunk, Fragment, Kind, LargeRecord, Progress, Stored, joined};
+use super::codec::{BODY_BYTES, Chunk, Fragment, Kind, LargeRecord, Progress, Stored, joined};
 use super::fault::Outcome;
 use super::generation::Generation;
 use super::index::{Stream, to_usize};
@@ -53,20 +53,6 @@ impl Piece {
             Self::Large(large) => large.size,
         }
     }
-
-    /// The keys that go when the piece goes.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> + use<> {
-        let (stream, fragments) = match self {
-            Self::Chunk(chunk) => (chunk.stream, 1),
-            Self::Large(large) => (large.stream, large.fragments),
-        };
-        let sequence = self.first();
-        (0..fragments).map(move |fragment| Place {
-            stream,
-            sequence,
-            fragment,
-        })
-    }
 }
 
 /// Records that cannot be read any more.
@@ -115,6 +101,20 @@ impl<'a> Walk<'a> {
         stream: &'a Stream,
         sequence: u64,
     ) -> Outcome<Self> {
+        let mut sequence = sequence;
+        loop {
+            // Payloads that are done may be there or not.
+            sequence = stream.done_around(sequence).unwrap_or(sequence);
+            let walk = Self::near(generation, stream, sequence)?;
+            match stream.done_around(walk.at) {
+                Some(first) if first < walk.at => sequence = first,
+                _ => return Ok(walk),
+            }
+        }
+    }
+
+    /// Begins with the payload in the tree that holds a sequence, or behind the one before.
+    fn near(generation: &'a Generation, stream: &'a Stream, sequence: u64) -> Outcome<Self> {
         let mut walk = Self::from_head(generation, stream);
         if sequence <= stream.head {
             return Ok(walk);
@@ -214,6 +214,13 @@ impl<'a> Walk<'a> {
                     search_from = place.sequence + 1;
                     continue 'search;
                 }
+                // What is done already is no end to what is missing.
+                if let Some(done) = stream.done_around(place.sequence)
+                    && let Some((end, _)) = stream.done_from(done)
+                {
+                    search_from = end;
+                    continue 'search;
+                }
                 if let Some(piece) = decode(self.generation, stream, place, &value) {
                     (end, end_bytes) = (piece.first(), piece.bytes_before());
                     break;
@@ -257,7 +264,9 @@ pub(super) fn piece_at(
 
 /// The record whose first fragment is known; `None` if not all of it can be read.
 pub(super) fn read_large(generation: &Generation, large: &LargeRecord) -> Outcome<Option<Stored>> {
-    let mut bytes = Vec::new();
+    // What was written says its size; more is not set aside than there are fragments for.
+    let most = to_usize(u64::from(large.fragments)).saturating_mul(BODY_BYTES);
+    let mut bytes = Vec::with_capacity(to_usize(large.size).saturating_add(64).min(most));
     let mut found = 0;
     let range = keys::payloads_between(large.stream, large.sequence, large.sequence);
     for entry in generation.tree().range(range) {

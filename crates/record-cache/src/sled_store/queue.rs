@@ -85,6 +85,16 @@ enum End {
     Closed,
 }
 
+/// What the writer is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Calls(Vec<Command>),
+    /// Nobody wants anything.
+    Nothing,
+    /// The queue is closed and empty.
+    End,
+}
+
 /// So many bytes at most go into one commit, unless one call brings more.
 const GROUP_BYTES: u64 = 8 * 1024 * 1024;
 const GROUP_COMMANDS: usize = 4096;
@@ -134,21 +144,30 @@ impl Queue {
         }
     }
 
-    /// The calls for the next commit; `None` when the queue is closed and empty.
+    /// The calls for the next commit.
     ///
-    /// Waits for one call, and from there on no longer than `patience` for as many as
-    /// `expected`: those who were answered a moment ago tend to come back together.
-    pub(super) fn next_group(&self, expected: usize, patience: Duration) -> Option<Vec<Command>> {
+    /// Waits for one call, no longer than `rest` where that is given, and from there on no
+    /// longer than `patience` for as many as `expected`: those who were answered a moment ago
+    /// tend to come back together.
+    pub(super) fn next(&self, expected: usize, patience: Duration, rest: Option<Duration>) -> Next {
         let mut state = self.lock();
         state.wanted = 1;
+        let rested = rest.map(|rest| clock::monotonic() + rest);
         while state.commands.is_empty() {
             if !matches!(state.end, End::Open) {
-                return None;
+                return Next::End;
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let Some(rested) = rested else {
+                let woken = self.wake.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = rested.saturating_duration_since(clock::monotonic());
+            if left.is_zero() {
+                return Next::Nothing;
+            }
+            let woken = self.wake.wait_timeout(state, left);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
         let deadline = clock::monotonic() + patience;
         while state.commands.len() < expected && matches!(state.end, End::Open) {
@@ -175,7 +194,7 @@ impl Queue {
                 group.push(command);
             }
         }
-        Some(group)
+        Next::Calls(group)
     }
 
     // No code that can panic runs under the lock, so a poisoned one is still whole.

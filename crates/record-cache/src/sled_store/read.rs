@@ -4,6 +4,7 @@ use super::codec::Stored;
 use super::fault::Outcome;
 use super::generation::Generation;
 use super::index::Stream;
+use super::layout::Layout;
 use super::pieces::{Lost, Piece, Step, Walk, read_large};
 use crate::{ReadLimits, Record, RecordId, clock};
 
@@ -11,6 +12,8 @@ use crate::{ReadLimits, Record, RecordId, clock};
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) records: Vec<Record>,
+    /// Where they are.
+    pub(super) layouts: Vec<Layout>,
     /// What has to be dropped because it cannot be read.
     pub(super) lost: Vec<Lost>,
 }
@@ -39,6 +42,7 @@ pub(super) fn oldest(
             Step::End => break,
         };
         let partial = stream.partial(piece.first());
+        found.layouts.push(Layout::of(&piece));
         for (index, sequence) in (piece.first()..piece.end()).enumerate() {
             if sequence < from || partial.is_some_and(|partial| partial.is_gone(index)) {
                 continue;

@@ -1,125 +1,135 @@
 //! Forgetting records, and counting attempts on them.
 
-use std::collections::BTreeSet;
-
 use super::codec::Partial;
 use super::fault::Outcome;
-use super::generation::{Changes, Generation};
+use super::generation::Generation;
 use super::index::{ProgressStep, Stream};
-use super::pieces::{Lost, Piece, Step, Walk};
-use crate::{Removed, Settlement};
+use super::layout::Layout;
+use super::pieces::{Lost, Step, Walk};
+use crate::{RecordId, Removed, Settlement};
 
-/// Stages one settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    // Of a record that is named twice, what comes first counts.
+    Deleted,
+    Counted,
+}
+
+/// Makes one settlement, in memory.
 pub(super) fn settle(
     generation: &Generation,
     stream: &mut Stream,
     settlement: &Settlement,
-    changes: &mut Changes,
-) -> Outcome<Removed> {
-    let delete: BTreeSet<u64> = settlement.delete.iter().map(|id| id.get()).collect();
-    let count: BTreeSet<u64> = settlement.count_attempt.iter().map(|id| id.get()).collect();
-    let named = delete
-        .union(&count)
-        .copied()
-        .filter(|id| (stream.head..stream.next).contains(id));
-    let pieces = pieces_of(generation, stream, named.collect())?;
-
+) -> Outcome<(Removed, ProgressStep)> {
     let mut step = ProgressStep::default();
     let mut removed = Removed::default();
-    for piece in pieces {
-        let first = piece.first();
-        let mut partial = match stream.partial(first) {
-            Some(known) if known.records() == piece.records() => known.clone(),
-            _ => Partial::new(piece.records()),
+    let named = named(stream, settlement);
+    let mut rest = named.as_slice();
+    while let Some(&(sequence, _)) = rest.first() {
+        let Some(layout) = layout_of(generation, stream, sequence)? else {
+            // Gone already, or lost: a read will say so.
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
         };
-        let before = partial.clone();
-        for (index, id) in (first..piece.end()).enumerate() {
-            let size = piece.record_size(index);
-            if delete.contains(&id) {
-                if partial.remove(index, size) {
-                    removed += Removed::new(1, size);
-                }
-            } else if count.contains(&id) && !partial.is_gone(index) {
-                partial.set_attempts(index, partial.attempts(index).saturating_add(1));
-            }
-        }
-        if partial.all_gone() {
-            for place in piece.places() {
-                changes.discard(&place.key());
-            }
-            step.done(stream, first, piece.end(), piece.size());
-        } else if partial != before {
-            step.partial(stream, first, partial);
-        }
+        let within = rest.partition_point(|(sequence, _)| *sequence < layout.end());
+        let (here, later) = rest.split_at(within);
+        removed += settle_piece(stream, &layout, here, &mut step);
+        rest = later;
     }
-    step.write(stream, generation.codec(), changes);
     stream.removed(removed);
-    Ok(removed)
+    Ok((removed, step))
 }
 
-/// Stages the removal of records that cannot be read.
-pub(super) fn drop_lost(
-    generation: &Generation,
-    stream: &mut Stream,
-    lost: &[Lost],
-    changes: &mut Changes,
-) -> Outcome<()> {
+/// Makes records that cannot be read count as gone; returns what that does.
+pub(super) fn drop_lost(stream: &mut Stream, lost: &[Lost]) {
     let mut step = ProgressStep::default();
     for lost in lost {
-        remove_payloads(generation, stream, lost.first, lost.end, changes)?;
         step.done(stream, lost.first, lost.end, lost.span_bytes);
+        stream.layouts.forget(lost.first, lost.end);
         stream.removed(lost.removed);
     }
-    step.write(stream, generation.codec(), changes);
-    Ok(())
+    step.postpone(stream);
 }
 
-/// Stages the removal of all that stands under some sequences.
-pub(super) fn remove_payloads(
-    generation: &Generation,
-    stream: &Stream,
-    first: u64,
-    end: u64,
-    changes: &mut Changes,
-) -> Outcome<()> {
-    if first < end {
-        let range = super::keys::payloads_between(stream.id, first, end - 1);
-        for entry in generation.tree().range(range) {
-            changes.discard(&entry?.0);
-        }
-    }
-    Ok(())
+/// What becomes of each record that may be there, in order.
+fn named(stream: &Stream, settlement: &Settlement) -> Vec<(u64, Fate)> {
+    let all = |ids: &[RecordId], fate| {
+        let known = stream.head..stream.next;
+        let sequences = ids.iter().map(|id| id.get());
+        let sequences = sequences.filter(move |sequence| known.contains(sequence));
+        sequences
+            .map(move |sequence| (sequence, fate))
+            .collect::<Vec<_>>()
+    };
+    let mut named = all(&settlement.delete, Fate::Deleted);
+    named.extend(all(&settlement.count_attempt, Fate::Counted));
+    named.sort_unstable();
+    named.dedup_by_key(|(sequence, _)| *sequence);
+    named
 }
 
-/// The pieces that hold the sequences, each once, in order.
-fn pieces_of(generation: &Generation, stream: &Stream, sequences: Vec<u64>) -> Outcome<Vec<Piece>> {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut walk = Walk::from_head(generation, stream);
-    for sequence in sequences {
-        if pieces.last().is_some_and(|piece| sequence < piece.end()) {
-            continue;
-        }
-        // Mostly the very next piece; otherwise look it up.
-        let mut looked_up = false;
-        loop {
-            match walk.step()? {
-                Step::Piece(piece) if piece.end() <= sequence && !looked_up => {
-                    walk = Walk::from_sequence(generation, stream, sequence)?;
-                    looked_up = true;
+fn settle_piece(
+    stream: &mut Stream,
+    layout: &Layout,
+    named: &[(u64, Fate)],
+    step: &mut ProgressStep,
+) -> Removed {
+    let first = layout.first;
+    let known = stream
+        .partial(first)
+        .filter(|known| known.records() == layout.records());
+    let all_deleted = named.iter().all(|(_, fate)| *fate == Fate::Deleted);
+    let (removed, all_gone) = if known.is_none() && all_deleted && named.len() == layout.records() {
+        (Removed::new(layout.records(), layout.size()), true)
+    } else {
+        let fresh = || Partial::new(layout.records());
+        let mut partial = known.cloned().unwrap_or_else(fresh);
+        let before = partial.clone();
+        let mut removed = Removed::default();
+        for (sequence, fate) in named {
+            let Some((index, size)) = layout.find(*sequence) else {
+                continue;
+            };
+            match fate {
+                Fate::Deleted => {
+                    if partial.remove(index, size) {
+                        removed += Removed::new(1, size);
+                    }
                 }
-                Step::Piece(piece) if piece.end() <= sequence => {}
-                Step::Piece(piece) if piece.first() <= sequence => {
-                    pieces.push(piece);
-                    break;
-                }
-                Step::Lost(lost) if lost.end <= sequence => {}
-                // Gone already, or lost: a read will say so.
-                _ => {
-                    walk = Walk::from_sequence(generation, stream, sequence)?;
-                    break;
+                Fate::Counted if partial.is_gone(index) => {}
+                Fate::Counted => {
+                    partial.set_attempts(index, partial.attempts(index).saturating_add(1));
                 }
             }
         }
+        let all_gone = partial.all_gone();
+        if !all_gone && partial != before {
+            step.partial(stream, first, partial);
+        }
+        (removed, all_gone)
+    };
+    if all_gone {
+        step.done(stream, first, layout.end(), layout.size());
+        stream.layouts.forget(first, layout.end());
     }
-    Ok(pieces)
+    removed
+}
+
+/// The payload that a record is in; `None` where there is none that is whole.
+fn layout_of(generation: &Generation, stream: &Stream, sequence: u64) -> Outcome<Option<Layout>> {
+    if stream.done_around(sequence).is_some() {
+        return Ok(None);
+    }
+    if let Some(layout) = stream.layouts.find(sequence) {
+        return Ok(Some(layout.clone()));
+    }
+    let mut walk = Walk::from_sequence(generation, stream, sequence)?;
+    loop {
+        match walk.step()? {
+            Step::Piece(piece) if piece.end() <= sequence => {}
+            Step::Piece(piece) if piece.first() <= sequence => return Ok(Some(Layout::of(&piece))),
+            Step::Lost(lost) if lost.end <= sequence => {}
+            _ => return Ok(None),
+        }
+    }
 }

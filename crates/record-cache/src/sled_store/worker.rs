@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::housekeeping::PutOff;
+use self::housekeeping::{Pace, PutOff};
 use self::mending::State;
-use super::disk::APPEND_SEGMENTS;
-use super::fault::{Outcome, contained};
+use super::fault::{Fault, Outcome, contained};
 use super::home::Home;
-use super::queue::{Command, Reply};
+use super::queue::{Command, Next, Reply};
 use super::salvage::Loss;
 use super::{Options, Shared, recover};
 use crate::{
@@ -21,6 +20,8 @@ use crate::{
 
 /// Callers that were answered together come back together, within about this time.
 const PATIENCE: Duration = Duration::from_micros(400);
+/// When nobody has wanted anything for so long, nobody is kept waiting.
+const REST: Duration = Duration::from_millis(20);
 
 /// Carries out what the queue brings, one commit at a time.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ pub(super) struct Worker {
 
 #[derive(Debug, Default)]
 struct Writes {
-    appends: Vec<(Vec<NewRecord>, Reply<()>)>,
     settlements: Vec<(Settlement, Reply<Removed>)>,
+    appends: Vec<(Vec<NewRecord>, Reply<()>)>,
 }
 
 impl Worker {
@@ -72,12 +73,24 @@ impl Worker {
         let mut expected = 0;
         let mut patience = Duration::ZERO;
         let shared = Arc::clone(&self.shared);
-        while let Some(group) = shared.queue.next_group(expected, patience) {
+        loop {
+            let rest = self.is_replaceable(Pace::AtRest).then_some(REST);
+            let group = match shared.queue.next(expected, patience, rest) {
+                Next::Calls(group) => group,
+                Next::Nothing => {
+                    shared.watch.beat();
+                    self.keep_house(Pace::AtRest);
+                    shared.watch.rest();
+                    continue;
+                }
+                Next::End => break,
+            };
             let began = clock::monotonic();
             shared.watch.beat();
             let writes = self.serve(group);
-            self.keep_house();
-            self.discard();
+            if writes > 0 {
+                self.keep_house(Pace::AtWork);
+            }
             shared.watch.rest();
             // One caller alone never waits for others.
             expected = if writes > 1 { writes } else { 0 };
@@ -110,84 +123,69 @@ impl Worker {
                     reads.push((stream, after, limits, reply));
                 }
                 Command::Clear { reply } => {
-                    served += self.write(std::mem::take(&mut writes));
+                    let Writes {
+                        settlements,
+                        appends,
+                    } = std::mem::take(&mut writes);
+                    served += self.settle(settlements) + self.append(appends);
+                    served += 1;
                     let _ = reply.send(self.clear());
                 }
             }
         }
-        served += self.write(writes);
+        // Appends wait for the device; the others need not wait for that.
+        served += self.settle(writes.settlements);
         for (stream, after, limits, reply) in reads {
             let _ = reply.send(self.read(&stream, after, limits));
         }
-        served
+        served + self.append(writes.appends)
     }
 
-    fn write(&mut self, writes: Writes) -> usize {
-        let Writes {
-            mut appends,
-            settlements,
-        } = writes;
-        let served = appends.len() + settlements.len();
+    fn settle(&mut self, settlements: Vec<(Settlement, Reply<Removed>)>) -> usize {
+        let served = settlements.len();
         if served == 0 {
             return 0;
         }
-        if !appends.is_empty() && !settlements.is_empty() {
-            self.refuse_without_room(&mut appends);
-        }
-        let records: Vec<&[NewRecord]> = appends.iter().map(|call| call.0.as_slice()).collect();
         let steps: Vec<&Settlement> = settlements.iter().map(|call| &call.0).collect();
-        let written = self.with_disk(|home, disk| disk.write(home, &records, &steps));
-        match written {
+        match self.with_disk(|home, disk| disk.settle(home, &steps)) {
             Ok(removed) => {
-                self.shared.count_commit();
-                let appended = records
-                    .iter()
-                    .copied()
-                    .flatten()
-                    .map(|record| &record.stream);
-                self.publish(appended.chain(steps.iter().map(|step| &step.stream)));
-                self.answer(appends, settlements, removed);
+                self.publish(steps.iter().map(|step| &step.stream));
+                for ((_, reply), removed) in settlements.into_iter().zip(removed) {
+                    let _ = reply.send(Ok(removed));
+                }
             }
-            Err(error) => {
-                appends
-                    .into_iter()
-                    .for_each(|call| drop(call.1.send(Err(error.clone()))));
-                settlements
-                    .into_iter()
-                    .for_each(|call| drop(call.1.send(Err(error.clone()))));
-            }
+            Err(error) => settlements
+                .into_iter()
+                .for_each(|call| drop(call.1.send(Err(error.clone())))),
         }
         served
     }
 
-    /// On a full disk records are still deleted, though none are taken in.
-    fn refuse_without_room(&mut self, appends: &mut Vec<(Vec<NewRecord>, Reply<()>)>) {
-        let bytes = appends
-            .iter()
-            .flat_map(|call| &call.0)
-            .map(NewRecord::size)
-            .sum();
-        let room = self.with_disk(|home, disk| disk.check_room(home, bytes, APPEND_SEGMENTS));
-        if let Err(error) = room {
-            appends
-                .drain(..)
-                .for_each(|call| drop(call.1.send(Err(error.clone()))));
+    fn append(&mut self, appends: Vec<(Vec<NewRecord>, Reply<()>)>) -> usize {
+        let served = appends.len();
+        if served == 0 {
+            return 0;
         }
+        let records: Vec<&[NewRecord]> = appends.iter().map(|call| call.0.as_slice()).collect();
+        match self.with_disk(|home, disk| disk.append(home, &records)) {
+            Ok(()) => {
+                self.shared.count_commit();
+                let appended = records.iter().copied().flatten();
+                self.publish(appended.map(|record| &record.stream));
+                self.answer(appends);
+            }
+            Err(error) => appends
+                .into_iter()
+                .for_each(|call| drop(call.1.send(Err(error.clone())))),
+        }
+        served
     }
 
-    fn answer(
-        &mut self,
-        appends: Vec<(Vec<NewRecord>, Reply<()>)>,
-        settlements: Vec<(Settlement, Reply<Removed>)>,
-        removed: Vec<Removed>,
-    ) {
+    fn answer(&mut self, appends: Vec<(Vec<NewRecord>, Reply<()>)>) {
         let mut accepted = Vec::with_capacity(appends.len());
         for (records, reply) in appends {
             let heard = reply.send(Ok(())).is_ok();
             accepted.push((records, heard));
-        }
-        for ((_, reply), removed) in settlements.into_iter().zip(removed) {
-            let _ = reply.send(Ok(removed));
         }
         if self.shared.watch.is_stalled() {
             self.take_back(&accepted);
@@ -256,7 +254,7 @@ impl Worker {
                 }
             }
             let steps: Vec<&Settlement> = steps.values().collect();
-            disk.write(home, &[], &steps)
+            disk.settle(home, &steps)
         });
         if let Err(error) = undone {
             tracing::warn!(target: "record_cache", %error, "cannot undo a commit that came too late");
@@ -321,10 +319,15 @@ impl Worker {
 
     /// Makes everything durable and lets go of the database.
     fn shut_down(&mut self) -> Result<(), StoreError> {
-        let State::Open(disk) = std::mem::replace(&mut self.state, State::Closed) else {
+        let State::Open(mut disk) = std::mem::replace(&mut self.state, State::Closed) else {
             return Ok(());
         };
         let synced = contained(|| -> Outcome<()> {
+            match disk.save_all(&self.home) {
+                // The notes say it as well.
+                Ok(()) | Err(Fault::Untouched(_)) => {}
+                Err(fault) => return Err(fault),
+            }
             disk.generation.flush()?;
             disk.generation.sync_data()
         });

@@ -5,6 +5,10 @@
 pub(in crate::sled_store) struct Writer(Vec<u8>);
 
 impl Writer {
+    pub(in crate::sled_store) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     pub(in crate::sled_store) fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }

@@ -130,7 +130,7 @@ impl ChunkBuilder {
             bytes_before,
             base_millis: 0,
             count: 0,
-            entries: Writer::default(),
+            entries: Writer::with_capacity(BODY_BYTES),
         }
     }
 
@@ -154,7 +154,7 @@ impl ChunkBuilder {
 
     /// The place and the value of what was pushed; the next chunk begins there.
     pub(in crate::sled_store) fn finish(self, codec: &Codec) -> (Place, Vec<u8>) {
-        let mut body = Writer::default();
+        let mut body = Writer::with_capacity(CHUNK_HEADER_BYTES + self.entries.len());
         body.u32(self.place.stream)
             .u64(self.place.sequence)
             .u64(self.bytes_before)
@@ -214,14 +214,14 @@ pub(in crate::sled_store) fn fragments(
     bytes_before: u64,
     record: &Stored,
 ) -> Option<Vec<(Place, Vec<u8>)>> {
-    let mut whole = Writer::default();
+    let mut whole = Writer::with_capacity(8 + record.encoded_bytes());
     whole.u64(record.recorded_millis);
     record.encode(record.recorded_millis, &mut whole);
     let pieces = whole.as_slice().chunks(BODY_BYTES - FRAGMENT_HEADER_BYTES);
     let count = u32::try_from(pieces.len()).ok()?;
     let checksum = crc32c::crc32c(whole.as_slice());
     let values = (0..count).zip(pieces).map(|(index, piece)| {
-        let mut body = Writer::default();
+        let mut body = Writer::with_capacity(FRAGMENT_HEADER_BYTES + piece.len());
         body.u32(place.stream)
             .u64(place.sequence)
             .u32(index)

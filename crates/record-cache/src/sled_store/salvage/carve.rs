@@ -40,61 +40,18 @@ pub(super) struct CarvedStream {
     pub(super) progress: BTreeMap<u64, Progress>,
 }
 
-/// Searches the whole file.
-pub(super) fn carve(path: &Path, codec: &Codec, beat: &dyn Fn()) -> io::Result<Carved> {
+/// Searches the whole of a database's file, and the notes beside it.
+pub(super) fn carve(
+    path: &Path,
+    notes: &Path,
+    codec: &Codec,
+    beat: &dyn Fn(),
+) -> io::Result<Carved> {
     let mut carved = Carved::default();
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(carved),
-        Err(error) => return Err(error),
-    };
-    let overlap = VALUE_BYTES;
-    let mut window = Vec::with_capacity(WINDOW_BYTES + overlap);
-    let mut window_offset = 0;
-    loop {
-        beat();
-        let read = file
-            .by_ref()
-            .take(WINDOW_BYTES as u64)
-            .read_to_end(&mut window)?;
-        let last = read == 0;
-        let mut at = 0;
-        // A value that begins in the overlap is looked at with the next window.
-        let end = if last {
-            window.len()
-        } else {
-            window.len().saturating_sub(overlap)
-        };
-        while at < end {
-            let Some(found) = find(&window[at..], codec.tag()) else {
-                at = end;
-                break;
-            };
-            at += found;
-            if at >= end {
-                break;
-            }
-            at += match codec.unwrap_prefix(&window[at..]) {
-                Some((kind, body, rest)) => {
-                    let length = window.len() - at - rest.len();
-                    let location = Location {
-                        offset: window_offset + at as u64,
-                        length,
-                    };
-                    carved.learn(kind, body, location);
-                    length
-                }
-                None => 1,
-            };
-        }
-        if last {
-            return Ok(carved);
-        }
-        // A value may have been longer than what was to be looked at.
-        let done = at.max(end).min(window.len());
-        window.drain(..done);
-        window_offset += done as u64;
-    }
+    // Notes hold no records, so only what the database has is ever read again.
+    carved.search(notes, codec, beat)?;
+    carved.search(path, codec, beat)?;
+    Ok(carved)
 }
 
 /// Reads a value that was found before.
@@ -106,6 +63,61 @@ pub(super) fn read(file: &mut File, location: Location) -> io::Result<Vec<u8>> {
 }
 
 impl Carved {
+    fn search(&mut self, path: &Path, codec: &Codec, beat: &dyn Fn()) -> io::Result<()> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let overlap = VALUE_BYTES;
+        let mut window = Vec::with_capacity(WINDOW_BYTES + overlap);
+        let mut window_offset = 0;
+        loop {
+            beat();
+            let read = file
+                .by_ref()
+                .take(WINDOW_BYTES as u64)
+                .read_to_end(&mut window)?;
+            let last = read == 0;
+            let mut at = 0;
+            // A value that begins in the overlap is looked at with the next window.
+            let end = if last {
+                window.len()
+            } else {
+                window.len().saturating_sub(overlap)
+            };
+            while at < end {
+                let Some(found) = find(&window[at..], codec.tag()) else {
+                    at = end;
+                    break;
+                };
+                at += found;
+                if at >= end {
+                    break;
+                }
+                at += match codec.unwrap_prefix(&window[at..]) {
+                    Some((kind, body, rest)) => {
+                        let length = window.len() - at - rest.len();
+                        let location = Location {
+                            offset: window_offset + at as u64,
+                            length,
+                        };
+                        self.learn(kind, body, location);
+                        length
+                    }
+                    None => 1,
+                };
+            }
+            if last {
+                return Ok(());
+            }
+            // A value may have been longer than what was to be looked at.
+            let done = at.max(end).min(window.len());
+            window.drain(..done);
+            window_offset += done as u64;
+        }
+    }
+
     fn learn(&mut self, kind: Kind, body: &[u8], location: Location) {
         // A body that proves itself and yet cannot be read is of a later version.
         let _ = match kind {
@@ -115,6 +127,7 @@ impl Carved {
             Kind::Progress => self.learn_progress(body),
             Kind::Name => self.learn_name(body),
             Kind::Seal => self.learn_seal(body),
+            Kind::Reached => Some(()),
         };
     }
 

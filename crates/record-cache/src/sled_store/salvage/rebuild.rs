@@ -16,6 +16,7 @@ use crate::sled_store::generation::{Generation, database_file};
 use crate::sled_store::home::{GenerationId, Home};
 use crate::sled_store::manifest::Manifest;
 use crate::sled_store::mark::Noted;
+use crate::sled_store::notes;
 
 /// New sequences begin at the next multiple, above all that a lost end may have used.
 pub(in crate::sled_store) const LEAP: u64 = 1 << 32;
@@ -63,7 +64,8 @@ pub(in crate::sled_store) fn salvage(
     let path = database_file(home, old.generation);
     let refused = |error: io::Error| Fault::io("cannot read what was damaged", &path, error);
     let codec = Codec::new(old.generation.salt);
-    let carved = carve(&path, &codec, beat).map_err(refused)?;
+    let notes = notes::file(&home.generation_path(old.generation));
+    let carved = carve(&path, &notes, &codec, beat).map_err(refused)?;
     let mut source = Source {
         file: File::open(&path).ok(),
         codec,

@@ -22,6 +22,16 @@ const CARRIED_BYTES: u64 = 8 * 1024 * 1024;
 /// How often the records fit into what they take, at most.
 const SPARSE: u64 = 4;
 
+/// An empty generation that takes no more is replaced when there is nothing else to do.
+const LARGEST_EMPTY_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Whether someone may be kept waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    AtWork,
+    AtRest,
+}
+
 /// A replacement that failed, and is not tried again for nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PutOff {
@@ -38,38 +48,52 @@ impl PutOff {
 }
 
 impl Worker {
-    /// Replaces a generation that takes much more disk than its records need.
-    ///
-    /// sled never gives disk back by itself, and a stream that stands still keeps whole
-    /// segments from being used again.
-    pub(super) fn keep_house(&mut self) {
+    /// Whether the generation takes so much more disk than its records need that another is
+    /// to take its place.
+    pub(super) fn is_replaceable(&self, pace: Pace) -> bool {
         let State::Open(disk) = &self.state else {
-            return;
+            return false;
         };
         let segment = disk.generation.segment().bytes() as u64;
         let allocated = disk.generation.allocated();
-        if allocated <= EMPTY_SEGMENTS * segment {
-            return;
-        }
-        let is_empty = disk.index.records() == 0;
         let expected = self.options.expected_bytes;
-        let small = match disk.generation.segment() {
-            SegmentSize::Small => (2 * expected).min(SMALL_BYTES),
-            // A rewrite reads everything, and sled keeps in memory most of what was read.
-            SegmentSize::Large => 3 * expected,
+        let is_empty = disk.index.records() == 0;
+        let least = match (is_empty, pace) {
+            (true, Pace::AtRest) => EMPTY_SEGMENTS * segment,
+            (true, Pace::AtWork) => {
+                let busy = (2 * expected).min(LARGEST_EMPTY_BYTES);
+                busy.max(EMPTY_SEGMENTS * segment)
+            }
+            (false, _) => {
+                let small = match disk.generation.segment() {
+                    SegmentSize::Small => (3 * expected).min(SMALL_BYTES),
+                    // A rewrite reads everything, and sled keeps in memory most of what was read.
+                    SegmentSize::Large => 3 * expected,
+                };
+                let outgrown = disk.base_bytes + disk.base_bytes / 2;
+                let wanted = SPARSE * disk.index.bytes() + EMPTY_SEGMENTS * segment;
+                small
+                    .max(SMALL_SEGMENTS * segment)
+                    .max(wanted)
+                    .max(outgrown)
+            }
         };
-        let small = small.max(SMALL_SEGMENTS * segment);
-        let outgrown = disk.base_bytes + disk.base_bytes / 2;
-        let wanted = SPARSE * disk.index.bytes();
-        if !is_empty && allocated <= wanted.max(small).max(outgrown) {
-            return;
+        let put_off = self.put_off;
+        allocated > least && !put_off.is_some_and(|put_off| put_off.holds(is_empty, allocated))
+    }
+
+    /// Gives disk back, or sees to it that no more is taken.
+    ///
+    /// sled never gives disk back by itself, and a stream that stands still keeps whole
+    /// segments from being used again.
+    pub(super) fn keep_house(&mut self, pace: Pace) {
+        if !self.is_replaceable(pace) {
+            return self.make_room();
         }
-        if self
-            .put_off
-            .is_some_and(|put_off| put_off.holds(is_empty, allocated))
-        {
+        let State::Open(disk) = &self.state else {
             return;
-        }
+        };
+        let (is_empty, allocated) = (disk.index.records() == 0, disk.generation.allocated());
         let outcome = if is_empty {
             self.start_afresh()
         } else {
@@ -84,11 +108,18 @@ impl Worker {
         });
     }
 
-    /// Frees what was settled, now that those who settled it have their answer.
-    pub(super) fn discard(&mut self) {
-        if matches!(self.state, State::Open(_))
-            && let Err(error) = self.with_disk(|home, disk| disk.discard(home))
-        {
+    /// Frees what was settled, once the generation has come to take much disk.
+    fn make_room(&mut self) {
+        let State::Open(disk) = &self.state else {
+            return;
+        };
+        let segment = disk.generation.segment().bytes() as u64;
+        let expected = self.options.expected_bytes;
+        let roomy = expected + expected / 2 + EMPTY_SEGMENTS * segment;
+        if disk.index.records() == 0 || !disk.has_dead() || disk.generation.allocated() <= roomy {
+            return;
+        }
+        if let Err(error) = self.with_disk(|home, disk| disk.remove_dead(home)) {
             tracing::warn!(target: "record_cache", %error, "cannot remove what was settled");
         }
     }

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use super::Worker;
 use crate::sled_store::disk::Disk;
 use crate::sled_store::fault::{Fault, Outcome, contained};
-use crate::sled_store::generation::Changes;
 use crate::sled_store::home::{GenerationId, Home};
 use crate::sled_store::index::{ProgressStep, Stream, to_usize};
 use crate::sled_store::manifest::Manifest;
 use crate::sled_store::pieces::piece_at;
 use crate::sled_store::recover;
 use crate::sled_store::salvage::Loss;
-use crate::sled_store::settle::remove_payloads;
 use crate::{QueueStats, Removed, StoreError, StreamName, clock};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -141,7 +139,7 @@ impl Worker {
             if let Some(promised) = &down.promised
                 && promised.generation == disk.generation.id()
             {
-                keep_promises(&mut disk, &promised.next)?;
+                keep_promises(&self.home, &mut disk, &promised.next)?;
             }
             Ok((disk, loss))
         });
@@ -217,8 +215,11 @@ impl Worker {
 ///
 /// A commit that failed may be there all the same: its records are dropped, because
 /// its callers know that nothing was stored.
-fn keep_promises(disk: &mut Disk, promised: &BTreeMap<StreamName, u64>) -> Outcome<()> {
-    let mut changes = Changes::default();
+fn keep_promises(
+    home: &Home,
+    disk: &mut Disk,
+    promised: &BTreeMap<StreamName, u64>,
+) -> Outcome<()> {
     for stream in disk.index.streams.values_mut() {
         let expected = promised.get(&stream.name).copied().unwrap_or(stream.start);
         let mut step = ProgressStep::default();
@@ -227,7 +228,7 @@ fn keep_promises(disk: &mut Disk, promised: &BTreeMap<StreamName, u64>) -> Outco
                 continue;
             };
             let (end, bytes) = (stream.next, stream.next_bytes - piece.bytes_before());
-            remove_payloads(&disk.generation, stream, expected, end, &mut changes)?;
+            disk.dead.push(stream.id, expected, end);
             step.done(stream, expected, end, bytes);
             stream.removed(Removed::new(to_usize(end - expected), bytes));
         } else if stream.next < expected {
@@ -235,9 +236,8 @@ fn keep_promises(disk: &mut Disk, promised: &BTreeMap<StreamName, u64>) -> Outco
             let from = mem::replace(&mut stream.next, expected);
             step.done(stream, from, expected, 0);
         }
-        step.write(stream, disk.generation.codec(), &mut changes);
+        step.postpone(stream);
     }
     disk.index.recount();
-    disk.generation.apply(changes)?;
-    disk.generation.commit()
+    disk.save_all(home)
 }
