@@ -3,4 +3,5 @@
 mod faults;
 mod history;
 mod power_loss;
+mod settling;
 mod sim;

@@ -77,8 +77,9 @@ impl Writer {
             if requests.is_empty() {
                 return;
             }
-            let answered = requests.len();
             let began = clock::monotonic();
+            let requests = self.settle_first(requests);
+            let answered = requests.len();
             let mut group = Vec::new();
             let mut bytes = 0;
             let mut requests = requests.into_iter();
@@ -120,6 +121,17 @@ impl Writer {
             took = began.elapsed();
             self.tidy();
         }
+    }
+
+    /// Serves those who settle before those for whom the disk is waited for.
+    fn settle_first(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        let (settles, rest): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|request| matches!(request, Request::Settle { .. }));
+        let group = settles.into_iter().filter_map(|request| self.plan(request));
+        let group = group.collect();
+        self.write(group);
+        rest
     }
 
     /// What has to be written for a request, if anything.
