@@ -45,7 +45,7 @@ impl RecordSender for PutRecordBatchSender {
 
 fn entry(record: &Record) -> Result<Entry, SendError> {
     Entry::builder()
-        .data(Blob::new(record.data.as_ref()))
+        .data(Blob::from_maybe_shared(record.data.clone()))
         .build()
         .map_err(|error| SendError::no_answer(error.to_string()))
 }

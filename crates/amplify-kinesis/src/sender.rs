@@ -42,7 +42,7 @@ impl RecordSender for PutRecordsSender {
 
 fn entry(record: &Record) -> Result<PutRecordsRequestEntry, SendError> {
     PutRecordsRequestEntry::builder()
-        .data(Blob::new(record.data.as_ref()))
+        .data(Blob::from_maybe_shared(record.data.clone()))
         .partition_key(record.key.as_deref().unwrap_or_default())
         .build()
         .map_err(|error| SendError::no_answer(error.to_string()))

@@ -1,5 +1,6 @@
 //! A store made for first in, first out: a log in segments, without a database.
 
+mod buffers;
 mod disk;
 mod fetch;
 mod format;

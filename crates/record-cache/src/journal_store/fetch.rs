@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
+use super::buffers::Buffers;
 use super::disk::DiskFile;
 use super::frame::{Header, Kind, Seal, frame_length};
 use super::index::Index;
@@ -34,8 +35,10 @@ impl Fetched {
         let Self { header, mut body } = self;
         let key = match header.key_length {
             Some(length) => {
-                let key = body.split_to(usize::try_from(length).ok()?);
-                Some(str::from_utf8(&key).ok()?.to_owned())
+                let length = usize::try_from(length).ok()?;
+                let key = str::from_utf8(body.get(..length)?).ok()?.to_owned();
+                body.advance(length);
+                Some(key)
             }
             None => None,
         };
@@ -62,34 +65,35 @@ pub(super) fn sources<'a>(index: &Index, entries: impl IntoIterator<Item = &'a E
     sources
 }
 
-/// Reads the records; nothing stands for one that is damaged.
+/// Reads the records and hands them over one by one; nothing stands for one that is damaged.
 pub(super) fn fetch(
-    wanted: &[(&StreamName, Entry)],
+    mut wanted: &[(&StreamName, Entry)],
     sources: &Sources,
-) -> io::Result<Vec<Option<Fetched>>> {
-    let mut fetched = Vec::with_capacity(wanted.len());
-    while let Some(rest) = wanted.get(fetched.len()..).filter(|rest| !rest.is_empty()) {
-        let (run, start, length) = run(rest);
+    buffers: &Buffers,
+    mut take: impl FnMut(Option<Fetched>),
+) -> io::Result<()> {
+    while !wanted.is_empty() {
+        let (run, start, length) = run(wanted);
+        wanted = wanted.get(run.len()..).unwrap_or_default();
         let source = run
             .first()
             .and_then(|(_, entry)| sources.get(&entry.segment));
         let Some((file, seal)) = source else {
-            fetched.extend(run.iter().map(|_| None));
+            run.iter().for_each(|_| take(None));
             continue;
         };
-        let mut buffer = Vec::new();
+        let mut buffer = buffers.lend();
         file.read(
-            &mut buffer,
+            &mut buffer.bytes,
             usize::try_from(length).unwrap_or(usize::MAX),
             start,
         )?;
-        let buffer = Bytes::from(buffer);
-        fetched.extend(
-            run.iter()
-                .map(|(name, entry)| check(&buffer, start, name, entry, seal)),
-        );
+        let buffer = buffer.share();
+        for (name, entry) in run {
+            take(check(&buffer, start, name, entry, seal));
+        }
     }
-    Ok(fetched)
+    Ok(())
 }
 
 /// The records at the front that are read in one go, and the bytes that they lie in.

@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 
-use super::fetch::{fetch, sources};
+use super::fetch::{Fetched, fetch, sources};
 use super::index::Settled;
 use super::log::lock;
 use super::queue::Entry;
@@ -56,18 +56,20 @@ fn oldest(
             (entries, sources)
         };
         let wanted: Vec<_> = entries.iter().map(|entry| (stream, *entry)).collect();
-        let fetched = fetch(&wanted, &sources).map_err(|error| {
-            let context = format!("cannot read: path={}", shared.path.display());
-            StoreError::unavailable(context, error)
-        })?;
         let mut records = Vec::with_capacity(entries.len());
         let mut lost = Vec::new();
-        for (entry, fetched) in entries.iter().zip(fetched) {
+        let mut asked = entries.iter();
+        let take = |fetched: Option<Fetched>| {
+            let Some(entry) = asked.next() else { return };
             match fetched.and_then(|fetched| fetched.into_record(entry.attempts)) {
                 Some(record) => records.push(record),
                 None => lost.push(entry.sequence),
             }
-        }
+        };
+        fetch(&wanted, &sources, &shared.buffers, take).map_err(|error| {
+            let context = format!("cannot read: path={}", shared.path.display());
+            StoreError::unavailable(context, error)
+        })?;
         if lost.is_empty() {
             return Ok(ReadBatch::new(records, damaged));
         }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, mpsc};
 
 use tokio::sync::oneshot;
 
+use super::buffers::Buffers;
 use super::group::Origin;
 use super::index::{Index, Settled};
 use super::mailbox::Mailbox;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) index: Mutex<Index>,
     pub(super) requests: Mailbox<Request>,
     pub(super) reads: Mailbox<Read>,
+    /// What is read is read into these.
+    pub(super) buffers: Buffers,
 }
 
 /// What the writer is asked to do.
@@ -61,6 +64,7 @@ impl Shared {
             index,
             requests: Mailbox::new(),
             reads: Mailbox::new(),
+            buffers: Buffers::default(),
         }
     }
 }

@@ -4,5 +4,6 @@ mod faults;
 mod history;
 mod outline;
 mod power_loss;
+mod settling;
 mod sim;
 mod staging;

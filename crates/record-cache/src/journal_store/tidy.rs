@@ -97,8 +97,11 @@ impl Writer {
             held.iter().map(|(_, entry)| entry),
         );
         let wanted: Vec<_> = held.iter().map(|(name, entry)| (name, *entry)).collect();
-        let fetched =
-            fetch(&wanted, &sources).map_err(|error| self.log.refused("cannot read", "", error))?;
+        let mut fetched = Vec::with_capacity(held.len());
+        fetch(&wanted, &sources, &self.shared.buffers, |one| {
+            fetched.push(one);
+        })
+        .map_err(|error| self.log.refused("cannot read", "", error))?;
         let mut carried = Vec::with_capacity(held.len());
         let mut lost = Vec::new();
         for ((stream, entry), fetched) in held.iter().zip(fetched) {

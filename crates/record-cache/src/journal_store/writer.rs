@@ -99,6 +99,13 @@ impl Writer {
             let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
             let mut group = Group::default();
             let (mut came, mut short) = (0, 0);
+            requests = self.settle_first(requests);
+            if requests.is_empty() {
+                // Nobody had to wait, and the others are expected as before.
+                self.tidy();
+                self.write_outlines();
+                continue;
+            }
             // Whoever was answered may come back at once, and joins those who came
             // meanwhile; a lone caller waits for nobody.
             loop {
@@ -119,6 +126,9 @@ impl Writer {
                     break;
                 }
                 short += usize::from(requests.len() < wanted);
+                if self.log.staged_calls() == 0 {
+                    requests = self.settle_first(requests);
+                }
             }
             let began = clock::monotonic();
             self.write(group);
@@ -127,6 +137,21 @@ impl Writer {
             self.tidy();
             self.write_outlines();
         }
+    }
+
+    /// Serves those who settle before those for whom the disk is waited for.
+    fn settle_first(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        let (settles, rest): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|request| matches!(request, Request::Settle { .. }));
+        let mut group = Group::default();
+        for request in settles {
+            if let Some((call, answer)) = self.plan(request) {
+                group.push(call, answer);
+            }
+        }
+        self.write(group);
+        rest
     }
 
     /// Has the requests join the group, or serves them; says when the last one has come.
