@@ -101,6 +101,39 @@ async fn what_was_closed_survives_a_loss_of_power() {
 }
 
 #[tokio::test]
+async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
+    let mut numbers = Numbers::new(71);
+    let durability = Durability::PowerLoss;
+    let name = StreamName::new(OTHER).unwrap();
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let store = open(place.path(), &disk, durability).await.unwrap();
+    let record = NewRecord::new(name.clone(), None, vec![1; 100]);
+    store.append(vec![record; 24]).await.unwrap();
+    let held = store.oldest(&name, None, some(24)).await.unwrap().records;
+    for record in held.iter().skip(1) {
+        let settled = Settlement::new(name.clone()).delete([record.id]);
+        store.settle(settled).await.unwrap();
+    }
+    let before = disk.events();
+    store.close().await.unwrap();
+    for (at, sample) in (before..=disk.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
+        let context = format!("event {at}, sample {sample}");
+        let place = TempDir::new().unwrap();
+        let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
+        let store = open(place.path(), &left, durability).await.unwrap();
+        let stats = store.stats();
+        // The process ends at once: the next opening has no outline.
+        let place = TempDir::new().unwrap();
+        let killed = left.as_it_is(place.path());
+        let again = open(place.path(), &killed, durability).await.unwrap();
+        assert_eq!(again.stats(), stats, "{context}");
+        again.close().await.unwrap();
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_was_settled_before_a_sync_stays_settled() {
     let mut numbers = Numbers::new(61);
     let place = TempDir::new().unwrap();
