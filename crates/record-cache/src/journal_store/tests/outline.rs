@@ -10,7 +10,8 @@ use super::history::{History, OTHER, SEGMENT_BYTES, Settled, open};
 use super::sim::{Numbers, SimDisk};
 use crate::journal_store::disk::{Disk, DiskFile};
 use crate::journal_store::format::{Found, SegmentHeader, segment_name, segment_number};
-use crate::journal_store::frame::{Header, Seal, frame_length};
+use crate::journal_store::frame::{GroupBody, Header, Seal, frame_length};
+use crate::journal_store::group::Encoder;
 use crate::journal_store::outline::Outline;
 use crate::journal_store::replay::Replay;
 use crate::journal_store::scan::Scanner;
@@ -141,6 +142,9 @@ async fn an_outline_with_any_bit_flipped_or_any_byte_missing_is_none() {
             "zeros from {length}"
         );
     }
+    let (outline, trailer) = bytes.split_at(bytes.len() - 48);
+    let apart = [outline, &[0; 8], trailer].concat();
+    assert!(!passes(&apart, number, salt), "something is in it");
     let longer = [&bytes[..], &[0]].concat();
     assert!(!passes(&longer, number, salt), "something is behind it");
     assert!(!passes(&bytes, number + 1, salt), "of another segment");
@@ -169,6 +173,84 @@ async fn an_outline_of_other_frames_is_none() {
         assert!(!passes(&shorter, number, salt), "{moved} bytes less");
         let longer = [frames, &vec![0; moved][..], outline].concat();
         assert!(!passes(&longer, number, salt), "{moved} bytes more");
+    }
+}
+
+#[tokio::test]
+async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let file = disk.create("file").unwrap();
+    let group = GroupBody {
+        salt: 5,
+        count: 0,
+        stable: 0,
+        oldest: 3,
+        oldest_base: 0,
+    };
+    let mut encoder = Encoder::default();
+    encoder.begin(64, 0, Some(Outline::new()));
+    encoder.group(&group, &Seal::new(5, 3));
+    file.write(&mut encoder.parts(), 64).unwrap();
+    let outline = encoder.take_outline().unwrap();
+    outline.write(&*file, 3, 5).unwrap();
+    let bytes = bytes_of(&*file);
+    assert!(passes(&bytes, 3, 5));
+    assert!(!passes(&bytes, 3, 6), "of another store");
+    assert!(!passes(&bytes, 4, 5), "of another segment");
+}
+
+#[tokio::test]
+async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let store = open(place.path(), &disk, Durability::PowerLoss)
+        .await
+        .unwrap();
+    let name = StreamName::new(OTHER).unwrap();
+    let record = NewRecord::new(name, None, vec![1; 1000]);
+    for _ in 0..20 {
+        store.append(vec![record.clone()]).await.unwrap();
+    }
+    store.close().await.unwrap();
+    // As if a sync had failed: the last record of a segment was refused.
+    let segments = segments(&disk);
+    let (first, next) = (&segments[0], &segments[1]);
+    let Found::Sound(mut header) = SegmentHeader::decode(&bytes_of(&*next.file)[..64]) else {
+        panic!("no header");
+    };
+    let previous = header.previous.as_mut().unwrap();
+    assert_eq!(previous.end, first.outline().unwrap().end());
+    previous.end -= frame_length(OTHER.len(), 1000);
+    next.file
+        .write(&mut [IoSlice::new(&header.encode())], 0)
+        .unwrap();
+    let store = open(place.path(), &disk, Durability::PowerLoss)
+        .await
+        .unwrap();
+    assert_eq!(store.stats().records(), 19);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_segment_is_no_longer_than_it_should_be_with_its_outline() {
+    for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
+        let place = TempDir::new().unwrap();
+        let disk = SimDisk::new(place.path());
+        let store = open(place.path(), &disk, durability).await.unwrap();
+        for round in 0..200 {
+            let name = StreamName::new(format!("stream {}", round % 70)).unwrap();
+            let record = NewRecord::new(name, None, vec![1; round % 40]);
+            store.append(vec![record]).await.unwrap();
+        }
+        store.close().await.unwrap();
+        let mut segments = segments(&disk);
+        segments.pop();
+        assert!(segments.len() > 2, "only {} segments", segments.len());
+        for segment in segments {
+            let length = segment.file.length().unwrap();
+            assert!(segment.outline().is_some());
+            assert!(length <= SEGMENT_BYTES, "{length} bytes");
+        }
     }
 }
 
@@ -228,6 +310,20 @@ async fn a_complete_segment_without_an_outline_gets_one() {
     store.close().await.unwrap();
     assert!(complete.len() > 1);
     assert!(complete.iter().all(|segment| segment.outline().is_some()));
+
+    // Behind the end of a segment that was given up, anything may be.
+    let end = complete[0].outline().unwrap().end();
+    complete[0].file.truncate(end).unwrap();
+    complete[0]
+        .file
+        .write(&mut [IoSlice::new(&[7; 5000])], end)
+        .unwrap();
+    let before = bytes_of(&*complete[0].file);
+    let store = open(place.path(), &disk, Durability::PowerLoss)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    assert!(bytes_of(&*complete[0].file) == before, "it is left alone");
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use tempfile::TempDir;
 
-use super::history::{History, OTHER, Settled, open};
+use super::history::{History, OTHER, Settled, open, some};
 use super::sim::{Numbers, SimDisk};
-use crate::{Durability, NewRecord, RecordStore, StreamName};
+use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
 
 /// Samples of each moment; `JOURNAL_CRASH_SAMPLES` asks for more.
 fn samples() -> usize {
@@ -52,6 +52,13 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
                 .await
                 .expect(&context);
             let stats = store.stats();
+            let other_place = TempDir::new().unwrap();
+            let killed = left.as_it_is(other_place.path());
+            let after = open(other_place.path(), &killed, durability)
+                .await
+                .expect(&context);
+            assert_eq!(after.stats(), stats, "{context}, then killed");
+            after.close().await.expect(&context);
             store.close().await.expect(&context);
             let again = open(place.path(), &left, durability).await.expect(&context);
             assert_eq!(again.stats(), stats, "{context}");
@@ -89,6 +96,91 @@ async fn what_was_closed_survives_a_loss_of_power() {
             let checked = history.check(&store, disk.events(), Settled::Kept).await;
             checked.expect(&context);
             store.close().await.expect(&context);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
+    let mut numbers = Numbers::new(71);
+    let durability = Durability::PowerLoss;
+    let name = StreamName::new(OTHER).unwrap();
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let store = open(place.path(), &disk, durability).await.unwrap();
+    let record = NewRecord::new(name.clone(), None, vec![1; 100]);
+    store.append(vec![record; 24]).await.unwrap();
+    let held = store.oldest(&name, None, some(24)).await.unwrap().records;
+    for record in held.iter().skip(1) {
+        let settled = Settlement::new(name.clone()).delete([record.id]);
+        store.settle(settled).await.unwrap();
+    }
+    let before = disk.events();
+    store.close().await.unwrap();
+    for (at, sample) in (before..=disk.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
+        let context = format!("event {at}, sample {sample}");
+        let place = TempDir::new().unwrap();
+        let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
+        let store = open(place.path(), &left, durability).await.unwrap();
+        let stats = store.stats();
+        // The process ends at once: the next opening has no outline.
+        let place = TempDir::new().unwrap();
+        let killed = left.as_it_is(place.path());
+        let again = open(place.path(), &killed, durability).await.unwrap();
+        assert_eq!(again.stats(), stats, "{context}");
+        again.close().await.unwrap();
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_settled_before_a_sync_stays_settled() {
+    let mut numbers = Numbers::new(61);
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let durability = Durability::PowerLoss;
+    let store = open(place.path(), &disk, durability).await.unwrap();
+    let name = StreamName::new(OTHER).unwrap();
+    let record = || vec![NewRecord::new(name.clone(), None, vec![1; 700])];
+    for round in 0..40 {
+        store.append(record()).await.unwrap();
+        let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+        let settled = Settlement::new(name.clone()).delete(held.iter().map(|record| record.id));
+        store.settle(settled).await.unwrap();
+        store.append(record()).await.unwrap();
+        let now = disk.events();
+        for _ in 0..4 {
+            let place = TempDir::new().unwrap();
+            let left = disk.after_a_loss_of_power(place.path(), now, &mut numbers);
+            let store = open(place.path(), &left, durability).await.unwrap();
+            assert_eq!(store.stats().records(), 1, "round {round}");
+            store.close().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_cleared_stays_gone_after_a_loss_of_power() {
+    for (seed, durability) in [
+        (51, Durability::PowerLoss),
+        (52, Durability::ProcessCrash),
+        (53, Durability::ProcessCrash),
+    ] {
+        let mut numbers = Numbers::new(seed);
+        let place = TempDir::new().unwrap();
+        let disk = SimDisk::new(place.path());
+        let store = open(place.path(), &disk, durability).await.unwrap();
+        let mut history = History::default();
+        history.work(&store, &disk, &mut numbers, 40).await;
+        store.clear().await.unwrap();
+        let cleared = disk.events();
+        for sample in 0..20 {
+            let place = TempDir::new().unwrap();
+            let left = disk.after_a_loss_of_power(place.path(), cleared, &mut numbers);
+            let store = open(place.path(), &left, durability).await.unwrap();
+            let records = store.stats().records();
+            assert_eq!(records, 0, "seed {seed}, sample {sample}");
+            store.close().await.unwrap();
         }
     }
 }

@@ -134,6 +134,21 @@ impl SimDisk {
             .sum()
     }
 
+    /// Another disk with the files that are there now, as the end of the process leaves them.
+    pub(super) fn as_it_is(&self, path: &Path) -> Self {
+        let now = self.lock();
+        let state = State {
+            names: now.names.clone(),
+            files: now.files.clone(),
+            ..State::default()
+        };
+        drop(now);
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
     /// The disk after the process ended at some event: all that was written is there, and
     /// perhaps a part of the next write.
     pub(super) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {

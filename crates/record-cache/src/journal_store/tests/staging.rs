@@ -8,9 +8,12 @@ use tempfile::TempDir;
 
 use super::history::{SEGMENT_BYTES, open};
 use super::sim::{Fault, Numbers, SimDisk};
+use crate::journal_store::disk::Disk;
+use crate::journal_store::format::segment_name;
 use crate::journal_store::group::Call;
 use crate::journal_store::index::Index;
 use crate::journal_store::log::{Barrier, Continuation, Log};
+use crate::journal_store::outline::Outline;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StoreError, StreamName};
 
 const SALT: u64 = 7;
@@ -56,6 +59,73 @@ fn three_groups(disk: &SimDisk) -> [Result<(), StoreError>; 3] {
     assert_eq!(log.staged_calls(), 0);
     let third = log.commit(&index, &[call(7)], Barrier::Synced);
     [first.map(drop), second.map(drop), third.map(drop)]
+}
+
+/// Fills a segment and begins the next one.
+fn two_segments(log: &mut Log, index: &Mutex<Index>) {
+    while log.active_segment().is_none_or(|number| number == 0) {
+        log.commit(index, &[call(1)], Barrier::Synced).unwrap();
+    }
+}
+
+fn first_segment(disk: &SimDisk) -> (u64, Option<Outline>) {
+    let file = disk.open(&segment_name(0)).unwrap();
+    let outline = Outline::read(&*file, 0, SALT).unwrap();
+    (file.length().unwrap(), outline)
+}
+
+#[test]
+fn an_outline_is_written_where_there_is_room() {
+    for room in [true, false] {
+        let disk = SimDisk::new("nowhere".as_ref());
+        let (index, mut log) = (Mutex::default(), log(&disk));
+        two_segments(&mut log, &index);
+        let (frames, none) = first_segment(&disk);
+        assert!(none.is_none());
+        log.write_outlines(&index, room);
+        let (length, outline) = first_segment(&disk);
+        assert_eq!(outline.is_some(), room);
+        assert_eq!(length > frames, room);
+        assert_eq!(index.lock().unwrap().segments[&0].length, length);
+    }
+}
+
+#[test]
+fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (index, mut log) = (Mutex::default(), log(&disk));
+    two_segments(&mut log, &index);
+    let (frames, _) = first_segment(&disk);
+    let at = disk.operations();
+    disk.fail(Fault {
+        from: at,
+        to: at + 1,
+        kind: ErrorKind::StorageFull,
+    });
+    log.write_outlines(&index, true);
+    let (length, outline) = first_segment(&disk);
+    assert_eq!(disk.operations(), at + 2, "it was tried, and cut off");
+    assert!(outline.is_none());
+    assert_eq!(length, frames);
+}
+
+#[test]
+fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (index, mut log) = (Mutex::default(), log(&disk));
+    let mut calls = Vec::new();
+    while !log.is_full_for(&calls) {
+        log.stage(&index, &calls).unwrap();
+        calls.push(call(1));
+        assert!(calls.len() < 100, "the segment is never full");
+    }
+    calls.pop();
+    let written = log.commit(&index, &calls, Barrier::Synced).unwrap();
+    assert_eq!(written.places.len(), 2 * calls.len());
+    assert!(written.places.is_sorted());
+    assert!(written.places[0] < 400, "the first part counts as well");
+    let (length, _) = first_segment(&disk);
+    assert!(length <= SEGMENT_BYTES && length > SEGMENT_BYTES - 600);
 }
 
 /// Which calls are there; each is whole.
