@@ -254,7 +254,6 @@ async fn damages_to_the_database(end: End, seed: u64) {
     let sample = sample(end).await;
     sample.survives("untouched", |_| ()).await.is_harmless("-");
     let mut random = Numbers::new(seed);
-    let mut missing_by_bits = 0;
     let cases = times("SLED_DAMAGES", 25) as u64;
     for case in 0..cases {
         for kind in &KINDS[..4] {
@@ -265,12 +264,11 @@ async fn damages_to_the_database(end: End, seed: u64) {
             let outcome = outcome.await;
             outcome.is_honest(&context);
             if matches!(kind, Damage::FlippedBit) {
-                missing_by_bits += outcome.missing;
+                // A bit is in one value, which has up to two records; all else is found again.
+                assert!(outcome.missing <= 2, "{context}: {outcome:?}");
             }
         }
     }
-    // What lies behind a bit that flipped is found again, mostly.
-    assert!(missing_by_bits <= 20 * cases, "{missing_by_bits}");
     for kind in &KINDS[4..] {
         let context = format!("{end:?}: {kind:?}");
         let outcome = sample.survives(&context, |path| {
@@ -318,6 +316,29 @@ async fn nothing_is_lost_with_any_other_file() {
                 outcome.await.is_harmless(&context);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_settlements_is_lost_with_the_notes() {
+    for end in [End::Closed, End::Killed, End::KilledLater] {
+        let sample = sample(end).await;
+        let mut random = Numbers::new(5);
+        let mut back = 0;
+        for case in 0..times("SLED_DAMAGES", 25) {
+            for kind in KINDS {
+                let context = format!("{end:?} {case}: {kind:?} settled");
+                let outcome = sample.survives(&context, |path| {
+                    kind.is_done_to(&generation(path).join("settled"), &mut random);
+                });
+                let outcome = outcome.await;
+                let harm = (outcome.missing, outcome.doubled, outcome.damaged);
+                assert_eq!((harm, outcome.aside), ((0, 0, 0), 0), "{context}");
+                back += outcome.back;
+            }
+        }
+        let is_closed = matches!(end, End::Closed);
+        assert_eq!(back == 0, is_closed, "{end:?}: what was settled came back");
     }
 }
 

@@ -66,6 +66,7 @@ impl Copy {
 
     fn hand_over(&mut self) -> Outcome<()> {
         self.staged_bytes = 0;
+        self.generation.make_places(&self.changes)?;
         self.generation.apply(mem::take(&mut self.changes))
     }
 }

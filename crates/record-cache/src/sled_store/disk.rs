@@ -608,6 +608,22 @@ mod tests {
     }
 
     #[test]
+    fn a_read_behind_a_record_that_is_done_passes_over_its_neighbours() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let mut disk = open(&home);
+        append(&home, &mut disk, 12);
+        settle(&home, &mut disk, 2..5);
+        settle(&home, &mut disk, 6..9);
+        for after in 0..12 {
+            let left = [0, 1, 5, 9, 10, 11];
+            let behind: Vec<u64> = left.into_iter().filter(|id| *id > after).collect();
+            assert_eq!(read_after(&home, &mut disk, Some(after)), behind, "{after}");
+        }
+        disk.generation.release();
+    }
+
+    #[test]
     fn places_that_nothing_came_to_do_no_harm() {
         let place = tempfile::tempdir().unwrap();
         let home = Home::take(place.path()).unwrap();

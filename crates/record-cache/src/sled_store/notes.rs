@@ -205,7 +205,7 @@ fn checksum(salt: u64, nonce: u64, described: &[u8], body: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use super::{FILE_BYTES, Note, Notes, file};
 
@@ -284,6 +284,22 @@ mod tests {
         notes.write(1, &note(b"fits")).unwrap();
         notes.write(1, &note(&[1; FILE_BYTES])).unwrap_err();
         notes.write(1, &note(b"fits")).unwrap_err();
+        assert_eq!(numbers(place.path(), SALT), [1]);
+        notes.begin_again().unwrap();
+        notes.write(1, &note(b"fits")).unwrap();
+        assert_eq!(numbers(place.path(), SALT), [4]);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_a_note_that_the_disk_may_have_torn() {
+        let place = tempfile::tempdir().unwrap();
+        let mut notes = Notes::begin(place.path(), SALT, 0).unwrap();
+        notes.write(1, &note(b"fits")).unwrap();
+        let file = File::open(file(place.path())).unwrap();
+        let writable = std::mem::replace(&mut notes.file, file);
+        notes.write(1, &note(b"refused")).unwrap_err();
+        notes.file = writable;
+        notes.write(1, &note(b"too late")).unwrap_err();
         assert_eq!(numbers(place.path(), SALT), [1]);
         notes.begin_again().unwrap();
         notes.write(1, &note(b"fits")).unwrap();

@@ -103,9 +103,8 @@ impl<'a> Walk<'a> {
     ) -> Outcome<Self> {
         let mut sequence = sequence;
         loop {
-            // Payloads that are done may be there or not.
-            sequence = stream.done_around(sequence).unwrap_or(sequence);
             let walk = Self::near(generation, stream, sequence)?;
+            // Of payloads that are done some may be there; a walk passes over all of them.
             match stream.done_around(walk.at) {
                 Some(first) if first < walk.at => sequence = first,
                 _ => return Ok(walk),

@@ -100,3 +100,78 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::replay;
+    use crate::StreamName;
+    use crate::sled_store::codec::{Codec, Head};
+    use crate::sled_store::index::Stream;
+    use crate::sled_store::keys;
+    use crate::sled_store::notes::Noted;
+
+    const CODEC: Codec = Codec::new(3);
+
+    /// Says that all before a sequence are gone.
+    fn note(number: u64, appended: u64, stream: u32, sequence: u64) -> Noted {
+        let head = Head {
+            stream,
+            sequence,
+            bytes_before: sequence,
+        };
+        let changes = vec![(keys::head(stream).to_vec(), head.encode(&CODEC))];
+        Noted {
+            number,
+            appended,
+            changes,
+        }
+    }
+
+    /// The head of a stream of 100 records after the notes, and the number of the last note.
+    fn replayed(reached: u64, notes: Vec<Noted>) -> (u64, u64) {
+        let mut stream = Stream::new(0, StreamName::new("a").unwrap(), 0);
+        (stream.head, stream.next) = (10, 100);
+        let mut streams = BTreeMap::from([(0, stream)]);
+        let last = replay(&CODEC, &mut streams, reached, notes);
+        (streams[&0].head, last)
+    }
+
+    #[test]
+    fn notes_that_follow_what_the_tree_has_reached_are_taken_in() {
+        let notes = vec![note(5, 100, 0, 20), note(6, 100, 0, 30)];
+        assert_eq!(replayed(4, notes), (30, 6));
+        assert_eq!(replayed(4, Vec::new()), (10, 4));
+    }
+
+    #[test]
+    fn notes_that_the_tree_has_reached_are_not_taken_in_again() {
+        let notes = vec![note(3, 90, 0, 40), note(4, 90, 0, 50), note(5, 100, 0, 20)];
+        assert_eq!(replayed(4, notes), (20, 5));
+    }
+
+    #[test]
+    fn nothing_is_taken_in_behind_a_gap() {
+        let notes = vec![
+            note(5, 100, 0, 20),
+            note(7, 100, 0, 30),
+            note(8, 100, 0, 40),
+        ];
+        assert_eq!(replayed(4, notes), (20, 8), "nor is a number used again");
+    }
+
+    #[test]
+    fn nothing_is_taken_in_about_records_that_are_not_there() {
+        let notes = vec![
+            note(5, 100, 0, 20),
+            note(6, 101, 0, 30),
+            note(7, 100, 0, 40),
+        ];
+        assert_eq!(replayed(4, notes), (20, 7));
+        let of_unknown = vec![note(5, 100, 1, 20), note(6, 100, 0, 30)];
+        assert_eq!(replayed(4, of_unknown), (10, 6));
+        let beyond = vec![note(5, 100, 0, 101)];
+        assert_eq!(replayed(4, beyond), (10, 5));
+    }
+}
