@@ -131,6 +131,29 @@ async fn a_store_that_fails_to_close_is_told_with_the_sums() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_who_wait_for_the_end_hear_that_the_store_failed_to_close() {
+    let (service, gate) = gated();
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(3)).await;
+    rig.store.now_does(|op, _| match op {
+        Op::Close => Step::Fail,
+        _ => Step::Obey,
+    });
+    let calls = [(); 3].map(|()| close_with(&rig, FOR_TEN));
+    rig.service.called(1).await;
+    gate.open();
+    for call in calls {
+        let failed = call.await.unwrap();
+        assert!(
+            matches!(failed, Err(EngineError::Storage { .. })),
+            "{failed:?}"
+        );
+    }
+    let late = rig.engine.close_with(FOR_TEN).await;
+    assert_eq!(late.unwrap(), FlushData::default());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_ends_the_drain() {
     let (service, gate) = gated();
     let rig = one_by_one(service);
@@ -268,6 +291,34 @@ fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
         assert!(is_closed(&rig.engine.flush().await));
         rig.engine.close().await.unwrap();
     });
+    assert!(rig.store.is_closed());
+    assert_eq!(rig.cached(), 3);
+}
+
+#[test]
+fn a_call_that_outlives_its_runtime_closes_all_the_same() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (service, _gate) = gated();
+    let (first, second) = (runtime(), runtime());
+    let rig = first.block_on(async {
+        let rig = one_by_one(service);
+        rig.record_each("a", numbered(3)).await;
+        rig
+    });
+    let mut closing = Box::pin(rig.engine.close_with(FOR_TEN));
+    first.block_on(async {
+        tokio::select! {
+            biased;
+            ended = &mut closing => panic!("nothing was answered: {ended:?}"),
+            () = rig.service.called(1) => {}
+        }
+    });
+    drop(first);
+    let failed = second.block_on(closing);
+    assert!(
+        matches!(failed, Err(EngineError::Unknown { .. })),
+        "{failed:?}"
+    );
     assert!(rig.store.is_closed());
     assert_eq!(rig.cached(), 3);
 }
