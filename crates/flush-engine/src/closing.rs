@@ -52,7 +52,7 @@ pub(crate) async fn close_with(
     match closed {
         Ok(closed) => closed,
         Err(error) => {
-            close(inner).await?;
+            end(inner).await?;
             let message = format!("the client closed, but its drain was cut short: {error}");
             Err(EngineError::unknown(message))
         }
