@@ -167,16 +167,22 @@ async fn a_close_that_comes_in_between_hides_no_failure_of_the_store() {
         });
         let draining = close_with(&rig, FOR_TEN);
         rig.service.called(1).await;
+        let mut joining = Box::pin(rig.engine.close_with(FOR_TEN));
         let mut closing = Box::pin(rig.engine.close());
         tokio::select! {
             biased;
+            ended = &mut joining => panic!("a request is under way: {ended:?}"),
             ended = &mut closing => panic!("a request is under way: {ended:?}"),
             () = std::future::ready(()) => gate.open(),
         }
-        let (drained, closed) = (draining.await.unwrap(), closing.await);
+        let (drained, joined, closed) = (draining.await.unwrap(), joining.await, closing.await);
         assert!(
             matches!(drained, Err(EngineError::Storage { .. })),
             "{drained:?}"
+        );
+        assert!(
+            matches!(joined, Err(EngineError::Storage { .. })),
+            "{joined:?}"
         );
         assert!(
             matches!(closed, Err(EngineError::Storage { .. })),
