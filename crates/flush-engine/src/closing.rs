@@ -29,13 +29,18 @@ pub(crate) async fn close_with(
         close(inner).await?;
         return Ok(FlushData::default());
     }
+    let mut is_over = false;
     let is_first = inner.closed.send_if_modified(|progress| {
+        is_over = matches!(progress, Closing::Ended(_));
         let is_first = matches!(progress, Closing::NotBegun);
         if is_first {
             *progress = Closing::Draining;
         }
         is_first
     });
+    if is_over {
+        return Ok(FlushData::default());
+    }
     let closed = if is_first {
         inner.closing.cancel();
         let closing = drain_and_end(Arc::clone(inner), options.drain);
@@ -47,7 +52,7 @@ pub(crate) async fn close_with(
     match closed {
         Ok(closed) => closed,
         Err(error) => {
-            close(inner).await?;
+            end(inner).await?;
             let message = format!("the client closed, but its drain was cut short: {error}");
             Err(EngineError::unknown(message))
         }
@@ -74,7 +79,7 @@ async fn join_drain(inner: Arc<Inner>, within: Duration) -> Result<FlushData, En
     let drained = progress.wait_for(|progress| !matches!(progress, Closing::Draining));
     // If it takes too long, this ends it.
     drop(timeout(within, drained).await);
-    close(&inner).await?;
+    end(&inner).await?;
     Ok(FlushData::default())
 }
 

@@ -131,6 +131,67 @@ async fn a_store_that_fails_to_close_is_told_with_the_sums() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_who_wait_for_the_end_hear_that_the_store_failed_to_close() {
+    let (service, gate) = gated();
+    let rig = one_by_one(service);
+    rig.record_each("a", numbered(3)).await;
+    rig.store.now_does(|op, _| match op {
+        Op::Close => Step::Fail,
+        _ => Step::Obey,
+    });
+    let calls = [(); 3].map(|()| close_with(&rig, FOR_TEN));
+    rig.service.called(1).await;
+    gate.open();
+    for call in calls {
+        let failed = call.await.unwrap();
+        assert!(
+            matches!(failed, Err(EngineError::Storage { .. })),
+            "{failed:?}"
+        );
+    }
+    for late in [FOR_TEN, CloseOptions::default()] {
+        let late = rig.engine.close_with(late).await;
+        assert_eq!(late.unwrap(), FlushData::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_close_that_comes_in_between_hides_no_failure_of_the_store() {
+    for _ in 0..200 {
+        let (service, gate) = gated();
+        let rig = one_by_one(service);
+        rig.record_each("a", numbered(2)).await;
+        rig.store.now_does(|op, _| match op {
+            Op::Close => Step::Fail,
+            _ => Step::Obey,
+        });
+        let draining = close_with(&rig, FOR_TEN);
+        rig.service.called(1).await;
+        let mut joining = Box::pin(rig.engine.close_with(FOR_TEN));
+        let mut closing = Box::pin(rig.engine.close());
+        tokio::select! {
+            biased;
+            ended = &mut joining => panic!("a request is under way: {ended:?}"),
+            ended = &mut closing => panic!("a request is under way: {ended:?}"),
+            () = std::future::ready(()) => gate.open(),
+        }
+        let (drained, joined, closed) = (draining.await.unwrap(), joining.await, closing.await);
+        assert!(
+            matches!(drained, Err(EngineError::Storage { .. })),
+            "{drained:?}"
+        );
+        assert!(
+            matches!(joined, Err(EngineError::Storage { .. })),
+            "{joined:?}"
+        );
+        assert!(
+            matches!(closed, Err(EngineError::Storage { .. })),
+            "{closed:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_ends_the_drain() {
     let (service, gate) = gated();
     let rig = one_by_one(service);
@@ -146,6 +207,30 @@ async fn a_close_ends_the_drain() {
     assert!(rig.store.is_closed());
     assert_eq!(draining.await.unwrap().unwrap().records_flushed, 1);
     assert_eq!(rig.service.call_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_a_drain_that_waits_for_a_stream_which_failed() {
+    let service = Service::replying(|call| match call.stream.as_str() {
+        "a" => Reply::throttled().after(SECOND),
+        _ => Reply::Accept,
+    });
+    let mut options = options();
+    options.max_concurrent_streams = count(2);
+    let rig = Rig::with(service.limited(1, 1000), options);
+    rig.record_each("a", numbered(2)).await;
+    rig.record_each("b", numbered(2)).await;
+    let draining = close_with(&rig, FOR_TEN);
+    tokio::time::sleep(SECOND).await;
+    // The clock stands still meanwhile, so the wait has just begun.
+    while rig.service.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    rig.engine.close().await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(draining.await.unwrap().unwrap().records_flushed, 2);
+    assert_eq!(rig.service.call_count(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,6 +355,44 @@ fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
     });
     assert!(rig.store.is_closed());
     assert_eq!(rig.cached(), 3);
+}
+
+#[test]
+fn a_call_that_outlives_its_runtime_closes_all_the_same() {
+    for store_fails in [false, true] {
+        let runtime = || tokio::runtime::Runtime::new().unwrap();
+        let (service, _gate) = gated();
+        let (first, second) = (runtime(), runtime());
+        let rig = first.block_on(async {
+            let rig = one_by_one(service);
+            rig.record_each("a", numbered(3)).await;
+            rig
+        });
+        let mut closing = Box::pin(rig.engine.close_with(FOR_TEN));
+        first.block_on(async {
+            tokio::select! {
+                biased;
+                ended = &mut closing => panic!("nothing was answered: {ended:?}"),
+                () = rig.service.called(1) => {}
+            }
+        });
+        drop(first);
+        if store_fails {
+            rig.store.now_does(|op, _| match op {
+                Op::Close => Step::Fail,
+                _ => Step::Obey,
+            });
+            // Another call is faster.
+            assert!(second.block_on(rig.engine.close()).is_err());
+        }
+        match second.block_on(closing) {
+            Err(EngineError::Unknown { .. }) if !store_fails => {}
+            Err(EngineError::Storage { .. }) if store_fails => {}
+            other => panic!("the drain was cut short: {other:?}"),
+        }
+        assert_eq!(rig.store.is_closed(), !store_fails);
+        assert_eq!(rig.cached(), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

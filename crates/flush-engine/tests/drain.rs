@@ -297,6 +297,28 @@ async fn a_stream_that_failed_in_a_flush_is_left_alone_by_a_drain_for_a_while() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_begins_with_a_stream_that_is_ready_while_another_is_left_alone() {
+    let mut waited = Duration::ZERO;
+    for _ in 0..50 {
+        let rig = Rig::new(Service::replying(|call| match call.number {
+            0 => Reply::throttled(),
+            _ => Reply::Accept,
+        }));
+        rig.record("a", "x").await;
+        rig.engine.flush().await.unwrap();
+        rig.record("b", "x").await;
+        let begin = Instant::now();
+        let engine = rig.engine.clone();
+        let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+        rig.service.called(2).await;
+        waited += begin.elapsed();
+        assert_eq!(rig.service.streams(), ["a", "b"]);
+        assert_eq!(drain.await.unwrap().unwrap().records_flushed, 2);
+    }
+    assert_eq!(waited, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_by_hand_does_not_wait_for_a_failing_stream() {
     let rig = Rig::new(Service::replying(|_| Reply::throttled()));
     rig.record("a", "x").await;

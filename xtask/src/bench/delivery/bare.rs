@@ -71,7 +71,7 @@ pub(crate) async fn send(client: &Client, stream: &str, batch: &[Bytes]) -> Resu
     let entry = |data: &Bytes| {
         let entry = PutRecordsRequestEntry::builder();
         entry
-            .data(Blob::new(data.as_ref()))
+            .data(Blob::from_maybe_shared(data.clone()))
             .partition_key(KEY)
             .build()
     };

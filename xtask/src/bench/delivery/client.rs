@@ -17,22 +17,32 @@ pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// A client that delivers when it is told to.
 pub(crate) fn builder(endpoint: &str) -> AmplifyKinesisClientBuilder {
-    flushing(endpoint, 4 * GIB, FlushStrategy::None)
+    flushing(endpoint, 4 * GIB, FlushStrategy::None, 1)
 }
 
 /// A client that delivers full batches by itself, and whose cache is full at so many bytes.
-pub(crate) fn adaptive(endpoint: &str, bytes: u64) -> AmplifyKinesisClientBuilder {
+pub(crate) fn adaptive(
+    endpoint: &str,
+    bytes: u64,
+    in_flight: usize,
+) -> AmplifyKinesisClientBuilder {
     let strategy = FlushStrategy::Adaptive {
         max_delay: Duration::from_secs(1),
         max_records: 500,
         max_bytes: 4 * MIB,
     };
-    flushing(endpoint, bytes, strategy)
+    flushing(endpoint, bytes, strategy, in_flight)
 }
 
-fn flushing(endpoint: &str, bytes: u64, strategy: FlushStrategy) -> AmplifyKinesisClientBuilder {
+fn flushing(
+    endpoint: &str,
+    bytes: u64,
+    strategy: FlushStrategy,
+    in_flight: usize,
+) -> AmplifyKinesisClientBuilder {
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(bytes)
+        .max_in_flight_per_stream(in_flight)
         .flush_strategy(strategy);
     AmplifyKinesisClient::builder()
         .region(REGION)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::bare::{Bare, Meter, Sent};
+use super::bare::{self, Bare, Meter, Sent};
 use super::client;
 use super::endpoint::{Counts, Endpoint};
 use super::source::Source;
@@ -29,6 +29,8 @@ pub(crate) struct Drain {
     streams: usize,
     records: usize,
     record_bytes: u64,
+    /// So many records of each stream come in turn.
+    turn: usize,
 }
 
 impl Job for Drain {
@@ -42,9 +44,15 @@ impl Job for Drain {
             .open(&self.directory, Promise::PowerLoss, held)
             .await?;
         let data = data_of_record(self.record_bytes)?;
-        for number in 0..self.streams {
-            let stream = stream(&format!("bench-{number}"))?;
-            fill(&store, &stream, &data, self.records / self.streams).await?;
+        let of_each = self.records / self.streams;
+        let mut filled = 0;
+        while filled < of_each {
+            let turn = self.turn.min(of_each - filled);
+            for number in 0..self.streams {
+                let stream = stream(&format!("bench-{number}"))?;
+                fill(&store, &stream, &data, turn).await?;
+            }
+            filled += turn;
         }
         let client = client::builder(&self.endpoint).store(store).build().await?;
         let meter = Meter::start()?;
@@ -141,24 +149,55 @@ struct Case {
     records: usize,
     record_bytes: u64,
     in_flight: usize,
+    filled: Filled,
     latency: Duration,
+}
+
+/// How the records of several streams came.
+#[derive(Debug, Clone, Copy)]
+enum Filled {
+    /// A batch of each in turn.
+    InTurn,
+    /// All of one stream, then all of the next.
+    OneByOne,
+}
+
+impl Filled {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::InTurn => "in turn",
+            Self::OneByOne => "stream by stream",
+        }
+    }
+
+    const fn turn(self) -> usize {
+        match self {
+            Self::InTurn => bare::BATCH,
+            Self::OneByOne => usize::MAX,
+        }
+    }
 }
 
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let mut cases = Vec::new();
     for latency in [0, 20].map(Duration::from_millis) {
-        for (records, record_bytes, in_flight) in
-            [(200_000, KIB, 1), (200_000, KIB, 4), (20_000, 16 * KIB, 1)]
-        {
+        for (records, record_bytes, in_flight, filled) in [
+            (200_000, KIB, 1, Filled::InTurn),
+            (200_000, KIB, 4, Filled::InTurn),
+            (200_000, KIB, 4, Filled::OneByOne),
+            // Enough batches even where there are few rounds.
+            (60_000, 16 * KIB, 1, Filled::InTurn),
+        ] {
             cases.push(Case {
                 records: effort.records(records),
                 record_bytes,
                 in_flight,
+                filled,
                 latency,
             });
         }
     }
-    let header = ["records", "in flight", "latency"]
+    let header = ["records", "in flight", "recorded", "latency"]
         .into_iter()
         .chain(Rounds::HEADER);
     let mut table = Table::new("Draining: median (least–most)", header);
@@ -170,23 +209,37 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         );
         let latency = format!("{} ms", case.latency.as_millis());
         measured.begin(format!(
-            "draining {records}, {} in flight, {latency}",
-            case.in_flight
+            "draining {records}, {} in flight, recorded {}, {latency}",
+            case.in_flight,
+            case.filled.name()
         ));
         let rounds = case.measure(effort).await?;
         let Some((_, bare)) = rounds.first() else {
             continue;
         };
         for (sender, of_sender) in &rounds {
-            let mut row = vec![records.clone(), case.in_flight.to_string(), latency.clone()];
+            let filled = match case.in_flight {
+                1 => "–".to_owned(),
+                _ => case.filled.name().to_owned(),
+            };
+            let mut row = vec![
+                records.clone(),
+                case.in_flight.to_string(),
+                filled,
+                latency.clone(),
+            ];
             row.extend(of_sender.row(*sender, bare));
             table.row(row);
             if let Sender::Client(store) = *sender
                 && store != StoreKind::Memory
             {
                 let least = if case.latency.is_zero() { 0.9 } else { 0.95 };
+                let several = match case.in_flight {
+                    1 => String::new(),
+                    _ => format!(", recorded {}", case.filled.name()),
+                };
                 let what = format!(
-                    "{store}: draining {records}, {} in flight, {latency}",
+                    "{store}: draining {records}, {} in flight{several}, {latency}",
                     case.in_flight
                 );
                 let ratio = of_sender.rate.over(&bare.rate);
@@ -240,6 +293,7 @@ impl Case {
                     streams: self.in_flight,
                     records: self.records,
                     record_bytes: self.record_bytes,
+                    turn: self.filled.turn(),
                 };
                 measure(&drain).await
             }

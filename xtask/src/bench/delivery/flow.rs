@@ -43,6 +43,8 @@ pub(crate) struct Flow {
     recorders: usize,
     /// Records that one call takes.
     group: usize,
+    /// Requests of one stream that may be under way.
+    in_flight: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +63,7 @@ impl Job for Flow {
             .store
             .open(&self.directory, Promise::PowerLoss, CACHE_BYTES)
             .await?;
-        let builder = client::adaptive(&self.endpoint, CACHE_BYTES).store(store);
+        let builder = client::adaptive(&self.endpoint, CACHE_BYTES, self.in_flight).store(store);
         let client = builder.build().await?;
         let meter = Meter::start()?;
         let start = Instant::now();
@@ -134,12 +136,13 @@ async fn record_group(client: &AmplifyKinesisClient, stream: &str, group: &[Byte
     }
 }
 
-/// How records come in.
+/// How records come in, and go out.
 #[derive(Debug, Clone, Copy)]
 struct Intake {
     name: &'static str,
     recorders: usize,
     group: usize,
+    in_flight: usize,
 }
 
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
@@ -165,21 +168,36 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     Ok(())
 }
 
-const IN_GROUPS: [Intake; 3] = [
+const IN_GROUPS: [Intake; 5] = [
     Intake {
         name: "1 task, 500 at once",
         recorders: 1,
         group: 500,
+        in_flight: 1,
     },
     Intake {
         name: "1 task, 2,000 at once",
         recorders: 1,
         group: 2000,
+        in_flight: 1,
     },
     Intake {
         name: "4 tasks, 500 at once",
         recorders: 4,
         group: 500,
+        in_flight: 1,
+    },
+    Intake {
+        name: "1 task, 2,000 at once; 2 in flight",
+        recorders: 1,
+        group: 2000,
+        in_flight: 2,
+    },
+    Intake {
+        name: "4 tasks, 500 at once; 2 in flight",
+        recorders: 4,
+        group: 500,
+        in_flight: 2,
     },
 ];
 
@@ -187,6 +205,7 @@ const ONE_BY_ONE: Intake = Intake {
     name: "64 tasks, one at a time",
     recorders: 64,
     group: 1,
+    in_flight: 1,
 };
 
 async fn measure_file(
@@ -228,6 +247,7 @@ async fn measure_file(
                 source: Source::Lines(lines.to_owned()),
                 recorders: intake.recorders,
                 group: intake.group,
+                in_flight: intake.in_flight,
             })
             .await?;
             recorded.push(flowed.recorded_seconds);

@@ -1,7 +1,7 @@
 //! What is sent.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -82,13 +82,13 @@ fn each_group_of_lines(
         let chunk = Bytes::from(chunk);
         let mut start = 0;
         while start < chunk.len() {
-            let line = &chunk[start..];
-            let length = line
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .unwrap_or(line.len());
-            group.push(chunk.slice(start..start + length));
-            start += length + 1;
+            let length = (&chunk[start..]).skip_until(b'\n')?;
+            let line = chunk.slice(start..start + length);
+            group.push(match line.strip_suffix(b"\n") {
+                Some(text) => line.slice(..text.len()),
+                None => line,
+            });
+            start += length;
             if group.len() == size {
                 take(std::mem::replace(&mut group, Vec::with_capacity(size)))?;
             }
