@@ -388,6 +388,50 @@ async fn drains_side_by_side_take_turns() {
     assert_eq!(rig.service.accepted("a"), numbered(9));
 }
 
+/// A client that sends one record at a time, and whose first request waits for the gate.
+fn one_by_one_behind(gate: &Gate) -> Rig {
+    let behind = gate.clone();
+    let mut options = options();
+    options.max_concurrent_streams = count(1);
+    let service = Service::replying(move |_| Reply::Accept.behind(&behind));
+    Rig::with(service.limited(1, 100), options)
+}
+
+fn drain(rig: &Rig) -> tokio::task::JoinHandle<usize> {
+    let engine = rig.engine.clone();
+    tokio::spawn(async move { engine.drain(MINUTE).await.unwrap().records_flushed })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_every_stream_a_turn_before_it_makes_way_for_another() {
+    let gate = Gate::closed();
+    let rig = one_by_one_behind(&gate);
+    for stream in ["a", "b", "c"] {
+        rig.record_each(stream, numbered(2)).await;
+    }
+    let first = drain(&rig);
+    rig.service.called(1).await;
+    let second = drain(&rig);
+    sleep(SECOND).await;
+    gate.open();
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (3, 3));
+    assert_eq!(rig.service.streams(), ["a", "b", "c", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_makes_way_takes_up_no_stream_that_comes_meanwhile() {
+    let gate = Gate::closed();
+    let rig = one_by_one_behind(&gate);
+    rig.record("a", "x").await;
+    let first = drain(&rig);
+    rig.service.called(1).await;
+    let second = drain(&rig);
+    sleep(SECOND).await;
+    rig.record("b", "x").await;
+    gate.open();
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_pass_follows_when_the_future_is_dropped_but_the_one_under_way_is_finished() {
     let service = Service::replying(|_| Reply::Accept.after(SECOND));
