@@ -152,6 +152,22 @@ async fn a_failing_store_ends_a_drain_and_the_sums_are_carried_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_gives_nothing_to_send_is_asked_once_in_a_pass() {
+    let rig = Rig::new(Service::accepting());
+    rig.record("a", "x").await;
+    let mut reads = 0;
+    rig.store.now_does(move |op, _| match op {
+        Op::Oldest if reads < 20 => {
+            reads += 1;
+            Step::Hide
+        }
+        _ => Step::Obey,
+    });
+    let done = rig.engine.drain(MINUTE).await.unwrap();
+    assert_eq!((done.records_flushed, rig.cached()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_stream_skipped_twice_the_last_word_is_told() {
     let rig = Rig::new(
         Service::replying(|call| match (call.stream.as_str(), call.number) {
