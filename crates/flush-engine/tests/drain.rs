@@ -9,6 +9,7 @@ use common::{
     every, new, numbered, options, poll_once,
 };
 use flush_engine::{EngineError, FlushData};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -149,6 +150,22 @@ async fn a_failing_store_ends_a_drain_and_the_sums_are_carried_too() {
         panic!("a store that fails is an error");
     };
     assert_eq!(flushed.unwrap().records_flushed, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_gives_nothing_to_send_is_asked_once_in_a_pass() {
+    let rig = Rig::new(Service::accepting());
+    rig.record("a", "x").await;
+    let mut reads = 0;
+    rig.store.now_does(move |op, _| match op {
+        Op::Oldest if reads < 20 => {
+            reads += 1;
+            Step::Hide
+        }
+        _ => Step::Obey,
+    });
+    let done = rig.engine.drain(MINUTE).await.unwrap();
+    assert_eq!((done.records_flushed, rig.cached()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -386,6 +403,60 @@ async fn drains_side_by_side_take_turns() {
     assert_eq!(sum, 9);
     assert_eq!(rig.service.most_in_flight(), 1);
     assert_eq!(rig.service.accepted("a"), numbered(9));
+}
+
+/// A client that sends one record at a time, and whose first request waits for the gate.
+fn one_by_one_behind(gate: &Gate) -> Rig {
+    let behind = gate.clone();
+    let mut options = options();
+    options.max_concurrent_streams = count(1);
+    let service = Service::replying(move |_| Reply::Accept.behind(&behind));
+    Rig::with(service.limited(1, 100), options)
+}
+
+fn drain(rig: &Rig) -> JoinHandle<Result<FlushData, EngineError>> {
+    let engine = rig.engine.clone();
+    tokio::spawn(async move { engine.drain(MINUTE).await })
+}
+
+/// How many records two drains delivered.
+async fn flushed(drains: [JoinHandle<Result<FlushData, EngineError>>; 2]) -> Vec<usize> {
+    let mut flushed = Vec::new();
+    for drain in drains {
+        let done = drain.await.ok().and_then(Result::ok);
+        flushed.extend(done.map(|done| done.records_flushed));
+    }
+    flushed
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_every_stream_a_turn_before_it_makes_way_for_another() {
+    let gate = Gate::closed();
+    let rig = one_by_one_behind(&gate);
+    for stream in ["a", "b", "c"] {
+        rig.record_each(stream, numbered(2)).await;
+    }
+    let first = drain(&rig);
+    rig.service.called(1).await;
+    let second = drain(&rig);
+    sleep(SECOND).await;
+    gate.open();
+    assert_eq!(flushed([first, second]).await, [3, 3]);
+    assert_eq!(rig.service.streams(), ["a", "b", "c", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_makes_way_takes_up_no_stream_that_comes_meanwhile() {
+    let gate = Gate::closed();
+    let rig = one_by_one_behind(&gate);
+    rig.record("a", "x").await;
+    let first = drain(&rig);
+    rig.service.called(1).await;
+    let second = drain(&rig);
+    sleep(SECOND).await;
+    rig.record("b", "x").await;
+    gate.open();
+    assert_eq!(flushed([first, second]).await, [1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

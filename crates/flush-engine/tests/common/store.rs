@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Damage,
     /// Reads back more than it was asked for.
     IgnoreLimits,
+    /// Reads back nothing, whatever it counts.
+    Hide,
 }
 
 type Script = Box<dyn FnMut(Op, usize) -> Step + Send>;
@@ -138,6 +140,9 @@ impl RecordStore for ScriptedStore {
         limits: ReadLimits,
     ) -> Result<ReadBatch, StoreError> {
         let step = self.before(Op::Oldest).await?;
+        if let Step::Hide = step {
+            return Ok(ReadBatch::default());
+        }
         let mut damaged = Removed::default();
         if let Step::Damage = step {
             let one = ReadLimits::new(count(1), bytes(1));

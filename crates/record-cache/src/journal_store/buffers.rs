@@ -1,5 +1,6 @@
 //! Memory that records are read into, again and again.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,17 +17,27 @@ pub(super) struct Buffers(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    free: Vec<Vec<u8>>,
+    /// Those that came back last are at the end.
+    free: VecDeque<Vec<u8>>,
     free_bytes: usize,
     /// In use.
     lent: usize,
 }
 
 impl Buffers {
-    /// A buffer, with anything in it.
-    pub(super) fn lend(&self) -> Buffer {
+    /// A buffer for so many bytes, with anything in it.
+    ///
+    /// What is read fills all the room that a buffer has, so it has little more than that.
+    pub(super) fn lend(&self, length: usize) -> Buffer {
+        let suitable = length..=length.saturating_add(length / 4);
         let mut state = self.lock();
-        let bytes = state.free.pop().unwrap_or_default();
+        let free = state.free.iter();
+        let found = free.rev().position(|it| suitable.contains(&it.capacity()));
+        let bytes = found.and_then(|nth| {
+            let at = state.free.len() - 1 - nth;
+            state.free.remove(at)
+        });
+        let bytes = bytes.unwrap_or_default();
         state.free_bytes -= bytes.capacity();
         state.lent += 1;
         drop(state);
@@ -41,9 +52,14 @@ impl Buffers {
             let idle = mem::take(&mut *state);
             drop(state);
             drop(idle);
-        } else if state.free_bytes + bytes.capacity() <= KEPT_BYTES {
+        } else if bytes.capacity() <= KEPT_BYTES {
             state.free_bytes += bytes.capacity();
-            state.free.push(bytes);
+            state.free.push_back(bytes);
+            while state.free_bytes > KEPT_BYTES
+                && let Some(oldest) = state.free.pop_front()
+            {
+                state.free_bytes -= oldest.capacity();
+            }
         }
     }
 
@@ -94,8 +110,9 @@ mod tests {
     #[test]
     fn a_buffer_is_lent_again_once_the_last_of_its_bytes_is_gone() {
         let buffers = Buffers::default();
-        let _other = buffers.lend();
-        let mut buffer = buffers.lend();
+        let _other = buffers.lend(100);
+        let mut buffer = buffers.lend(100);
+        buffer.bytes.reserve_exact(100);
         buffer.bytes.extend([7; 100]);
         let place = buffer.bytes.as_ptr();
         let all = buffer.share();
@@ -105,13 +122,28 @@ mod tests {
         assert_eq!(part, [7; 10][..]);
         drop(part);
         assert_eq!(kept(&buffers).0, 1);
-        assert_eq!(buffers.lend().bytes.as_ptr(), place);
+        assert_eq!(buffers.lend(100).bytes.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_buffer_has_room_enough_and_not_much_more() {
+        let buffers = Buffers::default();
+        let _other = buffers.lend(1);
+        let mut buffer = buffers.lend(1000);
+        buffer.bytes.reserve_exact(1000);
+        drop(buffer);
+        for (length, is_suitable) in [(1, false), (799, false), (800, true), (1001, false)] {
+            let lent = buffers.lend(length);
+            assert_eq!(lent.bytes.capacity() == 1000, is_suitable, "{length}");
+        }
     }
 
     #[test]
     fn nothing_is_kept_when_nothing_is_in_use() {
         let buffers = Buffers::default();
-        let mut lent: Vec<_> = std::iter::repeat_with(|| buffers.lend()).take(3).collect();
+        let mut lent: Vec<_> = std::iter::repeat_with(|| buffers.lend(1000))
+            .take(3)
+            .collect();
         lent.iter_mut().for_each(|lent| lent.bytes.reserve(1000));
         lent.truncate(1);
         assert_eq!(kept(&buffers).0, 2);
@@ -120,12 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn what_is_kept_is_bounded_and_the_oldest_goes_first() {
         let buffers = Buffers::default();
-        let _other = buffers.lend();
-        let mut lent: Vec<_> = std::iter::repeat_with(|| buffers.lend()).take(9).collect();
-        for lent in &mut lent {
-            lent.bytes.reserve_exact(KEPT_BYTES / 4);
+        let _other = buffers.lend(1);
+        let quarter = KEPT_BYTES / 4;
+        let lengths = [1, 1, quarter, quarter, quarter, quarter, KEPT_BYTES + 1];
+        let mut lent = lengths.map(|length| buffers.lend(length));
+        for (lent, length) in lent.iter_mut().zip(lengths) {
+            lent.bytes.reserve_exact(length);
         }
         drop(lent);
         assert_eq!(kept(&buffers), (4, KEPT_BYTES));

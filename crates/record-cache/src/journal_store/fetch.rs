@@ -82,12 +82,9 @@ pub(super) fn fetch(
             run.iter().for_each(|_| take(None));
             continue;
         };
-        let mut buffer = buffers.lend();
-        file.read(
-            &mut buffer.bytes,
-            usize::try_from(length).unwrap_or(usize::MAX),
-            start,
-        )?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut buffer = buffers.lend(length);
+        file.read(&mut buffer.bytes, length, start)?;
         let buffer = buffer.share();
         for (name, entry) in run {
             take(check(&buffer, start, name, entry, seal));
