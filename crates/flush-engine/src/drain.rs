@@ -1,7 +1,6 @@
 //! Passes that go on until nothing is cached.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
@@ -64,23 +63,8 @@ pub(crate) async fn run(
 
 /// Waits until no pass is running. The one that is makes way.
 async fn turn(inner: &Inner) -> OwnedMutexGuard<PassMemory> {
-    let _wanted = Wanted::new(&inner.turns_wanted);
+    let _wanted = inner.turns.want();
     Arc::clone(&inner.memory).lock_owned().await
-}
-
-struct Wanted<'a>(&'a AtomicUsize);
-
-impl<'a> Wanted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Waits for a future, but not beyond the deadline.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use record_cache::{NewRecord, RecordStore, Removed};
@@ -20,6 +19,7 @@ use crate::inner::{Closing, Inner};
 use crate::meter::Meter;
 use crate::orders::Plan;
 use crate::overflow::Overflow;
+use crate::signals::Turns;
 use crate::stream_state::PassMemory;
 use crate::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
@@ -75,7 +75,7 @@ impl FlushEngine {
             expiry: Expiry::new(options.max_record_age),
             memory: Arc::new(Mutex::new(PassMemory::default())),
             pass_ended: watch::Sender::new(()),
-            turns_wanted: AtomicUsize::new(0),
+            turns: Turns::new(),
             arrivals: adaptive::arrivals(&options, sender.limits(), &store.stats()),
             clears: RwLock::new(0),
             enabled: watch::Sender::new(true),

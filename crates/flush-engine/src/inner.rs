@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use record_cache::{NewRecord, RecordStore, Removed, StoreError};
@@ -21,6 +20,7 @@ use crate::meter::{Meter, Recorded};
 use crate::orders::Plan;
 use crate::overflow::Overflow;
 use crate::pass::{self, Passed};
+use crate::signals::Turns;
 use crate::stream_state::PassMemory;
 use crate::{EngineError, EngineOptions, RecordSender};
 
@@ -38,8 +38,7 @@ pub(crate) struct Inner {
     /// Locked by the pass that runs.
     pub(crate) memory: Arc<Mutex<PassMemory>>,
     pub(crate) pass_ended: watch::Sender<()>,
-    /// How many wait for the pass under way to end.
-    pub(crate) turns_wanted: AtomicUsize,
+    pub(crate) turns: Turns,
     /// What waits for how long, where flushing goes by that.
     pub(crate) arrivals: Option<Arrivals>,
     /// How often the cache was cleared. Held for writing while it is, and for reading while

@@ -31,11 +31,16 @@ mod retry;
 mod scheduler;
 mod sender;
 mod settings;
+mod signals;
 #[cfg(feature = "sled")]
 mod slots;
 mod storage;
 mod stream_state;
 mod trace;
+
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+}
 
 #[cfg(feature = "aws")]
 pub mod aws;

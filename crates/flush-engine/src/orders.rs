@@ -1,13 +1,13 @@
 //! What a pass is to do, and until when.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use record_cache::{Removed, StreamName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::Inner;
+use crate::signals::Signals;
 
 /// What a pass is to do.
 #[derive(Debug, Clone)]
@@ -32,11 +32,7 @@ pub(crate) enum Plan {
 pub(crate) struct Orders {
     pub(crate) inner: Arc<Inner>,
     pub(crate) plan: Plan,
-    aborted: AtomicBool,
-    /// Streams that wait for a slot.
-    queued: AtomicUsize,
-    /// Batches of which some record left the cache.
-    progress: AtomicU64,
+    signals: Signals,
 }
 
 impl Orders {
@@ -44,9 +40,7 @@ impl Orders {
         Self {
             inner,
             plan,
-            aborted: AtomicBool::new(false),
-            queued: AtomicUsize::new(0),
-            progress: AtomicU64::new(0),
+            signals: Signals::new(),
         }
     }
 
@@ -59,7 +53,7 @@ impl Orders {
             } => Instant::now() < deadline,
             _ => true,
         };
-        in_time && !self.aborted.load(Ordering::Relaxed) && !self.inner.sending_ends.is_cancelled()
+        in_time && !self.signals.is_aborted() && !self.inner.sending_ends.is_cancelled()
     }
 
     /// Whether a batch may be begun.
@@ -79,12 +73,12 @@ impl Orders {
 
     /// Whether a stream is to be left to others: they wait for its slot, or for the next pass.
     pub(crate) fn makes_way(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > 0 || self.is_turn_wanted()
+        self.signals.is_slot_wanted() || self.is_turn_wanted()
     }
 
     /// Whether somebody waits until this pass has ended.
     pub(crate) fn is_turn_wanted(&self) -> bool {
-        self.inner.turns_wanted.load(Ordering::Relaxed) > 0
+        self.inner.turns.are_wanted()
     }
 
     /// Whether another batch of a stream is wanted, beside what is under way.
@@ -99,18 +93,18 @@ impl Orders {
     }
 
     pub(crate) fn abort(&self) {
-        self.aborted.store(true, Ordering::Relaxed);
+        self.signals.abort();
     }
 
     pub(crate) fn set_queued(&self, streams: usize) {
-        self.queued.store(streams, Ordering::Relaxed);
+        self.signals.set_queued(streams);
     }
 
     pub(crate) fn progress(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+        self.signals.progress()
     }
 
     pub(crate) fn note_progress(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.signals.note_progress();
     }
 }

@@ -1,6 +1,8 @@
 //! The one place that asks the system for the time of day.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+#[cfg(any(feature = "sled", all(feature = "journal", unix)))]
+use std::time::Instant;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The present moment, cut to the millisecond that stores keep.
 #[expect(
