@@ -43,7 +43,7 @@ pub(crate) struct Flow {
     recorders: usize,
     /// Records that one call takes.
     group: usize,
-    /// Requests of one stream that may be under way.
+    /// Requests of one stream that may be under way; of all, as many as the bare SDK's.
     in_flight: usize,
 }
 
@@ -72,6 +72,7 @@ impl Job for Flow {
             self.source,
             self.recorders,
             self.group,
+            IN_FLIGHT / self.in_flight,
         ));
         let recorded_at = recording.await??;
         while client.cache_stats().records > 0 {
@@ -92,10 +93,11 @@ async fn record(
     source: Source,
     recorders: usize,
     group: usize,
+    streams: usize,
 ) -> Result<Instant> {
     let (sender, groups) = mpsc::channel(2 * recorders);
     let reading = tokio::task::spawn_blocking(move || {
-        let mut streams = (0..IN_FLIGHT).cycle();
+        let mut streams = (0..streams).cycle();
         source.each_group(group, |group| {
             let stream = format!("bench-{}", streams.next().unwrap_or_default());
             Ok(sender.blocking_send((stream, group))?)
@@ -188,13 +190,13 @@ const IN_GROUPS: [Intake; 5] = [
         in_flight: 1,
     },
     Intake {
-        name: "1 task, 2,000 at once; 2 in flight",
+        name: "1 task, 2,000 at once; 2 streams",
         recorders: 1,
         group: 2000,
         in_flight: 2,
     },
     Intake {
-        name: "4 tasks, 500 at once; 2 in flight",
+        name: "4 tasks, 500 at once; 2 streams",
         recorders: 4,
         group: 500,
         in_flight: 2,
