@@ -6,6 +6,8 @@ pub struct Account {
     pub story: Story,
     pub presence: Presence,
     pub delivered: u16,
+    /// The child that delivered it last, and the exchange in which it did.
+    pub delivered_by: Option<(usize, u32)>,
     pub discarded: u16,
     /// Its child was killed before it may have deleted what it had discarded.
     pub discard_undone: bool,

@@ -196,6 +196,7 @@ impl Ledger {
                 }
             }
             account.delivered = account.delivered.saturating_add(1);
+            account.delivered_by = Some((incarnation, at));
             account.presence = Presence::Unsure;
             account.doubt = Doubt::None;
         }
@@ -232,6 +233,10 @@ impl Ledger {
     fn gave_up(&mut self, stream: Option<usize>) {
         self.report.given_up += 1;
         let concerns = |of: usize| stream.is_none_or(|stream| stream == of);
+        // It may be the last one of its way, which only the next one would settle.
+        for exchange in self.open.values_mut() {
+            exchange.truthful &= !concerns(exchange.stream);
+        }
         self.suspect
             .retain(|(id, _)| !concerns(id.lane.stream_number()));
         let ways = self.settled.extract_if(|way, _| concerns(way.2));

@@ -242,12 +242,23 @@ impl Campaign {
         if is_quiet || matches!(told, Told::Discarded { .. }) {
             self.enter_exchanges(is_quiet);
         }
+        if let Told::GaveUp { stream } = *told {
+            self.doubt(stream);
+        }
         let incarnation = self.children - 1;
         let (aws, stops) = (&self.aws, &self.stops);
         let heard = |exchange: &Exchange| heard(aws, stops, exchange);
         self.ledger.told(told, incarnation, heard);
         if let (Told::Quiet { .. }, Some(words)) = (told, words) {
             say(words, Word::GoOn);
+        }
+    }
+
+    /// Of what is not entered yet, an answer for this stream may not have been read in time.
+    fn doubt(&mut self, stream: Option<usize>) {
+        self.unheard.extend(self.weather.take());
+        for exchange in &mut self.unheard {
+            exchange.truthful &= stream.is_some_and(|stream| stream != exchange.stream);
         }
     }
 
