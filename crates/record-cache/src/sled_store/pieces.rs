@@ -169,6 +169,7 @@ impl<'a> Walk<'a> {
             .get_or_insert_with(|| tree.range(keys::payloads_from(expected.stream, self.at)));
         if let Some(entry) = entries.next() {
             let (key, value) = entry?;
+            self.generation.age(&key)?;
             if *key == expected.key()
                 && let Some(piece) = decode(self.generation, self.stream, expected, &value)
             {

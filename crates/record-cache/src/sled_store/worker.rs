@@ -87,9 +87,16 @@ impl Worker {
             };
             let began = clock::monotonic();
             shared.watch.beat();
+            let grows = group
+                .iter()
+                .any(|call| matches!(call, Command::Append { .. }));
             let writes = self.serve(group);
             if writes > 0 {
                 self.keep_house(Pace::AtWork);
+            }
+            // What is only drained takes no more disk, and goes with its generation.
+            if grows {
+                self.make_room();
             }
             shared.watch.rest();
             // One caller alone never waits for others.

@@ -82,13 +82,13 @@ impl Worker {
         allocated > least && !put_off.is_some_and(|put_off| put_off.holds(is_empty, allocated))
     }
 
-    /// Gives disk back, or sees to it that no more is taken.
+    /// Gives disk back.
     ///
     /// sled never gives disk back by itself, and a stream that stands still keeps whole
     /// segments from being used again.
     pub(super) fn keep_house(&mut self, pace: Pace) {
         if !self.is_replaceable(pace) {
-            return self.make_room();
+            return;
         }
         let State::Open(disk) = &self.state else {
             return;
@@ -109,7 +109,7 @@ impl Worker {
     }
 
     /// Frees what was settled, once the generation has come to take much disk.
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         let State::Open(disk) = &self.state else {
             return;
         };
