@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 
 use amplify_kinesis::record_cache::{
-    MemoryStore, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Removed, Settlement,
+    Amount, MemoryStore, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Settlement,
     StoreError, StoreStats, StreamName,
 };
 use async_trait::async_trait;
@@ -65,12 +65,12 @@ impl RecordStore for FailingStore {
         self.inner.oldest(stream, after, limits).await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         self.check(StoreCall::Settle)?;
         self.inner.settle(settlement).await
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         self.check(StoreCall::Clear)?;
         self.inner.clear().await
     }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use record_cache::{
-    NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Removed,
+    Amount, NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
     Settlement, StoreError, StoreStats, StreamName,
 };
 
@@ -198,10 +198,10 @@ impl RecordStore for TinyStore {
             }
             records.push(record.clone());
         }
-        Ok(ReadBatch::new(records, Removed::default()))
+        Ok(ReadBatch::new(records, Amount::default()))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         let mut inner = self.inner.lock().unwrap();
         let mut entry = Entry::of(SETTLE);
         entry.text(settlement.stream.as_str());
@@ -217,13 +217,13 @@ impl RecordStore for TinyStore {
         if inner.length > LONG {
             self.tidy(&mut inner)?;
         }
-        Ok(Removed::new(
+        Ok(Amount::new(
             before.records - after.records,
             before.bytes - after.bytes,
         ))
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         let mut inner = self.inner.lock().unwrap();
         let before = removed(&inner.queues);
         self.change(&mut inner, Entry::of(CLEAR))?;
@@ -367,10 +367,10 @@ fn checksum(bytes: &[u8], flaw: Flaw) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-fn removed(queues: &BTreeMap<StreamName, Queue>) -> Removed {
+fn removed(queues: &BTreeMap<StreamName, Queue>) -> Amount {
     let records = queues.values().flat_map(|queue| queue.records.values());
-    let mut all = Removed::default();
-    records.for_each(|record| all += Removed::new(1, record.size()));
+    let mut all = Amount::default();
+    records.for_each(|record| all += Amount::new(1, record.size()));
     all
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batcher::BatchLimits;
-use record_cache::{Removed, StoreStats};
+use record_cache::{Amount, StoreStats};
 use tokio::time::{Instant, sleep_until};
 
 use crate::arrivals::Arrivals;
@@ -28,7 +28,7 @@ pub(crate) fn arrivals(
     else {
         return None;
     };
-    let full = Removed::new(
+    let full = Amount::new(
         max_records.clamp(1, request.max_items.get()),
         max_bytes.clamp(1, request.max_bytes.get()),
     );

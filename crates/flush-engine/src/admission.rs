@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use record_cache::{Removed, StoreStats};
+use record_cache::{Amount, StoreStats};
 
 use crate::LimitExceeded;
 use crate::meter::Meter;
@@ -15,23 +15,23 @@ const BYTES_PER_RECORD: u64 = 16;
 #[derive(Debug)]
 pub(crate) struct Admission {
     meter: Meter,
-    max: Amount,
-    held: Mutex<Amount>,
+    max: Load,
+    held: Mutex<Load>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Amount {
+struct Load {
     bytes: u64,
     records: u64,
 }
 
 impl Admission {
     pub(crate) fn new(cache_max_bytes: u64, stats: &StoreStats, meter: Meter) -> Self {
-        let held = Amount {
+        let held = Load {
             bytes: stats.bytes(),
             records: stats.records() as u64,
         };
-        let max = Amount {
+        let max = Load {
             bytes: cache_max_bytes,
             records: cache_max_bytes / BYTES_PER_RECORD,
         };
@@ -46,9 +46,9 @@ impl Admission {
     /// Takes room for so many records, or none. Whoever finds that they were not stored
     /// after all [releases](Self::release) it; if that can never be known, the room stays
     /// taken, so that the bound holds.
-    pub(crate) fn reserve(&self, needed: Removed) -> Result<(), LimitExceeded> {
-        let needed = Amount::from(needed);
-        if !needed.fits_beside(Amount::default(), self.max) {
+    pub(crate) fn reserve(&self, needed: Amount) -> Result<(), LimitExceeded> {
+        let needed = Load::from(needed);
+        if !needed.fits_beside(Load::default(), self.max) {
             return Err(LimitExceeded::NeverFits {
                 needed: needed.bytes,
                 needed_records: needed.records,
@@ -75,12 +75,12 @@ impl Admission {
 
     /// What has to leave the cache for so many records to fit. Where the cache holds more
     /// than it may (the limit was lowered), a step on the way there.
-    pub(crate) fn lacking(&self, needed: Removed) -> Removed {
-        const STEP: Amount = Amount {
+    pub(crate) fn lacking(&self, needed: Amount) -> Amount {
+        const STEP: Load = Load {
             bytes: 1024 * 1024,
             records: 1024,
         };
-        let needed = Amount::from(needed);
+        let needed = Load::from(needed);
         let held = *self.held();
         let lacking = |held: u64, needed: u64, max: u64, step: u64| {
             let excess = held.saturating_sub(max);
@@ -88,35 +88,35 @@ impl Admission {
             if excess > 0 { excess.min(step) } else { all }
         };
         let records = lacking(held.records, needed.records, self.max.records, STEP.records);
-        Removed::new(
+        Amount::new(
             records.try_into().unwrap_or(usize::MAX),
             lacking(held.bytes, needed.bytes, self.max.bytes, STEP.bytes),
         )
     }
 
     /// Gives room back.
-    pub(crate) fn release(&self, removed: Removed) {
-        let removed = Amount::from(removed);
+    pub(crate) fn release(&self, removed: Amount) {
+        let removed = Load::from(removed);
         let mut held = self.held();
         held.bytes = held.bytes.saturating_sub(removed.bytes);
         held.records = held.records.saturating_sub(removed.records);
         self.meter.cached(held.records, held.bytes);
     }
 
-    fn held(&self) -> MutexGuard<'_, Amount> {
+    fn held(&self) -> MutexGuard<'_, Load> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Amount {
+impl Load {
     fn fits_beside(self, held: Self, max: Self) -> bool {
         self.bytes <= max.bytes.saturating_sub(held.bytes)
             && self.records <= max.records.saturating_sub(held.records)
     }
 }
 
-impl From<Removed> for Amount {
-    fn from(removed: Removed) -> Self {
+impl From<Amount> for Load {
+    fn from(removed: Amount) -> Self {
         Self {
             bytes: removed.bytes,
             records: removed.records as u64,
@@ -136,25 +136,25 @@ mod tests {
     #[test]
     fn room_is_given_to_the_last_byte_and_not_beyond() {
         let admission = admission(100);
-        admission.reserve(Removed::new(1, 60)).unwrap();
-        let refused = admission.reserve(Removed::new(1, 41));
+        admission.reserve(Amount::new(1, 60)).unwrap();
+        let refused = admission.reserve(Amount::new(1, 41));
         assert!(matches!(refused, Err(LimitExceeded::Full { held: 60, .. })));
-        admission.reserve(Removed::new(1, 40)).unwrap();
-        assert!(admission.reserve(Removed::new(1, 1)).is_err());
+        admission.reserve(Amount::new(1, 40)).unwrap();
+        assert!(admission.reserve(Amount::new(1, 1)).is_err());
     }
 
     #[test]
     fn released_room_is_given_again() {
         let admission = admission(100);
-        admission.reserve(Removed::new(1, 100)).unwrap();
-        admission.release(Removed::new(1, 100));
-        admission.reserve(Removed::new(1, 100)).unwrap();
+        admission.reserve(Amount::new(1, 100)).unwrap();
+        admission.release(Amount::new(1, 100));
+        admission.reserve(Amount::new(1, 100)).unwrap();
     }
 
     #[test]
     fn what_an_empty_cache_cannot_hold_is_told_so() {
         assert!(matches!(
-            admission(100).reserve(Removed::new(1, 101)),
+            admission(100).reserve(Amount::new(1, 101)),
             Err(LimitExceeded::NeverFits {
                 needed: 101,
                 max_bytes: 100,
@@ -166,13 +166,13 @@ mod tests {
     #[test]
     fn empty_records_are_bounded_by_their_number() {
         let admission = admission(64);
-        admission.reserve(Removed::new(4, 0)).unwrap();
-        let refused = admission.reserve(Removed::new(1, 0));
+        admission.reserve(Amount::new(4, 0)).unwrap();
+        let refused = admission.reserve(Amount::new(1, 0));
         assert!(matches!(
             refused,
             Err(LimitExceeded::Full { max_records: 4, .. })
         ));
-        let refused = admission.reserve(Removed::new(5, 0));
+        let refused = admission.reserve(Amount::new(5, 0));
         assert!(matches!(refused, Err(LimitExceeded::NeverFits { .. })));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use record_cache::{NewRecord, QueueStats, Removed, StoreStats, StreamName};
+use record_cache::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ const GRAINS: u32 = 64;
 pub(crate) struct Arrivals {
     max_delay: Duration,
     /// A stream with so many records, or so many bytes, is to be flushed.
-    full: Removed,
+    full: Amount,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -41,7 +41,7 @@ struct Stream {
     /// When they did, oldest first. The first mark is that of the oldest record cached.
     marks: VecDeque<Mark>,
     /// What is missing until the stream is full, if nothing leaves it.
-    room: Removed,
+    room: Amount,
 }
 
 /// Records from this one on arrived at this time, or before anyone watched.
@@ -60,7 +60,7 @@ pub(crate) struct Look {
 
 impl Arrivals {
     /// Counts what is cached already as old.
-    pub(crate) fn new(max_delay: Duration, full: Removed, cached: &StoreStats) -> Self {
+    pub(crate) fn new(max_delay: Duration, full: Amount, cached: &StoreStats) -> Self {
         let streams = cached.streams.iter().map(|(name, queue)| {
             let stream = Stream::new(queue.records as u64, None);
             (name.clone(), stream)
@@ -125,7 +125,7 @@ impl Arrivals {
     }
 
     /// Whether a stream is to be flushed, apart from what is under way.
-    pub(crate) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Removed) -> bool {
+    pub(crate) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Amount) -> bool {
         let Some(queue) = stats.streams.get(name) else {
             return false;
         };
@@ -163,8 +163,8 @@ impl Arrivals {
         }
     }
 
-    fn room(&self, queue: QueueStats) -> Removed {
-        Removed::new(
+    fn room(&self, queue: QueueStats) -> Amount {
+        Amount::new(
             self.full.records.saturating_sub(queue.records),
             self.full.bytes.saturating_sub(queue.bytes),
         )
@@ -177,7 +177,7 @@ impl Arrivals {
 
 impl State {
     /// Tells whether somebody has to look.
-    fn note(&mut self, name: &StreamName, new: Removed, now: Instant, rules: &Arrivals) -> bool {
+    fn note(&mut self, name: &StreamName, new: Amount, now: Instant, rules: &Arrivals) -> bool {
         if !self.streams.contains_key(name) {
             let mut stream = Stream::new(0, Some(now));
             stream.room = rules.full;
@@ -206,7 +206,7 @@ impl Stream {
         Self {
             arrived: cached,
             marks: VecDeque::from([Mark { first: 0, at }]),
-            room: Removed::default(),
+            room: Amount::default(),
         }
     }
 
@@ -236,20 +236,20 @@ impl Stream {
 
 /// How much is recorded of each stream, noted before it is handed to the store.
 #[derive(Debug, Default)]
-pub(crate) struct Arrived(Vec<(StreamName, Removed)>);
+pub(crate) struct Arrived(Vec<(StreamName, Amount)>);
 
 impl Arrived {
     pub(crate) fn of(records: &[NewRecord]) -> Self {
-        let mut arrived: Vec<(StreamName, Removed)> = Vec::new();
+        let mut arrived: Vec<(StreamName, Amount)> = Vec::new();
         let mut elsewhere = HashMap::new();
         for record in records {
-            let new = Removed::new(1, record.size());
+            let new = Amount::new(1, record.size());
             match arrived.last_mut() {
                 Some((name, amount)) if *name == record.stream => *amount += new,
                 Some(_) => {
                     *elsewhere
                         .entry(&record.stream)
-                        .or_insert_with(Removed::default) += new
+                        .or_insert_with(Amount::default) += new
                 }
                 None => arrived.push((record.stream.clone(), new)),
             }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn arrivals(max_records: usize, found: &[(&str, usize)]) -> Arrivals {
-        Arrivals::new(64 * SECOND, Removed::new(max_records, 1000), &cached(found))
+        Arrivals::new(64 * SECOND, Amount::new(max_records, 1000), &cached(found))
     }
 
     fn note(arrivals: &Arrivals, stream: &str, records: usize) {
@@ -311,7 +311,7 @@ mod tests {
         let mut arrived = Arrived::of(&records).0;
         arrived.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = [("a", 2), ("b", 2), ("c", 1)];
-        let expected = expected.map(|(s, n)| (name(s), Removed::new(n, 2 * n as u64)));
+        let expected = expected.map(|(s, n)| (name(s), Amount::new(n, 2 * n as u64)));
         assert_eq!(arrived, expected);
     }
 
@@ -351,11 +351,11 @@ mod tests {
         let arrivals = arrivals(10, &[]);
         note(&arrivals, "a", 15);
         let stats = cached(&[("a", 15)]);
-        assert!(arrivals.is_due(&stats, &name("a"), Removed::new(5, 5)));
-        assert!(!arrivals.is_due(&stats, &name("a"), Removed::new(6, 6)));
+        assert!(arrivals.is_due(&stats, &name("a"), Amount::new(5, 5)));
+        assert!(!arrivals.is_due(&stats, &name("a"), Amount::new(6, 6)));
         tokio::time::sleep(64 * SECOND).await;
-        assert!(arrivals.is_due(&stats, &name("a"), Removed::new(14, 14)));
-        assert!(!arrivals.is_due(&stats, &name("a"), Removed::new(15, 15)));
+        assert!(arrivals.is_due(&stats, &name("a"), Amount::new(14, 14)));
+        assert!(!arrivals.is_due(&stats, &name("a"), Amount::new(15, 15)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use batcher::BatchLimits;
 use futures_util::FutureExt;
-use record_cache::{ReadLimits, Record, RecordId, Removed, StoreError, StreamName};
+use record_cache::{Amount, ReadLimits, Record, RecordId, StoreError, StreamName};
 
 use crate::claims::Claim;
 use crate::inner::Inner;
@@ -18,7 +18,7 @@ pub(crate) struct Batch {
     /// How often the cache was cleared before they were read.
     pub(crate) clears: u64,
     /// How much they are.
-    pub(crate) amount: Removed,
+    pub(crate) amount: Amount,
     /// Whether another record like these would not have fitted.
     pub(crate) is_full: bool,
     /// The last of them.
@@ -69,7 +69,7 @@ impl Batch {
         clears: u64,
     ) -> Self {
         let sizes = || records.iter().map(Record::size);
-        let amount = Removed::new(records.len(), sizes().sum());
+        let amount = Amount::new(records.len(), sizes().sum());
         let largest = sizes().max().unwrap_or_default();
         let last = records.iter().map(|record| record.id).max();
         Self {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use record_cache::{Record, Removed, Settlement, StreamName};
+use record_cache::{Amount, Record, Settlement, StreamName};
 
 use crate::inner::Inner;
 use crate::{EngineError, trace};
@@ -92,9 +92,9 @@ pub(crate) async fn give_up(
     stream: &StreamName,
     records: Vec<Record>,
     reason: DiscardReason,
-) -> Result<Removed, EngineError> {
+) -> Result<Amount, EngineError> {
     let bytes = records.iter().map(Record::size).sum();
-    let size = Removed::new(records.len(), bytes);
+    let size = Amount::new(records.len(), bytes);
     let ids = records.iter().map(|record| record.id);
     let settlement = Settlement::new(stream.clone()).delete(ids);
     if let Some(handler) = &inner.options.on_discard {

@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_cache::{NewRecord, RecordStore, Removed};
+use record_cache::{Amount, NewRecord, RecordStore};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, RwLock, watch};
 use tokio::time::sleep;
@@ -141,7 +141,7 @@ impl FlushEngine {
             Intake::Open if records.is_empty() => return Ok(RecordData::default()),
             Intake::Open => {}
         }
-        let room = Removed::new(records.len(), records.iter().map(NewRecord::size).sum());
+        let room = Amount::new(records.len(), records.iter().map(NewRecord::size).sum());
         match self.inner().options.overflow_policy {
             OverflowPolicy::Reject => {
                 self.inner().admission.reserve(room)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::SystemTime;
 
-use record_cache::{ReadLimits, Record, RecordId, Removed, StreamName};
+use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
 use crate::discard::{DiscardReason, give_up};
 use crate::inner::Inner;
@@ -27,7 +27,7 @@ struct Head {
 pub(crate) async fn make_room(
     inner: &Inner,
     heads: &mut Heads,
-    needed: Removed,
+    needed: Amount,
 ) -> Result<bool, EngineError> {
     let _choosing = inner.claims.choosing().await;
     // Whoever clears waits, so that no record counts as cleared and as dropped.
@@ -66,17 +66,17 @@ async fn drop_records(
 struct Choice<'a> {
     inner: &'a Inner,
     heads: &'a mut Heads,
-    needed: Removed,
+    needed: Amount,
     /// The last record that is claimed, by stream.
     claimed: BTreeMap<StreamName, Option<RecordId>>,
     /// The streams that may have more records, with the last one that is not to be looked at.
     after: BTreeMap<StreamName, Option<RecordId>>,
     chosen: BTreeMap<StreamName, Vec<Record>>,
-    size: Removed,
+    size: Amount,
 }
 
 impl<'a> Choice<'a> {
-    fn new(inner: &'a Inner, heads: &'a mut Heads, needed: Removed) -> Self {
+    fn new(inner: &'a Inner, heads: &'a mut Heads, needed: Amount) -> Self {
         let streams = inner.store.stats().streams.into_keys();
         let claimed: BTreeMap<_, _> = streams
             .map(|stream| {
@@ -94,13 +94,13 @@ impl<'a> Choice<'a> {
             after: claimed.clone(),
             claimed,
             chosen: BTreeMap::new(),
-            size: Removed::default(),
+            size: Amount::default(),
         }
     }
 
     /// Chooses until there would be room.
     async fn suffices(&mut self) -> Result<bool, EngineError> {
-        while self.lacking() != Removed::default() {
+        while self.lacking() != Amount::default() {
             let Some((stream, until)) = self.oldest_stream().await? else {
                 return Ok(false);
             };
@@ -110,9 +110,9 @@ impl<'a> Choice<'a> {
     }
 
     /// What is lacking still. What a store drops as damaged makes room too.
-    fn lacking(&self) -> Removed {
+    fn lacking(&self) -> Amount {
         let lacking = self.inner.admission.lacking(self.needed);
-        Removed::new(
+        Amount::new(
             lacking.records.saturating_sub(self.size.records),
             lacking.bytes.saturating_sub(self.size.bytes),
         )
@@ -155,11 +155,11 @@ impl<'a> Choice<'a> {
         // Perhaps not those that were there when the stream was looked at.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
-            if !is_oldest || self.lacking() == Removed::default() {
+            if !is_oldest || self.lacking() == Amount::default() {
                 self.note_head(&stream, Some(&record));
                 return Ok(());
             }
-            self.size += Removed::new(1, record.size());
+            self.size += Amount::new(1, record.size());
             self.after.insert(stream.clone(), Some(record.id));
             self.chosen.entry(stream.clone()).or_default().push(record);
         }
@@ -198,17 +198,17 @@ impl<'a> Choice<'a> {
 const ONE: ReadLimits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
 
 /// About as many records as are lacking.
-fn reach(lacking: Removed) -> ReadLimits {
+fn reach(lacking: Amount) -> ReadLimits {
     const STEP_RECORDS: usize = 500;
     const STEP_BYTES: u64 = 64 * 1024;
     let (records, bytes) = match lacking {
-        Removed {
+        Amount {
             records, bytes: 0, ..
         } => (records.min(STEP_RECORDS), STEP_BYTES),
-        Removed {
+        Amount {
             records: 0, bytes, ..
         } => (STEP_RECORDS, bytes),
-        Removed { bytes, .. } => (STEP_RECORDS, bytes.max(STEP_BYTES)),
+        Amount { bytes, .. } => (STEP_RECORDS, bytes.max(STEP_BYTES)),
     };
     ReadLimits::new(
         NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN),

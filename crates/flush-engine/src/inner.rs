@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use record_cache::{NewRecord, RecordStore, Removed, StoreError};
+use record_cache::{Amount, NewRecord, RecordStore, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,7 @@ impl Inner {
     pub(crate) async fn append(
         self: &Arc<Self>,
         records: Vec<NewRecord>,
-        room: Removed,
+        room: Amount,
     ) -> Result<(), StoreError> {
         let inner = Arc::clone(self);
         let arrived = self.arrivals.is_some().then(|| Arrived::of(&records));

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use record_cache::{RecordId, Removed, StreamName};
+use record_cache::{Amount, RecordId, StreamName};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
@@ -35,7 +35,7 @@ pub(crate) struct Lane {
     /// The last batch that was read takes all that there was.
     at_the_end: bool,
     /// Read, and not settled.
-    under_way: Removed,
+    under_way: Amount,
     /// Nothing more is to be sent.
     is_over: bool,
     has_begun: bool,
@@ -65,13 +65,13 @@ pub(crate) struct Report {
 type Settling = Pin<Box<dyn Future<Output = Settled> + Send>>;
 
 struct Sent {
-    amount: Removed,
+    amount: Amount,
     progress_before: u64,
     delivery: Delivery,
 }
 
 struct Settled {
-    amount: Removed,
+    amount: Amount,
     done: Result<FlushData, EngineError>,
 }
 
@@ -91,7 +91,7 @@ impl Lane {
             last: None,
             ahead: None,
             at_the_end: false,
-            under_way: Removed::default(),
+            under_way: Amount::default(),
             is_over: false,
             has_begun: false,
             has_failed: false,
@@ -298,7 +298,7 @@ impl Lane {
     }
 
     /// Hands a decision to the store, and does not wait until it has taken it.
-    async fn settle(&mut self, decided: Decided, amount: Removed) {
+    async fn settle(&mut self, decided: Decided, amount: Amount) {
         let orders = Arc::clone(&self.orders);
         let mut settling: Settling = Box::pin(async move {
             let done = decided.settle(&orders.inner).await;
@@ -321,7 +321,7 @@ impl Lane {
         }
     }
 
-    fn left(&mut self, amount: Removed) {
+    fn left(&mut self, amount: Amount) {
         self.under_way.records = self.under_way.records.saturating_sub(amount.records);
         self.under_way.bytes = self.under_way.bytes.saturating_sub(amount.bytes);
     }

@@ -8,7 +8,7 @@ use batcher::BatchLimits;
 use metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use record_cache::{NewRecord, Record, Removed, StreamName};
+use record_cache::{Amount, NewRecord, Record, StreamName};
 
 use crate::{DiscardReason, EngineOptions, SendError, Verdict};
 
@@ -19,7 +19,7 @@ pub(crate) struct Meter {
 }
 
 /// Records that are about to be stored, by stream.
-pub(crate) struct Recorded(Vec<(StreamName, Removed)>);
+pub(crate) struct Recorded(Vec<(StreamName, Amount)>);
 
 impl Meter {
     pub(crate) fn new(options: &EngineOptions) -> Self {
@@ -98,9 +98,9 @@ impl Meter {
 
 impl Recorded {
     pub(crate) fn of(records: &[NewRecord]) -> Self {
-        let mut by_stream: Vec<(StreamName, Removed)> = Vec::new();
+        let mut by_stream: Vec<(StreamName, Amount)> = Vec::new();
         for record in records {
-            let size = Removed::new(1, record.size());
+            let size = Amount::new(1, record.size());
             match by_stream
                 .iter_mut()
                 .find(|(stream, _)| *stream == record.stream)

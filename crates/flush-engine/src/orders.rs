@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use record_cache::{Removed, StreamName};
+use record_cache::{Amount, StreamName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +82,7 @@ impl Orders {
     }
 
     /// Whether another batch of a stream is wanted, beside what is under way.
-    pub(crate) fn wants_more(&self, stream: &StreamName, under_way: Removed) -> bool {
+    pub(crate) fn wants_more(&self, stream: &StreamName, under_way: Amount) -> bool {
         match (&self.plan, &self.inner.arrivals) {
             (Plan::Flush | Plan::Timer, _) => false,
             (Plan::Adaptive, Some(arrivals)) => {

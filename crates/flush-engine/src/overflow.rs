@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use record_cache::{NewRecord, Removed};
+use record_cache::{Amount, NewRecord};
 use tokio::sync::{Mutex, watch};
 
 use crate::evict::{self, Heads};
@@ -33,14 +33,14 @@ impl Default for Overflow {
 pub(crate) async fn record(
     inner: Arc<Inner>,
     records: Vec<NewRecord>,
-    size: Removed,
+    size: Amount,
 ) -> Result<(), EngineError> {
     let _storing = admit(&inner, size).await?;
     let appended = inner.append(records, size).await;
     appended.map_err(EngineError::storage)
 }
 
-async fn admit(inner: &Arc<Inner>, size: Removed) -> Result<Storing, EngineError> {
+async fn admit(inner: &Arc<Inner>, size: Amount) -> Result<Storing, EngineError> {
     let overflow = &inner.overflow;
     let mut heads = overflow.turn.lock().await;
     loop {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use record_cache::{
-    Durability, NewRecord, ReadLimits, Record, RecordStore, Removed, Settlement, SledStore,
+    Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
     StoreError, StreamName,
 };
 
@@ -142,7 +142,7 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
         NonZeroUsize::new(256).expect("not zero"),
         NonZeroU64::new(256 * 1024).expect("not zero"),
     );
-    let mut adopted = Removed::default();
+    let mut adopted = Amount::default();
     for stream in orphan.stats().streams.into_keys() {
         loop {
             let read = orphan.oldest(&stream, None, STEP).await?;
@@ -151,7 +151,7 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
             if records.is_empty() || inner.closing.is_cancelled() {
                 break;
             }
-            let room = Removed::new(records.len(), records.iter().map(Record::size).sum());
+            let room = Amount::new(records.len(), records.iter().map(Record::size).sum());
             if inner.admission.reserve(room).is_err() {
                 break;
             }
@@ -175,7 +175,7 @@ async fn adopt_step(
     inner: &Inner,
     stream: &StreamName,
     records: Vec<Record>,
-    room: Removed,
+    room: Amount,
 ) -> Result<(), StoreError> {
     let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
     let records = records

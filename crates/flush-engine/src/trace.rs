@@ -1,7 +1,7 @@
 //! The name under which the engine logs, and what several of its parts log. Messages and
 //! fields are written down in `docs/observability.md`.
 
-use record_cache::{Record, Removed, StreamName};
+use record_cache::{Amount, Record, StreamName};
 use tracing::Span;
 
 use crate::EngineError;
@@ -43,7 +43,7 @@ pub(crate) fn pass_ended(passed: &Passed) {
 }
 
 /// Tells of records that a store dropped because they could not be read back whole.
-pub(crate) fn damage(stream: &StreamName, lost: Removed) {
+pub(crate) fn damage(stream: &StreamName, lost: Amount) {
     if lost.records > 0 {
         tracing::error!(
             target: TARGET,

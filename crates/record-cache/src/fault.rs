@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::{
-    NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Removed, Settlement, StoreError,
+    Amount, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Settlement, StoreError,
     StoreStats, StreamName,
 };
 
@@ -93,12 +93,12 @@ impl<S: RecordStore> RecordStore for FailAfter<S> {
         self.store.oldest(stream, after, limits).await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         self.count()?;
         self.store.settle(settlement).await
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         self.count()?;
         self.store.clear().await
     }

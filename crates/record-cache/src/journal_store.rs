@@ -42,7 +42,7 @@ use self::shared::{Reply, Request, Shared};
 pub use self::takeover::{Moved, move_records};
 use self::writer::Writer;
 use crate::{
-    Durability, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Removed, Settlement,
+    Amount, Durability, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Settlement,
     StoreError, StoreStats, StreamName,
 };
 
@@ -256,12 +256,12 @@ impl RecordStore for JournalStore {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         self.ask(|reply| Request::Settle { settlement, reply })
             .await
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         self.ask(|reply| Request::Clear { reply }).await
     }
 

@@ -19,7 +19,7 @@ pub use self::fault::FailAfter;
 pub use self::memory::MemoryStore;
 pub use self::record::{InvalidStreamName, NewRecord, Record, RecordId, StreamName};
 pub use self::store::{
-    QueueStats, ReadBatch, ReadLimits, RecordStore, Removed, Settlement, StoreStats,
+    Amount, QueueStats, ReadBatch, ReadLimits, RecordStore, Settlement, StoreStats,
 };
 #[cfg(feature = "sled")]
 mod sled_store;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::{
-    NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Removed,
+    Amount, NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
     Settlement, StoreError, StoreStats, StreamName,
 };
 
@@ -87,13 +87,13 @@ impl RecordStore for MemoryStore {
             }
             fitting.push(record.clone());
         }
-        Ok(ReadBatch::new(fitting, Removed::default()))
+        Ok(ReadBatch::new(fitting, Amount::default()))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         let mut state = self.open_state()?;
         let Some(queue) = state.queues.get_mut(&settlement.stream) else {
-            return Ok(Removed::default());
+            return Ok(Amount::default());
         };
         for id in BTreeSet::from_iter(settlement.count_attempt) {
             if let Some(record) = queue.find(id) {
@@ -103,11 +103,11 @@ impl RecordStore for MemoryStore {
         Ok(queue.remove(settlement.delete))
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         let mut state = self.open_state()?;
-        let mut removed = Removed::default();
+        let mut removed = Amount::default();
         for queue in state.queues.values_mut() {
-            removed += Removed::new(queue.records.len(), queue.bytes);
+            removed += Amount::new(queue.records.len(), queue.bytes);
             queue.records = VecDeque::new();
             queue.bytes = 0;
         }
@@ -171,18 +171,18 @@ impl Queue {
         self.records.get_mut(at)
     }
 
-    fn remove(&mut self, mut ids: Vec<RecordId>) -> Removed {
+    fn remove(&mut self, mut ids: Vec<RecordId>) -> Amount {
         ids.sort_unstable();
         let Some(&last) = ids.last() else {
-            return Removed::default();
+            return Amount::default();
         };
         let reach = self.records.partition_point(|record| record.id <= last);
-        let mut removed = Removed::default();
+        let mut removed = Amount::default();
         // Only the front as far as the last id is looked at: what lies behind costs nothing.
         let mut kept = Vec::new();
         for record in self.records.drain(..reach) {
             if ids.binary_search(&record.id).is_ok() {
-                removed += Removed::new(1, record.size());
+                removed += Amount::new(1, record.size());
             } else {
                 kept.push(record);
             }

@@ -46,7 +46,7 @@ use self::queue::{Command, Queue, Reply};
 use self::watch::Watch;
 use self::worker::Worker;
 use crate::{
-    Durability, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Removed, Settlement,
+    Amount, Durability, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Settlement,
     StoreError, StoreStats, StreamName,
 };
 
@@ -267,12 +267,12 @@ impl RecordStore for SledStore {
         .await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         self.call(|reply| Command::Settle { settlement, reply })
             .await
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         self.call(|reply| Command::Clear { reply }).await
     }
 

@@ -74,7 +74,7 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Once polled, the step may be taken although the future was dropped.
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError>;
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError>;
 
     /// Deletes all records of all streams, and copies kept of damaged data.
     ///
@@ -83,7 +83,7 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Once polled, the store may be emptied although the future was dropped.
-    async fn clear(&self) -> Result<Removed, StoreError>;
+    async fn clear(&self) -> Result<Amount, StoreError>;
 
     /// What the store holds now, from counters.
     ///
@@ -131,13 +131,13 @@ pub struct ReadBatch {
     /// The records, oldest first.
     pub records: Vec<Record>,
     /// Damaged records that this read came upon and dropped.
-    pub damaged: Removed,
+    pub damaged: Amount,
 }
 
 impl ReadBatch {
     /// Puts a batch together; for implementors of stores.
     #[must_use]
-    pub const fn new(records: Vec<Record>, damaged: Removed) -> Self {
+    pub const fn new(records: Vec<Record>, damaged: Amount) -> Self {
         Self { records, damaged }
     }
 }
@@ -186,17 +186,17 @@ impl Settlement {
     }
 }
 
-/// How much was taken out of a store.
+/// A number of records and the sum of their sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Removed {
+pub struct Amount {
     /// Records.
     pub records: usize,
     /// Their sizes, added up.
     pub bytes: u64,
 }
 
-impl Removed {
+impl Amount {
     /// So many records of so many bytes.
     #[must_use]
     pub const fn new(records: usize, bytes: u64) -> Self {
@@ -204,7 +204,7 @@ impl Removed {
     }
 }
 
-impl std::ops::AddAssign for Removed {
+impl std::ops::AddAssign for Amount {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use journal_support::{Numbers, limits, numbers, open, read_all, record, stream, times};
 use record_cache::{
-    JournalStore, MemoryStore, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
-    Removed, Settlement, SledStore, StoreError, StoreStats, StreamName, move_records,
+    Amount, JournalStore, MemoryStore, NewRecord, ReadBatch, ReadLimits, Record, RecordId,
+    RecordStore, Settlement, SledStore, StoreError, StoreStats, StreamName, move_records,
 };
 use tempfile::TempDir;
 
@@ -325,7 +325,7 @@ impl RecordStore for Stubborn {
         self.store.oldest(stream, after, limits).await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         let left = self.settlements.load(Ordering::Relaxed).checked_sub(1);
         let Some(left) = left else {
             if self.failure == Failure::AfterSettling {
@@ -337,7 +337,7 @@ impl RecordStore for Stubborn {
         self.store.settle(settlement).await
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         self.store.clear().await
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use record_cache::{
-    MemoryStore, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Removed,
+    Amount, MemoryStore, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
     Settlement, StoreError, StoreStats, StreamName,
 };
 use tokio::task::yield_now;
@@ -143,7 +143,7 @@ impl RecordStore for ScriptedStore {
         if let Step::Hide = step {
             return Ok(ReadBatch::default());
         }
-        let mut damaged = Removed::default();
+        let mut damaged = Amount::default();
         if let Step::Damage = step {
             let one = ReadLimits::new(count(1), bytes(1));
             let head = self.store.oldest(stream, None, one).await?.records;
@@ -162,14 +162,14 @@ impl RecordStore for ScriptedStore {
         Ok(ReadBatch::new(done?.records, damaged))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Removed, StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
         let step = self.before(Op::Settle).await?;
         let done = self.store.settle(settlement).await;
         rest(&step).await;
         done
     }
 
-    async fn clear(&self) -> Result<Removed, StoreError> {
+    async fn clear(&self) -> Result<Amount, StoreError> {
         let step = self.before(Op::Clear).await?;
         let done = self.store.clear().await;
         rest(&step).await;

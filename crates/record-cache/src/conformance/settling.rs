@@ -1,7 +1,7 @@
 //! Settling and clearing.
 
 use super::support::{append, ids, numbered, payloads, read_all, record, removed, settle, stream};
-use crate::{Record, RecordId, RecordStore, Removed, Settlement, StoreStats};
+use crate::{Amount, Record, RecordId, RecordStore, Settlement, StoreStats};
 
 pub(super) async fn deletes_are_returned_and_gone(store: &dyn RecordStore) {
     let name = stream("done");
@@ -40,12 +40,12 @@ pub(super) async fn unknown_ids_are_passed_over(store: &dyn RecordStore) {
         .count_attempt(strange);
     assert_eq!(
         settle(store, nowhere).await,
-        Removed::default(),
+        Amount::default(),
         "no stream, no change"
     );
     assert_eq!(
         settle(store, Settlement::new(name.clone())).await,
-        Removed::default()
+        Amount::default()
     );
 
     append(store, numbered(&name, 0..3)).await;
@@ -62,7 +62,7 @@ pub(super) async fn unknown_ids_are_passed_over(store: &dyn RecordStore) {
         .count_attempt(strange);
     assert_eq!(
         settle(store, settlement).await,
-        Removed::default(),
+        Amount::default(),
         "nothing matched"
     );
     assert_eq!(
@@ -94,7 +94,7 @@ pub(super) async fn attempts_add_up(store: &dyn RecordStore) {
             .count_attempt([last, last]);
         assert_eq!(
             settle(store, counted).await,
-            Removed::default(),
+            Amount::default(),
             "counting deletes nothing"
         );
         for (n, (now, then)) in read_all(store, &name).await.iter().zip(&first).enumerate() {
@@ -162,7 +162,7 @@ pub(super) async fn any_order_will_do(store: &dyn RecordStore) {
         let bytes = chosen.iter().map(|r| r.size()).sum();
         assert_eq!(
             done,
-            Removed::new(chosen.len(), bytes),
+            Amount::new(chosen.len(), bytes),
             "all that were named are deleted"
         );
         left.retain(|record| !chosen.iter().any(|gone| gone.id == record.id));
@@ -197,7 +197,7 @@ pub(super) async fn clear_forgets_everything(store: &dyn RecordStore) {
     let nothing = store.clear().await.expect("clear succeeds");
     assert_eq!(
         nothing,
-        Removed::default(),
+        Amount::default(),
         "an empty store has nothing to clear"
     );
     let names: Vec<_> = (0..3).map(|n| stream(&format!("cleared-{n}"))).collect();
@@ -216,7 +216,7 @@ pub(super) async fn clear_forgets_everything(store: &dyn RecordStore) {
     let cleared = store.clear().await.expect("clear succeeds");
     assert_eq!(
         cleared,
-        Removed::new(held.records(), held.bytes()),
+        Amount::new(held.records(), held.bytes()),
         "all of it is counted"
     );
     assert_eq!(store.stats(), StoreStats::default(), "nothing is left");
@@ -228,7 +228,7 @@ pub(super) async fn clear_forgets_everything(store: &dyn RecordStore) {
         .count_attempt(ids(&first));
     assert_eq!(
         settle(store, late).await,
-        Removed::default(),
+        Amount::default(),
         "cleared records are gone"
     );
     append(store, numbered(&names[0], 0..3)).await;

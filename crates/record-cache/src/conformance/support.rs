@@ -7,9 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::{
-    NewRecord, ReadLimits, Record, RecordId, RecordStore, Removed, Settlement, StreamName,
-};
+use crate::{Amount, NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName};
 
 pub(super) fn stream(name: &str) -> StreamName {
     StreamName::new(name).expect("the suite's names are valid")
@@ -52,7 +50,7 @@ pub(super) async fn read(
         .oldest(stream, after, limits)
         .await
         .expect("oldest succeeds");
-    assert_eq!(batch.damaged, Removed::default(), "nothing is damaged");
+    assert_eq!(batch.damaged, Amount::default(), "nothing is damaged");
     batch.records
 }
 
@@ -60,7 +58,7 @@ pub(super) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> Ve
     read(store, stream, None, all()).await
 }
 
-pub(super) async fn settle(store: &dyn RecordStore, settlement: Settlement) -> Removed {
+pub(super) async fn settle(store: &dyn RecordStore, settlement: Settlement) -> Amount {
     store.settle(settlement).await.expect("settle succeeds")
 }
 
@@ -76,8 +74,8 @@ pub(super) fn new_payloads(records: &[NewRecord]) -> Vec<Bytes> {
     records.iter().map(|record| record.data.clone()).collect()
 }
 
-pub(super) fn removed(records: &[Record]) -> Removed {
-    Removed::new(records.len(), records.iter().map(Record::size).sum())
+pub(super) fn removed(records: &[Record]) -> Amount {
+    Amount::new(records.len(), records.iter().map(Record::size).sum())
 }
 
 /// Polls a call once and drops it.

@@ -7,7 +7,7 @@ use super::disk::DiskFile;
 use super::frame::{Seal, frame_length};
 use super::queue::{Entry, Queue};
 use super::ranges::Ranges;
-use crate::{QueueStats, Removed, StoreStats, StreamName};
+use crate::{Amount, QueueStats, StoreStats, StreamName};
 
 /// The queues, and the segments that their records lie in.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct Stream {
     queue: Queue,
     stats: QueueStats,
     /// Damaged records that no read has reported yet.
-    unreported: Removed,
+    unreported: Amount,
 }
 
 impl Segment {
@@ -113,9 +113,9 @@ impl Index {
         })
     }
 
-    pub(super) fn settle(&mut self, settled: &Settled) -> Removed {
+    pub(super) fn settle(&mut self, settled: &Settled) -> Amount {
         let Some(stream) = self.streams.get_mut(&settled.stream) else {
-            return Removed::default();
+            return Amount::default();
         };
         for sequence in settled.counted.numbers() {
             if let Some(entry) = stream.queue.find_mut(sequence) {
@@ -126,7 +126,7 @@ impl Index {
     }
 
     /// Takes records out that turned out to be damaged.
-    pub(super) fn lose(&mut self, lost: &Settled) -> Removed {
+    pub(super) fn lose(&mut self, lost: &Settled) -> Amount {
         let removed = self.remove(&lost.stream, &lost.deleted);
         self.damaged_records += removed.records as u64;
         if let Some(stream) = self.streams.get_mut(&lost.stream) {
@@ -142,9 +142,9 @@ impl Index {
     }
 
     /// Damage in a stream that is to be reported now, once.
-    pub(super) fn take_unreported(&mut self, name: &StreamName) -> Removed {
+    pub(super) fn take_unreported(&mut self, name: &StreamName) -> Amount {
         let Some(stream) = self.streams.get_mut(name) else {
-            return Removed::default();
+            return Amount::default();
         };
         let unreported = std::mem::take(&mut stream.unreported);
         if stream.queue.is_empty() {
@@ -161,10 +161,10 @@ impl Index {
         }
     }
 
-    pub(super) fn clear(&mut self) -> Removed {
-        let mut removed = Removed::default();
+    pub(super) fn clear(&mut self) -> Amount {
+        let mut removed = Amount::default();
         for stream in std::mem::take(&mut self.streams).into_values() {
-            removed += Removed::new(stream.stats.records, stream.stats.bytes);
+            removed += Amount::new(stream.stats.records, stream.stats.bytes);
         }
         for segment in self.segments.values_mut() {
             (segment.live_records, segment.live_bytes) = (0, 0);
@@ -220,18 +220,18 @@ impl Index {
         StoreStats::new(streams, self.damaged_records)
     }
 
-    fn remove(&mut self, name: &StreamName, sequences: &Ranges) -> Removed {
+    fn remove(&mut self, name: &StreamName, sequences: &Ranges) -> Amount {
         let Some(stream) = self.streams.get_mut(name) else {
-            return Removed::default();
+            return Amount::default();
         };
-        let mut removed = Removed::default();
+        let mut removed = Amount::default();
         stream.queue.remove(sequences, |entry| {
-            removed += Removed::new(1, entry.size.into());
+            removed += Amount::new(1, entry.size.into());
             forget(&mut self.segments, name, &entry);
         });
         stream.stats.records -= removed.records;
         stream.stats.bytes -= removed.bytes;
-        if stream.queue.is_empty() && stream.unreported == Removed::default() {
+        if stream.queue.is_empty() && stream.unreported == Amount::default() {
             self.streams.remove(name);
         }
         removed

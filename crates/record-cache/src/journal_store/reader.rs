@@ -10,7 +10,7 @@ use super::log::lock;
 use super::queue::Entry;
 use super::ranges::Ranges;
 use super::shared::{Request, Shared};
-use crate::{ReadBatch, ReadLimits, Removed, StoreError, StreamName};
+use crate::{Amount, ReadBatch, ReadLimits, StoreError, StreamName};
 
 /// A wish for the oldest records of a stream.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ fn oldest(
     mut after: Option<u64>,
     limits: ReadLimits,
 ) -> Result<ReadBatch, StoreError> {
-    let mut damaged = Removed::default();
+    let mut damaged = Amount::default();
     loop {
         let (entries, sources) = {
             let mut index = lock(&shared.index);

@@ -10,7 +10,7 @@ use super::group::Origin;
 use super::index::{Index, Settled};
 use super::mailbox::Mailbox;
 use super::reader::Read;
-use crate::{NewRecord, Removed, Settlement, StoreError};
+use crate::{Amount, NewRecord, Settlement, StoreError};
 
 /// One open store.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) enum Request {
     },
     Settle {
         settlement: Settlement,
-        reply: Reply<Removed>,
+        reply: Reply<Amount>,
     },
     /// Drop records that turned out to be damaged.
     Lose {
@@ -47,7 +47,7 @@ pub(super) enum Request {
         reply: Reply<Option<Origin>>,
     },
     Clear {
-        reply: Reply<Removed>,
+        reply: Reply<Amount>,
     },
     Close {
         reply: Reply<()>,

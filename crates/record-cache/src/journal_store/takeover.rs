@@ -6,7 +6,7 @@ use super::JournalStore;
 use super::group::Origin;
 use super::shared::Request;
 use crate::{
-    NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Removed, Settlement,
+    Amount, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Settlement,
     StoreError, StreamName, clock,
 };
 
@@ -21,11 +21,11 @@ const ONE: ReadLimits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
 #[non_exhaustive]
 pub struct Moved {
     /// Records that are in the other store now.
-    pub moved: Removed,
+    pub moved: Amount,
     /// Records that had been moved before, by a call that did not come to its end.
-    pub moved_before: Removed,
+    pub moved_before: Amount,
     /// Records that could not be read any more.
-    pub damaged: Removed,
+    pub damaged: Amount,
 }
 
 /// Moves all records from one store to another, those of each stream in order.
@@ -181,8 +181,8 @@ async fn delete_up_to(
     from: &dyn RecordStore,
     stream: &StreamName,
     last: u64,
-) -> Result<Removed, StoreError> {
-    let mut deleted = Removed::default();
+) -> Result<Amount, StoreError> {
+    let mut deleted = Amount::default();
     loop {
         let records = from.oldest(stream, None, BATCH).await?.records;
         let ids: Vec<RecordId> = records

@@ -12,7 +12,7 @@ use super::log::{Barrier, Log, Written, lock};
 use super::queue::Entry;
 use super::reserve::Reserve;
 use super::shared::{Reply, Request, Shared};
-use crate::{Durability, NewRecord, Removed, StoreError, StreamName, clock};
+use crate::{Amount, Durability, NewRecord, StoreError, StreamName, clock};
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -65,7 +65,7 @@ struct Close {
 
 enum Answer {
     Append(Reply<()>),
-    Settle(Reply<Removed>),
+    Settle(Reply<Amount>),
     Lose(mpsc::Sender<()>),
 }
 
@@ -206,7 +206,7 @@ impl Writer {
             }
             Request::Settle { settlement, reply } => {
                 let Some(settled) = lock(&self.shared.index).plan(&settlement) else {
-                    let _ = reply.send(Ok(Removed::default()));
+                    let _ = reply.send(Ok(Amount::default()));
                     return None;
                 };
                 Some((Call::Settle(settled), Answer::Settle(reply)))
@@ -286,11 +286,11 @@ impl Writer {
                         index.put(&record.stream, entry(record, sequence, at));
                         sequence += 1;
                     }
-                    Removed::default()
+                    Amount::default()
                 }
                 (Call::Settle(lost), Answer::Lose(_)) => index.lose(lost),
                 (Call::Settle(settled), _) => index.settle(settled),
-                (Call::Carry(_) | Call::Clear, _) => Removed::default(),
+                (Call::Carry(_) | Call::Clear, _) => Amount::default(),
             });
         }
         drop(index);
@@ -340,10 +340,10 @@ impl Writer {
         }
     }
 
-    fn clear(&mut self) -> Result<Removed, StoreError> {
+    fn clear(&mut self) -> Result<Amount, StoreError> {
         let untouched = lock(&self.shared.index).segments.is_empty();
         let removed = if untouched {
-            Removed::default()
+            Amount::default()
         } else {
             self.log.roll();
             self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
@@ -453,7 +453,7 @@ impl Group {
 }
 
 impl Answer {
-    fn send(self, outcome: Result<Removed, StoreError>) {
+    fn send(self, outcome: Result<Amount, StoreError>) {
         match self {
             Self::Append(reply) => drop(reply.send(outcome.map(drop))),
             Self::Settle(reply) => drop(reply.send(outcome)),

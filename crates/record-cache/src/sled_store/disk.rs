@@ -17,7 +17,7 @@ use super::pieces::{Lost, Piece, Step, Walk};
 use super::read::{self, stored};
 use super::segment::SegmentSize;
 use super::{Options, settle, space};
-use crate::{NewRecord, ReadLimits, Record, RecordId, Removed, Settlement, StoreError, StreamName};
+use crate::{Amount, NewRecord, ReadLimits, Record, RecordId, Settlement, StoreError, StreamName};
 
 /// What has to be free on the disk for records to be taken in, beside their own size.
 pub(super) const APPEND_SEGMENTS: u64 = 4;
@@ -41,13 +41,13 @@ pub(super) struct Disk {
 }
 
 /// Records that could not be read, by stream.
-pub(super) type Losses = BTreeMap<StreamName, Removed>;
+pub(super) type Losses = BTreeMap<StreamName, Amount>;
 
 /// What may be read, and what had to be dropped for it.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) records: Vec<Record>,
-    pub(super) damaged: Removed,
+    pub(super) damaged: Amount,
 }
 
 impl Disk {
@@ -122,9 +122,9 @@ impl Disk {
     ///
     /// After an error other than [`Fault::Untouched`] this value must not be used any more.
     pub(super) fn append(&mut self, home: &Home, appends: &[&[NewRecord]]) -> Outcome<()> {
-        let mut came = Removed::default();
+        let mut came = Amount::default();
         for record in appends.iter().copied().flatten() {
-            came += Removed::new(1, record.size());
+            came += Amount::new(1, record.size());
         }
         self.check_room(home, came.bytes, APPEND_SEGMENTS)?;
         let mut changes = Changes::default();
@@ -139,7 +139,7 @@ impl Disk {
         self.generation.make_places(&changes)?;
         self.generation.apply(changes)?;
         self.generation.commit()?;
-        self.index.note(came, Removed::default());
+        self.index.note(came, Amount::default());
         self.note_mark();
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Disk {
         &mut self,
         home: &Home,
         settlements: &[&Settlement],
-    ) -> Outcome<Vec<Removed>> {
+    ) -> Outcome<Vec<Amount>> {
         if self.notes.room() < NOTE_ROOM {
             self.check_room(home, 0, SETTLE_SEGMENTS)?;
             self.save_all(home)?;
@@ -160,10 +160,10 @@ impl Disk {
         let codec = *self.generation.codec();
         let mut note = Note::default();
         let mut removed = Vec::with_capacity(settlements.len());
-        let mut went = Removed::default();
+        let mut went = Amount::default();
         for settlement in settlements {
             let Some(stream) = self.index.find_mut(&settlement.stream) else {
-                removed.push(Removed::default());
+                removed.push(Amount::default());
                 continue;
             };
             let (gone, step) = settle::settle(&self.generation, stream, settlement)?;
@@ -182,7 +182,7 @@ impl Disk {
             // It is not known what of the note is there, so it is as if it had been written.
             self.save(home).map_err(Fault::too_late)?;
         }
-        self.index.note(Removed::default(), went);
+        self.index.note(Amount::default(), went);
         self.note_mark();
         Ok(removed)
     }
@@ -229,7 +229,7 @@ impl Disk {
         if found.lost.is_empty() {
             return Ok(Read {
                 records: found.records,
-                damaged: Removed::default(),
+                damaged: Amount::default(),
             });
         }
         match self.drop_lost(home, name, &found.lost) {
@@ -240,7 +240,7 @@ impl Disk {
             // It stays where it is, and a later read comes upon it again.
             Err(Fault::Untouched(_)) => Ok(Read {
                 records: found.records,
-                damaged: Removed::default(),
+                damaged: Amount::default(),
             }),
             Err(fault) => Err(fault),
         }
@@ -336,7 +336,7 @@ impl Disk {
         Ok(true)
     }
 
-    fn drop_lost(&mut self, home: &Home, name: &StreamName, lost: &[Lost]) -> Outcome<Removed> {
+    fn drop_lost(&mut self, home: &Home, name: &StreamName, lost: &[Lost]) -> Outcome<Amount> {
         self.check_room(home, 0, SETTLE_SEGMENTS)?;
         if let Some(stream) = self.index.find_mut(name) {
             settle::drop_lost(stream, lost);
@@ -345,9 +345,9 @@ impl Disk {
             }
         }
         self.save(home).map_err(Fault::too_late)?;
-        let mut damaged = Removed::default();
+        let mut damaged = Amount::default();
         lost.iter().for_each(|lost| damaged += lost.removed);
-        self.index.note(Removed::default(), damaged);
+        self.index.note(Amount::default(), damaged);
         self.note_mark();
         Ok(damaged)
     }
@@ -403,7 +403,7 @@ mod tests {
     use super::super::home::Home;
     use super::super::{Options, keys, notes, recover};
     use super::Disk;
-    use crate::{Durability, NewRecord, ReadLimits, RecordId, Removed, Settlement, StreamName};
+    use crate::{Amount, Durability, NewRecord, ReadLimits, RecordId, Settlement, StreamName};
 
     const OPTIONS: Options = Options {
         durability: Durability::ProcessCrash,
@@ -665,7 +665,7 @@ mod tests {
         let read = disk.oldest(&home, &a(), None, limits).unwrap();
         let ids: Vec<u64> = read.records.iter().map(|record| record.id.get()).collect();
         assert_eq!(ids, [0, 1, 2, 8, 9, 10, 11]);
-        assert_eq!(read.damaged, Removed::new(1, 4_000));
+        assert_eq!(read.damaged, Amount::new(1, 4_000));
         assert_eq!((disk.index.records(), disk.index.bytes()), (7, 28_000));
         disk.generation.release();
     }

@@ -7,7 +7,7 @@ use super::generation::Changes;
 use super::keys::{self, StreamId};
 use super::layout::Layouts;
 use super::notes::Note;
-use crate::{QueueStats, Removed, StreamName};
+use crate::{Amount, QueueStats, StreamName};
 
 /// All streams of a generation.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Index {
     }
 
     /// Brings the sums up to date after records came and went.
-    pub(super) fn note(&mut self, came: Removed, went: Removed) {
+    pub(super) fn note(&mut self, came: Amount, went: Amount) {
         let totals = &mut self.totals;
         totals.appended += came.records as u64;
         totals.records = (totals.records + came.records as u64).saturating_sub(went.records as u64);
@@ -110,8 +110,8 @@ impl Index {
         self.totals.bytes
     }
 
-    pub(super) fn held(&self) -> Removed {
-        Removed::new(to_usize(self.records()), self.bytes())
+    pub(super) fn held(&self) -> Amount {
+        Amount::new(to_usize(self.records()), self.bytes())
     }
 
     /// Whether the tree does not know yet what became of some records.
@@ -274,7 +274,7 @@ impl Stream {
         };
     }
 
-    pub(super) fn removed(&mut self, removed: Removed) {
+    pub(super) fn removed(&mut self, removed: Amount) {
         self.records = self.records.saturating_sub(removed.records as u64);
         self.bytes = if self.records == 0 {
             0

@@ -5,7 +5,7 @@ use super::fault::Outcome;
 use super::generation::Generation;
 use super::index::{Stream, to_usize};
 use super::keys::{self, Place};
-use crate::Removed;
+use crate::Amount;
 
 /// The records under one sequence.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) struct Lost {
     /// The sizes of all records in between, those included that were gone before.
     pub(super) span_bytes: u64,
     /// What was still there.
-    pub(super) removed: Removed,
+    pub(super) removed: Amount,
 }
 
 /// What comes next in a stream.
@@ -242,7 +242,7 @@ impl<'a> Walk<'a> {
             first,
             end,
             span_bytes,
-            removed: Removed::new(to_usize(records), bytes),
+            removed: Amount::new(to_usize(records), bytes),
         })
     }
 }

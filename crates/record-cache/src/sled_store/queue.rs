@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::{
-    NewRecord, ReadBatch, ReadLimits, RecordId, Removed, Settlement, StoreError, StreamName,
+    Amount, NewRecord, ReadBatch, ReadLimits, RecordId, Settlement, StoreError, StreamName,
 };
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -22,7 +22,7 @@ pub(super) enum Command {
     },
     Settle {
         settlement: Settlement,
-        reply: Reply<Removed>,
+        reply: Reply<Amount>,
     },
     Oldest {
         stream: StreamName,
@@ -31,7 +31,7 @@ pub(super) enum Command {
         reply: Reply<ReadBatch>,
     },
     Clear {
-        reply: Reply<Removed>,
+        reply: Reply<Amount>,
     },
 }
 

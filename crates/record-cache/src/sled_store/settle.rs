@@ -6,7 +6,7 @@ use super::generation::Generation;
 use super::index::{ProgressStep, Stream};
 use super::layout::Layout;
 use super::pieces::{Lost, Step, Walk};
-use crate::{RecordId, Removed, Settlement};
+use crate::{Amount, RecordId, Settlement};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
@@ -20,9 +20,9 @@ pub(super) fn settle(
     generation: &Generation,
     stream: &mut Stream,
     settlement: &Settlement,
-) -> Outcome<(Removed, ProgressStep)> {
+) -> Outcome<(Amount, ProgressStep)> {
     let mut step = ProgressStep::default();
-    let mut removed = Removed::default();
+    let mut removed = Amount::default();
     let named = named(stream, settlement);
     let mut rest = named.as_slice();
     while let Some(&(sequence, _)) = rest.first() {
@@ -73,19 +73,19 @@ fn settle_piece(
     layout: &Layout,
     named: &[(u64, Fate)],
     step: &mut ProgressStep,
-) -> Removed {
+) -> Amount {
     let first = layout.first;
     let known = stream
         .partial(first)
         .filter(|known| known.records() == layout.records());
     let all_deleted = named.iter().all(|(_, fate)| *fate == Fate::Deleted);
     let (removed, all_gone) = if known.is_none() && all_deleted && named.len() == layout.records() {
-        (Removed::new(layout.records(), layout.size()), true)
+        (Amount::new(layout.records(), layout.size()), true)
     } else {
         let fresh = || Partial::new(layout.records());
         let mut partial = known.cloned().unwrap_or_else(fresh);
         let before = partial.clone();
-        let mut removed = Removed::default();
+        let mut removed = Amount::default();
         for (sequence, fate) in named {
             let Some((index, size)) = layout.find(*sequence) else {
                 continue;
@@ -93,7 +93,7 @@ fn settle_piece(
             match fate {
                 Fate::Deleted => {
                     if partial.remove(index, size) {
-                        removed += Removed::new(1, size);
+                        removed += Amount::new(1, size);
                     }
                 }
                 Fate::Counted if partial.is_gone(index) => {}

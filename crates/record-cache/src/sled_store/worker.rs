@@ -15,7 +15,7 @@ use super::queue::{Command, Next, Reply};
 use super::salvage::Loss;
 use super::{Options, Shared, recover};
 use crate::{
-    NewRecord, ReadBatch, ReadLimits, RecordId, Removed, Settlement, StoreError, StreamName, clock,
+    Amount, NewRecord, ReadBatch, ReadLimits, RecordId, Settlement, StoreError, StreamName, clock,
 };
 
 /// Callers that were answered together come back together, within about this time.
@@ -31,13 +31,13 @@ pub(super) struct Worker {
     options: Options,
     state: State,
     /// Damage that no read has reported yet.
-    damage: BTreeMap<StreamName, Removed>,
+    damage: BTreeMap<StreamName, Amount>,
     put_off: Option<PutOff>,
 }
 
 #[derive(Debug, Default)]
 struct Writes {
-    settlements: Vec<(Settlement, Reply<Removed>)>,
+    settlements: Vec<(Settlement, Reply<Amount>)>,
     appends: Vec<(Vec<NewRecord>, Reply<()>)>,
 }
 
@@ -148,7 +148,7 @@ impl Worker {
         served + self.append(writes.appends)
     }
 
-    fn settle(&mut self, settlements: Vec<(Settlement, Reply<Removed>)>) -> usize {
+    fn settle(&mut self, settlements: Vec<(Settlement, Reply<Amount>)>) -> usize {
         let served = settlements.len();
         if served == 0 {
             return 0;
@@ -214,7 +214,7 @@ impl Worker {
         Ok(ReadBatch::new(read.records, damaged))
     }
 
-    fn clear(&mut self) -> Result<Removed, StoreError> {
+    fn clear(&mut self) -> Result<Amount, StoreError> {
         self.ensure_open()?;
         let State::Open(disk) = &self.state else {
             return Err(StoreError::Closed);
@@ -276,12 +276,12 @@ impl Worker {
 
     fn note_loss(&mut self, loss: &Loss) {
         for (stream, records) in &loss.of_streams {
-            self.note_damage(stream, Removed::new(super::index::to_usize(*records), 0));
+            self.note_damage(stream, Amount::new(super::index::to_usize(*records), 0));
         }
         self.shared.counters.add_damaged(loss.of_others);
     }
 
-    fn note_damage(&mut self, stream: &StreamName, removed: Removed) {
+    fn note_damage(&mut self, stream: &StreamName, removed: Amount) {
         *self.damage.entry(stream.clone()).or_default() += removed;
         self.shared.counters.add_damaged(removed.records as u64);
         tracing::warn!(

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::sim::SimDisk;
 use crate::journal_store::disk::{Disk, DiskFile};
-use crate::{JournalStore, NewRecord, ReadLimits, RecordStore, Removed, Settlement, StreamName};
+use crate::{Amount, JournalStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
 
 /// A disk whose syncs of files take as long as the test wants.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it()
     second.await.unwrap().unwrap();
     let settled = timeout(Duration::from_secs(10), settling).await;
     let removed = settled.expect("answered without a sync").unwrap().unwrap();
-    assert_eq!(removed, Removed::new(1, 5));
+    assert_eq!(removed, Amount::new(1, 5));
     assert!(!third.is_finished());
     gate.allow(None);
     third.await.unwrap().unwrap();

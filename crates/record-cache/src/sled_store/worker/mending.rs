@@ -13,7 +13,7 @@ use crate::sled_store::manifest::Manifest;
 use crate::sled_store::pieces::piece_at;
 use crate::sled_store::recover;
 use crate::sled_store::salvage::Loss;
-use crate::{QueueStats, Removed, StoreError, StreamName, clock};
+use crate::{Amount, QueueStats, StoreError, StreamName, clock};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -202,7 +202,7 @@ impl Worker {
             let records = before.records.saturating_sub(now.records);
             if records > 0 {
                 let bytes = before.bytes.saturating_sub(now.bytes);
-                self.note_damage(&name, Removed::new(records, bytes));
+                self.note_damage(&name, Amount::new(records, bytes));
             }
         }
         self.shared.counters.add_damaged(loss.of_others);
@@ -230,7 +230,7 @@ fn keep_promises(
             let (end, bytes) = (stream.next, stream.next_bytes - piece.bytes_before());
             disk.dead.push(stream.id, expected, end);
             step.done(stream, expected, end, bytes);
-            stream.removed(Removed::new(to_usize(end - expected), bytes));
+            stream.removed(Amount::new(to_usize(end - expected), bytes));
         } else if stream.next < expected {
             // They are lost, but their sequences are never used again.
             let from = mem::replace(&mut stream.next, expected);
