@@ -12,8 +12,6 @@ mod log;
 mod mailbox;
 mod open;
 mod outline;
-mod queue;
-mod ranges;
 mod reader;
 mod replay;
 mod reserve;

@@ -3,6 +3,9 @@
 mod clock;
 mod durability;
 mod error;
+#[cfg(all(feature = "journal", unix))]
+#[allow(dead_code, reason = "the stores move over to it")]
+mod index;
 mod memory;
 mod record;
 mod store;

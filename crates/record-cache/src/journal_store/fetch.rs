@@ -10,7 +10,7 @@ use super::buffers::Buffers;
 use super::disk::DiskFile;
 use super::frame::{Header, Kind, Seal, frame_length};
 use super::index::Index;
-use super::queue::Entry;
+use crate::index::queue::Entry;
 use crate::{Record, RecordId, StreamName, clock};
 
 /// Records that lie no further apart than this are read in one go.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::frame::{ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length};
 use super::index::Settled;
 use super::outline::Outline;
-use super::queue::Entry;
-use super::ranges::Ranges;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
 
 /// Payloads from here on are written from where they are.

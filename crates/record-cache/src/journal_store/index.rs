@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::disk::DiskFile;
 use super::frame::{Seal, frame_length};
-use super::queue::{Entry, Queue};
-use super::ranges::Ranges;
+use crate::index::queue::{Entry, Queue};
+use crate::index::ranges::Ranges;
 use crate::{Amount, QueueStats, StoreStats, StreamName};
 
 /// The queues, and the segments that their records lie in.

@@ -15,7 +15,7 @@ use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length};
 use super::group::{Call, Encoder, Origin, origin_length, settled_length, void_length};
 use super::index::{Index, Segment, Settled};
 use super::outline::Outline;
-use super::ranges::Ranges;
+use crate::index::ranges::Ranges;
 use crate::{Durability, StoreError, StreamName};
 
 /// Settled records are remembered until a sync; a sync is made when they are this many bytes.

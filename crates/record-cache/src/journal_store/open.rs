@@ -12,9 +12,9 @@ use super::home;
 use super::index::{Index, Segment};
 use super::log::{Active, Continuation, Sealed, refused, write_mark};
 use super::outline::Outline;
-use super::queue::Entry;
 use super::replay::{LastGroup, Replay, Tail, last_group};
 use super::scan::{Found as Frame, Scanner};
+use crate::index::queue::Entry;
 use crate::{Durability, StoreError, StreamName, clock};
 
 /// What an opening found, ready to go on.

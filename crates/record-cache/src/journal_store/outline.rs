@@ -11,9 +11,9 @@ use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::Kind;
 use super::group::Origin;
 use super::index::Settled;
-use super::queue::Entry;
-use super::ranges::Ranges;
 use crate::StreamName;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
 
 /// The frames from the beginning of a segment on, each without gap behind the other.
 #[derive(Debug, Clone, PartialEq, Eq)]

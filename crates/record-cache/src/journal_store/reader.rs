@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use super::fetch::{Fetched, fetch, sources};
 use super::index::Settled;
 use super::log::lock;
-use super::queue::Entry;
-use super::ranges::Ranges;
 use super::shared::{Request, Shared};
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
 use crate::{Amount, ReadBatch, ReadLimits, StoreError, StreamName};
 
 /// A wish for the oldest records of a stream.

@@ -8,10 +8,10 @@ use super::frame::{Fields, GroupBody, Kind};
 use super::group::Origin;
 use super::index::{Index, Settled};
 use super::outline::{Outline, Step};
-use super::queue::Entry;
-use super::ranges::Ranges;
 use super::scan::{Found, Scanner};
 use crate::StreamName;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
 
 /// What the log says, read from front to back.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use super::format::segment_name;
 use super::group::{Call, Carried};
 use super::index::Settled;
 use super::log::lock;
-use super::queue::Entry;
 use super::writer::{Occupancy, Writer};
+use crate::index::queue::Entry;
 use crate::{StoreError, StreamName};
 
 /// Records are moved in portions of so many bytes.

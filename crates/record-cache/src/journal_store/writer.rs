@@ -9,9 +9,9 @@ use super::group::{Call, record_length};
 use super::home;
 use super::index::Index;
 use super::log::{Barrier, Log, Written, lock};
-use super::queue::Entry;
 use super::reserve::Reserve;
 use super::shared::{Reply, Request, Shared};
+use crate::index::queue::Entry;
 use crate::{Amount, Durability, NewRecord, StoreError, StreamName, clock};
 
 /// A group is written when it has grown to this size.

@@ -5,11 +5,11 @@ use super::{
     Step,
 };
 use crate::StreamName;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
 use crate::journal_store::frame::{GroupBody, Kind, frame_length};
 use crate::journal_store::group::{Origin, origin_length, settled_length, void_length};
 use crate::journal_store::index::Settled;
-use crate::journal_store::queue::Entry;
-use crate::journal_store::ranges::Ranges;
 
 /// The steps of an outline, one after the other.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use super::{NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM};
 use crate::StreamName;
+use crate::index::ranges::Ranges;
 use crate::journal_store::frame::{GroupBody, Header, Kind, frame_length};
 use crate::journal_store::group::{Call, Origin, origin_length, settled_length, void_length};
 use crate::journal_store::index::Settled;
-use crate::journal_store::ranges::Ranges;
 
 /// The most that a step takes beside names and ranges.
 const STEP_BYTES: u64 = 24;

@@ -7,32 +7,32 @@ const RANGE_BYTES: usize = 12;
 
 /// A set of numbers in which neighbours share one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ranges {
+pub(crate) struct Ranges {
     /// First number of each range, and the number behind its last.
     bounds: BTreeMap<u64, u64>,
 }
 
 impl Ranges {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bounds.is_empty()
     }
 
     /// How many numbers there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.iter().map(|(start, end)| end - start).sum()
     }
 
     /// The ranges, from the lowest on, each with the number behind its last.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.bounds.iter().map(|(&start, &end)| (start, end))
     }
 
     /// All numbers, from the lowest on.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.iter().flat_map(|(start, end)| start..end)
     }
 
-    pub(super) fn insert(&mut self, mut start: u64, mut end: u64) {
+    pub(crate) fn insert(&mut self, mut start: u64, mut end: u64) {
         if start >= end {
             return;
         }
@@ -54,13 +54,13 @@ impl Ranges {
         self.bounds.insert(start, end);
     }
 
-    pub(super) fn insert_all(&mut self, other: &Self) {
+    pub(crate) fn insert_all(&mut self, other: &Self) {
         other
             .iter()
             .for_each(|(start, end)| self.insert(start, end));
     }
 
-    pub(super) fn remove(&mut self, start: u64, end: u64) {
+    pub(crate) fn remove(&mut self, start: u64, end: u64) {
         if start >= end {
             return;
         }
@@ -78,7 +78,7 @@ impl Ranges {
         }
     }
 
-    pub(super) fn remove_all(&mut self, other: &Self) {
+    pub(crate) fn remove_all(&mut self, other: &Self) {
         if !self.is_empty() {
             other
                 .iter()
@@ -86,13 +86,13 @@ impl Ranges {
         }
     }
 
-    pub(super) fn encoded_length(&self) -> usize {
+    pub(crate) fn encoded_length(&self) -> usize {
         // A range that is too long for its count is written as several.
         let entries = self.iter().map(|(start, end)| pieces(start, end).count());
         4 + entries.sum::<usize>() * RANGE_BYTES
     }
 
-    pub(super) fn encode(&self, into: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         let entries: usize = self
             .iter()
             .map(|(start, end)| pieces(start, end).count())
@@ -105,7 +105,7 @@ impl Ranges {
     }
 
     /// Reads what `encode` wrote, and moves on behind it.
-    pub(super) fn decode(from: &mut &[u8]) -> Option<Self> {
+    pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
         let (entries, mut rest) = from.split_first_chunk()?;
         let mut ranges = Self::default();
         for _ in 0..u32::from_le_bytes(*entries) {

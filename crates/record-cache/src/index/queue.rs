@@ -9,30 +9,30 @@ const BLOCK: usize = 128;
 
 /// The place of one record: 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) sequence: u64,
-    pub(super) segment: u32,
+pub(crate) struct Entry {
+    pub(crate) sequence: u64,
+    pub(crate) segment: u32,
     /// Where its frame begins.
-    pub(super) offset: u32,
+    pub(crate) offset: u32,
     /// Bytes of key and payload.
-    pub(super) size: u32,
-    pub(super) attempts: u32,
+    pub(crate) size: u32,
+    pub(crate) attempts: u32,
 }
 
 /// The entries of one stream in the order of their sequence numbers.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     /// None is empty.
     blocks: VecDeque<Vec<Entry>>,
 }
 
 impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// Adds an entry, or puts it in the place of the one of the same number.
-    pub(super) fn put(&mut self, entry: Entry) -> Option<Entry> {
+    pub(crate) fn put(&mut self, entry: Entry) -> Option<Entry> {
         let at = self.block_of(entry.sequence);
         let Some(block) = self.blocks.get_mut(at) else {
             self.push(entry);
@@ -53,7 +53,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn find_mut(&mut self, sequence: u64) -> Option<&mut Entry> {
+    pub(crate) fn find_mut(&mut self, sequence: u64) -> Option<&mut Entry> {
         let at = self.block_of(sequence);
         let block = self.blocks.get_mut(at)?;
         let found = block
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     /// Those of the numbers, which are sorted, that are there.
-    pub(super) fn present(&self, sequences: &[u64]) -> Ranges {
+    pub(crate) fn present(&self, sequences: &[u64]) -> Ranges {
         let mut block: &[Entry] = &[];
         let there = sequences.iter().copied().filter(|sequence| {
             if block.last().is_none_or(|last| last.sequence < *sequence) {
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// Takes the numbers out, and hands over what was there.
-    pub(super) fn remove(&mut self, sequences: &Ranges, mut removed: impl FnMut(Entry)) {
+    pub(crate) fn remove(&mut self, sequences: &Ranges, mut removed: impl FnMut(Entry)) {
         for (start, end) in sequences.iter() {
             let mut at = self.block_of(start);
             while let Some(block) = self.blocks.get_mut(at) {
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// The entries behind a number, or all.
-    pub(super) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + '_ {
+    pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + '_ {
         let first = sequence.map_or(0, |sequence| self.block_of(sequence));
         let entries = self.blocks.range(first.min(self.blocks.len())..).flatten();
         entries.skip_while(move |entry| sequence.is_some_and(|after| entry.sequence <= after))
@@ -146,8 +146,8 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::super::ranges::Ranges;
     use super::{Entry, Queue};
-    use crate::journal_store::ranges::Ranges;
 
     fn entry(sequence: u64, size: u32) -> Entry {
         Entry {
