@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::{env, fs, io};
 
-use integration_tests::power_loss::{
+use amplify_test_support::power_loss::{
     Action, Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
 use rustix::fs::IFlags;

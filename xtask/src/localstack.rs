@@ -5,8 +5,8 @@ mod host;
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::localstack::{Engine, Installation};
 use anyhow::{Context, Result, bail};
-use integration_tests::localstack::{Engine, Installation};
 use tokio::process::Command;
 
 use crate::{progress::Progress, shell};

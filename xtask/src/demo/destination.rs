@@ -3,9 +3,9 @@
 mod forwarder;
 mod remote;
 
+use amplify_test_support::FakeAws;
 use anyhow::Result;
 use bytes::Bytes;
-use integration_tests::FakeAws;
 
 use self::forwarder::Forwarder;
 use super::STREAM;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::localstack::HostEngine;
 use anyhow::{Context, Result, bail};
-use integration_tests::localstack::HostEngine;
 use tokio::process::Command;
 
 use super::HOW_TO_GO_ON;

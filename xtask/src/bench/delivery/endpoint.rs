@@ -4,8 +4,8 @@ use std::io::{Read as _, stdin};
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::FakeAws;
 use anyhow::{Context, Result, bail};
-use integration_tests::FakeAws;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout};

@@ -1,0 +1,269 @@
+//! Nothing that a store acknowledged is lost with the power.
+//!
+//! A process uses a store and is traced; from the trace the states are rebuilt that a loss
+//! of power could leave at any moment, and each is opened and compared with what the
+//! process had been promised by then. Needs `strace`.
+//!
+//! `POWER_LOSS_STATES` sets how many states each workload is tried with, `POWER_LOSS_SEED`
+//! which ones. What is traced differs from run to run; of one trace, a seed always gives the
+//! same states. What is needed to look into a state that did harm is kept, and its place is
+//! told.
+
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "helpers of tests"
+)]
+
+mod campaign;
+mod inspect;
+mod ledger;
+mod marks;
+mod payload;
+mod process;
+mod stores;
+mod tiny;
+mod workload;
+
+use amplify_test_support::power_loss::{Attributes, Plan};
+
+use self::campaign::Campaign;
+use self::inspect::inspect;
+use self::ledger::{Ledger, Loss};
+use self::process::Job;
+use self::stores::StoreKind;
+use self::tiny::Flaw;
+use self::workload::{Setting, Workload, run};
+
+/// Of each write some parts get there and some do not.
+const TEARING: &[Plan] = &[Plan::Pages, Plan::Sectors];
+
+/// Also what the traced processes run: they find a job in their environment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missing_while_the_power_stays_on() {
+    if let Some(job) = Job::given() {
+        return job.perform().await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for workload in Workload::EACH {
+        for kind in [
+            StoreKind::Sled,
+            StoreKind::Journal,
+            StoreKind::Tiny(Flaw::None),
+        ] {
+            let place = directory.path().join(format!("{kind}-{workload}"));
+            let marks = directory.path().join(format!("{kind}-{workload}.marks"));
+            let setting = Setting {
+                kind,
+                place: place.clone(),
+                marks: marks.clone(),
+                seed: 1,
+                next_number: 1,
+            };
+            run(*workload, setting).await;
+            let said = std::fs::read_to_string(marks).unwrap();
+            let ledger = Ledger::of(said.lines().enumerate());
+            assert!(
+                ledger.required() > 0,
+                "{workload} leaves something to look for"
+            );
+            let report = inspect(kind, &place).await;
+            assert_eq!(
+                ledger.judge(&report, Loss::OfProcess),
+                [""; 0],
+                "{kind} {workload}"
+            );
+            assert_eq!(
+                report.records.len(),
+                ledger.required(),
+                "what is settled is gone"
+            );
+        }
+    }
+}
+
+/// How often a process is traced for a flaw to show; how many moments there are at which it
+/// can depends on how its threads ran.
+const TRACES: usize = 6;
+
+/// Goes through a campaign, again and again, until it has done so much harm.
+async fn expected_harm(campaign: Campaign, least: usize) -> Vec<String> {
+    let mut harm = Vec::new();
+    for seed in (campaign.seed..).take(TRACES) {
+        harm.extend(Campaign { seed, ..campaign }.harm().await);
+        if harm.len() >= least {
+            break;
+        }
+    }
+    assert!(harm.len() >= least, "{harm:?}");
+    harm
+}
+
+/// A store that is right is found to be right, and each wrong one wrong.
+mod the_simulation {
+    use super::*;
+
+    async fn harm_to(
+        flaw: Flaw,
+        workload: Workload,
+        plans: &'static [Plan],
+        least: usize,
+    ) -> Vec<String> {
+        let campaign = Campaign {
+            states: 200,
+            plans,
+            ..Campaign::new(StoreKind::Tiny(flaw), workload)
+        };
+        expected_harm(campaign, least).await
+    }
+
+    #[tokio::test]
+    async fn accepts_a_store_that_is_right() {
+        for workload in [Workload::Tasks, Workload::Churn, Workload::Clear] {
+            Campaign::new(StoreKind::Tiny(Flaw::None), workload)
+                .must_do_no_harm()
+                .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn notices_that_appends_are_not_synced() {
+        let harm = harm_to(Flaw::NeverSyncs, Workload::Tasks, &Plan::EACH, 6).await;
+        assert!(harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_a_rename_is_not_synced() {
+        let harm = harm_to(Flaw::ForgetsTheNewName, Workload::Clear, &Plan::EACH, 3).await;
+        assert!(
+            harm[0].contains("lost") || harm[0].contains("cleared"),
+            "{harm:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn notices_that_a_file_is_renamed_before_it_is_synced() {
+        harm_to(Flaw::ForgetsTheNewLog, Workload::Drain, &Plan::EACH, 3).await;
+    }
+
+    #[tokio::test]
+    async fn notices_that_a_file_is_overwritten_in_place() {
+        let harm = harm_to(Flaw::RewritesInPlace, Workload::Churn, &Plan::EACH, 1).await;
+        assert!(harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_the_first_name_is_not_synced() {
+        let harm = harm_to(Flaw::ForgetsTheFirstName, Workload::Tasks, &Plan::EACH, 6).await;
+        assert!(harm[0].contains("lost"), "{harm:?}");
+    }
+
+    #[tokio::test]
+    async fn notices_that_torn_writes_are_believed() {
+        harm_to(Flaw::TrustsWhatItReads, Workload::Large, TEARING, 2).await;
+    }
+}
+
+macro_rules! through_every_workload {
+    ($kind:expr) => {
+        async fn through(workload: Workload) {
+            Campaign::new($kind, workload).must_do_no_harm().await;
+        }
+
+        #[tokio::test]
+        async fn when_several_tasks_append() {
+            through(Workload::Tasks).await;
+        }
+
+        #[tokio::test]
+        async fn when_records_are_large() {
+            through(Workload::Large).await;
+        }
+
+        #[tokio::test]
+        async fn when_records_come_and_go() {
+            through(Workload::Churn).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_drained_and_filled_again() {
+            through(Workload::Drain).await;
+        }
+
+        #[tokio::test]
+        async fn when_a_stream_stands_still() {
+            through(Workload::Stalled).await;
+        }
+
+        #[tokio::test]
+        async fn when_single_records_stay() {
+            through(Workload::Sieve).await;
+        }
+
+        #[tokio::test]
+        async fn when_space_is_used_again() {
+            through(Workload::Turnover).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_cleared() {
+            through(Workload::Clear).await;
+        }
+
+        #[tokio::test]
+        async fn when_it_is_closed_and_opened() {
+            through(Workload::Reopen).await;
+        }
+    };
+}
+
+mod sled_store_keeps_what_it_acknowledged {
+    use super::*;
+
+    through_every_workload!(StoreKind::Sled);
+}
+
+/// Why the sled store gives its files the attribute `S`: sled writes over what the disk
+/// still needs.
+#[tokio::test]
+async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
+    let campaign = Campaign {
+        attributes: Attributes::Ignored,
+        states: 24,
+        plans: TEARING,
+        ..Campaign::new(StoreKind::Sled, Workload::Turnover)
+    };
+    let harm = expected_harm(campaign, 3).await;
+    assert!(harm[0].contains("lost"), "{harm:?}");
+}
+
+/// sled renames a snapshot, and at once overwrites what is needed without it.
+#[tokio::test]
+async fn sled_store_keeps_records_where_names_are_late() {
+    let campaign = Campaign {
+        plans: &[Plan::Bare],
+        states: 90,
+        ..Campaign::new(StoreKind::Sled, Workload::Hollow)
+    };
+    campaign.must_do_no_harm().await;
+}
+
+/// Where files take no attributes, the store syncs more often.
+#[tokio::test]
+async fn sled_store_keeps_records_where_there_are_no_attributes() {
+    for workload in [Workload::Turnover, Workload::Churn] {
+        let campaign = Campaign {
+            attributes: Attributes::Refused,
+            ..Campaign::new(StoreKind::Sled, workload)
+        };
+        campaign.must_do_no_harm().await;
+    }
+}
+
+mod journal_store_keeps_what_it_acknowledged {
+    use super::*;
+
+    through_every_workload!(StoreKind::Journal);
+}
