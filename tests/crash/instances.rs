@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use amplify_test_support::Reply;
+use amplify_test_support::{Reply, payload};
 use fastrand::Rng;
-use integration_tests::{Case, Endpoint, Kind, Place, Service, Setup, child, role};
+use integration_tests::{Case, Endpoint, Kind, Service, Setup, StoreKind, child, role};
 use tempfile::TempDir;
 
 const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
@@ -68,10 +68,7 @@ async fn live(role: &str) {
         "Kinesis" => Service::Kinesis,
         _ => Service::Firehose,
     };
-    let case = Case {
-        service,
-        place: Place::Disk,
-    };
+    let case = Case::new(service, StoreKind::Sled);
     let mut setup = Setup::of_endpoint(case, endpoint.to_owned()).default_directory();
     if task != "Record" {
         setup = setup.flush_every(Duration::from_millis(10));
@@ -103,9 +100,8 @@ async fn live(role: &str) {
     println!("ended");
 }
 
-fn payload(name: &str, number: usize) -> String {
-    let filling: String = ('a'..='z').cycle().take(number * 53 % 700).collect();
-    format!("{name} {number} {filling}")
+fn payload(name: &str, number: usize) -> Vec<u8> {
+    payload::payload(0, name, number as u64, number * 53 % 700)
 }
 
 // ---- the program
@@ -198,13 +194,16 @@ impl Program {
     fn delivered(&self) -> BTreeMap<(String, &'static str), Vec<usize>> {
         let mut delivered = BTreeMap::<_, Vec<_>>::new();
         for stream in STREAMS {
-            for data in self.aws.payloads(stream) {
-                let mut words = data.split(' ');
-                let name = words.next().unwrap().to_owned();
-                let number = words.next().unwrap().parse().unwrap();
-                assert!(data == payload(&name, number), "{name} {number} differs");
+            for record in self.aws.delivered(stream) {
+                let (name, number) = payload::named_in(&record.data).unwrap();
+                let number = usize::try_from(number).unwrap();
+                assert!(
+                    record.data == payload(name, number),
+                    "{name} {number} differs"
+                );
                 assert_eq!(stream, STREAMS[number % 2]);
-                delivered.entry((name, stream)).or_default().push(number);
+                let of_instance = delivered.entry((name.to_owned(), stream)).or_default();
+                of_instance.push(number);
             }
         }
         delivered

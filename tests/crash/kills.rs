@@ -14,46 +14,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use amplify_kinesis::Durability;
-use amplify_test_support::Reply;
-use integration_tests::{Case, Client, Endpoint, Kind, Place, Service, Setup, child, role};
+use amplify_test_support::{Reply, payload};
+use integration_tests::{Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, role};
 
 const STREAMS: [&str; 3] = ["stream-a", "stream-b", "stream-c"];
-const KINESIS: Case = Case {
-    service: Service::Kinesis,
-    place: Place::Disk,
-};
-const FIREHOSE: Case = Case {
-    service: Service::Firehose,
-    place: Place::Disk,
-};
 const KILLS: usize = 10;
 const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_loses_nothing() {
-    run(KINESIS, "a_killed_kinesis_client_loses_nothing").await;
+    let case = Case::new(Service::Kinesis, StoreKind::Sled);
+    run(case, "a_killed_kinesis_client_loses_nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_loses_nothing() {
-    run(FIREHOSE, "a_killed_firehose_client_loses_nothing").await;
+    let case = Case::new(Service::Firehose, StoreKind::Sled);
+    run(case, "a_killed_firehose_client_loses_nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_with_a_journal_loses_nothing() {
     let test = "a_killed_kinesis_client_with_a_journal_loses_nothing";
-    run(in_a_journal(KINESIS), test).await;
+    run(Case::new(Service::Kinesis, StoreKind::Journal), test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_with_a_journal_loses_nothing() {
     let test = "a_killed_firehose_client_with_a_journal_loses_nothing";
-    run(in_a_journal(FIREHOSE), test).await;
-}
-
-fn in_a_journal(case: Case) -> Case {
-    let place = Place::Journal;
-    Case { place, ..case }
+    run(Case::new(Service::Firehose, StoreKind::Journal), test).await;
 }
 
 async fn run(case: Case, test: &str) {
@@ -63,15 +52,12 @@ async fn run(case: Case, test: &str) {
     }
 }
 
-/// A record's payload tells its number, and can be told from a damaged one.
-fn payload(stream: &str, number: usize) -> String {
-    let length = if number.is_multiple_of(50) {
-        40_000
-    } else {
-        number * 37 % 400
+fn payload(stream: &str, number: usize) -> Vec<u8> {
+    let length = match number % 50 {
+        0 => 40_000,
+        _ => number * 37 % 400,
     };
-    let filling: String = ('a'..='z').cycle().take(length).collect();
-    format!("{stream} {number} {filling}")
+    payload::payload(0, stream, number as u64, length)
 }
 
 // ---- the child
@@ -87,7 +73,7 @@ async fn record_until_killed(case: Case, role: &str) {
     let setup = Setup::of_endpoint(case, endpoint.to_owned()).durability(durability);
     let setup = setup
         .flush_every(Duration::from_millis(3))
-        .on_disk(case, Path::new(path));
+        .at(Path::new(path));
     let client = setup.build().await;
     // Ends the line that the test runner has begun.
     println!();
@@ -180,7 +166,7 @@ async fn kill_and_restart(case: Case, test: &str) {
     }
 
     aws.clear_script();
-    let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
+    let client = Setup::new(case, &aws).at(&path).build().await;
     client.drain(LONG).await.unwrap();
     assert_eq!(client.cached(), 0);
     client.close().await.unwrap();
@@ -189,10 +175,11 @@ async fn kill_and_restart(case: Case, test: &str) {
         assert!(!acknowledged.is_empty());
         let mut seen = HashSet::new();
         let mut first_times = Vec::new();
-        for delivered in aws.payloads(stream) {
-            let number: usize = delivered.split(' ').nth(1).unwrap().parse().unwrap();
+        for delivered in aws.delivered(stream) {
+            let (_, number) = payload::named_in(&delivered.data).unwrap();
+            let number = usize::try_from(number).unwrap();
             assert!(
-                delivered == payload(stream, number),
+                delivered.data == payload(stream, number),
                 "seed {seed}: {stream} {number} differs"
             );
             if seen.insert(number) {

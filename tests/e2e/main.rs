@@ -21,7 +21,7 @@ use amplify_test_support::localstack::{Installation, LocalStack};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use integration_tests::{Case, Place, Service, Setup};
+use integration_tests::{Case, Service, Setup, StoreKind};
 
 pub(crate) use self::delivery::{Delivery, framed};
 pub(crate) use self::stream::{Stream, by_key};
@@ -44,8 +44,7 @@ pub(crate) fn own_localstack() -> LocalStack {
 /// A client that keeps its records in `directory`, flushes only when told to, and is patient
 /// with LocalStack.
 pub(crate) fn setup(service: Service, endpoint: &str, directory: &Path) -> Setup {
-    let place = Place::Disk;
-    Setup::of_endpoint(Case { service, place }, endpoint.to_owned())
+    Setup::of_endpoint(Case::new(service, StoreKind::Sled), endpoint.to_owned())
         .region(REGION)
         .credentials(credentials())
         .default_attempts()

@@ -2,16 +2,13 @@
 //! with opinions, clocks that are off, runtimes and clones that end in any order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use amplify_kinesis::{CloseOptions, FlushStrategy};
 use amplify_test_support::Reply;
-use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Place, Setup, eventually, numbered,
-};
+use integration_tests::{Case, Discards, Endpoint, Kind, Setup, StoreKind, eventually, numbered};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -219,23 +216,6 @@ async fn outside(test: impl FnOnce() + Send + 'static) {
     tokio::task::spawn_blocking(test).await.unwrap();
 }
 
-/// Opens the directory as soon as it is free.
-async fn reopened(case: Case, aws: &Endpoint, path: &Path) -> Client {
-    let mut opened = None;
-    let open = || Setup::new(case, aws).on_disk(case, path).try_build();
-    for _ in 0..1000 {
-        match open().await {
-            Ok(client) => {
-                opened = Some(client);
-                break;
-            }
-            Err(error) => assert_eq!(error.kind, Kind::Storage, "{error:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    opened.unwrap()
-}
-
 async fn a_client_outlives_the_runtime_that_it_was_made_in(case: Case) {
     outside(move || {
         let aws = Endpoint::start();
@@ -243,7 +223,7 @@ async fn a_client_outlives_the_runtime_that_it_was_made_in(case: Case) {
         let path = directory.path().join("cache");
         let first = runtime();
         let client = first.block_on(async {
-            let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
+            let client = Setup::new(case, &aws).at(&path).build().await;
             client.record_to(STREAM, ["a"]).await;
             client.flush().await.unwrap();
             client.record_to(STREAM, ["b"]).await;
@@ -261,7 +241,7 @@ async fn a_client_outlives_the_runtime_that_it_was_made_in(case: Case) {
             .await;
             client.record_to(STREAM, ["d"]).await;
             client.close().await.unwrap();
-            let client = reopened(case, &aws, &path).await;
+            let client = Setup::new(case, &aws).at(&path).build_when_free().await;
             assert_eq!(client.cached(), 1);
             client.drain(LONG).await.unwrap();
             client.close().await.unwrap();
@@ -281,20 +261,19 @@ async fn a_runtime_may_end_in_the_middle_of_a_flush(case: Case) {
         let recorded = numbered("record", 700);
         let first = runtime();
         first.block_on(async {
-            let client = Setup::new(case, &aws).on_disk(case, &path).build().await;
+            let client = Setup::new(case, &aws).at(&path).build().await;
             client.record_to(STREAM, recorded.clone()).await;
             aws.script(Reply::Accept);
             aws.script(Reply::Hang);
             let draining = client.clone();
             tokio::spawn(async move { draining.drain(LONG).await });
-            aws.wait_until(|aws| aws.in_flight() == 1 && aws.request_count() == 2)
-                .await
-                .unwrap();
+            aws.until(|aws| aws.in_flight() == 1 && aws.request_count() == 2)
+                .await;
         });
         // Nobody has closed the client, and its tasks are gone.
         drop(first);
         runtime().block_on(async {
-            let client = reopened(case, &aws, &path).await;
+            let client = Setup::new(case, &aws).at(&path).build_when_free().await;
             assert_eq!(client.cached(), 200);
             client.drain(LONG).await.unwrap();
             client.close().await.unwrap();
@@ -312,27 +291,8 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
     let path = directory.path().join("cache");
     for round in 0..6 {
         let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(3));
-        let setup = match case.place {
-            Place::Memory => setup.in_memory(),
-            Place::Disk | Place::Journal => setup.on_disk(case, &path),
-        };
-        let client = match case.place {
-            Place::Memory => setup.build().await,
-            Place::Disk | Place::Journal => {
-                // The last round's storage is released a moment after the last clone.
-                let mut waited = Duration::ZERO;
-                loop {
-                    match setup.clone().try_build().await {
-                        Ok(client) => break client,
-                        Err(error) => assert_eq!(error.kind, Kind::Storage, "{error:?}"),
-                    }
-                    let pause = Duration::from_millis(5);
-                    tokio::time::sleep(pause).await;
-                    waited += pause;
-                    assert!(waited < LONG);
-                }
-            }
-        };
+        // The last round's storage is released a moment after the last clone.
+        let client = setup.at(&path).build_when_free().await;
         let mut clones: Vec<_> = (0..5).map(|_| client.clone()).collect();
         clones.rotate_left(round % 5);
         drop(client);
@@ -349,8 +309,8 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
             }
         }
     }
-    if case.place != Place::Memory {
-        let client = reopened(case, &aws, &path).await;
+    if case.store != StoreKind::Memory {
+        let client = Setup::new(case, &aws).at(&path).build_when_free().await;
         client.drain(LONG).await.unwrap();
         client.close().await.unwrap();
         let mut arrived = aws.payloads(STREAM);
@@ -366,10 +326,7 @@ async fn closing_may_race_everything(case: Case) {
         let aws = Endpoint::start();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cache");
-        let setup = || match case.place {
-            Place::Memory => Setup::new(case, &aws).in_memory(),
-            Place::Disk | Place::Journal => Setup::new(case, &aws).on_disk(case, &path),
-        };
+        let setup = || Setup::new(case, &aws).at(&path);
         let client = setup().flush_strategy(FlushStrategy::None).build().await;
         let records = (0..4).map(|task| {
             let client = client.clone();
@@ -429,7 +386,7 @@ async fn closing_may_race_everything(case: Case) {
         let delivered = aws.payloads(STREAM);
         let cached = client.cached();
         assert_eq!(stored.len(), delivered.len() + cleared + cached);
-        if case.place != Place::Memory {
+        if case.store != StoreKind::Memory {
             let client = setup().build().await;
             assert_eq!(client.cached(), cached);
             client.close().await.unwrap();

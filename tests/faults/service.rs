@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use amplify_test_support::stores::{Op, ScriptedStore};
 use amplify_test_support::{Outcome, PutRequest, Reply, RequestLog};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, Result as Provided};
 use integration_tests::{
-    Case, Discards, Endpoint, FailingStore, Kind, Service, Setup, StoreCall, eventually, numbered,
+    Case, Discards, Endpoint, Kind, Service, Setup, eventually, numbered, start,
 };
 use tokio::time::Instant;
 
@@ -158,8 +159,7 @@ async fn what_was_taken_in_without_an_answer_is_sent_again(case: Case) {
 }
 
 async fn records_that_fail_are_sent_again_in_their_order(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["0", "1", "2", "3", "4"]).await;
     aws.script(Reply::fail_at([1, 3], "InternalFailure"));
     let done = client.flush().await.unwrap();
@@ -225,11 +225,8 @@ async fn one_poison_record_among_many_is_found_and_the_others_are_delivered(case
 async fn a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid(case: Case) {
     let aws = Endpoint::start();
     let discards = Discards::default();
-    let client = Setup::new(case, &aws)
-        .max_retries(0)
-        .discards(&discards)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
+    let client = setup.build().await;
     let payloads: Vec<_> = (0..200).map(|at| format!("{}-{at}", at % 3)).collect();
     client.record_to(STREAM, payloads.clone()).await;
     let is_poison = |payload: &str| payload.starts_with("1-");
@@ -303,8 +300,7 @@ async fn a_bisection_that_is_cut_short_keeps_what_it_achieved(case: Case) {
         (Reply::refuse(400, "ResourceNotFoundException"), 2),
     ];
     for (cut, charged) in cuts {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).build().await;
+        let (aws, client) = start(case).await;
         client.record_to(STREAM, ["a", "b", "c", "d"]).await;
         aws.script(Reply::refuse(400, "ValidationException"));
         aws.script(Reply::Accept);
@@ -323,8 +319,7 @@ async fn a_bisection_that_is_cut_short_keeps_what_it_achieved(case: Case) {
 }
 
 async fn two_records_refused_before_any_was_accepted_accuse_the_stream(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 500)).await;
     aws.always(|_| Reply::refuse(400, "InvalidArgumentException"));
     let done = client.flush().await.unwrap();
@@ -340,11 +335,8 @@ async fn a_refused_batch_goes_on_as_the_service_accepts_parts_of_it(case: Case) 
     // What is refused alone pays, what is accepted is done, whatever fails alone is charged.
     let aws = Endpoint::start();
     let discards = Discards::default();
-    let client = Setup::new(case, &aws)
-        .max_retries(0)
-        .discards(&discards)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
+    let client = setup.build().await;
     client.record_to(STREAM, ["a", "b", "c", "d"]).await;
     aws.script(Reply::refuse(400, "ValidationException"));
     aws.script(Reply::fail_at([1], "InternalFailure"));
@@ -399,8 +391,7 @@ async fn the_entries_count_and_not_the_number_of_failures(case: Case) {
         (1, [FAILED, FAILED, FAILED]),
         (2, [accepted, accepted, accepted]),
     ] {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).build().await;
+        let (aws, client) = start(case).await;
         client.record_to(STREAM, ["a", "b", "c"]).await;
         aws.script(answer(case.service, failures, &entries));
         let failed = entries.iter().filter(|&&entry| entry == FAILED).count();
@@ -546,10 +537,8 @@ async fn an_unreachable_service_is_tried_three_times_in_one_request(case: Case) 
 
 async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .max_concurrent_streams(3)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_concurrent_streams(3);
+    let client = setup.build().await;
     for stream in ["a-slow", "b-partly", "c-broken", "d-late", "e-late"] {
         client.record_to(stream, ["1", "2"]).await;
     }
@@ -569,8 +558,7 @@ async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted(case
 }
 
 async fn an_aborted_drain_tells_the_sums_of_its_passes(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 1200)).await;
     for reply in [Reply::Accept, Reply::AcceptFirst(400), Reply::Reset] {
         aws.script(reply);
@@ -586,10 +574,8 @@ async fn an_aborted_drain_tells_the_sums_of_its_passes(case: Case) {
 
 async fn the_streams_that_a_pass_did_not_reach_come_first_in_the_next(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .max_concurrent_streams(1)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_concurrent_streams(1);
+    let client = setup.build().await;
     for stream in ["a", "b", "c", "d"] {
         client.record_to(stream, ["1"]).await;
     }
@@ -616,14 +602,12 @@ async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(ca
     });
     client.record_to("dead", ["1"]).await;
     for round in 1..=4 {
-        aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+        aws.until(|aws| aws.in_flight() == 1).await;
         let before = aws.requests_to("dead").len();
         for stream in ["a", "b", "z"] {
             client.record_to(stream, ["1"]).await;
         }
-        aws.wait_until(|aws| aws.delivered_count() == 3 * round)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count() == 3 * round).await;
         // The pass that was under way, the one that had them, and one more where an overloaded
         // machine did not get to all of them.
         let since = aws.requests_to("dead").len() - before;
@@ -784,7 +768,7 @@ async fn closing_waits_no_longer_than_a_request_may_take(case: Case) {
         let client = client.clone();
         async move { client.flush().await }
     });
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let started = Instant::now();
     client.close().await.unwrap();
     let took = started.elapsed();
@@ -800,27 +784,27 @@ async fn closing_waits_no_longer_than_a_request_may_take(case: Case) {
 
 async fn a_failing_store_refuses_records_and_frees_their_room(case: Case) {
     let aws = Endpoint::start();
-    let store = Arc::new(FailingStore::default());
+    let store = Arc::new(ScriptedStore::obedient());
     let setup = Setup::new(case, &aws)
         .store(store.clone())
         .cache_max_bytes(100);
     let client = setup.build().await;
-    store.fail(StoreCall::Append);
+    store.now_fails_at(Op::Append);
     let full = vec![b'x'; 100 - case.key_bytes()];
     for _ in 0..3 {
         let error = client.record(STREAM, full.clone()).await.unwrap_err();
         assert_eq!(error.kind, Kind::Storage, "{error:?}");
         assert_eq!(client.cached(), 0);
     }
-    store.repair();
+    store.now_obeys();
     client.record(STREAM, full).await.unwrap();
     assert_eq!(client.flush().await.unwrap().records_flushed, 1);
 
-    store.fail(StoreCall::Clear);
+    store.now_fails_at(Op::Clear);
     assert_eq!(client.clear_cache().await.unwrap_err().kind, Kind::Storage);
-    store.repair();
+    store.now_obeys();
     client.clear_cache().await.unwrap();
-    store.fail(StoreCall::Close);
+    store.now_fails_at(Op::Close);
     assert_eq!(client.close().await.unwrap_err().kind, Kind::Storage);
     assert!(client.is_closed());
     assert_eq!(
@@ -831,33 +815,33 @@ async fn a_failing_store_refuses_records_and_frees_their_room(case: Case) {
 
 async fn a_store_that_cannot_be_read_aborts_the_pass(case: Case) {
     let aws = Endpoint::start();
-    let store = Arc::new(FailingStore::default());
+    let store = Arc::new(ScriptedStore::obedient());
     let client = Setup::new(case, &aws).store(store.clone()).build().await;
     client.record_to(STREAM, ["a", "b"]).await;
-    store.fail(StoreCall::Oldest);
+    store.now_fails_at(Op::Oldest);
     let error = client.flush().await.unwrap_err();
     assert_eq!(error.kind, Kind::Storage, "{error:?}");
     assert_eq!(error.flushed().records_flushed, 0);
     assert_eq!((aws.request_count(), client.cached()), (0, 2));
-    store.repair();
+    store.now_obeys();
     client.flush().await.unwrap();
     assert_eq!(aws.payloads(STREAM), ["a", "b"]);
 }
 
 async fn a_store_that_cannot_settle_repeats_and_discards_again(case: Case) {
     let aws = Endpoint::start();
-    let store = Arc::new(FailingStore::default());
+    let store = Arc::new(ScriptedStore::obedient());
     let discards = Discards::default();
     let setup = Setup::new(case, &aws).store(store.clone()).max_retries(0);
     let client = setup.discards(&discards).build().await;
     client.record_to(STREAM, ["a", "b"]).await;
-    store.fail(StoreCall::Settle);
+    store.now_fails_at(Op::Settle);
     aws.always(|_| Reply::fail_at([1], "InternalFailure"));
     let error = client.flush().await.unwrap_err();
     assert_eq!(error.kind, Kind::Storage, "{error:?}");
     assert_eq!(error.flushed().records_flushed, 0);
     assert_eq!(client.cached(), 2);
-    store.repair();
+    store.now_obeys();
     let done = client.flush().await.unwrap();
     assert_eq!((done.records_flushed, done.records_discarded), (1, 1));
     assert_eq!(aws.payloads(STREAM), ["a", "a"]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use amplify_kinesis::{Durability, JournalStore, RecordStore as _};
 use amplify_test_support::Reply;
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Place, Service, Setup, child, eventually, numbered,
+    Case, Client, Discards, Endpoint, Kind, Service, Setup, StoreKind, child, eventually, numbered,
     role,
 };
 use tempfile::TempDir;
@@ -52,25 +52,7 @@ fn directory() -> (TempDir, PathBuf) {
 }
 
 async fn open(case: Case, aws: &Endpoint, path: &Path) -> Client {
-    Setup::new(case, aws).on_disk(case, path).build().await
-}
-
-/// Opens a directory as soon as its last user has let it go.
-async fn open_when_free(setup: Setup) -> Client {
-    eventually("the directory is free", async || {
-        match setup.clone().try_build().await {
-            Ok(client) => {
-                client.close().await.unwrap();
-                true
-            }
-            Err(error) => {
-                assert_eq!(error.kind, Kind::Storage, "{error:?}");
-                false
-            }
-        }
-    })
-    .await;
-    setup.build().await
+    Setup::new(case, aws).at(path).build().await
 }
 
 // ---- across restarts
@@ -79,11 +61,7 @@ async fn what_was_closed_is_there_again(case: Case) {
     let aws = Endpoint::start();
     for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
         let (_directory, path) = directory();
-        let setup = || {
-            Setup::new(case, &aws)
-                .durability(durability)
-                .on_disk(case, &path)
-        };
+        let setup = || Setup::new(case, &aws).durability(durability).at(&path);
         let every_byte: Vec<u8> = (0..=255).collect();
         let streams = [format!("{durability:?}-a"), format!("{durability:?}-b")];
 
@@ -128,7 +106,7 @@ async fn what_was_dropped_is_there_again(case: Case) {
     drop(client);
     clone.record_to(STREAM, ["one more"]).await;
     drop(clone);
-    let client = open_when_free(Setup::new(case, &aws).on_disk(case, &path)).await;
+    let client = Setup::new(case, &aws).at(&path).build_when_free().await;
     assert_eq!(client.drain(LONG).await.unwrap().records_flushed, 51);
     assert_eq!(aws.payloads(STREAM)[50], "one more");
 }
@@ -162,7 +140,7 @@ async fn the_retry_count_survives_a_restart(case: Case) {
     let setup = Setup::new(case, &aws)
         .max_retries(2)
         .discards(&discards)
-        .on_disk(case, &path);
+        .at(&path);
     for attempt in 1..=3 {
         let client = setup.clone().build().await;
         if attempt == 1 {
@@ -188,9 +166,7 @@ async fn the_biggest_records_survive_a_restart(case: Case) {
         Service::Kinesis => 10 * 1024 * 1024 - case.key_bytes(),
         Service::Firehose => 1000 * 1024,
     };
-    let setup = Setup::new(case, &aws)
-        .cache_max_bytes(64 << 20)
-        .on_disk(case, &path);
+    let setup = Setup::new(case, &aws).cache_max_bytes(64 << 20).at(&path);
     let payload = |at: u8| -> Vec<u8> {
         (0..most)
             .map(|byte| at.wrapping_add(u8::try_from(byte % 251).unwrap()))
@@ -211,11 +187,7 @@ async fn the_biggest_records_survive_a_restart(case: Case) {
 async fn the_bound_counts_what_a_restart_kept(case: Case) {
     let aws = Endpoint::start();
     let (_directory, path) = directory();
-    let setup = |bytes| {
-        Setup::new(case, &aws)
-            .cache_max_bytes(bytes)
-            .on_disk(case, &path)
-    };
+    let setup = |bytes| Setup::new(case, &aws).cache_max_bytes(bytes).at(&path);
     let data = |size: usize| vec![b'x'; size - case.key_bytes()];
     let client = setup(10_000).build().await;
     client.record(STREAM, data(6000)).await.unwrap();
@@ -275,7 +247,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
     for service in [case.service, other] {
         for path in [&path, &link, &dotted] {
             let case = Case { service, ..case };
-            let second = Setup::new(case, &aws).on_disk(case, path).try_build().await;
+            let second = Setup::new(case, &aws).at(path).try_build().await;
             let error = second.unwrap_err();
             assert_eq!(error.kind, Kind::Storage, "{error:?}");
             let name = path.to_string_lossy().into_owned();
@@ -316,10 +288,7 @@ async fn a_directory_has_one_user_among_all_processes() {
     let held = lines.map(Result::unwrap).any(|line| line == "held");
     assert!(held, "the child opens the directory");
 
-    let second = Setup::new(case, &aws)
-        .on_disk(case, &path)
-        .try_build()
-        .await;
+    let second = Setup::new(case, &aws).at(&path).try_build().await;
     let error = second.unwrap_err();
     assert_eq!(error.kind, Kind::Storage, "{error:?}");
     assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
@@ -344,7 +313,7 @@ async fn a_directory_that_cannot_be_is_a_storage_error(case: Case) {
         file.join("below"),
         PathBuf::from("/proc/amplify/cache"),
     ] {
-        let setup = Setup::new(case, &aws).on_disk(case, &path);
+        let setup = Setup::new(case, &aws).at(&path);
         let error = setup.try_build().await.unwrap_err();
         assert_eq!(error.kind, Kind::Storage, "{}: {error:?}", path.display());
         assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
@@ -449,10 +418,7 @@ fn of_this_program(home: &str) -> PathBuf {
 const SERVICES: [Service; 2] = [Service::Kinesis, Service::Firehose];
 
 fn on_disk(service: Service) -> Case {
-    Case {
-        service,
-        place: Place::Disk,
-    }
+    Case::new(service, StoreKind::Sled)
 }
 
 #[tokio::test]

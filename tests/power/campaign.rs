@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::inspect::Report;
 use super::ledger::{Ledger, Loss};
+use super::marks::Mark;
 use super::process::{Job, inspect_elsewhere};
-use super::stores::StoreKind;
+use super::stores::Subject;
 use super::workload::{Setting, Workload};
 
 /// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
@@ -33,7 +34,7 @@ const NARROWING: usize = 60;
 /// One store under one workload.
 #[derive(Debug, Clone, Copy)]
 pub struct Campaign {
-    pub kind: StoreKind,
+    pub subject: Subject,
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
@@ -96,11 +97,11 @@ struct Ground {
 
 impl Campaign {
     /// A campaign of the usual size.
-    pub fn new(kind: StoreKind, workload: Workload) -> Self {
+    pub fn new(subject: Subject, workload: Workload) -> Self {
         let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
         let states = number("POWER_LOSS_STATES").and_then(|states| states.try_into().ok());
         Self {
-            kind,
+            subject,
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
@@ -170,7 +171,7 @@ impl Campaign {
 
     fn tell(self, outcome: &Outcome) {
         let Self {
-            kind,
+            subject,
             workload,
             seed,
             ..
@@ -182,7 +183,7 @@ impl Campaign {
             harmful,
         } = outcome;
         println!(
-            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
+            "{subject} {workload:?}: seed={seed}, states={states}, records that had to be there={required}, \
              states with damage reported={with_damage}, harmful={}",
             harmful.len()
         );
@@ -190,8 +191,7 @@ impl Campaign {
 
     /// The event from which on the power may be lost.
     fn beginning(self, story: &Timeline) -> usize {
-        let synced =
-            |event: &Event| matches!(event, Event::Mark(mark) if mark.starts_with("synced"));
+        let synced = |event: &Event| matches!(event, Event::Mark(mark) if mark.contains("Synced"));
         match self.attributes {
             // What relies on them is not durable before someone else has synced it.
             Attributes::Ignored => story.events().iter().position(synced).unwrap_or(0),
@@ -208,7 +208,7 @@ impl Campaign {
         salt: usize,
     ) -> io::Result<()> {
         let setting = Setting {
-            kind: self.kind,
+            subject: self.subject,
             place: ground.places.arena().join("store"),
             marks: ground.places.marks().to_owned(),
             seed: self.seed.wrapping_add(salt as u64),
@@ -262,7 +262,7 @@ impl Campaign {
             }
             running.spawn(async move {
                 let _permit = permit;
-                try_one(self.kind, trial, &place).await
+                try_one(self.subject, trial, &place).await
             });
         }
         while let Some(done) = running.join_next().await {
@@ -322,7 +322,7 @@ impl Campaign {
                 state: narrowed,
                 title: String::new(),
             };
-            let tried = try_one(self.kind, trial, &place).await?;
+            let tried = try_one(self.subject, trial, &place).await?;
             if !tried.wrong.is_empty() {
                 (state, wrong) = (tried.trial.state, tried.wrong);
             }
@@ -354,7 +354,10 @@ impl Campaign {
     }
 
     fn keep(self, ground: &Ground, state: &State) -> io::Result<PathBuf> {
-        let name = format!("power-loss-{}-{}-{}", self.kind, self.workload, self.seed);
+        let name = format!(
+            "power-loss-{}-{:?}-{}",
+            self.subject, self.workload, self.seed
+        );
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if kept.exists() {
             fs::remove_dir_all(&kept)?;
@@ -440,12 +443,12 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
     }
 }
 
-async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verdict> {
+async fn try_one(subject: Subject, trial: Trial, place: &Path) -> io::Result<Verdict> {
     let image = trial.state.image();
     let (arena, report) = (place.join("arena"), place.join("report"));
     fs::create_dir(place)?;
     image.write_to(&arena)?;
-    let report: Report = inspect_elsewhere(kind, &arena.join("store"), &report).await?;
+    let report: Report = inspect_elsewhere(subject, &arena.join("store"), &report).await?;
     fs::remove_dir_all(place)?;
     let ledger = ledger(&trial.story.events()[..trial.state.moment]);
     Ok(Verdict {
@@ -459,7 +462,7 @@ async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verd
 fn ledger(events: &[Event]) -> Ledger {
     let marks = events.iter().enumerate();
     Ledger::of(marks.filter_map(|(at, event)| match event {
-        Event::Mark(mark) => Some((at, mark.as_str())),
+        Event::Mark(mark) => Some((at, serde_json::from_str::<Mark>(mark).unwrap())),
         _ => None,
     }))
 }

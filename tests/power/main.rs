@@ -28,12 +28,13 @@ mod tiny;
 mod workload;
 
 use amplify_test_support::power_loss::{Attributes, Plan};
+use amplify_test_support::stores::StoreKind;
 
 use self::campaign::Campaign;
 use self::inspect::inspect;
 use self::ledger::{Ledger, Loss};
 use self::process::Job;
-use self::stores::StoreKind;
+use self::stores::Subject;
 use self::tiny::Flaw;
 use self::workload::{Setting, Workload, run};
 
@@ -48,15 +49,17 @@ async fn nothing_is_missing_while_the_power_stays_on() {
     }
     let directory = tempfile::tempdir().unwrap();
     for workload in Workload::EACH {
-        for kind in [
-            StoreKind::Sled,
-            StoreKind::Journal,
-            StoreKind::Tiny(Flaw::None),
+        for subject in [
+            Subject::Store(StoreKind::Sled),
+            Subject::Store(StoreKind::Journal),
+            Subject::Tiny(Flaw::None),
         ] {
-            let place = directory.path().join(format!("{kind}-{workload}"));
-            let marks = directory.path().join(format!("{kind}-{workload}.marks"));
+            let place = directory.path().join(format!("{subject}-{workload:?}"));
+            let marks = directory
+                .path()
+                .join(format!("{subject}-{workload:?}.marks"));
             let setting = Setting {
-                kind,
+                subject,
                 place: place.clone(),
                 marks: marks.clone(),
                 seed: 1,
@@ -64,16 +67,20 @@ async fn nothing_is_missing_while_the_power_stays_on() {
             };
             run(*workload, setting).await;
             let said = std::fs::read_to_string(marks).unwrap();
-            let ledger = Ledger::of(said.lines().enumerate());
+            let ledger = Ledger::of(
+                said.lines()
+                    .map(|mark| serde_json::from_str(mark).unwrap())
+                    .enumerate(),
+            );
             assert!(
                 ledger.required() > 0,
-                "{workload} leaves something to look for"
+                "{workload:?} leaves something to look for"
             );
-            let report = inspect(kind, &place).await;
+            let report = inspect(subject, &place).await;
             assert_eq!(
                 ledger.judge(&report, Loss::OfProcess),
                 [""; 0],
-                "{kind} {workload}"
+                "{subject} {workload:?}"
             );
             assert_eq!(
                 report.records.len(),
@@ -114,7 +121,7 @@ mod the_simulation {
         let campaign = Campaign {
             states: 200,
             plans,
-            ..Campaign::new(StoreKind::Tiny(flaw), workload)
+            ..Campaign::new(Subject::Tiny(flaw), workload)
         };
         expected_harm(campaign, least).await
     }
@@ -122,7 +129,7 @@ mod the_simulation {
     #[tokio::test]
     async fn accepts_a_store_that_is_right() {
         for workload in [Workload::Tasks, Workload::Churn, Workload::Clear] {
-            Campaign::new(StoreKind::Tiny(Flaw::None), workload)
+            Campaign::new(Subject::Tiny(Flaw::None), workload)
                 .must_do_no_harm()
                 .await;
         }
@@ -167,62 +174,28 @@ mod the_simulation {
 }
 
 macro_rules! through_every_workload {
-    ($kind:expr) => {
-        async fn through(workload: Workload) {
-            Campaign::new($kind, workload).must_do_no_harm().await;
-        }
-
-        #[tokio::test]
-        async fn when_several_tasks_append() {
-            through(Workload::Tasks).await;
-        }
-
-        #[tokio::test]
-        async fn when_records_are_large() {
-            through(Workload::Large).await;
-        }
-
-        #[tokio::test]
-        async fn when_records_come_and_go() {
-            through(Workload::Churn).await;
-        }
-
-        #[tokio::test]
-        async fn when_it_is_drained_and_filled_again() {
-            through(Workload::Drain).await;
-        }
-
-        #[tokio::test]
-        async fn when_a_stream_stands_still() {
-            through(Workload::Stalled).await;
-        }
-
-        #[tokio::test]
-        async fn when_single_records_stay() {
-            through(Workload::Sieve).await;
-        }
-
-        #[tokio::test]
-        async fn when_space_is_used_again() {
-            through(Workload::Turnover).await;
-        }
-
-        #[tokio::test]
-        async fn when_it_is_cleared() {
-            through(Workload::Clear).await;
-        }
-
-        #[tokio::test]
-        async fn when_it_is_closed_and_opened() {
-            through(Workload::Reopen).await;
-        }
+    ($store:ident) => {
+        through_every_workload!(
+            $store when_several_tasks_append: Tasks, when_records_are_large: Large,
+            when_records_come_and_go: Churn, when_it_is_drained_and_filled_again: Drain,
+            when_a_stream_stands_still: Stalled, when_single_records_stay: Sieve,
+            when_space_is_used_again: Turnover, when_it_is_cleared: Clear,
+            when_it_is_closed_and_opened: Reopen,
+        );
     };
+    ($store:ident $($test:ident: $workload:ident,)+) => {$(
+        #[tokio::test]
+        async fn $test() {
+            let store = Subject::Store(StoreKind::$store);
+            Campaign::new(store, Workload::$workload).must_do_no_harm().await;
+        }
+    )+};
 }
 
 mod sled_store_keeps_what_it_acknowledged {
     use super::*;
 
-    through_every_workload!(StoreKind::Sled);
+    through_every_workload!(Sled);
 }
 
 /// Why the sled store gives its files the attribute `S`: sled writes over what the disk
@@ -233,7 +206,7 @@ async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
         attributes: Attributes::Ignored,
         states: 24,
         plans: TEARING,
-        ..Campaign::new(StoreKind::Sled, Workload::Turnover)
+        ..Campaign::new(Subject::Store(StoreKind::Sled), Workload::Turnover)
     };
     let harm = expected_harm(campaign, 3).await;
     assert!(harm[0].contains("lost"), "{harm:?}");
@@ -245,7 +218,7 @@ async fn sled_store_keeps_records_where_names_are_late() {
     let campaign = Campaign {
         plans: &[Plan::Bare],
         states: 90,
-        ..Campaign::new(StoreKind::Sled, Workload::Hollow)
+        ..Campaign::new(Subject::Store(StoreKind::Sled), Workload::Hollow)
     };
     campaign.must_do_no_harm().await;
 }
@@ -256,7 +229,7 @@ async fn sled_store_keeps_records_where_there_are_no_attributes() {
     for workload in [Workload::Turnover, Workload::Churn] {
         let campaign = Campaign {
             attributes: Attributes::Refused,
-            ..Campaign::new(StoreKind::Sled, workload)
+            ..Campaign::new(Subject::Store(StoreKind::Sled), workload)
         };
         campaign.must_do_no_harm().await;
     }
@@ -265,5 +238,5 @@ async fn sled_store_keeps_records_where_there_are_no_attributes() {
 mod journal_store_keeps_what_it_acknowledged {
     use super::*;
 
-    through_every_workload!(StoreKind::Journal);
+    through_every_workload!(Journal);
 }

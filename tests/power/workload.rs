@@ -1,26 +1,25 @@
 //! What a process does with a store before the power is lost.
 
-use std::fmt;
 use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fastrand::Rng;
 use record_cache::{NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::marks::{Mark, Marks, Put, Seen};
 use super::payload::{key_of, number_of, payload};
-use super::stores::StoreKind;
+use super::stores::Subject;
 
 /// All streams that workloads use.
 pub const STREAMS: &[&str] = &["s0", "s1", "s2"];
 
 /// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Workload {
     /// Several tasks append records, alone and in groups, and little is settled.
     Tasks,
@@ -64,26 +63,10 @@ impl Workload {
     ];
 }
 
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let mut each = Self::EACH.iter().copied();
-        each.find(|workload| workload.to_string() == name)
-            .ok_or_else(|| format!("no such workload: {name}"))
-    }
-}
-
 /// Where and with what a workload is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Setting {
-    pub kind: StoreKind,
+    pub subject: Subject,
     pub place: PathBuf,
     pub marks: PathBuf,
     pub seed: u64,
@@ -145,7 +128,11 @@ enum Verdicts {
 
 impl Actor {
     async fn open(&self) -> Store {
-        self.setting.kind.open(&self.setting.place).await.unwrap()
+        self.setting
+            .subject
+            .open(&self.setting.place)
+            .await
+            .unwrap()
     }
 
     fn number(&self) -> u64 {

@@ -8,6 +8,7 @@ use amplify_kinesis::{
     KinesisRecord, RecordData,
 };
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::{Failure, KEY};
 
@@ -112,6 +113,12 @@ impl Client {
 
     pub async fn flush(&self) -> Result<FlushData, Failure> {
         each!(self, client => Ok(client.flush().await?))
+    }
+
+    /// Flushes beside the test.
+    pub fn flushing(&self) -> JoinHandle<Result<FlushData, Failure>> {
+        let client = self.clone();
+        tokio::spawn(async move { client.flush().await })
     }
 
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, Failure> {

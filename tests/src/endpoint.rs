@@ -12,6 +12,11 @@ impl Endpoint {
         Self(FakeAws::start())
     }
 
+    /// Waits until the condition holds.
+    pub async fn until(&self, condition: impl Fn(&FakeAws) -> bool) {
+        self.0.wait_until(condition).await.unwrap();
+    }
+
     /// The payloads taken in for a stream, as text.
     pub fn payloads(&self, stream: &str) -> Vec<String> {
         let delivered = self.0.delivered(stream).into_iter();

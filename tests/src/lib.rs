@@ -13,7 +13,6 @@ mod child;
 mod client;
 mod discards;
 mod endpoint;
-mod failing_store;
 mod failure;
 mod setup;
 
@@ -25,20 +24,24 @@ pub use self::child::{child, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
-pub use self::failing_store::{FailingStore, StoreCall};
 pub use self::failure::{Failure, Kind};
-pub use self::setup::{Place, Setup, one_attempt};
+pub use self::setup::{Setup, one_attempt};
 
-pub use amplify_test_support::{Reply, Service};
+pub use amplify_test_support::Service;
+pub use amplify_test_support::stores::StoreKind;
 
 /// Which client a test is run for, and where it keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     pub service: Service,
-    pub place: Place,
+    pub store: StoreKind,
 }
 
 impl Case {
+    pub const fn new(service: Service, store: StoreKind) -> Self {
+        Self { service, store }
+    }
+
     /// What a record's key adds to its size.
     pub fn key_bytes(self) -> usize {
         match self.service {
@@ -96,12 +99,12 @@ macro_rules! cases {
             $($($crate::cases!(@ Firehose Memory $in_memory);)+)?
         }
         mod kinesis_on_disk {
-            $($($crate::cases!(@ Kinesis Disk $everywhere);)+)?
-            $($($crate::cases!(@ Kinesis Disk $on_disk);)+)?
+            $($($crate::cases!(@ Kinesis Sled $everywhere);)+)?
+            $($($crate::cases!(@ Kinesis Sled $on_disk);)+)?
         }
         mod firehose_on_disk {
-            $($($crate::cases!(@ Firehose Disk $everywhere);)+)?
-            $($($crate::cases!(@ Firehose Disk $on_disk);)+)?
+            $($($crate::cases!(@ Firehose Sled $everywhere);)+)?
+            $($($crate::cases!(@ Firehose Sled $on_disk);)+)?
         }
         $(
             mod kinesis_in_a_journal {
@@ -112,16 +115,20 @@ macro_rules! cases {
             }
         )?
     };
-    (@ $service:ident $place:ident $test:ident) => {
+    (@ $service:ident $store:ident $test:ident) => {
         #[tokio::test]
         async fn $test() {
-            super::$test($crate::Case {
-                service: $crate::Service::$service,
-                place: $crate::Place::$place,
-            })
-            .await;
+            let (service, store) = ($crate::Service::$service, $crate::StoreKind::$store);
+            super::$test($crate::Case::new(service, store)).await;
         }
     };
+}
+
+/// An endpoint, and a client of it that flushes only when told to.
+pub async fn start(case: Case) -> (Endpoint, Client) {
+    let aws = Endpoint::start();
+    let client = Setup::new(case, &aws).build().await;
+    (aws, client)
 }
 
 /// Waits until a condition of a client holds; of the endpoint, `wait_until` is told sooner.

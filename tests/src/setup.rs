@@ -13,23 +13,13 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 
 use crate::client::Side;
-use crate::{Case, Client, Discards, Failure, SdkClient};
-
-/// Where a client of a [`Case`] keeps its records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Memory,
-    /// A directory of its own.
-    Disk,
-    /// A journal in a directory of its own.
-    Journal,
-}
+use crate::{Case, Client, Discards, Failure, Kind, SdkClient, StoreKind};
 
 /// Everything that either builder can be told, beginning with nothing.
 #[derive(Clone, Debug)]
 pub struct Setup {
     service: Service,
-    place: Option<Place>,
+    place: Option<StoreKind>,
     region: Option<String>,
     credentials: Option<SharedCredentialsProvider>,
     sdk_config: Option<SdkConfig>,
@@ -67,7 +57,7 @@ impl Setup {
             .endpoint_url(url)
             .sdk_config(one_attempt())
             .flush_strategy(FlushStrategy::None);
-        setup.place = Some(case.place);
+        setup.place = Some(case.store);
         setup
     }
 
@@ -177,11 +167,12 @@ impl Setup {
         self
     }
 
-    /// On disk in this directory, with the store of the case.
-    pub fn on_disk(self, case: Case, path: &Path) -> Self {
-        match case.place {
-            Place::Journal => self.journal(path),
-            Place::Memory | Place::Disk => self.storage_path(path),
+    /// In this directory, with the store of the case; in memory if that is its store.
+    pub fn at(self, path: &Path) -> Self {
+        match self.place {
+            Some(StoreKind::Memory) => self.in_memory(),
+            Some(StoreKind::Journal) => self.journal(path),
+            Some(StoreKind::Sled) | None => self.storage_path(path),
         }
     }
 
@@ -195,21 +186,29 @@ impl Setup {
         self.try_build().await.unwrap()
     }
 
-    pub async fn try_build(mut self) -> Result<Client, Failure> {
-        let mut directory = None;
-        match self.place.take() {
-            Some(Place::Memory) => self.in_memory = true,
-            Some(place @ (Place::Disk | Place::Journal)) => {
-                let temporary = tempfile::tempdir().unwrap();
-                let path = Some(temporary.path().join("cache"));
-                if place == Place::Disk {
-                    self.storage_path = path;
-                } else {
-                    self.journal = path;
+    /// As soon as the last user of the directory has let it go.
+    pub async fn build_when_free(self) -> Client {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let building = async {
+            loop {
+                match self.clone().try_build().await {
+                    Ok(client) => return client,
+                    Err(error) => assert_eq!(error.kind, Kind::Storage, "{error:?}"),
                 }
-                directory = Some(Arc::new(temporary));
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            None => {}
+        };
+        tokio::time::timeout(LIMIT, building).await.unwrap()
+    }
+
+    pub async fn try_build(mut self) -> Result<Client, Failure> {
+        let temporary = match self.place {
+            None | Some(StoreKind::Memory) => None,
+            Some(_) => Some(Arc::new(tempfile::tempdir().unwrap())),
+        };
+        if self.place.is_some() {
+            let directory = temporary.as_ref().map(|directory| directory.path());
+            self = self.at(&directory.unwrap_or(Path::new("")).join("cache"));
         }
         let side = match self.service {
             Service::Kinesis => Side::Kinesis(self.kinesis_builder().build().await?),
@@ -217,7 +216,7 @@ impl Setup {
         };
         Ok(Client {
             side,
-            _directory: directory,
+            _directory: temporary,
         })
     }
 

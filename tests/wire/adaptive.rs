@@ -47,9 +47,7 @@ async fn a_full_batch_is_sent_at_once(case: Case) {
     client.record_to("other", ["1"]).await;
     assert_eq!(aws.request_count(), 0);
     client.record_to(STREAM, ["record-99"]).await;
-    aws.wait_until(|aws| aws.delivered_count() == 100)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 100).await;
     eventually("they are settled", async || client.cached() == 1).await;
     assert_eq!(aws.payloads(STREAM), numbered("record", 100));
     assert_eq!(aws.request_count(), 1);
@@ -62,9 +60,7 @@ async fn a_batch_of_bytes_is_sent_at_once(case: Case) {
     client.record_to(STREAM, [half.clone()]).await;
     assert_eq!(aws.request_count(), 0);
     client.record_to(STREAM, [half]).await;
-    aws.wait_until(|aws| aws.delivered_count() == 2)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 2).await;
 }
 
 async fn a_record_is_sent_when_it_is_old(case: Case) {
@@ -74,9 +70,7 @@ async fn a_record_is_sent_when_it_is_old(case: Case) {
     for stream in ["a", "b"] {
         let recorded = Instant::now();
         client.record_to(stream, ["1"]).await;
-        aws.wait_until(|aws| aws.delivered_count_of(stream) == 1)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count_of(stream) == 1).await;
         let waited = recorded.elapsed();
         assert!(waited >= DELAY - DELAY / 64, "{waited:?}");
     }
@@ -108,9 +102,7 @@ async fn what_was_left_by_an_earlier_client_is_sent_at_once(case: Case) {
     first.close().await.unwrap();
     let second = adaptive(case, &aws, FOREVER).storage_path(&path);
     let second = second.build().await;
-    aws.wait_until(|aws| aws.delivered_count() == 2)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 2).await;
     eventually("they are settled", async || second.cached() == 0).await;
     second.close().await.unwrap();
 }
@@ -127,9 +119,7 @@ async fn a_throttled_stream_keeps_its_budget_and_holds_no_other_up(case: Case) {
     client.record_to("throttled", numbered("t", 300)).await;
     for round in 1..=20 {
         client.record_to(STREAM, numbered("record", 100)).await;
-        aws.wait_until(|aws| aws.delivered_count() == 100 * round)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count() == 100 * round).await;
     }
     aws.clear_script();
     eventually("everything is sent", async || client.cached() == 0).await;
@@ -182,13 +172,11 @@ async fn a_dead_stream_delays_no_other(case: Case) {
         _ => Reply::Accept,
     });
     client.record_to("dead", ["1"]).await;
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    aws.until(|aws| aws.in_flight() == 1).await;
     for round in 1..=10 {
         client.record_to("a", ["1"]).await;
         client.record_to("b", ["1"]).await;
-        aws.wait_until(|aws| aws.delivered_count() == 2 * round)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count() == 2 * round).await;
     }
     assert_eq!(aws.requests_to("dead").len(), 1);
 }
@@ -204,9 +192,7 @@ async fn a_disabled_client_sends_nothing_by_itself(case: Case) {
     let sent = aws.request_count();
     assert!(sent <= 1, "{sent}");
     client.enable();
-    aws.wait_until(|aws| aws.delivered_count() == 1)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 1).await;
 }
 
 async fn a_drain_gets_its_turn(case: Case) {
@@ -256,9 +242,7 @@ async fn a_stream_that_the_timer_leaves_alone_is_flushed_by_hand(case: Case) {
     let client = setup.build().await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() == 5)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() == 5).await;
     eventually("a pass by hand is made", async || {
         !client.flush().await.unwrap().skipped_streams.is_empty()
     })

@@ -8,7 +8,7 @@ use amplify_kinesis::record_cache::{NewRecord, RecordStore, StoreError, StreamNa
 use amplify_kinesis::{FlushData, MemoryStore};
 use amplify_test_support::{Reply, RequestLog};
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Service, Setup, eventually, numbered,
+    Case, Discards, Endpoint, Kind, Service, Setup, eventually, numbered, start,
 };
 use tokio::time::Instant;
 
@@ -56,21 +56,10 @@ integration_tests::cases! {
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 
-async fn client(case: Case, aws: &Endpoint) -> Client {
-    Setup::new(case, aws).build().await
-}
-
-/// Flushes beside the test.
-fn flushing(client: &Client) -> tokio::task::JoinHandle<FlushData> {
-    let client = client.clone();
-    tokio::spawn(async move { client.flush().await.unwrap() })
-}
-
 // ---- recording and passes
 
 async fn a_record_arrives_as_it_was_recorded(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     let every_byte: Vec<u8> = (0..=255).collect();
     let long_key = "ä".repeat(256);
     let records = [
@@ -96,8 +85,7 @@ async fn a_record_arrives_as_it_was_recorded(case: Case) {
 }
 
 async fn a_pass_sends_one_batch_of_each_stream(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to("a", numbered("record", 501)).await;
     client.record_to("b", ["1", "2"]).await;
     let done = client.flush().await.unwrap();
@@ -113,8 +101,7 @@ async fn a_pass_sends_one_batch_of_each_stream(case: Case) {
 }
 
 async fn records_of_a_stream_arrive_in_their_order(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     let payloads = numbered("record", 120);
     for (at, payload) in payloads.iter().enumerate() {
         let stream = ["a", "b"][at % 2];
@@ -130,8 +117,7 @@ async fn records_of_a_stream_arrive_in_their_order(case: Case) {
 }
 
 async fn an_empty_cache_makes_no_request(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     assert_eq!(client.flush().await.unwrap(), FlushData::default());
     assert_eq!(client.drain(LONG).await.unwrap(), FlushData::default());
     assert_eq!(client.clear_cache().await.unwrap().records_cleared, 0);
@@ -161,27 +147,25 @@ async fn record_all_stores_all_or_nothing(case: Case) {
 }
 
 async fn recording_goes_on_during_a_pass(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     client.record(STREAM, "3").await.unwrap();
     assert_eq!(aws.in_flight(), 1, "recording waits for no request");
-    assert_eq!(flush.await.unwrap().records_flushed, 2);
+    assert_eq!(flush.await.unwrap().unwrap().records_flushed, 2);
     assert_eq!(client.cached(), 1);
     client.flush().await.unwrap();
     assert_eq!(aws.payloads(STREAM), ["1", "2", "3"]);
 }
 
 async fn a_second_flush_returns_at_once(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let second = client.flush().await.unwrap();
     assert!(second.flush_in_progress);
     assert_eq!(second.records_flushed, 0);
@@ -190,31 +174,28 @@ async fn a_second_flush_returns_at_once(case: Case) {
         1,
         "the second one did not wait for the first"
     );
-    let first = flush.await.unwrap();
+    let first = flush.await.unwrap().unwrap();
     assert_eq!((first.records_flushed, first.flush_in_progress), (1, false));
     assert!(!client.flush().await.unwrap().flush_in_progress);
     assert_eq!(aws.request_count(), 1);
 
     // An automatic pass and a drain count as well.
-    let client = Setup::new(case, &aws)
-        .flush_every(Duration::from_millis(5))
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(5));
+    let client = setup.build().await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
     client.record_to(STREAM, ["2"]).await;
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    aws.until(|aws| aws.in_flight() == 1).await;
     assert!(client.flush().await.unwrap().flush_in_progress);
 }
 
 async fn a_dropped_flush_goes_on(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
     tokio::select! {
         biased;
         _ = client.flush() => unreachable!("the answer is held back"),
-        () = async { aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap() } => {}
+        () = async { aws.until(|aws| aws.in_flight() == 1).await } => {}
     }
     eventually("the pass goes on", async || client.cached() == 0).await;
     assert_eq!(aws.payloads(STREAM), ["1", "2"]);
@@ -225,10 +206,8 @@ async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
     for (bound, expected) in [(1, 1), (3, 3), (100, 12)] {
         let aws = Endpoint::start();
         aws.set_latency(Duration::from_millis(100));
-        let client = Setup::new(case, &aws)
-            .max_concurrent_streams(bound)
-            .build()
-            .await;
+        let setup = Setup::new(case, &aws).max_concurrent_streams(bound);
+        let client = setup.build().await;
         let streams = numbered("stream", 12);
         let records = streams.iter().map(|stream| (&**stream, "1"));
         client.record_all(records).await.unwrap();
@@ -239,24 +218,21 @@ async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
 
 async fn a_slow_stream_does_not_hold_up_another(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .max_concurrent_streams(2)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_concurrent_streams(2);
+    let client = setup.build().await;
     for stream in ["a-slow", "b", "c", "d", "e"] {
         client.record_to(stream, ["1"]).await;
     }
     aws.script_for("a-slow", Reply::Accept.delayed(Duration::from_millis(500)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| {
+    let flush = client.flushing();
+    aws.until(|aws| {
         ["b", "c", "d", "e"]
             .iter()
             .all(|s| aws.delivered_count_of(s) == 1)
     })
-    .await
-    .unwrap();
+    .await;
     assert_eq!(aws.requests_to("a-slow")[0].ended, None);
-    assert_eq!(flush.await.unwrap().records_flushed, 5);
+    assert_eq!(flush.await.unwrap().unwrap().records_flushed, 5);
     for stream in ["a-slow", "b", "c", "d", "e"] {
         assert_eq!(aws.max_in_flight_of(stream), 1);
     }
@@ -265,8 +241,7 @@ async fn a_slow_stream_does_not_hold_up_another(case: Case) {
 // ---- drain
 
 async fn a_drain_empties_the_cache(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to("a", numbered("record", 1201)).await;
     client.record_to("b", numbered("record", 30)).await;
     aws.script_for("b", Reply::Throttle);
@@ -286,25 +261,23 @@ async fn a_drain_empties_the_cache(case: Case) {
 }
 
 async fn a_drain_waits_for_a_pass_under_way(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 700)).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let drained = client.drain(LONG).await.unwrap();
     assert_eq!(
         (drained.records_flushed, drained.flush_in_progress),
         (200, false)
     );
-    assert_eq!(flush.await.unwrap().records_flushed, 500);
+    assert_eq!(flush.await.unwrap().unwrap().records_flushed, 500);
     assert_eq!(aws.max_in_flight(), 1);
     assert_eq!(aws.payloads(STREAM), numbered("record", 700));
 }
 
 async fn a_drain_ends_at_its_deadline(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 5000)).await;
     aws.set_latency(Duration::from_millis(200));
     let started = Instant::now();
@@ -322,12 +295,12 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
 
     // A pass under way is not waited for beyond the deadline either.
     aws.set_latency(Duration::from_secs(1));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let done = client.drain(Duration::from_millis(100)).await.unwrap();
     assert_eq!(done, FlushData::default());
     assert_eq!(aws.in_flight(), 1);
-    flush.await.unwrap();
+    flush.await.unwrap().unwrap();
     assert_eq!(
         client.drain(Duration::ZERO).await.unwrap(),
         FlushData::default()
@@ -351,11 +324,8 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
     // Giving records up is progress.
     let aws = Endpoint::start();
     let discards = Discards::default();
-    let client = Setup::new(case, &aws)
-        .max_retries(0)
-        .discards(&discards)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
+    let client = setup.build().await;
     client.record_to(STREAM, numbered("record", 501)).await;
     aws.always(|_| Reply::fail_all("InternalFailure"));
     assert_eq!(client.drain(LONG).await.unwrap().records_discarded, 501);
@@ -381,8 +351,7 @@ async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
 }
 
 async fn a_drain_of_any_length_is_fine(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (_aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
     assert_eq!(
         client.drain(Duration::MAX).await.unwrap().records_flushed,
@@ -431,12 +400,12 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         let half = "x".repeat(400);
         client.record_to(STREAM, [half.clone(), half.clone()]).await;
         aws.script(reply.clone().delayed(Duration::from_millis(200)));
-        let flush = flushing(&client);
-        aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+        let flush = client.flushing();
+        aws.until(|aws| aws.in_flight() == 1).await;
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 2);
         // Another record takes the place of those that are gone: it must stay.
         client.record(STREAM, "later").await.unwrap();
-        let done = flush.await.unwrap();
+        let done = flush.await.unwrap().unwrap();
         let counts = [
             done.records_flushed,
             done.records_retried,
@@ -460,8 +429,7 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
 // ---- switching, the timer
 
 async fn a_disabled_client_drops_records_and_flushes_all_the_same(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     assert!(client.is_enabled());
     client.record_to(STREAM, ["1"]).await;
     client.disable();
@@ -490,9 +458,7 @@ async fn the_timer_delivers(case: Case) {
         .await;
     for round in 1..=3 {
         client.record_to(STREAM, numbered("record", 10)).await;
-        aws.wait_until(|aws| aws.delivered_count() == 10 * round)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count() == 10 * round).await;
     }
     eventually("the cache is empty", async || client.cached() == 0).await;
 }
@@ -511,17 +477,13 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
     aws.set_latency(Duration::from_millis(200));
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
     client.record_to(STREAM, numbered("record", 2500)).await;
-    aws.wait_until(|aws| aws.request_count() == 3)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() == 3).await;
     // A pass that was asked for counts like one of the timer.
     eventually("the pass has ended", async || {
         !client.flush().await.unwrap().flush_in_progress
     })
     .await;
-    aws.wait_until(|aws| aws.delivered_count() == 2500)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 2500).await;
     let log = aws.requests();
     assert!(log.len() >= 5, "{}", log.len());
     let by_the_timer = pauses(&log)
@@ -541,16 +503,12 @@ async fn the_timer_goes_on_after_errors(case: Case) {
     aws.script_times(3, Reply::Reset);
     aws.script_times(3, Reply::refuse(500, "InternalFailure"));
     client.record_to(STREAM, ["1", "2"]).await;
-    aws.wait_until(|aws| aws.delivered_count() == 2)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 2).await;
     assert_eq!(aws.request_count(), 7);
     aws.stop();
     client.record_to(STREAM, ["3"]).await;
     aws.restart().unwrap();
-    aws.wait_until(|aws| aws.delivered_count() == 3)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count() == 3).await;
 }
 
 async fn a_disabled_client_has_no_timer(case: Case) {
@@ -570,9 +528,8 @@ async fn a_disabled_client_has_no_timer(case: Case) {
     let clock = Setup::new(case, &aws).flush_every(interval).build().await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
-        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count_of("clock") == tick)
+            .await;
     }
     assert!(
         aws.requests_to(STREAM).len() <= sent + 1,
@@ -580,9 +537,7 @@ async fn a_disabled_client_has_no_timer(case: Case) {
     );
     assert!(aws.delivered_count_of(STREAM) <= before + 1);
     client.enable();
-    aws.wait_until(|aws| aws.delivered_count_of(STREAM) == 2)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.delivered_count_of(STREAM) == 2).await;
 }
 
 async fn switching_leaves_one_timer(case: Case) {
@@ -599,9 +554,7 @@ async fn switching_leaves_one_timer(case: Case) {
         tokio::task::yield_now().await;
     }
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() == 6)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() == 6).await;
     let log = aws.requests();
     for pause in pauses(&log[..5]) {
         assert!(pause >= INTERVAL, "{pause:?}");
@@ -616,13 +569,13 @@ async fn switching_leaves_one_timer(case: Case) {
     };
     tokio::select! {
         () = enabling => {}
-        () = async { aws.wait_until(|aws| aws.request_count() == 9).await.unwrap() } => {}
+        () = async { aws.until(|aws| aws.request_count() == 9).await } => {}
     }
 }
 
 async fn without_a_strategy_nothing_is_sent(case: Case) {
     let aws = Endpoint::start();
-    let silent = client(case, &aws).await;
+    let silent = Setup::new(case, &aws).build().await;
     silent.record_to(STREAM, ["1"]).await;
     let clock = Setup::new(case, &aws)
         .flush_every(Duration::from_millis(10))
@@ -630,9 +583,8 @@ async fn without_a_strategy_nothing_is_sent(case: Case) {
         .await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
-        aws.wait_until(|aws| aws.delivered_count_of("clock") == tick)
-            .await
-            .unwrap();
+        aws.until(|aws| aws.delivered_count_of("clock") == tick)
+            .await;
         silent.disable();
         silent.enable();
     }
@@ -642,8 +594,7 @@ async fn without_a_strategy_nothing_is_sent(case: Case) {
 // ---- closing and dropping
 
 async fn a_closed_client_refuses_everything(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
     assert!(!client.is_closed());
     client.close().await.unwrap();
@@ -676,19 +627,18 @@ async fn a_closed_client_refuses_everything(case: Case) {
     assert_eq!(aws.request_count(), 0);
 
     // A client that was switched off is closed all the same.
-    let client = self::client(case, &aws).await;
+    let client = Setup::new(case, &aws).build().await;
     client.disable();
     client.close().await.unwrap();
     assert_eq!(client.record(STREAM, "3").await.unwrap_err().kind, closed);
 }
 
 async fn closing_twice_and_at_once_is_fine(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let clone = client.clone();
     let (first, second, third) = tokio::join!(client.close(), clone.close(), client.close());
     first.unwrap();
@@ -696,20 +646,20 @@ async fn closing_twice_and_at_once_is_fine(case: Case) {
     third.unwrap();
     // All of them waited for the request under way, and it counted.
     assert_eq!(aws.in_flight(), 0);
-    assert_eq!(flush.await.unwrap().records_flushed, 1);
+    assert_eq!(flush.await.unwrap().unwrap().records_flushed, 1);
     assert_eq!(client.cached(), 0);
 
     // A close that nobody waits for happens.
-    let client = self::client(case, &aws).await;
+    let client = Setup::new(case, &aws).build().await;
     client.record_to(STREAM, ["2"]).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
-    let flush = flushing(&client);
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
     let _ = tokio::time::timeout(Duration::from_millis(1), client.close()).await;
     assert!(client.is_closed());
     assert_eq!(client.flush().await.unwrap_err().kind, Kind::ClientClosed);
     client.close().await.unwrap();
-    assert_eq!(flush.await.unwrap().records_flushed, 1);
+    assert_eq!(flush.await.unwrap().unwrap().records_flushed, 1);
 }
 
 async fn is_closed(store: &MemoryStore) -> bool {
@@ -724,9 +674,7 @@ async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
     let client = setup.flush_every(Duration::from_millis(10)).build().await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() >= 3)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() >= 3).await;
     client.close().await.unwrap();
     assert!(is_closed(&store).await);
     assert_eq!(aws.in_flight(), 0);
@@ -747,15 +695,11 @@ async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case
     let client = setup.flush_every(Duration::from_millis(10)).build().await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.request_count() >= 1)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() >= 1).await;
     let clone = client.clone();
     drop(client);
     let sent = aws.request_count();
-    aws.wait_until(|aws| aws.request_count() >= sent + 3)
-        .await
-        .unwrap();
+    aws.until(|aws| aws.request_count() >= sent + 3).await;
     assert!(!clone.is_closed());
     drop(clone);
     eventually("nothing holds the store", async || {
@@ -773,7 +717,7 @@ async fn dropping_the_client_lets_a_request_under_way_finish(case: Case) {
     let client = setup.flush_every(Duration::from_millis(10)).build().await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
     client.record_to(STREAM, ["1"]).await;
-    aws.wait_until(|aws| aws.in_flight() == 1).await.unwrap();
+    aws.until(|aws| aws.in_flight() == 1).await;
     drop(client);
     eventually("nothing holds the store", async || {
         Arc::strong_count(&store) == 1
@@ -784,8 +728,7 @@ async fn dropping_the_client_lets_a_request_under_way_finish(case: Case) {
 }
 
 async fn clones_share_one_client(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (_aws, client) = start(case).await;
     let clone = client.clone();
     client.record_to(STREAM, ["1"]).await;
     clone.record_to(STREAM, ["2"]).await;
@@ -807,8 +750,7 @@ async fn clones_share_one_client(case: Case) {
 // ---- what is told
 
 async fn statistics_count_data_and_keys_by_stream(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     let key = "ключ";
     client.record_keyed("b", key, "12345").await.unwrap();
     client.record_keyed("a", key, "").await.unwrap();
@@ -833,8 +775,7 @@ async fn statistics_count_data_and_keys_by_stream(case: Case) {
 }
 
 async fn statistics_outlive_the_client(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (_aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
     let before = client.cache_stats();
     client.close().await.unwrap();
@@ -871,8 +812,7 @@ async fn any_setting_may_be_as_large_as_it_gets(case: Case) {
 }
 
 async fn a_client_works_from_several_threads(case: Case) {
-    let aws = Endpoint::start();
-    let client = client(case, &aws).await;
+    let (aws, client) = start(case).await;
     let threads: Vec<_> = numbered("thread", 4)
         .into_iter()
         .map(|stream| {

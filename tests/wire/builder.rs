@@ -321,11 +321,8 @@ async fn retries_of_the_sdk_config_are_kept(case: Case) {
         .into_builder()
         .retry_config(retries)
         .build();
-    let client = Setup::bare(case.service)
-        .sdk_config(config)
-        .in_memory()
-        .build()
-        .await;
+    let setup = Setup::bare(case.service).sdk_config(config).in_memory();
+    let client = setup.build().await;
     aws.script_times(4, Reply::Status(500));
     assert_eq!(assert_works(&client, &aws).await.len(), 5);
 }
@@ -367,11 +364,8 @@ async fn put_one(client: &SdkClient) {
 async fn a_given_sdk_client_is_enough(case: Case) {
     let aws = Endpoint::start();
     let given = sdk_client(case.service, &aws);
-    let client = Setup::bare(case.service)
-        .sdk_client(given)
-        .in_memory()
-        .build()
-        .await;
+    let setup = Setup::bare(case.service).sdk_client(given).in_memory();
+    let client = setup.build().await;
     assert_eq!(client.region(), "eu-north-1");
     assert_works(&client, &aws).await;
 }

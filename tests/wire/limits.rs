@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use amplify_kinesis::Bytes;
-use integration_tests::{Case, Client, Endpoint, KEY, Kind, Service, Setup};
+use integration_tests::{Case, Client, Endpoint, KEY, Kind, Service, Setup, start};
 
 integration_tests::cases! {
     everywhere:
@@ -42,10 +42,8 @@ async fn assert_refused(client: &Client, kind: Kind, stream: &str, key: &str, da
 
 async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .cache_max_bytes(64 * MIB as u64)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64);
+    let client = setup.build().await;
     let most = case.max_record_bytes();
     for size in [most - 1, most] {
         client.record(STREAM, case.data_of(size)).await.unwrap();
@@ -78,16 +76,14 @@ async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case
 async fn partition_keys_have_1_to_256_characters(case: Case) {
     if case.service == Service::Firehose {
         // There is no key to check; a Firehose record is its data, and that may be empty.
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).build().await;
+        let (aws, client) = start(case).await;
         client.record(STREAM, "").await.unwrap();
         client.flush().await.unwrap();
         let delivered = aws.delivered(STREAM);
         assert_eq!((delivered.len(), &delivered[0].partition_key), (1, &None));
         return;
     }
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     let good = [
         "k".into(),
         "k".repeat(256),
@@ -111,8 +107,7 @@ async fn partition_keys_have_1_to_256_characters(case: Case) {
 }
 
 async fn stream_names_are_those_of_the_service(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     let longest = "n".repeat(case.max_name_chars());
     let good = ["s", "A.b_c-9", "-", ".", &longest];
     for name in good {
@@ -139,8 +134,7 @@ async fn a_lower_record_limit_holds(case: Case) {
 }
 
 async fn a_request_has_500_records_at_most(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, vec!["1"; 1100]).await;
     client.drain(LONG).await.unwrap();
     let sizes: Vec<_> = aws
@@ -153,10 +147,8 @@ async fn a_request_has_500_records_at_most(case: Case) {
 
 async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .cache_max_bytes(64 * MIB as u64)
-        .build()
-        .await;
+    let setup = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64);
+    let client = setup.build().await;
     // Exactly full, then one byte too many for one more, then one after the other.
     let most = case.max_request_bytes();
     let quarter = most / 8;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amplify_kinesis::{CloseOptions, DiscardReason, DiscardedRecord, OverflowPolicy};
 use amplify_test_support::Reply;
-use integration_tests::{Case, Discards, Endpoint, Kind, Setup, eventually, numbered};
+use integration_tests::{Case, Discards, Endpoint, Kind, Setup, eventually, numbered, start};
 
 integration_tests::cases! {
     everywhere:
@@ -89,8 +89,7 @@ async fn records_that_grew_too_old_while_nothing_ran_are_given_up(case: Case) {
 }
 
 async fn a_last_drain_delivers_what_is_cached(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 1200)).await;
     let options = CloseOptions::default().drain(LONG);
     let done = client.close_with(options).await.unwrap();
@@ -101,8 +100,7 @@ async fn a_last_drain_delivers_what_is_cached(case: Case) {
 }
 
 async fn a_last_drain_that_fails_closes_all_the_same(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 700)).await;
     aws.script(Reply::Accept);
     aws.script(Reply::Reset);
@@ -133,13 +131,7 @@ async fn a_directory_can_be_opened_again_after_a_last_drain(case: Case) {
     // Whoever stops waiting does not stop it; whoever closes ends it.
     closing.abort();
     drop(client);
-    let reopened = loop {
-        match setup().try_build().await {
-            Ok(client) => break client,
-            Err(error) => assert_eq!(error.kind, Kind::Storage),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let reopened = setup().build_when_free().await;
     assert_eq!(reopened.cached(), 1);
     assert_eq!(reopened.flush().await.unwrap().records_flushed, 1);
 }

@@ -4,10 +4,7 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, Service, Step, cancel_after, count, every, new, numbered,
-    options, until,
-};
+use common::*;
 use flush_engine::{CloseOptions, EngineError, FlushData};
 use record_cache::RecordStore;
 use tokio::task::JoinHandle;
@@ -114,10 +111,7 @@ async fn a_store_that_fails_to_close_is_told_with_the_sums() {
     ] {
         let rig = one_by_one(service);
         rig.record_each("a", numbered(3)).await;
-        rig.store.now_does(|op, _| match op {
-            Op::Close => Step::Fail,
-            _ => Step::Obey,
-        });
+        rig.store.now_fails_at(Op::Close);
         let failed = rig.engine.close_with(FOR_TEN).await;
         let Err(EngineError::Storage { flushed, .. }) = failed else {
             panic!("the store failed: {failed:?}");
@@ -135,10 +129,7 @@ async fn all_who_wait_for_the_end_hear_that_the_store_failed_to_close() {
     let (service, gate) = gated();
     let rig = one_by_one(service);
     rig.record_each("a", numbered(3)).await;
-    rig.store.now_does(|op, _| match op {
-        Op::Close => Step::Fail,
-        _ => Step::Obey,
-    });
+    rig.store.now_fails_at(Op::Close);
     let calls = [(); 3].map(|()| close_with(&rig, FOR_TEN));
     rig.service.called(1).await;
     gate.open();
@@ -161,10 +152,7 @@ async fn a_close_that_comes_in_between_hides_no_failure_of_the_store() {
         let (service, gate) = gated();
         let rig = one_by_one(service);
         rig.record_each("a", numbered(2)).await;
-        rig.store.now_does(|op, _| match op {
-            Op::Close => Step::Fail,
-            _ => Step::Obey,
-        });
+        rig.store.now_fails_at(Op::Close);
         let draining = close_with(&rig, FOR_TEN);
         rig.service.called(1).await;
         let mut joining = Box::pin(rig.engine.close_with(FOR_TEN));
@@ -198,8 +186,7 @@ async fn a_close_ends_the_drain() {
     rig.record_each("a", numbered(5)).await;
     let draining = close_with(&rig, FOR_TEN);
     rig.service.called(1).await;
-    let engine = rig.engine.clone();
-    let closing = tokio::spawn(async move { engine.close().await });
+    let closing = rig.closing();
     tokio::time::sleep(SECOND).await;
     assert!(!closing.is_finished() && !rig.store.is_closed());
     gate.open();
@@ -215,9 +202,9 @@ async fn a_close_ends_a_drain_that_waits_for_a_stream_which_failed() {
         "a" => Reply::throttled().after(SECOND),
         _ => Reply::Accept,
     });
-    let mut options = options();
-    options.max_concurrent_streams = count(2);
-    let rig = Rig::with(service.limited(1, 1000), options);
+    let rig = Rig::tuned(service.limited(1, 1000), |options| {
+        options.max_concurrent_streams = count(2)
+    });
     rig.record_each("a", numbered(2)).await;
     rig.record_each("b", numbered(2)).await;
     let draining = close_with(&rig, FOR_TEN);
@@ -322,8 +309,7 @@ async fn a_drain_under_way_ends_and_hands_over() {
     let service = Service::replying(|_| Reply::Accept.after(SECOND));
     let rig = one_by_one(service);
     rig.record_each("a", numbered(6)).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(SECOND * 100).await });
+    let drain = rig.draining(SECOND * 100);
     rig.service.called(2).await;
     let closed = rig.engine.close_with(FOR_TEN).await.unwrap();
     let drained = drain.await.unwrap().unwrap();
@@ -378,10 +364,7 @@ fn a_call_that_outlives_its_runtime_closes_all_the_same() {
         });
         drop(first);
         if store_fails {
-            rig.store.now_does(|op, _| match op {
-                Op::Close => Step::Fail,
-                _ => Step::Obey,
-            });
+            rig.store.now_fails_at(Op::Close);
             // Another call is faster.
             assert!(second.block_on(rig.engine.close()).is_err());
         }
@@ -401,12 +384,12 @@ async fn expired_and_failing_records_are_seen_to_as_in_any_drain() {
     options.max_concurrent_streams = count(4);
     options.max_retries = 1;
     let service = Service::replying(|call| call.send_back("InternalFailure", |data| data == "bad"));
-    options.max_record_age = Some(SECOND * 60);
+    options.max_record_age = Some(MINUTE);
     let rig = Rig::with(service.limited(2, 1000), options);
     for data in numbered(6) {
         let mut old = new("a", &data);
         old.recorded_at = SystemTime::UNIX_EPOCH;
-        rig.engine.record(vec![old]).await.unwrap();
+        rig.record_all(vec![old]).await;
     }
     rig.record_each("a", ["good", "bad"]).await;
     let done = rig.engine.close_with(FOR_TEN).await.unwrap();

@@ -11,7 +11,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use common::{Op, Rig, SECOND, ScriptedStore, Service, Step, count, every, new, numbered, options};
+use common::*;
 use flush_engine::{
     DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
 };
@@ -59,7 +59,7 @@ fn young(stream: &str, data: &str) -> NewRecord {
 
 async fn record(rig: &Rig, records: impl IntoIterator<Item = NewRecord>) {
     let records = records.into_iter().collect();
-    rig.engine.record(records).await.unwrap();
+    rig.record_all(records).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn what_is_too_old_is_given_up_instead_of_sent_wherever_it_lies() {
     let (rig, discarded) = rig(Service::accepting());
     record(&rig, [old("a", "0"), young("a", "1"), old("a", "2")]).await;
     record(&rig, [young("a", "3"), old("b", "4"), young("c", "5")]).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_discarded), (3, 3));
     assert_eq!(done.records_retried, 0);
     assert_eq!(rig.service.accepted("a"), ["1", "3"]);
@@ -87,7 +87,7 @@ async fn it_is_off_by_default() {
     let rig = Rig::new(Service::accepting());
     let years = aged(10_000 * HOUR, "a", "x");
     record(&rig, [years]).await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +95,7 @@ async fn batches_that_are_too_old_as_a_whole_do_not_hold_up_those_behind() {
     let (rig, discarded) = rig(Service::accepting().limited(3, 1000));
     record(&rig, numbered(10).iter().map(|data| old("a", data))).await;
     record(&rig, [young("a", "young")]).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_discarded), (1, 10));
     assert_eq!(rig.service.accepted("a"), ["young"]);
     assert_eq!(texts(&discarded), numbered(10));
@@ -107,7 +107,7 @@ async fn giving_up_what_is_too_old_is_progress_of_a_drain() {
     let records = numbered(9);
     record(&rig, records[..4].iter().map(|data| old("a", data))).await;
     record(&rig, records[4..].iter().map(|data| young("a", data))).await;
-    let done = rig.engine.drain(SECOND).await.unwrap();
+    let done = rig.drain(SECOND).await;
     assert_eq!((done.records_flushed, done.records_discarded), (5, 4));
 }
 
@@ -133,10 +133,7 @@ async fn it_is_handed_over_before_it_is_deleted_and_again_if_that_failed() {
     let service = Arc::new(Service::accepting());
     let engine = FlushEngine::start(Arc::clone(&store) as _, service, options).unwrap();
     engine.record(vec![old("a", "0")]).await.unwrap();
-    store.now_does(|op, _| match op {
-        Op::Settle => Step::Fail,
-        _ => Step::Obey,
-    });
+    store.now_fails_at(Op::Settle);
     let error = engine.flush().await.unwrap_err();
     assert!(matches!(error, EngineError::Storage { .. }), "{error:?}");
     store.now_obeys();
@@ -148,10 +145,10 @@ async fn it_is_handed_over_before_it_is_deleted_and_again_if_that_failed() {
 #[tokio::test(start_paused = true)]
 async fn the_room_of_what_was_given_up_is_free_again() {
     let (mut options, _) = expiring(options());
-    options.cache_max_bytes = common::bytes(100);
+    options.cache_max_bytes = bytes(100);
     let rig = Rig::with(Service::accepting(), options);
     record(&rig, [old("a", &"x".repeat(100))]).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.assert_all_room_is_free(100).await;
 }
 
@@ -175,12 +172,12 @@ async fn records_from_before_a_restart_grow_old_too() {
 #[tokio::test(start_paused = true)]
 async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
     let (options, discarded) = expiring(options());
-    let service = Service::replying(|_| common::Reply::throttled());
+    let service = Service::replying(|_| Reply::throttled());
     let rig = Rig::with(service, options);
     let mut ahead = new("a", "0");
     ahead.recorded_at = SystemTime::now() + 10_000 * HOUR;
     record(&rig, [ahead]).await;
-    let pass = async || rig.engine.flush().await.unwrap();
+    let pass = async || rig.flush().await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!(rig.service.call_count(), 1);
     // The clock of the system stands still here, from tokio's point of view; this is no step
@@ -194,7 +191,7 @@ async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_closing_engine_gives_up_no_more_than_a_batch() {
     let (mut options, _) = expiring(options());
-    let gate = common::Gate::closed();
+    let gate = Gate::closed();
     let held_up = gate.clone();
     let store = Arc::new(ScriptedStore::scripted(move |op, _| match op {
         Op::Settle => Step::Behind(held_up.clone()),
@@ -211,12 +208,12 @@ async fn a_closing_engine_gives_up_no_more_than_a_batch() {
         async move { engine.flush().await }
     });
     // Appended, read, being settled.
-    common::until(|| store.call_count() == 3).await;
+    until(|| store.call_count() == 3).await;
     let close = tokio::spawn({
         let engine = engine.clone();
         async move { engine.close().await }
     });
-    common::until(|| engine.is_closed()).await;
+    until(|| engine.is_closed()).await;
     gate.open();
     assert_eq!(pass.await.unwrap().unwrap().records_discarded, 2);
     close.await.unwrap().unwrap();

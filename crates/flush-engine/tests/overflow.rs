@@ -9,10 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, is_full, new,
-    numbered, options, poll_once, until,
-};
+use common::*;
 use flush_engine::{
     DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
     LimitExceeded, OverflowPolicy,
@@ -97,7 +94,7 @@ async fn what_is_dropped_is_handed_over_whole_and_still_cached_then() {
     }));
     let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
     let engine = FlushEngine::start(store, Arc::new(service), options).unwrap();
-    let record = NewRecord::new(common::stream("a"), Some("key".to_owned()), "data");
+    let record = NewRecord::new(stream("a"), Some("key".to_owned()), "data");
     engine.record(vec![record]).await.unwrap();
     engine.flush().await.unwrap();
     engine
@@ -121,7 +118,7 @@ async fn the_oldest_of_all_streams_go_first() {
     let (rig, dropped) = rig(16 * 6);
     for (second, stream) in [(5, "a"), (9, "a"), (2, "b"), (6, "b"), (7, "b"), (3, "c")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
     for (second, oldest) in [
         (20, "2"),
@@ -132,7 +129,7 @@ async fn the_oldest_of_all_streams_go_first() {
         (25, "9"),
     ] {
         let record = recorded_at(second, "d", "new");
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
         assert_eq!(texts(&dropped).last().unwrap(), oldest);
         assert_eq!(rig.cached(), 6);
     }
@@ -141,9 +138,9 @@ async fn the_oldest_of_all_streams_go_first() {
     let (rig, dropped) = self::rig(16 * 6);
     for (second, stream) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a"), (6, "b")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
-    rig.engine.record(vec![new("c", ""); 4]).await.unwrap();
+    rig.record_all(vec![new("c", ""); 4]).await;
     let mut gone = texts(&dropped);
     gone.sort();
     assert_eq!(gone, ["1", "2", "3", "4"]);
@@ -155,13 +152,10 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     let (rig, dropped) = rig(20 * 4);
     for (second, stream) in [(1, "a"), (3, "a"), (2, "b"), (4, "b")] {
         let record = recorded_at(second, stream, &sized(second));
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
     let two = || vec![new("c", &sized(0)); 2];
-    rig.store.now_does(|op, _| match op {
-        Op::Settle => Step::Fail,
-        _ => Step::Obey,
-    });
+    rig.store.now_fails_at(Op::Settle);
     rig.engine.record(two()).await.unwrap_err();
     rig.store.now_obeys();
     rig.record("c", &sized(0)).await;
@@ -177,12 +171,11 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     let rig = Rig::with(service.limited(1, 1000), options);
     for (second, stream) in [(1, "b"), (2, "a"), (3, "a"), (6, "a"), (4, "b"), (5, "b")] {
         let record = recorded_at(second, stream, &sized(second));
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(2).await;
-    rig.engine.record(two()).await.unwrap();
+    rig.record_all(two()).await;
     assert_eq!(texts(&dropped), [sized(3), sized(4)]);
     gate.open();
     pass.await.unwrap().unwrap();
@@ -201,10 +194,10 @@ async fn a_stream_whose_head_was_delivered_is_looked_at_again() {
     let rig = Rig::with(service.limited(1, 1000), options);
     for (second, stream) in [(1, "a"), (2, "a"), (8, "a"), (3, "b"), (9, "b")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
     assert_eq!(texts(&dropped), ["1"]);
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.record_each("c", ["", ""]).await;
     assert_eq!(texts(&dropped), ["1", "3"]);
 }
@@ -214,9 +207,9 @@ async fn what_passes_delivered_or_clears_deleted_is_not_handed_over() {
     let (rig, dropped) = rig(16 * 4);
     rig.record_each("a", ["0", "1", "2", "3"]).await;
     rig.record("a", "4").await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.record_each("a", ["5", "6", "7", "8", "9"]).await;
-    rig.engine.clear().await.unwrap();
+    rig.clear().await;
     rig.record_each("a", ["10", "11", "12", "13", "14"]).await;
     assert_eq!(texts(&dropped), ["0", "5", "10"]);
     assert_eq!(rig.service.accepted("a"), ["1", "2", "3", "4"]);
@@ -247,7 +240,7 @@ async fn room_is_made_for_all_records_of_a_call_or_for_none() {
     let (rig, dropped) = rig(100);
     rig.record_each("a", (0..5).map(sized)).await;
     let both = vec![new("b", &sized(5)), new("c", &sized(6))];
-    rig.engine.record(both).await.unwrap();
+    rig.record_all(both).await;
     assert_eq!(texts(&dropped), [sized(0), sized(1)]);
     assert_eq!(rig.engine.cache_stats().bytes, 100);
     assert_eq!(rig.engine.cache_stats().streams.len(), 3);
@@ -259,7 +252,7 @@ async fn the_number_of_records_is_bounded_too() {
     rig.record_each("a", numbered(10)).await;
     rig.record_each("a", numbered(3)).await;
     assert_eq!(texts(&dropped), numbered(3));
-    rig.engine.record(vec![new("b", ""); 10]).await.unwrap();
+    rig.record_all(vec![new("b", ""); 10]).await;
     assert_eq!((rig.cached(), texts(&dropped).len()), (10, 13));
 }
 
@@ -276,10 +269,7 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     let (options, dropped) = dropping(16 * 6);
     let rig = Rig::with(service.limited(3, 1000), options);
     rig.record_each("a", ["0", "1", "2", "3", "4"]).await;
-    let pass = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move { engine.flush().await }
-    });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     rig.record("b", "5").await;
     // Of six records three are being sent.
@@ -288,7 +278,7 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     let four = rig.engine.record(vec![new("c", ""); 4]).await;
     assert!(is_full(&four), "{four:?}");
     assert_eq!((texts(&dropped), rig.cached()), (vec!["3".to_owned()], 6));
-    rig.engine.record(vec![new("c", ""); 3]).await.unwrap();
+    rig.record_all(vec![new("c", ""); 3]).await;
     let mut gone = texts(&dropped);
     gone.sort();
     assert_eq!(gone, ["3", "4", "5", "6"]);
@@ -298,25 +288,18 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     assert_eq!((done.records_flushed, done.records_retried), (2, 1));
     assert_eq!(rig.service.accepted("a"), ["1", "2"]);
     // What was sent back is the oldest again.
-    rig.engine.record(vec![new("d", ""); 3]).await.unwrap();
+    rig.record_all(vec![new("d", ""); 3]).await;
     assert_eq!(texts(&dropped).last().unwrap(), "0");
     assert_eq!(rig.cached(), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_that_is_under_way_as_a_whole_is_full() {
-    let gate = Gate::closed();
-    let service = Service::replying({
-        let gate = gate.clone();
-        move |_| Reply::Accept.behind(&gate)
-    });
+    let (gate, service) = Service::gated();
     let (options, dropped) = dropping(100);
     let rig = Rig::with(service, options);
     rig.record_each("a", (0..5).map(sized)).await;
-    let pass = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move { engine.flush().await }
-    });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     let refused = rig.engine.record(vec![new("a", "x")]).await;
     assert!(is_full(&refused), "{refused:?}");
@@ -384,7 +367,7 @@ async fn a_record_dropped_at_any_point_is_stored_whole_or_not_and_no_room_is_los
         tokio::time::sleep(SECOND).await;
         let (stored, gone) = (cached(&rig, "b").await.len(), texts(&dropped).len());
         assert!((stored, gone) == (0, 0) || (stored, gone) == (2, 2));
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.record("room", &"x".repeat(100)).await;
         assert_eq!(texts(&dropped).len(), gone);
     }
@@ -395,10 +378,7 @@ async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails
     for failing in [Op::Append, Op::Oldest, Op::Settle] {
         let (rig, dropped) = rig(100);
         rig.record_each("a", (0..5).map(sized)).await;
-        rig.store.now_does(move |op, _| match op == failing {
-            true => Step::Fail,
-            false => Step::Obey,
-        });
+        rig.store.now_fails_at(failing);
         let refused = rig.engine.record(vec![new("b", &sized(5))]).await;
         let storage = matches!(refused, Err(EngineError::Storage { .. }));
         assert!(storage, "{failing:?}: {refused:?}");
@@ -412,7 +392,7 @@ async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails
         // Handed over before it is deleted, and so perhaps twice.
         let distinct: HashSet<_> = texts(&dropped).into_iter().collect();
         assert_eq!(distinct, (0..5).map(sized).collect());
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.record("room", &"x".repeat(100)).await;
     }
 }
@@ -453,8 +433,7 @@ async fn a_clear_counts_what_was_not_dropped_and_only_that() {
         _ => Step::Obey,
     });
     let calls = rig.store.call_count();
-    let engine = rig.engine.clone();
-    let record = tokio::spawn(async move { engine.record(vec![new("b", &sized(5))]).await });
+    let record = rig.recording(vec![new("b", &sized(5))]);
     // Two reads, and the settlement.
     until(|| rig.store.call_count() == calls + 3).await;
     let engine = rig.engine.clone();
@@ -492,14 +471,10 @@ async fn closing_ends_those_who_wait_for_room() {
     });
     let (options, _) = dropping(100);
     let rig = Rig::on(store, Service::accepting(), options);
-    let records = (0..3).map(|_| {
-        let engine = rig.engine.clone();
-        tokio::spawn(async move { engine.record(vec![new("a", &"x".repeat(100))]).await })
-    });
+    let records = (0..3).map(|_| rig.recording(vec![new("a", &"x".repeat(100))]));
     let records: Vec<_> = records.collect();
     until(|| rig.store.call_count() == 1).await;
-    let engine = rig.engine.clone();
-    let close = tokio::spawn(async move { engine.close().await });
+    let close = rig.closing();
     until(|| rig.engine.is_closed()).await;
     gate.open();
     close.await.unwrap().unwrap();
@@ -550,9 +525,9 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
     }
     flushing.abort();
     let _ = flushing.await;
-    rig.engine.drain(SECOND).await.unwrap();
+    rig.drain(SECOND).await;
     while rig.cached() > 0 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     assert!(most.load(Ordering::Relaxed) as u64 <= MAX);
     let delivered: Vec<_> = (0..3)

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use common::{SECOND, Service, bytes, every, new, options};
+use common::*;
 use flush_engine::{
     DiscardHandler, EngineError, EngineOptions, FlushEngine, OverflowPolicy, RecordSender,
 };
@@ -73,10 +73,10 @@ impl Trial {
     }
 
     async fn cached(&self) -> Vec<String> {
-        let all = ReadLimits::new(common::count(usize::MAX), bytes(u64::MAX));
+        let all = ReadLimits::new(count(usize::MAX), bytes(u64::MAX));
         let mut cached = Vec::new();
         for name in STREAMS {
-            let name = common::stream(name);
+            let name = stream(name);
             let read = self.store.store().oldest(&name, None, all).await.unwrap();
             let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
             cached.extend(read.records.iter().map(|record| text(&record.data)));
@@ -111,7 +111,7 @@ impl Trial {
     /// With the store at work again, everything finds its end.
     async fn assert_it_goes_on(&self, what: &str) {
         for _ in 0..10 {
-            self.engine.drain(60 * SECOND).await.unwrap();
+            self.engine.drain(MINUTE).await.unwrap();
         }
         self.assert_nothing_is_lost(what).await;
         assert_eq!(self.engine.cache_stats().records, 0, "{what}");
@@ -160,7 +160,7 @@ async fn a_timer_outlives_every_failure_of_the_store() {
         let what = format!("10 failures after {passing} calls");
         let mut trial = Trial::new(passing, 10, every(SECOND));
         trial.record().await;
-        tokio::time::sleep(60 * SECOND).await;
+        tokio::time::sleep(MINUTE).await;
         trial.assert_nothing_is_lost(&what).await;
         assert_eq!(trial.engine.cache_stats().records, 0, "{what}");
     }

@@ -16,8 +16,8 @@ use super::director::{After, Director};
 use super::lanes::{flush_now_and_then, write};
 use super::patience;
 use super::payload::{Id, Lane};
-use super::told::{ClientSettings, Orders, StoreKind, Task, Timer, Told, Word};
-use integration_tests::{Case, Client, Failure, Kind, Place, Setup};
+use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
+use integration_tests::{Case, Client, Failure, Kind, Setup};
 
 /// Does what it is ordered to.
 pub async fn run(orders: Orders) {
@@ -114,26 +114,14 @@ pub async fn open(orders: &Orders, service: Service) -> Client {
         .app_name(AppName::new(format!("i{}", orders.incarnation)).unwrap())
         .build();
     let seed = orders.seed;
-    let case = Case {
-        service,
-        place: Place::Disk,
-    };
     let durability = match survives_power_loss {
         true => Durability::PowerLoss,
         false => Durability::ProcessCrash,
     };
     let path = orders.directory.join(format!("{service:?}"));
-    let setup = Setup::of_endpoint(case, orders.endpoint.clone());
-    let setup = match orders.store {
-        StoreKind::Sled => setup.storage_path(&path),
-        StoreKind::Journal => {
-            let builder = record_cache::JournalStore::builder(path)
-                .durability(durability)
-                .expected_bytes(cache_max_bytes);
-            setup.store(Arc::new(builder.open().await.unwrap()))
-        }
-    };
-    setup
+    let case = Case::new(service, orders.store);
+    Setup::of_endpoint(case, orders.endpoint.clone())
+        .at(&path)
         .sdk_config(sdk_config)
         .durability(durability)
         .flush_strategy(match timer {

@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 use super::ledger::{Heard, Ledger};
 use super::report::Report;
-use super::told::{ClientSettings, Orders, StoreKind, Task, Timer, Told, Word};
+use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use super::weather::{Exchange, Weather};
-use integration_tests::child;
+use integration_tests::{StoreKind, child};
 
 /// Longer than anything takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,6 +1,6 @@
 //! Records whose whole content follows from who wrote them and the run's seed.
 
-use amplify_test_support::{PutRecord, Service};
+use amplify_test_support::{PutRecord, Service, payload};
 use bytes::Bytes;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -62,11 +62,8 @@ impl Id {
             1..20 => dice.usize(0..40_000),
             _ => dice.usize(0..500),
         };
-        let mut data = format!("{} {}\n", self.lane.0, self.number).into_bytes();
-        let name = data.len();
-        data.resize(name + length, 0);
-        dice.fill(&mut data[name..]);
-        data.into()
+        let lane = self.lane.0.to_string();
+        payload::payload(seed, &lane, self.number.into(), length).into()
     }
 
     pub fn key(self) -> String {
@@ -93,10 +90,9 @@ impl Id {
     }
 
     pub fn named_in(data: &[u8]) -> Option<Self> {
-        let name = data.split(|&byte| byte == b'\n').next()?;
-        let (lane, number) = std::str::from_utf8(name).ok()?.split_once(' ')?;
+        let (lane, number) = payload::named_in(data)?;
         let lane = lane.parse().ok().filter(|&lane| lane < LANES)?;
-        let number = number.parse().ok()?;
+        let number = number.try_into().ok()?;
         Some(Self {
             lane: Lane(lane),
             number,

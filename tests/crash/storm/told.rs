@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use integration_tests::StoreKind;
 use serde::{Deserialize, Serialize};
 
 use super::payload::{Lane, STREAMS};
@@ -29,13 +30,6 @@ pub enum Task {
     RecordAndDeliver,
     /// Deliver what is left.
     Finish,
-}
-
-/// Where the clients keep their records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreKind {
-    Sled,
-    Journal,
 }
 
 /// When a client delivers by itself.

@@ -9,7 +9,10 @@ mod clock;
 mod fake_aws;
 pub mod localstack;
 mod names;
+pub mod payload;
 pub mod power_loss;
+#[cfg(feature = "stores")]
+pub mod stores;
 
 pub use self::fake_aws::{
     CodeIn, FakeAws, FakeAwsBuilder, Outcome, PutRecord, PutRequest, RecordMatcher, Refusal, Reply,

@@ -1,31 +1,40 @@
+//! A store in memory that does at each call what a script says.
+
 use std::fmt;
-use std::sync::Mutex;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use record_cache::{
     Amount, MemoryStore, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
     Settlement, StoreError, StoreStats, StreamName,
 };
+use tokio::sync::watch;
 use tokio::task::yield_now;
-
-use super::{Gate, bytes, count, stream};
 
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
+    /// `append`
     Append,
+    /// `oldest`
     Oldest,
+    /// `settle`
     Settle,
+    /// `clear`
     Clear,
+    /// `close`
     Close,
 }
 
 /// What the store makes of it.
-pub(crate) enum Step {
+pub enum Step {
+    /// As asked.
     Obey,
     /// Does nothing, says so.
     Fail,
+    /// Panics.
     Panic,
     /// Obeys, but with this many rests before and after.
     Dawdle(usize),
@@ -42,7 +51,7 @@ pub(crate) enum Step {
 type Script = Box<dyn FnMut(Op, usize) -> Step + Send>;
 
 /// A store in memory that fails where it is told to.
-pub(crate) struct ScriptedStore {
+pub struct ScriptedStore {
     store: MemoryStore,
     script: Mutex<Script>,
     calls: AtomicUsize,
@@ -51,12 +60,13 @@ pub(crate) struct ScriptedStore {
 }
 
 impl ScriptedStore {
-    pub(crate) fn obedient() -> Self {
+    /// Does all that it is asked.
+    pub fn obedient() -> Self {
         Self::scripted(|_, _| Step::Obey)
     }
 
     /// `script` is asked at each call, with the number of calls before.
-    pub(crate) fn scripted(script: impl FnMut(Op, usize) -> Step + Send + 'static) -> Self {
+    pub fn scripted(script: impl FnMut(Op, usize) -> Step + Send + 'static) -> Self {
         Self {
             store: MemoryStore::new(),
             script: Mutex::new(Box::new(script)),
@@ -67,42 +77,71 @@ impl ScriptedStore {
     }
 
     /// Rests at each call, before and after it is done.
-    pub(crate) fn dawdling() -> Self {
+    pub fn dawdling() -> Self {
         Self::scripted(|_, _| Step::Dawdle(2))
     }
 
     /// Can be used by another engine after it was closed.
-    pub(crate) fn surviving_close(mut self) -> Self {
+    pub fn surviving_close(mut self) -> Self {
         self.survives_close = true;
         self
     }
 
-    pub(crate) fn now_obeys(&self) {
+    /// Does all that it is asked from now on.
+    pub fn now_obeys(&self) {
         self.now_does(|_, _| Step::Obey);
     }
 
-    pub(crate) fn now_does(&self, script: impl FnMut(Op, usize) -> Step + Send + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
+    /// Follows another script from now on.
+    pub fn now_does(&self, script: impl FnMut(Op, usize) -> Step + Send + 'static) {
+        *self.script() = Box::new(script);
+    }
+
+    /// Does this at each such call from now on, and obeys at all others.
+    pub fn now_does_at(&self, op: Op, step: impl Fn() -> Step + Send + 'static) {
+        self.now_does(move |called, _| if called == op { step() } else { Step::Obey });
+    }
+
+    /// Fails at each such call from now on.
+    pub fn now_fails_at(&self, op: Op) {
+        self.now_does_at(op, || Step::Fail);
+    }
+
+    /// Holds each such call from now on, until the gate is open.
+    pub fn now_waits_at(&self, op: Op, gate: &Gate) {
+        let gate = gate.clone();
+        self.now_does_at(op, move || Step::Behind(gate.clone()));
     }
 
     /// How often anything was asked of it.
-    pub(crate) fn call_count(&self) -> usize {
+    pub fn call_count(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether `close` has succeeded.
+    pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    pub(crate) async fn read_all(&self, name: &str) -> Vec<Record> {
-        let all = ReadLimits::new(count(usize::MAX), bytes(u64::MAX));
-        let read = self.store.oldest(&stream(name), None, all).await;
+    /// All that it holds of a stream, oldest first.
+    ///
+    /// # Panics
+    /// If no stream can have that name, or the store was closed.
+    #[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+    pub async fn read_all(&self, name: &str) -> Vec<Record> {
+        let stream = StreamName::new(name).unwrap();
+        let read = self.store.oldest(&stream, None, at_most(usize::MAX)).await;
         read.unwrap().records
     }
 
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::panic, reason = "a script may ask for it")]
     async fn before(&self, op: Op) -> Result<Step, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let step = (self.script.lock().unwrap())(op, call);
+        let step = self.script()(op, call);
         match &step {
             Step::Fail => {
                 return Err(StoreError::unavailable_because("told to fail"));
@@ -114,6 +153,12 @@ impl ScriptedStore {
         rest(&step).await;
         Ok(step)
     }
+}
+
+/// So many records, of any size.
+fn at_most(records: usize) -> ReadLimits {
+    let records = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
+    ReadLimits::new(records, NonZeroU64::MAX)
 }
 
 async fn rest(step: &Step) {
@@ -145,16 +190,13 @@ impl RecordStore for ScriptedStore {
         }
         let mut damaged = Amount::default();
         if let Step::Damage = step {
-            let one = ReadLimits::new(count(1), bytes(1));
-            let head = self.store.oldest(stream, None, one).await?.records;
+            let head = self.store.oldest(stream, None, at_most(1)).await?.records;
             let ids = head.iter().map(|record| record.id);
-            damaged = self
-                .store
-                .settle(Settlement::new(stream.clone()).delete(ids))
-                .await?;
+            let head = Settlement::new(stream.clone()).delete(ids);
+            damaged = self.store.settle(head).await?;
         }
         let limits = match step {
-            Step::IgnoreLimits => ReadLimits::new(count(1000), bytes(u64::MAX)),
+            Step::IgnoreLimits => at_most(1000),
             _ => limits,
         };
         let done = self.store.oldest(stream, after, limits).await;
@@ -194,5 +236,27 @@ impl RecordStore for ScriptedStore {
 impl fmt::Debug for ScriptedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ScriptedStore").field(&self.store).finish()
+    }
+}
+
+/// Holds a call until it is opened.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// Not open yet.
+    pub fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// Lets all calls pass, now and later.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Returns once it is open.
+    pub async fn passed(&self) {
+        // It has a sender as long as there is this gate.
+        let _ = self.0.subscribe().wait_for(|&open| open).await;
     }
 }
