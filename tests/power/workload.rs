@@ -329,6 +329,8 @@ async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
     producers.join_all().await;
     over.store(true, Ordering::Relaxed);
     consumer.await.unwrap();
+    // A consumer that was fast has left nothing.
+    actor.append(&store, &[(2, small(rng))]).await;
     store.close().await.unwrap();
 }
 

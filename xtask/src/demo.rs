@@ -27,9 +27,6 @@ use crate::{localstack, shell};
 
 pub(crate) use self::recorder::run as record;
 
-/// The stream that the lines are recorded for.
-const STREAM: &str = "demo";
-
 /// Runs the demo.
 ///
 /// # Errors

@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use crate::{
-    flags::E2eFlags,
-    localstack::{self, EngineChoice},
+    flags::{E2eFlags, EngineChoice},
+    localstack,
     progress::Progress,
     shell,
 };

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
+use crate::bench::job::{Job, command};
 use crate::bench::process;
-use crate::bench::worker::{Job, command};
 
 /// Serves until standard input ends.
 #[derive(Debug, Serialize, Deserialize)]
