@@ -1,16 +1,29 @@
-//! What the tests of the stores on disk share.
+//! What the tests of the stores share.
 
-#![allow(dead_code, reason = "each test target uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test target uses its own part"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
-#[cfg(unix)]
-pub(crate) mod kills;
+pub(crate) mod files;
 pub(crate) mod model;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "mount-tests"))]
 pub(crate) mod mounted;
+pub(crate) mod process;
+pub(crate) mod subject;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use record_cache::{NewRecord, ReadBatch, ReadLimits, Record, RecordStore, StreamName};
+use record_cache::{NewRecord, ReadBatch, ReadLimits, Record, RecordStore, Settlement, StreamName};
+
+pub(crate) use self::files::*;
+pub(crate) use self::subject::{Store, Subject};
 
 pub(crate) fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
@@ -63,6 +76,14 @@ pub(crate) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> Re
         .oldest(stream, None, limits(usize::MAX))
         .await
         .unwrap()
+}
+
+/// Deletes records of a stream.
+pub(crate) async fn delete(store: &dyn RecordStore, stream: &StreamName, records: &[Record]) {
+    let ids = records.iter().map(|record| record.id);
+    let settlement = Settlement::new(stream.clone()).delete(ids);
+    let removed = store.settle(settlement).await.unwrap();
+    assert_eq!(removed.records, records.len());
 }
 
 /// A number of repetitions that the environment may raise.

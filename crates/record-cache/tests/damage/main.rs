@@ -1,0 +1,18 @@
+//! What a store makes of files that are cut short, changed or gone.
+//!
+//! `DAMAGES` says how many of each kind are tried.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod other_files;
+mod outlines;
+mod sample;
+mod segments;
+mod torn;
