@@ -13,6 +13,5 @@ mod support;
 
 mod other_files;
 mod outlines;
-mod sample;
 mod segments;
 mod torn;

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 
-use crate::sample::{End, STREAMS, Sample, mixed_lengths};
 use crate::support::subject::for_each_log;
 use crate::support::{
-    Damage, MARK, Numbers, Subject, change, copies, copy, in_memory, number_of, overwrite,
-    read_all, record, segments, settled_down, stream, times,
+    Damage, End, MARK, Numbers, STREAMS, Sample, Subject, change, copies, copy, in_memory,
+    mixed_lengths, number_of, overwrite, read_all, record, segments, settled_down, stream, times,
 };
 
 for_each_log!(

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use crate::sample::{End, Sample};
 use crate::support::subject::for_each_log;
-use crate::support::{Numbers, SEGMENT_HEADER, Subject, change, outline_at, segments, times};
+use crate::support::{
+    End, Numbers, SEGMENT_HEADER, Sample, Subject, change, outline_at, segments, times,
+};
 
 for_each_log!(
     a_damaged_outline_costs_nothing,

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::sample::{End, Sample, mixed_lengths};
 use crate::support::subject::for_each_log;
 use crate::support::{
-    Damage, MARK, Numbers, Subject, change, in_memory, read_all, record, segments, stream, times,
+    Damage, End, MARK, Numbers, Sample, Subject, change, in_memory, mixed_lengths, read_all,
+    record, segments, stream, times,
 };
 
 for_each_log!(
@@ -82,7 +82,10 @@ async fn a_file_cut_short_costs_what_was_behind(subject: Subject) {
             "{context}: {kept} kept of {left} bytes"
         );
         // What was settled behind the cut is there again, and is not lost.
-        assert!(outcome.counted >= outcome.lost, "{context}: counted");
+        assert!(
+            outcome.counted >= outcome.lost,
+            "{context}, cut at {left}: {outcome:?}"
+        );
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod model;
 #[cfg(all(target_os = "linux", feature = "mount-tests"))]
 pub(crate) mod mounted;
 pub(crate) mod process;
+pub(crate) mod sample;
 pub(crate) mod subject;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -23,6 +24,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use record_cache::{NewRecord, ReadBatch, ReadLimits, Record, RecordStore, Settlement, StreamName};
 
 pub(crate) use self::files::*;
+pub(crate) use self::sample::{End, Outcome, STREAMS, Sample, mixed_lengths, stream_of};
 pub(crate) use self::subject::{Store, Subject};
 
 pub(crate) fn stream(name: &str) -> StreamName {
