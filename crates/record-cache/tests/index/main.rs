@@ -3,11 +3,7 @@
 //!
 //! `INDEX_CASES` and `INDEX_HISTORIES` make it longer.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;
