@@ -21,13 +21,13 @@ use std::time::Duration;
 use record_cache::{Durability, RecordStore, Settlement, StoreError};
 use support::mounted::{Mounted, fill};
 use support::process::{self, is_child, say};
-use support::subject::for_each_log;
+use support::subject::for_each_store;
 use support::{
     Numbers, Store, Subject, disk_usage, limits, number_of, numbers, read_all, record,
     settled_down, stream, times,
 };
 
-for_each_log!(
+for_each_store!(
     a_full_disk_refuses_and_recovers_with_syncs,
     a_full_disk_refuses_and_recovers_without_syncs,
     a_disk_that_the_cache_itself_filled_can_be_drained,

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use record_cache::{Durability, Settlement, StreamName};
 use support::process::{self, is_child, say};
-use support::subject::for_each_log;
+use support::subject::for_each_store;
 use support::{
     Store, Subject, assert_no_blobs, disk_usage, index_bytes, limits, number_of, record, stream,
     times,
 };
 use tempfile::TempDir;
 
-for_each_log!(
+for_each_store!(
     a_cache_of_many_records_keeps_them_all,
     a_cache_of_many_streams_keeps_them_all,
 );

@@ -15,11 +15,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use record_cache::{Durability, MemoryStore, Settlement};
 use support::model::{Fate, Model, STREAMS, fate};
-use support::subject::for_each_log;
+use support::subject::for_each_store;
 use support::{Store, Subject, assert_no_blobs, crash, in_memory, limits, segments, stream, times};
 use tempfile::TempDir;
 
-for_each_log!(
+for_each_store!(
     fn a_store_agrees_with_plain_queues,
     fn crashes_one_behind_the_other_between_two_frames_are_no_damage,
 );

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use record_cache::{Durability, StoreError};
 use support::process::{self, is_child, say};
-use support::subject::for_each_log;
+use support::subject::for_each_store;
 use support::{MARK, Store, Subject, numbers, read_all, record, stream};
 use tempfile::TempDir;
 
-for_each_log!(
+for_each_store!(
     a_directory_whose_lock_was_deleted_still_has_one_user,
     a_directory_that_is_deleted_under_a_store_is_made_again,
     what_is_no_file_is_moved_out_of_the_way,

@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 
 use record_cache::{Durability, NewRecord, RecordStore, Settlement, StoreError};
 use support::process::{self, is_child, say};
-use support::subject::for_each_log;
+use support::subject::for_each_store;
 use support::{
     MARK, Numbers, Subject, assert_no_blobs, copy, crc32c, delete, disk_usage, files_below,
     index_bytes, limits, numbers, read_all, record, segments, settled_down, stream,
 };
 use tempfile::TempDir;
 
-for_each_log!(
+for_each_store!(
     a_directory_has_one_user_in_a_process,
     a_directory_has_one_user_among_processes,
     a_closed_store_can_be_opened_again_at_once,
@@ -60,7 +60,7 @@ async fn a_directory_has_one_user_in_a_process(subject: Subject) {
     let first = subject.open(place.path()).await;
     let name = stream("a");
     first.append(vec![record(&name, 1, 10)]).await.unwrap();
-    for &other in subject.relatives() {
+    for other in Subject::ALL {
         let refused = refusal(other, place.path()).await;
         let StoreError::InUse { path, .. } = refused else {
             panic!("{refused}");

@@ -18,12 +18,14 @@
 
 use std::fmt::Debug;
 
+pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod ranges;
 
+use self::memory::MemoryIndex;
 use self::queue::Entry;
 use self::ranges::Ranges;
-use crate::{ReadLimits, StreamName};
+use crate::{Amount, ReadLimits, StreamName};
 
 /// Places of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
@@ -70,6 +72,38 @@ pub(crate) trait Index: Debug + Send + 'static {
 
     /// Writes out what is not written yet, and lets go of files.
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken>;
+}
+
+/// Where indexes come from: one kind for a store.
+pub(crate) trait Indexes: Debug + Send + 'static {
+    /// What an earlier opening left, or an empty one.
+    fn open(&mut self) -> Result<Found, Broken>;
+
+    /// An empty one in the place of one that broke; nothing when this kind is to be left alone.
+    fn fresh(&mut self) -> Option<Box<dyn Index>>;
+}
+
+/// An index as an opening finds it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) index: Box<dyn Index>,
+    /// How far it speaks, and what it holds of each stream; nothing of an empty one.
+    pub(crate) kept: Option<(Checkpoint, Vec<(StreamName, Amount)>)>,
+}
+
+/// Makes indexes in memory.
+#[derive(Debug)]
+pub(crate) struct InMemory;
+
+impl Indexes for InMemory {
+    fn open(&mut self) -> Result<Found, Broken> {
+        let index = Box::new(MemoryIndex::default());
+        Ok(Found { index, kept: None })
+    }
+
+    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+        Some(Box::new(MemoryIndex::default()))
+    }
 }
 
 /// How far into the log an index speaks.

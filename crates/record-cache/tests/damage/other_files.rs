@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     Damage, End, MARK, Numbers, STREAMS, Sample, Subject, change, copies, copy, in_memory,
     mixed_lengths, number_of, overwrite, read_all, record, segments, settled_down, stream, times,
 };
 
-for_each_log!(
+for_each_store!(
     nothing_is_lost_with_any_other_file,
     leftovers_do_no_harm,
     damage_that_comes_while_the_store_is_open_is_counted,

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     End, Numbers, SEGMENT_HEADER, Sample, Subject, change, outline_at, segments, times,
 };
 
-for_each_log!(
+for_each_store!(
     a_damaged_outline_costs_nothing,
     damage_that_an_outline_passes_over_is_found_when_it_is_read,
 );

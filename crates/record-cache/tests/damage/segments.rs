@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     Damage, End, MARK, Numbers, Sample, Subject, change, in_memory, mixed_lengths, read_all,
     record, segments, stream, times,
 };
 
-for_each_log!(
+for_each_store!(
     a_flipped_bit_costs_one_record_at_most,
     pages_of_zeros_cost_what_was_in_them,
     a_file_cut_short_costs_what_was_behind,

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     SEGMENT_HEADER, Subject, change, copy, crash, in_memory, numbers, read_all, record, segments,
     stream,
 };
 
-for_each_log!(
+for_each_store!(
     a_tail_torn_at_any_byte_costs_the_last_calls_only,
     damage_before_whole_calls_is_not_taken_for_a_torn_write,
 );

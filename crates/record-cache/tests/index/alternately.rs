@@ -7,16 +7,15 @@ use record_cache::Durability;
 use tempfile::TempDir;
 
 use crate::support::model::{Fate, Model, STREAMS};
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     Damage, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes, times,
 };
 
-for_each_log!(each_store_goes_on_where_another_one_ended);
+for_each_store!(each_store_goes_on_where_another_one_ended);
 
 struct History {
     random: Numbers,
-    first: Subject,
     place: TempDir,
     store: Store,
     model: Model,
@@ -29,7 +28,6 @@ async fn each_store_goes_on_where_another_one_ended(first: Subject) {
         let place = in_memory();
         let mut history = History {
             random: Numbers::new(70 + seed as u64),
-            first,
             store: first.open_fast(place.path()).await,
             place,
             model: Model::default(),
@@ -100,8 +98,7 @@ impl History {
             }
             _ => {}
         }
-        let relatives = self.first.relatives();
-        let next = relatives[self.random.below(relatives.len())];
+        let next = Subject::ALL[self.random.below(Subject::ALL.len())];
         let durability = [Durability::PowerLoss, Durability::ProcessCrash][self.random.below(2)];
         self.store = next.open_with(path, durability).await;
     }

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::sample;
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     Damage, End, Numbers, STREAMS, Subject, copy, files_below, in_memory, indexes, number_of,
     overwrite, read_all, stream, times,
 };
 
-for_each_log!(
+for_each_store!(
     a_file_of_an_index_that_is_damaged_costs_nothing,
     an_index_that_is_gone_or_rubbish_costs_nothing,
     something_else_in_the_place_of_an_index_costs_nothing,
@@ -84,7 +84,7 @@ fn spoil(index: &Path, kind: &str) {
     match kind {
         "empty" => fs::create_dir(index).unwrap(),
         "another database" => {
-            let database = sled::open(index).unwrap();
+            let database = ::sled::open(index).unwrap();
             database.insert("anything", "else").unwrap();
             database.flush().unwrap();
         }

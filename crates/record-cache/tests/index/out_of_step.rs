@@ -7,14 +7,14 @@ use std::path::Path;
 use record_cache::{Record, RecordStore, Settlement, StoreStats};
 use tempfile::TempDir;
 
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     MARK, Numbers, STREAMS, Store, Subject, change, copy, crash, in_memory, indexes, limits,
     read_all, record, segments, stream, times,
 };
 use crate::{WRITER, assert_has_an_index};
 
-for_each_log!(
+for_each_store!(
     an_older_index_that_is_put_back_catches_up,
     an_index_that_runs_ahead_of_its_log_is_not_believed,
     an_index_of_another_cache_is_not_believed,

@@ -9,12 +9,12 @@ use record_cache::Settlement;
 
 use crate::WRITER;
 use crate::support::process::{self, is_child, say};
-use crate::support::subject::for_each_log;
+use crate::support::subject::for_each_store;
 use crate::support::{
     Numbers, Subject, in_memory, indexes, limits, numbers, read_all, record, stream, times,
 };
 
-for_each_log!(a_rebuild_that_is_killed_again_and_again_comes_to_its_end);
+for_each_store!(a_rebuild_that_is_killed_again_and_again_comes_to_its_end);
 
 const RECORDS: u64 = 20_000;
 

@@ -36,14 +36,6 @@ impl Subject {
         all.find(|subject| subject.name() == name).unwrap()
     }
 
-    /// Those that open the same directory: this one and others.
-    pub(crate) fn relatives(self) -> &'static [Self] {
-        match self {
-            Self::Journal => &[Self::Journal],
-            Self::Sled | Self::TinySled => &[Self::Sled],
-        }
-    }
-
     /// With the default settings, which survive the loss of power.
     pub(crate) async fn open(self, path: &Path) -> Store {
         self.open_with(path, Durability::PowerLoss).await
@@ -94,7 +86,6 @@ fn with_a_tiny_index(builder: SledStoreBuilder) -> SledStoreBuilder {
 /// function that is left out is dead code, which the lints do not let pass.
 ///
 /// `a, b` names functions that are `async`, `fn a, fn b` functions that are not.
-#[allow(unused_macros, reason = "each test target uses its own part")]
 macro_rules! for_each_store {
     ($($tests:tt)+) => {
         $crate::support::subject::tests_of!(journal, Journal, $($tests)+);
@@ -104,16 +95,6 @@ macro_rules! for_each_store {
 }
 pub(crate) use for_each_store;
 
-/// The same for the stores that keep the log on disk.
-#[allow(unused_macros, reason = "each test target uses its own part")]
-macro_rules! for_each_log {
-    ($($tests:tt)+) => {
-        $crate::support::subject::tests_of!(journal, Journal, $($tests)+);
-    };
-}
-pub(crate) use for_each_log;
-
-#[allow(unused_macros, reason = "each test target uses its own part")]
 macro_rules! tests_of {
     ($name:ident, $subject:ident, $($test:ident),+ $(,)?) => {
         mod $name {
