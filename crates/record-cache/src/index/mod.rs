@@ -20,6 +20,8 @@ use std::fmt::Debug;
 
 pub(crate) mod queue;
 pub(crate) mod ranges;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
 use self::queue::Entry;
 use self::ranges::Ranges;
