@@ -21,6 +21,8 @@ use std::fmt::Debug;
 pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod ranges;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
 use self::memory::MemoryIndex;
 use self::queue::Entry;
