@@ -17,6 +17,7 @@ mod block;
 mod checkpoint;
 mod database;
 mod directory;
+mod maker;
 mod pages;
 mod worker;
 
@@ -28,14 +29,15 @@ use sled::IVec;
 
 use self::database::{Changes, Database, Found};
 use self::directory::Stream;
+pub(crate) use self::maker::InSled;
 use self::pages::Pages;
+#[cfg(test)]
+pub(crate) use self::worker::Trouble;
 use self::worker::Worker;
-#[cfg(any(test, feature = "test-support"))]
-pub(crate) use self::worker::{Trouble, TroubleKind};
 use super::queue::Entry;
 use super::ranges::Ranges;
-use super::{Broken, Checkpoint, Index};
-use crate::{QueueStats, ReadLimits, StreamName};
+use super::{Broken, Checkpoint, Index, Restored};
+use crate::{ReadLimits, StreamName};
 
 #[derive(Debug, Clone)]
 pub(crate) struct SledIndexSettings {
@@ -43,7 +45,7 @@ pub(crate) struct SledIndexSettings {
     pub(crate) records_in_memory: usize,
     /// How long sled may take without a sign of life.
     pub(crate) limit: Duration,
-    #[cfg(any(test, feature = "test-support"))]
+    #[cfg(test)]
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -52,7 +54,7 @@ impl Default for SledIndexSettings {
         Self {
             records_in_memory: 1 << 17,
             limit: Duration::from_secs(10),
-            #[cfg(any(test, feature = "test-support"))]
+            #[cfg(test)]
             trouble: None,
         }
     }
@@ -71,9 +73,6 @@ pub(crate) struct SledIndex {
     pages: Pages,
     broken: Option<Broken>,
 }
-
-/// A checkpoint, and what each stream held then.
-pub(crate) type Restored = (Checkpoint, BTreeMap<StreamName, QueueStats>);
 
 impl SledIndex {
     /// An index with nothing in it, whatever there was before.

@@ -27,7 +27,7 @@ pub(super) struct Worker {
     jobs: Sender<Job>,
     progress: Progress,
     limit: Duration,
-    #[cfg(any(test, feature = "test-support"))]
+    #[cfg(test)]
     trouble: Option<Trouble>,
 }
 
@@ -68,7 +68,7 @@ impl Worker {
             jobs,
             progress: Progress::default(),
             limit: settings.limit,
-            #[cfg(any(test, feature = "test-support"))]
+            #[cfg(test)]
             trouble: settings.trouble,
         })
     }
@@ -80,7 +80,7 @@ impl Worker {
     ) -> Awaited<T> {
         let (sender, answer) = mpsc::channel();
         let progress = self.progress.clone();
-        #[cfg(any(test, feature = "test-support"))]
+        #[cfg(test)]
         let work = Trouble::met_before(&mut self.trouble, work);
         // A thread that is gone drops the sender, which is an answer too.
         let _ = self.jobs.send(Box::new(move |database| {
@@ -139,7 +139,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// For tests: what goes wrong, and at which job of each thread.
-#[cfg(any(test, feature = "test-support"))]
+#[cfg(test)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trouble {
     /// Jobs that are done before.
@@ -147,7 +147,7 @@ pub(crate) struct Trouble {
     pub(crate) kind: TroubleKind,
 }
 
-#[cfg(any(test, feature = "test-support"))]
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TroubleKind {
     Panic,
@@ -155,12 +155,15 @@ pub(crate) enum TroubleKind {
     Hang,
 }
 
-#[cfg(any(test, feature = "test-support"))]
+#[cfg(test)]
 impl Trouble {
-    fn met_before<T>(
+    fn met_before<T, W>(
         trouble: &mut Option<Self>,
-        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T>,
-    ) -> impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> {
+        work: W,
+    ) -> impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + use<T, W>
+    where
+        W: FnOnce(&mut Option<Database>, &Progress) -> Outcome<T>,
+    {
         let now = trouble.as_mut().and_then(|trouble| {
             let now = (trouble.after == 0).then_some(trouble.kind);
             trouble.after = trouble.after.wrapping_sub(1);
