@@ -26,14 +26,12 @@ integration_tests::cases! {
         broken_tls_costs_nothing,
         proxies_with_opinions_cost_nothing,
         a_clock_that_is_off_costs_nothing;
-    on_disk:
+    on_disk_and_in_a_journal:
         a_client_outlives_the_runtime_that_it_was_made_in,
         a_runtime_may_end_in_the_middle_of_a_flush;
     in_a_journal:
         clones_may_be_dropped_in_any_order_and_anywhere,
-        closing_may_race_everything,
-        a_client_outlives_the_runtime_that_it_was_made_in,
-        a_runtime_may_end_in_the_middle_of_a_flush;
+        closing_may_race_everything;
 }
 
 const STREAM: &str = "stream";

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::{env, fs, io};
 
 use amplify_test_support::power_loss::{
-    Action, Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
+    Action, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
-use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -38,7 +37,6 @@ pub struct Campaign {
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
-    pub attributes: Attributes,
     pub plans: &'static [Plan],
     /// How often a loss that does harm is tried again, to find what matters in it.
     pub narrowing: usize,
@@ -105,7 +103,6 @@ impl Campaign {
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
-            attributes: Attributes::Honoured,
             plans: &Plan::EACH,
             narrowing: NARROWING,
         }
@@ -140,12 +137,12 @@ impl Campaign {
     /// When a process cannot be traced, or does what is not modelled.
     async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
-        let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
+        let mut story = Timeline::starting_from(Image::empty());
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
         let mut restarts = Vec::new();
-        let trials = self.trials(&story, self.beginning(&story), self.states, "");
+        let trials = self.trials(&story, 0, self.states, "");
         let trials = trials.enumerate().map(|(number, trial)| {
             if number % RESTART_EVERY == RESTART_EVERY / 2 {
                 restarts.push(restart(&trial, restarts.len()));
@@ -189,16 +186,6 @@ impl Campaign {
         );
     }
 
-    /// The event from which on the power may be lost.
-    fn beginning(self, story: &Timeline) -> usize {
-        let synced = |event: &Event| matches!(event, Event::Mark(mark) if mark.contains("Synced"));
-        match self.attributes {
-            // What relies on them is not durable before someone else has synced it.
-            Attributes::Ignored => story.events().iter().position(synced).unwrap_or(0),
-            Attributes::Honoured | Attributes::Refused => 0,
-        }
-    }
-
     /// Has a traced process work in the arena, and adds to the story what it did.
     fn work(
         self,
@@ -216,7 +203,7 @@ impl Campaign {
         };
         let job = Job::Work(workload, setting);
         let log = ground.directory.path().join("log");
-        let calls = trace(&job.command(), self.attributes, &log)?;
+        let calls = trace(&job.command(), &log)?;
         story.record_all(&calls, &ground.places)
     }
 
@@ -371,9 +358,7 @@ impl Campaign {
 
 impl Ground {
     fn new() -> io::Result<Self> {
-        // Other directories for temporary files may know nothing of attributes.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        warn_without_attributes(directory.path())?;
         let arena = directory.path().join("arena");
         fs::create_dir(&arena)?;
         let places = Places::new(&arena, &directory.path().join("marks"))?;
@@ -389,19 +374,6 @@ impl Ground {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
     }
-}
-
-/// Without the attribute `S` a store may take another way than on most machines.
-fn warn_without_attributes(directory: &Path) -> io::Result<()> {
-    static WARNING: Once = Once::new();
-    let file = tempfile::tempfile_in(directory)?;
-    if rustix::fs::ioctl_setflags(&file, IFlags::SYNC).is_err() {
-        WARNING.call_once(|| {
-            let directory = directory.display();
-            eprintln!("WARNING: files do not take the attribute S: directory={directory}");
-        });
-    }
-    Ok(())
 }
 
 /// In memory where there is room: what is to become of a sync is decided here anyway.

@@ -175,7 +175,6 @@ impl Ledger {
                 let clear = self.clears.iter_mut().find(|clear| clear.call == call);
                 clear.unwrap().ended = Some(at);
             }
-            Mark::Synced { .. } => {}
         }
     }
 

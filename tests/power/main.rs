@@ -27,7 +27,7 @@ mod stores;
 mod tiny;
 mod workload;
 
-use amplify_test_support::power_loss::{Attributes, Plan};
+use amplify_test_support::power_loss::Plan;
 use amplify_test_support::stores::StoreKind;
 
 use self::campaign::Campaign;
@@ -51,6 +51,7 @@ async fn nothing_is_missing_while_the_power_stays_on() {
     for workload in Workload::EACH {
         for subject in [
             Subject::Store(StoreKind::Sled),
+            Subject::Store(StoreKind::TinySled),
             Subject::Store(StoreKind::Journal),
             Subject::Tiny(Flaw::None),
         ] {
@@ -180,7 +181,7 @@ macro_rules! through_every_workload {
             when_records_come_and_go: Churn, when_it_is_drained_and_filled_again: Drain,
             when_a_stream_stands_still: Stalled, when_single_records_stay: Sieve,
             when_space_is_used_again: Turnover, when_it_is_cleared: Clear,
-            when_it_is_closed_and_opened: Reopen,
+            when_it_is_closed_and_opened: Reopen, when_a_step_takes_much_room: Hollow,
         );
     };
     ($store:ident $($test:ident: $workload:ident,)+) => {$(
@@ -198,41 +199,10 @@ mod sled_store_keeps_what_it_acknowledged {
     through_every_workload!(Sled);
 }
 
-/// Why the sled store gives its files the attribute `S`: sled writes over what the disk
-/// still needs.
-#[tokio::test]
-async fn sled_store_loses_records_where_the_attribute_has_no_effect() {
-    let campaign = Campaign {
-        attributes: Attributes::Ignored,
-        states: 24,
-        plans: TEARING,
-        ..Campaign::new(Subject::Store(StoreKind::Sled), Workload::Turnover)
-    };
-    let harm = expected_harm(campaign, 3).await;
-    assert!(harm[0].contains("lost"), "{harm:?}");
-}
+mod sled_store_with_a_tiny_index_keeps_what_it_acknowledged {
+    use super::*;
 
-/// sled renames a snapshot, and at once overwrites what is needed without it.
-#[tokio::test]
-async fn sled_store_keeps_records_where_names_are_late() {
-    let campaign = Campaign {
-        plans: &[Plan::Bare],
-        states: 90,
-        ..Campaign::new(Subject::Store(StoreKind::Sled), Workload::Hollow)
-    };
-    campaign.must_do_no_harm().await;
-}
-
-/// Where files take no attributes, the store syncs more often.
-#[tokio::test]
-async fn sled_store_keeps_records_where_there_are_no_attributes() {
-    for workload in [Workload::Turnover, Workload::Churn] {
-        let campaign = Campaign {
-            attributes: Attributes::Refused,
-            ..Campaign::new(Subject::Store(StoreKind::Sled), workload)
-        };
-        campaign.must_do_no_harm().await;
-    }
+    through_every_workload!(TinySled);
 }
 
 mod journal_store_keeps_what_it_acknowledged {

@@ -40,8 +40,6 @@ pub enum Mark {
     Clear { call: u64 },
     /// It was.
     Cleared { call: u64 },
-    /// All files were synced, by the workload and not by the store.
-    Synced { call: u64 },
 }
 
 /// Where marks are written, one a line, each by one call to the system.

@@ -1,6 +1,5 @@
 //! What a process does with a store before the power is lost.
 
-use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -236,20 +235,6 @@ impl Actor {
         }
     }
 
-    /// Makes all that the store has written durable, behind its back.
-    fn sync(&self) {
-        let mut left = vec![self.setting.place.clone()];
-        while let Some(path) = left.pop() {
-            File::open(&path).unwrap().sync_all().unwrap();
-            if path.is_dir() {
-                let entries = path.read_dir().unwrap();
-                left.extend(entries.map(|entry| entry.unwrap().path()));
-            }
-        }
-        let call = self.number();
-        self.marks.say(&Mark::Synced { call });
-    }
-
     async fn clear(&self, store: &Store) {
         let call = self.number();
         self.marks.say(&Mark::Clear { call });
@@ -421,7 +406,6 @@ async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
         let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
         actor.append(&store, &group).await;
     }
-    actor.sync();
     for step in 0..STEPS {
         if step % 10 == 0 {
             actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;

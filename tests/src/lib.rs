@@ -88,6 +88,7 @@ macro_rules! cases {
         $(everywhere: $($everywhere:ident),+ $(,)?;)?
         $(in_memory: $($in_memory:ident),+ $(,)?;)?
         $(on_disk: $($on_disk:ident),+ $(,)?;)?
+        $(on_disk_and_in_a_journal: $($durable:ident),+ $(,)?;)?
         $(in_a_journal: $($in_a_journal:ident),+ $(,)?;)?
     ) => {
         mod kinesis {
@@ -101,19 +102,21 @@ macro_rules! cases {
         mod kinesis_on_disk {
             $($($crate::cases!(@ Kinesis Sled $everywhere);)+)?
             $($($crate::cases!(@ Kinesis Sled $on_disk);)+)?
+            $($($crate::cases!(@ Kinesis Sled $durable);)+)?
         }
         mod firehose_on_disk {
             $($($crate::cases!(@ Firehose Sled $everywhere);)+)?
             $($($crate::cases!(@ Firehose Sled $on_disk);)+)?
+            $($($crate::cases!(@ Firehose Sled $durable);)+)?
         }
-        $(
-            mod kinesis_in_a_journal {
-                $($crate::cases!(@ Kinesis Journal $in_a_journal);)+
-            }
-            mod firehose_in_a_journal {
-                $($crate::cases!(@ Firehose Journal $in_a_journal);)+
-            }
-        )?
+        mod kinesis_in_a_journal {
+            $($($crate::cases!(@ Kinesis Journal $durable);)+)?
+            $($($crate::cases!(@ Kinesis Journal $in_a_journal);)+)?
+        }
+        mod firehose_in_a_journal {
+            $($($crate::cases!(@ Firehose Journal $durable);)+)?
+            $($($crate::cases!(@ Firehose Journal $in_a_journal);)+)?
+        }
     };
     (@ $service:ident $store:ident $test:ident) => {
         #[tokio::test]

@@ -172,7 +172,7 @@ impl Setup {
         match self.place {
             Some(StoreKind::Memory) => self.in_memory(),
             Some(StoreKind::Journal) => self.journal(path),
-            Some(StoreKind::Sled) | None => self.storage_path(path),
+            Some(StoreKind::Sled | StoreKind::TinySled) | None => self.storage_path(path),
         }
     }
 

@@ -11,10 +11,8 @@
 //! - `fsync` and `fdatasync` make what was written to the file before them durable, with
 //!   the length; `sync_file_range` makes nothing durable, because it waits neither for the
 //!   device's cache nor for the file's length.
-//! - A write to a file with the attribute `S`, or opened with `O_SYNC` or `O_DSYNC`, is durable
-//!   when it returns, with the length; so is a change of names in a directory with the
-//!   attribute. The attribute counts from the call that sets it, by
-//!   the process that writes.
+//! - A write to a file opened with `O_SYNC` or `O_DSYNC` is durable when it returns, with the
+//!   length. Attributes of files make nothing durable.
 //! - A write reaches the disk by sectors of 512 bytes. Each sector holds what some moment
 //!   before the crash had put there; other than that, any order is possible.
 //! - A new length may arrive without the data, which reads as zeros then.
@@ -36,7 +34,6 @@ mod tests;
 pub use self::disk::{Disk, Fate, Pending, Rules};
 pub use self::event::{Action, Event, Inode, NameChange, Operation, OperationId};
 pub use self::image::Image;
-pub use self::interpret::Attributes;
 pub use self::plan::Plan;
 pub use self::states::{State, States};
 pub use self::timeline::Timeline;

@@ -20,8 +20,6 @@ pub(super) struct Interpreter<'a> {
     files: Image,
     descriptors: BTreeMap<i64, usize>,
     open: Vec<Open>,
-    /// Files that have the attribute `S`; what a process does not ask for is not relied on.
-    synchronous: BTreeSet<Inode>,
     reading: &'a Reading,
     next: Next,
     events: Vec<Event>,
@@ -30,23 +28,10 @@ pub(super) struct Interpreter<'a> {
 /// How a log is read where it can be read in several ways.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
-    pub(super) attributes: Attributes,
     /// Of calls that change the length of a file at the same time it is not known which
     /// came first. These take effect when they return instead of when they are made, or the
     /// other way round.
     pub(super) moved: BTreeSet<usize>,
-}
-
-/// What becomes of the attributes that a process gives to files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Attributes {
-    /// Each write to a file with the attribute `S` waits until it is durable.
-    #[default]
-    Honoured,
-    /// The attribute is set, and nothing follows from it.
-    Ignored,
-    /// The file system knows none: each attempt to give one fails.
-    Refused,
 }
 
 /// Numbers that were not given out yet.
@@ -95,7 +80,6 @@ impl<'a> Interpreter<'a> {
             files,
             descriptors: BTreeMap::new(),
             open: Vec::new(),
-            synchronous: BTreeSet::new(),
             reading,
             next,
             events: Vec::new(),
@@ -408,18 +392,10 @@ impl<'a> Interpreter<'a> {
     }
 
     fn end_control(&mut self, call: &Call) -> Outcome<()> {
-        let Some((_, file)) = self.file(call)? else {
+        if self.file(call)?.is_none() {
             return Ok(());
-        };
+        }
         match call.argument(1)?.word.as_str() {
-            "FS_IOC_SETFLAGS" if self.reading.attributes == Attributes::Honoured => {
-                if call.argument(2)?.word.contains("FS_SYNC_FL") {
-                    self.synchronous.insert(file);
-                } else {
-                    self.synchronous.remove(&file);
-                }
-                Ok(())
-            }
             "FICLONE" | "FICLONERANGE" | "FIDEDUPERANGE" | "FS_IOC_FSSETXATTR" => {
                 Err(unsupported(&call.argument(1)?.word))
             }
@@ -632,7 +608,6 @@ impl<'a> Interpreter<'a> {
         synchronous: bool,
     ) -> Outcome<OperationId> {
         let before = self.files.length(file);
-        let synchronous = synchronous || self.synchronous.contains(&file);
         self.files.write(file, to_usize(offset)?, &data);
         Ok(self.emit(Action::Write {
             file,
@@ -654,16 +629,8 @@ impl<'a> Interpreter<'a> {
             self.files
                 .set_name(change.directory, &change.name, change.target);
         }
-        let waits = changes.iter().map(|change| change.directory);
-        let waits: BTreeSet<Inode> = waits
-            .filter(|directory| self.synchronous.contains(directory))
-            .collect();
         let id = self.emit(Action::Rename(changes));
         self.events.push(Event::End(id));
-        for directory in waits {
-            let id = self.emit(Action::SyncAll(directory));
-            self.events.push(Event::End(id));
-        }
     }
 
     fn emit(&mut self, action: Action) -> OperationId {

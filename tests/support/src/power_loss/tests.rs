@@ -3,18 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Attributes, Calls, Disk, Fate, Image, Places, Plan, Rules, States, Timeline};
+use super::{Calls, Disk, Fate, Image, Places, Plan, Rules, States, Timeline};
 
 /// Where the traces pretend to take place; only its name matters.
 const ARENA: &str = "/arena";
 
 fn timeline(log: &str) -> Timeline {
-    read(log, Attributes::Honoured)
-}
-
-fn read(log: &str, attributes: Attributes) -> Timeline {
     let places = Places::pretended(Path::new(ARENA), Path::new("/marks"));
-    let mut timeline = Timeline::starting_from(Image::empty()).with_attributes(attributes);
+    let mut timeline = Timeline::starting_from(Image::empty());
     let log: String = log
         .lines()
         .map(|line| line.trim_start().to_owned() + "\n")
@@ -108,46 +104,33 @@ fn a_write_that_waits_for_the_disk_needs_no_sync() {
     assert_eq!(surely(log, Rules::Strict, "f"), Some(b"ab".to_vec()));
 }
 
-/// Sets the attribute `S` of the file that is open as 3.
-const SET: &str = "1 ioctl(3, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0\n";
+/// Opens the file once more, as 7, so that writes wait for the disk.
+const WAITING: &str = "1 openat(AT_FDCWD, \"/arena/f\", O_RDWR|O_DSYNC) = 7\n";
 
 #[test]
-fn a_file_with_the_attribute_needs_no_sync() {
-    let log = after_creation(SET)
-        + r#"1 openat(AT_FDCWD, "/arena/f", O_RDWR|O_CLOEXEC) = 7
-        1 pwrite64(7, "abcd", 4, 0) = 4
+fn a_descriptor_waits_for_the_disk_by_itself() {
+    let log = after_creation(WAITING)
+        + r#"1 pwrite64(7, "abcd", 4, 0) = 4
         1 pwrite64(3, "XY", 2, 1) = 2
-        1 ioctl(7, FS_IOC_SETFLAGS, [FS_EXTENT_FL]) = 0
-        1 pwrite64(7, "Z", 1, 3) = 1"#;
+        1 pwrite64(7, "Z", 1, 600) = 1"#;
     for rules in [Rules::Strict, Rules::Journal] {
-        assert_eq!(surely(&log, rules, "f"), Some(b"aXYd".to_vec()));
+        let expected = [&b"abcd"[..], &[0; 596], b"Z"].concat();
+        assert_eq!(surely(&log, rules, "f"), Some(expected));
     }
-    let refused = log.replace("FS_EXTENT_FL]) = 0", "FS_EXTENT_FL]) = -1 EOPNOTSUPP (no)");
-    assert_eq!(surely(&refused, Rules::Strict, "f"), Some(vec![]));
-    let ignored = read(&log, Attributes::Ignored);
-    let disk = ignored.disk_at(usize::MAX, Rules::Strict);
-    assert_eq!(content(&disk.image(&[]), "f"), Some(vec![]));
 }
 
 #[test]
-fn names_in_a_directory_with_the_attribute_need_no_sync() {
-    let log = after_creation(
-        r#"1 openat(AT_FDCWD, "/arena/t", O_WRONLY|O_CREAT, 0600) = 5
-        1 ioctl(4, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0
-        1 rename("/arena/t", "/arena/u") = 0"#,
-    );
-    for rules in [Rules::Strict, Rules::Journal] {
-        assert_eq!(surely(&log, rules, "u"), Some(vec![]));
-        let without = log.replace("FS_SYNC_FL|", "");
-        assert_eq!(surely(&without, rules, "u"), None);
-    }
+fn an_attribute_makes_nothing_durable() {
+    let log = after_creation("1 ioctl(3, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0\n")
+        + r#"1 pwrite64(3, "abcd", 4, 0) = 4"#;
+    assert_eq!(surely(&log, Rules::Strict, "f"), Some(vec![]));
 }
 
 #[test]
 fn what_is_durable_is_not_undone_by_what_came_before() {
     let old = "o".repeat(1024);
     let log = after_creation(&format!(
-        "1 pwrite64(3, \"{old}\", 1024, 0) = 1024\n{SET}1 pwrite64(3, \"new\", 3, 0) = 3"
+        "1 pwrite64(3, \"{old}\", 1024, 0) = 1024\n{WAITING}1 pwrite64(7, \"new\", 3, 0) = 3"
     ));
     let expected = |bytes: &[u8]| Some([b"new", bytes].concat());
     let sector = "o".repeat(509);
@@ -181,8 +164,8 @@ fn what_is_durable_is_not_undone_by_what_came_before() {
     );
 
     let cut = after_creation("1 pwrite64(3, \"abcdef\", 6, 0) = 6\n1 ftruncate(3, 2) = 0\n")
-        + SET
-        + "1 pwrite64(3, \"XY\", 2, 2) = 2";
+        + WAITING
+        + "1 pwrite64(7, \"XY\", 2, 2) = 2";
     for rules in [Rules::Strict, Rules::Journal] {
         let lengths: BTreeSet<_> = possible(&cut, rules, "f")
             .iter()

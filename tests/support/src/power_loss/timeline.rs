@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::interpret::{Attributes, Interpreter, Next, Reading, ambiguous};
+use super::interpret::{Interpreter, Next, Reading, ambiguous};
 use super::{Calls, Disk, Event, Image, Places, Rules};
 
 /// Calls whose order is tried, at most: each pair of them.
@@ -17,7 +17,6 @@ pub struct Timeline {
     /// The files as a process sees them after all this.
     files: Image,
     next: Next,
-    attributes: Attributes,
 }
 
 impl Timeline {
@@ -32,15 +31,7 @@ impl Timeline {
             files: start.clone(),
             start,
             events: Vec::new(),
-            attributes: Attributes::default(),
         }
-    }
-
-    /// The same, where the attributes of files have this effect.
-    #[must_use]
-    pub const fn with_attributes(mut self, attributes: Attributes) -> Self {
-        self.attributes = attributes;
-        self
     }
 
     /// What happened so far.
@@ -54,8 +45,7 @@ impl Timeline {
     /// # Errors
     /// When the process did something to its files that is not modelled.
     pub fn record(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
-        let reading = self.reading();
-        *self = self.after(calls, places, &reading)?;
+        *self = self.after(calls, places, &Reading::default())?;
         Ok(())
     }
 
@@ -87,7 +77,7 @@ impl Timeline {
         });
         let mut differing = None;
         for moved in std::iter::once(Vec::new()).chain(single).chain(pairs) {
-            let mut reading = self.reading();
+            let mut reading = Reading::default();
             reading.moved.extend(moved);
             // An order in which they cannot have been is no explanation.
             let after = match self.after(calls, places, &reading) {
@@ -145,13 +135,6 @@ impl Timeline {
         &self.files
     }
 
-    fn reading(&self) -> Reading {
-        Reading {
-            attributes: self.attributes,
-            ..Reading::default()
-        }
-    }
-
     fn after(&self, calls: &Calls, places: &Places, reading: &Reading) -> io::Result<Self> {
         let interpreter = Interpreter::new(places, self.files.clone(), self.next, reading);
         let (events, files, next) = interpreter.run(calls.list())?;
@@ -169,7 +152,6 @@ impl Timeline {
             events: events.chain([end]).collect(),
             files,
             next: self.next,
-            attributes: self.attributes,
         }
     }
 }

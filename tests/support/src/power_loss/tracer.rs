@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Attributes;
 use super::strace::{self, Call};
 
 /// All calls that change files, that make changes durable, or that say which file a
@@ -132,13 +131,12 @@ impl Calls {
     }
 }
 
-/// Runs a command to its end and returns its calls; `log` is where they are written. Its
-/// file system has attributes or has none.
+/// Runs a command to its end and returns its calls; `log` is where they are written.
 ///
 /// # Errors
 /// When strace is not installed or not permitted, and when the command fails, with what
 /// it said.
-pub fn trace(command: &Command, attributes: Attributes, log: &Path) -> io::Result<Calls> {
+pub fn trace(command: &Command, log: &Path) -> io::Result<Calls> {
     let names = CALLS.iter().map(|name| format!("?{name}"));
     let mut traced = Command::new("strace");
     traced
@@ -148,9 +146,6 @@ pub fn trace(command: &Command, attributes: Attributes, log: &Path) -> io::Resul
         .arg(format!("trace={}", names.collect::<Vec<_>>().join(",")))
         // What is read is of no interest, only how much.
         .args(["-e", "raw=read,readv"]);
-    if attributes == Attributes::Refused {
-        traced.args(["-e", "inject=ioctl:error=EOPNOTSUPP"]);
-    }
     traced
         .arg("-o")
         .arg(log)

@@ -15,14 +15,18 @@ pub enum StoreKind {
     Memory,
     /// On disk, indexed by sled once more waits than memory is to hold.
     Sled,
+    /// The same, with so little in memory that nearly all of the index is in sled.
+    TinySled,
     /// On disk, indexed in memory.
     Journal,
 }
 
 impl StoreKind {
     /// All of them.
-    pub const EACH: [Self; 3] = [Self::Memory, Self::Sled, Self::Journal];
-    /// Those that keep records on disk.
+    pub const EACH: [Self; 4] = [Self::Memory, Self::Sled, Self::TinySled, Self::Journal];
+    /// Those that programs are to choose from.
+    pub const USUAL: [Self; 3] = [Self::Memory, Self::Sled, Self::Journal];
+    /// Those of them that keep records on disk.
     pub const DURABLE: [Self; 2] = [Self::Sled, Self::Journal];
 
     /// Opens a store in this directory, which is made.
@@ -46,6 +50,7 @@ impl StoreKind {
         Ok(match self {
             Self::Memory => Arc::new(MemoryStore::new()),
             Self::Sled => open!(SledStore::builder(directory)),
+            Self::TinySled => open!(SledStore::builder(directory).records_in_memory(8)),
             Self::Journal => open!(JournalStore::builder(directory)),
         })
     }
@@ -56,6 +61,7 @@ impl fmt::Display for StoreKind {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Sled => "sled",
+            Self::TinySled => "tiny-sled",
             Self::Journal => "journal",
         })
     }

@@ -101,7 +101,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             "÷ request",
         ],
     );
-    for store in StoreKind::EACH {
+    for store in StoreKind::USUAL {
         for batch in [10, bare::BATCH] {
             measured.begin(format!(
                 "{store}: one pass over {STREAMS} × {batch} records"

@@ -273,7 +273,7 @@ fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
         ));
     };
     match store {
-        StoreKind::Memory => {}
+        StoreKind::Memory | StoreKind::TinySled => {}
         StoreKind::Journal => {
             // As the store chooses it.
             let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);

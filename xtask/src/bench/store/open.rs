@@ -161,7 +161,7 @@ impl Row {
 
     fn judge(self, store: StoreKind, measured: &mut Measured) {
         let most = match store {
-            StoreKind::Memory | StoreKind::Sled => 1.0,
+            StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.0,
             StoreKind::Journal => 0.5,
         };
         for (files, seconds) in [("in memory", self.warm), ("not in memory", self.cold)] {

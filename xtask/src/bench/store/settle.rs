@@ -123,7 +123,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                     number(*records as f64)
                 );
                 let target = Target::AtMost(match store {
-                    StoreKind::Memory | StoreKind::Sled => 1.5,
+                    StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.5,
                     StoreKind::Journal => 1.2,
                 });
                 let ratio = [ratio].into_iter().collect();
