@@ -268,10 +268,7 @@ async fn a_store_that_fails_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_hangs_delays_no_other() {
-    let service = Service::replying(|call| match call.stream.as_str() {
-        "dead" => Reply::Hang,
-        _ => Reply::Accept,
-    });
+    let service = Service::answering("dead", |_| Reply::Hang);
     let rig = Rig::with(service, adaptive());
     rig.record_each("dead", numbered(10)).await;
     settle_down().await;

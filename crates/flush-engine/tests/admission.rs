@@ -60,13 +60,7 @@ async fn what_can_never_fit_is_told_so() {
         vec![sized(0); 7],
     ] {
         let refused = rig.engine.record(records).await;
-        assert!(
-            matches!(
-                refused,
-                Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
-            ),
-            "{refused:?}"
-        );
+        assert!(never_fits(&refused), "{refused:?}");
     }
     assert_eq!(rig.cached(), 1);
 }
@@ -227,13 +221,7 @@ async fn room_is_given_back_when_records_are_damaged() {
     let rig = rig(320);
     rig.record("a", &"x".repeat(200)).await;
     rig.record("a", &"y".repeat(120)).await;
-    rig.store.now_does(|op, _| {
-        if op == Op::Oldest {
-            Step::Damage
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_does_at(Op::Oldest, || Step::Damage);
     let done = rig.flush().await;
     assert_eq!(done.records_flushed, 1);
     assert_eq!(rig.service.accepted("a"), ["y".repeat(120)]);

@@ -1,28 +1,19 @@
 //! The retry budget, and records that are given up.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod common;
 
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use flush_engine::{
-    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
-};
+use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
 use record_cache::{NewRecord, RecordStore};
 
-type Discarded = Arc<Mutex<Vec<DiscardedRecord>>>;
-
 /// Options with this budget, and what is handed to on_discard.
-fn budget(max_retries: u32) -> (EngineOptions, Discarded) {
-    let discarded = Discarded::default();
+fn budget(max_retries: u32) -> (EngineOptions, Discards) {
+    let discarded = Discards::default();
     let mut options = options();
     options.max_retries = max_retries;
-    options.on_discard = Some(DiscardHandler::new({
-        let discarded = Arc::clone(&discarded);
-        move |record| discarded.lock().unwrap().push(record)
-    }));
+    options.on_discard = discarded.handler();
     (options, discarded)
 }
 
@@ -46,11 +37,11 @@ async fn a_record_is_charged_one_attempt_more_than_it_has_retries() {
                 let done = rig.flush().await;
                 assert_eq!((done.records_retried, done.records_discarded), (1, 0));
                 assert_eq!(rig.attempts("a").await, [attempt]);
-                assert!(discarded.lock().unwrap().is_empty());
+                assert_eq!(discarded.count(), 0);
             }
             let done = rig.flush().await;
             assert_eq!((done.records_retried, done.records_discarded), (0, 1));
-            assert_eq!(discarded.lock().unwrap()[0].attempts, max_retries + 1);
+            assert_eq!(discarded.all()[0].attempts, max_retries + 1);
             assert_eq!(rig.service.call_count(), max_retries as usize + 1);
             assert_eq!(rig.cached(), 0);
         }
@@ -68,7 +59,7 @@ async fn a_record_is_handed_over_whole_with_its_last_code() {
     rig.record_all(vec![record]).await;
     rig.flush().await;
     rig.flush().await;
-    let discarded = discarded.lock().unwrap();
+    let discarded = discarded.all();
     let [record] = &discarded[..] else {
         panic!("handed over once: {discarded:?}");
     };
@@ -92,7 +83,7 @@ async fn the_code_of_a_refused_request_is_handed_over_too_if_it_had_one() {
         );
         rig.record("a", "x").await;
         rig.flush().await;
-        assert_eq!(discarded.lock().unwrap()[0].code.as_deref(), code);
+        assert_eq!(discarded.all()[0].code.as_deref(), code);
     }
 }
 
@@ -125,7 +116,7 @@ async fn a_record_whose_deletion_failed_is_handed_over_again() {
     assert!(matches!(error, EngineError::Storage { .. }));
     rig.store.now_obeys();
     assert_eq!(rig.flush().await.records_discarded, 1);
-    assert_eq!(discarded.lock().unwrap().len(), 2);
+    assert_eq!(discarded.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +173,7 @@ async fn a_thousand_passes_offline_discard_nothing_and_lose_nothing() {
     }
     assert!(rig.service.call_count() >= 1000);
     assert_eq!(rig.cached(), 100);
-    assert!(discarded.lock().unwrap().is_empty());
+    assert_eq!(discarded.count(), 0);
     assert_eq!(rig.attempts("a").await, [0; 50]);
 
     rig.service.now_replies(|_| Reply::Accept);
@@ -199,17 +190,12 @@ async fn the_count_survives_a_restart() {
     let mut discarded = 0;
     for restart in 0..3 {
         let (options, _) = budget(2);
-        let engine = FlushEngine::start(
-            Arc::clone(&store) as Arc<dyn RecordStore>,
-            Arc::clone(&service) as Arc<dyn flush_engine::RecordSender>,
-            options,
-        )
-        .unwrap();
+        let rig = Rig::sharing(&store, &service, options);
         if restart == 0 {
-            engine.record(vec![new("a", "x")]).await.unwrap();
+            rig.record("a", "x").await;
         }
-        discarded += engine.flush().await.unwrap().records_discarded;
-        engine.close().await.unwrap();
+        discarded += rig.flush().await.records_discarded;
+        rig.engine.close().await.unwrap();
     }
     assert_eq!((discarded, service.call_count()), (1, 3));
 }
@@ -236,7 +222,7 @@ async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only(
         gate.open();
         let done = pass.await.unwrap().unwrap();
         assert_eq!(done, flush_engine::FlushData::default());
-        assert!(discarded.lock().unwrap().is_empty());
+        assert_eq!(discarded.count(), 0);
         assert_eq!(rig.attempts("a").await, [0]);
         rig.clear().await;
         rig.assert_all_room_is_free(64).await;

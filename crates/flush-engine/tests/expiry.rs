@@ -1,6 +1,5 @@
 //! Records that have grown too old to be sent.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(
     clippy::disallowed_methods,
     reason = "records of other times are made here"
@@ -12,35 +11,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use common::*;
-use flush_engine::{
-    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
-};
+use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
 use record_cache::{NewRecord, RecordStore};
-
-type Discarded = Arc<Mutex<Vec<DiscardedRecord>>>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Options under which records live for an hour, and what is handed over.
-fn expiring(mut options: EngineOptions) -> (EngineOptions, Discarded) {
-    let discarded = Discarded::default();
+fn expiring(mut options: EngineOptions) -> (EngineOptions, Discards) {
+    let discarded = Discards::default();
     options.max_record_age = Some(HOUR);
-    options.on_discard = Some(DiscardHandler::new({
-        let discarded = Arc::clone(&discarded);
-        move |record| discarded.lock().unwrap().push(record)
-    }));
+    options.on_discard = discarded.handler();
     (options, discarded)
 }
 
-fn rig(service: Service) -> (Rig, Discarded) {
+fn rig(service: Service) -> (Rig, Discards) {
     let (options, discarded) = expiring(options());
     (Rig::with(service, options), discarded)
-}
-
-fn texts(discarded: &Discarded) -> Vec<String> {
-    let discarded = discarded.lock().unwrap();
-    let text = |record: &DiscardedRecord| String::from_utf8(record.data.to_vec()).unwrap();
-    discarded.iter().map(text).collect()
 }
 
 fn aged(age: Duration, stream: &str, data: &str) -> NewRecord {
@@ -73,10 +59,9 @@ async fn what_is_too_old_is_given_up_instead_of_sent_wherever_it_lies() {
     assert_eq!(rig.service.accepted("a"), ["1", "3"]);
     assert_eq!(rig.service.accepted("c"), ["5"]);
     assert_eq!(rig.service.call_count(), 2);
-    assert_eq!(texts(&discarded), ["0", "2", "4"]);
+    assert_eq!(discarded.texts(), ["0", "2", "4"]);
     assert_eq!(rig.cached(), 0);
-    let discarded = discarded.lock().unwrap().clone();
-    for record in &discarded {
+    for record in &discarded.all() {
         assert_eq!(record.reason, DiscardReason::Expired);
         assert_eq!((record.attempts, &record.code), (0, &None));
     }
@@ -98,7 +83,7 @@ async fn batches_that_are_too_old_as_a_whole_do_not_hold_up_those_behind() {
     let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_discarded), (1, 10));
     assert_eq!(rig.service.accepted("a"), ["young"]);
-    assert_eq!(texts(&discarded), numbered(10));
+    assert_eq!(discarded.texts(), numbered(10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +102,7 @@ async fn the_timer_gives_up_too() {
     let rig = Rig::with(Service::accepting(), options);
     record(&rig, [old("a", "0")]).await;
     tokio::time::sleep(SECOND * 3 / 2).await;
-    assert_eq!((rig.cached(), texts(&discarded).len()), (0, 1));
+    assert_eq!((rig.cached(), discarded.count()), (0, 1));
     assert_eq!(rig.service.call_count(), 0);
 }
 
@@ -166,7 +151,7 @@ async fn records_from_before_a_restart_grow_old_too() {
     engine.close().await.unwrap();
     let (engine, discarded) = start();
     assert_eq!(engine.flush().await.unwrap().records_discarded, 1);
-    assert_eq!(texts(&discarded), ["0"]);
+    assert_eq!(discarded.texts(), ["0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +170,7 @@ async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!((rig.service.call_count(), rig.cached()), (2, 1));
-    assert!(texts(&discarded).is_empty());
+    assert!(discarded.texts().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,5 @@
 //! What becomes of records after each outcome of a request: who pays, who goes on.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper that fails fails its test"
-)]
-
 mod common;
 
 use std::time::Duration;
@@ -18,20 +12,6 @@ fn one_by_one() -> flush_engine::EngineOptions {
     let mut options = options();
     options.max_concurrent_streams = count(1);
     options
-}
-
-fn unknown(result: Result<FlushData, EngineError>) -> FlushData {
-    match result {
-        Err(EngineError::Unknown { flushed, .. }) => *flushed.expect("what was done before"),
-        other => panic!("not an unknown error: {other:?}"),
-    }
-}
-
-fn storage(result: Result<FlushData, EngineError>) -> FlushData {
-    match result {
-        Err(EngineError::Storage { flushed, .. }) => *flushed.expect("what was done before"),
-        other => panic!("not a storage error: {other:?}"),
-    }
 }
 
 fn skipped(data: &FlushData) -> Vec<(&str, Option<&str>)> {
@@ -85,10 +65,7 @@ async fn any_code_of_a_record_counts_as_a_failure() {
 async fn a_missing_stream_is_charged_undivided_and_skipped_while_others_go_on() {
     for code in ["ResourceNotFoundException", "InvalidSourceException"] {
         let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "a" => Reply::Refuse(Some(code), 400),
-                _ => Reply::Accept,
-            }),
+            Service::answering("a", move |_| Reply::Refuse(Some(code), 400)),
             one_by_one(),
         );
         rig.record_each("a", numbered(3)).await;
@@ -124,10 +101,7 @@ async fn a_service_that_cannot_or_will_not_charges_nobody() {
     ];
     for (code, status) in refusals {
         let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "a" => Reply::Refuse(code, status),
-                _ => Reply::Accept,
-            }),
+            Service::answering("a", move |_| Reply::Refuse(code, status)),
             one_by_one(),
         );
         rig.record_each("a", numbered(3)).await;
@@ -155,13 +129,7 @@ async fn no_answer_aborts_the_pass_and_charges_nobody() {
         || Reply::Verdicts(vec![Verdict::Accepted; 4]),
     ];
     for (at, script) in scripts.into_iter().enumerate() {
-        let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "b" => script(),
-                _ => Reply::Accept,
-            }),
-            one_by_one(),
-        );
+        let rig = Rig::with(Service::answering("b", move |_| script()), one_by_one());
         rig.record("a", "x").await;
         rig.record_each("b", numbered(3)).await;
         rig.record("c", "x").await;
@@ -289,13 +257,7 @@ async fn a_store_that_panics_is_an_error_and_no_more() {
     for failing in [Op::Append, Op::Oldest, Op::Settle, Op::Clear, Op::Close] {
         let rig = Rig::new(Service::accepting());
         rig.record("a", "x").await;
-        rig.store.now_does(move |op, _| {
-            if op == failing {
-                Step::Panic
-            } else {
-                Step::Obey
-            }
-        });
+        rig.store.now_does_at(failing, || Step::Panic);
         let recorded = rig.engine.record(vec![new("a", "y")]).await;
         assert_eq!(recorded.is_err(), failing == Op::Append);
         let flushed = rig.engine.flush().await;

@@ -220,10 +220,7 @@ async fn what_is_sent_back_is_tried_every_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_turned_away_holds_no_other_up() {
     let rig = Rig::with(
-        Service::replying(|call| match call.stream.as_str() {
-            "a" => Reply::throttled(),
-            _ => Reply::Accept,
-        }),
+        Service::answering("a", |_| Reply::throttled()),
         every(10 * SECOND),
     );
     rig.record("a", "x").await;

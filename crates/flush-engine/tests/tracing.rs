@@ -183,10 +183,7 @@ async fn a_full_life() {
     rig.flush().await;
     rig.engine.flush().await.unwrap_err();
     rig.record("b", data).await;
-    rig.store.now_does(|op, _| match op {
-        Op::Oldest => Step::Damage,
-        _ => Step::Obey,
-    });
+    rig.store.now_does_at(Op::Oldest, || Step::Damage);
     rig.flush().await;
     rig.engine.close().await.unwrap();
 

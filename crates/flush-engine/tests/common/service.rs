@@ -71,6 +71,17 @@ impl Service {
         (gate, Self::replying(move |_| Reply::Accept.behind(&behind)))
     }
 
+    /// Replies like this to the requests of one stream, and accepts all others.
+    pub(crate) fn answering(
+        stream: &'static str,
+        mut reply: impl FnMut(&Call) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::replying(move |call| match call.stream == stream {
+            true => reply(call),
+            false => Reply::Accept,
+        })
+    }
+
     /// Refuses every request with such a record in it.
     pub(crate) fn refusing(
         code: &'static str,
