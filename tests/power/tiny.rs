@@ -336,7 +336,7 @@ fn apply(entry: &[u8], queues: &mut BTreeMap<StreamName, Queue>) -> Option<()> {
                 let place = RecordId::new(id);
                 let record = Record::new(place, key, data.into(), attempts, SystemTime::UNIX_EPOCH);
                 queue.records.insert(id, record);
-                queue.next = id + 1;
+                queue.next = queue.next.max(id + 1);
             }
         }
         SETTLE => {

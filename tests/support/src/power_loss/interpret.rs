@@ -60,8 +60,12 @@ enum Target {
 /// What a path leads to.
 #[derive(Debug)]
 enum Place {
-    Root,
-    Entry { directory: Inode, name: OsString },
+    /// A directory, by its own name.
+    Itself(Inode),
+    Entry {
+        directory: Inode,
+        name: OsString,
+    },
     Marks,
     Outside(PathBuf),
 }
@@ -359,7 +363,7 @@ impl<'a> Interpreter<'a> {
         let target = match self.resolve(base, &call.argument(path)?.bytes)? {
             Place::Marks => Target::Marks,
             Place::Outside(path) => Target::Outside(path),
-            Place::Root => Target::Inside(Image::ROOT),
+            Place::Itself(directory) => Target::Inside(directory),
             Place::Entry { .. } if has("O_TMPFILE") => return Err(unsupported("O_TMPFILE")),
             Place::Entry { directory, name } => match self.files.lookup(directory, &name) {
                 Some(file) => {
@@ -567,11 +571,7 @@ impl<'a> Interpreter<'a> {
             }
         }
         let Some((last, parents)) = names.split_last() else {
-            return if from == Image::ROOT {
-                Ok(Place::Root)
-            } else {
-                Err(unsupported("a directory by its own name"))
-            };
+            return Ok(Place::Itself(from));
         };
         let mut directory = from;
         for name in parents {

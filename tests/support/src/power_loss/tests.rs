@@ -521,3 +521,16 @@ fn an_image_is_written_and_read_back() {
     let told = timeline.must_end_with(&place).unwrap_err().to_string();
     assert!(told.contains("d/g") && !told.contains("\"f\""), "{told}");
 }
+
+#[test]
+fn a_directory_is_opened_by_its_own_name() {
+    let log = r#"
+        1 mkdir("/arena/d", 0700) = 0
+        1 openat(AT_FDCWD, "/arena/d", O_RDONLY|O_DIRECTORY) = 3
+        1 openat(3, ".", O_RDONLY|O_DIRECTORY) = 4
+        1 openat(4, "f", O_WRONLY|O_CREAT, 0600) = 5
+        1 fsync(4) = 0
+        1 openat(AT_FDCWD, "/arena", O_RDONLY) = 6
+        1 fsync(6) = 0"#;
+    assert_eq!(surely(log, Rules::Strict, "d/f"), Some(vec![]));
+}
