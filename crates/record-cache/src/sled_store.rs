@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Settings, Store, record_store};
-use crate::index::InMemory;
+use crate::index::sled::{InSled, SledIndexSettings};
 use crate::{Durability, StoreError};
 
 /// Keeps records in an append-only log on disk, and where they lie in a
@@ -27,12 +27,15 @@ pub struct SledStore(pub(crate) Store);
 /// Opens a [`SledStore`]; made by [`SledStore::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `open` is called"]
-pub struct SledStoreBuilder(Settings);
+pub struct SledStoreBuilder {
+    store: Settings,
+    index: SledIndexSettings,
+}
 
 impl SledStoreBuilder {
     /// What a record survives; [`Durability::PowerLoss`] unless set.
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.0.durability = durability;
+        self.store.durability = durability;
         self
     }
 
@@ -40,7 +43,16 @@ impl SledStoreBuilder {
     ///
     /// The store does not enforce it. It chooses how coarsely disk is taken.
     pub fn expected_bytes(mut self, bytes: u64) -> Self {
-        self.0.expect_bytes(bytes);
+        self.store.expect_bytes(bytes);
+        self
+    }
+
+    /// About how many records' places may be held in memory; 131,072 unless set.
+    ///
+    /// With more, they are in a database, and memory holds what was used last. A place takes
+    /// some 30 bytes.
+    pub fn records_in_memory(mut self, records: usize) -> Self {
+        self.index.records_in_memory = records;
         self
     }
 
@@ -55,15 +67,19 @@ impl SledStoreBuilder {
     /// # Cancel safety
     /// The directory is released again, a moment later.
     pub async fn open(self) -> Result<SledStore, StoreError> {
-        let in_memory = |_: &Path| Box::new(InMemory) as Box<_>;
-        Store::open(self.0, in_memory).await.map(SledStore)
+        let Self { store, index } = self;
+        let in_sled = |path: &Path| Box::new(InSled::new(path, index)) as Box<_>;
+        Store::open(store, in_sled).await.map(SledStore)
     }
 }
 
 impl SledStore {
     /// Prepares to open a directory.
     pub fn builder(path: impl Into<PathBuf>) -> SledStoreBuilder {
-        SledStoreBuilder(Settings::new(path.into()))
+        SledStoreBuilder {
+            store: Settings::new(path.into()),
+            index: SledIndexSettings::default(),
+        }
     }
 
     /// Opens a directory with the default settings.

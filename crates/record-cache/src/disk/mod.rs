@@ -132,6 +132,7 @@ impl Store {
         outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    #[cfg(feature = "sled")]
     pub(crate) fn path(&self) -> &Path {
         &self.shared.path
     }

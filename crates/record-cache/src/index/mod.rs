@@ -16,16 +16,20 @@
 //! - [`checkpoint`](Index::checkpoint) makes what the index holds at that moment available to
 //!   the next opening, as one step: the next opening finds this state or an earlier one or none.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod ranges;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
+#[cfg(any(test, feature = "journal"))]
 use self::memory::MemoryIndex;
 use self::queue::Entry;
 use self::ranges::Ranges;
-use crate::{Amount, ReadLimits, StreamName};
+use crate::{QueueStats, ReadLimits, StreamName};
 
 /// Places of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
@@ -88,13 +92,18 @@ pub(crate) trait Indexes: Debug + Send + 'static {
 pub(crate) struct Found {
     pub(crate) index: Box<dyn Index>,
     /// How far it speaks, and what it holds of each stream; nothing of an empty one.
-    pub(crate) kept: Option<(Checkpoint, Vec<(StreamName, Amount)>)>,
+    pub(crate) kept: Option<Restored>,
 }
 
+/// A checkpoint, and what each stream held then.
+pub(crate) type Restored = (Checkpoint, BTreeMap<StreamName, QueueStats>);
+
 /// Makes indexes in memory.
+#[cfg(any(test, feature = "journal"))]
 #[derive(Debug)]
 pub(crate) struct InMemory;
 
+#[cfg(any(test, feature = "journal"))]
 impl Indexes for InMemory {
     fn open(&mut self) -> Result<Found, Broken> {
         let index = Box::new(MemoryIndex::default());

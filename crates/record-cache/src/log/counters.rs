@@ -13,6 +13,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
+        Self {
+            streams,
+            damaged_records: 0,
+        }
+    }
+
     pub(crate) fn add(&mut self, stream: &StreamName, amount: Amount) {
         if amount.records == 0 {
             return;

@@ -408,10 +408,7 @@ fn begin_replay(
         (segment.live_records, segment.live_bytes) = (live_records, live_bytes);
         catalog.segments.insert(number, segment);
     }
-    let mut counters = Counters::default();
-    for (name, amount) in streams {
-        counters.add(&name, amount);
-    }
+    let counters = Counters::new(streams);
     let known = Known {
         segment: at.segment,
         offset: at.offset,

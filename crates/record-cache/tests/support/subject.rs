@@ -79,7 +79,7 @@ impl Subject {
 }
 
 fn with_a_tiny_index(builder: SledStoreBuilder) -> SledStoreBuilder {
-    builder
+    builder.records_in_memory(8)
 }
 
 /// Makes a test of each function of a [`Subject`], for each store that is on disk. A
