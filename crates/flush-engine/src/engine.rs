@@ -12,18 +12,20 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Admission;
-use crate::closing;
-use crate::expiry::Expiry;
-use crate::inner::{Closing, Inner};
-use crate::meter::Meter;
-use crate::orders::Plan;
-use crate::overflow::Overflow;
-use crate::signals::Turns;
-use crate::stream_state::PassMemory;
+use crate::cache::admission::Admission;
+use crate::cache::expiry::Expiry;
+use crate::cache::overflow;
+use crate::cache::overflow::Overflow;
+use crate::delivery::history::PassMemory;
+use crate::delivery::plan::Plan;
+use crate::delivery::signals::Turns;
+use crate::lifecycle::close as closing;
+use crate::lifecycle::inner::{Closing, Inner};
+use crate::schedule::{adaptive, drain, interval};
+use crate::telemetry::metrics::Meter;
 use crate::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
-    OverflowPolicy, RecordData, RecordSender, adaptive, drain, overflow, scheduler,
+    OverflowPolicy, RecordData, RecordSender,
 };
 
 /// Takes records into a store and delivers them through a sender.
@@ -90,7 +92,7 @@ impl FlushEngine {
         });
         match inner.options.flush_strategy {
             FlushStrategy::Interval(interval) => {
-                let timer = scheduler::run(Arc::clone(&inner), interval);
+                let timer = interval::run(Arc::clone(&inner), interval);
                 inner.tasks.spawn(timer);
             }
             FlushStrategy::Adaptive { .. } => {
@@ -106,7 +108,7 @@ impl FlushEngine {
     /// From now on, takes over the records of slots that nobody holds.
     #[cfg(feature = "sled")]
     pub fn adopt_from(&self, slots: crate::Slots) {
-        let adopting = crate::slots::adopt_while_open(slots, Arc::clone(self.inner()));
+        let adopting = crate::storage::slots::adopt_while_open(slots, Arc::clone(self.inner()));
         self.inner()
             .tasks
             .spawn_on(adopting, &self.inner().runtime());

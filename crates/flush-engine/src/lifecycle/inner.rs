@@ -11,17 +11,17 @@ use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Admission;
-use crate::arrivals::{Arrivals, Arrived};
-use crate::claims::Claims;
-use crate::completing::Completing;
-use crate::expiry::Expiry;
-use crate::meter::{Meter, Recorded};
-use crate::orders::Plan;
-use crate::overflow::Overflow;
-use crate::pass::{self, Passed};
-use crate::signals::Turns;
-use crate::stream_state::PassMemory;
+use crate::cache::admission::Admission;
+use crate::cache::backlog::{Arrivals, Arrived};
+use crate::cache::expiry::Expiry;
+use crate::cache::in_flight::Claims;
+use crate::cache::overflow::Overflow;
+use crate::delivery::history::PassMemory;
+use crate::delivery::pass::{self, Passed};
+use crate::delivery::plan::Plan;
+use crate::delivery::signals::Turns;
+use crate::lifecycle::run_to_end::Completing;
+use crate::telemetry::metrics::{Meter, Recorded};
 use crate::{EngineError, EngineOptions, RecordSender};
 
 /// Shared by the handles of an engine and its tasks. Tasks keep it alive only while they

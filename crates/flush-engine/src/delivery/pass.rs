@@ -10,11 +10,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::inner::Inner;
-use crate::lane::{Lane, Report};
-use crate::orders::{Orders, Plan};
-use crate::stream_state::PassMemory;
-use crate::{EngineError, FlushData, trace};
+use crate::delivery::history::PassMemory;
+use crate::delivery::pipeline::{Lane, Report};
+use crate::delivery::plan::{Orders, Plan};
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
+use crate::{EngineError, FlushData};
 
 /// How often a pass that goes on looks for new streams while it is busy.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -45,7 +46,7 @@ impl Passed {
     pub(crate) fn log(&self) {
         if let Some(error) = &self.error {
             let kind = error.kind();
-            tracing::warn!(target: trace::TARGET, kind, "an automatic flush failed");
+            tracing::warn!(target: log::TARGET, kind, "an automatic flush failed");
         }
     }
 
@@ -65,10 +66,10 @@ pub(crate) async fn run(
 ) -> Passed {
     let pass = async move {
         let passed = run_within(inner, memory, plan).await;
-        trace::pass_ended(&passed);
+        log::pass_ended(&passed);
         passed
     };
-    pass.instrument(trace::pass()).await
+    pass.instrument(log::pass()).await
 }
 
 async fn run_within(inner: Arc<Inner>, memory: OwnedMutexGuard<PassMemory>, plan: Plan) -> Passed {

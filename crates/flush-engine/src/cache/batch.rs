@@ -7,9 +7,10 @@ use batcher::BatchLimits;
 use futures_util::FutureExt;
 use record_cache::{Amount, ReadLimits, Record, RecordId, StoreError, StreamName};
 
-use crate::claims::Claim;
-use crate::inner::Inner;
-use crate::{EngineError, trace};
+use crate::EngineError;
+use crate::cache::in_flight::Claim;
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
 
 /// Records that were read to be sent together.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Batch {
                 .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
                 .map_err(EngineError::storage)?;
             inner.admission.release(read.damaged);
-            trace::damage(stream, read.damaged);
+            log::damage(stream, read.damaged);
             // A store may give more than it was asked for; a request may not.
             let records = batcher::pack(read.records, limits, Record::size).next();
             let mut records = records.unwrap_or_default();

@@ -9,8 +9,9 @@ use record_cache::StoreError;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::inner::{Closing, Inner};
-use crate::{CloseOptions, EngineError, FlushData, drain};
+use crate::lifecycle::inner::{Closing, Inner};
+use crate::schedule::drain;
+use crate::{CloseOptions, EngineError, FlushData};
 
 /// Closes the engine, or waits until whoever began with it has done so.
 pub(crate) async fn close(inner: &Arc<Inner>) -> Result<(), EngineError> {

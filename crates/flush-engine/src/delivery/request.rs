@@ -9,14 +9,15 @@ use record_cache::{Record, RecordId, Settlement, StoreError, StreamName};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::batch::Batch;
-use crate::bisect::{Bisection, Refusal};
-use crate::claims::Claim;
-use crate::discard::{DiscardReason, DiscardedRecord};
-use crate::inner::Inner;
-use crate::retry::{Charge, charge};
-use crate::stream_state::{Fared, Link};
-use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
+use crate::cache::batch::Batch;
+use crate::cache::discard::{DiscardReason, DiscardedRecord};
+use crate::cache::in_flight::Claim;
+use crate::delivery::bisect::{Bisection, Refusal};
+use crate::delivery::charge::{Charge, charge};
+use crate::delivery::history::{Fared, Link};
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
+use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict};
 
 /// What became of one batch.
 #[derive(Debug, Default)]
@@ -134,7 +135,7 @@ impl Course<'_> {
             delivery.reached = true;
             let records = &self.batch[part.clone()];
             let begun = Instant::now();
-            let span = trace::request(self.stream, records);
+            let span = log::request(self.stream, records);
             let answer = self.send(records).instrument(span).await;
             let limits = self.inner.sender.limits();
             let meter = &self.inner.meter;
@@ -186,7 +187,7 @@ impl Course<'_> {
         }
         if let Some(skipped) = delivery.done.skipped_streams.first() {
             tracing::warn!(
-                target: trace::TARGET,
+                target: log::TARGET,
                 stream = %self.stream,
                 code = skipped.code.as_deref(),
                 "the service refused a request; the records stay cached"
@@ -310,7 +311,7 @@ impl Course<'_> {
     fn give_up(&self, record: Record, code: Option<String>) {
         let attempts = record.attempts.saturating_add(1);
         tracing::error!(
-            target: trace::TARGET,
+            target: log::TARGET,
             stream = %self.stream,
             code = code.as_deref(),
             attempts,

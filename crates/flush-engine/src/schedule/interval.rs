@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::inner::Inner;
-use crate::orders::Plan;
+use crate::delivery::plan::Plan;
+use crate::lifecycle::inner::Inner;
 
 /// Runs a pass when the engine was enabled for `interval` since the last one ended, until
 /// it closes.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use record_cache::{Amount, NewRecord};
 use tokio::sync::{Mutex, watch};
 
-use crate::evict::{self, Heads};
-use crate::inner::Inner;
+use crate::cache::evict::{self, Heads};
+use crate::lifecycle::inner::Inner;
 use crate::{EngineError, LimitExceeded};
 
 /// Who takes room in the cache, one after the other.

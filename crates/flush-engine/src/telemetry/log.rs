@@ -5,7 +5,7 @@ use record_cache::{Amount, Record, StreamName};
 use tracing::Span;
 
 use crate::EngineError;
-use crate::pass::Passed;
+use crate::delivery::pass::Passed;
 
 /// Stream names, codes, counts and sizes only: never a payload, a key, a credential
 /// or what a service said.

@@ -117,7 +117,7 @@ pub struct OpenStorage {
     /// The directory that holds the slots of this program's instances, if the store is
     /// in one of them.
     #[cfg(feature = "sled")]
-    pub slots: Option<crate::slots::Slots>,
+    pub slots: Option<crate::storage::slots::Slots>,
 }
 
 impl OpenStorage {
@@ -161,13 +161,17 @@ impl Storage {
             }
             #[cfg(feature = "sled")]
             Self::Path(path) => {
-                let store = crate::slots::open_sled(path, durability, cache_max_bytes).await?;
+                let store =
+                    crate::storage::slots::open_sled(path, durability, cache_max_bytes).await?;
                 Ok(OpenStorage::alone(Arc::new(store)))
             }
             #[cfg(feature = "sled")]
             Self::Default => {
-                let slots =
-                    crate::slots::Slots::of_this_program(name, durability, cache_max_bytes)?;
+                let slots = crate::storage::slots::Slots::of_this_program(
+                    name,
+                    durability,
+                    cache_max_bytes,
+                )?;
                 let (slots, store) = slots.take_free_one().await?;
                 Ok(OpenStorage {
                     store: Arc::new(store),

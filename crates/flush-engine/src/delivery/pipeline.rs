@@ -11,10 +11,10 @@ use record_cache::{Amount, RecordId, StreamName};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use crate::batch::Batch;
-use crate::delivery::{Decided, Delivery, deliver};
-use crate::orders::{Orders, Plan};
-use crate::stream_state::{Fared, StreamMemory};
+use crate::cache::batch::Batch;
+use crate::delivery::history::{Fared, StreamMemory};
+use crate::delivery::plan::{Orders, Plan};
+use crate::delivery::request::{Decided, Delivery, deliver};
 use crate::{EngineError, FlushData};
 
 /// Delivers batches of one stream.

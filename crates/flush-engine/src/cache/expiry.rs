@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 use record_cache::{Record, StreamName};
 use tokio::time::Instant;
 
-use crate::discard::{DiscardReason, give_up};
-use crate::inner::Inner;
-use crate::{EngineError, clock, trace};
+use crate::EngineError;
+use crate::cache::clock;
+use crate::cache::discard::{DiscardReason, give_up};
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
 
 /// Tells which records have grown too old, by the system's clock.
 ///
@@ -55,7 +57,7 @@ impl Expiry {
         }
         let size = give_up(inner, stream, expired, DiscardReason::Expired).await?;
         tracing::warn!(
-            target: trace::TARGET,
+            target: log::TARGET,
             stream = %stream,
             records = size.records,
             bytes = size.bytes,

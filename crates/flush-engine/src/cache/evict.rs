@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
-use crate::discard::{DiscardReason, give_up};
-use crate::inner::Inner;
-use crate::{EngineError, trace};
+use crate::EngineError;
+use crate::cache::discard::{DiscardReason, give_up};
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
 
 /// The oldest record of each stream that nobody has claimed, as far as it is known. Saves
 /// reading the heads of all streams each time.
@@ -53,7 +54,7 @@ async fn drop_records(
 ) -> Result<(), EngineError> {
     let size = give_up(inner, stream, records, DiscardReason::Overflow).await?;
     tracing::warn!(
-        target: trace::TARGET,
+        target: log::TARGET,
         stream = %stream,
         records = size.records,
         bytes = size.bytes,
@@ -190,7 +191,7 @@ impl<'a> Choice<'a> {
         let read = self.inner.store.oldest(stream, after, limits).await;
         let read = read.map_err(EngineError::storage)?;
         self.inner.admission.release(read.damaged);
-        trace::damage(stream, read.damaged);
+        log::damage(stream, read.damaged);
         Ok(read.records)
     }
 }

@@ -7,10 +7,10 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::inner::Inner;
-use crate::orders::Plan;
-use crate::pass;
-use crate::stream_state::PassMemory;
+use crate::delivery::history::PassMemory;
+use crate::delivery::pass;
+use crate::delivery::plan::Plan;
+use crate::lifecycle::inner::Inner;
 use crate::{EngineError, FlushData};
 
 /// Delivers until the cache is empty, no progress is made, an error occurs, the deadline is

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use record_cache::{Amount, Record, Settlement, StreamName};
 
-use crate::inner::Inner;
-use crate::{EngineError, trace};
+use crate::EngineError;
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
 
 /// Why a record was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,7 +123,7 @@ impl DiscardHandler {
 
     pub(crate) fn call(&self, record: DiscardedRecord) {
         if catch_unwind(AssertUnwindSafe(|| (self.0)(record))).is_err() {
-            tracing::error!(target: trace::TARGET, "on_discard panicked");
+            tracing::error!(target: log::TARGET, "on_discard panicked");
         }
     }
 }

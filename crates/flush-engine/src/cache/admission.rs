@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use record_cache::{Amount, StoreStats};
 
 use crate::LimitExceeded;
-use crate::meter::Meter;
+use crate::telemetry::metrics::Meter;
 
 /// A cache of so many bytes holds at most a sixteenth as many records, so that small
 /// and empty records are bounded too.

@@ -9,8 +9,9 @@ use record_cache::{
     StoreError, StreamName,
 };
 
-use crate::inner::Inner;
-use crate::{InvalidSetting, trace};
+use crate::InvalidSetting;
+use crate::lifecycle::inner::Inner;
+use crate::telemetry::log;
 
 /// Instances of one program on one machine that are looked for at most.
 const MAX_SLOTS: u32 = 256;
@@ -114,7 +115,7 @@ impl Slots {
                 Ok(orphan) => {
                     if let Err(error) = empty(&orphan, inner).await {
                         tracing::warn!(
-                            target: trace::TARGET,
+                            target: log::TARGET,
                             slot,
                             %error,
                             "the records of another instance could not be adopted"
@@ -125,7 +126,7 @@ impl Slots {
                 }
                 Err(StoreError::InUse { .. }) => {}
                 Err(error) => tracing::warn!(
-                    target: trace::TARGET,
+                    target: log::TARGET,
                     slot,
                     %error,
                     "the records of another instance could not be opened"
@@ -146,7 +147,7 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
     for stream in orphan.stats().streams.into_keys() {
         loop {
             let read = orphan.oldest(&stream, None, STEP).await?;
-            trace::damage(&stream, read.damaged);
+            log::damage(&stream, read.damaged);
             let records = read.records;
             if records.is_empty() || inner.closing.is_cancelled() {
                 break;
@@ -161,7 +162,7 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
     }
     if adopted.records > 0 {
         tracing::info!(
-            target: trace::TARGET,
+            target: log::TARGET,
             records = adopted.records,
             bytes = adopted.bytes,
             "adopted the records of an instance that has ended"

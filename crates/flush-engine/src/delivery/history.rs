@@ -6,7 +6,7 @@ use std::time::Duration;
 use record_cache::StreamName;
 use tokio::time::Instant;
 
-use crate::pace;
+use crate::delivery::backoff;
 
 /// What passes leave to those that follow. Whoever holds it is the pass that runs.
 #[derive(Debug, Default)]
@@ -129,7 +129,7 @@ impl StreamMemory {
             Fared::Delivered => None,
             Fared::SentBack | Fared::TurnedAway | Fared::NoAnswer => {
                 Some(Trouble::again(self.failing, |times| {
-                    pace::drain_wait(times, dice)
+                    backoff::drain_wait(times, dice)
                 }))
             }
         };
@@ -137,7 +137,7 @@ impl StreamMemory {
         // noticed; what was sent back is paid for, and so comes to an end.
         self.turned_away = match (fared, interval) {
             (Fared::TurnedAway, Some(interval)) => Some(Trouble::again(self.turned_away, |n| {
-                pace::timer_wait(interval, n, dice)
+                backoff::timer_wait(interval, n, dice)
             })),
             _ => None,
         };

@@ -8,11 +8,12 @@ use batcher::BatchLimits;
 use record_cache::{Amount, StoreStats};
 use tokio::time::{Instant, sleep_until};
 
-use crate::arrivals::Arrivals;
-use crate::inner::Inner;
-use crate::orders::Plan;
-use crate::pass::Passed;
-use crate::{EngineOptions, FlushStrategy, pace};
+use crate::cache::backlog::Arrivals;
+use crate::delivery::backoff;
+use crate::delivery::pass::Passed;
+use crate::delivery::plan::Plan;
+use crate::lifecycle::inner::Inner;
+use crate::{EngineOptions, FlushStrategy};
 
 /// What adaptive flushing goes by, if that is the strategy.
 pub(crate) fn arrivals(
@@ -100,7 +101,7 @@ impl Rest {
             0
         };
         let wait = match (failed, passed.began) {
-            (true, _) => pace::drain_wait(self.errors, fastrand::f64()),
+            (true, _) => backoff::drain_wait(self.errors, fastrand::f64()),
             (false, true) => Duration::ZERO,
             // Somebody else was faster.
             (false, false) => Duration::from_millis(1),

@@ -6,8 +6,8 @@ use record_cache::{Amount, StreamName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::inner::Inner;
-use crate::signals::Signals;
+use crate::delivery::signals::Signals;
+use crate::lifecycle::inner::Inner;
 
 /// What a pass is to do.
 #[derive(Debug, Clone)]

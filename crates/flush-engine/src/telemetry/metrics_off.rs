@@ -1,4 +1,4 @@
-//! What stands in for `meter.rs` where nobody can listen.
+//! What stands in for `metrics.rs` where nobody can listen.
 
 use std::time::Duration;
 

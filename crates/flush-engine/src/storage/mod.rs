@@ -1,0 +1,5 @@
+//! Where records are kept.
+
+pub(crate) mod directories;
+#[cfg(feature = "sled")]
+pub(crate) mod slots;
