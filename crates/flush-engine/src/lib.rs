@@ -16,17 +16,15 @@ mod atomic {
 #[cfg(feature = "aws")]
 pub mod aws;
 
-pub use self::api::error::{EngineError, LimitExceeded};
-pub use self::api::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
-pub use self::api::outcome::{Fault, judge};
-pub use self::api::report::{
-    CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,
+pub use self::api::{
+    CacheStats, ClearCacheData, CloseOptions, DiscardHandler, DiscardReason, DiscardedRecord,
+    EngineError, EngineOptions, Fault, FlushData, FlushStrategy, InvalidSetting, LimitExceeded,
+    OverflowPolicy, RecordData, RecordSender, SendError, SkippedStream, StreamStats, Verdict,
+    judge, non_zero_bytes, non_zero_count, non_zero_time,
 };
-pub use self::api::sender::{RecordSender, SendError, Verdict};
-pub use self::api::settings::{InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
-pub use self::cache::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
-pub use self::engine::{FlushEngine, Intake};
-pub use self::storage::directories::{OpenStorage, Storage, StorageError, StorageSettings};
+pub use self::engine::FlushEngine;
+pub use self::lifecycle::Intake;
 #[cfg(feature = "sled")]
-pub use self::storage::slots::Slots;
+pub use self::storage::Slots;
+pub use self::storage::{OpenStorage, Storage, StorageError, StorageSettings};
 pub use batcher::BatchLimits;

@@ -2,7 +2,7 @@
 
 use record_cache::StoreError;
 
-use crate::FlushData;
+use crate::api::FlushData;
 
 /// Why an engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]

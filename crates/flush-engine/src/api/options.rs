@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
+use crate::api::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
 
 /// When records are delivered without being asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use batcher::BatchLimits;
 use record_cache::{Record, StreamName};
 
-use crate::Fault;
+use crate::api::Fault;
 
 /// Sends one batch to a service.
 #[async_trait]
@@ -67,7 +67,7 @@ impl SendError {
     /// A refusal, judged by its code and status; see [`judge`](crate::judge).
     #[must_use]
     pub fn refused(code: Option<&str>, status: u16, message: impl Into<String>) -> Self {
-        match crate::judge(code, status) {
+        match crate::api::judge(code, status) {
             Fault::Unreadable => Self::no_answer(message),
             fault => Self::Refused {
                 fault,

@@ -4,22 +4,24 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use record_cache::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
+use batcher::BatchLimits;
+use record_cache::{Amount, QueueStats, StoreStats, StreamName};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::api::FlushStrategy;
 
 /// Ages are known to this share of the longest delay.
 const GRAINS: u32 = 64;
 
-/// Watches what is recorded, and wakes whoever delivers when there is something to do.
+/// Watches what is recorded, and wakes the delivery when there is something to do.
 ///
-/// What is cached is known to the store; this adds when it came. Records leave in the order
-/// of their arrival, but for those that a service sends back, and those are waited for by
-/// other rules.
+/// The store knows how much is cached; this adds when it came. Records leave in the order
+/// of their arrival, but for those that a service sends back, and other rules wait for those.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(super) struct Backlog {
     max_delay: Duration,
-    /// A stream with so many records, or so many bytes, is to be flushed.
+    /// A stream with this many records, or this many bytes, is to be flushed.
     full: Amount,
     state: Mutex<State>,
     wake: Notify,
@@ -28,7 +30,7 @@ pub(crate) struct Arrivals {
 #[derive(Debug, Default)]
 struct State {
     streams: HashMap<StreamName, Stream>,
-    /// When somebody looks without being woken.
+    /// When the delivery looks without being woken.
     next_look: Option<Instant>,
     /// Streams that failed, and when they are to be tried again.
     failed: HashMap<StreamName, Instant>,
@@ -44,7 +46,7 @@ struct Stream {
     room: Amount,
 }
 
-/// Records from this one on arrived at this time, or before anyone watched.
+/// Records from this one on arrived at this time, or before this engine watched.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     first: u64,
@@ -58,9 +60,30 @@ pub(crate) struct Look {
     pub(crate) next: Option<Instant>,
 }
 
-impl Arrivals {
-    /// Counts what is cached already as old.
-    pub(crate) fn new(max_delay: Duration, full: Amount, cached: &StoreStats) -> Self {
+impl Backlog {
+    /// What adaptive flushing goes by, if that is the strategy. What is cached already counts
+    /// as old.
+    pub(super) fn new(
+        strategy: FlushStrategy,
+        request: BatchLimits,
+        cached: &StoreStats,
+    ) -> Option<Self> {
+        let FlushStrategy::Adaptive {
+            max_delay,
+            max_records,
+            max_bytes,
+        } = strategy
+        else {
+            return None;
+        };
+        let full = Amount::new(
+            max_records.clamp(1, request.max_items.get()),
+            max_bytes.clamp(1, request.max_bytes.get()),
+        );
+        Some(Self::with(max_delay, full, cached))
+    }
+
+    fn with(max_delay: Duration, full: Amount, cached: &StoreStats) -> Self {
         let streams = cached.streams.iter().map(|(name, queue)| {
             let stream = Stream::new(queue.records as u64, None);
             (name.clone(), stream)
@@ -77,16 +100,16 @@ impl Arrivals {
     }
 
     /// Waits until there is something to look at.
-    pub(crate) async fn woken(&self) {
+    pub(super) async fn changed(&self) {
         self.wake.notified().await;
     }
 
-    /// Notes what was recorded.
-    pub(crate) fn note(&self, arrived: &Arrived) {
+    /// Notes what was stored.
+    pub(super) fn arrived(&self, by_stream: &[(StreamName, Amount)]) {
         let now = Instant::now();
         let mut state = self.state();
         let mut wakes = false;
-        for (name, amount) in &arrived.0 {
+        for (name, amount) in by_stream {
             wakes |= state.note(name, *amount, now, self);
         }
         drop(state);
@@ -96,7 +119,7 @@ impl Arrivals {
     }
 
     /// Looks at all streams. `stats` is asked while nothing is noted.
-    pub(crate) fn look(&self, stats: impl FnOnce() -> StoreStats) -> Look {
+    pub(super) fn look(&self, stats: impl FnOnce() -> StoreStats) -> Look {
         let now = Instant::now();
         let mut state = self.state();
         let stats = stats();
@@ -125,7 +148,7 @@ impl Arrivals {
     }
 
     /// Whether a stream is to be flushed, apart from what is under way.
-    pub(crate) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Amount) -> bool {
+    pub(super) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Amount) -> bool {
         let Some(queue) = stats.streams.get(name) else {
             return false;
         };
@@ -146,7 +169,7 @@ impl Arrivals {
     }
 
     /// Learns when a stream is to be tried again, if it failed the last time.
-    pub(crate) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
+    pub(super) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
         let mut state = self.state();
         match at {
             Some(at) => drop(state.failed.insert(stream.clone(), at)),
@@ -154,7 +177,7 @@ impl Arrivals {
         }
     }
 
-    /// When a stream in which so much waits is to be flushed: `now`, later or never.
+    /// When a stream in which this much waits is to be flushed: `now`, later or never.
     fn due_at(&self, stream: &mut Stream, waiting: QueueStats, now: Instant) -> Option<Instant> {
         let is_full = waiting.records >= self.full.records || waiting.bytes >= self.full.bytes;
         match stream.oldest_of(waiting.records as u64) {
@@ -176,8 +199,8 @@ impl Arrivals {
 }
 
 impl State {
-    /// Tells whether somebody has to look.
-    fn note(&mut self, name: &StreamName, new: Amount, now: Instant, rules: &Arrivals) -> bool {
+    /// Tells whether the delivery has to be woken.
+    fn note(&mut self, name: &StreamName, new: Amount, now: Instant, rules: &Backlog) -> bool {
         if !self.streams.contains_key(name) {
             let mut stream = Stream::new(0, Some(now));
             stream.room = rules.full;
@@ -224,42 +247,13 @@ impl Stream {
         }
     }
 
-    /// When the oldest of the newest so many records arrived.
+    /// When the oldest of the newest `waiting` records arrived.
     fn oldest_of(&mut self, waiting: u64) -> Option<Instant> {
         let oldest = self.arrived.saturating_sub(waiting);
         while self.marks.get(1).is_some_and(|mark| mark.first <= oldest) {
             self.marks.pop_front();
         }
         self.marks.front().and_then(|mark| mark.at)
-    }
-}
-
-/// How much is recorded of each stream, noted before it is handed to the store.
-#[derive(Debug, Default)]
-pub(crate) struct Arrived(Vec<(StreamName, Amount)>);
-
-impl Arrived {
-    pub(crate) fn of(records: &[NewRecord]) -> Self {
-        let mut arrived: Vec<(StreamName, Amount)> = Vec::new();
-        let mut elsewhere = HashMap::new();
-        for record in records {
-            let new = Amount::new(1, record.size());
-            match arrived.last_mut() {
-                Some((name, amount)) if *name == record.stream => *amount += new,
-                Some(_) => {
-                    *elsewhere
-                        .entry(&record.stream)
-                        .or_insert_with(Amount::default) += new
-                }
-                None => arrived.push((record.stream.clone(), new)),
-            }
-        }
-        arrived.extend(
-            elsewhere
-                .into_iter()
-                .map(|(name, amount)| (name.clone(), amount)),
-        );
-        Self(arrived)
     }
 }
 
@@ -282,109 +276,96 @@ mod tests {
         StoreStats::new(streams.collect::<BTreeMap<_, _>>(), 0)
     }
 
-    fn arrivals(max_records: usize, found: &[(&str, usize)]) -> Arrivals {
-        Arrivals::new(64 * SECOND, Amount::new(max_records, 1000), &cached(found))
+    fn backlog(max_records: usize, found: &[(&str, usize)]) -> Backlog {
+        Backlog::with(64 * SECOND, Amount::new(max_records, 1000), &cached(found))
     }
 
-    fn note(arrivals: &Arrivals, stream: &str, records: usize) {
-        let records: Vec<_> = (0..records)
-            .map(|_| NewRecord::new(name(stream), None, "x"))
-            .collect();
-        arrivals.note(&Arrived::of(&records));
+    fn note(backlog: &Backlog, stream: &str, records: usize) {
+        backlog.arrived(&[(name(stream), Amount::new(records, records as u64))]);
     }
 
-    fn due(arrivals: &Arrivals, streams: &[(&str, usize)]) -> Vec<String> {
-        let look = arrivals.look(|| cached(streams));
+    fn due(backlog: &Backlog, streams: &[(&str, usize)]) -> Vec<String> {
+        let look = backlog.look(|| cached(streams));
         look.due.iter().map(ToString::to_string).collect()
     }
 
     /// Whether a wake waits, which this takes.
-    async fn is_woken(arrivals: &Arrivals) -> bool {
-        tokio::time::timeout(Duration::ZERO, arrivals.woken())
+    async fn is_woken(backlog: &Backlog) -> bool {
+        tokio::time::timeout(Duration::ZERO, backlog.changed())
             .await
             .is_ok()
     }
 
-    #[test]
-    fn what_arrives_is_counted_by_stream() {
-        let records = ["a", "b", "a", "b", "c"].map(|s| NewRecord::new(name(s), None, "xy"));
-        let mut arrived = Arrived::of(&records).0;
-        arrived.sort_by(|a, b| a.0.cmp(&b.0));
-        let expected = [("a", 2), ("b", 2), ("c", 1)];
-        let expected = expected.map(|(s, n)| (name(s), Amount::new(n, 2 * n as u64)));
-        assert_eq!(arrived, expected);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn what_was_there_before_is_old() {
-        assert_eq!(due(&arrivals(10, &[("a", 1)]), &[("a", 1)]), ["a"]);
+        assert_eq!(due(&backlog(10, &[("a", 1)]), &[("a", 1)]), ["a"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_due_when_it_is_full_or_its_oldest_record_is_old() {
-        let arrivals = arrivals(10, &[]);
-        note(&arrivals, "a", 9);
-        note(&arrivals, "b", 10);
-        assert_eq!(due(&arrivals, &[("a", 9), ("b", 10)]), ["b"]);
+        let backlog = backlog(10, &[]);
+        note(&backlog, "a", 9);
+        note(&backlog, "b", 10);
+        assert_eq!(due(&backlog, &[("a", 9), ("b", 10)]), ["b"]);
         tokio::time::sleep(63 * SECOND).await;
-        assert_eq!(due(&arrivals, &[("a", 9)]), [""; 0]);
+        assert_eq!(due(&backlog, &[("a", 9)]), [""; 0]);
         tokio::time::sleep(SECOND).await;
-        assert_eq!(due(&arrivals, &[("a", 9)]), ["a"]);
+        assert_eq!(due(&backlog, &[("a", 9)]), ["a"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_stays_behind_is_as_old_as_it_is() {
-        let arrivals = arrivals(100, &[]);
-        note(&arrivals, "a", 5);
+        let backlog = backlog(100, &[]);
+        note(&backlog, "a", 5);
         tokio::time::sleep(40 * SECOND).await;
-        note(&arrivals, "a", 3);
+        note(&backlog, "a", 3);
         tokio::time::sleep(24 * SECOND).await;
-        assert_eq!(due(&arrivals, &[("a", 8)]), ["a"]);
+        assert_eq!(due(&backlog, &[("a", 8)]), ["a"]);
         // The first five were delivered.
-        assert_eq!(due(&arrivals, &[("a", 3)]), [""; 0]);
+        assert_eq!(due(&backlog, &[("a", 3)]), [""; 0]);
         tokio::time::sleep(40 * SECOND).await;
-        assert_eq!(due(&arrivals, &[("a", 3)]), ["a"]);
+        assert_eq!(due(&backlog, &[("a", 3)]), ["a"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_does_not_wait() {
-        let arrivals = arrivals(10, &[]);
-        note(&arrivals, "a", 15);
+        let backlog = backlog(10, &[]);
+        note(&backlog, "a", 15);
         let stats = cached(&[("a", 15)]);
-        assert!(arrivals.is_due(&stats, &name("a"), Amount::new(5, 5)));
-        assert!(!arrivals.is_due(&stats, &name("a"), Amount::new(6, 6)));
+        assert!(backlog.is_due(&stats, &name("a"), Amount::new(5, 5)));
+        assert!(!backlog.is_due(&stats, &name("a"), Amount::new(6, 6)));
         tokio::time::sleep(64 * SECOND).await;
-        assert!(arrivals.is_due(&stats, &name("a"), Amount::new(14, 14)));
-        assert!(!arrivals.is_due(&stats, &name("a"), Amount::new(15, 15)));
+        assert!(backlog.is_due(&stats, &name("a"), Amount::new(14, 14)));
+        assert!(!backlog.is_due(&stats, &name("a"), Amount::new(15, 15)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_record_and_the_one_that_fills_a_batch_wake_and_no_other() {
-        let arrivals = arrivals(10, &[]);
-        assert!(!is_woken(&arrivals).await);
+        let backlog = backlog(10, &[]);
+        assert!(!is_woken(&backlog).await);
         for nth in 1..=20 {
-            note(&arrivals, "a", 1);
-            assert_eq!(is_woken(&arrivals).await, nth == 1 || nth == 10, "{nth}");
+            note(&backlog, "a", 1);
+            assert_eq!(is_woken(&backlog).await, nth == 1 || nth == 10, "{nth}");
         }
-        // Whoever looks anyway before it is due need not be woken for another stream.
-        note(&arrivals, "b", 1);
-        assert!(!is_woken(&arrivals).await);
+        // A delivery that looks before it is due anyway is not woken for another stream.
+        note(&backlog, "b", 1);
+        assert!(!is_woken(&backlog).await);
         // Once it was looked at, what is missing counts from there.
-        arrivals.look(|| cached(&[("a", 7), ("b", 1)]));
-        note(&arrivals, "a", 2);
-        assert!(!is_woken(&arrivals).await);
-        note(&arrivals, "a", 1);
-        assert!(is_woken(&arrivals).await);
+        backlog.look(|| cached(&[("a", 7), ("b", 1)]));
+        note(&backlog, "a", 2);
+        assert!(!is_woken(&backlog).await);
+        note(&backlog, "a", 1);
+        assert!(is_woken(&backlog).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn marks_stay_few_however_many_records_there_are() {
-        let arrivals = arrivals(usize::MAX, &[]);
+        let backlog = backlog(usize::MAX, &[]);
         for _ in 0..10_000 {
-            note(&arrivals, "a", 1);
+            note(&backlog, "a", 1);
             tokio::time::advance(Duration::from_millis(6)).await;
         }
-        let marks = arrivals.state().streams[&name("a")].marks.len();
+        let marks = backlog.state().streams[&name("a")].marks.len();
         assert!(marks <= 65, "{marks}");
     }
 }

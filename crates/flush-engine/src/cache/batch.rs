@@ -1,15 +1,13 @@
 //! What one request takes of a stream.
 
 use std::num::NonZeroU64;
-use std::panic::AssertUnwindSafe;
 
 use batcher::BatchLimits;
-use futures_util::FutureExt;
-use record_cache::{Amount, ReadLimits, Record, RecordId, StoreError, StreamName};
+use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
-use crate::EngineError;
+use crate::api::EngineError;
+use crate::cache::Cache;
 use crate::cache::in_flight::Claim;
-use crate::lifecycle::inner::Inner;
 use crate::telemetry::log;
 
 /// Records that were read to be sent together.
@@ -28,58 +26,89 @@ pub(crate) struct Batch {
     pub(crate) claim: Option<Claim>,
 }
 
-impl Batch {
+/// What a read found.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) batch: Result<Batch, EngineError>,
+    /// Records that were given up on the way because they are too old.
+    pub(crate) expired: usize,
+}
+
+impl Cache {
     /// Reads the oldest records of a stream, behind `after` if it is given, and claims them.
-    /// Those that are too old are given up, and added to `discarded`.
+    /// Gives up those that are too old.
     pub(crate) async fn read(
-        inner: &Inner,
+        &self,
         stream: &StreamName,
         after: Option<RecordId>,
         max_bytes: u64,
-        discarded: &mut usize,
-    ) -> Result<Self, EngineError> {
-        let mut limits = inner.sender.limits();
+    ) -> Reading {
+        let mut expired = 0;
+        let batch = self
+            .read_fresh(stream, after, max_bytes, &mut expired)
+            .await;
+        Reading { batch, expired }
+    }
+
+    async fn read_fresh(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        max_bytes: u64,
+        expired: &mut usize,
+    ) -> Result<Batch, EngineError> {
+        let mut limits = self.request;
         limits.max_bytes = max_bytes.try_into().unwrap_or(NonZeroU64::MIN);
-        let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
-        let _reading = inner.claims.reading().await;
-        let clears = inner.clears.read().await;
+        let _reading = self.in_flight.reading().await;
+        let clears = self.clears.read().await;
         loop {
-            let read = AssertUnwindSafe(inner.store.oldest(stream, after, reach)).catch_unwind();
-            let read = read
-                .await
-                .unwrap_or_else(|_panic| Err(StoreError::unavailable_because("the store panicked")))
-                .map_err(EngineError::storage)?;
-            inner.admission.release(read.damaged);
-            log::damage(stream, read.damaged);
+            let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
+            let read = self.read_stored(stream, after, reach).await?;
             // A store may give more than it was asked for; a request may not.
-            let records = batcher::pack(read.records, limits, Record::size).next();
+            let records = batcher::pack(read, limits, Record::size).next();
             let mut records = records.unwrap_or_default();
-            let expired = inner.expiry.discard(inner, stream, &mut records).await?;
-            *discarded += expired;
-            if !records.is_empty() || expired == 0 || inner.sending_ends.is_cancelled() {
-                return Ok(Self::of(inner, stream, records, limits, *clears));
+            let too_old = self.discard_expired(stream, &mut records).await?;
+            *expired += too_old;
+            if !records.is_empty() || too_old == 0 || !self.lifecycle.may_send() {
+                return Ok(self.claimed(stream, records, limits, *clears));
             }
         }
     }
 
-    fn of(
-        inner: &Inner,
+    /// Reads from the store, which may drop what is damaged.
+    pub(super) async fn read_stored(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<Vec<Record>, EngineError> {
+        let read = self.store.oldest(stream, after, limits).await?;
+        self.admission.release(read.damaged);
+        log::damage(stream, read.damaged);
+        Ok(read.records)
+    }
+
+    fn claimed(
+        &self,
         stream: &StreamName,
         records: Vec<Record>,
         limits: BatchLimits,
         clears: u64,
-    ) -> Self {
-        let sizes = || records.iter().map(Record::size);
-        let amount = Amount::new(records.len(), sizes().sum());
-        let largest = sizes().max().unwrap_or_default();
+    ) -> Batch {
+        let mut amount = Amount::default();
+        let mut largest = 0;
+        for size in records.iter().map(Record::size) {
+            amount += Amount::new(1, size);
+            largest = largest.max(size);
+        }
         let last = records.iter().map(|record| record.id).max();
-        Self {
+        Batch {
             clears,
             amount,
             is_full: amount.records >= limits.max_items.get()
                 || amount.bytes.saturating_add(largest) > limits.max_bytes.get(),
             last,
-            claim: last.map(|last| inner.claims.claim(stream, last)),
+            claim: last.map(|last| self.in_flight.claim(stream, last)),
             records,
         }
     }

@@ -1,12 +1,12 @@
-//! The one place that asks the system for the time of day.
+//! The only reader of the system clock.
 
 use std::time::SystemTime;
 
-/// The present moment, as the system's clock has it.
+/// The time of day by the system clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where the clock is read"
 )]
-pub(crate) fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -1,135 +1,95 @@
-//! Records that are given up, and who is told.
+//! Giving records up: `on_discard` is told first, then they are deleted.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use bytes::Bytes;
 use record_cache::{Amount, Record, Settlement, StreamName};
 
-use crate::EngineError;
-use crate::lifecycle::inner::Inner;
+use crate::api::{DiscardReason, DiscardedRecord, EngineError};
+use crate::cache::Cache;
 use crate::telemetry::log;
 
-/// Why a record was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DiscardReason {
-    /// It was charged a failure more often than `max_retries`.
-    RetriesExhausted,
-    /// It made room for newer records.
-    Overflow,
-    /// It grew too old.
-    Expired,
-}
-
-#[cfg(feature = "metrics")]
-impl DiscardReason {
-    /// The reason in a word, for metrics.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::RetriesExhausted => "retries_exhausted",
-            Self::Overflow => "overflow",
-            Self::Expired => "expired",
+impl Cache {
+    /// Gives up those records of a batch that are too old. Returns how many.
+    ///
+    /// Called while nobody else decides on them, nor clears the cache.
+    pub(super) async fn discard_expired(
+        &self,
+        stream: &StreamName,
+        batch: &mut Vec<Record>,
+    ) -> Result<usize, EngineError> {
+        let expired = self.expiry.take_expired(batch);
+        if expired.is_empty() {
+            return Ok(0);
         }
+        let amount = self
+            .discard(stream, expired, DiscardReason::Expired)
+            .await?;
+        tracing::warn!(
+            target: log::TARGET,
+            stream = %stream,
+            records = amount.records,
+            bytes = amount.bytes,
+            "records were given up: they are older than max_record_age"
+        );
+        Ok(amount.records)
     }
-}
 
-/// A record that was given up: the last chance to keep it elsewhere.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DiscardedRecord {
-    /// The stream that it was recorded for.
-    pub stream_name: String,
-    /// Its partition key, where the service has one.
-    pub partition_key: Option<String>,
-    /// Its payload.
-    pub data: Bytes,
-    /// How many attempts were charged to it.
-    pub attempts: u32,
-    /// Why it was given up.
-    pub reason: DiscardReason,
-    /// The error code of the last attempt, if it had one.
-    pub code: Option<String>,
-}
+    /// Gives up records that make room for others.
+    ///
+    /// Called while nobody else decides on them, nor clears the cache.
+    pub(super) async fn discard_oldest(
+        &self,
+        stream: &StreamName,
+        records: Vec<Record>,
+    ) -> Result<(), EngineError> {
+        let amount = self
+            .discard(stream, records, DiscardReason::Overflow)
+            .await?;
+        tracing::warn!(
+            target: log::TARGET,
+            stream = %stream,
+            records = amount.records,
+            bytes = amount.bytes,
+            "the cache is full: the oldest records were dropped"
+        );
+        Ok(())
+    }
 
-impl DiscardedRecord {
-    pub(crate) fn new(
+    async fn discard(
+        &self,
+        stream: &StreamName,
+        records: Vec<Record>,
+        reason: DiscardReason,
+    ) -> Result<Amount, EngineError> {
+        let bytes = records.iter().map(Record::size).sum();
+        let amount = Amount::new(records.len(), bytes);
+        let ids = records.iter().map(|record| record.id);
+        let settlement = Settlement::new(stream.clone()).delete(ids);
+        for record in records {
+            let attempts = record.attempts;
+            self.tell_discarded(stream, record, attempts, reason, None);
+        }
+        let removed = self.store.settle(settlement).await?;
+        self.admission.release(removed);
+        self.meter.discarded(stream, reason, amount.records);
+        Ok(amount)
+    }
+
+    /// Hands a record to `on_discard`, if there is one.
+    pub(super) fn tell_discarded(
+        &self,
         stream: &StreamName,
         record: Record,
         attempts: u32,
         reason: DiscardReason,
         code: Option<String>,
-    ) -> Self {
-        Self {
-            stream_name: stream.as_str().to_owned(),
-            partition_key: record.key,
-            data: record.data,
-            attempts,
-            reason,
-            code,
-        }
-    }
-}
-
-impl fmt::Debug for DiscardedRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiscardedRecord")
-            .field("stream_name", &self.stream_name)
-            .field("bytes", &self.data.len())
-            .field("attempts", &self.attempts)
-            .field("reason", &self.reason)
-            .field("code", &self.code)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Gives up records that fell to a policy, not to the service, and deletes them. Returns how
-/// much they were.
-///
-/// To be called while nobody else decides on them, nor clears the cache.
-pub(crate) async fn give_up(
-    inner: &Inner,
-    stream: &StreamName,
-    records: Vec<Record>,
-    reason: DiscardReason,
-) -> Result<Amount, EngineError> {
-    let bytes = records.iter().map(Record::size).sum();
-    let size = Amount::new(records.len(), bytes);
-    let ids = records.iter().map(|record| record.id);
-    let settlement = Settlement::new(stream.clone()).delete(ids);
-    if let Some(handler) = &inner.options.on_discard {
-        for record in records {
-            let attempts = record.attempts;
-            handler.call(DiscardedRecord::new(stream, record, attempts, reason, None));
-        }
-    }
-    let removed = inner.store.settle(settlement).await;
-    let removed = removed.map_err(EngineError::storage)?;
-    inner.admission.release(removed);
-    inner.meter.discarded(stream, reason, size.records);
-    Ok(size)
-}
-
-/// What is called for every record that is given up, before it is deleted.
-#[derive(Clone)]
-pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
-
-impl DiscardHandler {
-    /// Wraps a function. A panic in it is contained.
-    pub fn new(handler: impl Fn(DiscardedRecord) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(handler))
-    }
-
-    pub(crate) fn call(&self, record: DiscardedRecord) {
-        if catch_unwind(AssertUnwindSafe(|| (self.0)(record))).is_err() {
+    ) {
+        let Some(handler) = &self.on_discard else {
+            return;
+        };
+        let record = DiscardedRecord::new(stream, record, attempts, reason, code);
+        if catch_unwind(AssertUnwindSafe(|| handler.call(record))).is_err() {
             tracing::error!(target: log::TARGET, "on_discard panicked");
         }
-    }
-}
-
-impl fmt::Debug for DiscardHandler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DiscardHandler")
     }
 }

@@ -6,102 +6,86 @@ use std::time::SystemTime;
 
 use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
-use crate::EngineError;
-use crate::cache::discard::{DiscardReason, give_up};
-use crate::lifecycle::inner::Inner;
-use crate::telemetry::log;
+use crate::api::EngineError;
+use crate::cache::Cache;
 
-/// The oldest record of each stream that nobody has claimed, as far as it is known. Saves
-/// reading the heads of all streams each time.
+/// The oldest record of each stream that is not in flight, as far as it is known. Saves
+/// reading the first records of all streams each time.
 #[derive(Debug, Default)]
-pub(crate) struct Heads(HashMap<StreamName, Head>);
+pub(super) struct KnownOldest(HashMap<StreamName, Oldest>);
 
 #[derive(Debug, Clone, Copy)]
-struct Head {
-    /// The claim behind which it was read.
-    claimed: Option<RecordId>,
+struct Oldest {
+    /// The last record in flight when it was read.
+    in_flight: Option<RecordId>,
     recorded_at: SystemTime,
 }
 
-/// Drops as many of the oldest records as take the room that is lacking for `needed`, or
-/// none if they would not suffice. Tells whether there may be room now.
-pub(crate) async fn make_room(
-    inner: &Inner,
-    heads: &mut Heads,
-    needed: Amount,
-) -> Result<bool, EngineError> {
-    let _choosing = inner.claims.choosing().await;
-    // Whoever clears waits, so that no record counts as cleared and as dropped.
-    let _clears = inner.clears.read().await;
-    let mut choice = Choice::new(inner, heads, needed);
-    if !choice.suffices().await? {
-        return Ok(false);
-    }
-    for (stream, records) in choice.chosen {
-        if let Err(error) = drop_records(inner, &stream, records).await {
-            // What was to be dropped is the head again.
-            heads.0.clear();
-            return Err(error);
+impl Cache {
+    /// Drops as many of the oldest records as make room for `needed`, or none if they would
+    /// not suffice. Tells whether there may be room now.
+    pub(super) async fn evict(
+        &self,
+        known: &mut KnownOldest,
+        needed: Amount,
+    ) -> Result<bool, EngineError> {
+        let _choosing = self.in_flight.choosing().await;
+        // A clear waits, so that no record counts as cleared and as dropped.
+        let _clears = self.clears.read().await;
+        let mut choice = Choice::new(self, known, needed);
+        if !choice.suffices().await? {
+            return Ok(false);
         }
+        for (stream, records) in choice.chosen {
+            if let Err(error) = self.discard_oldest(&stream, records).await {
+                // What was to be dropped is the oldest again.
+                known.0.clear();
+                return Err(error);
+            }
+        }
+        Ok(true)
     }
-    Ok(true)
-}
-
-async fn drop_records(
-    inner: &Inner,
-    stream: &StreamName,
-    records: Vec<Record>,
-) -> Result<(), EngineError> {
-    let size = give_up(inner, stream, records, DiscardReason::Overflow).await?;
-    tracing::warn!(
-        target: log::TARGET,
-        stream = %stream,
-        records = size.records,
-        bytes = size.bytes,
-        "the cache is full: the oldest records were dropped"
-    );
-    Ok(())
 }
 
 /// Records that are to be dropped, oldest first among all streams.
 struct Choice<'a> {
-    inner: &'a Inner,
-    heads: &'a mut Heads,
+    cache: &'a Cache,
+    known: &'a mut KnownOldest,
     needed: Amount,
-    /// The last record that is claimed, by stream.
-    claimed: BTreeMap<StreamName, Option<RecordId>>,
-    /// The streams that may have more records, with the last one that is not to be looked at.
+    /// The last record in flight, by stream.
+    in_flight: BTreeMap<StreamName, Option<RecordId>>,
+    /// The streams that may have more records, with the last one that was looked at.
     after: BTreeMap<StreamName, Option<RecordId>>,
     chosen: BTreeMap<StreamName, Vec<Record>>,
-    size: Amount,
+    amount: Amount,
 }
 
 impl<'a> Choice<'a> {
-    fn new(inner: &'a Inner, heads: &'a mut Heads, needed: Amount) -> Self {
-        let streams = inner.store.stats().streams.into_keys();
-        let claimed: BTreeMap<_, _> = streams
+    fn new(cache: &'a Cache, known: &'a mut KnownOldest, needed: Amount) -> Self {
+        let streams = cache.stats().streams.into_keys();
+        let in_flight: BTreeMap<_, _> = streams
             .map(|stream| {
-                let claimed = inner.claims.last(&stream);
-                (stream, claimed)
+                let last = cache.in_flight.last(&stream);
+                (stream, last)
             })
             .collect();
-        heads
+        known
             .0
-            .retain(|stream, head| claimed.get(stream) == Some(&head.claimed));
+            .retain(|stream, oldest| in_flight.get(stream) == Some(&oldest.in_flight));
         Self {
-            inner,
-            heads,
+            cache,
+            known,
             needed,
-            after: claimed.clone(),
-            claimed,
+            after: in_flight.clone(),
+            in_flight,
             chosen: BTreeMap::new(),
-            size: Amount::default(),
+            amount: Amount::default(),
         }
     }
 
     /// Chooses until there would be room.
     async fn suffices(&mut self) -> Result<bool, EngineError> {
-        while self.lacking() != Amount::default() {
+        while self.shortfall() != Amount::default() {
             let Some((stream, until)) = self.oldest_stream().await? else {
                 return Ok(false);
             };
@@ -110,33 +94,33 @@ impl<'a> Choice<'a> {
         Ok(true)
     }
 
-    /// What is lacking still. What a store drops as damaged makes room too.
-    fn lacking(&self) -> Amount {
-        let lacking = self.inner.admission.lacking(self.needed);
+    /// What is missing still. What a store drops as damaged makes room too.
+    fn shortfall(&self) -> Amount {
+        let shortfall = self.cache.admission.shortfall(self.needed);
         Amount::new(
-            lacking.records.saturating_sub(self.size.records),
-            lacking.bytes.saturating_sub(self.size.bytes),
+            shortfall.records.saturating_sub(self.amount.records),
+            shortfall.bytes.saturating_sub(self.amount.bytes),
         )
     }
 
-    /// The stream with the oldest record, and from when on those of another are older.
+    /// The stream with the oldest record, and the time after which another one has an older.
     async fn oldest_stream(
         &mut self,
     ) -> Result<Option<(StreamName, Option<SystemTime>)>, EngineError> {
         let unknown: BTreeSet<_> = self
             .after
             .keys()
-            .filter(|stream| !self.heads.0.contains_key(*stream))
+            .filter(|stream| !self.known.0.contains_key(*stream))
             .cloned()
             .collect();
         for stream in unknown {
-            let head = self.read(&stream, ONE).await?;
-            self.note_head(&stream, head.first());
+            let oldest = self.read(&stream, ONE).await?;
+            self.note_oldest(&stream, oldest.first());
         }
         let mut ages: Vec<_> = self
             .after
             .keys()
-            .filter_map(|stream| Some((self.heads.0.get(stream)?.recorded_at, stream)))
+            .filter_map(|stream| Some((self.known.0.get(stream)?.recorded_at, stream)))
             .collect();
         ages.sort_unstable();
         let Some(&(_, oldest)) = ages.first() else {
@@ -146,40 +130,40 @@ impl<'a> Choice<'a> {
         Ok(Some((oldest.clone(), until)))
     }
 
-    /// Chooses records of a stream as long as they are the oldest and some are lacking.
+    /// Chooses records of a stream as long as they are the oldest and room is missing.
     async fn choose(
         &mut self,
         stream: StreamName,
         until: Option<SystemTime>,
     ) -> Result<(), EngineError> {
-        let records = self.read(&stream, reach(self.lacking())).await?;
+        let records = self.read(&stream, reach(self.shortfall())).await?;
         // Perhaps not those that were there when the stream was looked at.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
-            if !is_oldest || self.lacking() == Amount::default() {
-                self.note_head(&stream, Some(&record));
+            if !is_oldest || self.shortfall() == Amount::default() {
+                self.note_oldest(&stream, Some(&record));
                 return Ok(());
             }
-            self.size += Amount::new(1, record.size());
+            self.amount += Amount::new(1, record.size());
             self.after.insert(stream.clone(), Some(record.id));
             self.chosen.entry(stream.clone()).or_default().push(record);
         }
-        self.heads.0.remove(&stream);
+        self.known.0.remove(&stream);
         Ok(())
     }
 
-    /// Notes what a stream begins with, or that nothing of it is left to choose.
-    fn note_head(&mut self, stream: &StreamName, head: Option<&Record>) {
-        let Some(record) = head else {
-            self.heads.0.remove(stream);
+    /// Notes the first record of a stream, or that none is left to choose.
+    fn note_oldest(&mut self, stream: &StreamName, oldest: Option<&Record>) {
+        let Some(record) = oldest else {
+            self.known.0.remove(stream);
             self.after.remove(stream);
             return;
         };
-        let head = Head {
-            claimed: self.claimed.get(stream).copied().flatten(),
+        let oldest = Oldest {
+            in_flight: self.in_flight.get(stream).copied().flatten(),
             recorded_at: record.recorded_at,
         };
-        self.heads.0.insert(stream.clone(), head);
+        self.known.0.insert(stream.clone(), oldest);
     }
 
     async fn read(
@@ -188,21 +172,17 @@ impl<'a> Choice<'a> {
         limits: ReadLimits,
     ) -> Result<Vec<Record>, EngineError> {
         let after = self.after.get(stream).copied().flatten();
-        let read = self.inner.store.oldest(stream, after, limits).await;
-        let read = read.map_err(EngineError::storage)?;
-        self.inner.admission.release(read.damaged);
-        log::damage(stream, read.damaged);
-        Ok(read.records)
+        self.cache.read_stored(stream, after, limits).await
     }
 }
 
 const ONE: ReadLimits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
 
-/// About as many records as are lacking.
-fn reach(lacking: Amount) -> ReadLimits {
+/// About as many records as are missing.
+fn reach(shortfall: Amount) -> ReadLimits {
     const STEP_RECORDS: usize = 500;
     const STEP_BYTES: u64 = 64 * 1024;
-    let (records, bytes) = match lacking {
+    let (records, bytes) = match shortfall {
         Amount {
             records, bytes: 0, ..
         } => (records.min(STEP_RECORDS), STEP_BYTES),

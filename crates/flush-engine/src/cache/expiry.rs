@@ -3,21 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use record_cache::{Record, StreamName};
+use record_cache::Record;
 use tokio::time::Instant;
 
-use crate::EngineError;
 use crate::cache::clock;
-use crate::cache::discard::{DiscardReason, give_up};
-use crate::lifecycle::inner::Inner;
-use crate::telemetry::log;
 
 /// Tells which records have grown too old, by the system's clock.
 ///
-/// A record whose time is yet to come was recorded before the clock was set back. How old
-/// it is nobody can say, but it is at least as old as that this has been known.
+/// A record of a future time was recorded before the clock was set back. Its age is unknown,
+/// but it is at least the time for which the record has been known.
 #[derive(Debug)]
-pub(crate) struct Expiry {
+pub(super) struct Expiry {
     max_age: Option<Duration>,
     clock: Mutex<Clock>,
 }
@@ -27,46 +23,23 @@ pub(crate) struct Expiry {
 struct Clock {
     /// When it was last looked at, and what it said.
     seen: Option<(Instant, SystemTime)>,
-    /// Since when records are known whose time is yet to come.
+    /// Since when records of a future time are known.
     ahead: Option<Instant>,
 }
 
 impl Expiry {
-    pub(crate) fn new(max_age: Option<Duration>) -> Self {
+    pub(super) fn new(max_age: Option<Duration>) -> Self {
         Self {
             max_age,
             clock: Mutex::default(),
         }
     }
 
-    /// Gives up those records of a batch that are too old and deletes them. Returns how many.
-    ///
-    /// To be called while nobody else decides on the records, nor clears the cache.
-    pub(crate) async fn discard(
-        &self,
-        inner: &Inner,
-        stream: &StreamName,
-        batch: &mut Vec<Record>,
-    ) -> Result<usize, EngineError> {
+    /// Takes those records out of a batch that are too old.
+    pub(super) fn take_expired(&self, batch: &mut Vec<Record>) -> Vec<Record> {
         let Some(max_age) = self.max_age else {
-            return Ok(0);
+            return Vec::new();
         };
-        let expired = self.take_expired(batch, max_age);
-        if expired.is_empty() {
-            return Ok(0);
-        }
-        let size = give_up(inner, stream, expired, DiscardReason::Expired).await?;
-        tracing::warn!(
-            target: log::TARGET,
-            stream = %stream,
-            records = size.records,
-            bytes = size.bytes,
-            "records were given up: they are older than max_record_age"
-        );
-        Ok(size.records)
-    }
-
-    fn take_expired(&self, batch: &mut Vec<Record>, max_age: Duration) -> Vec<Record> {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (Instant::now(), clock::now());
         clock.look(now);
@@ -76,8 +49,8 @@ impl Expiry {
 }
 
 impl Clock {
-    /// Forgets what was known if the clock was set back once more: records whose time is
-    /// yet to come may be younger than the others then.
+    /// Forgets what was known if the clock was set back once more: records of a future time
+    /// may be younger than the others then.
     fn look(&mut self, (monotonic, now): (Instant, SystemTime)) {
         const TOLERANCE: Duration = Duration::from_secs(1);
         if let Some((at, then)) = self.seen {
@@ -89,7 +62,7 @@ impl Clock {
         self.seen = Some((monotonic, now));
     }
 
-    /// How old a record is at least.
+    /// The least age of a record.
     fn age(
         &mut self,
         recorded_at: SystemTime,

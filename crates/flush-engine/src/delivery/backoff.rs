@@ -3,31 +3,31 @@
 use std::time::Duration;
 
 /// How long a drain, or adaptive flushing, leaves a stream alone that failed `failures`
-/// times in a row: up to 100 ms, doubled with each failure, 5 s at most, of which `dice`
+/// times in a row: up to 100 ms, doubled with each failure, 5 s at most, of which `jitter`
 /// (0 to 1) takes its share.
-pub(crate) fn drain_wait(failures: u32, dice: f64) -> Duration {
+pub(crate) fn drain_wait(failures: u32, jitter: f64) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(5);
 
-    backoff(FIRST, LONGEST, failures, dice)
+    backoff(FIRST, LONGEST, failures, jitter)
 }
 
 /// How long a timer of this interval leaves a stream alone whose requests the service
 /// turned away `refusals` times in a row: up to two intervals, doubled with each refusal,
-/// 32 intervals and 5 minutes at most, of which `dice` (0 to 1) takes its share.
-pub(crate) fn timer_wait(interval: Duration, refusals: u32, dice: f64) -> Duration {
+/// 32 intervals and 5 minutes at most, of which `jitter` (0 to 1) takes its share.
+pub(crate) fn timer_wait(interval: Duration, refusals: u32, jitter: f64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(300);
 
     let longest = LONGEST.min(interval.saturating_mul(32));
-    backoff(interval.saturating_mul(2), longest, refusals, dice)
+    backoff(interval.saturating_mul(2), longest, refusals, jitter)
 }
 
 /// Exponential, capped, with full jitter.
-fn backoff(first: Duration, longest: Duration, times: u32, dice: f64) -> Duration {
+fn backoff(first: Duration, longest: Duration, times: u32, jitter: f64) -> Duration {
     let doublings = times.saturating_sub(1).min(16);
     longest
         .min(first.saturating_mul(1 << doublings))
-        .mul_f64(dice.clamp(0.0, 1.0))
+        .mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

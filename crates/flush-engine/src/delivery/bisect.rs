@@ -9,11 +9,11 @@ use std::ops::Range;
 /// first to be pinned in each pass, and two of them would accuse the stream. From there
 /// on the left half goes before the right one, so that records stay in order.
 #[derive(Debug)]
-pub(crate) struct Bisection {
+pub(super) struct Bisection {
     parts: Vec<Range<usize>>,
     records: usize,
     least_charged: usize,
-    dice: f64,
+    jitter: f64,
     requests: u32,
     accepted_any: bool,
     refused_alone: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Bisection {
 
 /// What a refusal of one part tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(super) enum Refusal {
     /// The part is to be sent in halves.
     Halved,
     /// The one record of the part is at fault.
@@ -32,17 +32,17 @@ pub(crate) enum Refusal {
 
 impl Bisection {
     /// Requests for one batch, the first one included.
-    pub(crate) const MAX_REQUESTS: u32 = 32;
+    pub(super) const MAX_REQUESTS: u32 = 32;
 
-    /// For so many records, of which those in front were charged least, if the whole is
-    /// refused. `dice` is from 0 to 1.
-    pub(crate) fn new(records: usize, least_charged: usize, dice: f64) -> Self {
+    /// For a batch whose first `least_charged` records were charged least, if the whole is
+    /// refused. `jitter` is from 0 to 1.
+    pub(super) fn new(records: usize, least_charged: usize, jitter: f64) -> Self {
         let whole = 0..records;
         Self {
             parts: vec![whole],
             records,
             least_charged,
-            dice,
+            jitter,
             requests: 0,
             accepted_any: false,
             refused_alone: 0,
@@ -50,7 +50,7 @@ impl Bisection {
     }
 
     /// The next part to send, while there is one and requests are left.
-    pub(crate) fn next_part(&mut self) -> Option<Range<usize>> {
+    pub(super) fn next_part(&mut self) -> Option<Range<usize>> {
         if self.requests == Self::MAX_REQUESTS {
             return None;
         }
@@ -60,12 +60,12 @@ impl Bisection {
     }
 
     /// A part was answered record by record.
-    pub(crate) fn answered(&mut self, accepted: usize) {
+    pub(super) fn answered(&mut self, accepted: usize) {
         self.accepted_any |= accepted > 0;
     }
 
     /// A part was refused as a whole.
-    pub(crate) fn refused(&mut self, part: Range<usize>) -> Refusal {
+    pub(super) fn refused(&mut self, part: Range<usize>) -> Refusal {
         if part.len() > 1 {
             let middle = if (part.start + 1..part.end).contains(&self.least_charged) {
                 self.least_charged
@@ -95,7 +95,7 @@ impl Bisection {
         } else {
             self.records
         };
-        let witness = rest + share(self.dice, end - rest);
+        let witness = rest + share(self.jitter, end - rest);
         let Some(at) = self.parts.iter().position(|part| part.contains(&witness)) else {
             return;
         };
@@ -107,15 +107,15 @@ impl Bisection {
     }
 }
 
-/// One of so many, by the dice.
-fn share(dice: f64, of: usize) -> usize {
+/// One of `of` items, by the jitter.
+fn share(jitter: f64, of: usize) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
         reason = "a few hundred records, and a share of them"
     )]
-    let share = (dice.clamp(0.0, 1.0) * of as f64) as usize;
+    let share = (jitter.clamp(0.0, 1.0) * of as f64) as usize;
     share.min(of.saturating_sub(1))
 }
 
@@ -195,8 +195,8 @@ mod tests {
     fn a_burst_of_bad_records_in_front_does_not_accuse_the_stream() {
         for burst in 2..8 {
             let bad: Vec<_> = (0..burst).collect();
-            for dice in [0.02, 0.3, 0.999, 1.0] {
-                let played = play_with(Bisection::new(500, 500, dice), &bad);
+            for jitter in [0.02, 0.3, 0.999, 1.0] {
+                let played = play_with(Bisection::new(500, 500, jitter), &bad);
                 assert!(!played.stream_at_fault);
                 assert_eq!(played.pinned, bad);
                 assert_eq!(sorted(played.accepted), all_but(&bad));

@@ -2,7 +2,7 @@
 
 /// What becomes of a record that was charged a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Charge {
+pub(super) enum Charge {
     /// It is kept, with its count raised.
     Retry,
     /// The budget is used up.
@@ -10,7 +10,7 @@ pub(crate) enum Charge {
 }
 
 /// Charges a failure to a record that was charged `attempts` before.
-pub(crate) const fn charge(attempts: u32, max_retries: u32) -> Charge {
+pub(super) const fn charge(attempts: u32, max_retries: u32) -> Charge {
     if attempts >= max_retries {
         Charge::Discard
     } else {

@@ -1,4 +1,4 @@
-//! One flush pass: streams side by side, each in a lane of its own.
+//! One flush pass: streams side by side, each in a pipeline of its own.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::delivery::history::PassMemory;
-use crate::delivery::pipeline::{Lane, Report};
-use crate::delivery::plan::{Orders, Plan};
-use crate::lifecycle::inner::Inner;
+use crate::api::{EngineError, FlushData};
+use crate::delivery::context::{Environment, PassContext};
+use crate::delivery::history::History;
+use crate::delivery::pipeline::{Pipeline, Reach, Report};
+use crate::delivery::plan::Plan;
 use crate::telemetry::log;
-use crate::{EngineError, FlushData};
 
 /// How often a pass that goes on looks for new streams while it is busy.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,24 +25,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
-    /// Whether the last batch came to nothing, and nothing else moved beside it.
-    pub(crate) stalled: bool,
-    /// Whether any stream had its turn.
-    pub(crate) began: bool,
+    pub(crate) effect: Effect,
+}
+
+/// Whether a pass got anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// No stream had its turn.
+    Idle,
+    /// From when the last batch could have been sent until it was answered, no record of any
+    /// stream left the cache.
+    Stalled,
+    /// Records left the cache.
+    Moved,
 }
 
 impl Passed {
     /// A pass that did nothing, for this reason.
-    pub(crate) fn failed(error: EngineError) -> Self {
+    pub(super) fn failed(error: EngineError) -> Self {
         Self {
             done: FlushData::default(),
             error: Some(error),
-            stalled: true,
-            began: true,
+            effect: Effect::Stalled,
         }
     }
 
-    /// Tells of the error of a pass that nobody asked for.
+    /// Logs the error of an automatic pass.
     pub(crate) fn log(&self) {
         if let Some(error) = &self.error {
             let kind = error.kind();
@@ -58,140 +66,118 @@ impl Passed {
     }
 }
 
-/// Runs one pass. Holding `memory` makes it the only one.
-pub(crate) async fn run(
-    inner: Arc<Inner>,
-    memory: OwnedMutexGuard<PassMemory>,
+/// Runs one pass. Holding `history` makes it the only one.
+pub(super) async fn run(
+    env: Arc<Environment>,
+    history: OwnedMutexGuard<History>,
     plan: Plan,
 ) -> Passed {
     let pass = async move {
-        let passed = run_within(inner, memory, plan).await;
-        log::pass_ended(&passed);
+        let passed = run_within(env, history, plan).await;
+        log::pass_ended(&passed.done, passed.error.as_ref());
         passed
     };
     pass.instrument(log::pass()).await
 }
 
-async fn run_within(inner: Arc<Inner>, memory: OwnedMutexGuard<PassMemory>, plan: Plan) -> Passed {
+async fn run_within(
+    env: Arc<Environment>,
+    history: OwnedMutexGuard<History>,
+    plan: Plan,
+) -> Passed {
     let mut pass = Pass {
-        turn: Turn {
-            memory,
-            _end: EndOfPass(Arc::clone(&inner)),
-        },
-        orders: Arc::new(Orders::new(inner, plan)),
+        context: Arc::new(PassContext::new(env, plan)),
+        history,
         queue: VecDeque::new(),
-        lanes: JoinSet::new(),
+        pipelines: JoinSet::new(),
         running: HashSet::new(),
         served: HashSet::new(),
-        spent: HashSet::new(),
+        empty: HashSet::new(),
         unreached: Vec::new(),
         looked_at: Instant::now(),
         look_at: None,
         passed: Passed {
             done: FlushData::default(),
             error: None,
-            stalled: true,
-            began: false,
+            effect: Effect::Idle,
         },
     };
     pass.look();
     loop {
         pass.fill();
-        if pass.lanes.is_empty() {
+        if pass.pipelines.is_empty() {
             return pass.end();
         }
         tokio::select! {
             biased;
-            Some(finished) = pass.lanes.join_next() => pass.finished(finished),
+            Some(finished) = pass.pipelines.join_next() => pass.finished(finished),
             () = until(pass.look_at) => pass.look(),
-            () = arrival(&pass.orders) => pass.look(),
+            () = backlog_changed(&pass.context) => pass.look(),
         }
     }
 }
 
-/// What makes a pass the only one, until it is dropped.
-struct Turn {
-    memory: OwnedMutexGuard<PassMemory>,
-    // Dropped last, so that whoever hears of the end finds no pass running.
-    _end: EndOfPass,
-}
-
-/// Announces the end of a pass, however it comes about.
-struct EndOfPass(Arc<Inner>);
-
-impl Drop for EndOfPass {
-    fn drop(&mut self) {
-        self.0.pass_ended.send_replace(());
-    }
-}
-
 struct Pass {
-    orders: Arc<Orders>,
+    context: Arc<PassContext>,
+    history: OwnedMutexGuard<History>,
     /// Streams that wait for a slot, and the progress when they began to.
     queue: VecDeque<(StreamName, u64)>,
-    lanes: JoinSet<Report>,
+    pipelines: JoinSet<Report>,
     running: HashSet<StreamName>,
     /// Streams that had a turn.
     served: HashSet<StreamName>,
     /// Streams in which there was nothing to send.
-    spent: HashSet<StreamName>,
+    empty: HashSet<StreamName>,
     unreached: Vec<StreamName>,
     looked_at: Instant,
     /// When a stream may be ready that is not now.
     look_at: Option<Instant>,
     passed: Passed,
-    turn: Turn,
 }
 
 impl Pass {
     /// Queues the streams that are ready.
     fn look(&mut self) {
-        let inner = Arc::clone(&self.orders.inner);
-        let is_first = !self.passed.began && self.queue.is_empty();
+        let is_first = self.passed.effect == Effect::Idle && self.queue.is_empty();
         self.looked_at = Instant::now();
         self.look_at = None;
-        let stats = inner.store.stats();
-        self.turn
-            .memory
-            .retain(|name| stats.streams.contains_key(name));
-        let ready = self.ready(stats);
-        let ready = if is_first {
-            self.turn.memory.order(ready)
-        } else {
-            ready
-        };
-        let progress = self.orders.progress();
+        let stats = self.context.env.cache.stats();
+        self.history.retain(|name| stats.streams.contains_key(name));
+        let mut ready = self.ready(stats);
+        if is_first {
+            ready = self.history.order(ready);
+        }
+        let progress = self.context.progress();
         self.queue
             .extend(ready.into_iter().map(|name| (name, progress)));
-        if !self.orders.goes_on() {
+        if !self.context.goes_on() {
             self.look_at = None;
         }
     }
 
     fn ready(&mut self, stats: StoreStats) -> Vec<StreamName> {
         let queued: HashSet<_> = self.queue.iter().map(|(name, _)| name.clone()).collect();
-        let arrivals = self.orders.inner.arrivals.as_ref();
-        let due: Option<HashSet<_>> = match (&self.orders.plan, arrivals) {
-            (Plan::Adaptive, Some(arrivals)) => {
-                let look = arrivals.look(|| self.orders.inner.store.stats());
-                self.look_at = look.next;
-                Some(look.due.into_iter().collect())
-            }
-            _ => None,
+        let look = match &self.context.plan {
+            Plan::Adaptive => self.context.env.cache.look_at_backlog(),
+            Plan::Flush | Plan::Timer | Plan::Drain { .. } => None,
         };
+        let due: Option<HashSet<_>> = look.map(|look| {
+            self.look_at = look.next;
+            look.due.into_iter().collect()
+        });
         let mut ready = Vec::new();
         for name in stats.streams.into_keys() {
             let is_taken = self.running.contains(&name)
-                || self.spent.contains(&name)
+                || self.empty.contains(&name)
                 || queued.contains(&name);
             if is_taken {
                 continue;
             }
-            let memory = self.turn.memory.of(&name);
-            let wait = match &self.orders.plan {
+            let history = self.history.of(&name);
+            let wait = match &self.context.plan {
                 Plan::Flush => Duration::ZERO,
-                Plan::Timer => memory.timer_wait(),
-                Plan::Drain { .. } | Plan::Adaptive => memory.wait(),
+                Plan::Timer => history.timer_wait(),
+                Plan::Drain { .. } | Plan::Adaptive => history.wait(),
             };
             let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
             if !wait.is_zero() {
@@ -206,35 +192,37 @@ impl Pass {
 
     /// Starts streams while there are free slots and requests may be made.
     fn fill(&mut self) {
-        let slots = self.orders.inner.options.max_concurrent_streams.get();
-        while self.lanes.len() < slots && self.orders.may_start() {
+        let slots = self.context.env.options.max_concurrent_streams.get();
+        while self.pipelines.len() < slots && self.context.may_start() {
             let Some((stream, progress)) = self.queue.pop_front() else {
                 break;
             };
-            if self.orders.is_turn_wanted() && self.served.contains(&stream) {
+            if self.context.is_turn_wanted() && self.served.contains(&stream) {
                 continue;
             }
-            self.passed.began = true;
+            if self.passed.effect == Effect::Idle {
+                self.passed.effect = Effect::Stalled;
+            }
             self.running.insert(stream.clone());
             self.served.insert(stream.clone());
-            let memory = self.turn.memory.of(&stream);
-            let lane = Lane::new(Arc::clone(&self.orders), stream, memory, progress);
-            self.lanes.spawn(lane.run().in_current_span());
+            let history = self.history.of(&stream);
+            let pipeline = Pipeline::new(Arc::clone(&self.context), stream, history, progress);
+            self.pipelines.spawn(pipeline.run().in_current_span());
         }
-        self.orders.set_queued(self.queue.len());
+        self.context.set_queued(self.queue.len());
     }
 
     fn finished(&mut self, finished: Result<Report, JoinError>) {
         match finished {
             Ok(report) => self.reported(report),
             Err(error) => {
-                self.orders.abort();
+                self.context.abort();
                 let error = EngineError::unknown(format!("a delivery broke off: {error}"));
                 self.passed.error.get_or_insert(error);
             }
         }
         let is_time = self.queue.is_empty() || self.looked_at.elapsed() >= LOOK_EVERY;
-        if self.orders.goes_on() && is_time && !self.orders.is_turn_wanted() {
+        if self.context.goes_on() && is_time && !self.context.is_turn_wanted() {
             self.look();
         }
     }
@@ -242,29 +230,32 @@ impl Pass {
     fn reported(&mut self, report: Report) {
         let stream = report.stream;
         self.running.remove(&stream);
-        self.turn.memory.remember(&stream, report.memory);
-        if let Some(arrivals) = &self.orders.inner.arrivals {
-            arrivals.set_retry(&stream, report.memory.failing_until());
-        }
-        self.passed.stalled = report.stalled;
+        self.history.remember(&stream, report.history);
+        let cache = &self.context.env.cache;
+        cache.set_retry(&stream, report.history.failing_until());
+        self.passed.effect = if report.stalled {
+            Effect::Stalled
+        } else {
+            Effect::Moved
+        };
         self.passed.done.add(report.done);
         if let Some(error) = report.abort {
             self.passed.error.get_or_insert(error);
         }
-        if !report.sent {
-            self.spent.insert(stream.clone());
+        if report.reach < Reach::Sent {
+            self.empty.insert(stream.clone());
         }
-        if !report.reached {
+        if report.reach == Reach::Missed {
             self.unreached.push(stream);
         } else if report.wants_more {
-            self.queue.push_back((stream, self.orders.progress()));
+            self.queue.push_back((stream, self.context.progress()));
         }
     }
 
     fn end(mut self) -> Passed {
         let queued = self.queue.into_iter().map(|(name, _)| name);
         self.unreached.extend(queued);
-        self.turn.memory.set_unreached(self.unreached);
+        self.history.set_unreached(self.unreached);
         self.passed
     }
 }
@@ -277,10 +268,10 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Waits until there is something new to flush.
-async fn arrival(orders: &Orders) {
-    match (&orders.plan, &orders.inner.arrivals) {
-        (Plan::Adaptive, Some(arrivals)) => arrivals.woken().await,
-        _ => std::future::pending().await,
+/// Waits until there is something new to flush, if the pass goes by that.
+async fn backlog_changed(context: &PassContext) {
+    match &context.plan {
+        Plan::Adaptive => context.env.cache.backlog_changed().await,
+        Plan::Flush | Plan::Timer | Plan::Drain { .. } => std::future::pending().await,
     }
 }

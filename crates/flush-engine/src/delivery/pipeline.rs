@@ -11,55 +11,84 @@ use record_cache::{Amount, RecordId, StreamName};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use crate::cache::batch::Batch;
-use crate::delivery::history::{Fared, StreamMemory};
-use crate::delivery::plan::{Orders, Plan};
-use crate::delivery::request::{Decided, Delivery, deliver};
-use crate::{EngineError, FlushData};
+use crate::api::{EngineError, FlushData};
+use crate::cache::{Batch, Decision};
+use crate::delivery::context::PassContext;
+use crate::delivery::history::{Outcome, StreamHistory};
+use crate::delivery::plan::Plan;
+use crate::delivery::request::{Delivery, deliver};
 
 /// Delivers batches of one stream.
 ///
-/// While requests are under way, the next batch is read. Batches count as under way until the
-/// store has taken what was decided on them, so what a crash can repeat is bounded by
-/// `max_in_flight_per_stream`. A batch that was not accepted as a whole ends the lane, since
-/// the next one is then a matter of waiting.
-pub(crate) struct Lane {
-    orders: Arc<Orders>,
-    memory: StreamMemory,
+/// While requests are under way, the next batch is read. Batches count as in flight until the
+/// store has taken the decision on them, so `max_in_flight_per_stream` bounds what a crash can
+/// repeat. A batch that was not accepted as a whole ends the pipeline, since the next one then
+/// has to wait.
+pub(super) struct Pipeline {
+    context: Arc<PassContext>,
+    history: StreamHistory,
+    phase: Phase,
     sending: JoinSet<Sent>,
     settling: FuturesUnordered<Settling>,
     /// Sent last; what is read next is behind it.
     last: Option<RecordId>,
-    /// Read ahead.
-    ahead: Option<Batch>,
-    /// The last batch that was read takes all that there was.
-    at_the_end: bool,
+    ahead: Ahead,
     /// Read, and not settled.
-    under_way: Amount,
-    /// Nothing more is to be sent.
-    is_over: bool,
-    has_begun: bool,
-    has_failed: bool,
+    in_flight: Amount,
     progress_before: u64,
     report: Report,
 }
 
+/// How far a pipeline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was sent.
+    Fresh,
+    /// A batch was sent, and others may follow.
+    Going,
+    /// Nothing more is to be sent.
+    Over,
+    /// Nothing more is to be sent, because a batch failed. Of batches that were in flight
+    /// together, the first failure counts.
+    Failed,
+}
+
+/// What is read ahead.
+#[derive(Debug)]
+enum Ahead {
+    /// Nothing was tried.
+    Unread,
+    /// The next batch.
+    Batch(Batch),
+    /// What there is does not fill a batch; it may by the time others are answered.
+    Short,
+}
+
+/// How far a stream got in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// Not to a request that was needed.
+    Missed,
+    /// There was nothing to send.
+    Empty,
+    /// A request was made.
+    Sent,
+}
+
 /// What became of one stream in a pass.
-pub(crate) struct Report {
-    pub(crate) stream: StreamName,
-    pub(crate) memory: StreamMemory,
-    pub(crate) done: FlushData,
-    /// Whether a request was made, or none was needed.
-    pub(crate) reached: bool,
-    /// Whether a request was made.
-    pub(crate) sent: bool,
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) stream: StreamName,
+    pub(super) history: StreamHistory,
+    pub(super) done: FlushData,
+    pub(super) reach: Reach,
     /// Whether no record of any stream left the cache from when its last batch could have
     /// been sent until that was answered.
-    pub(crate) stalled: bool,
+    pub(super) stalled: bool,
     /// Whether the stream made way for another and wants to go on.
-    pub(crate) wants_more: bool,
+    pub(super) wants_more: bool,
     /// What ends the whole pass.
-    pub(crate) abort: Option<EngineError>,
+    pub(super) abort: Option<EngineError>,
 }
 
 type Settling = Pin<Box<dyn Future<Output = Settled> + Send>>;
@@ -75,33 +104,29 @@ struct Settled {
     done: Result<FlushData, EngineError>,
 }
 
-impl Lane {
+impl Pipeline {
     /// `progress_before` is that of the pass when the stream began to wait for a slot.
-    pub(crate) fn new(
-        orders: Arc<Orders>,
+    pub(super) fn new(
+        context: Arc<PassContext>,
         stream: StreamName,
-        memory: StreamMemory,
+        history: StreamHistory,
         progress_before: u64,
     ) -> Self {
         Self {
-            orders,
-            memory,
+            context,
+            history,
+            phase: Phase::Fresh,
             sending: JoinSet::new(),
             settling: FuturesUnordered::new(),
             last: None,
-            ahead: None,
-            at_the_end: false,
-            under_way: Amount::default(),
-            is_over: false,
-            has_begun: false,
-            has_failed: false,
+            ahead: Ahead::Unread,
+            in_flight: Amount::default(),
             progress_before,
             report: Report {
                 stream,
-                memory,
+                history,
                 done: FlushData::default(),
-                reached: false,
-                sent: false,
+                reach: Reach::Missed,
                 stalled: true,
                 wants_more: false,
                 abort: None,
@@ -109,7 +134,7 @@ impl Lane {
         }
     }
 
-    pub(crate) async fn run(mut self) -> Report {
+    pub(super) async fn run(mut self) -> Report {
         loop {
             self.fill().await;
             tokio::select! {
@@ -119,76 +144,81 @@ impl Lane {
                 else => break,
             }
         }
-        if !self.report.sent {
-            self.report.stalled = self.orders.progress() == self.progress_before;
+        if self.report.reach < Reach::Sent {
+            self.report.stalled = self.context.progress() == self.progress_before;
         }
-        self.report.memory = self.memory;
+        self.report.history = self.history;
         self.report
     }
 
     /// Sends as much as may be sent now, then reads ahead.
     async fn fill(&mut self) {
         while self.may_begin() {
-            let batch = match self.ahead.take() {
-                Some(batch) => batch,
-                None if self.at_the_end && !self.sending.is_empty() => return,
-                None => match self.read().await {
+            let batch = match std::mem::replace(&mut self.ahead, Ahead::Unread) {
+                Ahead::Batch(batch) => batch,
+                Ahead::Short if !self.sending.is_empty() => {
+                    self.ahead = Ahead::Short;
+                    return;
+                }
+                Ahead::Short | Ahead::Unread => match self.read().await {
                     Some(batch) => batch,
                     None => return,
                 },
             };
             if !self.sending.is_empty() && !self.may_join(&batch) {
-                // By the time the others are answered, there may be more to it.
-                self.at_the_end = true;
+                self.ahead = Ahead::Short;
                 return;
             }
             self.send(batch);
         }
-        let is_wanted = self.orders.goes_on() && self.wants_more();
-        if is_wanted && self.ahead.is_none() && !self.at_the_end && !self.memory.is_slow() {
+        let is_wanted = self.context.goes_on() && self.wants_more();
+        if is_wanted && matches!(self.ahead, Ahead::Unread) && !self.history.is_slow() {
             // What is not full may grow until it is sent, and what cannot be read is read again.
             let read = self.read_behind().await.ok();
-            self.ahead = read.filter(|batch| batch.is_full);
-            self.at_the_end = self.ahead.is_none();
+            self.ahead = match read.filter(|batch| batch.is_full) {
+                Some(batch) => Ahead::Batch(batch),
+                None => Ahead::Short,
+            };
         }
     }
 
     /// Whether another batch may be begun now.
     fn may_begin(&mut self) -> bool {
-        if self.is_over || !self.orders.may_start() {
-            return false;
+        match self.phase {
+            Phase::Over | Phase::Failed => false,
+            Phase::Fresh => self.context.may_start(),
+            Phase::Going => {
+                self.context.may_start()
+                    && self.sending.len() + self.settling.len() < self.most_in_flight()
+                    && self.wants_more()
+            }
         }
-        if !self.has_begun {
-            return true;
-        }
-        let most = self.most_in_flight();
-        self.sending.len() + self.settling.len() < most && self.wants_more()
     }
 
     /// Whether the pass wants more of this stream, and not of another first.
     fn wants_more(&mut self) -> bool {
-        if self.is_over || !self.orders.goes_on() {
+        if self.is_over() || !self.context.goes_on() {
             return false;
         }
-        if self.orders.makes_way() {
+        if self.context.makes_way() {
             self.report.wants_more = true;
-            self.is_over = true;
+            self.stop();
             return false;
         }
-        self.orders.wants_more(&self.report.stream, self.under_way)
+        self.context.wants_more(&self.report.stream, self.in_flight)
     }
 
     /// Whether a batch is worth a request of its own while others are under way.
     fn may_join(&self, batch: &Batch) -> bool {
-        batch.is_full || matches!(self.orders.plan, Plan::Adaptive)
+        batch.is_full || matches!(self.context.plan, Plan::Adaptive)
     }
 
     fn most_in_flight(&self) -> usize {
         // After a failure one by one, until something goes through.
-        if self.memory.failing_until().is_some() || !self.orders.goes_on() {
+        if self.history.failing_until().is_some() || !self.context.goes_on() {
             1
         } else {
-            self.orders.inner.options.max_in_flight_per_stream.get()
+            self.context.env.options.max_in_flight_per_stream.get()
         }
     }
 
@@ -196,14 +226,16 @@ impl Lane {
     async fn read(&mut self) -> Option<Batch> {
         match self.read_behind().await {
             Ok(batch) if batch.records.is_empty() => {
-                self.is_over = self.sending.is_empty();
-                self.at_the_end = true;
-                self.report.reached = true;
+                if self.sending.is_empty() {
+                    self.stop();
+                }
+                self.ahead = Ahead::Short;
+                self.reached(Reach::Empty);
                 None
             }
             Ok(batch) => Some(batch),
             Err(error) => {
-                self.end(error);
+                self.abort(error);
                 None
             }
         }
@@ -211,32 +243,30 @@ impl Lane {
 
     /// What is behind the records that were sent last.
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
-        let inner = &self.orders.inner;
-        let max_bytes = self.memory.max_bytes(inner.sender.limits().max_bytes.get());
-        let mut discarded = 0;
+        let env = &self.context.env;
+        let max_bytes = self.history.max_bytes(env.sender.limits().max_bytes.get());
         let stream = &self.report.stream;
-        let read = Batch::read(inner, stream, self.last, max_bytes, &mut discarded).await;
-        if discarded > 0 {
-            self.report.done.records_discarded += discarded;
-            self.orders.note_progress();
+        let read = env.cache.read(stream, self.last, max_bytes).await;
+        if read.expired > 0 {
+            self.report.done.records_discarded += read.expired;
+            self.context.note_progress();
         }
-        read
+        read.batch
     }
 
     fn send(&mut self, batch: Batch) {
-        if self.has_begun {
-            self.progress_before = self.orders.progress();
+        if self.phase != Phase::Fresh {
+            self.progress_before = self.context.progress();
         }
-        self.has_begun = true;
-        self.at_the_end = false;
+        self.phase = Phase::Going;
         self.last = batch.last;
-        self.under_way += batch.amount;
+        self.in_flight += batch.amount;
         let (amount, progress_before) = (batch.amount, self.progress_before);
-        let (orders, stream) = (Arc::clone(&self.orders), self.report.stream.clone());
+        let (context, stream) = (Arc::clone(&self.context), self.report.stream.clone());
         let sending = async move {
-            let delivery = deliver(&orders.inner, &stream, batch, || orders.may_send()).await;
+            let delivery = deliver(&context, &stream, batch).await;
             if delivery.abort.is_some() {
-                orders.abort();
+                context.abort();
             }
             Sent {
                 amount,
@@ -255,59 +285,58 @@ impl Lane {
         } = match sent {
             Ok(sent) => sent,
             Err(error) => {
-                return self.end(EngineError::unknown(format!(
+                return self.abort(EngineError::unknown(format!(
                     "a delivery broke off: {error}"
                 )));
             }
         };
-        let inner = &self.orders.inner;
         if let Some(link) = delivery.link {
-            let most = inner.sender.limits().max_bytes.get();
-            self.memory.learn_link(link, most);
+            let most = self.context.env.sender.limits().max_bytes.get();
+            self.history.learn_link(link, most);
         }
-        self.report.sent |= delivery.reached;
-        self.report.reached |= delivery.reached;
         if delivery.reached {
-            self.learn(delivery.fared.unwrap_or(Fared::Delivered));
-        } else {
-            self.is_over |= !self.orders.may_send();
+            self.reached(Reach::Sent);
+            self.learn(delivery.outcome.unwrap_or(Outcome::Delivered));
+        } else if !self.context.may_send() {
+            self.stop();
         }
         if delivery.unsettled.is_some() || delivery.done.made_progress() {
-            self.orders.note_progress();
+            self.context.note_progress();
         }
-        self.report.stalled = self.orders.progress() == progress_before;
+        self.report.stalled = self.context.progress() == progress_before;
         self.report.done.add(delivery.done);
         if let Some(error) = delivery.abort {
-            self.end(error);
+            self.abort(error);
         }
         match delivery.unsettled {
-            Some(decided) => self.settle(decided, amount).await,
+            Some(decision) => self.settle(decision, amount).await,
             None => self.left(amount),
         }
     }
 
-    /// Of batches that were under way together, the first failure is what counts.
-    fn learn(&mut self, fared: Fared) {
-        if self.has_failed {
+    /// Of batches that were in flight together, the first failure counts.
+    fn learn(&mut self, outcome: Outcome) {
+        if self.phase == Phase::Failed {
             return;
         }
-        let interval = self.orders.inner.options.interval();
-        self.memory.learn(fared, interval, fastrand::f64());
-        self.has_failed = fared != Fared::Delivered;
-        self.is_over |= self.has_failed;
+        let interval = self.context.env.options.interval();
+        self.history.learn(outcome, interval, fastrand::f64());
+        if outcome != Outcome::Delivered {
+            self.phase = Phase::Failed;
+        }
     }
 
     /// Hands a decision to the store, and does not wait until it has taken it.
-    async fn settle(&mut self, decided: Decided, amount: Amount) {
-        let orders = Arc::clone(&self.orders);
+    async fn settle(&mut self, decision: Decision, amount: Amount) {
+        let context = Arc::clone(&self.context);
         let mut settling: Settling = Box::pin(async move {
-            let done = decided.settle(&orders.inner).await;
+            let done = context.env.cache.settle(decision).await;
             if done.is_err() {
-                orders.abort();
+                context.abort();
             }
             Settled { amount, done }
         });
-        match poll_fn(|context| Poll::Ready(settling.as_mut().poll(context))).await {
+        match poll_fn(|task| Poll::Ready(settling.as_mut().poll(task))).await {
             Poll::Ready(settled) => self.settled(settled),
             Poll::Pending => self.settling.push(settling),
         }
@@ -317,19 +346,34 @@ impl Lane {
         self.left(settled.amount);
         match settled.done {
             Ok(done) => self.report.done.add(done),
-            Err(error) => self.end(error),
+            Err(error) => self.abort(error),
         }
     }
 
     fn left(&mut self, amount: Amount) {
-        self.under_way.records = self.under_way.records.saturating_sub(amount.records);
-        self.under_way.bytes = self.under_way.bytes.saturating_sub(amount.bytes);
+        self.in_flight.records = self.in_flight.records.saturating_sub(amount.records);
+        self.in_flight.bytes = self.in_flight.bytes.saturating_sub(amount.bytes);
+    }
+
+    fn reached(&mut self, reach: Reach) {
+        self.report.reach = self.report.reach.max(reach);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over | Phase::Failed)
+    }
+
+    /// Sends nothing more of this stream.
+    fn stop(&mut self) {
+        if self.phase != Phase::Failed {
+            self.phase = Phase::Over;
+        }
     }
 
     /// No new request starts in the whole pass; the first reason is the one that is told.
-    fn end(&mut self, error: EngineError) {
-        self.orders.abort();
-        self.is_over = true;
+    fn abort(&mut self, error: EngineError) {
+        self.context.abort();
+        self.stop();
         self.report.abort.get_or_insert(error);
     }
 }

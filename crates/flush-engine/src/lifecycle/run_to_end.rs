@@ -1,4 +1,4 @@
-//! Work that is finished although nobody waits for it any more.
+//! Work that is finished although its caller stopped waiting for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,10 +6,42 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::api::EngineError;
+use crate::lifecycle::Lifecycle;
+
+impl Lifecycle {
+    /// Runs a future as a task, to its end. So neither a caller that stops waiting for it nor
+    /// one that keeps it without polling it delays others.
+    pub(crate) async fn run_to_end<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let ended = self.tasks.spawn_on(future, &self.runtime()).await;
+        ended.unwrap_or_else(|error| {
+            Err(EngineError::unknown(format!(
+                "the operation was cut short: {error}"
+            )))
+        })
+    }
+
+    /// Runs a future within its caller, and as a task once the caller drops it.
+    pub(crate) fn complete<F>(&self, future: F) -> Completing<F>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        Completing {
+            future: Some(Box::pin(future)),
+            tasks: self.tasks.clone(),
+            runtime: self.runtime(),
+        }
+    }
+}
+
 /// A future that, dropped before its end, goes on as a task.
 ///
-/// Costs no task as long as it is awaited to the end. Runs within the runtime that is
-/// given, so that it may be awaited from outside one.
+/// Costs no task as long as it is awaited to the end. Runs within the given runtime, so that
+/// it may be awaited from outside one.
 ///
 /// Not for what others wait for: a caller that keeps it without polling it stops it.
 pub(crate) struct Completing<F>
@@ -20,20 +52,6 @@ where
     future: Option<Pin<Box<F>>>,
     tasks: TaskTracker,
     runtime: Handle,
-}
-
-impl<F> Completing<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    pub(crate) fn new(future: F, tasks: TaskTracker, runtime: Handle) -> Self {
-        Self {
-            future: Some(Box::pin(future)),
-            tasks,
-            runtime,
-        }
-    }
 }
 
 impl<F> Future for Completing<F>

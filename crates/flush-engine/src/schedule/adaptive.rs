@@ -4,58 +4,31 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batcher::BatchLimits;
-use record_cache::{Amount, StoreStats};
 use tokio::time::{Instant, sleep_until};
 
-use crate::cache::backlog::Arrivals;
-use crate::delivery::backoff;
-use crate::delivery::pass::Passed;
-use crate::delivery::plan::Plan;
-use crate::lifecycle::inner::Inner;
-use crate::{EngineOptions, FlushStrategy};
-
-/// What adaptive flushing goes by, if that is the strategy.
-pub(crate) fn arrivals(
-    options: &EngineOptions,
-    request: BatchLimits,
-    cached: &StoreStats,
-) -> Option<Arrivals> {
-    let FlushStrategy::Adaptive {
-        max_delay,
-        max_records,
-        max_bytes,
-    } = options.flush_strategy
-    else {
-        return None;
-    };
-    let full = Amount::new(
-        max_records.clamp(1, request.max_items.get()),
-        max_bytes.clamp(1, request.max_bytes.get()),
-    );
-    Some(Arrivals::new(max_delay, full, cached))
-}
+use crate::cache::Cache;
+use crate::delivery::{Effect, Passed, Passes, Plan, drain_wait};
+use crate::lifecycle::Lifecycle;
 
 /// Runs passes while the engine is enabled, until it closes.
-pub(crate) async fn run(inner: Arc<Inner>) {
-    let Some(arrivals) = &inner.arrivals else {
-        return;
-    };
-    let mut enabled = inner.enabled.subscribe();
-    let mut pass_ended = inner.pass_ended.subscribe();
+pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<Lifecycle>) {
+    let mut enabled = lifecycle.enabled();
+    let mut pass_ended = passes.ended();
     let mut rest = Rest::default();
     loop {
         tokio::select! {
             biased;
-            () = inner.closing.cancelled() => return,
+            () = lifecycle.closing() => return,
             _ = enabled.wait_for(|&enabled| enabled) => {}
         }
         pass_ended.mark_unchanged();
-        let look = arrivals.look(|| inner.store.stats());
+        let Some(look) = cache.look_at_backlog() else {
+            return;
+        };
         let mut wakes_at = look.next;
         if rest.is_over() && !look.due.is_empty() {
             // If a pass is running already, its end is waited for.
-            if let Some(passed) = inner.try_pass(Plan::Adaptive).await {
+            if let Some(passed) = passes.try_run(Plan::Adaptive).await {
                 passed.log();
                 rest.after(&passed);
                 continue;
@@ -71,16 +44,16 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         };
         tokio::select! {
             biased;
-            () = inner.closing.cancelled() => return,
+            () = lifecycle.closing() => return,
             _ = enabled.wait_for(|&enabled| !enabled) => {}
             _ = pass_ended.changed() => {}
-            () = arrivals.woken() => {}
+            () = cache.backlog_changed() => {}
             () = sleeping => {}
         }
     }
 }
 
-/// Keeps passes apart that come to nothing.
+/// Keeps passes apart that have no effect.
 #[derive(Debug, Default)]
 struct Rest {
     errors: u32,
@@ -100,11 +73,11 @@ impl Rest {
         } else {
             0
         };
-        let wait = match (failed, passed.began) {
-            (true, _) => backoff::drain_wait(self.errors, fastrand::f64()),
-            (false, true) => Duration::ZERO,
-            // Somebody else was faster.
-            (false, false) => Duration::from_millis(1),
+        let wait = match (failed, passed.effect) {
+            (true, _) => drain_wait(self.errors, fastrand::f64()),
+            (false, Effect::Stalled | Effect::Moved) => Duration::ZERO,
+            // Another pass was faster.
+            (false, Effect::Idle) => Duration::from_millis(1),
         };
         self.until = Some(Instant::now() + wait);
     }

@@ -3,39 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::history::PassMemory;
-use crate::delivery::pass;
-use crate::delivery::plan::Plan;
-use crate::lifecycle::inner::Inner;
-use crate::{EngineError, FlushData};
+use crate::api::{EngineError, FlushData};
+use crate::cache::Cache;
+use crate::delivery::{Effect, Passes, Plan};
 
-/// Delivers until the cache is empty, no progress is made, an error occurs, the deadline is
-/// there, or nobody wants any more of it.
+/// Delivers until the cache is empty, no progress is made, an error occurs, the deadline
+/// passes, or `stop` is cancelled.
 pub(crate) async fn run(
-    inner: Arc<Inner>,
+    cache: Arc<Cache>,
+    passes: Arc<Passes>,
     within: Duration,
     stop: CancellationToken,
 ) -> Result<FlushData, EngineError> {
     let deadline = Instant::now().checked_add(within);
     let mut sum = FlushData::default();
     loop {
-        let turn = until(deadline, turn(&inner));
-        let Some(Some(memory)) = stop.run_until_cancelled(turn).await else {
+        let turn = until(deadline, passes.turn());
+        let Some(Some(turn)) = stop.run_until_cancelled(turn).await else {
             return Ok(sum);
         };
         if stop.is_cancelled() {
             return Ok(sum);
         }
-        let streams = inner.store.stats().streams;
-        let Some(wait) = streams.keys().map(|name| memory.of(name).wait()).min() else {
+        let Some(wait) = turn.wait(&cache.stats()) else {
             return Ok(sum);
         };
         if !wait.is_zero() {
-            drop(memory);
+            drop(turn);
             let woken = Instant::now() + wait;
             if deadline.is_some_and(|deadline| deadline <= woken) {
                 // Nothing more can be sent in time, and nothing is under way.
@@ -50,21 +47,15 @@ pub(crate) async fn run(
             deadline,
             stop: stop.clone(),
         };
-        let passed = pass::run(Arc::clone(&inner), memory, plan).await;
+        let passed = Arc::clone(&passes).run(turn, plan).await;
         sum.add(passed.done);
         if let Some(error) = passed.error {
             return Err(error.after(sum));
         }
-        if passed.stalled {
+        if passed.effect != Effect::Moved {
             return Ok(sum);
         }
     }
-}
-
-/// Waits until no pass is running. The one that is makes way.
-async fn turn(inner: &Inner) -> OwnedMutexGuard<PassMemory> {
-    let _wanted = inner.turns.want();
-    Arc::clone(&inner.memory).lock_owned().await
 }
 
 /// Waits for a future, but not beyond the deadline.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use record_cache::{Durability, MemoryStore, RecordStore, StoreError};
 
-use crate::InvalidSetting;
+use crate::api::InvalidSetting;
 
 /// What a client was told about its storage, setter by setter.
 #[derive(Debug, Clone, Default)]

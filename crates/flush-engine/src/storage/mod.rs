@@ -1,5 +1,13 @@
-//! Where records are kept.
+//! Where a client keeps its records: which store, which directory, which slot of several
+//! instances.
+//!
+//! May be touched here: names of directories, the choice of a store, what is taken over from
+//! other instances. Not here: what is in a directory (that is the store's).
 
-pub(crate) mod directories;
+mod directories;
 #[cfg(feature = "sled")]
-pub(crate) mod slots;
+mod slots;
+
+pub use self::directories::{OpenStorage, Storage, StorageError, StorageSettings};
+#[cfg(feature = "sled")]
+pub use self::slots::Slots;

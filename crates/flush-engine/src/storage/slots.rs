@@ -2,15 +2,15 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use record_cache::{
     Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
     StoreError, StreamName,
 };
 
-use crate::InvalidSetting;
-use crate::lifecycle::inner::Inner;
+use crate::api::InvalidSetting;
+use crate::cache::{Adopted, Cache, Incoming};
+use crate::lifecycle::Lifecycle;
 use crate::telemetry::log;
 
 /// Instances of one program on one machine that are looked for at most.
@@ -102,9 +102,9 @@ impl Slots {
 
     /// Moves the records of all slots that nobody holds into the engine's own store, as far
     /// as there is room.
-    pub(crate) async fn adopt(&self, inner: &Inner) {
+    pub(crate) async fn adopt(&self, cache: &Cache, lifecycle: &Lifecycle) {
         for slot in (0..MAX_SLOTS).filter(|&slot| Some(slot) != self.own) {
-            if inner.closing.is_cancelled() {
+            if lifecycle.is_closing() {
                 return;
             }
             // A slot that was never used is not to be made now.
@@ -113,7 +113,7 @@ impl Slots {
             }
             match self.open(slot).await {
                 Ok(orphan) => {
-                    if let Err(error) = empty(&orphan, inner).await {
+                    if let Err(error) = empty(&orphan, cache, lifecycle).await {
                         tracing::warn!(
                             target: log::TARGET,
                             slot,
@@ -138,7 +138,7 @@ impl Slots {
 
 /// Moves all records of a store, oldest first, as far as there is room. A crash between the
 /// two steps of a move leaves records in both stores: they are delivered twice, never lost.
-async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
+async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Result<(), StoreError> {
     const STEP: ReadLimits = ReadLimits::new(
         NonZeroUsize::new(256).expect("not zero"),
         NonZeroU64::new(256 * 1024).expect("not zero"),
@@ -149,15 +149,13 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
             let read = orphan.oldest(&stream, None, STEP).await?;
             log::damage(&stream, read.damaged);
             let records = read.records;
-            if records.is_empty() || inner.closing.is_cancelled() {
+            if records.is_empty() || lifecycle.is_closing() {
                 break;
             }
-            let room = Amount::new(records.len(), records.iter().map(Record::size).sum());
-            if inner.admission.reserve(room).is_err() {
-                break;
+            match adopt_step(orphan, cache, &stream, records).await? {
+                Adopted::Stored(amount) => adopted += amount,
+                Adopted::NoRoom => break,
             }
-            adopt_step(orphan, inner, &stream, records, room).await?;
-            adopted += room;
         }
     }
     if adopted.records > 0 {
@@ -173,43 +171,25 @@ async fn empty(orphan: &SledStore, inner: &Inner) -> Result<(), StoreError> {
 
 async fn adopt_step(
     orphan: &SledStore,
-    inner: &Inner,
+    cache: &Cache,
     stream: &StreamName,
     records: Vec<Record>,
-    room: Amount,
-) -> Result<(), StoreError> {
+) -> Result<Adopted, StoreError> {
     let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
     let records = records
         .into_iter()
         .map(|record| NewRecord::moved(stream.clone(), record));
-    if let Err(error) = inner.store.append(records.collect()).await {
-        inner.admission.release(room);
-        return Err(error);
+    let adopted = cache.adopt(Incoming::new(records.collect())).await?;
+    if let Adopted::Stored(_) = adopted {
+        orphan.settle(moved).await?;
     }
-    orphan.settle(moved).await?;
-    Ok(())
-}
-
-/// Adopts at once, and again after passes, but not more often than once a minute: other
-/// instances end at any time, and passes make room.
-pub(crate) async fn adopt_while_open(slots: Slots, inner: Arc<Inner>) {
-    const LEAST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
-    let mut pass_ended = inner.pass_ended.subscribe();
-    loop {
-        slots.adopt(&inner).await;
-        tokio::select! {
-            () = inner.closing.cancelled() => return,
-            () = tokio::time::sleep(LEAST_WAIT) => {}
-        }
-        tokio::select! {
-            () = inner.closing.cancelled() => return,
-            _ = pass_ended.changed() => {}
-        }
-    }
+    Ok(adopted)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use async_trait::async_trait;
@@ -217,7 +197,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{EngineOptions, FlushEngine, FlushStrategy, RecordSender, SendError, Verdict};
+    use crate::FlushEngine;
+    use crate::api::{EngineOptions, FlushStrategy, RecordSender, SendError, Verdict};
 
     /// Is never sent anything.
     #[derive(Debug)]
@@ -231,6 +212,22 @@ mod tests {
 
         async fn send(&self, _: &StreamName, _: &[Record]) -> Result<Vec<Verdict>, SendError> {
             Err(SendError::no_answer("nobody is there"))
+        }
+    }
+
+    /// Accepts everything, and counts it.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl RecordSender for Counting {
+        fn limits(&self) -> BatchLimits {
+            BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX)
+        }
+
+        async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
+            self.0.fetch_add(batch.len(), Ordering::SeqCst);
+            Ok(vec![Verdict::Accepted; batch.len()])
         }
     }
 
@@ -335,6 +332,29 @@ mod tests {
         assert_eq!(records.len(), 600 - 256);
         assert_eq!(&records[0].data[..], b"0256");
         left.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_idle_adaptive_engine_delivers_what_it_adopts() {
+        let directory = TempDir::new().unwrap();
+        let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+        let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+        orphan.append(numbered("a", 0..3)).await.unwrap();
+        orphan.close().await.unwrap();
+
+        let sender = Arc::new(Counting::default());
+        let mut options = EngineOptions::DEFAULT;
+        options.flush_strategy = FlushStrategy::Adaptive {
+            max_delay: Duration::from_millis(1),
+            max_records: 100,
+            max_bytes: 1 << 20,
+        };
+        let engine = FlushEngine::start(Arc::new(own_store), sender.clone(), options).unwrap();
+        engine.adopt_from(own);
+        let delivered = until(|| sender.0.load(Ordering::SeqCst) == 3);
+        let in_time = tokio::time::timeout(Duration::from_secs(60), delivered);
+        assert!(in_time.await.is_ok(), "what was adopted waits for a record");
+        engine.close().await.unwrap();
     }
 
     #[tokio::test]

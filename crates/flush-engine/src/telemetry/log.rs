@@ -4,8 +4,7 @@
 use record_cache::{Amount, Record, StreamName};
 use tracing::Span;
 
-use crate::EngineError;
-use crate::delivery::pass::Passed;
+use crate::api::{EngineError, FlushData};
 
 /// Stream names, codes, counts and sizes only: never a payload, a key, a credential
 /// or what a service said.
@@ -28,9 +27,8 @@ pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
 }
 
 /// Tells what a pass did.
-pub(crate) fn pass_ended(passed: &Passed) {
-    let outcome = passed.error.as_ref().map_or("ok", EngineError::kind);
-    let done = &passed.done;
+pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
+    let outcome = error.map_or("ok", EngineError::kind);
     tracing::debug!(
         target: TARGET,
         outcome,

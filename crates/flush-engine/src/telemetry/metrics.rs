@@ -1,6 +1,6 @@
-//! What is counted and measured, for whoever listens through the `metrics` facade.
+//! Counters, gauges and histograms through the `metrics` facade.
 //!
-//! Names and labels are part of what is promised: see `docs/observability.md`.
+//! Names and labels are stable: see `docs/observability.md`.
 
 use std::time::Duration;
 
@@ -8,18 +8,15 @@ use batcher::BatchLimits;
 use metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use record_cache::{Amount, NewRecord, Record, StreamName};
+use record_cache::{Amount, Record, StreamName};
 
-use crate::{DiscardReason, EngineOptions, SendError, Verdict};
+use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
 
 /// Names the client in everything that it counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     labels: [Label; 2],
 }
-
-/// Records that are about to be stored, by stream.
-pub(crate) struct Recorded(Vec<(StreamName, Amount)>);
 
 impl Meter {
     pub(crate) fn new(options: &EngineOptions) -> Self {
@@ -39,8 +36,8 @@ impl Meter {
         gauge!("amplify_cached_bytes", self.labels.iter()).set(as_f64(bytes));
     }
 
-    pub(crate) fn recorded(&self, recorded: &Recorded) {
-        for (stream, size) in &recorded.0 {
+    pub(crate) fn recorded(&self, by_stream: &[(StreamName, Amount)]) {
+        for (stream, size) in by_stream {
             let labels = self.of(stream);
             counter!("amplify_recorded_records", labels.iter()).increment(size.records as u64);
             counter!("amplify_recorded_bytes", labels.iter()).increment(size.bytes);
@@ -93,23 +90,6 @@ impl Meter {
         let mut labels = self.labels.to_vec();
         labels.push(Label::new("stream", stream.as_str().to_owned()));
         labels
-    }
-}
-
-impl Recorded {
-    pub(crate) fn of(records: &[NewRecord]) -> Self {
-        let mut by_stream: Vec<(StreamName, Amount)> = Vec::new();
-        for record in records {
-            let size = Amount::new(1, record.size());
-            match by_stream
-                .iter_mut()
-                .find(|(stream, _)| *stream == record.stream)
-            {
-                Some((_, sum)) => *sum += size,
-                None => by_stream.push((record.stream.clone(), size)),
-            }
-        }
-        Self(by_stream)
     }
 }
 

@@ -1,16 +1,14 @@
-//! What stands in for `metrics.rs` where nobody can listen.
+//! Replaces `metrics.rs` where the feature is off.
 
 use std::time::Duration;
 
 use batcher::BatchLimits;
-use record_cache::{NewRecord, Record, StreamName};
+use record_cache::{Amount, Record, StreamName};
 
-use crate::{DiscardReason, EngineOptions, SendError, Verdict};
+use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Meter;
-
-pub(crate) struct Recorded;
 
 impl Meter {
     pub(crate) const fn new(_: &EngineOptions) -> Self {
@@ -19,7 +17,7 @@ impl Meter {
 
     pub(crate) const fn cached(&self, _: u64, _: u64) {}
 
-    pub(crate) const fn recorded(&self, _: &Recorded) {}
+    pub(crate) const fn recorded(&self, _: &[(StreamName, Amount)]) {}
 
     pub(crate) const fn flushed(&self, _: &StreamName, _: usize) {}
 
@@ -35,11 +33,5 @@ impl Meter {
         _: Duration,
         _: &Result<Vec<Verdict>, SendError>,
     ) {
-    }
-}
-
-impl Recorded {
-    pub(crate) const fn of(_: &[NewRecord]) -> Self {
-        Self
     }
 }
