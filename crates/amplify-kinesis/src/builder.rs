@@ -84,7 +84,7 @@ impl AmplifyKinesisClientBuilder {
     /// Faster than `storage_path` and smaller on disk; the documentation of the store says
     /// what it promises, and how the records of a `storage_path` move over. A directory that
     /// holds something else is refused.
-    #[cfg(all(feature = "journal", unix))]
+    #[cfg(feature = "journal")]
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
         self.storage.journal(path.into());
         self

@@ -56,7 +56,9 @@ async fn a_directory_whose_lock_was_deleted_still_has_one_user(subject: Subject)
     );
     let test = "a_directory_whose_lock_was_deleted_still_has_one_user";
     let test = format!("{}::{test}", subject.name());
-    process::start(&test, place.path(), "").wait_for("refused");
+    let mut second = process::start(&test, place.path(), "");
+    second.wait_for("refused");
+    second.kill();
     let new = vec![record(&stream("a"), 1, 10)];
     store.append(new).await.unwrap();
     store.close().await.unwrap();

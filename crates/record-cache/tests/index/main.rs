@@ -29,6 +29,5 @@ async fn sample(opener: Subject, end: End) -> Sample {
 }
 
 fn assert_has_an_index(path: &Path) {
-    // Until the index in sled is there.
-    assert!(indexes(path).len() <= 1, "databases");
+    assert_eq!(indexes(path).len(), 1, "databases");
 }
