@@ -17,10 +17,10 @@ mod atomic {
 pub mod aws;
 
 pub use self::api::{
-    CacheStats, ClearCacheData, CloseOptions, DiscardHandler, DiscardReason, DiscardedRecord,
-    EngineError, EngineOptions, Fault, FlushData, FlushStrategy, InvalidSetting, LimitExceeded,
-    OverflowPolicy, RecordData, RecordSender, SendError, SkippedStream, StreamStats, Verdict,
-    judge, non_zero_bytes, non_zero_count, non_zero_time,
+    CacheStats, Cause, ClearCacheData, CloseOptions, DiscardHandler, DiscardReason,
+    DiscardedRecord, EngineError, EngineOptions, Fault, FlushData, FlushStrategy, InvalidSetting,
+    LimitExceeded, NoAnswer, OverflowPolicy, RecordData, RecordSender, SendError, SkippedStream,
+    StreamStats, Verdict, non_zero_bytes, non_zero_count, non_zero_time,
 };
 pub use self::engine::FlushEngine;
 pub use self::lifecycle::Intake;

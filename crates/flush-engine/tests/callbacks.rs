@@ -1,6 +1,10 @@
 //! What may be called from within `on_discard`, and what is refused there.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper that fails fails its test"
+)]
 
 mod common;
 

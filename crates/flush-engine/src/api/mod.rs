@@ -14,7 +14,7 @@ mod settings;
 pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
 pub use self::error::{EngineError, LimitExceeded};
 pub use self::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
-pub use self::outcome::{Fault, judge};
+pub use self::outcome::{Cause, Fault, NoAnswer};
 pub use self::report::{
     CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,
 };

@@ -8,7 +8,7 @@ use record_cache::{Record, StreamName};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use crate::api::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict};
+use crate::api::{EngineError, Fault, FlushData, NoAnswer, SendError, SkippedStream, Verdict};
 use crate::cache::{Batch, Decision};
 use crate::delivery::bisect::{Bisection, Refusal};
 use crate::delivery::charge::{Charge, charge};
@@ -95,12 +95,16 @@ impl Exchange<'_> {
                     bisection.answered(accepted);
                     continue;
                 }
-                Err(SendError::NoAnswer { message, timed_out }) => {
-                    if timed_out {
+                Err(SendError::NoAnswer {
+                    reason,
+                    message,
+                    source,
+                }) => {
+                    if reason == NoAnswer::TimedOut {
                         let bytes = records.iter().map(Record::size).sum();
                         delivery.link = Some(Link::TimedOut { bytes });
                     }
-                    return Err(EngineError::unknown(message));
+                    return Err(EngineError::no_answer(reason, message, source));
                 }
                 Err(SendError::Refused {
                     fault,
@@ -170,7 +174,7 @@ impl Exchange<'_> {
         if verdicts.len() == records.len() {
             return Ok(verdicts);
         }
-        Err(SendError::no_answer(format!(
+        Err(SendError::unreadable(format!(
             "the service answered for {} records, {} were sent",
             verdicts.len(),
             records.len()
