@@ -11,8 +11,8 @@ use std::time::Duration;
 use amplify_kinesis::Durability;
 use amplify_test_support::Reply;
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Service, Setup, StoreKind, child, eventually, numbered,
-    role,
+    Case, Client, Discards, Endpoint, Kind, Service, Setup, StoreKind, assert_fails, child,
+    eventually, numbered, role,
 };
 use tempfile::TempDir;
 
@@ -56,10 +56,7 @@ async fn what_was_closed_is_there_again(case: Case) {
         let streams = [format!("{durability:?}-a"), format!("{durability:?}-b")];
 
         let client = setup().build().await;
-        client
-            .record_keyed(&streams[0], "ключ", every_byte.clone())
-            .await
-            .unwrap();
+        client.keep(&streams[0], "ключ", every_byte.clone()).await;
         client.record_to(&streams[1], numbered("record", 700)).await;
         let recorded = client.cache_stats();
         client.close().await.unwrap();
@@ -184,26 +181,17 @@ async fn the_bound_counts_what_a_restart_kept(case: Case) {
     client.close().await.unwrap();
 
     let client = setup(10_000).build().await;
-    assert_eq!(
-        client.record(STREAM, data(4001)).await.unwrap_err().kind,
-        Kind::LimitExceeded
-    );
+    assert_fails(client.record(STREAM, data(4001)).await, Kind::LimitExceeded);
     client.record(STREAM, data(4000)).await.unwrap();
     client.close().await.unwrap();
 
     // A bound that was lowered keeps what is there, and takes nothing until there is room.
     let client = setup(7000).build().await;
     assert_eq!(client.cached(), 2);
-    assert_eq!(
-        client.record(STREAM, data(1)).await.unwrap_err().kind,
-        Kind::LimitExceeded
-    );
+    assert_fails(client.record(STREAM, data(1)).await, Kind::LimitExceeded);
     aws.script(Reply::fail_at([1], "InternalFailure"));
     client.flush().await.unwrap();
-    assert_eq!(
-        client.record(STREAM, data(3001)).await.unwrap_err().kind,
-        Kind::LimitExceeded
-    );
+    assert_fails(client.record(STREAM, data(3001)).await, Kind::LimitExceeded);
     client.record(STREAM, data(3000)).await.unwrap();
 }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use amplify_firehose::AmplifyFirehoseError;
 use amplify_kinesis::{AmplifyKinesisError, FlushData};
 
@@ -58,3 +60,9 @@ macro_rules! from {
 }
 from!(AmplifyKinesisError);
 from!(AmplifyFirehoseError);
+
+/// Checks that a call failed, and how.
+pub fn assert_fails<T: fmt::Debug>(result: Result<T, Failure>, kind: Kind) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, kind, "{error:?}");
+}

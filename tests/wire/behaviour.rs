@@ -8,7 +8,7 @@ use amplify_kinesis::record_cache::{NewRecord, RecordStore, StoreError, StreamNa
 use amplify_kinesis::{FlushData, MemoryStore};
 use amplify_test_support::{Reply, RequestLog};
 use integration_tests::{
-    Case, Discards, Endpoint, Kind, Service, Setup, eventually, numbered, start,
+    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, numbered, start,
 };
 use tokio::time::Instant;
 
@@ -68,10 +68,7 @@ async fn a_record_arrives_as_it_was_recorded(case: Case) {
         (&b"\n"[..], &long_key[..]),
     ];
     for (data, key) in records {
-        client
-            .record_keyed(STREAM, key, data.to_vec())
-            .await
-            .unwrap();
+        client.keep(STREAM, key, data.to_vec()).await;
     }
     client.flush().await.unwrap();
     let delivered = aws.delivered(STREAM);
@@ -367,10 +364,7 @@ async fn clearing_deletes_everything_and_frees_the_room(case: Case) {
     let full = "x".repeat(1000 - case.key_bytes());
     for _ in 0..3 {
         client.record("a", full.clone()).await.unwrap();
-        assert_eq!(
-            client.record("a", "1").await.unwrap_err().kind,
-            Kind::LimitExceeded
-        );
+        assert_fails(client.record("a", "1").await, Kind::LimitExceeded);
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 1);
         let stats = client.cache_stats();
         assert_eq!((stats.records, stats.bytes, stats.streams.len()), (0, 0, 0));
@@ -602,27 +596,21 @@ async fn a_closed_client_refuses_everything(case: Case) {
     client.close().await.unwrap();
 
     let closed = Kind::ClientClosed;
-    assert_eq!(client.record(STREAM, "3").await.unwrap_err().kind, closed);
+    assert_fails(client.record(STREAM, "3").await, closed);
     // Closed comes first, whatever else is wrong.
-    assert_eq!(
-        client.record("not a name", "3").await.unwrap_err().kind,
-        closed
-    );
-    assert_eq!(
-        client.record_all([(STREAM, "3")]).await.unwrap_err().kind,
-        closed
-    );
+    assert_fails(client.record("not a name", "3").await, closed);
+    assert_fails(client.record_all([(STREAM, "3")]).await, closed);
     let none = Vec::<(&str, &str)>::new();
-    assert_eq!(client.record_all(none).await.unwrap_err().kind, closed);
-    assert_eq!(client.flush().await.unwrap_err().kind, closed);
-    assert_eq!(client.drain(LONG).await.unwrap_err().kind, closed);
-    assert_eq!(client.clear_cache().await.unwrap_err().kind, closed);
+    assert_fails(client.record_all(none).await, closed);
+    assert_fails(client.flush().await, closed);
+    assert_fails(client.drain(LONG).await, closed);
+    assert_fails(client.clear_cache().await, closed);
     let enabled = client.is_enabled();
     client.disable();
     assert_eq!(client.is_enabled(), enabled);
     client.enable();
     assert_eq!(client.is_enabled(), enabled);
-    assert_eq!(client.record(STREAM, "3").await.unwrap_err().kind, closed);
+    assert_fails(client.record(STREAM, "3").await, closed);
     assert_eq!(client.cached(), 2);
     assert_eq!(aws.request_count(), 0);
 
@@ -630,7 +618,7 @@ async fn a_closed_client_refuses_everything(case: Case) {
     let client = Setup::new(case, &aws).build().await;
     client.disable();
     client.close().await.unwrap();
-    assert_eq!(client.record(STREAM, "3").await.unwrap_err().kind, closed);
+    assert_fails(client.record(STREAM, "3").await, closed);
 }
 
 async fn closing_twice_and_at_once_is_fine(case: Case) {
@@ -657,7 +645,7 @@ async fn closing_twice_and_at_once_is_fine(case: Case) {
     aws.until(|aws| aws.in_flight() == 1).await;
     let _ = tokio::time::timeout(Duration::from_millis(1), client.close()).await;
     assert!(client.is_closed());
-    assert_eq!(client.flush().await.unwrap_err().kind, Kind::ClientClosed);
+    assert_fails(client.flush().await, Kind::ClientClosed);
     client.close().await.unwrap();
     assert_eq!(flush.await.unwrap().unwrap().records_flushed, 1);
 }
@@ -744,7 +732,7 @@ async fn clones_share_one_client(case: Case) {
     let clone = client.clone();
     clone.close().await.unwrap();
     assert!(client.is_closed());
-    assert_eq!(client.flush().await.unwrap_err().kind, Kind::ClientClosed);
+    assert_fails(client.flush().await, Kind::ClientClosed);
 }
 
 // ---- what is told
@@ -752,9 +740,9 @@ async fn clones_share_one_client(case: Case) {
 async fn statistics_count_data_and_keys_by_stream(case: Case) {
     let (aws, client) = start(case).await;
     let key = "ключ";
-    client.record_keyed("b", key, "12345").await.unwrap();
-    client.record_keyed("a", key, "").await.unwrap();
-    client.record_keyed("b", key, "123").await.unwrap();
+    client.keep("b", key, "12345").await;
+    client.keep("a", key, "").await;
+    client.keep("b", key, "123").await;
     let key_bytes = match case.service {
         Service::Kinesis => key.len() as u64,
         Service::Firehose => 0,

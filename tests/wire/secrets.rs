@@ -185,10 +185,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     for reply in replies {
         let payloads = [PAYLOAD, SECOND_PAYLOAD];
         for payload in payloads {
-            client
-                .record_keyed(STREAM, PARTITION_KEY, payload)
-                .await
-                .unwrap();
+            client.keep(STREAM, PARTITION_KEY, payload).await;
         }
         aws.always(move |_| reply.clone());
         let _ = client.flush().await;
@@ -202,16 +199,10 @@ async fn no_log_line_carries_a_secret(case: Case) {
         .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
         .await
         .unwrap_err();
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.clear_cache().await.unwrap();
     client.disable();
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.close().await.unwrap();
     assert!(!discards.all().is_empty());
 
@@ -224,10 +215,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
         .discards(&discards);
     let client = full.build().await;
     for _ in 0..20 {
-        client
-            .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-            .await
-            .unwrap();
+        client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     }
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(client.flush().await.unwrap().records_discarded > 0);
@@ -241,10 +229,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
             std::panic::resume_unwind(Box::new("on_discard of a test"));
         });
     let client = panicking.build().await;
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     let sent = aws.request_count();
     aws.always(|_| Reply::Reset);
     aws.until(|aws| aws.request_count() > sent + 2).await;
@@ -253,10 +238,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     client.close().await.unwrap();
 
     let client = setup().credentials(Failing).build().await;
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.flush().await.unwrap_err();
     client.close().await.unwrap();
 
@@ -307,10 +289,7 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     );
     assert_no_secret(&setup.sdk_config(config.build()).builder_debug());
 
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     assert_no_secret(&format!("{client:?}"));
     assert_no_secret(&client.options_debug());
     assert_no_secret(&format!("{:?}", client.cache_stats()));
@@ -321,10 +300,7 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     assert_no_secret(&format!("{discarded:?}"));
     assert_no_secret(&format!("{discarded:#?}"));
 
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     for reply in [
         Reply::Reset,
         Reply::Garbage,

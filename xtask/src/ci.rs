@@ -11,7 +11,7 @@ use crate::{
     flags::{CiFlags, DemoFlags, EngineChoice, PowerLossFlags, Step, TestFlags},
     full_disks, power_loss,
     progress::seconds,
-    shell, test,
+    rooms, shell, test,
 };
 
 /// What others depend on with as little as they like.
@@ -71,6 +71,7 @@ async fn run_step(step: Step) -> Result<()> {
             .await?;
             shell::run(&mut clippy(&WITHOUT_FEATURES)).await
         }
+        Step::Rooms => rooms::check(None),
         Step::Test => test::run(TestFlags::default()).await,
         Step::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
         Step::FullDisks => full_disks::run().await,
