@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use common::{Op, Reply, Rig, SECOND, Service, Step, bytes, every, new};
+use common::*;
 use flush_engine::{DiscardHandler, EngineOptions, OverflowPolicy};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -144,10 +144,9 @@ fn sorted(row: &str) -> String {
 }
 
 fn options(interval: bool) -> EngineOptions {
-    let mut options = if interval {
-        every(SECOND)
-    } else {
-        common::options()
+    let mut options = match interval {
+        true => every(SECOND),
+        false => common::options(),
     };
     options.max_retries = 0;
     options.cache_max_bytes = bytes(100);
@@ -173,22 +172,19 @@ async fn a_full_life() {
     for _ in 0..4 {
         rig.record("a", data).await;
     }
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.record("a", data).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     let mut old = new("a", data);
     old.recorded_at = SystemTime::UNIX_EPOCH;
-    rig.engine.record(vec![old]).await.unwrap();
-    rig.engine.flush().await.unwrap();
+    rig.record_all(vec![old]).await;
+    rig.flush().await;
     rig.record("a", data).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.engine.flush().await.unwrap_err();
     rig.record("b", data).await;
-    rig.store.now_does(|op, _| match op {
-        Op::Oldest => Step::Damage,
-        _ => Step::Obey,
-    });
-    rig.engine.flush().await.unwrap();
+    rig.store.now_does_at(Op::Oldest, || Step::Damage);
+    rig.flush().await;
     rig.engine.close().await.unwrap();
 
     let rig = Rig::with(Service::replying(|_| Reply::no_answer()), options(true));
