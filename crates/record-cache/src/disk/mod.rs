@@ -52,6 +52,7 @@ const LARGEST_SEGMENT: u64 = 64 << 20;
 /// A store on disk, with one or the other index.
 pub(crate) struct Store {
     shared: Arc<Shared>,
+    /// Commits of groups that append.
     #[cfg(test)]
     commits: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -113,9 +114,10 @@ impl Store {
             match opened {
                 Ok(writer) => {
                     let store = writer.store();
-                    // When nobody waits any more, the store is dropped here, and so closed.
-                    if let Some(Reply::Opened(reply)) = reply {
-                        let _ = reply.send(Ok(store));
+                    match reply {
+                        // When nobody waits any more, the store is dropped, and so closed.
+                        Some(Reply::Opened(reply)) => drop(reply.send(Ok(store))),
+                        _ => drop(store),
                     }
                     drop(shared);
                     writer.run();

@@ -8,10 +8,23 @@ use super::{Broken, Checkpoint, Index};
 use crate::{ReadLimits, StreamName};
 
 /// Never breaks, and keeps nothing for the next opening.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct MemoryIndex {
     /// None is empty.
     streams: BTreeMap<StreamName, Queue>,
+}
+
+#[cfg(test)]
+impl MemoryIndex {
+    /// What it holds of each stream.
+    pub(crate) fn held(&self) -> BTreeMap<StreamName, crate::QueueStats> {
+        let held = self.streams.iter().map(|(name, queue)| {
+            let sizes = queue.after(None).map(|entry| u64::from(entry.size));
+            let stats = crate::QueueStats::new(sizes.clone().count(), sizes.sum());
+            (name.clone(), stats)
+        });
+        held.collect()
+    }
 }
 
 impl Index for MemoryIndex {

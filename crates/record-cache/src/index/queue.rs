@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 }
 
 /// The entries of one stream in the order of their sequence numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Queue {
     /// None is empty.
     blocks: VecDeque<Vec<Entry>>,
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// The entries behind a number, or all.
-    pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + '_ {
+    pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + Clone {
         let first = sequence.map_or(0, |sequence| self.block_of(sequence));
         let entries = self.blocks.range(first.min(self.blocks.len())..).flatten();
         entries.skip_while(move |entry| sequence.is_some_and(|after| entry.sequence <= after))

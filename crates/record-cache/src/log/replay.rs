@@ -165,7 +165,11 @@ impl Replay {
                 self.in_tail = true;
             }
             let sound = scanner.frame(offset, &mut found)?
-                && (!self.in_tail || scanner.body_is_whole(&found)?);
+                && (offset < stable || scanner.body_is_whole(&found)?);
+            if !sound && is_known && offset >= stable {
+                // A loss of power took what the index knows; both must forget it.
+                return Err(self.unknown());
+            }
             if !sound {
                 tail.outline = None;
                 if self.in_tail {

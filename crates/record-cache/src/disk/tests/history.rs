@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::sim::{Numbers, SimDisk};
 use crate::disk::{Settings, Store, record_store};
-use crate::index::InMemory;
+use crate::index::{InMemory, Indexes};
+use crate::log::files::Disk;
 use crate::{
     Durability, NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StoreError,
     StreamName,
@@ -79,11 +80,19 @@ pub(crate) async fn open(
     disk: &SimDisk,
     durability: Durability,
 ) -> Result<TestStore, StoreError> {
+    let in_memory = |_: &Path| Box::new(InMemory) as Box<dyn Indexes>;
+    open_with(path, disk, durability, in_memory).await
+}
+
+pub(crate) async fn open_with(
+    path: &Path,
+    disk: &SimDisk,
+    durability: Durability,
+    indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
+) -> Result<TestStore, StoreError> {
     let disk = disk.clone();
-    let indexes = |_: &Path| Box::new(InMemory) as Box<_>;
-    let store = Store::open_on(settings(path, durability), indexes, move |_| {
-        Ok(Arc::new(disk))
-    });
+    let disk = move |_: &Path| Ok(Arc::new(disk) as Arc<dyn Disk>);
+    let store = Store::open_on(settings(path, durability), indexes, disk);
     store.await.map(TestStore)
 }
 
@@ -239,6 +248,14 @@ impl History {
         let span = Span { start, end };
         let behind = self.calls.len();
         self.clears.push(Clear { span, behind });
+    }
+
+    /// Calls that failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.calls
+            .iter()
+            .filter(|call| call.span.end.is_none())
+            .count()
     }
 
     /// What is wrong with a store that was opened after a crash at some event, if anything.

@@ -89,12 +89,14 @@ impl Block {
         }
     }
 
-    /// Entries that may be forgotten, because the database has them.
-    pub(super) fn clean(&self) -> usize {
-        match &self.entries {
-            Entries::In(entries) if !self.changed => entries.len(),
-            _ => 0,
-        }
+    /// Whether its entries may be forgotten, because the database has them.
+    pub(super) fn is_clean(&self) -> bool {
+        matches!(self.entries, Entries::In(_)) && !self.changed
+    }
+
+    pub(super) fn key(&self, stream: u64) -> (Key, Option<Stored>) {
+        let start = self.start;
+        (Key { stream, start }, self.stored)
     }
 
     /// Leaves a half of its entries to a block that comes next.
@@ -420,7 +422,8 @@ mod tests {
     #[test]
     fn a_record_that_follows_one_like_it_takes_one_byte() {
         let name = StreamName::new("orders").unwrap();
-        let entries: Vec<Entry> = (0..BLOCK as u32)
+        let entries: Vec<Entry> = (0..BLOCK)
+            .map(|n| u32::try_from(n).unwrap())
             .map(|n| Entry {
                 sequence: n.into(),
                 segment: 3,

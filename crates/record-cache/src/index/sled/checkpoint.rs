@@ -124,7 +124,7 @@ mod tests {
             };
             let parts = encode(&at, totals);
             assert!(parts.iter().all(|(_, value)| value.len() <= 3_000));
-            assert!((0..).map(key).eq(parts.iter().map(|(key, _)| *key)));
+            assert!((0..).map(key).zip(&parts).all(|(key, part)| key == part.0));
             let mut whole = Vec::new();
             parts.iter().for_each(|(_, value)| whole.extend(value));
             assert_eq!(decode(&whole), Some((at, totals)));

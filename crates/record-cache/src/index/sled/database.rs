@@ -27,8 +27,8 @@ const NAME: &str = "index-";
 
 /// sled holds a good deal more, whatever it is told: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
-/// How often a block is looked at for sled to let go of others.
-const TOUCHES: usize = 5;
+/// For so many bytes that are used, sled is asked for them once more: see `age`.
+const BYTES_OF_TOUCH: usize = 300;
 
 /// Up to here a database is never copied.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
@@ -58,7 +58,7 @@ pub(super) struct Database {
     /// The directory of the cache.
     home: PathBuf,
     number: u64,
-    sled: sled::Db,
+    pub(super) sled: sled::Db,
     progress: Progress,
     /// It is copied when it takes more than that.
     bound: u64,
@@ -140,7 +140,7 @@ impl Database {
         for entry in self.sled.scan_prefix([Key::PREFIX]) {
             let (key, value) = entry.map_err(describe)?;
             found.take(&key, &value).ok_or("a block is unreadable")?;
-            self.age(&key)?;
+            self.age(&key, &value)?;
             self.progress.beat();
         }
         if found.totals != totals {
@@ -149,31 +149,27 @@ impl Database {
         Ok((checkpoint, found))
     }
 
-    /// The values of blocks.
-    pub(super) fn get(&self, keys: &[Key]) -> Outcome<Vec<Vec<u8>>> {
-        let get = |key: &Key| {
-            let key = key.bytes();
-            let value = self.sled.get(key).map_err(describe)?;
-            self.age(&key)?;
-            Ok(value.ok_or("a block is missing")?.to_vec())
-        };
-        keys.iter().map(get).collect()
+    /// The value of a block.
+    pub(super) fn get(&self, key: Key) -> Outcome<IVec> {
+        let key = key.bytes();
+        let value = self.sled.get(key).map_err(describe)?;
+        let value = value.ok_or("a block is missing")?;
+        self.age(&key, &value)?;
+        Ok(value)
     }
 
     /// Makes all changes or none of them, for the blocks to take so many bytes.
     pub(super) fn apply(&mut self, changes: Changes, bytes: u64) -> Outcome<()> {
         let mut batch = sled::Batch::default();
-        let mut keys = Vec::with_capacity(changes.len());
-        for (key, value) in changes {
-            keys.push(key.clone());
+        for (key, value) in &changes {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
         self.sled.apply_batch(batch).map_err(describe)?;
-        for key in keys {
-            self.age(&key)?;
+        for (key, value) in &changes {
+            self.age(key, value.as_deref().unwrap_or_default())?;
             self.progress.beat();
         }
         self.sled.flush().map_err(describe)?;
@@ -195,9 +191,9 @@ impl Database {
             // The checkpoint is what comes last.
             for entry in self.sled.iter() {
                 let (key, value) = entry.map_err(describe)?;
-                self.age(&key)?;
-                copy.sled.insert(&key, value).map_err(describe)?;
-                copy.age(&key)?;
+                self.age(&key, &value)?;
+                copy.sled.insert(&key, &value).map_err(describe)?;
+                copy.age(&key, &value)?;
                 self.progress.beat();
             }
             copy.sled.flush().map_err(describe)?;
@@ -235,8 +231,8 @@ impl Database {
     ///
     /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
     /// access. One for each block leaves 16,000 leaves in memory.
-    fn age(&self, key: &[u8]) -> Outcome<()> {
-        for _ in 0..TOUCHES {
+    fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+        for _ in 0..value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
         }
         Ok(())

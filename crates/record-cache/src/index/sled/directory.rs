@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 
-use super::block::{BLOCK, Block, Entries, Key};
+use super::block::{BLOCK, Block, Entries, Key, Stored};
 use super::pages::Pages;
 use crate::index::Broken;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::{ReadLimits, StreamName};
 
-/// A last block of so many entries that is not in memory is left alone, and a new one begun.
-/// Smaller ones are read and continued, or a stream that is seldom used would have many.
-const CONTINUED: usize = 64;
+/// A last block that is not in memory is left alone, and a new one begun. The two are made one
+/// when they are written, if the first has no more entries than this: a stream that is seldom
+/// used would have many blocks.
+const SHORT: usize = 64;
 
 /// Entries that are read at once by a read of a batch, at least.
 const READ_AHEAD: usize = 4 * BLOCK;
@@ -57,7 +58,7 @@ impl Stream {
         let starts_block = self.blocks.get(at).is_none_or(|block| {
             let is_full = match &block.entries {
                 Entries::In(entries) => entries.len() >= BLOCK,
-                Entries::Out(count) => *count as usize >= CONTINUED,
+                Entries::Out(_) => true,
             };
             is_last && number > block.last && is_full
         });
@@ -221,6 +222,32 @@ impl Stream {
         Ok(())
     }
 
+    /// The short block before the last one, if it is not in memory and the last one is new.
+    pub(super) fn short(&self) -> Option<(Key, Option<Stored>)> {
+        let before = self.blocks.get(self.blocks.len().checked_sub(2)?)?;
+        let last = self.blocks.back()?;
+        let is_short = matches!(before.entries, Entries::Out(count) if count as usize <= SHORT);
+        let fits = before.count() + last.count() <= BLOCK;
+        (is_short && fits && last.changed).then(|| before.key(self.number))
+    }
+
+    /// Makes the last block a part of the short one before it, which has these entries.
+    pub(super) fn join(&mut self, mut entries: Vec<Entry>, pages: &mut Pages) {
+        let Some(mut last) = self.blocks.pop_back() else {
+            return;
+        };
+        pages.drop(&last);
+        forget(self.number, &mut last, pages);
+        if let (Some(short), Entries::In(behind)) = (self.blocks.back_mut(), last.entries) {
+            entries.extend(behind);
+            (short.last, short.used) = (last.last, last.used);
+            pages.edit(short, |short| {
+                short.entries = Entries::In(entries);
+                short.changed = true;
+            });
+        }
+    }
+
     /// Hands out the values of blocks that are to be written, and takes them for written.
     pub(super) fn write(
         &mut self,
@@ -284,6 +311,7 @@ impl Stream {
             wanted.pass(block.last.saturating_add(1));
             if block.count() == 0 {
                 forget(self.number, block, pages);
+                pages.drop(block);
                 self.blocks.remove(at);
             } else if pages.is_crowded() {
                 pages.unload(block);

@@ -30,14 +30,17 @@ use sled::IVec;
 use self::database::{Changes, Database, Found};
 use self::directory::Stream;
 pub(crate) use self::maker::InSled;
-use self::pages::Pages;
-#[cfg(test)]
-pub(crate) use self::worker::Trouble;
+use self::pages::{Counts, Pages};
 use self::worker::Worker;
+#[cfg(test)]
+pub(crate) use self::worker::{Trouble, TroubleKind};
 use super::queue::Entry;
 use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Index, Restored};
 use crate::{ReadLimits, StreamName};
+
+/// Blocks that are read at once to be continued.
+const JOINED_AT_ONCE: usize = 1_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SledIndexSettings {
@@ -131,7 +134,8 @@ impl SledIndex {
         } = found;
         (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
         self.pages.totals = totals;
-        self.pages.counts.all = stats.values().map(|stream| stream.records).sum();
+        let blocks = self.streams.values().flat_map(Stream::blocks);
+        blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
         self.pages.worker = Some(worker);
         Ok((checkpoint, stats))
     }
@@ -172,16 +176,15 @@ impl SledIndex {
 
     /// Forgets the blocks that were not used for longest, if the database has them.
     fn unload(&mut self) {
-        let clean = |block: &&block::Block| block.clean() > 0;
         let blocks = self.streams.values().flat_map(Stream::blocks);
         let mut ages: Vec<(u32, usize)> = blocks
-            .filter(clean)
-            .map(|block| (block.used, block.clean()))
+            .filter(|block| block.is_clean())
+            .map(|block| (block.used, Counts::of(block).clean))
             .collect();
         ages.sort_unstable_by(|a, b| b.cmp(a));
         let mut kept = 0;
-        let oldest = ages.into_iter().find(|(_, entries)| {
-            kept += entries;
+        let oldest = ages.into_iter().find(|(_, clean)| {
+            kept += clean;
             kept > self.pages.budget / 4
         });
         let Some((oldest, _)) = oldest else {
@@ -202,6 +205,7 @@ impl SledIndex {
         } else if self.is_small() {
             return self.reclaim();
         }
+        self.join_short_blocks()?;
         let removed = self.pages.gone.drain(..).map(|key| key.bytes());
         let mut changes: Changes = removed.map(|key| (IVec::from(&key), None)).collect();
         let mut write = |key: block::Key, value: Vec<u8>| {
@@ -230,6 +234,19 @@ impl SledIndex {
         Ok(())
     }
 
+    fn join_short_blocks(&mut self) -> Result<(), Broken> {
+        let streams = self.streams.values_mut();
+        let mut short: Vec<&mut Stream> = streams.filter(|s| s.short().is_some()).collect();
+        for streams in short.chunks_mut(JOINED_AT_ONCE) {
+            let keys = streams.iter().filter_map(|stream| stream.short());
+            let fetched = self.pages.fetch(keys.collect())?;
+            for (stream, entries) in streams.iter_mut().zip(fetched) {
+                stream.join(entries, &mut self.pages);
+            }
+        }
+        Ok(())
+    }
+
     fn create(&mut self) -> Result<(), Broken> {
         let mut worker = Worker::start(&self.settings)?;
         let home = self.home.clone();
@@ -251,24 +268,24 @@ impl SledIndex {
         for stream in self.streams.values_mut() {
             stream.reclaim(&mut self.pages)?;
         }
-        self.discard();
-        Ok(())
+        self.discard()
     }
 
-    /// Gives up the database, which has nothing that is needed.
-    fn discard(&mut self) {
+    /// Deletes the database, which has nothing that is needed.
+    fn discard(&mut self) -> Result<(), Broken> {
+        self.pages.await_checkpoint()?;
         if let Some(mut worker) = self.pages.worker.take() {
-            drop(worker.post(|database, _| {
+            worker.run(|database, _| {
                 if let Some(database) = database.take() {
                     database.delete();
                 }
                 Ok(())
-            }));
+            })?;
         }
-        self.pages.pending = None;
         self.pages.totals = checkpoint::Totals::default();
         self.pages.gone.clear();
         (self.parts, self.pages.changes) = (0, 0);
+        Ok(())
     }
 }
 
@@ -331,9 +348,8 @@ impl Index for SledIndex {
     fn clear(&mut self) -> Result<(), Broken> {
         self.call(|index| {
             index.streams.clear();
-            index.pages.counts = pages::Counts::default();
-            index.discard();
-            Ok(())
+            index.pages.counts = Counts::default();
+            index.discard()
         })
     }
 
@@ -375,3 +391,6 @@ impl Index for SledIndex {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,9 @@ use super::worker::{Awaited, Outcome, Worker};
 use crate::index::Broken;
 use crate::index::queue::Entry;
 
+/// The memory that a block takes, in entries.
+const OVERHEAD: usize = 6;
+
 #[derive(Debug)]
 pub(super) struct Pages {
     /// Absent while everything fits into memory.
@@ -28,8 +31,8 @@ pub(super) struct Pages {
     pub(super) clock: u32,
 }
 
-/// Entries.
-#[derive(Debug, Clone, Copy, Default)]
+/// Entries, and for each block as many more as take its own memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) all: usize,
     /// In memory, and to be written.
@@ -39,16 +42,30 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, block: &Block) {
-        self.all += block.count();
-        self.clean += block.clean();
-        self.changed += if block.changed { block.count() } else { 0 };
+    pub(super) fn of(block: &Block) -> Self {
+        let all = block.count() + OVERHEAD;
+        let (changed, clean) = match block.entries {
+            Entries::Out(_) => (0, 0),
+            Entries::In(_) if block.changed => (all, 0),
+            Entries::In(_) => (0, all),
+        };
+        Self {
+            all,
+            changed,
+            clean,
+        }
     }
 
-    fn subtract(&mut self, block: &Block) {
-        self.all -= block.count();
-        self.clean -= block.clean();
-        self.changed -= if block.changed { block.count() } else { 0 };
+    pub(super) fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.changed += other.changed;
+        self.clean += other.clean;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.all -= other.all;
+        self.changed -= other.changed;
+        self.clean -= other.clean;
     }
 }
 
@@ -68,16 +85,21 @@ impl Pages {
 
     /// Does something to a block, and keeps count.
     pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
-        self.counts.subtract(block);
+        self.counts.subtract(Counts::of(block));
         let done = work(block);
-        self.counts.add(block);
+        self.counts.add(Counts::of(block));
         done
+    }
+
+    /// Forgets a block.
+    pub(super) fn drop(&mut self, block: &Block) {
+        self.counts.subtract(Counts::of(block));
     }
 
     /// Counts a block that comes in.
     pub(super) fn adopt(&mut self, mut block: Block) -> Block {
         block.used = self.clock;
-        self.counts.add(&block);
+        self.counts.add(Counts::of(&block));
         block
     }
 
@@ -87,7 +109,7 @@ impl Pages {
     }
 
     pub(super) fn unload(&mut self, block: &mut Block) {
-        if block.clean() > 0 {
+        if block.is_clean() {
             self.edit(block, |block| {
                 let count = u32::try_from(block.count()).unwrap_or(u32::MAX);
                 block.entries = Entries::Out(count);
@@ -105,13 +127,12 @@ impl Pages {
         wanted: usize,
     ) -> Result<(), Broken> {
         let mut count = 0;
-        let mut keys: Vec<(Key, Option<Stored>)> = Vec::new();
+        let mut keys = Vec::new();
         for block in blocks.range(at.min(blocks.len())..) {
             match block.entries {
                 Entries::Out(entries) if keys.is_empty() || count < wanted => {
                     count += entries as usize;
-                    let start = block.start;
-                    keys.push((Key { stream, start }, block.stored));
+                    keys.push(block.key(stream));
                 }
                 _ => break,
             }
@@ -119,20 +140,27 @@ impl Pages {
         if keys.is_empty() {
             return Ok(());
         }
-        let decoded = self.call(move |database| {
-            let values = database.get(&keys.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
-            let decode = |(value, (key, stored)): (Vec<u8>, (Key, Option<Stored>))| {
-                let entries = stored.and_then(|stored| decode(key, &value, stored));
-                entries.ok_or_else(|| "a block is not as it was written".to_owned())
-            };
-            let decoded = values.into_iter().zip(keys).map(decode);
-            decoded.collect::<Outcome<Vec<Vec<Entry>>>>()
-        })?;
-        for (block, entries) in blocks.range_mut(at..).zip(decoded) {
+        let fetched = self.fetch(keys)?;
+        for (block, entries) in blocks.range_mut(at..).zip(fetched) {
             block.used = self.clock;
             self.edit(block, |block| block.entries = Entries::In(entries));
         }
         Ok(())
+    }
+
+    /// Reads the entries of blocks.
+    pub(super) fn fetch(
+        &mut self,
+        keys: Vec<(Key, Option<Stored>)>,
+    ) -> Result<Vec<Vec<Entry>>, Broken> {
+        self.call(move |database| {
+            let fetch = |(key, stored): (Key, Option<Stored>)| {
+                let value = database.get(key)?;
+                let entries = stored.and_then(|stored| decode(key, &value, stored));
+                entries.ok_or_else(|| "a block is not as it was written".to_owned())
+            };
+            keys.into_iter().map(fetch).collect()
+        })
     }
 
     /// Has the thread do something, once it has done the last checkpoint.

@@ -81,10 +81,14 @@ impl Worker {
         let (sender, answer) = mpsc::channel();
         let progress = self.progress.clone();
         #[cfg(test)]
-        let work = Trouble::met_before(&mut self.trouble, work);
+        let trouble = Trouble::at_next_job(&mut self.trouble);
         // A thread that is gone drops the sender, which is an answer too.
         let _ = self.jobs.send(Box::new(move |database| {
-            let outcome = contained(|| work(database, &progress));
+            let outcome = contained(|| {
+                #[cfg(test)]
+                trouble.map_or(Ok(()), TroubleKind::meet)?;
+                work(database, &progress)
+            });
             let failed = outcome.is_err();
             let _ = sender.send(outcome);
             if failed {
@@ -157,24 +161,22 @@ pub(crate) enum TroubleKind {
 
 #[cfg(test)]
 impl Trouble {
-    fn met_before<T, W>(
-        trouble: &mut Option<Self>,
-        work: W,
-    ) -> impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + use<T, W>
-    where
-        W: FnOnce(&mut Option<Database>, &Progress) -> Outcome<T>,
-    {
-        let now = trouble.as_mut().and_then(|trouble| {
-            let now = (trouble.after == 0).then_some(trouble.kind);
-            trouble.after = trouble.after.wrapping_sub(1);
-            now
-        });
-        move |database: &mut Option<Database>, progress: &Progress| match now {
-            None => work(database, progress),
-            Some(TroubleKind::Fail) => Err("it was to fail".to_owned()),
-            #[expect(clippy::panic, reason = "a test asked for it")]
-            Some(TroubleKind::Panic) => panic!("it was to panic"),
-            Some(TroubleKind::Hang) => loop {
+    fn at_next_job(this: &mut Option<Self>) -> Option<TroubleKind> {
+        let trouble = this.as_mut()?;
+        let kind = (trouble.after == 0).then_some(trouble.kind);
+        trouble.after = trouble.after.wrapping_sub(1);
+        kind
+    }
+}
+
+#[cfg(test)]
+impl TroubleKind {
+    #[expect(clippy::panic, reason = "a test asked for it")]
+    fn meet(self) -> Outcome<()> {
+        match self {
+            Self::Fail => Err("it was to fail".to_owned()),
+            Self::Panic => panic!("it was to panic"),
+            Self::Hang => loop {
                 thread::park();
             },
         }
