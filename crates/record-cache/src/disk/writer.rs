@@ -90,7 +90,12 @@ impl Writer {
     pub(crate) fn recover(&mut self, stranded: &[(StreamName, Entry)]) -> Result<(), StoreError> {
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group: where the last segment ends changes with it.
-            self.carry(stranded)?;
+            if let Err(error) = self.carry(stranded) {
+                if !self.reserve.spend(&*self.disk) {
+                    return Err(error);
+                }
+                self.carry(stranded)?;
+            }
             self.mend()?;
         } else if lock(&self.shared.counters).damaged_records > 0 {
             // So that a loss is counted once; without room it is counted again.
