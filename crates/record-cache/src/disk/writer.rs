@@ -544,21 +544,27 @@ impl Writer {
     ///
     /// Says whether there is a mark.
     fn write_mark(&mut self) -> bool {
+        let held = self.held();
         let written = self
             .log
             .write_leftovers(&self.shared.catalog)
-            .and_then(|()| self.log.write_mark())
+            .and_then(|()| self.log.write_mark(held))
             .or_else(|error| {
                 if !self.reserve.spend(&*self.disk) {
                     return Err(error);
                 }
                 self.log.write_leftovers(&self.shared.catalog)?;
-                self.log.write_mark()
+                self.log.write_mark(held)
             });
         if let Err(error) = &written {
             tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
         }
         written.is_ok()
+    }
+
+    /// How many records there are.
+    pub(crate) fn held(&self) -> u64 {
+        lock(&self.shared.counters).stats().records() as u64
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {

@@ -278,7 +278,7 @@ impl Log {
     }
 
     /// Notes how far the log has come, for the next time that it is opened.
-    pub(crate) fn write_mark(&self) -> Result<(), StoreError> {
+    pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.active.as_ref();
         let written = active.map(|active| Previous {
             number: active.number,
@@ -289,6 +289,7 @@ impl Log {
             salt: self.salt,
             next: self.next_sequence,
             last,
+            held,
         };
         write_mark(&*self.disk, &mark).map_err(|error| self.refused("cannot write", MARK, error))
     }
