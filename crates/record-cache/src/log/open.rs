@@ -11,7 +11,9 @@ use super::directory;
 use super::end::{Active, Continuation, Sealed, refused, write_mark};
 use super::files::{Disk, DiskFile};
 use super::format::segment_name;
-use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{
+    Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
 use super::replay::{Known, LastGroup, Replay, Tail, last_group};
@@ -541,7 +543,7 @@ fn continue_last(
             }),
         ));
     }
-    if end < length {
+    if end < length && !is_room(&**file, end, length)? {
         file.truncate(end)?;
     }
     let synced = match durability {
@@ -564,6 +566,17 @@ fn continue_last(
         outline: tail.outline.take(),
     };
     Ok((Some(active), None))
+}
+
+/// Whether nothing but zeros lies behind a place: room that a full disk may be in need of.
+fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
+    let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
+    if bytes > RESERVE_BYTES {
+        return Ok(false);
+    }
+    let mut behind = Vec::new();
+    file.read(&mut behind, bytes, from)?;
+    Ok(behind.iter().all(|&byte| byte == 0))
 }
 
 fn report(disk: &dyn Disk, replay: &Replay, tail: &Tail, all_gone: Option<Mark>) {
