@@ -164,6 +164,10 @@ impl Log {
         !self.rewrite.is_empty()
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     pub(crate) fn salt(&self) -> u64 {
         self.salt
     }

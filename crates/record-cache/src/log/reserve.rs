@@ -19,13 +19,8 @@ pub(crate) struct Reserve {
 
 impl Reserve {
     pub(crate) fn find(disk: &dyn Disk) -> Self {
-        let mut bytes = Vec::new();
-        let read = disk
-            .open(RESERVE)
-            .and_then(|file| file.read(&mut bytes, RESERVE_BYTES, 0));
-        // One that a loss of power took back has frames in it, which must never be found again.
-        let is_whole = bytes.len() == RESERVE_BYTES && bytes.iter().all(|&byte| byte == 0);
-        let there = read.is_ok() && is_whole;
+        let length = disk.open(RESERVE).and_then(|file| file.length());
+        let there = length.is_ok_and(|length| length == RESERVE_BYTES as u64);
         if !there {
             let _ = disk.remove(RESERVE);
         }
@@ -43,7 +38,8 @@ impl Reserve {
     pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        there && log.go_on_in(RESERVE).is_ok()
+        // One that a loss of power took back has frames in it, which must never be found again.
+        there && is_blank(log.disk()) && log.go_on_in(RESERVE).is_ok()
     }
 
     /// Takes room again, where there is some.
@@ -61,6 +57,14 @@ impl Reserve {
             let _ = disk.remove(RESERVE);
         }
     }
+}
+
+fn is_blank(disk: &dyn Disk) -> bool {
+    let mut bytes = Vec::new();
+    let read = disk
+        .open(RESERVE)
+        .and_then(|file| file.read(&mut bytes, RESERVE_BYTES, 0));
+    read.is_ok() && bytes.iter().all(|&byte| byte == 0)
 }
 
 fn fill(disk: &dyn Disk) -> io::Result<()> {
