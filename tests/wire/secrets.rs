@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::fmt::{self, Write as _};
+use std::io::{self, Write};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use integration_tests::{Case, Discards, Endpoint, Service, Setup, eventually};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 integration_tests::cases! {
     everywhere:
@@ -61,68 +60,33 @@ fn assert_no_secret(text: &str) {
 
 // ---- what is logged
 
-/// Keeps whatever our own targets log, at every level.
+/// What our own targets have logged, at every level.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+const TARGETS: &str = "amplify_kinesis=trace,amplify_firehose=trace,flush_engine=trace,\
+                       record_cache=trace,batcher=trace";
+
 struct Log;
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-const TARGETS: [&str; 5] = [
-    "amplify_kinesis",
-    "amplify_firehose",
-    "flush_engine",
-    "record_cache",
-    "batcher",
-];
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {}={value:?}", field.name()).unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        TARGETS
-            .iter()
-            .any(|target| metadata.target().starts_with(target))
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        LOGGED.lock().unwrap().write(text)
     }
 
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut line = Line(format!(
-            "{} span {}",
-            span.metadata().target(),
-            span.metadata().name()
-        ));
-        span.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-        Id::from_u64(1)
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-
-    fn record(&self, _: &Id, values: &Record<'_>) {
-        let mut line = Line("span".to_owned());
-        values.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-    }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let metadata = event.metadata();
-        let mut line = Line(format!("{} {}", metadata.target(), metadata.level()));
-        event.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
 
 fn listen() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(TARGETS))
+            .with_span_events(FmtSpan::FULL)
+            .with_writer(|| Log)
+            .init();
+    });
 }
 
 /// Fails in words that are nobody's business.
@@ -242,21 +206,16 @@ async fn no_log_line_carries_a_secret(case: Case) {
     client.flush().await.unwrap_err();
     client.close().await.unwrap();
 
-    let lines = LINES.lock().unwrap().clone();
+    let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
     for expected in [
         "refused",
         "given up",
         "automatic flush failed",
         "on_discard panicked",
     ] {
-        assert!(
-            lines.iter().any(|line| line.contains(expected)),
-            "{expected}: {lines:#?}"
-        );
+        assert!(logged.contains(expected), "{expected}: {logged}");
     }
-    for line in lines {
-        assert_no_secret(&line);
-    }
+    logged.lines().for_each(assert_no_secret);
 }
 
 /// A record that fails, with words.
