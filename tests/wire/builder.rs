@@ -216,7 +216,7 @@ async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {
         }
     });
     let error = outside.join().unwrap();
-    assert_eq!(error.kind, Kind::Unknown, "{error:?}");
+    assert_eq!(error.kind, Kind::Validation, "{error:?}");
     assert!(error.message.contains("runtime"), "{error:?}");
 }
 
