@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::api::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
-    RecordData, RecordSender,
+    InvalidSetting, RecordData, RecordSender,
 };
 use crate::cache::{Cache, Incoming};
 use crate::delivery::{Passes, Plan};
@@ -32,20 +32,26 @@ impl FlushEngine {
     /// Starts an engine on a store, which may hold records already.
     ///
     /// # Errors
-    /// [`EngineError::Unknown`] outside a tokio runtime, or in one without timers.
+    /// [`EngineError::Validation`] outside a tokio runtime, or in one without timers.
     pub fn start(
         store: Arc<dyn RecordStore>,
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
         let runtime = Handle::try_current().map_err(|_| {
-            EngineError::unknown("there is no tokio runtime here; start the client within one")
+            InvalidSetting::new(
+                "runtime",
+                "there is no tokio runtime here",
+                "start the client within one",
+            )
         })?;
         // There is no other way to ask a runtime whether it has timers.
         if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-            return Err(EngineError::unknown(
-                "the tokio runtime has no timers; enable them where it is built",
-            ));
+            return Err(EngineError::Validation(InvalidSetting::new(
+                "runtime",
+                "the tokio runtime has no timers",
+                "enable them where it is built",
+            )));
         }
         let meter = Meter::new(&options);
         let strategy = options.flush_strategy;
@@ -153,7 +159,8 @@ impl FlushEngine {
 
     /// Runs one pass: at most one batch for each stream. Works while disabled.
     ///
-    /// Returns at once when a pass is running; see [`FlushData::flush_in_progress`].
+    /// Returns at once when a pass is running, and from within a handler; see
+    /// [`FlushData::flush_in_progress`].
     ///
     /// # Errors
     /// [`EngineError::Unknown`] when a request had no answer that can be read,
@@ -164,6 +171,10 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
+        // A pass would wait for the handler; a handler within a pass finds that one running.
+        if self.handle.lifecycle.is_within_callback() {
+            return Ok(FlushData::in_progress());
+        }
         match self.handle.passes.try_run(Plan::Flush).await {
             Some(passed) => passed.into_result(),
             None => Ok(FlushData::in_progress()),
@@ -178,13 +189,15 @@ impl FlushEngine {
     /// that failed is left alone for a while before it is tried again.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the error carries the sums.
+    /// As [`flush`](Self::flush); the error carries the sums. [`EngineError::Validation`] from
+    /// within a handler.
     ///
     /// # Cancel safety
     /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
         let lifecycle = &self.handle.lifecycle;
+        lifecycle.refuse_within_callback("drain")?;
         let stop = lifecycle.until_closing();
         let _stopped_with_this_future = stop.clone().drop_guard();
         let (cache, passes) = (self.handle.cache.clone(), self.handle.passes.clone());
@@ -195,12 +208,16 @@ impl FlushEngine {
     /// Deletes all cached records, those of a request under way included.
     ///
     /// # Errors
-    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`].
+    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`],
+    /// [`EngineError::Validation`] from within a handler.
     ///
     /// # Cancel safety
     /// The cache is cleared although the future was dropped.
     pub async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         self.check_open()?;
+        self.handle
+            .lifecycle
+            .refuse_within_callback("clear_cache")?;
         let cache = Arc::clone(&self.handle.cache);
         let clear = async move { cache.clear().await };
         self.handle.lifecycle.run_to_end(clear).await
@@ -250,6 +267,7 @@ impl FlushEngine {
     /// # Cancel safety
     /// The engine drains and closes although the future was dropped.
     pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
+        self.handle.lifecycle.refuse_within_callback("close_with")?;
         let closer = &self.handle.closer;
         let within = options.drain;
         if within.is_zero() {
@@ -267,11 +285,13 @@ impl FlushEngine {
     ///
     /// # Errors
     /// [`EngineError::Storage`] when the store could not make its last writes durable.
-    /// The engine is closed all the same.
+    /// The engine is closed all the same. [`EngineError::Validation`] from within a handler:
+    /// nothing was done.
     ///
     /// # Cancel safety
     /// The engine closes although the future was dropped.
     pub async fn close(&self) -> Result<(), EngineError> {
+        self.handle.lifecycle.refuse_within_callback("close")?;
         self.handle.closer.close().await
     }
 

@@ -394,10 +394,10 @@ fn an_engine_is_not_started_without_a_runtime_with_timers() {
         let (store, service) = (Arc::new(MemoryStore::new()), Arc::new(Service::accepting()));
         FlushEngine::start(store, service, options())
     };
-    assert!(matches!(start(), Err(EngineError::Unknown { .. })));
+    assert!(matches!(start(), Err(EngineError::Validation(_))));
     let timeless = Builder::new_current_thread().build().unwrap();
     let started = timeless.block_on(async { start() });
-    assert!(matches!(started, Err(EngineError::Unknown { .. })));
+    assert!(matches!(started, Err(EngineError::Validation(_))));
     assert!(single_thread().block_on(async { start() }).is_ok());
 }
 

@@ -411,6 +411,7 @@ async fn expired_and_failing_records_are_seen_to_as_in_any_drain() {
     rig.record_each("a", ["good", "bad"]).await;
     let done = rig.engine.close_with(FOR_TEN).await.unwrap();
     assert_eq!((done.records_flushed, done.records_retried), (1, 1));
-    assert_eq!(done.records_discarded, 7);
-    assert_eq!(rig.cached(), 0);
+    // The bad one was charged a moment ago, and is not charged again so soon.
+    assert_eq!(done.records_discarded, 6);
+    assert_eq!(rig.cached(), 1);
 }

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use common::{SECOND, Service, bytes, every, new, options};
+use common::{Op, Rig, SECOND, ScriptedStore, Service, Step, bytes, every, new, options};
 use flush_engine::{
     DiscardHandler, EngineError, EngineOptions, FlushEngine, OverflowPolicy, RecordSender,
 };
@@ -112,6 +112,8 @@ impl Trial {
     async fn assert_it_goes_on(&self, what: &str) {
         for _ in 0..10 {
             self.engine.drain(60 * SECOND).await.unwrap();
+            // A drain charges a record at most once in 30 s.
+            tokio::time::sleep(30 * SECOND).await;
         }
         self.assert_nothing_is_lost(what).await;
         assert_eq!(self.engine.cache_stats().records, 0, "{what}");
@@ -160,7 +162,7 @@ async fn a_timer_outlives_every_failure_of_the_store() {
         let what = format!("10 failures after {passing} calls");
         let mut trial = Trial::new(passing, 10, every(SECOND));
         trial.record().await;
-        tokio::time::sleep(60 * SECOND).await;
+        tokio::time::sleep(120 * SECOND).await;
         trial.assert_nothing_is_lost(&what).await;
         assert_eq!(trial.engine.cache_stats().records, 0, "{what}");
     }
@@ -179,5 +181,38 @@ async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
         trial.assert_nothing_is_lost(&what).await;
         let cached = trial.engine.cache_stats().records;
         assert!((8..=10).contains(&cached), "{what}: {cached}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_store_is_an_error_of_the_call_and_no_more() {
+    for panics in [Op::Append, Op::Oldest, Op::Settle, Op::Clear] {
+        let mut options = options();
+        options.overflow_policy = OverflowPolicy::DropOldest;
+        options.cache_max_bytes = bytes(160);
+        let rig = Rig::on(ScriptedStore::obedient(), Service::accepting(), options);
+        rig.record("a", &"x".repeat(160)).await;
+        let panic = move |op, _| {
+            if op == panics {
+                Step::Panic
+            } else {
+                Step::Obey
+            }
+        };
+        rig.store.now_does(panic);
+        let failed = match panics {
+            Op::Clear => rig.engine.clear().await.map(drop),
+            // Makes room first, which reads and settles.
+            _ => rig.engine.record(vec![new("a", "y")]).await.map(drop),
+        };
+        assert!(
+            matches!(failed, Err(EngineError::Storage { .. })),
+            "{panics:?}: {failed:?}"
+        );
+        rig.store.now_obeys();
+        rig.record("a", "z").await;
+        rig.engine.drain(SECOND).await.unwrap();
+        assert!(rig.service.accepted("a").contains(&"z".to_owned()));
+        rig.engine.close().await.unwrap();
     }
 }

@@ -242,3 +242,39 @@ fn every_event_is_promised_and_every_promise_is_kept() {
         assert_eq!(ended.inside, ["pass"]);
     }
 }
+
+#[test]
+fn what_is_given_up_or_refused_is_one_line_a_batch() {
+    let service = Service::replying(|call| match call.number {
+        // A whole batch that is sent back for the last time.
+        0 => call.send_back("InternalFailure", |_| true),
+        // A batch that is bisected, with two bad records in it.
+        _ => call.refuse_if("ValidationException", |data| data.ends_with("7")),
+    });
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut options = common::options();
+            options.max_retries = 0;
+            let rig = Rig::with(service, options);
+            rig.record_each("a", common::numbered(500)).await;
+            let done = rig.engine.flush().await.unwrap();
+            assert_eq!(done.records_discarded, 500);
+            rig.record_each("a", common::numbered(20)).await;
+            let done = rig.engine.flush().await.unwrap();
+            assert_eq!((done.records_flushed, done.records_discarded), (18, 2));
+            assert_eq!(rig.cached(), 0);
+        });
+    });
+    let lines = |message: &str| {
+        let all = log.all();
+        all.iter().filter(|seen| seen.message == message).count()
+    };
+    let given_up = "records were given up: their retries are exhausted";
+    assert_eq!(lines(given_up), 2);
+    assert_eq!(lines("the service refused a request"), 1);
+    let says_they_stay = log.all().iter().any(|seen| seen.message.contains("stay"));
+    assert!(!says_they_stay, "of records that were deleted");
+}

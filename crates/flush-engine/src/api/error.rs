@@ -2,7 +2,7 @@
 
 use record_cache::StoreError;
 
-use crate::api::FlushData;
+use crate::api::{FlushData, InvalidSetting};
 
 /// Why an engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum EngineError {
         /// What the pass had done before.
         flushed: Option<Box<FlushData>>,
     },
+    /// The call cannot be made here.
+    #[error(transparent)]
+    Validation(#[from] InvalidSetting),
     /// The engine was closed.
     #[error("the client is closed")]
     Closed,
@@ -58,6 +61,7 @@ impl EngineError {
         match self {
             Self::LimitExceeded(_) => "limit_exceeded",
             Self::Storage { .. } => "storage",
+            Self::Validation(_) => "validation",
             Self::Closed => "closed",
             Self::Unknown { .. } => "unknown",
         }
@@ -77,7 +81,7 @@ impl EngineError {
             Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } => {
                 flushed.take().map(|data| *data)
             }
-            Self::LimitExceeded(_) | Self::Closed => None,
+            Self::LimitExceeded(_) | Self::Validation(_) | Self::Closed => None,
         }
     }
 }
@@ -122,4 +126,46 @@ pub enum LimitExceeded {
         /// Records that may be cached.
         max_records: u64,
     },
+    /// The stream has its share of the cache. There will be room once records of it have been
+    /// delivered or cleared; other streams are taken in.
+    #[error(
+        "the share of the stream {stream_name} is used up: {needed} bytes do not fit beside {held}; \
+         max_stream_share is {max_stream_share} bytes"
+    )]
+    #[non_exhaustive]
+    StreamFull {
+        /// The stream.
+        stream_name: String,
+        /// Bytes to be recorded for it.
+        needed: u64,
+        /// Bytes of it that are cached or being cached.
+        held: u64,
+        /// Bytes that one stream may take.
+        max_stream_share: u64,
+    },
+    /// There will never be room: the share of a stream is too small.
+    #[error(
+        "can never fit: {needed} bytes for the stream {stream_name}; max_stream_share is \
+         {max_stream_share} bytes"
+    )]
+    #[non_exhaustive]
+    StreamNeverFits {
+        /// The stream.
+        stream_name: String,
+        /// Bytes to be recorded for it.
+        needed: u64,
+        /// Bytes that one stream may take.
+        max_stream_share: u64,
+    },
+}
+
+impl LimitExceeded {
+    /// Whether there will be room once records have left the cache.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::StreamFull { .. } => true,
+            Self::NeverFits { .. } | Self::StreamNeverFits { .. } => false,
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub enum FlushStrategy {
     /// service, refused callers): for up to two intervals after the first refusal, doubled
     /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
     /// A success ends it. What gets no answer at all is tried with every pass.
+    ///
+    /// A pass that delivered a batch of a stream is followed by another one at once, for as
+    /// long as a full batch of that stream waits and the stream does not fail.
     Interval(Duration),
     /// A stream is flushed when a full batch of it waits or its oldest record has waited for
     /// long, and for as long as that is so. Nothing runs while nothing waits.
@@ -85,6 +88,16 @@ pub enum OverflowPolicy {
     /// where all others together would not make enough room, nothing is dropped and the new
     /// record is refused.
     DropOldest,
+    /// It waits for room, in line behind those that came before, and is refused if there is
+    /// none in time.
+    ///
+    /// A stream that has its share of the cache holds up no other stream. A call that is
+    /// dropped leaves the line; closing refuses all that wait. Called from within a handler,
+    /// `record` does not wait.
+    Wait {
+        /// The longest wait.
+        at_most: Duration,
+    },
 }
 
 /// How to close.
@@ -123,6 +136,8 @@ pub struct EngineOptions {
     pub cache_max_bytes: NonZeroU64,
     /// How often a record is tried again after it was charged a failure.
     pub max_retries: u32,
+    /// Bytes of records that one stream may take of the cache; none: all.
+    pub max_stream_share: Option<u64>,
     /// When records are delivered without being asked for.
     pub flush_strategy: FlushStrategy,
     /// How long one request may take, in all.
@@ -133,8 +148,9 @@ pub struct EngineOptions {
     pub overflow_policy: OverflowPolicy,
     /// Records that are older are given up by the next pass instead of being sent.
     ///
-    /// The age is that by the system's clock. If the clock was set back since a record was
-    /// recorded, it counts from when a pass first comes upon such a record.
+    /// The age is that by the system clock or, where this process recorded the record and a
+    /// monotonic clock says less, that. If the clock was set back since a record was recorded,
+    /// it counts from when a pass first comes upon such a record.
     pub max_record_age: Option<Duration>,
     /// Batches of one stream that are sent at the same time, at most, by a drain or by
     /// adaptive flushing. More than one gives up the order within a stream.
@@ -150,6 +166,7 @@ impl EngineOptions {
         region: String::new(),
         cache_max_bytes: NonZeroU64::new(5 * 1024 * 1024).expect("not zero"),
         max_retries: 5,
+        max_stream_share: None,
         flush_strategy: FlushStrategy::Interval(Duration::from_secs(30)),
         request_timeout: Duration::from_secs(30),
         max_concurrent_streams: NonZeroUsize::new(8).expect("not zero"),
@@ -183,6 +200,7 @@ impl fmt::Debug for EngineOptions {
             .field("region", &self.region)
             .field("cache_max_bytes", &self.cache_max_bytes)
             .field("max_retries", &self.max_retries)
+            .field("max_stream_share", &self.max_stream_share)
             .field("flush_strategy", &self.flush_strategy)
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent_streams", &self.max_concurrent_streams)

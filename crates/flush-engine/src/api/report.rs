@@ -57,7 +57,8 @@ impl FlushData {
     }
 }
 
-/// A stream whose request was refused; its records stay cached.
+/// A stream whose request was refused. Its records stay cached, but for those that were
+/// accepted or given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedStream {

@@ -83,7 +83,7 @@ impl Cache {
         limits: ReadLimits,
     ) -> Result<Vec<Record>, EngineError> {
         let read = self.store.oldest(stream, after, limits).await?;
-        self.admission.release(read.damaged);
+        self.admission.release(stream, read.damaged);
         log::damage(stream, read.damaged);
         Ok(read.records)
     }

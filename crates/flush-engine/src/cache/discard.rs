@@ -1,7 +1,5 @@
 //! Giving records up: `on_discard` is told first, then they are deleted.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use record_cache::{Amount, Record, Settlement, StreamName};
 
 use crate::api::{DiscardReason, DiscardedRecord, EngineError};
@@ -70,7 +68,7 @@ impl Cache {
             self.tell_discarded(stream, record, attempts, reason, None);
         }
         let removed = self.store.settle(settlement).await?;
-        self.admission.release(removed);
+        self.admission.release(stream, removed);
         self.meter.discarded(stream, reason, amount.records);
         Ok(amount)
     }
@@ -88,7 +86,7 @@ impl Cache {
             return;
         };
         let record = DiscardedRecord::new(stream, record, attempts, reason, code);
-        if catch_unwind(AssertUnwindSafe(|| handler.call(record))).is_err() {
+        if self.lifecycle.call_back(|| handler.call(record)).is_err() {
             tracing::error!(target: log::TARGET, "on_discard panicked");
         }
     }

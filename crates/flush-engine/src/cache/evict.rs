@@ -8,6 +8,8 @@ use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
 use crate::api::EngineError;
 use crate::cache::Cache;
+use crate::cache::admission::Shortfall;
+use crate::cache::incoming::Incoming;
 
 /// The oldest record of each stream that is not in flight, as far as it is known. Saves
 /// reading the first records of all streams each time.
@@ -22,17 +24,17 @@ struct Oldest {
 }
 
 impl Cache {
-    /// Drops as many of the oldest records as make room for `needed`, or none if they would
-    /// not suffice. Tells whether there may be room now.
+    /// Drops as many of the oldest records as make room, or none if they would not suffice:
+    /// of one stream, if that has its share, or of all. Tells whether there may be room now.
     pub(super) async fn evict(
         &self,
         known: &mut KnownOldest,
-        needed: Amount,
+        incoming: &Incoming,
     ) -> Result<bool, EngineError> {
         let _choosing = self.in_flight.choosing().await;
         // A clear waits, so that no record counts as cleared and as dropped.
         let _clears = self.clears.read().await;
-        let mut choice = Choice::new(self, known, needed);
+        let mut choice = Choice::new(self, known, incoming);
         if !choice.suffices().await? {
             return Ok(false);
         }
@@ -47,11 +49,13 @@ impl Cache {
     }
 }
 
-/// Records that are to be dropped, oldest first among all streams.
+/// Records that are to be dropped, oldest first.
 struct Choice<'a> {
     cache: &'a Cache,
     known: &'a mut KnownOldest,
-    needed: Amount,
+    incoming: &'a Incoming,
+    /// The stream to drop from, if it is one.
+    only: Option<StreamName>,
     /// The last record in flight, by stream.
     in_flight: BTreeMap<StreamName, Option<RecordId>>,
     /// The streams that may have more records, with the last one that was looked at.
@@ -61,7 +65,7 @@ struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn new(cache: &'a Cache, known: &'a mut KnownOldest, needed: Amount) -> Self {
+    fn new(cache: &'a Cache, known: &'a mut KnownOldest, incoming: &'a Incoming) -> Self {
         let streams = cache.stats().streams.into_keys();
         let in_flight: BTreeMap<_, _> = streams
             .map(|stream| {
@@ -72,11 +76,20 @@ impl<'a> Choice<'a> {
         known
             .0
             .retain(|stream, oldest| in_flight.get(stream) == Some(&oldest.in_flight));
+        let only = match cache.admission.shortfall(incoming) {
+            Shortfall::Stream(stream, _) => Some(stream),
+            Shortfall::Cache(_) => None,
+        };
         Self {
             cache,
             known,
-            needed,
-            after: in_flight.clone(),
+            incoming,
+            after: in_flight
+                .iter()
+                .filter(|(stream, _)| only.as_ref().is_none_or(|only| only == *stream))
+                .map(|(stream, last)| (stream.clone(), *last))
+                .collect(),
+            only,
             in_flight,
             chosen: BTreeMap::new(),
             amount: Amount::default(),
@@ -96,7 +109,14 @@ impl<'a> Choice<'a> {
 
     /// What is missing still. What a store drops as damaged makes room too.
     fn shortfall(&self) -> Amount {
-        let shortfall = self.cache.admission.shortfall(self.needed);
+        let shortfall = match (self.cache.admission.shortfall(self.incoming), &self.only) {
+            (Shortfall::Cache(shortfall), None) => shortfall,
+            (Shortfall::Stream(stream, bytes), Some(only)) if stream == *only => {
+                Amount::new(0, bytes)
+            }
+            // Another bound is in the way, or none: that is seen once room is taken.
+            (Shortfall::Cache(_) | Shortfall::Stream(..), _) => Amount::default(),
+        };
         Amount::new(
             shortfall.records.saturating_sub(self.amount.records),
             shortfall.bytes.saturating_sub(self.amount.bytes),

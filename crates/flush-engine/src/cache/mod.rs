@@ -19,8 +19,8 @@
 //! - A panic of the store is an error of the call ([`store`]), one of `on_discard` is logged
 //!   ([`discard`]).
 //!
-//! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`. The
-//! mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
+//! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
+//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
 //! but for the store's counters under that of the backlog.
 //!
 //! May be touched here: what is kept, dropped and counted. Not here: when to send, how to
@@ -41,11 +41,13 @@ mod store;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use batcher::BatchLimits;
 use record_cache::{Amount, RecordStore, StoreError, StoreStats, StreamName};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
 use self::backlog::Backlog;
@@ -70,6 +72,9 @@ pub(crate) struct Cache {
     /// How often the cache was cleared. Held for writing while it is, and for reading while
     /// records that were read before are settled.
     clears: RwLock<u64>,
+    /// Where streams have shares: held for reading while records are appended, and for writing
+    /// while the cache is cleared.
+    appending: RwLock<()>,
     expiry: Expiry,
     /// What waits for how long, where flushing goes by that.
     backlog: Option<Backlog>,
@@ -101,11 +106,11 @@ impl Cache {
     ) -> Self {
         let store = ContainedStore::new(store);
         let stats = store.stats();
-        let max_bytes = options.cache_max_bytes.get();
         Self {
-            admission: Admission::new(max_bytes, &stats, meter.clone()),
+            admission: Admission::new(options, &stats, meter.clone()),
             in_flight: Arc::default(),
             clears: RwLock::new(0),
+            appending: RwLock::default(),
             expiry: Expiry::new(options.max_record_age),
             backlog: Backlog::new(options.flush_strategy, request, &stats),
             overflow: options.overflow_policy,
@@ -120,11 +125,21 @@ impl Cache {
 
     /// Stores records, all or none, to the end though the caller may stop waiting for it.
     pub(crate) async fn append(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
-        match self.overflow {
+        // From within a handler, nothing is waited for that may wait for the handler.
+        let overflow = match self.lifecycle.is_within_callback() {
+            true => OverflowPolicy::Reject,
+            false => self.overflow,
+        };
+        match overflow {
             OverflowPolicy::Reject => {
                 self.admission.reserve(&incoming)?;
                 self.append_admitted(incoming).await
             }
+            OverflowPolicy::Wait { at_most } => match self.admission.reserve(&incoming) {
+                Ok(()) => self.append_admitted(incoming).await,
+                Err(full) if full.may_pass() => self.append_in_line(incoming, at_most).await,
+                Err(never) => Err(never.into()),
+            },
             OverflowPolicy::DropOldest => {
                 let cache = Arc::clone(self);
                 let appended = async move {
@@ -134,6 +149,28 @@ impl Cache {
                 self.lifecycle.run_to_end(appended).await
             }
         }
+    }
+
+    /// Waits in line for room. A task does, so that a caller which keeps its future without
+    /// polling it holds nobody up; it leaves the line with a caller that drops it.
+    async fn append_in_line(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        at_most: Duration,
+    ) -> Result<(), EngineError> {
+        let in_line = self.join_line(&incoming)?;
+        let left = CancellationToken::new();
+        let _left_with_this_future = left.clone().drop_guard();
+        let cache = Arc::clone(self);
+        let appended = async move {
+            match left.run_until_cancelled(in_line.room(at_most)).await {
+                Some(room) => room?,
+                // Nobody hears of it.
+                None => return Ok(()),
+            }
+            cache.append_admitted(incoming).await
+        };
+        self.lifecycle.run_to_end(appended).await
     }
 
     /// Stores records of another instance, if there is room.
@@ -150,6 +187,7 @@ impl Cache {
     async fn append_admitted(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
         let cache = Arc::clone(self);
         let append = async move {
+            cache.expiry.recorded(&incoming.records);
             let stored = cache.store_admitted(incoming).await?;
             cache.meter.recorded(&stored);
             Ok(())
@@ -164,6 +202,11 @@ impl Cache {
         &self,
         incoming: Incoming,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
+        // A clear that knows what each stream has must not overlap.
+        let _appending = match self.admission.bounds_streams() {
+            true => Some(self.appending.read().await),
+            false => None,
+        };
         match self.store.append(incoming.records).await {
             Ok(()) => {
                 if let Some(backlog) = &self.backlog {
@@ -172,7 +215,8 @@ impl Cache {
                 Ok(incoming.by_stream)
             }
             Err(Failure::Refused(error)) => {
-                self.admission.release(incoming.amount);
+                self.admission
+                    .give_back(incoming.amount, &incoming.by_stream);
                 Err(error)
             }
             Err(panicked @ Failure::Panicked) => Err(panicked.into()),
@@ -182,9 +226,14 @@ impl Cache {
     /// Deletes everything, what is in flight included.
     pub(crate) async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         let mut clears = self.clears.write().await;
+        let _no_append = match self.admission.bounds_streams() {
+            true => Some(self.appending.write().await),
+            false => None,
+        };
+        let stored = self.stats();
         let removed = self.store.clear().await?;
         *clears += 1;
-        self.admission.release(removed);
+        self.admission.release_all(removed, &stored);
         Ok(ClearCacheData::new(removed.records))
     }
 
@@ -244,5 +293,66 @@ impl fmt::Debug for Cache {
             .field("store", &self.store)
             .field("admission", &self.admission)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU64, NonZeroUsize};
+    use std::time::SystemTime;
+
+    use record_cache::{MemoryStore, NewRecord};
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    fn cache(max_record_age: Option<Duration>) -> Arc<Cache> {
+        let mut options = EngineOptions::DEFAULT;
+        options.max_record_age = max_record_age;
+        let meter = Meter::new(&options);
+        let lifecycle = Arc::new(Lifecycle::new(Handle::current()));
+        let request = BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let store = Arc::new(MemoryStore::new());
+        Arc::new(Cache::new(store, request, &options, meter, lifecycle))
+    }
+
+    fn record() -> Incoming {
+        let stream = StreamName::new("a").unwrap();
+        Incoming::new(vec![NewRecord::new(stream, None, "x")])
+    }
+
+    #[tokio::test]
+    async fn a_place_in_line_that_was_granted_and_is_dropped_gives_its_room_back() {
+        let cache = cache(None);
+        let max_bytes = EngineOptions::DEFAULT.cache_max_bytes.get();
+        let whole = || {
+            let data = vec![0; usize::try_from(max_bytes).unwrap()];
+            let stream = StreamName::new("a").unwrap();
+            Incoming::new(vec![NewRecord::new(stream, None, data)])
+        };
+        cache.append(whole()).await.unwrap();
+        let in_line = cache.join_line(&whole()).unwrap();
+        cache.clear().await.unwrap();
+        assert!(cache.admission.reserve(&record()).is_err(), "not granted");
+        drop(in_line);
+        cache.append(whole()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_here_is_known_to_the_monotonic_clock_and_what_is_adopted_is_not() {
+        let cache = cache(Some(Duration::from_secs(1)));
+        assert!(!cache.expiry.knows(SystemTime::UNIX_EPOCH));
+        let recorded = record();
+        let at = recorded.records[0].recorded_at;
+        cache.append(recorded).await.unwrap();
+        assert!(cache.expiry.knows(at));
+        #[cfg(feature = "sled")]
+        {
+            let mut adopted = record();
+            let at = at + Duration::from_secs(60);
+            adopted.records[0].recorded_at = at;
+            cache.adopt(adopted).await.unwrap();
+            assert!(!cache.expiry.knows(at));
+        }
     }
 }

@@ -1,15 +1,18 @@
-//! Recording when the oldest records make room for new ones.
+//! Recording into a full cache: the oldest records make room, or the new ones wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
 use crate::api::{EngineError, LimitExceeded};
 use crate::cache::Cache;
+use crate::cache::admission::Place;
 use crate::cache::evict::KnownOldest;
 use crate::cache::incoming::Incoming;
 
-/// Those who take room in a full cache, one after the other.
+/// Those who drop records to take their room, one after the other.
 #[derive(Debug)]
 pub(super) struct Line {
     /// Held while room is taken, so that what was made for one is not taken by another.
@@ -44,10 +47,10 @@ impl Cache {
             let others_are_storing = *storing.borrow_and_update() > 0;
             let full = match self.admission.reserve(incoming) {
                 Ok(()) => return Ok(Storing::begin(Arc::clone(self))),
-                Err(full @ LimitExceeded::Full { .. }) => full,
-                Err(refused @ LimitExceeded::NeverFits { .. }) => return Err(refused.into()),
+                Err(full) if full.may_pass() => full,
+                Err(never) => return Err(never.into()),
             };
-            if self.evict(&mut oldest, incoming.amount).await? {
+            if self.evict(&mut oldest, incoming).await? {
                 continue;
             }
             if !others_are_storing {
@@ -55,6 +58,57 @@ impl Cache {
             }
             // Never fails: the sending side is in `self`.
             drop(storing.changed().await);
+        }
+    }
+
+    /// Joins the line for room.
+    pub(super) fn join_line(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+    ) -> Result<InLine, LimitExceeded> {
+        Ok(InLine {
+            place: Some(self.admission.join(incoming)?),
+            cache: Arc::clone(self),
+        })
+    }
+}
+
+/// A call that waits for room. Dropped, it leaves the line and gives back what it was granted.
+#[derive(Debug)]
+pub(super) struct InLine {
+    place: Option<Place>,
+    cache: Arc<Cache>,
+}
+
+impl InLine {
+    /// Waits for room, but not longer than this and not beyond closing. It is taken then.
+    pub(super) async fn room(mut self, at_most: Duration) -> Result<(), EngineError> {
+        let Some(place) = &mut self.place else {
+            return Ok(());
+        };
+        let in_time = tokio::select! {
+            biased;
+            () = self.cache.lifecycle.closing() => return Err(EngineError::Closed),
+            in_time = timeout(at_most, place.granted()) => in_time,
+        };
+        if in_time.is_err() {
+            let left = self.cache.admission.leave(place);
+            // It has left, unless there was room at the last moment.
+            self.place = None;
+            return Ok(left?);
+        }
+        self.place = None;
+        Ok(())
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        let admission = &self.cache.admission;
+        if let Some(place) = &self.place
+            && admission.leave(place).is_ok()
+        {
+            admission.abandon(place);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What was decided on records that were sent, carried out in one step of the store.
 
-use record_cache::{Record, RecordId, Settlement, StreamName};
+use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
 
 use crate::api::{DiscardReason, EngineError, FlushData};
 use crate::cache::Cache;
 use crate::cache::in_flight::Claim;
-use crate::telemetry::log;
+use crate::telemetry::GivenUp;
 
 /// What was decided on records of one stream.
 #[derive(Debug)]
@@ -47,6 +47,21 @@ impl Decision {
         self.exhausted.push((record, code));
     }
 
+    /// The records that are to be charged, and kept.
+    pub(crate) fn retried(&self) -> &[RecordId] {
+        &self.retried
+    }
+
+    /// How much is to be given up.
+    pub(crate) fn given_up(&self) -> GivenUp {
+        let mut given_up = GivenUp::default();
+        for (record, code) in &self.exhausted {
+            given_up.amount += Amount::new(1, record.size());
+            given_up.codes.extend(code.clone());
+        }
+        given_up
+    }
+
     /// Holds a claim until the store has taken the decision.
     pub(crate) fn hold(&mut self, claim: Option<Claim>) {
         self.claim = claim;
@@ -73,8 +88,10 @@ impl Cache {
             if self.clears().await != clears {
                 return Ok(FlushData::default());
             }
+            let reason = DiscardReason::RetriesExhausted;
             for (record, code) in exhausted {
-                self.give_up(&stream, record, code);
+                let attempts = record.attempts.saturating_add(1);
+                self.tell_discarded(&stream, record, attempts, reason, code);
             }
         }
         let now = self.clears.read().await;
@@ -87,26 +104,12 @@ impl Cache {
             .count_attempt(retried);
         let removed = self.store.settle(settlement).await?;
         drop((now, claim));
-        self.admission.release(removed);
+        self.admission.release(&stream, removed);
         self.meter.flushed(&stream, done.records_flushed);
         self.meter.retried(&stream, done.records_retried);
         let reason = DiscardReason::RetriesExhausted;
         self.meter
             .discarded(&stream, reason, done.records_discarded);
         Ok(done)
-    }
-
-    fn give_up(&self, stream: &StreamName, record: Record, code: Option<String>) {
-        let attempts = record.attempts.saturating_add(1);
-        tracing::error!(
-            target: log::TARGET,
-            stream = %stream,
-            code = code.as_deref(),
-            attempts,
-            bytes = record.size(),
-            "a record was given up: its retries are exhausted"
-        );
-        let reason = DiscardReason::RetriesExhausted;
-        self.tell_discarded(stream, record, attempts, reason, code);
     }
 }

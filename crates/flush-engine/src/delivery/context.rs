@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::api::{EngineOptions, RecordSender};
 use crate::cache::Cache;
+use crate::delivery::charge::Charges;
 use crate::delivery::plan::Plan;
 use crate::delivery::signals::{Signals, Turns};
 use crate::lifecycle::Lifecycle;
@@ -21,6 +22,7 @@ pub(super) struct Environment {
     pub(super) meter: Meter,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) turns: Turns,
+    pub(super) charges: Charges,
 }
 
 /// One pass, as its streams see it: the plan, and what they tell each other.
@@ -56,7 +58,7 @@ impl PassContext {
     pub(super) fn may_start(&self) -> bool {
         let lifecycle = &self.env.lifecycle;
         let is_wanted = match &self.plan {
-            Plan::Flush | Plan::Timer => true,
+            Plan::Flush | Plan::Timer | Plan::CatchUp(_) => true,
             Plan::Drain { stop, .. } => !stop.is_cancelled(),
             Plan::Adaptive => lifecycle.is_enabled() && !lifecycle.is_closing(),
         };
@@ -65,7 +67,7 @@ impl PassContext {
 
     /// Whether a stream may have more than one batch.
     pub(super) const fn goes_on(&self) -> bool {
-        matches!(self.plan, Plan::Drain { .. } | Plan::Adaptive)
+        self.plan.goes_on()
     }
 
     /// Whether a stream is to make way: another one waits for its slot, or the next pass.
@@ -81,7 +83,7 @@ impl PassContext {
     /// Whether another batch of a stream is wanted, beside what is under way.
     pub(super) fn wants_more(&self, stream: &StreamName, under_way: Amount) -> bool {
         match &self.plan {
-            Plan::Flush | Plan::Timer => false,
+            Plan::Flush | Plan::Timer | Plan::CatchUp(_) => false,
             Plan::Drain { .. } => true,
             Plan::Adaptive => self.env.cache.is_due(stream, under_way),
         }

@@ -106,6 +106,11 @@ impl StreamHistory {
         self.slow_link.is_some()
     }
 
+    /// Whether the last batch failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
     /// Until when a drain leaves the stream alone, if the last batch failed.
     pub(super) fn failing_until(&self) -> Option<Instant> {
         self.failing.map(|backoff| backoff.until)

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_cache::{StoreStats, StreamName};
+use record_cache::{QueueStats, StoreStats, StreamName};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +26,9 @@ pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
     pub(crate) effect: Effect,
+    /// Streams of which a batch was delivered, and another full one waits, where a timer is to
+    /// catch up with them.
+    pub(super) behind: Vec<StreamName>,
 }
 
 /// Whether a pass got anywhere.
@@ -47,6 +50,7 @@ impl Passed {
             done: FlushData::default(),
             error: Some(error),
             effect: Effect::Stalled,
+            behind: Vec::new(),
         }
     }
 
@@ -93,6 +97,7 @@ async fn run_within(
         running: HashSet::new(),
         served: HashSet::new(),
         empty: HashSet::new(),
+        delivered: HashSet::new(),
         unreached: Vec::new(),
         looked_at: Instant::now(),
         look_at: None,
@@ -100,6 +105,7 @@ async fn run_within(
             done: FlushData::default(),
             error: None,
             effect: Effect::Idle,
+            behind: Vec::new(),
         },
     };
     pass.look();
@@ -128,6 +134,8 @@ struct Pass {
     served: HashSet<StreamName>,
     /// Streams in which there was nothing to send.
     empty: HashSet<StreamName>,
+    /// Streams of which records were delivered, and that did not fail since.
+    delivered: HashSet<StreamName>,
     unreached: Vec<StreamName>,
     looked_at: Instant,
     /// When a stream may be ready that is not now.
@@ -144,7 +152,8 @@ impl Pass {
         let stats = self.context.env.cache.stats();
         self.history.retain(|name| stats.streams.contains_key(name));
         let mut ready = self.ready(stats);
-        if is_first {
+        // A pass that catches up leaves the streams that others did not reach to those.
+        if is_first && !self.catches_up() {
             ready = self.history.order(ready);
         }
         let progress = self.context.progress();
@@ -159,12 +168,15 @@ impl Pass {
         let queued: HashSet<_> = self.queue.iter().map(|(name, _)| name.clone()).collect();
         let look = match &self.context.plan {
             Plan::Adaptive => self.context.env.cache.look_at_backlog(),
-            Plan::Flush | Plan::Timer | Plan::Drain { .. } => None,
+            Plan::Flush | Plan::Timer | Plan::CatchUp(_) | Plan::Drain { .. } => None,
         };
-        let due: Option<HashSet<_>> = look.map(|look| {
+        let mut due: Option<HashSet<_>> = look.map(|look| {
             self.look_at = look.next;
             look.due.into_iter().collect()
         });
+        if let Plan::CatchUp(streams) = &self.context.plan {
+            due = Some(streams.iter().cloned().collect());
+        }
         let mut ready = Vec::new();
         for name in stats.streams.into_keys() {
             let is_taken = self.running.contains(&name)
@@ -177,7 +189,7 @@ impl Pass {
             let wait = match &self.context.plan {
                 Plan::Flush => Duration::ZERO,
                 Plan::Timer => history.timer_wait(),
-                Plan::Drain { .. } | Plan::Adaptive => history.wait(),
+                Plan::CatchUp(_) | Plan::Drain { .. } | Plan::Adaptive => history.wait(),
             };
             let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
             if !wait.is_zero() {
@@ -238,6 +250,11 @@ impl Pass {
         } else {
             Effect::Moved
         };
+        if report.history.is_failing() {
+            self.delivered.remove(&stream);
+        } else if report.done.records_flushed > 0 {
+            self.delivered.insert(stream.clone());
+        }
         self.passed.done.add(report.done);
         if let Some(error) = report.abort {
             self.passed.error.get_or_insert(error);
@@ -252,10 +269,33 @@ impl Pass {
         }
     }
 
+    fn catches_up(&self) -> bool {
+        matches!(self.context.plan, Plan::CatchUp(_))
+    }
+
+    /// Streams of which records were delivered, and another full batch waits.
+    fn behind(&self) -> Vec<StreamName> {
+        let limits = self.context.env.sender.limits();
+        let is_full = |name: &StreamName, queue: &QueueStats| {
+            let max_bytes = self.history.of(name).max_bytes(limits.max_bytes.get());
+            queue.records >= limits.max_items.get() || queue.bytes >= max_bytes
+        };
+        let waiting = self.context.env.cache.stats().streams.into_iter();
+        waiting
+            .filter(|(name, queue)| self.delivered.contains(name) && is_full(name, queue))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
     fn end(mut self) -> Passed {
-        let queued = self.queue.into_iter().map(|(name, _)| name);
-        self.unreached.extend(queued);
-        self.history.set_unreached(self.unreached);
+        if self.context.env.options.interval().is_some() && !self.delivered.is_empty() {
+            self.passed.behind = self.behind();
+        }
+        if !self.catches_up() {
+            let queued = self.queue.into_iter().map(|(name, _)| name);
+            self.unreached.extend(queued);
+            self.history.set_unreached(self.unreached);
+        }
         self.passed
     }
 }
@@ -272,6 +312,8 @@ async fn until(moment: Option<Instant>) {
 async fn backlog_changed(context: &PassContext) {
     match &context.plan {
         Plan::Adaptive => context.env.cache.backlog_changed().await,
-        Plan::Flush | Plan::Timer | Plan::Drain { .. } => std::future::pending().await,
+        Plan::Flush | Plan::Timer | Plan::CatchUp(_) | Plan::Drain { .. } => {
+            std::future::pending().await
+        }
     }
 }

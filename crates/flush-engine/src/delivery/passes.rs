@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::api::{EngineOptions, RecordSender};
 use crate::cache::Cache;
+use crate::delivery::charge::Charges;
 use crate::delivery::context::Environment;
 use crate::delivery::history::History;
 use crate::delivery::pass::{self, Passed};
@@ -22,7 +23,16 @@ pub(crate) struct Passes {
     env: Arc<Environment>,
     /// Locked by the pass that runs.
     history: Arc<Mutex<History>>,
-    ended: watch::Sender<()>,
+    ended: watch::Sender<Ended>,
+}
+
+/// What passes that have ended leave to the timer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ended {
+    /// How many there were, but for those that caught up.
+    pub(crate) passes: u64,
+    /// Streams of which the last pass delivered a batch, and another full one waits.
+    pub(crate) behind: Vec<StreamName>,
 }
 
 /// The right to run a pass.
@@ -44,11 +54,12 @@ impl Passes {
             meter,
             lifecycle,
             turns: Turns::new(),
+            charges: Charges::default(),
         };
         Self {
             env: Arc::new(env),
             history: Arc::default(),
-            ended: watch::Sender::new(()),
+            ended: watch::Sender::default(),
         }
     }
 
@@ -71,12 +82,18 @@ impl Passes {
     pub(crate) async fn run(self: Arc<Self>, turn: Turn, plan: Plan) -> Passed {
         let env = Arc::clone(&self.env);
         // Dropped last, so that those who hear of the end find no pass running.
-        let _end = EndOfPass(self);
-        pass::run(env, turn.0, plan).await
+        let mut end = EndOfPass {
+            catches_up: matches!(plan, Plan::CatchUp(_)),
+            behind: Vec::new(),
+            passes: self,
+        };
+        let passed = pass::run(env, turn.0, plan).await;
+        end.behind.clone_from(&passed.behind);
+        passed
     }
 
     /// Follows the ends of passes.
-    pub(crate) fn ended(&self) -> watch::Receiver<()> {
+    pub(crate) fn ended(&self) -> watch::Receiver<Ended> {
         self.ended.subscribe()
     }
 }
@@ -91,11 +108,19 @@ impl fmt::Debug for Passes {
 }
 
 /// Announces the end of a pass, however it comes about.
-struct EndOfPass(Arc<Passes>);
+struct EndOfPass {
+    passes: Arc<Passes>,
+    catches_up: bool,
+    behind: Vec<StreamName>,
+}
 
 impl Drop for EndOfPass {
     fn drop(&mut self) {
-        self.0.ended.send_replace(());
+        let behind = std::mem::take(&mut self.behind);
+        self.passes.ended.send_modify(|ended| {
+            ended.passes += u64::from(!self.catches_up);
+            ended.behind = behind;
+        });
     }
 }
 

@@ -215,7 +215,7 @@ impl Pipeline {
 
     fn most_in_flight(&self) -> usize {
         // After a failure one by one, until something goes through.
-        if self.history.failing_until().is_some() || !self.context.goes_on() {
+        if self.history.is_failing() || !self.context.goes_on() {
             1
         } else {
             self.context.env.options.max_in_flight_per_stream.get()

@@ -14,7 +14,7 @@ use crate::delivery::bisect::{Bisection, Refusal};
 use crate::delivery::charge::{Charge, charge};
 use crate::delivery::context::{Environment, PassContext};
 use crate::delivery::history::{Link, Outcome};
-use crate::telemetry::log;
+use crate::telemetry::{GivenUp, log};
 
 /// What became of one batch.
 #[derive(Debug, Default)]
@@ -42,6 +42,7 @@ pub(super) async fn deliver(context: &PassContext, stream: &StreamName, batch: B
         env: &context.env,
         stream,
         undecided: vec![true; batch.records.len()],
+        given_up: GivenUp::default(),
         batch: batch.records,
         clears: batch.clears,
     };
@@ -49,6 +50,7 @@ pub(super) async fn deliver(context: &PassContext, stream: &StreamName, batch: B
         delivery.outcome = Some(Outcome::NoAnswer);
         delivery.abort = Some(error);
     }
+    exchange.log(&delivery);
     if let Some(decision) = &mut delivery.unsettled {
         decision.hold(claim);
     }
@@ -65,6 +67,7 @@ struct Exchange<'a> {
     clears: u64,
     /// Which records nothing has been decided on yet.
     undecided: Vec<bool>,
+    given_up: GivenUp,
 }
 
 impl Exchange<'_> {
@@ -130,15 +133,23 @@ impl Exchange<'_> {
                 break;
             }
         }
-        if let Some(skipped) = delivery.done.skipped_streams.first() {
+        Ok(())
+    }
+
+    /// One line for what was refused, and one for what was given up.
+    fn log(&self, delivery: &Delivery) {
+        let done = &delivery.done;
+        if let Some(skipped) = done.skipped_streams.first() {
+            let gone = done.records_flushed + done.records_discarded;
             tracing::warn!(
                 target: log::TARGET,
                 stream = %self.stream,
                 code = skipped.code.as_deref(),
-                "the service refused a request; the records stay cached"
+                kept = self.batch.len().saturating_sub(gone),
+                "the service refused a request"
             );
         }
-        Ok(())
+        log::given_up(self.stream, &self.given_up);
     }
 
     /// One request, bounded in time. A panic of the sender is no answer, nor is a wrong number
@@ -214,14 +225,27 @@ impl Exchange<'_> {
     }
 
     fn charge(&self, record: &Record, code: Option<String>, decision: &mut Decision) {
-        match charge(record.attempts, self.env.options.max_retries) {
+        let last = self.env.charges.last(self.stream, record.id);
+        let spacing = self.context.plan.charge_spacing();
+        match charge(record.attempts, self.env.options.max_retries, last, spacing) {
+            Charge::Free => {}
             Charge::Retry => decision.retry(record.id),
             Charge::Discard => decision.give_up(record.clone(), code),
         }
     }
 
-    async fn settle(&self, decision: Decision, delivery: &mut Delivery) -> Result<(), EngineError> {
+    async fn settle(
+        &mut self,
+        decision: Decision,
+        delivery: &mut Delivery,
+    ) -> Result<(), EngineError> {
+        let charged = decision.retried().to_vec();
+        let given_up = decision.given_up();
         let done = self.env.cache.settle(decision).await?;
+        self.env.charges.note(self.stream, &charged);
+        if done.records_discarded > 0 {
+            self.given_up.add(given_up);
+        }
         delivery.done.add(done);
         Ok(())
     }

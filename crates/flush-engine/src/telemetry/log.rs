@@ -1,6 +1,8 @@
 //! The name under which the engine logs, and what several of its parts log. Messages and
 //! fields are written down in `docs/observability.md`.
 
+use std::collections::BTreeSet;
+
 use record_cache::{Amount, Record, StreamName};
 use tracing::Span;
 
@@ -38,6 +40,39 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
         skipped = done.skipped_streams.len(),
         "a pass ended"
     );
+}
+
+/// Records of one batch that are given up because their retries are exhausted.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    pub(crate) amount: Amount,
+    /// The codes that they were last refused with.
+    pub(crate) codes: BTreeSet<String>,
+}
+
+impl GivenUp {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.amount += other.amount;
+        self.codes.extend(other.codes);
+    }
+}
+
+/// Tells of records that were given up and deleted.
+pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
+    /// More codes than this in one batch are not listed.
+    const MOST_CODES: usize = 8;
+    if given_up.amount.records > 0 {
+        let codes = given_up.codes.iter().take(MOST_CODES).map(String::as_str);
+        let codes: Vec<_> = codes.collect();
+        tracing::error!(
+            target: TARGET,
+            stream = %stream,
+            records = given_up.amount.records,
+            bytes = given_up.amount.bytes,
+            codes = codes.join(","),
+            "records were given up: their retries are exhausted"
+        );
+    }
 }
 
 /// Tells of records that a store dropped because they could not be read back whole.

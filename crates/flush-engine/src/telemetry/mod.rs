@@ -8,4 +8,5 @@ pub(crate) mod log;
 #[cfg_attr(not(feature = "metrics"), path = "metrics_off.rs")]
 mod metrics;
 
+pub(crate) use self::log::GivenUp;
 pub(crate) use self::metrics::Meter;
