@@ -10,8 +10,8 @@ use crate::api::{EngineOptions, LimitExceeded};
 use crate::cache::incoming::Incoming;
 use crate::telemetry::Meter;
 
-/// A cache of so many bytes holds at most a sixteenth as many records, so that small
-/// and empty records are bounded too.
+/// A cache holds at most one record for this many of its bytes, so that small and empty
+/// records are bounded too.
 const BYTES_PER_RECORD: u64 = 16;
 
 /// Counts what the store holds and what is about to be stored.
@@ -236,7 +236,7 @@ impl Admission {
         }
         drop(state);
         for granted in granted {
-            // Where nobody listens any more, the place gives its room back.
+            // Where the receiver is gone, the place gives its room back.
             let _ = granted.send(());
         }
     }

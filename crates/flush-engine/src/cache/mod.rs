@@ -152,7 +152,7 @@ impl Cache {
     }
 
     /// Waits in line for room. A task does, so that a caller which keeps its future without
-    /// polling it holds nobody up; it leaves the line with a caller that drops it.
+    /// polling it holds up no other; it leaves the line with a caller that drops it.
     async fn append_in_line(
         self: &Arc<Self>,
         incoming: Incoming,
@@ -165,7 +165,7 @@ impl Cache {
         let appended = async move {
             match left.run_until_cancelled(in_line.room(at_most)).await {
                 Some(room) => room?,
-                // Nobody hears of it.
+                // The caller is gone.
                 None => return Ok(()),
             }
             cache.append_admitted(incoming).await
