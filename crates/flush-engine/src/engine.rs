@@ -134,10 +134,10 @@ impl FlushEngine {
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
-    /// Where the cache is full, [`OverflowPolicy`] decides.
+    /// Where the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
     ///
     /// # Errors
-    /// [`EngineError::LimitExceeded`] when the cache has no room for them,
+    /// [`EngineError::LimitExceeded`] when the cache, or the share of a stream, has no room for them,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
     /// stored then.
     ///

@@ -1,6 +1,6 @@
 //! What may be called from within `on_discard`, and what is refused there.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a helper that fails fails its test"

@@ -176,3 +176,36 @@ async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
         assert!((8..=10).contains(&cached), "{what}: {cached}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_store_is_an_error_of_the_call_and_no_more() {
+    for panics in [Op::Append, Op::Oldest, Op::Settle, Op::Clear] {
+        let mut options = options();
+        options.overflow_policy = OverflowPolicy::DropOldest;
+        options.cache_max_bytes = bytes(160);
+        let rig = Rig::on(ScriptedStore::obedient(), Service::accepting(), options);
+        rig.record("a", &"x".repeat(160)).await;
+        let panic = move |op, _| {
+            if op == panics {
+                Step::Panic
+            } else {
+                Step::Obey
+            }
+        };
+        rig.store.now_does(panic);
+        let failed = match panics {
+            Op::Clear => rig.engine.clear().await.map(drop),
+            // Makes room first, which reads and settles.
+            _ => rig.engine.record(vec![new("a", "y")]).await.map(drop),
+        };
+        assert!(
+            matches!(failed, Err(EngineError::Storage { .. })),
+            "{panics:?}: {failed:?}"
+        );
+        rig.store.now_obeys();
+        rig.record("a", "z").await;
+        rig.engine.drain(SECOND).await.unwrap();
+        assert!(rig.service.accepted("a").contains(&"z".to_owned()));
+        rig.engine.close().await.unwrap();
+    }
+}

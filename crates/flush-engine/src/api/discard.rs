@@ -85,6 +85,10 @@ pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
 
 impl DiscardHandler {
     /// Wraps a function. A panic in it is contained.
+    ///
+    /// From within it, `drain`, `clear`, `close` and `close_with` of the same engine return
+    /// [`EngineError::Validation`](crate::EngineError::Validation) at once, as they would wait
+    /// for it; `flush` says that one is in progress; `record` neither waits nor makes room.
     pub fn new(handler: impl Fn(DiscardedRecord) + Send + Sync + 'static) -> Self {
         Self(Arc::new(handler))
     }

@@ -10,8 +10,8 @@ use crate::api::{EngineOptions, LimitExceeded};
 use crate::cache::incoming::Incoming;
 use crate::telemetry::Meter;
 
-/// A cache of so many bytes holds at most a sixteenth as many records, so that small
-/// and empty records are bounded too.
+/// A cache holds at most one record for this many of its bytes, so that small and empty
+/// records are bounded too.
 const BYTES_PER_RECORD: u64 = 16;
 
 /// Counts what the store holds and what is about to be stored.
@@ -236,7 +236,7 @@ impl Admission {
         }
         drop(state);
         for granted in granted {
-            // Where nobody listens any more, the place gives its room back.
+            // Where the receiver is gone, the place gives its room back.
             let _ = granted.send(());
         }
     }
@@ -488,7 +488,7 @@ mod tests {
         let admission = admission(100);
         admission.reserve(&incoming(1, 100)).unwrap();
         let mut large = admission.join(&incoming(1, 80)).unwrap();
-        let mut small = admission.join(&incoming(1, 10)).unwrap();
+        let mut small = admission.join(&of("b", 1, 10)).unwrap();
         // The small one would fit, but is not first.
         admission.release(&name("a"), Amount::new(1, 50));
         assert!(!is_granted(&mut large) && !is_granted(&mut small));

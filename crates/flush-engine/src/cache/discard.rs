@@ -9,7 +9,7 @@ use crate::telemetry::log;
 impl Cache {
     /// Gives up those records of a batch that are too old. Returns how many.
     ///
-    /// Called while nobody else decides on them, nor clears the cache.
+    /// Called while no other task decides on them or clears the cache.
     pub(super) async fn discard_expired(
         &self,
         stream: &StreamName,
@@ -34,7 +34,7 @@ impl Cache {
 
     /// Gives up records that make room for others.
     ///
-    /// Called while nobody else decides on them, nor clears the cache.
+    /// Called while no other task decides on them or clears the cache.
     pub(super) async fn discard_oldest(
         &self,
         stream: &StreamName,

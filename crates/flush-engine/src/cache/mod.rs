@@ -152,7 +152,7 @@ impl Cache {
     }
 
     /// Waits in line for room. A task does, so that a caller which keeps its future without
-    /// polling it holds nobody up; it leaves the line with a caller that drops it.
+    /// polling it holds up no other; it leaves the line with a caller that drops it.
     async fn append_in_line(
         self: &Arc<Self>,
         incoming: Incoming,
@@ -165,7 +165,7 @@ impl Cache {
         let appended = async move {
             match left.run_until_cancelled(in_line.room(at_most)).await {
                 Some(room) => room?,
-                // Nobody hears of it.
+                // The caller is gone.
                 None => return Ok(()),
             }
             cache.append_admitted(incoming).await
@@ -319,6 +319,23 @@ mod tests {
     fn record() -> Incoming {
         let stream = StreamName::new("a").unwrap();
         Incoming::new(vec![NewRecord::new(stream, None, "x")])
+    }
+
+    #[tokio::test]
+    async fn a_place_in_line_that_was_granted_and_is_dropped_gives_its_room_back() {
+        let cache = cache(None);
+        let max_bytes = EngineOptions::DEFAULT.cache_max_bytes.get();
+        let whole = || {
+            let data = vec![0; usize::try_from(max_bytes).unwrap()];
+            let stream = StreamName::new("a").unwrap();
+            Incoming::new(vec![NewRecord::new(stream, None, data)])
+        };
+        cache.append(whole()).await.unwrap();
+        let in_line = cache.join_line(&whole()).unwrap();
+        cache.clear().await.unwrap();
+        assert!(cache.admission.reserve(&record()).is_err(), "not granted");
+        drop(in_line);
+        cache.append(whole()).await.unwrap();
     }
 
     #[tokio::test]

@@ -104,10 +104,11 @@ impl InLine {
 
 impl Drop for InLine {
     fn drop(&mut self) {
-        if let Some(place) = &self.place {
-            if self.cache.admission.leave(place).is_ok() {
-                self.cache.admission.abandon(place);
-            }
+        let admission = &self.cache.admission;
+        if let Some(place) = &self.place
+            && admission.leave(place).is_ok()
+        {
+            admission.abandon(place);
         }
     }
 }

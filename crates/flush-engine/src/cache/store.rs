@@ -87,3 +87,66 @@ async fn contained<T>(call: impl Future<Output = Result<T, StoreError>>) -> Resu
         Err(_panic) => Err(Failure::Panicked),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU64, NonZeroUsize};
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Panics at each call.
+    #[derive(Debug)]
+    struct Panicking;
+
+    #[async_trait]
+    impl RecordStore for Panicking {
+        async fn append(&self, _: Vec<NewRecord>) -> Result<(), StoreError> {
+            panic!("told to")
+        }
+
+        async fn oldest(
+            &self,
+            _: &StreamName,
+            _: Option<RecordId>,
+            _: ReadLimits,
+        ) -> Result<ReadBatch, StoreError> {
+            panic!("told to")
+        }
+
+        async fn settle(&self, _: Settlement) -> Result<Amount, StoreError> {
+            panic!("told to")
+        }
+
+        async fn clear(&self) -> Result<Amount, StoreError> {
+            panic!("told to")
+        }
+
+        fn stats(&self) -> StoreStats {
+            panic!("told to")
+        }
+
+        async fn close(&self) -> Result<(), StoreError> {
+            panic!("told to")
+        }
+    }
+
+    #[tokio::test]
+    async fn every_call_returns_though_the_store_panics() {
+        let store = ContainedStore::new(Arc::new(Panicking));
+        let stream = StreamName::new("a").unwrap();
+        let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let ended = [
+            store.append(Vec::new()).await,
+            store.oldest(&stream, None, all).await.map(drop),
+            store.settle(Settlement::new(stream)).await.map(drop),
+            store.clear().await.map(drop),
+            store.close().await,
+        ];
+        for ended in ended {
+            assert!(matches!(ended, Err(Failure::Panicked)), "{ended:?}");
+        }
+        assert_eq!(store.stats(), StoreStats::default());
+    }
+}

@@ -53,11 +53,11 @@ impl Signals {
     }
 }
 
-/// How many wait for the pass under way to end.
+/// How many wait for the running pass to end.
 #[derive(Debug)]
 pub(crate) struct Turns(AtomicUsize);
 
-/// Somebody waits, until this is dropped.
+/// A request for the next turn, until this is dropped.
 pub(crate) struct Wanted<'a>(&'a Turns);
 
 impl Turns {

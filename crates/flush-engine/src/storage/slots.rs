@@ -17,7 +17,7 @@ use crate::telemetry::log;
 const MAX_SLOTS: u32 = 256;
 
 /// A directory of slots: each instance takes a free one, and takes over the records of
-/// those that nobody holds.
+/// those that are free.
 #[derive(Debug, Clone)]
 pub struct Slots {
     directory: PathBuf,
@@ -72,7 +72,7 @@ impl Slots {
         }
     }
 
-    /// Opens the first slot that nobody holds, so that a lone instance finds its own records.
+    /// Opens the first free slot, so that a lone instance finds its own records.
     pub(crate) async fn take_free_one(self) -> Result<(Self, SledStore), StoreError> {
         for slot in 0..MAX_SLOTS {
             match self.open(slot).await {
@@ -100,7 +100,7 @@ impl Slots {
         self.directory.join(format!("slot-{slot}"))
     }
 
-    /// Moves the records of all slots that nobody holds into the engine's own store, as far
+    /// Moves the records of all free slots into the engine's own store, as far
     /// as there is room.
     pub(crate) async fn adopt(&self, cache: &Cache, lifecycle: &Lifecycle) {
         for slot in (0..MAX_SLOTS).filter(|&slot| Some(slot) != self.own) {
