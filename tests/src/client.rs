@@ -1,3 +1,5 @@
+//! Either client, behind one face.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

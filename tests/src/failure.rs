@@ -1,3 +1,5 @@
+//! An error of either client.
+
 use std::fmt;
 
 use amplify_firehose::AmplifyFirehoseError;

@@ -1,3 +1,5 @@
+//! How a client of a test is made: everything that either builder can be told.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
