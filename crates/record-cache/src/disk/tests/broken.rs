@@ -186,8 +186,7 @@ async fn a_run(seed: u64, stand: &[usize]) -> usize {
     let checked = history.check(&store, usize::MAX, Settled::Kept).await;
     checked.expect(&context);
     store.close().await.expect(&context);
-    let left = *first.lock().unwrap();
-    left
+    *first.lock().unwrap()
 }
 
 #[tokio::test]
