@@ -376,7 +376,9 @@ async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
     });
     let done = client.drain(LONG).await.unwrap();
     assert_eq!(done.records_flushed, 3000);
-    assert_eq!(done.records_retried, aws.requests_to("a-bad").len());
+    // Charged once, however often it was tried meanwhile.
+    assert_eq!(done.records_retried, 1);
+    assert!(!aws.requests_to("a-bad").is_empty());
     assert_eq!(
         (client.cached_of("a-bad"), client.cached_of("b-good")),
         (1, 0)
@@ -513,20 +515,23 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
     let aws = Endpoint::start();
     aws.set_latency(Duration::from_millis(200));
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
-    client.record_to(STREAM, numbered("record", 2500)).await;
-    aws.wait_until(|aws| aws.request_count() == 3)
-        .await
-        .unwrap();
-    // A pass that was asked for counts like one of the timer.
-    eventually("the pass has ended", async || {
-        !client.flush().await.unwrap().flush_in_progress
-    })
-    .await;
-    aws.wait_until(|aws| aws.delivered_count() == 2500)
-        .await
-        .unwrap();
+    client.record_to(STREAM, ["0"]).await;
+    for round in 1..=5 {
+        aws.wait_until(|aws| aws.request_count() == round)
+            .await
+            .unwrap();
+        // While the request is under way, so that the next pass has one to send.
+        client.record_to(STREAM, [round.to_string()]).await;
+        if round == 3 {
+            // A pass that was asked for counts like one of the timer.
+            eventually("the pass has ended", async || {
+                !client.flush().await.unwrap().flush_in_progress
+            })
+            .await;
+            client.record_to(STREAM, ["behind the flush"]).await;
+        }
+    }
     let log = aws.requests();
-    assert!(log.len() >= 5, "{}", log.len());
     let by_the_timer = pauses(&log)
         .into_iter()
         .filter(|&pause| pause >= INTERVAL)
