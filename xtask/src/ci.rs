@@ -13,6 +13,7 @@ use crate::{
     flags::{CiFlags, DemoFlags, PowerLossFlags, TestFlags},
     full_disks,
     localstack::EngineChoice,
+    ports::{self, PortsFlags},
     power_loss,
     progress::seconds,
     shell, test,
@@ -38,6 +39,8 @@ pub(crate) enum Step {
     Deny,
     /// Programs outside the workspace.
     Consumers,
+    /// Other systems: type checks, and tests under Wine.
+    Ports,
     /// End-to-end tests against LocalStack on this machine.
     E2e,
 }
@@ -107,6 +110,7 @@ impl Step {
             Self::Doc => shell::run(&mut doc()).await,
             Self::Deny => deny().await,
             Self::Consumers => consumers::run().await,
+            Self::Ports => ports::run(PortsFlags::default()).await,
             Self::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
         }
     }

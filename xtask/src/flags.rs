@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{bench::Part, ci::Step, localstack::EngineChoice};
+use crate::{bench::Part, ci::Step, localstack::EngineChoice, ports::PortsFlags};
 
 /// Developer commands of this workspace.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     BenchWorker(WorkerFlags),
     /// Build and run the examples as programs outside this workspace.
     Consumers,
+    /// Check the crates for other systems, and test the stores on Windows under Wine.
+    Ports(PortsFlags),
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
 }

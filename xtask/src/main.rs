@@ -8,6 +8,7 @@ mod e2e;
 mod flags;
 mod full_disks;
 mod localstack;
+mod ports;
 mod power_loss;
 mod progress;
 mod shell;
@@ -49,6 +50,7 @@ async fn dispatch(command: Command) -> Result<()> {
         #[cfg(feature = "bench")]
         Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
+        Command::Ports(flags) => ports::run(flags).await,
         Command::Ci(flags) => ci::run(flags).await,
     }
 }
