@@ -12,7 +12,7 @@ use crate::InvalidSetting;
 pub struct StorageSettings {
     storage_path: Option<PathBuf>,
     in_memory: bool,
-    #[cfg(all(feature = "journal", unix))]
+    #[cfg(feature = "journal")]
     journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
 }
@@ -27,7 +27,7 @@ pub enum Storage {
     /// Nowhere but in memory.
     InMemory,
     /// In a journal in this directory.
-    #[cfg(all(feature = "journal", unix))]
+    #[cfg(feature = "journal")]
     Journal(PathBuf),
     /// In this store.
     Store(Arc<dyn RecordStore>),
@@ -45,7 +45,7 @@ impl StorageSettings {
     }
 
     /// In a journal in this directory.
-    #[cfg(all(feature = "journal", unix))]
+    #[cfg(feature = "journal")]
     pub fn journal(&mut self, path: PathBuf) {
         self.journal = Some(path);
     }
@@ -64,7 +64,7 @@ impl StorageSettings {
             self.storage_path.as_ref().map(|_| "storage_path"),
             self.in_memory.then_some("in_memory"),
             self.store.as_ref().map(|_| "store"),
-            #[cfg(all(feature = "journal", unix))]
+            #[cfg(feature = "journal")]
             self.journal.as_ref().map(|_| "journal"),
         ];
         let named: Vec<_> = named.into_iter().flatten().collect();
@@ -83,7 +83,7 @@ impl StorageSettings {
             Self {
                 store: Some(store), ..
             } => Storage::Store(store),
-            #[cfg(all(feature = "journal", unix))]
+            #[cfg(feature = "journal")]
             Self {
                 journal: Some(path),
                 ..
@@ -138,7 +138,7 @@ impl Storage {
     /// [`StorageError::Setting`] when there is no default directory on this platform or
     /// the feature `sled` is off.
     #[cfg_attr(
-        not(any(feature = "sled", all(feature = "journal", unix))),
+        not(any(feature = "sled", feature = "journal")),
         expect(clippy::unused_async, reason = "as with a store on disk")
     )]
     pub async fn open(
@@ -150,7 +150,7 @@ impl Storage {
         match self {
             Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()))),
             Self::Store(store) => Ok(OpenStorage::alone(store)),
-            #[cfg(all(feature = "journal", unix))]
+            #[cfg(feature = "journal")]
             Self::Journal(path) => {
                 let store = record_cache::JournalStore::builder(path)
                     .durability(durability)
