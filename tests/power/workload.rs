@@ -1,26 +1,24 @@
 //! What a process does with a store before the power is lost.
 
-use std::fmt;
-use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fastrand::Rng;
 use record_cache::{NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StreamName};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::marks::{Mark, Marks, Put, Seen};
 use super::payload::{key_of, number_of, payload};
-use super::stores::StoreKind;
+use super::stores::Subject;
 
 /// All streams that workloads use.
 pub const STREAMS: &[&str] = &["s0", "s1", "s2"];
 
 /// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Workload {
     /// Several tasks append records, alone and in groups, and little is settled.
     Tasks,
@@ -64,26 +62,10 @@ impl Workload {
     ];
 }
 
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let mut each = Self::EACH.iter().copied();
-        each.find(|workload| workload.to_string() == name)
-            .ok_or_else(|| format!("no such workload: {name}"))
-    }
-}
-
 /// Where and with what a workload is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Setting {
-    pub kind: StoreKind,
+    pub subject: Subject,
     pub place: PathBuf,
     pub marks: PathBuf,
     pub seed: u64,
@@ -145,7 +127,11 @@ enum Verdicts {
 
 impl Actor {
     async fn open(&self) -> Store {
-        self.setting.kind.open(&self.setting.place).await.unwrap()
+        self.setting
+            .subject
+            .open(&self.setting.place)
+            .await
+            .unwrap()
     }
 
     fn number(&self) -> u64 {
@@ -249,20 +235,6 @@ impl Actor {
         }
     }
 
-    /// Makes all that the store has written durable, behind its back.
-    fn sync(&self) {
-        let mut left = vec![self.setting.place.clone()];
-        while let Some(path) = left.pop() {
-            File::open(&path).unwrap().sync_all().unwrap();
-            if path.is_dir() {
-                let entries = path.read_dir().unwrap();
-                left.extend(entries.map(|entry| entry.unwrap().path()));
-            }
-        }
-        let call = self.number();
-        self.marks.say(&Mark::Synced { call });
-    }
-
     async fn clear(&self, store: &Store) {
         let call = self.number();
         self.marks.say(&Mark::Clear { call });
@@ -342,6 +314,8 @@ async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
     producers.join_all().await;
     over.store(true, Ordering::Relaxed);
     consumer.await.unwrap();
+    // A consumer that was fast has left nothing.
+    actor.append(&store, &[(2, small(rng))]).await;
     store.close().await.unwrap();
 }
 
@@ -432,7 +406,6 @@ async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
         let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
         actor.append(&store, &group).await;
     }
-    actor.sync();
     for step in 0..STEPS {
         if step % 10 == 0 {
             actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;

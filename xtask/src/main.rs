@@ -11,6 +11,7 @@ mod localstack;
 mod ports;
 mod power_loss;
 mod progress;
+mod rooms;
 mod shell;
 mod test;
 
@@ -50,6 +51,7 @@ async fn dispatch(command: Command) -> Result<()> {
         #[cfg(feature = "bench")]
         Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
+        Command::Rooms { folder } => rooms::check(folder.as_deref()),
         Command::Ports(flags) => ports::run(flags).await,
         Command::Ci(flags) => ci::run(flags).await,
     }

@@ -11,40 +11,18 @@ mod toolchain;
 mod windows;
 mod wine;
 
-use std::fmt;
-
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use tokio::time::Instant;
 
+use self::packages::Missing;
+use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
-
-#[derive(Debug, Default, Args)]
-pub(crate) struct PortsFlags {
-    /// What to run; everything if nothing is named.
-    #[arg(value_enum, value_name = "PART")]
-    parts: Vec<Part>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Part {
-    /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
-    Check,
-    /// Run the tests of the stores on Windows, under Wine.
-    Windows,
-}
-
-/// How a part that did not fail came out.
-enum Outcome {
-    Passed,
-    /// Nothing was run, because this is missing.
-    Missing(String),
-}
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     let parts = match flags.parts.as_slice() {
-        [] => Part::value_variants(),
+        [] => Port::value_variants(),
         parts => parts,
     };
     let mut table = Table::new();
@@ -54,33 +32,26 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     let mut failed = false;
     for part in parts {
         let start = Instant::now();
-        let outcome = match part {
-            Part::Check => check::run().await,
-            Part::Windows => windows::run().await,
+        let (name, outcome) = match part {
+            Port::Check => ("check", check::run().await),
+            Port::Windows => ("windows", windows::run().await),
         };
         let word = match outcome {
-            Ok(Outcome::Passed) => "passed".to_owned(),
-            Ok(Outcome::Missing(what)) => format!("NOT RUN: {what}"),
-            Err(error) => {
-                eprintln!("\nerror: {part}: {error:#}");
-                failed = true;
-                "failed".to_owned()
-            }
+            Ok(()) => "passed".to_owned(),
+            Err(error) => match error.downcast_ref::<Missing>() {
+                Some(missing) => format!("NOT RUN: {missing}"),
+                None => {
+                    eprintln!("\nerror: {name}: {error:#}");
+                    failed = true;
+                    "failed".to_owned()
+                }
+            },
         };
-        table.add_row([part.to_string(), word, seconds(start.elapsed())]);
+        table.add_row([name.to_owned(), word, seconds(start.elapsed())]);
     }
     eprintln!("\n{table}");
     if failed {
         bail!("not all parts passed");
     }
     Ok(())
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.write_str(value.get_name()),
-            None => fmt::Debug::fmt(self, f),
-        }
-    }
 }

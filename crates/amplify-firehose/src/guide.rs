@@ -38,7 +38,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
-//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint = amplify_test_support::FakeAws::start();
 //! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! # let directory = tempfile::tempdir()?;
@@ -88,7 +88,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
-//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint = amplify_test_support::FakeAws::start();
 //! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FlushStrategy};
@@ -195,7 +195,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
-//! # let endpoint = integration_tests::FakeAws::start();
+//! # let endpoint = amplify_test_support::FakeAws::start();
 //! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! use std::time::Duration;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use common::{Op, Reply, Rig, SECOND, Service, Step, bytes, every, new};
+use common::*;
 use flush_engine::{DiscardHandler, EngineOptions, OverflowPolicy};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -144,10 +144,9 @@ fn sorted(row: &str) -> String {
 }
 
 fn options(interval: bool) -> EngineOptions {
-    let mut options = if interval {
-        every(SECOND)
-    } else {
-        common::options()
+    let mut options = match interval {
+        true => every(SECOND),
+        false => common::options(),
     };
     options.max_retries = 0;
     options.cache_max_bytes = bytes(100);
@@ -173,22 +172,19 @@ async fn a_full_life() {
     for _ in 0..4 {
         rig.record("a", data).await;
     }
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.record("a", data).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     let mut old = new("a", data);
     old.recorded_at = SystemTime::UNIX_EPOCH;
-    rig.engine.record(vec![old]).await.unwrap();
-    rig.engine.flush().await.unwrap();
+    rig.record_all(vec![old]).await;
+    rig.flush().await;
     rig.record("a", data).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.engine.flush().await.unwrap_err();
     rig.record("b", data).await;
-    rig.store.now_does(|op, _| match op {
-        Op::Oldest => Step::Damage,
-        _ => Step::Obey,
-    });
-    rig.engine.flush().await.unwrap();
+    rig.store.now_does_at(Op::Oldest, || Step::Damage);
+    rig.flush().await;
     rig.engine.close().await.unwrap();
 
     let rig = Rig::with(Service::replying(|_| Reply::no_answer()), options(true));
@@ -241,4 +237,40 @@ fn every_event_is_promised_and_every_promise_is_kept() {
     for ended in events.iter().filter(|seen| seen.message == "a pass ended") {
         assert_eq!(ended.inside, ["pass"]);
     }
+}
+
+#[test]
+fn what_is_given_up_or_refused_is_one_line_a_batch() {
+    let service = Service::replying(|call| match call.number {
+        // A whole batch that is sent back for the last time.
+        0 => call.send_back("InternalFailure", |_| true),
+        // A batch that is bisected, with two bad records in it.
+        _ => call.refuse_if("ValidationException", |data| data.ends_with("7")),
+    });
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut options = common::options();
+            options.max_retries = 0;
+            let rig = Rig::with(service, options);
+            rig.record_each("a", common::numbered(500)).await;
+            let done = rig.engine.flush().await.unwrap();
+            assert_eq!(done.records_discarded, 500);
+            rig.record_each("a", common::numbered(20)).await;
+            let done = rig.engine.flush().await.unwrap();
+            assert_eq!((done.records_flushed, done.records_discarded), (18, 2));
+            assert_eq!(rig.cached(), 0);
+        });
+    });
+    let lines = |message: &str| {
+        let all = log.all();
+        all.iter().filter(|seen| seen.message == message).count()
+    };
+    let given_up = "records were given up: their retries are exhausted";
+    assert_eq!(lines(given_up), 2);
+    assert_eq!(lines("the service refused a request"), 1);
+    let says_they_stay = log.all().iter().any(|seen| seen.message.contains("stay"));
+    assert!(!says_they_stay, "of records that were deleted");
 }

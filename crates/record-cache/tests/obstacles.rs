@@ -80,12 +80,13 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
         let name = stream("a");
         let new = (0..10).map(|n| record(&name, n, 10)).collect();
         store.append(new).await.unwrap();
-        fs::remove_dir_all(if parents {
+        let deleted = if parents {
             path.parent().unwrap()
         } else {
             &path
-        })
-        .unwrap();
+        };
+        // The store may be writing a file of its index at this moment.
+        while fs::remove_dir_all(deleted).is_err() && deleted.exists() {}
         for n in 10..20 {
             let new = vec![record(&name, n, 10)];
             store.append(new).await.unwrap();
@@ -286,6 +287,10 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
         process.kill();
         let peak = peak.unwrap_or_else(|| unreachable!("{name}: it does not open"));
         assert!(peak < HUGE / 4, "{name}: {peak} bytes of memory");
+        // Nothing is ever read of the lock, nor written to it.
+        if name == "lock" {
+            continue;
+        }
         let length = fs::metadata(&file).map_or(0, |found| found.len());
         assert!(
             length <= original.max(64 * 1024),

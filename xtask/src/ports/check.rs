@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Outcome, toolchain::Toolchain};
+use super::toolchain::Toolchain;
 use crate::shell;
 
 /// What is checked for some targets.
@@ -41,11 +41,8 @@ const CHECKS: [Check; 2] = [
     },
 ];
 
-pub(super) async fn run() -> Result<Outcome> {
-    let toolchain = match Toolchain::find().await {
-        Ok(toolchain) => toolchain,
-        Err(missing) => return Ok(Outcome::Missing(missing)),
-    };
+pub(super) async fn run() -> Result<()> {
+    let toolchain = Toolchain::find().await?;
     for check in CHECKS {
         let mut command = toolchain.cargo("check")?;
         command.args([
@@ -63,5 +60,5 @@ pub(super) async fn run() -> Result<Outcome> {
         }
         shell::run(&mut command).await?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }

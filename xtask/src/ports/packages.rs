@@ -1,5 +1,7 @@
 //! Debian's packages of the tools.
 
+use std::error::Error;
+use std::fmt;
 use std::process::Stdio;
 
 use anyhow::Result;
@@ -8,27 +10,31 @@ use tokio::process::Command;
 
 use crate::shell;
 
+/// Tools that are not here and cannot be installed.
+#[derive(Debug)]
+pub(super) struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Missing {}
+
 /// Looks for something, and once more after these packages were installed.
 ///
-/// Returns what is missing if it is not there even then.
-pub(super) async fn find<T>(
-    packages: &[&str],
-    look: impl AsyncFn() -> Option<T>,
-) -> Result<T, String> {
+/// # Errors
+/// [`Missing`] if it is not there even then.
+pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>) -> Result<T> {
     if let Some(found) = look().await {
         return Ok(found);
     }
-    let missing = match install(packages).await {
-        Ok(()) => None,
-        Err(error) => Some(format!("{error:#}")),
-    };
-    look().await.ok_or_else(|| {
-        let mut text = format!("missing are Debian's packages {}", packages.join(", "));
-        if let Some(error) = missing {
-            text = format!("{text} ({error})");
-        }
-        text
-    })
+    let mut text = format!("Debian's packages {} are missing", packages.join(", "));
+    if let Err(error) = install(packages).await {
+        text = format!("{text} ({error:#})");
+    }
+    Ok(look().await.ok_or(Missing(text))?)
 }
 
 async fn install(packages: &[&str]) -> Result<()> {

@@ -19,8 +19,8 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one or installs it; else says what is missing.
-    pub(super) async fn find() -> Result<Self, String> {
+    /// Finds one or installs it.
+    pub(super) async fn find() -> Result<Self> {
         packages::find(&PACKAGES, async || {
             let own = env::var_os("CARGO").map(PathBuf::from);
             let own = own.as_deref().and_then(Path::parent);

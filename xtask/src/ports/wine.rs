@@ -24,8 +24,8 @@ pub(super) struct Wine {
 }
 
 impl Wine {
-    /// Finds Wine and the linker for its programs or installs them; else says what is missing.
-    pub(super) async fn find() -> Result<Self, String> {
+    /// Finds Wine and the linker for its programs or installs them.
+    pub(super) async fn find() -> Result<Self> {
         let program = packages::find(&PACKAGES, async || {
             shell::output(Command::new(COMPILER).arg("--version")).await?;
             for program in ["wine64", DEBIANS, "wine"] {
@@ -37,10 +37,9 @@ impl Wine {
             None
         })
         .await?;
-        let target = shell::target().map_err(|error| error.to_string())?;
         Ok(Self {
             program,
-            prefix: target.join("ports/wine"),
+            prefix: shell::target()?.join("ports/wine"),
         })
     }
 

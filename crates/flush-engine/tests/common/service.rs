@@ -4,12 +4,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flush_engine::{BatchLimits, RecordSender, SendError, Verdict};
+use flush_engine::{BatchLimits, Fault, RecordSender, SendError, Verdict};
 use record_cache::{Record, StreamName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{bytes, count};
+use super::{Gate, bytes, count, text};
 
 type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
 
@@ -62,6 +62,24 @@ impl Service {
             script: Mutex::new(Box::new(script)),
             log: watch::Sender::default(),
         }
+    }
+
+    /// Accepts everything once the gate is open.
+    pub(crate) fn gated() -> (Gate, Self) {
+        let gate = Gate::closed();
+        let behind = gate.clone();
+        (gate, Self::replying(move |_| Reply::Accept.behind(&behind)))
+    }
+
+    /// Replies like this to the requests of one stream, and accepts all others.
+    pub(crate) fn answering(
+        stream: &'static str,
+        mut reply: impl FnMut(&Call) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::replying(move |call| match call.stream == stream {
+            true => reply(call),
+            false => Reply::Accept,
+        })
     }
 
     /// Refuses every request with such a record in it.
@@ -179,7 +197,8 @@ impl RecordSender for Service {
                 Reply::Accept => break vec![Verdict::Accepted; batch.len()],
                 Reply::Verdicts(verdicts) => break verdicts,
                 Reply::Refuse(code, status) => {
-                    return Err(SendError::refused(code, status, "the service said no"));
+                    let (fault, code) = (fault(code, status), code.map(str::to_owned));
+                    return Err(SendError::refused(fault, code, "the service said no"));
                 }
                 Reply::Fail(error) => return Err(error),
                 Reply::Panic => panic!("the sender was told to panic"),
@@ -196,6 +215,17 @@ impl RecordSender for Service {
         };
         self.note_accepted(&call, &verdicts);
         Ok(verdicts)
+    }
+}
+
+/// Who is at fault by the rules of this service.
+fn fault(code: Option<&str>, status: u16) -> Fault {
+    match (code, status) {
+        (Some("ResourceNotFoundException" | "InvalidSourceException"), _) => Fault::Stream,
+        (Some(code), _) if code.starts_with("InvalidArgument") => Fault::Records,
+        (Some("ValidationException" | "SerializationException"), _) | (None, 413) => Fault::Records,
+        (Some(_), _) | (None, 429 | 500..) => Fault::Service,
+        (None, _) => Fault::Unreadable,
     }
 }
 
@@ -253,30 +283,8 @@ impl Reply {
     }
 }
 
-/// Holds whoever comes to it until it is opened.
-#[derive(Debug, Clone)]
-pub(crate) struct Gate(watch::Sender<bool>);
-
-impl Gate {
-    pub(crate) fn closed() -> Self {
-        Self(watch::Sender::new(false))
-    }
-
-    pub(crate) fn open(&self) {
-        self.0.send_replace(true);
-    }
-
-    pub(crate) async fn passed(&self) {
-        self.0.subscribe().wait_for(|&open| open).await.unwrap();
-    }
-}
-
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").finish_non_exhaustive()
     }
-}
-
-fn text(record: &Record) -> String {
-    String::from_utf8(record.data.to_vec()).unwrap()
 }

@@ -68,7 +68,7 @@ impl Writer {
             self.disk.make_again()?;
         }
         self.log.roll();
-        self.log.write_mark()?;
+        self.log.write_mark(self.held())?;
         let old: Vec<u32> = lock(&self.shared.catalog)
             .segments
             .keys()

@@ -33,7 +33,8 @@ pub(crate) struct SystemDisk {
 enum Refusal {
     InUse,
     /// It belongs to others, or they can write to it.
-    Unsafe(String),
+    #[cfg(unix)]
+    Unsafe(&'static str),
     /// Doing this failed.
     Failed(&'static str, io::Error),
 }
@@ -128,6 +129,7 @@ fn create_directories(path: &Path) -> io::Result<()> {
 }
 
 fn private_directory() -> DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -143,6 +145,7 @@ impl Refusal {
     fn into_error(self, path: &Path) -> StoreError {
         match self {
             Self::InUse => StoreError::in_use(path),
+            #[cfg(unix)]
             Self::Unsafe(why) => {
                 let path = path.display();
                 StoreError::unavailable_because(format!("the directory {why}: path={path}"))

@@ -90,7 +90,12 @@ impl Writer {
     pub(crate) fn recover(&mut self, stranded: &[(StreamName, Entry)]) -> Result<(), StoreError> {
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group: where the last segment ends changes with it.
-            self.carry(stranded)?;
+            if let Err(error) = self.carry(stranded) {
+                if !self.reserve.spend(&mut self.log) {
+                    return Err(error);
+                }
+                self.carry(stranded)?;
+            }
             self.mend()?;
         } else if lock(&self.shared.counters).damaged_records > 0 {
             // So that a loss is counted once; without room it is counted again.
@@ -463,7 +468,7 @@ impl Writer {
             }
         }
         // Settling makes room, so it is tried without the appends that had none.
-        if !rest.calls.is_empty() && (appends || self.reserve.spend(&*self.disk)) {
+        if !rest.calls.is_empty() && (appends || self.reserve.spend(&mut self.log)) {
             return self.write(rest);
         }
         for (call, answer) in rest.calls.iter().zip(rest.answers) {
@@ -509,7 +514,7 @@ impl Writer {
         barrier: Barrier,
     ) -> Result<(), StoreError> {
         match self.log.commit(&self.shared.catalog, calls, barrier) {
-            Err(_) if self.reserve.spend(&*self.disk) => self
+            Err(_) if self.reserve.spend(&mut self.log) => self
                 .log
                 .commit(&self.shared.catalog, calls, barrier)
                 .map(drop),
@@ -539,21 +544,22 @@ impl Writer {
     ///
     /// Says whether there is a mark.
     fn write_mark(&mut self) -> bool {
-        let written = self
-            .log
-            .write_leftovers(&self.shared.catalog)
-            .and_then(|()| self.log.write_mark())
-            .or_else(|error| {
-                if !self.reserve.spend(&*self.disk) {
-                    return Err(error);
-                }
-                self.log.write_leftovers(&self.shared.catalog)?;
-                self.log.write_mark()
-            });
+        let held = self.held();
+        let mut written = self.log.write_leftovers(&self.shared.catalog);
+        if written.is_err() && self.reserve.spend(&mut self.log) {
+            written = self.log.write_leftovers(&self.shared.catalog);
+        }
+        // A mark is not worth the room that settling may be in need of.
+        let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {
             tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
         }
         written.is_ok()
+    }
+
+    /// How many records there are.
+    pub(crate) fn held(&self) -> u64 {
+        lock(&self.shared.counters).stats().records() as u64
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {

@@ -50,7 +50,14 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
         .chain(numbered)
         .filter(|name| !names.contains(name));
     let to = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
-    disk.make_directory(&to)?;
+    match disk.make_directory(&to) {
+        // On a full disk, the room that is kept for it.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            disk.remove(RESERVE)?;
+            disk.make_directory(&to)?;
+        }
+        made => made?,
+    }
     for name in entries {
         disk.rename(name, &format!("{to}/{name}"))?;
     }

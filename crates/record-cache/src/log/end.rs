@@ -49,6 +49,8 @@ pub(crate) struct Log {
     active: Option<Active>,
     /// Where the log ends, as long as no segment is written to.
     end: Option<Previous>,
+    /// A file for the next segment, with room of its own.
+    spare: Option<(u32, Arc<dyn DiskFile>)>,
     next_number: u32,
     next_sequence: u64,
     /// Numbers that no record got, not yet written down.
@@ -124,6 +126,7 @@ impl Log {
             salt,
             active: from.active,
             end: from.end,
+            spare: None,
             next_number: from.next_number,
             next_sequence: from.next_sequence,
             voids: from.voids,
@@ -159,6 +162,10 @@ impl Log {
 
     pub(crate) fn must_rewrite(&self) -> bool {
         !self.rewrite.is_empty()
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     pub(crate) fn salt(&self) -> u64 {
@@ -278,7 +285,7 @@ impl Log {
     }
 
     /// Notes how far the log has come, for the next time that it is opened.
-    pub(crate) fn write_mark(&self) -> Result<(), StoreError> {
+    pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.active.as_ref();
         let written = active.map(|active| Previous {
             number: active.number,
@@ -289,6 +296,7 @@ impl Log {
             salt: self.salt,
             next: self.next_sequence,
             last,
+            held,
         };
         write_mark(&*self.disk, &mark).map_err(|error| self.refused("cannot write", MARK, error))
     }

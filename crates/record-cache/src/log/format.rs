@@ -56,6 +56,8 @@ pub(crate) struct Mark {
     pub(crate) next: u64,
     /// The last segment then, and its bytes, all of them synced.
     pub(crate) last: Option<Previous>,
+    /// How many records the log held.
+    pub(crate) held: u64,
 }
 
 /// What a file's first bytes turn out to be.
@@ -70,33 +72,39 @@ pub(crate) enum Found<T> {
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; BYTES] {
         let previous = self.previous.unwrap_or(NONE);
-        let words = [self.salt, self.base, previous.end];
+        let words = [self.salt, self.base, previous.end, 0];
         encode(SEGMENT_MAGIC, self.number, previous.number, words)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Found<Self> {
-        decode(SEGMENT_MAGIC, bytes, |number, other, [salt, base, end]| {
-            Self {
+        decode(
+            SEGMENT_MAGIC,
+            bytes,
+            |number, other, [salt, base, end, _]| Self {
                 number,
                 salt,
                 base,
                 previous: previous(other, end),
-            }
-        })
+            },
+        )
     }
 }
 
 impl Mark {
     pub(crate) fn encode(&self) -> [u8; BYTES] {
         let last = self.last.unwrap_or(NONE);
-        encode(MARK_MAGIC, last.number, 0, [self.salt, self.next, last.end])
+        let words = [self.salt, self.next, last.end, self.held];
+        encode(MARK_MAGIC, last.number, 0, words)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Found<Self> {
-        decode(MARK_MAGIC, bytes, |number, _, [salt, next, end]| Self {
-            salt,
-            next,
-            last: previous(number, end),
+        decode(MARK_MAGIC, bytes, |number, _, [salt, next, end, held]| {
+            Self {
+                salt,
+                next,
+                last: previous(number, end),
+                held,
+            }
         })
     }
 }
@@ -110,13 +118,13 @@ fn previous(number: u32, end: u64) -> Option<Previous> {
     (end != NONE.end).then_some(Previous { number, end })
 }
 
-fn encode(magic: [u8; 8], one: u32, other: u32, words: [u64; 3]) -> [u8; BYTES] {
+fn encode(magic: [u8; 8], one: u32, other: u32, words: [u64; 4]) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     bytes[..8].copy_from_slice(&magic);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..16].copy_from_slice(&one.to_le_bytes());
     bytes[16..20].copy_from_slice(&other.to_le_bytes());
-    for (place, word) in bytes[24..48].chunks_exact_mut(8).zip(words) {
+    for (place, word) in bytes[24..56].chunks_exact_mut(8).zip(words) {
         place.copy_from_slice(&word.to_le_bytes());
     }
     let checksum = crc32c::crc32c(&bytes[..CHECKED]);
@@ -125,7 +133,7 @@ fn encode(magic: [u8; 8], one: u32, other: u32, words: [u64; 3]) -> [u8; BYTES] 
 }
 
 /// All versions agree on the magic, the version's place and the checksum.
-fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 3]) -> T) -> Found<T> {
+fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 4]) -> T) -> Found<T> {
     let parsed = || {
         let (bytes, _) = bytes.split_first_chunk::<BYTES>()?;
         let whole = crc32c::crc32c(&bytes[..CHECKED]).to_le_bytes() == bytes[CHECKED..];
@@ -138,7 +146,7 @@ fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 3]) -> 
         Some(Found::Sound(make(
             one,
             other,
-            [fields.u64()?, fields.u64()?, fields.u64()?],
+            [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?],
         )))
     };
     parsed().unwrap_or(Found::Damaged)
@@ -180,6 +188,7 @@ mod tests {
                 salt: 6,
                 next: 7,
                 last: previous,
+                held: 8,
             };
             assert_eq!(
                 SegmentHeader::decode(&header.encode()),
@@ -202,6 +211,7 @@ mod tests {
             salt: 6,
             next: 7,
             last: None,
+            held: 8,
         }
         .encode();
         bytes[8] = 2;

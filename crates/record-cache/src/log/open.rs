@@ -11,7 +11,9 @@ use super::directory;
 use super::end::{Active, Continuation, Sealed, refused, write_mark};
 use super::files::{Disk, DiskFile};
 use super::format::segment_name;
-use super::format::{Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{
+    Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
 use super::replay::{Known, LastGroup, Replay, Tail, last_group};
@@ -111,7 +113,7 @@ pub(crate) fn open(
         disk,
         &replay,
         &tail,
-        candidates.is_empty() && mark.is_some_and(|m| m.last.is_some()),
+        mark.filter(|mark| candidates.is_empty() && mark.last.is_some()),
     );
 
     let (active, end) =
@@ -119,7 +121,10 @@ pub(crate) fn open(
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
-    counters.damaged_records = replay.missing.count();
+    // Where nothing is left of the log, the mark tells how much that was.
+    let all_gone = mark.filter(|_| candidates.is_empty());
+    let missing = all_gone.map_or(replay.missing.count(), |mark| mark.held);
+    counters.damaged_records = missing;
     if let Some(segment) = catalog.segments.last_entry().map(|last| last.into_mut()) {
         // What lies behind a cut does not count until it is written again.
         segment.end = tail.cut.unwrap_or(segment.end);
@@ -235,6 +240,7 @@ fn begin(
             salt,
             next: 0,
             last: None,
+            held: 0,
         },
     )
     .map_err(failed)?;
@@ -537,7 +543,7 @@ fn continue_last(
             }),
         ));
     }
-    if end < length {
+    if end < length && !is_room(&**file, end, length)? {
         file.truncate(end)?;
     }
     let synced = match durability {
@@ -562,10 +568,22 @@ fn continue_last(
     Ok((Some(active), None))
 }
 
-fn report(disk: &dyn Disk, replay: &Replay, tail: &Tail, all_gone: bool) {
+/// Whether nothing but zeros lies behind a place: room that a full disk may be in need of.
+fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
+    let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
+    if bytes > RESERVE_BYTES {
+        return Ok(false);
+    }
+    let mut behind = Vec::new();
+    file.read(&mut behind, bytes, from)?;
+    Ok(behind.iter().all(|&byte| byte == 0))
+}
+
+fn report(disk: &dyn Disk, replay: &Replay, tail: &Tail, all_gone: Option<Mark>) {
     let path = disk.path().display();
-    if all_gone {
-        tracing::warn!(target: "record_cache", %path, "all segments of the log are gone");
+    if let Some(mark) = all_gone {
+        let records = mark.held;
+        tracing::warn!(target: "record_cache", %path, records, "all segments of the log are gone");
     }
     if replay.damaged_places > 0 || !replay.missing.is_empty() {
         let (places, records) = (replay.damaged_places, replay.missing.count());

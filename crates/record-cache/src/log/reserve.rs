@@ -2,13 +2,14 @@
 
 use std::io::{self, IoSlice};
 
+use super::end::Log;
 use super::files::Disk;
 use super::format::{RESERVE, RESERVE_BYTES};
 
 /// How many turns pass before another attempt to keep room.
 const PATIENCE: u32 = 200;
 
-/// A file that is given up when the disk is full, so that settling, which makes room, can
+/// A file that becomes a segment when the disk is full, so that settling, which makes room, can
 /// be written down.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -19,10 +20,11 @@ pub(crate) struct Reserve {
 impl Reserve {
     pub(crate) fn find(disk: &dyn Disk) -> Self {
         let length = disk.open(RESERVE).and_then(|file| file.length());
-        Self {
-            there: length.is_ok_and(|length| length >= RESERVE_BYTES as u64),
-            patience: 0,
+        let there = length.is_ok_and(|length| length == RESERVE_BYTES as u64);
+        if !there {
+            let _ = disk.remove(RESERVE);
         }
+        Self { there, patience: 0 }
     }
 
     /// Whether nothing was in need of it since there was room for it.
@@ -30,11 +32,14 @@ impl Reserve {
         self.there
     }
 
-    /// Gives the room up; says whether there was any.
-    pub(crate) fn spend(&mut self, disk: &dyn Disk) -> bool {
+    /// Has the log go on in the room; says whether there was any.
+    ///
+    /// The file becomes a segment, so that nobody else gets what it takes.
+    pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        there && disk.remove(RESERVE).is_ok()
+        // One that a loss of power took back has frames in it, which must never be found again.
+        there && is_blank(log.disk()) && log.go_on_in(RESERVE).is_ok()
     }
 
     /// Takes room again, where there is some.
@@ -52,6 +57,14 @@ impl Reserve {
             let _ = disk.remove(RESERVE);
         }
     }
+}
+
+fn is_blank(disk: &dyn Disk) -> bool {
+    let mut bytes = Vec::new();
+    let read = disk
+        .open(RESERVE)
+        .and_then(|file| file.read(&mut bytes, RESERVE_BYTES, 0));
+    read.is_ok() && bytes.iter().all(|&byte| byte == 0)
 }
 
 fn fill(disk: &dyn Disk) -> io::Result<()> {

@@ -16,6 +16,7 @@ for_each_store!(
     something_else_in_the_place_of_an_index_costs_nothing,
     names_of_indexes_that_are_taken_cost_nothing,
     damage_to_an_index_in_use_costs_nothing,
+    entries_that_a_database_lost_or_changed_cost_nothing,
 );
 
 async fn a_file_of_an_index_that_is_damaged_costs_nothing(opener: Subject) {
@@ -216,4 +217,56 @@ async fn damage_to_an_index_in_use_costs_nothing(opener: Subject) {
         assert_eq!(store.stats(), stats, "case {case}");
         store.close().await.unwrap();
     }
+}
+
+/// sled loses pages silently, and a database may have been changed by somebody else.
+async fn entries_that_a_database_lost_or_changed_cost_nothing(opener: Subject) {
+    for end in [End::Closed, End::Killed] {
+        let sample = sample(opener, end).await;
+        let mut random = Numbers::new(13);
+        for case in 0..times("INDEX_CASES", 15) * 2 {
+            let kind = ["lost", "changed", "cut", "exchanged", "added"][case % 5];
+            let context = format!("{end:?} {case}: an entry is {kind}");
+            let outcome = sample.survives(&context, |path| {
+                for index in indexes(path) {
+                    change_an_entry(&index, kind, &mut random);
+                }
+            });
+            outcome.await.is_harmless(&context);
+        }
+    }
+}
+
+fn change_an_entry(index: &Path, kind: &str, random: &mut Numbers) {
+    // It opens with the sizes that it was made with.
+    let config = ::sled::Config::new().path(index).segment_size(256 * 1024);
+    let database = config.open().unwrap();
+    let keys: Vec<_> = database.iter().keys().map(Result::unwrap).collect();
+    assert!(keys.len() > 10, "{} entries", keys.len());
+    let (key, other) = (
+        &keys[random.below(keys.len())],
+        &keys[random.below(keys.len())],
+    );
+    let mut value = database.get(key).unwrap().unwrap().to_vec();
+    let at = random.below(value.len());
+    match kind {
+        "lost" => drop(database.remove(key).unwrap()),
+        "changed" => {
+            value[at] ^= 1 << random.below(8);
+            database.insert(key, value).unwrap();
+        }
+        "cut" => drop(database.insert(key, &value[..at]).unwrap()),
+        "exchanged" => {
+            let before = database.insert(other, value).unwrap().unwrap();
+            database.insert(key, before).unwrap();
+        }
+        _ => {
+            let mut new = key.to_vec();
+            if let Some(last) = new.last_mut() {
+                *last ^= 1;
+            }
+            database.insert(new, value).unwrap();
+        }
+    }
+    database.flush().unwrap();
 }

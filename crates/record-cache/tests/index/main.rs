@@ -22,7 +22,7 @@ const WRITER: Subject = Subject::TinySled;
 
 /// A store with an index in sled, opened by another store later.
 async fn sample(opener: Subject, end: End) -> Sample {
-    let mut sample = Sample::new(WRITER, end, 900, |n| usize::try_from(n % 90).unwrap()).await;
+    let mut sample = Sample::new(WRITER, end, 6_000, |n| usize::try_from(n % 90).unwrap()).await;
     assert_has_an_index(sample.place.path());
     sample.subject = opener;
     sample

@@ -18,6 +18,7 @@ for_each_store!(
     an_older_index_that_is_put_back_catches_up,
     an_index_that_runs_ahead_of_its_log_is_not_believed,
     an_index_of_another_cache_is_not_believed,
+    an_index_of_a_log_that_went_on_otherwise_is_not_believed,
 );
 
 /// What a store holds.
@@ -210,5 +211,50 @@ async fn an_index_of_another_cache_is_not_believed(opener: Subject) {
             )
             .await;
         }
+    }
+}
+
+async fn an_index_of_a_log_that_went_on_otherwise_is_not_believed(opener: Subject) {
+    let work = in_memory();
+    let store = WRITER.open_fast(work.path()).await;
+    some_work(&*store, &mut Numbers::new(80)).await;
+    store.close().await.unwrap();
+    // Two futures of one log, of the same length, in which other records are settled.
+    let mut futures = Vec::new();
+    for future in 0..2_usize {
+        let place = in_memory();
+        copy(work.path(), place.path());
+        let store = WRITER.open_fast(place.path()).await;
+        let name = stream("one");
+        for round in 0..5 {
+            let new = (0..40).map(|n| record(&name, 1_000 * (future as u64 + 1) + n, 30));
+            store.append(new.collect()).await.unwrap();
+            let held = read_all(&*store, &name).await.records;
+            let ids = held
+                .iter()
+                .map(|record| record.id)
+                .skip(round + 10 * future)
+                .take(1);
+            store
+                .settle(Settlement::new(name.clone()).delete(ids))
+                .await
+                .unwrap();
+        }
+        let held = contents(&*store).await;
+        store.close().await.unwrap();
+        assert_has_an_index(place.path());
+        futures.push((place, held));
+    }
+    let life = Life { moments: futures };
+    for (log, index) in [(0, 1), (1, 0)] {
+        let place = life.combined(log, index, false);
+        let held = &life.moments[log].1;
+        check(
+            opener,
+            place.path(),
+            held,
+            &format!("log {log}, index {index}"),
+        )
+        .await;
     }
 }

@@ -47,13 +47,13 @@ impl Directory {
         let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             let why = "belongs to another user; use one of your own";
-            return Err(Refusal::Unsafe(why.to_owned()));
+            return Err(Refusal::Unsafe(why));
         }
         let mode = Mode::from_raw_mode(stat.st_mode);
         let of_own_group = stat.st_gid == rustix::process::getegid().as_raw();
         if mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !of_own_group) {
             let why = "can be written to by other users; take that right away (chmod go-w)";
-            return Err(Refusal::Unsafe(why.to_owned()));
+            return Err(Refusal::Unsafe(why));
         }
         match try_lock(&self.directory) {
             Ok(()) => self.is_locked = true,

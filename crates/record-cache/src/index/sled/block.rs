@@ -140,7 +140,7 @@ pub(super) fn encode(
     entries: &[Entry],
 ) -> Option<(Vec<u8>, Stored)> {
     let name = name.as_str().as_bytes();
-    let mut value = Vec::with_capacity(64 + name.len() + 4 * entries.len());
+    let mut value = Vec::with_capacity(64 + name.len() + 8 * entries.len());
     put_number(&mut value, entries.len() as u64);
     put_number(&mut value, last.wrapping_sub(key.start));
     put_number(&mut value, entries.iter().map(|e| u64::from(e.size)).sum());
@@ -199,95 +199,40 @@ fn checksum(key: Key, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&key.bytes()), body)
 }
 
-const NEXT_NUMBER: u8 = 1;
-const SAME_SEGMENT: u8 = 2;
-const SAME_STRIDE: u8 = 4;
-const SAME_SIZE: u8 = 8;
-const NO_ATTEMPTS: u8 = 16;
-
 /// The entry before the one that is written or read.
-struct Before {
-    entry: Entry,
-    /// How far its offset is from the one before it.
-    stride: u32,
-}
+struct Before(Entry);
 
 impl Before {
     fn new(key: Key) -> Self {
-        let entry = Entry {
-            sequence: key.start.wrapping_sub(1),
+        Self(Entry {
+            sequence: key.start,
             segment: 0,
             offset: 0,
             size: 0,
             attempts: 0,
-        };
-        Self { entry, stride: 0 }
+        })
     }
 
     fn put(&mut self, value: &mut Vec<u8>, entry: Entry) {
-        let before = self.entry;
-        let skipped = entry.sequence.wrapping_sub(before.sequence).wrapping_sub(1);
-        let segment = entry.segment.wrapping_sub(before.segment);
-        let stride = entry.offset.wrapping_sub(before.offset);
-        let flag = |holds, flag| if holds { flag } else { 0 };
-        value.push(
-            flag(skipped == 0, NEXT_NUMBER)
-                | flag(segment == 0, SAME_SEGMENT)
-                | flag(stride == self.stride, SAME_STRIDE)
-                | flag(entry.size == before.size, SAME_SIZE)
-                | flag(entry.attempts == 0, NO_ATTEMPTS),
-        );
-        if skipped != 0 {
-            put_number(value, skipped);
-        }
-        if segment != 0 {
-            put_number(value, zigzag(segment));
-        }
-        if stride != self.stride {
-            put_number(value, zigzag(stride));
-        }
-        if entry.size != before.size {
-            put_number(value, entry.size.into());
-        }
-        if entry.attempts != 0 {
-            put_number(value, entry.attempts.into());
-        }
-        *self = Self { entry, stride };
+        let before = std::mem::replace(&mut self.0, entry);
+        put_number(value, entry.sequence.wrapping_sub(before.sequence));
+        put_number(value, zigzag(entry.segment.wrapping_sub(before.segment)));
+        put_number(value, zigzag(entry.offset.wrapping_sub(before.offset)));
+        put_number(value, entry.size.into());
+        put_number(value, entry.attempts.into());
     }
 
     fn take(&mut self, value: &mut &[u8]) -> Option<Entry> {
-        let (&[flags], mut rest) = value.split_first_chunk()?;
-        let has = |flag| flags & flag != 0;
-        let mut number = |absent| {
-            if absent {
-                return Some(0);
-            }
-            take_number(&mut rest)
+        let mut number = || take_number(value);
+        let before = self.0;
+        self.0 = Entry {
+            sequence: before.sequence.wrapping_add(number()?),
+            segment: before.segment.wrapping_add(unzigzag(number()?)?),
+            offset: before.offset.wrapping_add(unzigzag(number()?)?),
+            size: u32::try_from(number()?).ok()?,
+            attempts: u32::try_from(number()?).ok()?,
         };
-        let skipped = number(has(NEXT_NUMBER))?;
-        let segment = unzigzag(number(has(SAME_SEGMENT))?)?;
-        let stride = number(has(SAME_STRIDE))?;
-        let size = number(has(SAME_SIZE))?;
-        let attempts = number(has(NO_ATTEMPTS))?;
-        let before = self.entry;
-        self.stride = if has(SAME_STRIDE) {
-            self.stride
-        } else {
-            unzigzag(stride)?
-        };
-        self.entry = Entry {
-            sequence: before.sequence.wrapping_add(skipped).wrapping_add(1),
-            segment: before.segment.wrapping_add(segment),
-            offset: before.offset.wrapping_add(self.stride),
-            size: if has(SAME_SIZE) {
-                before.size
-            } else {
-                u32::try_from(size).ok()?
-            },
-            attempts: u32::try_from(attempts).ok()?,
-        };
-        *value = rest;
-        Some(self.entry)
+        Some(self.0)
     }
 }
 
@@ -420,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_follows_one_like_it_takes_one_byte() {
+    fn a_record_that_follows_one_like_it_takes_six_bytes() {
         let name = StreamName::new("orders").unwrap();
         let entries: Vec<Entry> = (0..BLOCK)
             .map(|n| u32::try_from(n).unwrap())
@@ -437,7 +382,7 @@ mod tests {
             start: 0,
         };
         let (value, _) = encode(key, &name, 255, &entries).unwrap();
-        assert!(value.len() < BLOCK + 40, "{}", value.len());
+        assert!(value.len() < 6 * BLOCK + 40, "{}", value.len());
     }
 
     #[test]

@@ -27,7 +27,7 @@ const NAME: &str = "index-";
 
 /// sled holds a good deal more, whatever it is told: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
-/// For so many bytes that are used, sled is asked for them once more: see `age`.
+/// For so many bytes that are used, sled is asked for them once more: see `Database::age`.
 const BYTES_OF_TOUCH: usize = 300;
 
 /// Up to here a database is never copied.
@@ -232,7 +232,7 @@ impl Database {
     /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
     /// access. One for each block leaves 16,000 leaves in memory.
     fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
-        for _ in 0..value.len() / BYTES_OF_TOUCH {
+        for _ in 0..=value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
         }
         Ok(())
@@ -300,6 +300,7 @@ fn remove(path: &Path) {
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

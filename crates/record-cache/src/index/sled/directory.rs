@@ -26,10 +26,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) const fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64) -> Self {
         Self {
             number,
-            blocks: VecDeque::new(),
+            // A stream that is seldom used has one.
+            blocks: VecDeque::with_capacity(1),
         }
     }
 
@@ -236,6 +237,7 @@ impl Stream {
         let Some(mut last) = self.blocks.pop_back() else {
             return;
         };
+        self.blocks.shrink_to_fit();
         pages.drop(&last);
         forget(self.number, &mut last, pages);
         if let (Some(short), Entries::In(behind)) = (self.blocks.back_mut(), last.entries) {

@@ -1,8 +1,10 @@
 //! Beginning a segment, making it durable, and giving it up.
 
 use std::io;
+use std::sync::Arc;
 
 use super::{Active, Log};
+use crate::log::files::DiskFile;
 use crate::log::format::{Previous, segment_name};
 use crate::log::frame::Seal;
 use crate::log::outline::Outline;
@@ -46,7 +48,22 @@ impl Log {
         Ok(())
     }
 
+    /// Continues in a segment that is made of a file with room of its own.
+    pub(crate) fn go_on_in(&mut self, name: &str) -> io::Result<()> {
+        self.roll();
+        let number = self.next_number;
+        let after = number.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
+        let segment = segment_name(number);
+        self.disk.rename(name, &segment)?;
+        self.next_number = after;
+        self.spare = Some((number, self.disk.open(&segment)?));
+        Ok(())
+    }
+
     pub(crate) fn create_segment(&mut self) -> Result<Active, StoreError> {
+        if let Some((number, file)) = self.spare.take() {
+            return Ok(self.begin_segment(number, file));
+        }
         loop {
             let number = self.next_number;
             let name = segment_name(number);
@@ -58,18 +75,7 @@ impl Log {
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.next_number = after;
-                    let seal = Seal::new(self.salt, number);
-                    let active = Active {
-                        number,
-                        file,
-                        seal,
-                        written: 0,
-                        synced: 0,
-                        entered: false,
-                        last_frame: None,
-                        outline: Some(Outline::new()),
-                    };
-                    return Ok(active);
+                    return Ok(self.begin_segment(number, file));
                 }
                 // Left by an attempt that failed and could not be undone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -77,6 +83,19 @@ impl Log {
                 }
                 Err(error) => return Err(self.refused("cannot create", &name, error)),
             }
+        }
+    }
+
+    fn begin_segment(&self, number: u32, file: Arc<dyn DiskFile>) -> Active {
+        Active {
+            number,
+            file,
+            seal: Seal::new(self.salt, number),
+            written: 0,
+            synced: 0,
+            entered: false,
+            last_frame: None,
+            outline: Some(Outline::new()),
         }
     }
 

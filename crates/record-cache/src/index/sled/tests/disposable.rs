@@ -378,3 +378,52 @@ fn the_newest_database_that_is_whole_counts() {
     );
     assert!(old.exists());
 }
+
+#[test]
+fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut index, mut state) = filled(home.path(), settings(64));
+    index.checkpoint(&checkpoint(0)).unwrap();
+    let first = database::numbers(home.path());
+    let mut takes = 0;
+    let mut round = 0;
+    // Most of it comes and goes, beside what stays.
+    while database::numbers(home.path()) == first {
+        round += 1;
+        for n in 0..1_000 {
+            index.put(&stream(3), entry(10_000 * round + n, 0)).unwrap();
+        }
+        index.checkpoint(&checkpoint(round)).unwrap();
+        let goes = (10_000 * round..10_000 * round + 990).collect();
+        index.remove(&stream(3), &goes, &mut |_| ()).unwrap();
+        let kept = state.entry(stream(3)).or_default();
+        kept.extend(
+            (990..1_000)
+                .map(|n| 10_000 * round + n)
+                .map(|n| (n, entry(n, 0))),
+        );
+        let db = fs::metadata(directory(home.path()).join("db")).map_or(0, |db| db.len());
+        takes = takes.max(db);
+        assert!(takes < 12 << 20, "{takes} bytes after {round} rounds");
+    }
+    assert!(takes > 4 << 20, "it was small: {takes}");
+    index.checkpoint(&checkpoint(1)).unwrap();
+    index.pages.await_checkpoint().unwrap();
+    assert_eq!(
+        database::numbers(home.path()).len(),
+        1,
+        "the old one is deleted"
+    );
+    assert!(
+        fs::metadata(directory(home.path()).join("db"))
+            .unwrap()
+            .len()
+            < 4 << 20
+    );
+    index.check();
+    assert_eq!(held(&mut index, state.keys()), state);
+    close(index);
+    let (mut index, restored) = SledIndex::open(home.path(), settings(64));
+    assert_eq!(restored.unwrap(), (checkpoint(1), stats(&state)));
+    assert_eq!(held(&mut index, state.keys()), state);
+}

@@ -1,0 +1,77 @@
+//! How a request can fail, in terms that belong to no service.
+
+use std::error::Error;
+use std::fmt;
+
+/// Who is at fault when a service refuses a whole request, and so who pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// What was asked for: some record may be unacceptable. Bisected, then charged.
+    Records,
+    /// The stream: it is not there, or not open to callers. Charged as it is.
+    Stream,
+    /// The service or the caller's standing with it. Nobody is charged.
+    Service,
+    /// Nothing can be said: the answer came from elsewhere, or cannot be read.
+    Unreadable,
+}
+
+/// Why there was no answer that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// The service could not be reached, or the connection broke.
+    Offline,
+    /// The answer did not come in time.
+    TimedOut,
+    /// There were no credentials to sign the request with.
+    Credentials,
+    /// There was an answer, but not one of the service.
+    Unreadable,
+    /// Anything else.
+    Other,
+}
+
+/// What an error was caused by, and that by what: the texts of a chain of errors, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    text: String,
+    source: Option<Box<Cause>>,
+}
+
+impl Cause {
+    /// Keeps the texts of a chain, outermost first; `None` if there are none.
+    pub fn chain(texts: impl IntoIterator<Item = String>) -> Option<Self> {
+        let texts: Vec<_> = texts.into_iter().collect();
+        texts.into_iter().rev().fold(None, |source, text| {
+            let source = source.map(Box::new);
+            Some(Self { text, source })
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|cause| cause as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_told_from_the_outside_in() {
+        let cause = Cause::chain(["outer".to_owned(), "inner".to_owned()]).unwrap();
+        assert_eq!(cause.to_string(), "outer");
+        assert_eq!(cause.source().unwrap().to_string(), "inner");
+        assert!(cause.source().unwrap().source().is_none());
+        assert_eq!(Cause::chain([]), None);
+    }
+}
