@@ -55,7 +55,7 @@ pub(crate) enum Refused<R> {
 /// What the watch saw when it last looked.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    signs: u64,
+    signs: Option<u64>,
     /// How often it has been the same.
     times: u32,
 }
@@ -238,8 +238,9 @@ impl<T, R> Mailbox<T, R> {
     /// all who wait, and forgets what they wait for.
     pub(crate) fn look(&self, seen: &mut Seen, patience: u32) -> Vec<R> {
         let mut state = self.lock();
-        if !state.busy || state.signs != seen.signs {
-            (seen.signs, seen.times) = (state.signs, 0);
+        let signs = state.busy.then_some(state.signs);
+        if signs.is_none() || signs != seen.signs {
+            (seen.signs, seen.times) = (signs, 0);
             return Vec::new();
         }
         seen.times += 1;

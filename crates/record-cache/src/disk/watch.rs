@@ -6,7 +6,7 @@
 
 use std::sync::Weak;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mailbox::Seen;
 use super::shared::{Shared, stalled};
@@ -27,26 +27,83 @@ pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thr
     Ok(watcher.thread().clone())
 }
 
-fn look_after(shared: &Weak<Shared>, limit: Duration) {
-    let (mut of_writer, mut of_reader) = (Seen::default(), Seen::default());
-    let tick = limit / LOOKS;
-    let mut last = clock::monotonic();
-    while let Some(store) = shared.upgrade() {
-        if last.elapsed() > limit {
-            // The whole process stood still, and the disk had no time to answer.
-            (of_writer, of_reader) = (Seen::default(), Seen::default());
+/// What was seen of the two threads.
+#[derive(Debug)]
+struct Looks {
+    of_writer: Seen,
+    of_reader: Seen,
+    last: Instant,
+}
+
+impl Looks {
+    fn new(now: Instant) -> Self {
+        let (of_writer, of_reader) = (Seen::default(), Seen::default());
+        Self {
+            of_writer,
+            of_reader,
+            last: now,
         }
-        last = clock::monotonic();
-        for reply in store.requests.look(&mut of_writer, LOOKS) {
+    }
+
+    fn look(&mut self, store: &Shared, now: Instant, limit: Duration) {
+        if now.saturating_duration_since(self.last) > limit {
+            // The whole process stood still, and the disk had no time to answer.
+            *self = Self::new(now);
+        }
+        self.last = now;
+        for reply in store.requests.look(&mut self.of_writer, LOOKS) {
             reply.refuse(&stalled());
         }
-        for reply in store.reads.look(&mut of_reader, LOOKS) {
+        for reply in store.reads.look(&mut self.of_reader, LOOKS) {
             let _ = reply.send(Err(stalled()));
         }
+    }
+}
+
+fn look_after(shared: &Weak<Shared>, limit: Duration) {
+    let mut looks = Looks::new(clock::monotonic());
+    let tick = limit / LOOKS;
+    while let Some(store) = shared.upgrade() {
+        looks.look(&store, clock::monotonic(), limit);
         drop(store);
         // A wake-up before the time says that the store is gone, or says nothing.
-        while last.elapsed() < tick && shared.strong_count() > 0 {
-            thread::park_timeout(tick.saturating_sub(last.elapsed()));
+        while looks.last.elapsed() < tick && shared.strong_count() > 0 {
+            thread::park_timeout(tick.saturating_sub(looks.last.elapsed()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::{LOOKS, Looks};
+    use crate::clock;
+    use crate::disk::shared::{Reply, Shared};
+
+    #[test]
+    fn a_process_that_stood_still_gives_the_disk_its_time_again() {
+        let limit = Duration::from_secs(30);
+        let tick = limit / LOOKS;
+        let shared = Shared::new("nowhere".into());
+        let (reply, mut answer) = oneshot::channel();
+        let _ticket = shared.requests.expect(Reply::Done(reply));
+        let mut now = clock::monotonic();
+        let mut looks = Looks::new(now);
+        for _ in 0..LOOKS {
+            looks.look(&shared, now, limit);
+            now += tick;
+        }
+        now += limit;
+        for _ in 0..LOOKS {
+            assert!(answer.try_recv().is_err(), "not told yet");
+            looks.look(&shared, now, limit);
+            now += tick;
+        }
+        looks.look(&shared, now, limit);
+        let told = answer.try_recv().unwrap().unwrap_err();
+        assert!(told.to_string().contains("does not answer"), "{told}");
     }
 }

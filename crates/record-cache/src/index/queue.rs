@@ -190,7 +190,7 @@ mod tests {
                         let sought: Ranges = sought.iter().copied().collect();
                         let there: Vec<Entry> = there.map(|n| model[&n]).collect();
                         prop_assert_eq!(queue.find(&sought), there);
-                        let all = [start..start + count].into_iter().flatten().collect();
+                        let all: Ranges = (start..start + count).collect();
                         let there = model.range(start..start + count).map(|(_, e)| *e);
                         prop_assert!(queue.find(&all).into_iter().eq(there));
                         let found = queue.find_mut(start).map(|entry| *entry);

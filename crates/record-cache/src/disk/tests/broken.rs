@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use super::history::{History, Settled, TestStore, open, open_with, some};
-use super::sim::{Numbers, SimDisk};
+use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::memory::MemoryIndex;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
@@ -153,9 +153,15 @@ fn salt_of(disk: &SimDisk) -> u64 {
 
 /// Work with indexes that stand so many calls; says how many of the first one's are left.
 async fn a_run(seed: u64, stand: &[usize]) -> usize {
-    let context = format!("seed {seed}, calls {stand:?}");
+    a_run_with(seed, stand, None).await
+}
+
+/// The same on a disk some of whose operations fail.
+async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
+    let context = format!("seed {seed}, calls {stand:?}, {fault:?}");
     let place = TempDir::new().unwrap();
     let disk = SimDisk::new(place.path());
+    fault.into_iter().for_each(|fault| disk.fail(fault));
     let calls: Vec<_> = stand
         .iter()
         .map(|&calls| Arc::new(Mutex::new(calls)))
@@ -169,7 +175,7 @@ async fn a_run(seed: u64, stand: &[usize]) -> usize {
     let mut numbers = Numbers::new(seed);
     for _ in 0..5 {
         history.work(&store, &disk, &mut numbers, STEPS / 5).await;
-        assert_eq!(history.failures(), 0, "{context}");
+        assert!(fault.is_some() || history.failures() == 0, "{context}");
         let checked = history.check(&store, disk.events(), Settled::Kept).await;
         checked.expect(&context);
         // A call behind all others, so that nothing is under way.
@@ -178,7 +184,12 @@ async fn a_run(seed: u64, stand: &[usize]) -> usize {
             .await
             .unwrap();
     }
-    check_accounts(&store, salt_of(&disk), &context);
+    while fault.is_some_and(|fault| disk.operations() < fault.to) {
+        history.work(&store, &disk, &mut numbers, 1).await;
+    }
+    if fault.is_none() {
+        check_accounts(&store, salt_of(&disk), &context);
+    }
     let stats = store.stats();
     store.close().await.expect(&context);
     let store = open(place.path(), &disk, durability).await.expect(&context);
@@ -186,8 +197,7 @@ async fn a_run(seed: u64, stand: &[usize]) -> usize {
     let checked = history.check(&store, usize::MAX, Settled::Kept).await;
     checked.expect(&context);
     store.close().await.expect(&context);
-    let left = *first.lock().unwrap();
-    left
+    *first.lock().unwrap()
 }
 
 #[tokio::test]
@@ -197,6 +207,21 @@ async fn an_index_may_break_at_any_call() {
         assert!(calls > 200, "only {calls} calls");
         for at in 0..calls {
             a_run(seed, &[at]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_may_break_on_a_disk_that_fails() {
+    let calls = usize::MAX - a_run(84, &[usize::MAX]).await;
+    for at in (0..calls).step_by(3) {
+        for operation in (10..130).step_by(8) {
+            let fault = Fault {
+                from: operation + at % 8,
+                to: operation + at % 8 + 1,
+                kind: std::io::ErrorKind::Other,
+            };
+            a_run_with(84, &[at], Some(fault)).await;
         }
     }
 }
@@ -226,5 +251,61 @@ async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
     *calls.lock().unwrap() = 0;
     let read = store.oldest(&name, None, some(9)).await.unwrap();
     assert_eq!(read.records.len(), 3);
+    store.close().await.unwrap();
+}
+
+/// A store with some records in one stream, and the calls that its index has left.
+async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
+    let calls = Arc::new(Mutex::new(1000));
+    let stand = vec![Arc::clone(&calls)];
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
+    let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, indexes).await;
+    let store = store.unwrap();
+    let name = StreamName::new("few").unwrap();
+    let record = NewRecord::new(name.clone(), None, vec![1; 50]);
+    store.append(vec![record; 3]).await.unwrap();
+    (store, name, calls)
+}
+
+/// Lets some of the coming operations fail.
+fn fail(disk: &SimDisk, from: usize, count: usize) {
+    let from = disk.operations() + from;
+    disk.fail(Fault {
+        from,
+        to: from + count,
+        kind: std::io::ErrorKind::Other,
+    });
+}
+
+#[tokio::test]
+async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (store, name, calls) = three_records(&disk).await;
+    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+    let settled = crate::Settlement::new(name.clone()).delete([held[0].id]);
+    store.settle(settled).await.unwrap();
+    // The write is done, the sync is not.
+    fail(&disk, 1, 1);
+    let record = NewRecord::new(name.clone(), None, vec![2; 50]);
+    store.append(vec![record]).await.unwrap_err();
+    *calls.lock().unwrap() = 0;
+    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+    assert_eq!(held.len(), 2, "what was settled is not back");
+    assert_eq!(store.stats().records(), 2);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_in_an_index_that_is_built_then() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (store, name, calls) = three_records(&disk).await;
+    // It is written, not synced, and cannot be cut off.
+    fail(&disk, 1, 2);
+    let record = NewRecord::new(name.clone(), None, vec![2; 50]);
+    store.append(vec![record]).await.unwrap_err();
+    *calls.lock().unwrap() = 0;
+    let held = store.oldest(&name, None, some(99)).await.unwrap();
+    assert_eq!(held.records.len(), 3);
+    assert_eq!((store.stats().records(), held.damaged.records), (3, 0));
     store.close().await.unwrap();
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-use super::history::{History, Settled, open, open_with};
+use super::history::{History, Settled, TestStore, open, open_with, some};
 use super::sim::{Numbers, SimDisk};
 use crate::index::memory::MemoryIndex;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
-use crate::{Durability, ReadLimits, RecordStore, StreamName};
+use crate::{Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
 
 /// What was kept, each with the events of the disk by then.
 type Shelf = Arc<Mutex<Vec<(usize, Kept)>>>;
@@ -249,4 +249,54 @@ async fn after_a_clean_close_nothing_is_read_but_what_the_index_does_not_know() 
     let (_, last) = kept.last().unwrap();
     let crash = (usize::MAX, Settled::Kept, durability);
     assert!(check(&disk, last, &history, crash, "closed").await);
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() {
+    let durability = Durability::ProcessCrash;
+    let disk = SimDisk::new("nowhere".as_ref());
+    let shelf = Shelf::default();
+    let from_nothing = keepers(&disk, &shelf, None, &Arc::default());
+    let store = open_with("nowhere".as_ref(), &disk, durability, from_nothing).await;
+    let store = store.unwrap();
+    let name = StreamName::new("other").unwrap();
+    append(&store, &name, 5).await;
+    let lost_from = disk.events();
+    // The newest one is settled, and then an old one instead: all frames are of the same sizes.
+    append_and_settle(&store, &name, 5).await;
+    let (_, ahead) = shelf.lock().unwrap().last().unwrap().clone();
+    drop(store);
+
+    let left = disk.after_a_kill("nowhere".as_ref(), lost_from, &mut Numbers::new(1));
+    let store = open("nowhere".as_ref(), &left, durability).await.unwrap();
+    append_and_settle(&store, &name, 0).await;
+    let stats = store.stats();
+    let killed = left.as_it_is("nowhere".as_ref());
+    let plain = store.oldest(&name, None, some(99)).await.unwrap().records;
+
+    let anew = Arc::default();
+    let keepers = keepers(&killed, &Shelf::default(), Some(ahead), &anew);
+    let store = open_with("nowhere".as_ref(), &killed, durability, keepers).await;
+    let store = store.unwrap();
+    assert_eq!(*anew.lock().unwrap(), 1);
+    assert_eq!(store.stats(), stats);
+    let held = store.oldest(&name, None, some(99)).await.unwrap().records;
+    assert_eq!(held, plain);
+}
+
+async fn append(store: &TestStore, name: &StreamName, records: usize) {
+    for _ in 0..records {
+        let record = NewRecord::new(name.clone(), None, vec![1; 50]);
+        store.append(vec![record]).await.unwrap();
+    }
+}
+
+/// Appends two records, in between settles the one at this place, and waits for what follows.
+async fn append_and_settle(store: &TestStore, name: &StreamName, place: usize) {
+    append(store, name, 1).await;
+    let held = store.oldest(name, None, some(99)).await.unwrap().records;
+    let settled = Settlement::new(name.clone()).delete([held[place].id]);
+    store.settle(settled).await.unwrap();
+    append(store, name, 1).await;
+    store.settle(Settlement::new(name.clone())).await.unwrap();
 }

@@ -171,7 +171,6 @@ impl Trouble {
 
 #[cfg(test)]
 impl TroubleKind {
-    #[expect(clippy::panic, reason = "a test asked for it")]
     fn meet(self) -> Outcome<()> {
         match self {
             Self::Fail => Err("it was to fail".to_owned()),
