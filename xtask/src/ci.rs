@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{CiFlags, DemoFlags, EngineChoice, PowerLossFlags, Step, TestFlags},
-    full_disks, power_loss,
+    flags::{CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags},
+    full_disks, ports, power_loss,
     progress::seconds,
     rooms, shell, test,
 };
@@ -79,6 +79,7 @@ async fn run_step(step: Step) -> Result<()> {
         Step::Doc => shell::run(&mut doc()).await,
         Step::Deny => deny().await,
         Step::Consumers => consumers::run().await,
+        Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
     }
 }
