@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
+mod answers;
 mod behaviour;
 mod builder;
 mod fake_aws;
+mod front;
 mod limits;
 mod outcomes;
 mod policies;
