@@ -24,8 +24,14 @@ const WITHOUT_FEATURES: [&str; 5] = [
 ];
 
 pub(crate) async fn run(flags: CiFlags) -> Result<()> {
+    // Other systems need a gigabyte of tools, so their checks run when they are asked for.
+    let all: Vec<Step> = Step::value_variants().to_vec();
+    let usual: Vec<Step> = all
+        .into_iter()
+        .filter(|step| *step != Step::Ports)
+        .collect();
     let steps = match flags.steps.as_slice() {
-        [] => Step::value_variants(),
+        [] => usual.as_slice(),
         steps => steps,
     };
     let mut table = Table::new();
