@@ -519,7 +519,7 @@ async fn adoption_does_not_forget_the_retry_count() {
 async fn each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process() {
     let Some(home) = role() else {
         return in_own_home(
-            "each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process",
+            "storage::each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process",
         );
     };
     let data = Path::new(&home).join("data");
