@@ -126,7 +126,7 @@ async fn all_who_close_at_once_wait_for_the_end_and_those_after_it_do_not() {
         for task in closing {
             failed += usize::from(task.await.unwrap().is_err());
         }
-        // Whoever came after the end is told nothing.
+        // A call that begins after the end gets `Ok`, so the number of failures varies.
         assert_eq!(failed > 0, fails);
         assert_eq!(rig.store.call_count(), 1);
         rig.engine.close().await.unwrap();

@@ -13,7 +13,7 @@ use flush_engine::{
 };
 use record_cache::{MemoryStore, NewRecord, RecordStore};
 
-/// Options with a cache of so many bytes, and what is dropped.
+/// Options with a cache of `max_bytes`, and the discards that it causes.
 fn dropping(max_bytes: u64) -> (EngineOptions, Discards) {
     let dropped = Discards::default();
     let mut options = options();
@@ -28,7 +28,7 @@ fn rig(max_bytes: u64) -> (Rig, Discards) {
     (Rig::with(Service::accepting(), options), dropped)
 }
 
-/// A record of so many seconds after the beginning of all time.
+/// A record whose time is `second` seconds after 1970.
 fn recorded_at(second: u64, stream: &str, data: &str) -> NewRecord {
     let mut record = new(stream, data);
     record.recorded_at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);

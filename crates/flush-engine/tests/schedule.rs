@@ -152,7 +152,7 @@ async fn records_are_delivered_by_the_timer_alone() {
     assert_eq!(begin.elapsed().as_secs(), 60);
 }
 
-/// How many requests came in so many intervals of 10 s.
+/// The number of requests within `intervals` intervals of 10 s.
 async fn tries(rig: &Rig, intervals: u32) -> usize {
     let before = rig.service.call_count();
     sleep(intervals * 10 * SECOND + SECOND / 10).await;

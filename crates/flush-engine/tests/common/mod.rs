@@ -239,8 +239,8 @@ pub(crate) fn is_full<T>(result: &Result<T, EngineError>) -> bool {
     )
 }
 
-/// Polls a future so many times, letting others run after each, and drops it. Tells
-/// whether it was ready before that.
+/// Polls a future `polls` times, yields after each poll, then drops it. Returns its output
+/// if it was ready by then.
 pub(crate) async fn cancel_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     for _ in 0..polls {

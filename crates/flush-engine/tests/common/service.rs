@@ -143,13 +143,13 @@ impl Service {
         self.log.borrow().most_in_flight
     }
 
-    /// Waits until so many requests have arrived in all.
+    /// Waits until at least `times` requests have arrived.
     pub(crate) async fn called(&self, times: usize) {
         let mut log = self.log.subscribe();
         log.wait_for(|log| log.calls.len() >= times).await.unwrap();
     }
 
-    /// Waits until so many requests have arrived and none is under way.
+    /// Waits until at least `times` requests have arrived and none is in flight.
     pub(crate) async fn answered(&self, times: usize) {
         let mut log = self.log.subscribe();
         log.wait_for(|log| log.calls.len() >= times && log.in_flight == 0)
