@@ -11,7 +11,6 @@ use std::time::Duration;
 use amplify_kinesis::NoAnswer;
 use amplify_test_support::{Refusal, Reply};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -20,6 +19,8 @@ use tokio::sync::watch;
 use integration_tests::{
     Case, Client, Discards, Endpoint, Failure, Kind, SdkClient, Service, Setup,
 };
+
+use super::credentials::Counting;
 
 integration_tests::cases! {
     in_memory:
@@ -299,26 +300,6 @@ async fn after_a_time_out_the_next_request_takes_a_fresh_connection(case: Case) 
 }
 
 // ---- credentials
-
-/// Gives credentials and counts how often.
-#[derive(Clone, Debug, Default)]
-struct Counting(Arc<AtomicUsize>);
-
-impl Counting {
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl ProvideCredentials for Counting {
-    fn provide_credentials<'a>(&'a self) -> Providing<'a>
-    where
-        Self: 'a,
-    {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Providing::ready(Ok(Credentials::new("AKID", "SECRET", None, None, "test")))
-    }
-}
 
 const REFUSED_CREDENTIALS: [&str; 4] = [
     "ExpiredToken",

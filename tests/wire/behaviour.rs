@@ -54,6 +54,8 @@ integration_tests::cases! {
 }
 
 const STREAM: &str = "stream";
+/// Later than a busy disk takes to store a record, so that the request is still in flight then.
+const ANSWER: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(30);
 
 // ---- recording and passes
@@ -146,7 +148,7 @@ async fn record_all_stores_all_or_nothing(case: Case) {
 async fn recording_goes_on_during_a_pass(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
+    aws.script(Reply::Accept.delayed(ANSWER));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
     client.record(STREAM, "3").await.unwrap();
@@ -160,7 +162,7 @@ async fn recording_goes_on_during_a_pass(case: Case) {
 async fn a_second_flush_returns_at_once(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
+    aws.script(Reply::Accept.delayed(ANSWER));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
     let second = client.flush().await.unwrap();
@@ -179,7 +181,7 @@ async fn a_second_flush_returns_at_once(case: Case) {
     // An automatic pass and a drain count as well.
     let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(5));
     let client = setup.build().await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
+    aws.script(Reply::Accept.delayed(ANSWER));
     client.record_to(STREAM, ["2"]).await;
     aws.until(|aws| aws.in_flight() == 1).await;
     assert!(client.flush().await.unwrap().flush_in_progress);

@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,13 +17,13 @@ use amplify_test_support::{Reply, RequestLog};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::future::ProvideCredentials as Providing;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use integration_tests::{
     Case, Client, Endpoint, Kind, SdkClient, Service, Setup, assert_fails, one_attempt,
 };
 use tokio::time::Instant;
+
+use super::credentials::{Counting, credentials};
 
 integration_tests::cases! {
     in_memory:
@@ -54,10 +53,6 @@ integration_tests::cases! {
 }
 
 const STREAM: &str = "stream";
-
-fn credentials() -> Credentials {
-    Credentials::new("AKID", "SECRET", None, None, "test")
-}
 
 /// Sees that a client is refused for a setting, which the error names.
 async fn assert_invalid(setup: Setup, setting: &str) {
@@ -305,26 +300,6 @@ async fn what_aws_config_finds_is_enough(case: Case) {
     let client = setup.build().await;
     assert_eq!(client.region(), "eu-central-1");
     assert_works(&client, &aws).await;
-}
-
-/// Gives credentials and counts how often.
-#[derive(Clone, Debug, Default)]
-struct Counting(Arc<AtomicUsize>);
-
-impl Counting {
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl ProvideCredentials for Counting {
-    fn provide_credentials<'a>(&'a self) -> Providing<'a>
-    where
-        Self: 'a,
-    {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Providing::ready(Ok(credentials()))
-    }
 }
 
 async fn explicit_settings_beat_the_sdk_config(case: Case) {

@@ -2,9 +2,10 @@
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
 use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};
-use aws_credential_types::Credentials;
 
 use integration_tests::Endpoint;
+
+use super::credentials::credentials;
 
 /// An error of a program, which has one of either client for its cause.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ async fn kinesis(aws: &Endpoint) -> AmplifyKinesisClient {
     let options = amplify_kinesis::AmplifyKinesisClientOptions::default();
     let client = AmplifyKinesisClient::builder()
         .region("eu-west-1")
-        .credentials_provider(Credentials::new("AKID", "SECRET", None, None, "test"))
+        .credentials_provider(credentials())
         .endpoint_url(aws.endpoint_url())
         .in_memory()
         .options(options.flush_strategy(FlushStrategy::None));
@@ -40,7 +41,7 @@ async fn firehose(aws: &Endpoint) -> AmplifyFirehoseClient {
     let options = amplify_firehose::AmplifyFirehoseClientOptions::default();
     let client = AmplifyFirehoseClient::builder()
         .region("eu-west-1")
-        .credentials_provider(Credentials::new("AKID", "SECRET", None, None, "test"))
+        .credentials_provider(credentials())
         .endpoint_url(aws.endpoint_url())
         .in_memory()
         .options(options.flush_strategy(FlushStrategy::None));

@@ -7,6 +7,7 @@ mod adaptive;
 mod answers;
 mod behaviour;
 mod builder;
+mod credentials;
 mod fake_aws;
 mod front;
 mod limits;
