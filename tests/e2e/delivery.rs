@@ -1,42 +1,37 @@
+//! A delivery stream of Firehose, and the bucket behind it.
+
 use std::time::Duration;
 
+use amplify_test_support::localstack::Bucket;
+use amplify_test_support::unique_name;
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::config::{BehaviorVersion, Config, Region};
 use aws_sdk_firehose::types::{
     BufferingHints, CompressionFormat, DeliveryStreamStatus, DeliveryStreamType,
     EncryptionConfiguration, ExtendedS3DestinationConfiguration,
 };
-use integration_tests::localstack::Bucket;
-use integration_tests::unique_name;
 
-use super::{LONG, REGION, credentials};
+use super::{LONG, sdk_config};
 
 /// A Firehose delivery stream that was made for one test, and the bucket that it writes to.
-pub struct Delivery {
+pub(crate) struct Delivery {
     client: Client,
     bucket: Bucket,
     name: String,
 }
 
 impl Delivery {
-    pub async fn create(endpoint: &str) -> Self {
+    pub(crate) async fn create(endpoint: &str) -> Self {
         let delivery = Self::without_bucket(endpoint).await;
         delivery.bucket.create().await.unwrap();
         delivery
     }
 
     /// A delivery stream that cannot deliver yet.
-    pub async fn without_bucket(endpoint: &str) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .credentials_provider(credentials())
-            .endpoint_url(endpoint)
-            .build();
+    pub(crate) async fn without_bucket(endpoint: &str) -> Self {
         let name = unique_name("e2e");
         let bucket = Bucket::new(endpoint, &name);
         let delivery = Self {
-            client: Client::from_conf(config),
+            client: Client::new(&sdk_config(endpoint)),
             bucket,
             name,
         };
@@ -45,27 +40,27 @@ impl Delivery {
     }
 
     /// Makes stream and bucket once more, after LocalStack was restarted and forgot them.
-    pub async fn create_again(&self) {
+    pub(crate) async fn create_again(&self) {
         self.bucket.create().await.unwrap();
         self.create_stream().await;
     }
 
-    pub async fn create_bucket(&self) {
+    pub(crate) async fn create_bucket(&self) {
         self.bucket.create().await.unwrap();
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The records of each object in the bucket; one object holds those of one request.
-    pub async fn requests(&self) -> Vec<Vec<Vec<u8>>> {
+    pub(crate) async fn requests(&self) -> Vec<Vec<Vec<u8>>> {
         let objects = self.bucket.objects().await.unwrap();
         objects.iter().map(|object| unframed(object)).collect()
     }
 
     /// Every record in the bucket, sorted.
-    pub async fn records(&self) -> Vec<Vec<u8>> {
+    pub(crate) async fn records(&self) -> Vec<Vec<u8>> {
         let mut records = self.requests().await.concat();
         records.sort();
         records
@@ -114,7 +109,7 @@ impl Delivery {
 }
 
 /// Firehose puts nothing between two records, so a record has to tell its own length.
-pub fn framed(data: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap();
     [&length.to_be_bytes(), data].concat()
 }

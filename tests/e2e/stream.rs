@@ -1,30 +1,25 @@
+//! A stream of Kinesis, read back from its shards.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use amplify_test_support::unique_name;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
 use aws_sdk_kinesis::types::{ShardIteratorType, StreamStatus};
-use integration_tests::unique_name;
 
-use super::{LONG, REGION, credentials};
+use super::{LONG, sdk_config};
 
 /// A Kinesis stream that was made for one test.
-pub struct Stream {
+pub(crate) struct Stream {
     client: Client,
     name: String,
     shards: i32,
 }
 
 impl Stream {
-    pub async fn create(endpoint: &str, shards: i32) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .credentials_provider(credentials())
-            .endpoint_url(endpoint)
-            .build();
+    pub(crate) async fn create(endpoint: &str, shards: i32) -> Self {
         let stream = Self {
-            client: Client::from_conf(config),
+            client: Client::new(&sdk_config(endpoint)),
             name: unique_name("e2e"),
             shards,
         };
@@ -33,7 +28,7 @@ impl Stream {
     }
 
     /// Makes the stream once more, after LocalStack was restarted and forgot it.
-    pub async fn create_again(&self) {
+    pub(crate) async fn create_again(&self) {
         let request = self.client.create_stream();
         request
             .stream_name(&self.name)
@@ -50,12 +45,12 @@ impl Stream {
         .unwrap();
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Every record's partition key and data, shard by shard, oldest first.
-    pub async fn shards(&self) -> Vec<Vec<(String, Vec<u8>)>> {
+    pub(crate) async fn shards(&self) -> Vec<Vec<(String, Vec<u8>)>> {
         let listed = self
             .client
             .list_shards()
@@ -72,12 +67,12 @@ impl Stream {
     }
 
     /// The data of every record, oldest first among those of one partition key.
-    pub async fn by_key(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+    pub(crate) async fn by_key(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
         by_key(self.shards().await.into_iter().flatten())
     }
 
     /// Gives the shards back; LocalStack has a limited number of them.
-    pub async fn delete(self) {
+    pub(crate) async fn delete(self) {
         self.client
             .delete_stream()
             .stream_name(&self.name)
@@ -135,7 +130,7 @@ impl Stream {
 }
 
 /// The data for each partition key, order kept.
-pub fn by_key(
+pub(crate) fn by_key(
     records: impl IntoIterator<Item = (String, Vec<u8>)>,
 ) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut keys = BTreeMap::<_, Vec<_>>::new();

@@ -2,20 +2,20 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::{env, fs, io};
 
-use integration_tests::power_loss::{
-    Action, Attributes, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
+use amplify_test_support::power_loss::{
+    Action, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
-use rustix::fs::IFlags;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::inspect::Report;
 use super::ledger::{Ledger, Loss};
+use super::marks::Mark;
 use super::process::{Job, inspect_elsewhere};
-use super::stores::StoreKind;
+use super::stores::Subject;
 use super::workload::{Setting, Workload};
 
 /// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
@@ -33,11 +33,10 @@ const NARROWING: usize = 60;
 /// One store under one workload.
 #[derive(Debug, Clone, Copy)]
 pub struct Campaign {
-    pub kind: StoreKind,
+    pub subject: Subject,
     pub workload: Workload,
     pub seed: u64,
     pub states: usize,
-    pub attributes: Attributes,
     pub plans: &'static [Plan],
     /// How often a loss that does harm is tried again, to find what matters in it.
     pub narrowing: usize,
@@ -96,15 +95,14 @@ struct Ground {
 
 impl Campaign {
     /// A campaign of the usual size.
-    pub fn new(kind: StoreKind, workload: Workload) -> Self {
+    pub fn new(subject: Subject, workload: Workload) -> Self {
         let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
         let states = number("POWER_LOSS_STATES").and_then(|states| states.try_into().ok());
         Self {
-            kind,
+            subject,
             workload,
             seed: number("POWER_LOSS_SEED").unwrap_or(1),
             states: states.unwrap_or(STATES),
-            attributes: Attributes::Honoured,
             plans: &Plan::EACH,
             narrowing: NARROWING,
         }
@@ -139,12 +137,12 @@ impl Campaign {
     /// When a process cannot be traced, or does what is not modelled.
     async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
-        let mut story = Timeline::starting_from(Image::empty()).with_attributes(self.attributes);
+        let mut story = Timeline::starting_from(Image::empty());
         self.work(&ground, &mut story, self.workload, 0)?;
         let story = Arc::new(story);
         let mut outcome = Outcome::default();
         let mut restarts = Vec::new();
-        let trials = self.trials(&story, self.beginning(&story), self.states, "");
+        let trials = self.trials(&story, 0, self.states, "");
         let trials = trials.enumerate().map(|(number, trial)| {
             if number % RESTART_EVERY == RESTART_EVERY / 2 {
                 restarts.push(restart(&trial, restarts.len()));
@@ -170,7 +168,7 @@ impl Campaign {
 
     fn tell(self, outcome: &Outcome) {
         let Self {
-            kind,
+            subject,
             workload,
             seed,
             ..
@@ -182,21 +180,10 @@ impl Campaign {
             harmful,
         } = outcome;
         println!(
-            "{kind} {workload}: seed={seed}, states={states}, records that had to be there={required}, \
+            "{subject} {workload:?}: seed={seed}, states={states}, records that had to be there={required}, \
              states with damage reported={with_damage}, harmful={}",
             harmful.len()
         );
-    }
-
-    /// The event from which on the power may be lost.
-    fn beginning(self, story: &Timeline) -> usize {
-        let synced =
-            |event: &Event| matches!(event, Event::Mark(mark) if mark.starts_with("synced"));
-        match self.attributes {
-            // What relies on them is not durable before someone else has synced it.
-            Attributes::Ignored => story.events().iter().position(synced).unwrap_or(0),
-            Attributes::Honoured | Attributes::Refused => 0,
-        }
     }
 
     /// Has a traced process work in the arena, and adds to the story what it did.
@@ -208,7 +195,7 @@ impl Campaign {
         salt: usize,
     ) -> io::Result<()> {
         let setting = Setting {
-            kind: self.kind,
+            subject: self.subject,
             place: ground.places.arena().join("store"),
             marks: ground.places.marks().to_owned(),
             seed: self.seed.wrapping_add(salt as u64),
@@ -216,7 +203,7 @@ impl Campaign {
         };
         let job = Job::Work(workload, setting);
         let log = ground.directory.path().join("log");
-        let calls = trace(&job.command(), self.attributes, &log)?;
+        let calls = trace(&job.command(), &log)?;
         story.record_all(&calls, &ground.places)
     }
 
@@ -262,7 +249,7 @@ impl Campaign {
             }
             running.spawn(async move {
                 let _permit = permit;
-                try_one(self.kind, trial, &place).await
+                try_one(self.subject, trial, &place).await
             });
         }
         while let Some(done) = running.join_next().await {
@@ -322,7 +309,7 @@ impl Campaign {
                 state: narrowed,
                 title: String::new(),
             };
-            let tried = try_one(self.kind, trial, &place).await?;
+            let tried = try_one(self.subject, trial, &place).await?;
             if !tried.wrong.is_empty() {
                 (state, wrong) = (tried.trial.state, tried.wrong);
             }
@@ -354,7 +341,10 @@ impl Campaign {
     }
 
     fn keep(self, ground: &Ground, state: &State) -> io::Result<PathBuf> {
-        let name = format!("power-loss-{}-{}-{}", self.kind, self.workload, self.seed);
+        let name = format!(
+            "power-loss-{}-{:?}-{}",
+            self.subject, self.workload, self.seed
+        );
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if kept.exists() {
             fs::remove_dir_all(&kept)?;
@@ -368,9 +358,7 @@ impl Campaign {
 
 impl Ground {
     fn new() -> io::Result<Self> {
-        // Other directories for temporary files may know nothing of attributes.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        warn_without_attributes(directory.path())?;
         let arena = directory.path().join("arena");
         fs::create_dir(&arena)?;
         let places = Places::new(&arena, &directory.path().join("marks"))?;
@@ -386,19 +374,6 @@ impl Ground {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
     }
-}
-
-/// Without the attribute `S` a store may take another way than on most machines.
-fn warn_without_attributes(directory: &Path) -> io::Result<()> {
-    static WARNING: Once = Once::new();
-    let file = tempfile::tempfile_in(directory)?;
-    if rustix::fs::ioctl_setflags(&file, IFlags::SYNC).is_err() {
-        WARNING.call_once(|| {
-            let directory = directory.display();
-            eprintln!("WARNING: files do not take the attribute S: directory={directory}");
-        });
-    }
-    Ok(())
 }
 
 /// In memory where there is room: what is to become of a sync is decided here anyway.
@@ -440,12 +415,12 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
     }
 }
 
-async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verdict> {
+async fn try_one(subject: Subject, trial: Trial, place: &Path) -> io::Result<Verdict> {
     let image = trial.state.image();
     let (arena, report) = (place.join("arena"), place.join("report"));
     fs::create_dir(place)?;
     image.write_to(&arena)?;
-    let report: Report = inspect_elsewhere(kind, &arena.join("store"), &report).await?;
+    let report: Report = inspect_elsewhere(subject, &arena.join("store"), &report).await?;
     fs::remove_dir_all(place)?;
     let ledger = ledger(&trial.story.events()[..trial.state.moment]);
     Ok(Verdict {
@@ -459,7 +434,7 @@ async fn try_one(kind: StoreKind, trial: Trial, place: &Path) -> io::Result<Verd
 fn ledger(events: &[Event]) -> Ledger {
     let marks = events.iter().enumerate();
     Ledger::of(marks.filter_map(|(at, event)| match event {
-        Event::Mark(mark) => Some((at, mark.as_str())),
+        Event::Mark(mark) => Some((at, serde_json::from_str::<Mark>(mark).unwrap())),
         _ => None,
     }))
 }

@@ -1,16 +1,16 @@
 //! Opening what a loss of power left: done by a process of its own, which may hang or fall
 //! over, and which writes down what it finds.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
 use record_cache::{NewRecord, ReadLimits, Record, RecordStore, StreamName};
+use serde::{Deserialize, Serialize};
 
 use super::payload::{key_of, number_of, payload};
-use super::stores::StoreKind;
+use super::stores::Subject;
 use super::workload::STREAMS;
 
 /// Nothing that a store does to a few megabytes takes so long.
@@ -21,7 +21,7 @@ const FIRST_PROBE: u64 = 1 << 40;
 const PROBES_OF_STREAM: u64 = 2;
 
 /// What was found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// In the order of their streams.
     pub records: Vec<Found>,
@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 /// A record that was read back, whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     pub stream: String,
     pub id: u64,
@@ -46,16 +46,16 @@ pub struct Found {
 }
 
 /// Opens a store, takes stock, appends, closes, opens again, and takes stock again.
-pub async fn inspect(kind: StoreKind, place: &Path) -> Report {
+pub async fn inspect(subject: Subject, place: &Path) -> Report {
     let mut report = Report::default();
-    if let Err(what) = try_to_inspect(kind, place, &mut report).await {
+    if let Err(what) = try_to_inspect(subject, place, &mut report).await {
         report.failures.push(what);
     }
     report
 }
 
-async fn try_to_inspect(kind: StoreKind, place: &Path, report: &mut Report) -> Result<(), String> {
-    let store = in_time("open", kind.open(place)).await?;
+async fn try_to_inspect(subject: Subject, place: &Path, report: &mut Report) -> Result<(), String> {
+    let store = in_time("open", subject.open(place)).await?;
     report.records = read_all(&*store, report).await?;
     report.damaged = store.stats().damaged_records;
     let counted = store.stats().records();
@@ -81,7 +81,7 @@ async fn try_to_inspect(kind: StoreKind, place: &Path, report: &mut Report) -> R
     in_time("close", store.close()).await?;
     drop(store);
 
-    let store = in_time("open", kind.open(place)).await?;
+    let store = in_time("open", subject.open(place)).await?;
     let again = read_all(&*store, report).await?;
     let (probes, others): (Vec<Found>, Vec<Found>) = again
         .into_iter()
@@ -159,60 +159,5 @@ async fn in_time<T, E: std::fmt::Display>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{what} failed: {error}")),
         Err(_) => Err(format!("{what} hangs")),
-    }
-}
-
-impl Report {
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for found in &self.records {
-            let Found {
-                stream,
-                id,
-                number,
-                length,
-                attempts,
-            } = found;
-            writeln!(text, "record {stream} {id} {number} {length} {attempts}").unwrap();
-        }
-        for (stream, id) in &self.probes {
-            writeln!(text, "probe {stream} {id}").unwrap();
-        }
-        for what in &self.failures {
-            writeln!(text, "failure {}", what.replace('\n', " ")).unwrap();
-        }
-        let (damaged, moved) = (self.damaged, self.moved_aside);
-        writeln!(text, "end {damaged} {moved}").unwrap();
-        text
-    }
-
-    /// Nothing, if the text is cut off.
-    pub fn of_text(text: &str) -> Option<Self> {
-        let mut report = Self::default();
-        for line in text.lines() {
-            let (kind, rest) = line.split_once(' ')?;
-            let mut words = rest.split(' ');
-            match kind {
-                "record" => report.records.push(Found {
-                    stream: words.next()?.to_owned(),
-                    id: words.next()?.parse().ok()?,
-                    number: words.next()?.parse().ok()?,
-                    length: words.next()?.parse().ok()?,
-                    attempts: words.next()?.parse().ok()?,
-                }),
-                "probe" => {
-                    let stream = words.next()?.to_owned();
-                    report.probes.push((stream, words.next()?.parse().ok()?));
-                }
-                "failure" => report.failures.push(rest.to_owned()),
-                "end" => {
-                    report.damaged = words.next()?.parse().ok()?;
-                    report.moved_aside = words.next()?.parse().ok()?;
-                    return Some(report);
-                }
-                _ => return None,
-            }
-        }
-        None
     }
 }

@@ -68,10 +68,10 @@ struct Clear {
 
 impl Ledger {
     /// Reads the marks; the numbers say what came before what.
-    pub fn of<'a>(marks: impl IntoIterator<Item = (usize, &'a str)>) -> Self {
+    pub fn of(marks: impl IntoIterator<Item = (usize, Mark)>) -> Self {
         let mut ledger = Self::default();
-        for (at, line) in marks {
-            ledger.note(at, Mark::of_line(line));
+        for (at, mark) in marks {
+            ledger.note(at, mark);
         }
         ledger
     }
@@ -175,7 +175,6 @@ impl Ledger {
                 let clear = self.clears.iter_mut().find(|clear| clear.call == call);
                 clear.unwrap().ended = Some(at);
             }
-            Mark::Synced { .. } => {}
         }
     }
 
@@ -357,17 +356,47 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::super::inspect::{Found, Report};
+    use super::super::marks::Mark::{Appended, Clear, Cleared, Settled};
+    use super::super::marks::{Mark, Put, Seen};
     use super::{Ledger, Loss};
 
-    const STORY: &[&str] = &[
-        "append 1 s:1:20",
-        "appended 1",
-        "append 2 s:2:20 s:3:20",
-        "appended 2",
-        "append 4 s:4:20",
-        "settle 10 -1@1 +2@2",
-        "append 5 s:5:20 s:6:20",
-    ];
+    fn append(call: u64, numbers: &[u64]) -> Mark {
+        let put = |number: &u64| Put {
+            stream: "s".to_owned(),
+            number: *number,
+            length: 20,
+        };
+        let records = numbers.iter().map(put).collect();
+        Mark::Append { call, records }
+    }
+
+    /// The ids are the numbers.
+    fn settle(call: u64, delete: &[u64], count: &[u64]) -> Mark {
+        let seen = |numbers: &[u64]| {
+            let seen = numbers.iter().map(|&number| Seen { number, id: number });
+            seen.collect()
+        };
+        let (delete, count) = (seen(delete), seen(count));
+        Mark::Settle {
+            call,
+            delete,
+            count,
+        }
+    }
+
+    fn story(more: &[Mark]) -> Vec<Mark> {
+        let mut story = vec![
+            append(1, &[1]),
+            Appended { call: 1 },
+            append(2, &[2, 3]),
+            Appended { call: 2 },
+            append(4, &[4]),
+            settle(10, &[1], &[2]),
+            append(5, &[5, 6]),
+        ];
+        story.extend_from_slice(more);
+        story
+    }
 
     fn found(number: u64) -> Found {
         Found {
@@ -387,11 +416,11 @@ mod tests {
         }
     }
 
-    fn judge(story: &[&str], numbers: &[u64], loss: Loss) -> Vec<String> {
-        Ledger::of(story.iter().copied().enumerate()).judge(&report(numbers), loss)
+    fn judge(story: &[Mark], numbers: &[u64], loss: Loss) -> Vec<String> {
+        Ledger::of(story.iter().cloned().enumerate()).judge(&report(numbers), loss)
     }
 
-    fn complains(story: &[&str], numbers: &[u64], of: &str) -> bool {
+    fn complains(story: &[Mark], numbers: &[u64], of: &str) -> bool {
         let wrong = judge(story, numbers, Loss::OfPower);
         wrong.iter().any(|text| text.contains(of))
     }
@@ -405,24 +434,25 @@ mod tests {
             &[1, 2, 3, 4],
         ] {
             for loss in [Loss::OfPower, Loss::OfProcess] {
-                assert_eq!(judge(STORY, numbers, loss), [""; 0], "{numbers:?}");
+                assert_eq!(judge(&story(&[]), numbers, loss), [""; 0], "{numbers:?}");
             }
         }
     }
 
     #[test]
     fn what_must_not_be_is_told() {
-        assert!(complains(STORY, &[2], "lost"));
-        assert!(complains(STORY, &[2, 3, 7], "invented"));
-        assert!(complains(STORY, &[2, 3, 3], "twice"));
-        assert!(complains(STORY, &[2, 3, 5], "in part"));
-        assert!(complains(STORY, &[4, 2, 3], "older"));
-        assert!(complains(STORY, &[3, 2], "order"));
+        let story = story(&[]);
+        assert!(complains(&story, &[2], "lost"));
+        assert!(complains(&story, &[2, 3, 7], "invented"));
+        assert!(complains(&story, &[2, 3, 3], "twice"));
+        assert!(complains(&story, &[2, 3, 5], "in part"));
+        assert!(complains(&story, &[4, 2, 3], "older"));
+        assert!(complains(&story, &[3, 2], "order"));
     }
 
     #[test]
     fn what_was_cleared_stays_away() {
-        let cleared = [STORY, &["clear 7", "cleared 7"]].concat();
+        let cleared = story(&[Clear { call: 7 }, Cleared { call: 7 }]);
         assert_eq!(judge(&cleared, &[4], Loss::OfPower), [""; 0]);
         assert!(complains(&cleared, &[2, 3], "cleared"));
     }
@@ -430,23 +460,23 @@ mod tests {
     #[test]
     fn what_was_appended_while_the_store_was_cleared_may_be_gone_or_not() {
         let mut story = vec![
-            "append 1 s:1:20",
-            "clear 2",
-            "append 3 s:3:20",
-            "appended 1",
-            "appended 3",
+            append(1, &[1]),
+            Clear { call: 2 },
+            append(3, &[3]),
+            Appended { call: 1 },
+            Appended { call: 3 },
         ];
         for numbers in [&[][..], &[1], &[3], &[1, 3]] {
             assert_eq!(judge(&story, numbers, Loss::OfPower), [""; 0]);
         }
-        story.extend(["cleared 2", "append 4 s:4:20", "appended 4"]);
+        story.extend([Cleared { call: 2 }, append(4, &[4]), Appended { call: 4 }]);
         assert!(complains(&story, &[1, 3], "lost: record 4"));
     }
 
     #[test]
     fn settlements_are_undone_by_the_loss_of_power_only() {
-        let under_way = [STORY, &["settle 11 -2@2 -3@3"]].concat();
-        let settled = [&*under_way, &["settled 10", "settled 11"]].concat();
+        let under_way = story(&[settle(11, &[2, 3], &[])]);
+        let settled = [&*under_way, &[10, 11].map(|call| Settled { call })].concat();
         for (story, numbers, wrong) in [
             (&under_way, &[][..], ""),
             (&under_way, &[2], "in part"),
@@ -464,7 +494,7 @@ mod tests {
 
     #[test]
     fn ids_and_attempts_are_watched() {
-        let story = [STORY, &["settled 10"]].concat();
+        let story = story(&[Settled { call: 10 }]);
         let ledger = Ledger::of(story.into_iter().enumerate());
         let mut report = report(&[2, 3]);
         let judge = |report: &_, loss| ledger.judge(report, loss).concat();

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::time::Duration;
 use std::{env, fs, io};
 
+use serde::{Deserialize, Serialize};
+
 use super::inspect::{Report, inspect};
-use super::stores::StoreKind;
+use super::stores::Subject;
 use super::workload::{Setting, Workload, run};
 
 /// The test that does the job when it finds one.
@@ -19,13 +20,13 @@ const JOB: &str = "POWER_LOSS_JOB";
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What another process is to do.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Job {
     /// Uses a store.
     Work(Workload, Setting),
     /// Opens a store, and writes down what it finds.
     Inspect {
-        kind: StoreKind,
+        subject: Subject,
         place: PathBuf,
         report: PathBuf,
     },
@@ -34,27 +35,8 @@ pub enum Job {
 impl Job {
     /// What this process was started for, if it was.
     pub fn given() -> Option<Self> {
-        let text = env::var(JOB).ok()?;
-        let mut lines = text.lines();
-        let mut next = || lines.next().unwrap();
-        Some(match next() {
-            "work" => Self::Work(
-                parsed(next()),
-                Setting {
-                    kind: parsed(next()),
-                    place: next().into(),
-                    marks: next().into(),
-                    seed: parsed(next()),
-                    next_number: parsed(next()),
-                },
-            ),
-            "inspect" => Self::Inspect {
-                kind: parsed(next()),
-                place: next().into(),
-                report: next().into(),
-            },
-            other => panic!("no such job: {other}"),
-        })
+        let job = env::var(JOB).ok()?;
+        Some(serde_json::from_str(&job).unwrap())
     }
 
     /// Does it.
@@ -65,52 +47,35 @@ impl Job {
                 done.unwrap();
             }
             Self::Inspect {
-                kind,
+                subject,
                 place,
                 report,
             } => {
-                let found = inspect(kind, &place).await;
-                fs::write(report, found.to_text()).unwrap();
+                let found = inspect(subject, &place).await;
+                fs::write(report, serde_json::to_vec(&found).unwrap()).unwrap();
             }
         }
     }
 
     /// The command that makes another process do it.
     pub fn command(&self) -> Command {
-        let text = match self {
-            Self::Work(workload, setting) => {
-                let Setting {
-                    kind,
-                    place,
-                    marks,
-                    seed,
-                    next_number,
-                } = setting;
-                let (place, marks) = (place.display(), marks.display());
-                format!("work\n{workload}\n{kind}\n{place}\n{marks}\n{seed}\n{next_number}")
-            }
-            Self::Inspect {
-                kind,
-                place,
-                report,
-            } => {
-                let (place, report) = (place.display(), report.display());
-                format!("inspect\n{kind}\n{place}\n{report}")
-            }
-        };
         let mut command = Command::new(env::current_exe().unwrap());
         command
             .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
-            .env(JOB, text)
+            .env(JOB, serde_json::to_string(self).unwrap())
             .stdin(Stdio::null());
         command
     }
 }
 
 /// Has a process open what was left, and kills it should it hang.
-pub async fn inspect_elsewhere(kind: StoreKind, place: &Path, report: &Path) -> io::Result<Report> {
+pub async fn inspect_elsewhere(
+    subject: Subject,
+    place: &Path,
+    report: &Path,
+) -> io::Result<Report> {
     let job = Job::Inspect {
-        kind,
+        subject,
         place: place.to_owned(),
         report: report.to_owned(),
     };
@@ -129,8 +94,8 @@ pub async fn inspect_elsewhere(kind: StoreKind, place: &Path, report: &Path) -> 
     let output = output?;
     let written = fs::read_to_string(report).unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr);
-    match Report::of_text(&written) {
-        Some(report) if output.status.success() => Ok(report),
+    match serde_json::from_str(&written) {
+        Ok(report) if output.status.success() => Ok(report),
         _ => Ok(Report {
             failures: vec![format!(
                 "the process that opens the store fell over: {said}"
@@ -138,11 +103,4 @@ pub async fn inspect_elsewhere(kind: StoreKind, place: &Path, report: &Path) -> 
             ..Report::default()
         }),
     }
-}
-
-fn parsed<T: FromStr>(text: &str) -> T
-where
-    T::Err: std::fmt::Debug,
-{
-    text.parse().unwrap()
 }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use record_cache::{Durability, JournalStore, RecordStore, SledStore, StoreError};
+use amplify_test_support::stores::StoreKind;
+use record_cache::{Durability, RecordStore, StoreError};
+use serde::{Deserialize, Serialize};
 
 use super::tiny::{Flaw, TinyStore};
 
@@ -13,61 +14,29 @@ use super::tiny::{Flaw, TinyStore};
 const EXPECTED_BYTES: u64 = 1024 * 1024;
 
 /// Which store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreKind {
-    Sled,
-    Journal,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    Store(StoreKind),
     Tiny(Flaw),
 }
 
-impl StoreKind {
-    pub const EACH: &[Self] = &[
-        Self::Sled,
-        Self::Journal,
-        Self::Tiny(Flaw::None),
-        Self::Tiny(Flaw::NeverSyncs),
-        Self::Tiny(Flaw::ForgetsTheNewName),
-        Self::Tiny(Flaw::ForgetsTheNewLog),
-        Self::Tiny(Flaw::RewritesInPlace),
-        Self::Tiny(Flaw::ForgetsTheFirstName),
-        Self::Tiny(Flaw::TrustsWhatItReads),
-    ];
-
+impl Subject {
     pub async fn open(self, place: &Path) -> Result<Arc<dyn RecordStore>, StoreError> {
-        Ok(match self {
-            Self::Sled => {
-                let builder = SledStore::builder(place)
-                    .durability(Durability::PowerLoss)
-                    .expected_bytes(EXPECTED_BYTES);
-                Arc::new(builder.open().await?)
-            }
-            Self::Journal => {
-                let builder = JournalStore::builder(place)
-                    .durability(Durability::PowerLoss)
-                    .expected_bytes(EXPECTED_BYTES);
-                Arc::new(builder.open().await?)
-            }
-            Self::Tiny(flaw) => Arc::new(TinyStore::open(place, flaw)?),
-        })
-    }
-}
-
-impl fmt::Display for StoreKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sled => f.write_str("sled"),
-            Self::Journal => f.write_str("journal"),
-            Self::Tiny(flaw) => write!(f, "tiny-{flaw:?}"),
+            Self::Store(kind) => {
+                kind.open(place, Durability::PowerLoss, EXPECTED_BYTES)
+                    .await
+            }
+            Self::Tiny(flaw) => Ok(Arc::new(TinyStore::open(place, flaw)?)),
         }
     }
 }
 
-impl FromStr for StoreKind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let mut each = Self::EACH.iter().copied();
-        each.find(|kind| kind.to_string() == name)
-            .ok_or_else(|| format!("no such store: {name}"))
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(kind) => kind.fmt(f),
+            Self::Tiny(flaw) => write!(f, "tiny-{flaw:?}"),
+        }
     }
 }

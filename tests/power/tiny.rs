@@ -14,6 +14,7 @@ use record_cache::{
     Amount, NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
     Settlement, StoreError, StoreStats, StreamName,
 };
+use serde::{Deserialize, Serialize};
 
 const LOG: &str = "log";
 const NEW_LOG: &str = "log.new";
@@ -21,7 +22,7 @@ const NEW_LOG: &str = "log.new";
 const LONG: u64 = 64 * 1024;
 
 /// What is wrong with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Flaw {
     None,
     /// What is appended is not synced.
@@ -335,7 +336,7 @@ fn apply(entry: &[u8], queues: &mut BTreeMap<StreamName, Queue>) -> Option<()> {
                 let place = RecordId::new(id);
                 let record = Record::new(place, key, data.into(), attempts, SystemTime::UNIX_EPOCH);
                 queue.records.insert(id, record);
-                queue.next = id + 1;
+                queue.next = queue.next.max(id + 1);
             }
         }
         SETTLE => {

@@ -1,18 +1,152 @@
-//! A loopback endpoint on the wire protocol of Kinesis `PutRecords` and Firehose
-//! `PutRecordBatch`, with scripted faults, for tests, demos and benches.
-//!
-//! [`FakeAws`] is an HTTP/1.1 server of its own thread and runtime, so it serves
-//! synchronous code as well as any test runtime. It enforces the services' limits,
-//! keeps what it took in, and fails on demand in every way that a [`Reply`] names.
+//! What the tests of both clients share: each test is written once, for either client and,
+//! where it matters, for each store.
 
-mod clock;
-mod fake_aws;
-pub mod localstack;
-mod names;
-pub mod power_loss;
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
 
-pub use self::fake_aws::{
-    CodeIn, FakeAws, FakeAwsBuilder, Outcome, PutRecord, PutRequest, RecordMatcher, Refusal, Reply,
-    RequestLog, Service, WaitTimeout,
-};
-pub use self::names::unique_name;
+mod child;
+mod client;
+mod discards;
+mod endpoint;
+mod failure;
+mod setup;
+
+use std::time::Duration;
+
+use amplify_kinesis::Bytes;
+
+pub use self::child::{child, role};
+pub use self::client::{Client, SdkClient};
+pub use self::discards::Discards;
+pub use self::endpoint::Endpoint;
+pub use self::failure::{Failure, Kind, assert_fails};
+pub use self::setup::{Setup, one_attempt};
+
+pub use amplify_test_support::Service;
+pub use amplify_test_support::stores::StoreKind;
+
+/// Which client a test is run for, and where it keeps its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    pub service: Service,
+    pub store: StoreKind,
+}
+
+impl Case {
+    pub const fn new(service: Service, store: StoreKind) -> Self {
+        Self { service, store }
+    }
+
+    /// What a record's key adds to its size.
+    pub fn key_bytes(self) -> usize {
+        match self.service {
+            Service::Kinesis => KEY.len(),
+            Service::Firehose => 0,
+        }
+    }
+
+    /// Data and partition key.
+    pub fn max_record_bytes(self) -> usize {
+        match self.service {
+            Service::Kinesis => 10 * 1024 * 1024,
+            Service::Firehose => 1000 * 1024,
+        }
+    }
+
+    pub fn max_request_bytes(self) -> usize {
+        match self.service {
+            Service::Kinesis => 10 * 1024 * 1024,
+            Service::Firehose => 4 * 1024 * 1024,
+        }
+    }
+
+    pub fn max_name_chars(self) -> usize {
+        match self.service {
+            Service::Kinesis => 128,
+            Service::Firehose => 64,
+        }
+    }
+
+    /// Data of a record that counts this much.
+    pub fn data_of(self, size: usize) -> Bytes {
+        vec![b'x'; size - self.key_bytes()].into()
+    }
+}
+
+/// The partition key of records that are given none.
+pub const KEY: &str = "k";
+
+/// Makes tests of async functions that take a [`Case`].
+#[macro_export]
+macro_rules! cases {
+    (
+        $(everywhere: $($everywhere:ident),+ $(,)?;)?
+        $(in_memory: $($in_memory:ident),+ $(,)?;)?
+        $(on_disk: $($on_disk:ident),+ $(,)?;)?
+        $(on_disk_and_in_a_journal: $($durable:ident),+ $(,)?;)?
+        $(in_a_journal: $($in_a_journal:ident),+ $(,)?;)?
+    ) => {
+        mod kinesis {
+            $($($crate::cases!(@ Kinesis Memory $everywhere);)+)?
+            $($($crate::cases!(@ Kinesis Memory $in_memory);)+)?
+        }
+        mod firehose {
+            $($($crate::cases!(@ Firehose Memory $everywhere);)+)?
+            $($($crate::cases!(@ Firehose Memory $in_memory);)+)?
+        }
+        mod kinesis_on_disk {
+            $($($crate::cases!(@ Kinesis Sled $everywhere);)+)?
+            $($($crate::cases!(@ Kinesis Sled $on_disk);)+)?
+            $($($crate::cases!(@ Kinesis Sled $durable);)+)?
+        }
+        mod firehose_on_disk {
+            $($($crate::cases!(@ Firehose Sled $everywhere);)+)?
+            $($($crate::cases!(@ Firehose Sled $on_disk);)+)?
+            $($($crate::cases!(@ Firehose Sled $durable);)+)?
+        }
+        mod kinesis_in_a_journal {
+            $($($crate::cases!(@ Kinesis Journal $durable);)+)?
+            $($($crate::cases!(@ Kinesis Journal $in_a_journal);)+)?
+        }
+        mod firehose_in_a_journal {
+            $($($crate::cases!(@ Firehose Journal $durable);)+)?
+            $($($crate::cases!(@ Firehose Journal $in_a_journal);)+)?
+        }
+    };
+    (@ $service:ident $store:ident $test:ident) => {
+        #[tokio::test]
+        async fn $test() {
+            let (service, store) = ($crate::Service::$service, $crate::StoreKind::$store);
+            super::$test($crate::Case::new(service, store)).await;
+        }
+    };
+}
+
+/// An endpoint, and a client of it that flushes only when told to.
+pub async fn start(case: Case) -> (Endpoint, Client) {
+    let aws = Endpoint::start();
+    let client = Setup::new(case, &aws).build().await;
+    (aws, client)
+}
+
+/// Waits until a condition of a client holds; of the endpoint, `wait_until` is told sooner.
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    const LIMIT: Duration = Duration::from_secs(30);
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(LIMIT, waiting).await;
+    in_time.unwrap_or_else(|_| panic!("not so within {LIMIT:?}: {what}"));
+}
+
+/// `prefix-0`, `prefix-1` and so on.
+pub fn numbered(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("{prefix}-{at}")).collect()
+}

@@ -10,15 +10,21 @@ mod contender;
 #[cfg(feature = "bench")]
 mod delivery;
 #[cfg(feature = "bench")]
+mod effort;
+#[cfg(feature = "bench")]
+mod job;
+#[cfg(feature = "bench")]
 mod machine;
 #[cfg(feature = "bench")]
-mod measure;
+mod measured;
 #[cfg(feature = "bench")]
 mod page;
 #[cfg(feature = "bench")]
 mod place;
 #[cfg(feature = "bench")]
 mod process;
+#[cfg(feature = "bench")]
+mod run;
 #[cfg(feature = "bench")]
 mod series;
 #[cfg(feature = "bench")]
@@ -31,35 +37,11 @@ mod verdict;
 mod worker;
 
 use anyhow::Result;
-use clap::ValueEnum;
 
 #[cfg(feature = "bench")]
 pub(crate) use self::worker::run as work;
 use crate::flags::BenchFlags;
 use crate::shell;
-
-/// What can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// All that concerns the stores alone.
-    Store,
-    /// All that concerns delivery.
-    Delivery,
-    /// Durable ingest, by size of the records and number of tasks.
-    Ingest,
-    /// Reading and settling a batch, by the number of records behind it.
-    Settle,
-    /// Opening, by the bytes that are cached.
-    Open,
-    /// Disk and memory while records come and go.
-    Churn,
-    /// Draining a cache, with and without latency.
-    Drain,
-    /// One pass over eight streams.
-    Pass,
-    /// Recording and delivering at the same time, and a whole file.
-    Flow,
-}
 
 /// Measures, in a build that is made for it.
 ///
@@ -71,7 +53,7 @@ pub(crate) enum Part {
 pub(crate) async fn run(flags: BenchFlags) -> Result<()> {
     #[cfg(feature = "bench")]
     if !cfg!(debug_assertions) {
-        return measure::run(&flags).await;
+        return run::run(&flags).await;
     }
     drop(flags);
     let mut command = shell::cargo(["run", "--release", "--package", "xtask"]);

@@ -1,7 +1,5 @@
 //! `cargo xtask ci`
 
-use std::fmt;
-
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
@@ -10,37 +8,11 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{CiFlags, DemoFlags, PowerLossFlags, TestFlags},
-    full_disks,
-    localstack::EngineChoice,
-    power_loss,
+    flags::{CiFlags, DemoFlags, EngineChoice, PowerLossFlags, Step, TestFlags},
+    full_disks, power_loss,
     progress::seconds,
-    shell, test,
+    rooms, shell, test,
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Step {
-    /// Formatting.
-    Fmt,
-    /// Clippy, with warnings denied.
-    Clippy,
-    /// Unit, integration and documentation tests.
-    Test,
-    /// Tests that mount file systems and fill them.
-    FullDisks,
-    /// Losses of power, simulated from the traces of processes.
-    PowerLoss,
-    /// The demo, on this workspace's own lock file.
-    Demo,
-    /// Documentation, with warnings denied.
-    Doc,
-    /// Licences, sources and banned crates of the dependencies.
-    Deny,
-    /// Programs outside the workspace.
-    Consumers,
-    /// End-to-end tests against LocalStack on this machine.
-    E2e,
-}
 
 /// What others depend on with as little as they like.
 const WITHOUT_FEATURES: [&str; 5] = [
@@ -64,7 +36,7 @@ pub(crate) async fn run(flags: CiFlags) -> Result<()> {
     for (index, step) in steps.iter().enumerate() {
         eprintln!("\n=== {step} ({} of {})", index + 1, steps.len());
         let step_start = Instant::now();
-        let outcome = step.run().await;
+        let outcome = run_step(*step).await;
         let word = if outcome.is_ok() { "passed" } else { "failed" };
         table.add_row([
             step.to_string(),
@@ -87,37 +59,27 @@ pub(crate) async fn run(flags: CiFlags) -> Result<()> {
     Ok(())
 }
 
-impl Step {
-    async fn run(self) -> Result<()> {
-        match self {
-            Self::Fmt => shell::run(&mut shell::cargo(["fmt", "--all", "--check"])).await,
-            Self::Clippy => {
-                shell::run(&mut clippy(&[
-                    "--workspace",
-                    "--all-targets",
-                    "--all-features",
-                ]))
-                .await?;
-                shell::run(&mut clippy(&WITHOUT_FEATURES)).await
-            }
-            Self::Test => test::run(TestFlags::default()).await,
-            Self::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
-            Self::FullDisks => full_disks::run().await,
-            Self::Demo => demo::run(DemoFlags::default()).await,
-            Self::Doc => shell::run(&mut doc()).await,
-            Self::Deny => deny().await,
-            Self::Consumers => consumers::run().await,
-            Self::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
+async fn run_step(step: Step) -> Result<()> {
+    match step {
+        Step::Fmt => shell::run(&mut shell::cargo(["fmt", "--all", "--check"])).await,
+        Step::Clippy => {
+            shell::run(&mut clippy(&[
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+            ]))
+            .await?;
+            shell::run(&mut clippy(&WITHOUT_FEATURES)).await
         }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.write_str(value.get_name()),
-            None => fmt::Debug::fmt(self, f),
-        }
+        Step::Rooms => rooms::check(None),
+        Step::Test => test::run(TestFlags::default()).await,
+        Step::PowerLoss => power_loss::run(PowerLossFlags::default()).await,
+        Step::FullDisks => full_disks::run().await,
+        Step::Demo => demo::run(DemoFlags::default()).await,
+        Step::Doc => shell::run(&mut doc()).await,
+        Step::Deny => deny().await,
+        Step::Consumers => consumers::run().await,
+        Step::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
     }
 }
 

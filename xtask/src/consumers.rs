@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use amplify_test_support::FakeAws;
 use anyhow::{Context, Result, bail};
-use integration_tests::FakeAws;
 
 use crate::shell;
 

@@ -13,9 +13,9 @@ mod report;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use amplify_test_support::localstack::LocalStack;
 use anyhow::{Context, Result, bail};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use integration_tests::localstack::LocalStack;
 use tokio::time::Instant;
 
 use self::child::{Child, News};
@@ -26,9 +26,6 @@ use crate::flags::DemoFlags;
 use crate::{localstack, shell};
 
 pub(crate) use self::recorder::run as record;
-
-/// The stream that the lines are recorded for.
-const STREAM: &str = "demo";
 
 /// Runs the demo.
 ///

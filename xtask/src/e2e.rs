@@ -1,26 +1,20 @@
 //! `cargo xtask e2e`
 
+use amplify_test_support::localstack::{LocalStack, SHARED_ENDPOINT, await_kinesis, is_localstack};
 use anyhow::{Context, Result, bail};
-use integration_tests::localstack::{LocalStack, SHARED_ENDPOINT, await_kinesis, is_localstack};
 use tokio::process::Command;
 
 use crate::{
-    flags::E2eFlags,
-    localstack::{self, EngineChoice},
+    flags::{E2eFlags, EngineChoice},
+    localstack,
     progress::Progress,
     shell,
 };
 
 /// Tests that use the LocalStack they are given.
-const SHARED: Suite = Suite {
-    feature: "integration-tests/e2e",
-    targets: &["kinesis", "firehose"],
-};
+const SHARED: Suite = Suite("integration-tests/e2e");
 /// The same, and tests that run LocalStack themselves, to stop or configure it.
-const MANAGED: Suite = Suite {
-    feature: "integration-tests/e2e-managed",
-    targets: &["kinesis", "firehose", "restart", "error_injection"],
-};
+const MANAGED: Suite = Suite("integration-tests/e2e-managed");
 
 pub(crate) async fn run(flags: E2eFlags) -> Result<()> {
     match &flags.endpoint {
@@ -71,10 +65,8 @@ pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> R
     tests
 }
 
-struct Suite {
-    feature: &'static str,
-    targets: &'static [&'static str],
-}
+/// The tests, by the feature that they are built with.
+struct Suite(&'static str);
 
 impl Suite {
     fn build(&self) -> Command {
@@ -91,10 +83,8 @@ impl Suite {
 
     /// Builds what `cargo test --workspace` builds, so that the two share it.
     fn command(&self) -> Command {
-        let mut command = shell::cargo(["test", "--workspace", "--features", self.feature]);
-        for target in self.targets {
-            command.args(["--test", target]);
-        }
+        let mut command = shell::cargo(["test", "--workspace", "--test", "e2e"]);
+        command.args(["--features", self.0]);
         command
     }
 }

@@ -1,10 +1,9 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::{bench::Part, ci::Step, localstack::EngineChoice};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Developer commands of this workspace.
 #[derive(Debug, Parser)]
@@ -35,6 +34,11 @@ pub(crate) enum Command {
     BenchWorker(WorkerFlags),
     /// Build and run the examples as programs outside this workspace.
     Consumers,
+    /// Check which part of the workspace imports which.
+    Rooms {
+        /// Another checkout of it.
+        folder: Option<PathBuf>,
+    },
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
 }
@@ -110,6 +114,15 @@ pub(crate) struct EngineFlags {
     host: bool,
 }
 
+/// What shall run LocalStack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    /// Docker if its engine answers, else this machine.
+    Detect,
+    Docker,
+    Host,
+}
+
 impl EngineFlags {
     pub(crate) fn choice(&self) -> EngineChoice {
         match (self.docker, self.host) {
@@ -120,11 +133,69 @@ impl EngineFlags {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Formatting.
+    Fmt,
+    /// Clippy, with warnings denied.
+    Clippy,
+    /// Which part of the workspace imports which.
+    Rooms,
+    /// Unit, integration and documentation tests.
+    Test,
+    /// Tests that mount file systems and fill them.
+    FullDisks,
+    /// Losses of power, simulated from the traces of processes.
+    PowerLoss,
+    /// The demo, on this workspace's own lock file.
+    Demo,
+    /// Documentation, with warnings denied.
+    Doc,
+    /// Licences, sources and banned crates of the dependencies.
+    Deny,
+    /// Programs outside the workspace.
+    Consumers,
+    /// End-to-end tests against LocalStack on this machine.
+    E2e,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_possible_value() {
+            Some(value) => f.write_str(value.get_name()),
+            None => fmt::Debug::fmt(self, f),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CiFlags {
     /// The steps to run; all of them if none is named.
     #[arg(value_enum, value_name = "STEP")]
     pub(crate) steps: Vec<Step>,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// All that concerns the stores alone.
+    Store,
+    /// All that concerns delivery.
+    Delivery,
+    /// Durable ingest, by size of the records and number of tasks.
+    Ingest,
+    /// Reading and settling a batch, by the number of records behind it.
+    Settle,
+    /// Opening, by the bytes that are cached.
+    Open,
+    /// Disk and memory while records come and go.
+    Churn,
+    /// Draining a cache, with and without latency.
+    Drain,
+    /// One pass over eight streams.
+    Pass,
+    /// Recording and delivering at the same time, and a whole file.
+    Flow,
 }
 
 #[derive(Debug, Args)]

@@ -20,9 +20,7 @@ pub(crate) async fn run() -> Result<()> {
         "--features",
         "record-cache/journal,record-cache/mount-tests",
         "--test",
-        "sled_disk_full",
-        "--test",
-        "journal_disk_full",
+        "disk_full",
     ]))
     .await
 }

@@ -5,28 +5,14 @@ mod host;
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::localstack::{Engine, Installation};
 use anyhow::{Context, Result, bail};
-use integration_tests::localstack::{Engine, Installation};
 use tokio::process::Command;
 
-use crate::{progress::Progress, shell};
+use self::host::HOW_TO_GO_ON;
+use crate::{flags::EngineChoice, progress::Progress, shell};
 
 const IMAGE: &str = "localstack/localstack:4.9.2";
-const HOW_TO_GO_ON: &str = "\
-to go on, do one of these:
-  - install what is missing; on Debian: apt-get install python3 python3-venv nodejs npm
-  - start a Docker engine
-  - start LocalStack 4.9.2 (kinesis, firehose, s3, sts) elsewhere, and add --endpoint URL";
-
-/// What shall run LocalStack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineChoice {
-    /// Docker if its engine answers, else this machine.
-    Detect,
-    Docker,
-    Host,
-}
-
 /// Has LocalStack ready to be started, and installs it if need be.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod full_disks;
 mod localstack;
 mod power_loss;
 mod progress;
+mod rooms;
 mod shell;
 mod test;
 
@@ -49,6 +50,7 @@ async fn dispatch(command: Command) -> Result<()> {
         #[cfg(feature = "bench")]
         Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
+        Command::Rooms { folder } => rooms::check(folder.as_deref()),
         Command::Ci(flags) => ci::run(flags).await,
     }
 }

@@ -1,6 +1,5 @@
 //! The client.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::{
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AmplifyFirehoseClient(pub(crate) Client<Firehose>);
 
 impl AmplifyFirehoseClient {
@@ -84,7 +83,7 @@ impl AmplifyFirehoseClient {
         records: impl IntoIterator<Item = FirehoseRecord>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
         let checked = self.0.check(records.into_iter().map(|record| record.0))?;
-        Ok(self.0.record(checked).await?)
+        Ok(self.0.record_all(checked).await?)
     }
 
     /// A handle for one delivery stream, whose name is checked once, here.
@@ -235,11 +234,5 @@ impl AmplifyFirehoseClient {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.0.cache_stats()
-    }
-}
-
-impl fmt::Debug for AmplifyFirehoseClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("AmplifyFirehoseClient", f)
     }
 }

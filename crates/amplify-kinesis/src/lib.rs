@@ -26,7 +26,7 @@ pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
     FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
-#[cfg(all(feature = "journal", unix))]
+#[cfg(feature = "journal")]
 pub use record_cache::JournalStore;
 #[cfg(feature = "sled")]
 pub use record_cache::SledStore;

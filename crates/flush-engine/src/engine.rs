@@ -5,26 +5,19 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_cache::{Amount, NewRecord, RecordStore};
+use record_cache::{NewRecord, RecordStore};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, RwLock, watch};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::admission::Admission;
-use crate::closing;
-use crate::expiry::Expiry;
-use crate::inner::{Closing, Inner};
-use crate::meter::Meter;
-use crate::orders::Plan;
-use crate::overflow::Overflow;
-use crate::signals::Turns;
-use crate::stream_state::PassMemory;
-use crate::{
+use crate::api::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
-    OverflowPolicy, RecordData, RecordSender, adaptive, drain, overflow, scheduler,
+    InvalidSetting, RecordData, RecordSender,
 };
+use crate::cache::{Cache, Incoming};
+use crate::delivery::{Passes, Plan};
+use crate::lifecycle::{Closer, Intake, Lifecycle};
+use crate::schedule;
+use crate::telemetry::Meter;
 
 /// Takes records into a store and delivers them through a sender.
 ///
@@ -35,91 +28,102 @@ pub struct FlushEngine {
     handle: Arc<EngineHandle>,
 }
 
-/// Whether an engine takes records in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intake {
-    /// Records are stored.
-    Open,
-    /// Records are dropped without a word.
-    Disabled,
-    /// Records are refused.
-    Closed,
-}
-
 impl FlushEngine {
     /// Starts an engine on a store, which may hold records already.
     ///
     /// # Errors
-    /// [`EngineError::Unknown`] outside a tokio runtime, or in one without timers.
+    /// [`EngineError::Validation`] outside a tokio runtime, or in one without timers.
     pub fn start(
         store: Arc<dyn RecordStore>,
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let runtime = runtime().map_err(EngineError::unknown)?;
+        let runtime = runtime()?;
         let meter = Meter::new(&options);
-        let max_bytes = options.cache_max_bytes.get();
-        let inner = Arc::new(Inner {
-            admission: Admission::new(max_bytes, &store.stats(), meter.clone()),
-            meter,
-            overflow: Overflow::default(),
-            claims: Arc::default(),
-            expiry: Expiry::new(options.max_record_age),
-            memory: Arc::new(Mutex::new(PassMemory::default())),
-            pass_ended: watch::Sender::new(()),
-            turns: Turns::new(),
-            arrivals: adaptive::arrivals(&options, sender.limits(), &store.stats()),
-            clears: RwLock::new(0),
-            enabled: watch::Sender::new(true),
-            closing: CancellationToken::new(),
-            sending_ends: CancellationToken::new(),
-            closed: watch::Sender::new(Closing::NotBegun),
-            tasks: TaskTracker::new(),
-            runtime,
+        let strategy = options.flush_strategy;
+        let lifecycle = Arc::new(Lifecycle::new(runtime));
+        let cache = Arc::new(Cache::new(
             store,
+            sender.limits(),
+            &options,
+            meter.clone(),
+            Arc::clone(&lifecycle),
+        ));
+        let passes = Arc::new(Passes::new(
+            Arc::clone(&cache),
             sender,
             options,
+            meter,
+            Arc::clone(&lifecycle),
+        ));
+        let closed = Arc::clone(&cache);
+        let closer = Closer::new(Arc::clone(&lifecycle), move || {
+            let cache = Arc::clone(&closed);
+            async move { cache.close().await }
         });
-        match inner.options.flush_strategy {
+        let engine = Self {
+            handle: Arc::new(EngineHandle {
+                cache,
+                passes,
+                lifecycle,
+                closer,
+            }),
+        };
+        engine.flush_by(strategy);
+        Ok(engine)
+    }
+
+    fn flush_by(&self, strategy: FlushStrategy) {
+        let EngineHandle {
+            cache,
+            passes,
+            lifecycle,
+            ..
+        } = &*self.handle;
+        let (passes, lifecycle) = (Arc::clone(passes), Arc::clone(lifecycle));
+        match strategy {
             FlushStrategy::Interval(interval) => {
-                let timer = scheduler::run(Arc::clone(&inner), interval);
-                inner.tasks.spawn(timer);
+                let tasks = Arc::clone(&lifecycle);
+                tasks.spawn(schedule::flush_every(passes, lifecycle, interval));
             }
             FlushStrategy::Adaptive { .. } => {
-                inner.tasks.spawn(adaptive::run(Arc::clone(&inner)));
+                let tasks = Arc::clone(&lifecycle);
+                let cache = Arc::clone(cache);
+                tasks.spawn(schedule::flush_what_waits(cache, passes, lifecycle));
             }
             FlushStrategy::None => {}
         }
-        Ok(Self {
-            handle: Arc::new(EngineHandle { inner }),
-        })
     }
 
-    /// From now on, takes over the records of slots that nobody holds.
+    /// From now on, takes over the records of slots that no instance holds.
     #[cfg(feature = "sled")]
     pub fn adopt_from(&self, slots: crate::Slots) {
-        let adopting = crate::slots::adopt_while_open(slots, Arc::clone(self.inner()));
-        self.inner()
-            .tasks
-            .spawn_on(adopting, &self.inner().runtime());
+        let EngineHandle {
+            cache,
+            passes,
+            lifecycle,
+            ..
+        } = &*self.handle;
+        lifecycle.spawn(schedule::adopt_while_open(
+            slots,
+            Arc::clone(cache),
+            Arc::clone(passes),
+            Arc::clone(lifecycle),
+        ));
     }
 
     /// Whether records are taken in.
     #[must_use]
     pub fn intake(&self) -> Intake {
-        match (self.is_closed(), self.is_enabled()) {
-            (true, _) => Intake::Closed,
-            (false, false) => Intake::Disabled,
-            (false, true) => Intake::Open,
-        }
+        self.handle.lifecycle.intake()
     }
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
-    /// Where the cache is full, [`OverflowPolicy`] decides.
+    /// Where the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
     ///
     /// # Errors
-    /// [`EngineError::LimitExceeded`] when the cache has no room for them,
+    /// [`EngineError::LimitExceeded`] when the cache, or the share of a stream, has no room for them,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
     /// stored then.
     ///
@@ -130,27 +134,20 @@ impl FlushEngine {
         match self.intake() {
             Intake::Closed => return Err(EngineError::Closed),
             Intake::Disabled => return Ok(RecordData::default()),
-            Intake::Open if records.is_empty() => return Ok(RecordData::default()),
             Intake::Open => {}
         }
-        let room = Amount::new(records.len(), records.iter().map(NewRecord::size).sum());
-        match self.inner().options.overflow_policy {
-            OverflowPolicy::Reject => {
-                self.inner().admission.reserve(room)?;
-                let appended = self.inner().append(records, room).await;
-                appended.map_err(EngineError::storage)?;
-            }
-            OverflowPolicy::DropOldest => {
-                let record = overflow::record(Arc::clone(self.inner()), records, room);
-                self.inner().run_to_end(record).await?;
-            }
+        let records_stored = records.len();
+        let incoming = Incoming::new(records);
+        if !incoming.is_empty() {
+            self.handle.cache.append(incoming).await?;
         }
-        Ok(RecordData::default())
+        Ok(RecordData { records_stored })
     }
 
     /// Runs one pass: at most one batch for each stream. Works while disabled.
     ///
-    /// Returns at once when a pass is running; see [`FlushData::flush_in_progress`].
+    /// Returns at once when a pass is running, and from within a handler; see
+    /// [`FlushData::flush_in_progress`].
     ///
     /// # Errors
     /// [`EngineError::Unknown`] when a request had no answer that can be read,
@@ -161,7 +158,11 @@ impl FlushEngine {
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        match self.inner().try_pass(Plan::Flush).await {
+        // A pass would wait for the handler; a handler within a pass finds that one running.
+        if self.handle.lifecycle.is_within_callback() {
+            return Ok(FlushData::in_progress());
+        }
+        match self.handle.passes.try_run(Plan::Flush).await {
             Some(passed) => passed.into_result(),
             None => Ok(FlushData::in_progress()),
         }
@@ -175,71 +176,73 @@ impl FlushEngine {
     /// that failed is left alone for a while before it is tried again.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the error carries the sums.
+    /// As [`flush`](Self::flush); the error carries the sums. [`EngineError::Validation`] from
+    /// within a handler.
     ///
     /// # Cancel safety
     /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        let stop = self.inner().closing.child_token();
+        let lifecycle = &self.handle.lifecycle;
+        lifecycle.refuse_within_callback("drain")?;
+        let stop = lifecycle.until_closing();
         let _stopped_with_this_future = stop.clone().drop_guard();
-        let drain = drain::run(Arc::clone(self.inner()), deadline, stop);
-        self.inner().run_to_end(drain).await
+        let (cache, passes) = (self.handle.cache.clone(), self.handle.passes.clone());
+        let drain = schedule::drain(cache, passes, deadline, stop);
+        lifecycle.run_to_end(drain).await
     }
 
     /// Deletes all cached records, those of a request under way included.
     ///
     /// # Errors
-    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`].
+    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`],
+    /// [`EngineError::Validation`] from within a handler.
     ///
     /// # Cancel safety
     /// The cache is cleared although the future was dropped.
     pub async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         self.check_open()?;
-        let inner = Arc::clone(self.inner());
-        let clear = async move {
-            let mut clears = inner.clears.write().await;
-            let removed = inner.store.clear().await.map_err(EngineError::storage)?;
-            *clears += 1;
-            inner.admission.release(removed);
-            Ok(ClearCacheData::new(removed.records))
-        };
-        self.inner().run_to_end(clear).await
+        self.handle
+            .lifecycle
+            .refuse_within_callback("clear_cache")?;
+        let cache = Arc::clone(&self.handle.cache);
+        let clear = async move { cache.clear().await };
+        self.handle.lifecycle.run_to_end(clear).await
     }
 
     /// Takes records in again and resumes the timer. Changes nothing if that is so already.
     pub fn enable(&self) {
-        self.switch(true);
+        self.handle.lifecycle.switch(true);
     }
 
     /// Drops new records and pauses the timer. What is cached stays cached.
     pub fn disable(&self) {
-        self.switch(false);
+        self.handle.lifecycle.switch(false);
     }
 
     /// Whether records are taken in, if the engine is not closed.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        *self.inner().enabled.borrow()
+        self.handle.lifecycle.is_enabled()
     }
 
     /// Whether [`close`](Self::close) has begun.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner().closing.is_cancelled()
+        self.handle.lifecycle.is_closing()
     }
 
     /// What the cache holds, from counters. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        self.inner().store.stats().into()
+        self.handle.cache.stats().into()
     }
 
     /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.
     ///
     /// From the first poll on, nothing is taken in and other operations return
-    /// [`EngineError::Closed`]. Whoever calls `close` meanwhile, or drops the last clone, ends
-    /// the drain. A second call waits for the first one, but not longer than it would drain
+    /// [`EngineError::Closed`]. Calling `close` meanwhile, or dropping the last clone, ends the
+    /// drain. A second call waits for the first one, but not longer than it would drain
     /// itself, and has nothing to report.
     ///
     /// Returns what the drain did.
@@ -251,7 +254,16 @@ impl FlushEngine {
     /// # Cancel safety
     /// The engine drains and closes although the future was dropped.
     pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
-        closing::close_with(self.inner(), options).await
+        self.handle.lifecycle.refuse_within_callback("close_with")?;
+        let closer = &self.handle.closer;
+        let within = options.drain;
+        if within.is_zero() {
+            closer.close().await?;
+            return Ok(FlushData::default());
+        }
+        let (cache, passes) = (self.handle.cache.clone(), self.handle.passes.clone());
+        let drain = |stop| schedule::drain(cache, passes, within, stop);
+        closer.close_after(within, drain).await
     }
 
     /// Stops the timer, waits for requests under way, and closes the store.
@@ -260,12 +272,14 @@ impl FlushEngine {
     ///
     /// # Errors
     /// [`EngineError::Storage`] when the store could not make its last writes durable.
-    /// The engine is closed all the same.
+    /// The engine is closed all the same. [`EngineError::Validation`] from within a handler:
+    /// nothing was done.
     ///
     /// # Cancel safety
     /// The engine closes although the future was dropped.
     pub async fn close(&self) -> Result<(), EngineError> {
-        closing::close(self.inner()).await
+        self.handle.lifecycle.refuse_within_callback("close")?;
+        self.handle.closer.close().await
     }
 
     fn check_open(&self) -> Result<(), EngineError> {
@@ -275,46 +289,51 @@ impl FlushEngine {
             Ok(())
         }
     }
-
-    fn switch(&self, to: bool) {
-        if !self.is_closed() {
-            self.inner()
-                .enabled
-                .send_if_modified(|on| std::mem::replace(on, to) != to);
-        }
-    }
-
-    fn inner(&self) -> &Arc<Inner> {
-        &self.handle.inner
-    }
 }
 
-/// The runtime that an engine can run in, or why this is none.
-pub(crate) fn runtime() -> Result<Handle, &'static str> {
-    let runtime = Handle::try_current()
-        .map_err(|_| "there is no tokio runtime here; start the client within one")?;
+/// The runtime that an engine can run in.
+pub(crate) fn runtime() -> Result<Handle, InvalidSetting> {
+    let invalid = |problem: &str| {
+        InvalidSetting::new(
+            "runtime",
+            problem,
+            "start the client within a tokio runtime that has timers",
+        )
+    };
+    let runtime = Handle::try_current().map_err(|_| invalid("there is no tokio runtime here"))?;
     // There is no other way to ask a runtime whether it has timers.
     if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-        return Err("the tokio runtime has no timers; enable them where it is built");
+        return Err(invalid("the tokio runtime has no timers"));
     }
     Ok(runtime)
 }
 
 impl fmt::Debug for FlushEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FlushEngine")
-            .field(&self.handle.inner)
-            .finish()
+        let EngineHandle {
+            cache,
+            passes,
+            lifecycle,
+            ..
+        } = &*self.handle;
+        f.debug_struct("FlushEngine")
+            .field("cache", cache)
+            .field("passes", passes)
+            .field("intake", &lifecycle.intake())
+            .finish_non_exhaustive()
     }
 }
 
 /// What clones of an engine share, and its tasks do not: dropping it ends them.
 struct EngineHandle {
-    inner: Arc<Inner>,
+    cache: Arc<Cache>,
+    passes: Arc<Passes>,
+    lifecycle: Arc<Lifecycle>,
+    closer: Closer,
 }
 
 impl Drop for EngineHandle {
     fn drop(&mut self) {
-        closing::begin_unattended(&self.inner);
+        self.closer.begin_unattended();
     }
 }

@@ -1,42 +1,13 @@
 #![doc = include_str!("../README.md")]
 
-mod adaptive;
-mod admission;
-mod arrivals;
-mod batch;
-mod bisect;
-mod claims;
-mod clock;
-mod closing;
-mod completing;
+mod api;
+mod cache;
 mod delivery;
-mod discard;
-mod drain;
 mod engine;
-mod error;
-mod evict;
-mod expiry;
-mod inner;
-mod lane;
-#[cfg_attr(not(feature = "metrics"), path = "meter_off.rs")]
-mod meter;
-mod options;
-mod orders;
-mod outcome;
-mod overflow;
-mod pace;
-mod pass;
-mod report;
-mod retry;
-mod scheduler;
-mod sender;
-mod settings;
-mod signals;
-#[cfg(feature = "sled")]
-mod slots;
+mod lifecycle;
+mod schedule;
 mod storage;
-mod stream_state;
-mod trace;
+mod telemetry;
 
 mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,17 +16,15 @@ mod atomic {
 #[cfg(feature = "aws")]
 pub mod aws;
 
-pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
-pub use self::engine::{FlushEngine, Intake};
-pub use self::error::{EngineError, LimitExceeded};
-pub use self::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
-pub use self::outcome::{Cause, Fault, NoAnswer};
-pub use self::report::{
-    CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,
+pub use self::api::{
+    CacheStats, Cause, ClearCacheData, CloseOptions, DiscardHandler, DiscardReason,
+    DiscardedRecord, EngineError, EngineOptions, Fault, FlushData, FlushStrategy, InvalidSetting,
+    LimitExceeded, NoAnswer, OverflowPolicy, RecordData, RecordSender, SendError, SkippedStream,
+    StreamStats, Verdict, non_zero_bytes, non_zero_count, non_zero_time,
 };
-pub use self::sender::{RecordSender, SendError, Verdict};
-pub use self::settings::{InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
+pub use self::engine::FlushEngine;
+pub use self::lifecycle::Intake;
 #[cfg(feature = "sled")]
-pub use self::slots::Slots;
+pub use self::storage::Slots;
 pub use self::storage::{DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings};
 pub use batcher::BatchLimits;

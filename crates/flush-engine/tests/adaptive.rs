@@ -4,9 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{
-    Call, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, count, new, numbered, options,
-};
+use common::*;
 use flush_engine::{EngineOptions, FlushStrategy};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -15,7 +13,7 @@ const MILLI: Duration = Duration::from_millis(1);
 
 /// Ten records, a hundred bytes or a minute.
 fn adaptive() -> EngineOptions {
-    adaptive_with(60 * SECOND, 10, 100)
+    adaptive_with(MINUTE, 10, 100)
 }
 
 fn adaptive_with(max_delay: Duration, max_records: usize, max_bytes: u64) -> EngineOptions {
@@ -73,7 +71,7 @@ async fn bytes_fill_a_batch_too() {
 async fn a_batch_that_comes_at_once_is_sent_at_once() {
     let rig = Rig::with(Service::accepting(), adaptive());
     let records = numbered(30).into_iter().map(|data| new("a", &data));
-    rig.engine.record(records.collect()).await.unwrap();
+    rig.record_all(records.collect()).await;
     settle_down().await;
     assert_eq!(rig.service.accepted("a"), numbered(30));
 }
@@ -119,9 +117,8 @@ async fn what_is_left_behind_waits_until_it_is_old_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn full_batches_are_sent_one_after_the_other_and_the_rest_waits() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let service = Service::replying(move |_| Reply::Accept.behind(&behind)).limited(10, 1000);
+    let (gate, service) = Service::gated();
+    let service = service.limited(10, 1000);
     let rig = Rig::with(service, adaptive());
     rig.record_each("a", numbered(47)).await;
     settle_down().await;
@@ -142,7 +139,7 @@ async fn full_batches_are_sent_one_after_the_other_and_the_rest_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_full_at_the_latest_when_a_request_is() {
     let service = Service::accepting().limited(5, 50);
-    let rig = Rig::with(service, adaptive_with(60 * SECOND, 1_000_000, u64::MAX));
+    let rig = Rig::with(service, adaptive_with(MINUTE, 1_000_000, u64::MAX));
     rig.record_each("records", numbered(5)).await;
     rig.record("bytes", &"x".repeat(50)).await;
     settle_down().await;
@@ -159,7 +156,7 @@ async fn what_was_cached_before_is_old() {
     let service = std::sync::Arc::new(Service::accepting());
     let engine = flush_engine::FlushEngine::start(first.store.clone(), service.clone(), adaptive());
     let engine = engine.unwrap();
-    common::until(|| engine.cache_stats().records == 0).await;
+    until(|| engine.cache_stats().records == 0).await;
     assert!(begin.elapsed() < SECOND);
     assert_eq!(service.accepted("a"), ["1", "2"]);
 }
@@ -169,7 +166,7 @@ async fn nothing_runs_while_nothing_waits() {
     let rig = Rig::with(Service::accepting(), adaptive());
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
     rig.record_each("a", numbered(10)).await;
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     settle_down().await;
     let before = rig.store.call_count();
     // No sleep is under way but this one: paused time leaps to its end in one step.
@@ -228,7 +225,7 @@ async fn what_failed_is_tried_again_though_no_batch_is_full() {
     let rig = Rig::with(service, adaptive());
     let begin = Instant::now();
     rig.record_each("a", numbered(10)).await;
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert!(begin.elapsed() < 2 * SECOND, "{:?}", begin.elapsed());
     assert_eq!(rig.service.batch_sizes(), [10, 1, 1, 1]);
 }
@@ -247,7 +244,7 @@ async fn an_outage_is_tried_at_times_and_its_end_is_noticed_soon() {
     assert_eq!(rig.attempts("stream-00").await, [0; 10]);
     rig.service.now_replies(|_| Reply::Accept);
     let begin = Instant::now();
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert!(begin.elapsed() < 11 * SECOND, "{:?}", begin.elapsed());
 }
 
@@ -265,16 +262,13 @@ async fn a_store_that_fails_is_tried_again() {
     });
     rig.record_each("a", numbered(10)).await;
     let begin = Instant::now();
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert!(begin.elapsed() < SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_hangs_delays_no_other() {
-    let service = Service::replying(|call| match call.stream.as_str() {
-        "dead" => Reply::Hang,
-        _ => Reply::Accept,
-    });
+    let service = Service::answering("dead", |_| Reply::Hang);
     let rig = Rig::with(service, adaptive());
     rig.record_each("dead", numbered(10)).await;
     settle_down().await;
@@ -297,7 +291,7 @@ async fn more_streams_than_slots_take_turns() {
     let rig = Rig::with(service, options);
     for name in ["a", "b", "c", "d", "e"] {
         let records = numbered(40).into_iter().map(|data| new(name, &data));
-        rig.engine.record(records.collect()).await.unwrap();
+        rig.record_all(records.collect()).await;
     }
     rig.service.answered(20).await;
     assert_eq!(rig.service.most_in_flight(), 2);
@@ -317,9 +311,8 @@ async fn more_streams_than_slots_take_turns() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disabled_engine_sends_nothing_by_itself_and_goes_on_when_enabled() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let service = Service::replying(move |_| Reply::Accept.behind(&behind)).limited(10, 1000);
+    let (gate, service) = Service::gated();
+    let service = service.limited(10, 1000);
     let rig = Rig::with(service, adaptive());
     rig.record_each("a", numbered(50)).await;
     rig.record("b", "x").await;
@@ -339,10 +332,10 @@ async fn a_disabled_engine_sends_nothing_by_itself_and_goes_on_when_enabled() {
 async fn a_flush_by_hand_and_a_drain_work_beside_it() {
     let rig = Rig::with(Service::accepting(), adaptive());
     rig.record("a", "1").await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
     rig.record("a", "2").await;
     let begin = Instant::now();
-    let drained = rig.engine.drain(SECOND).await.unwrap();
+    let drained = rig.drain(SECOND).await;
     assert_eq!(drained.records_flushed, 1);
     rig.record("a", "3").await;
     rig.service.called(3).await;
@@ -355,7 +348,7 @@ async fn a_drain_gets_its_turn_while_full_batches_wait() {
     let rig = Rig::with(service, adaptive());
     rig.record_each("a", numbered(200)).await;
     rig.service.called(2).await;
-    let drained = rig.engine.drain(3600 * SECOND).await.unwrap();
+    let drained = rig.drain(3600 * SECOND).await;
     assert!(
         (170..=190).contains(&drained.records_flushed),
         "{drained:?}"
@@ -372,7 +365,7 @@ async fn closing_ends_it_after_the_batch_under_way() {
     rig.service.called(2).await;
     rig.engine.close().await.unwrap();
     assert_eq!(rig.service.accepted("a"), numbered(20));
-    common::until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
+    until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -380,14 +373,14 @@ async fn dropping_the_engine_ends_it() {
     let rig = Rig::with(Service::accepting(), adaptive());
     rig.record("a", "x").await;
     drop(rig);
-    common::until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
+    until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn clearing_leaves_nothing_to_wait_for() {
     let rig = Rig::with(Service::accepting(), adaptive());
     rig.record_each("a", numbered(9)).await;
-    rig.engine.clear().await.unwrap();
+    rig.clear().await;
     sleep(59 * SECOND).await;
     rig.record("a", "later").await;
     let begin = Instant::now();
@@ -405,13 +398,13 @@ async fn an_endless_delay_never_ends() {
     rig.record("a", "x").await;
     sleep(365 * 24 * 3600 * SECOND).await;
     assert_eq!(rig.service.call_count(), 0);
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_record_is_delivered_once_while_many_record() {
     let mut options = adaptive_with(20 * MILLI, 50, 100_000);
-    options.cache_max_bytes = common::bytes(1 << 30);
+    options.cache_max_bytes = bytes(1 << 30);
     let service = Service::replying(|_| Reply::Accept.after(MILLI)).limited(50, 100_000);
     let rig = Rig::with(service, options);
     let recording = (0..8).map(|n| {
@@ -428,7 +421,7 @@ async fn every_record_is_delivered_once_while_many_record() {
     for task in recording.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(rig.service.distinct_accepted().len(), 4000);
     assert_eq!(rig.service.accepted_count(), 4000);
 }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, count,
-    is_full, new, numbered, options,
-};
+use common::*;
 use flush_engine::{EngineError, EngineOptions, LimitExceeded, RecordData};
 use record_cache::{MemoryStore, NewRecord, RecordStore};
 
@@ -47,7 +44,7 @@ async fn the_cache_takes_records_to_the_last_byte_and_not_beyond() {
         panic!("41 bytes do not fit beside 60: {refused:?}");
     };
     assert_eq!((needed, held, max_bytes), (41, 60, 100));
-    rig.engine.record(vec![sized(40)]).await.unwrap();
+    rig.record_all(vec![sized(40)]).await;
     assert_eq!(rig.engine.cache_stats().bytes, 100);
     assert!(is_full(&rig.engine.record(vec![sized(1)]).await));
     assert_eq!(rig.cached(), 2);
@@ -56,20 +53,14 @@ async fn the_cache_takes_records_to_the_last_byte_and_not_beyond() {
 #[tokio::test(start_paused = true)]
 async fn what_can_never_fit_is_told_so() {
     let rig = rig(100);
-    rig.engine.record(vec![sized(50)]).await.unwrap();
+    rig.record_all(vec![sized(50)]).await;
     for records in [
         vec![sized(101)],
         vec![sized(50), sized(51)],
         vec![sized(0); 7],
     ] {
         let refused = rig.engine.record(records).await;
-        assert!(
-            matches!(
-                refused,
-                Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
-            ),
-            "{refused:?}"
-        );
+        assert!(never_fits(&refused), "{refused:?}");
     }
     assert_eq!(rig.cached(), 1);
 }
@@ -78,32 +69,32 @@ async fn what_can_never_fit_is_told_so() {
 async fn a_sixteenth_as_many_records_as_bytes_are_held() {
     let rig = rig(16 * 10 + 15);
     for _ in 0..10 {
-        rig.engine.record(vec![sized(0)]).await.unwrap();
+        rig.record_all(vec![sized(0)]).await;
     }
     assert!(is_full(&rig.engine.record(vec![sized(0)]).await));
     assert_eq!(rig.cached(), 10);
-    rig.engine.flush().await.unwrap();
-    rig.engine.record(vec![sized(0); 10]).await.unwrap();
+    rig.flush().await;
+    rig.record_all(vec![sized(0); 10]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_records_of_a_call_are_stored_or_none() {
     let rig = rig(100);
-    rig.engine.record(vec![sized(60)]).await.unwrap();
+    rig.record_all(vec![sized(60)]).await;
     let refused = rig
         .engine
         .record(vec![sized(20), sized(20), sized(1)])
         .await;
     assert!(is_full(&refused));
     assert_eq!(rig.cached(), 1);
-    rig.engine.record(vec![sized(20), sized(20)]).await.unwrap();
+    rig.record_all(vec![sized(20), sized(20)]).await;
     assert_eq!(rig.cached(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn recording_nothing_asks_nothing_of_the_store() {
     let rig = rig(100);
-    rig.engine.record(Vec::new()).await.unwrap();
+    rig.record_all(Vec::new()).await;
     assert_eq!(rig.store.call_count(), 0);
 }
 
@@ -160,15 +151,15 @@ async fn the_bound_holds_while_records_come_and_go() {
     let recording: Vec<_> = recording.collect();
     let mut gone = 0;
     while gone < 2000 {
-        let pass = rig.engine.flush().await.unwrap();
+        let pass = rig.flush().await;
         gone += pass.records_flushed + pass.records_discarded;
-        gone += rig.engine.clear().await.unwrap().records_cleared;
+        gone += rig.clear().await;
     }
     done.store(true, Ordering::Relaxed);
     for task in recording {
         task.await.unwrap();
     }
-    gone += rig.engine.clear().await.unwrap().records_cleared;
+    gone += rig.clear().await;
     assert_eq!(gone, stored.load(Ordering::Relaxed));
     rig.assert_all_room_is_free(max).await;
 }
@@ -184,11 +175,11 @@ async fn room_is_given_back_by_delivery_discard_and_clear() {
     for _ in 0..3 {
         rig.record("a", &"x".repeat(200)).await;
         rig.record("a", &"y".repeat(200)).await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_discarded), (1, 1));
         rig.assert_all_room_is_free(400).await;
         rig.record_each("b", numbered(25)).await;
-        assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 25);
+        assert_eq!(rig.clear().await, 25);
         rig.assert_all_room_is_free(400).await;
     }
 }
@@ -203,7 +194,7 @@ async fn records_that_stay_keep_their_room() {
         }),
         bounded(100),
     );
-    rig.engine.record(vec![sized(100)]).await.unwrap();
+    rig.record_all(vec![sized(100)]).await;
     for _ in 0..3 {
         let _ = rig.engine.flush().await;
         assert!(is_full(&rig.engine.record(vec![sized(1)]).await));
@@ -214,19 +205,13 @@ async fn records_that_stay_keep_their_room() {
 async fn room_is_given_back_when_the_store_refuses() {
     let rig = rig(160);
     for failing in [Op::Append, Op::Clear, Op::Settle] {
-        rig.store.now_does(move |op, _| {
-            if op == failing {
-                Step::Fail
-            } else {
-                Step::Obey
-            }
-        });
+        rig.store.now_fails_at(failing);
         let recorded = rig.engine.record(vec![sized(160)]).await;
         assert_eq!(recorded.is_err(), failing == Op::Append);
         assert_eq!(rig.engine.flush().await.is_err(), failing == Op::Settle);
         assert_eq!(rig.engine.clear().await.is_err(), failing == Op::Clear);
         rig.store.now_obeys();
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.assert_all_room_is_free(160).await;
     }
 }
@@ -236,14 +221,8 @@ async fn room_is_given_back_when_records_are_damaged() {
     let rig = rig(320);
     rig.record("a", &"x".repeat(200)).await;
     rig.record("a", &"y".repeat(120)).await;
-    rig.store.now_does(|op, _| {
-        if op == Op::Oldest {
-            Step::Damage
-        } else {
-            Step::Obey
-        }
-    });
-    let done = rig.engine.flush().await.unwrap();
+    rig.store.now_does_at(Op::Oldest, || Step::Damage);
+    let done = rig.flush().await;
     assert_eq!(done.records_flushed, 1);
     assert_eq!(rig.service.accepted("a"), ["y".repeat(120)]);
     rig.store.now_obeys();
@@ -290,13 +269,12 @@ async fn room_is_taken_before_the_store_is_asked() {
     let behind = gate.clone();
     let store = ScriptedStore::scripted(move |_, _| Step::Behind(behind.clone()));
     let rig = Rig::on(store, Service::accepting(), bounded(160));
-    let engine = rig.engine.clone();
-    let first = tokio::spawn(async move { engine.record(vec![sized(100)]).await });
-    common::until(|| rig.store.call_count() == 1).await;
+    let first = rig.recording(vec![sized(100)]);
+    until(|| rig.store.call_count() == 1).await;
     assert!(is_full(&rig.engine.record(vec![sized(61)]).await));
     gate.open();
     first.await.unwrap().unwrap();
-    rig.engine.record(vec![sized(60)]).await.unwrap();
+    rig.record_all(vec![sized(60)]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,7 +296,7 @@ async fn a_record_that_is_cancelled_is_stored_whole_or_not_at_all() {
             assert!(cached == 0 || cached == 2, "{cached} after {polls}");
             seen.insert((failing, cached));
             rig.store.now_obeys();
-            let delivered = rig.engine.drain(60 * SECOND).await.unwrap();
+            let delivered = rig.drain(MINUTE).await;
             assert_eq!(delivered.records_flushed, cached);
             rig.assert_all_room_is_free(320).await;
         }
@@ -346,7 +324,7 @@ async fn a_clear_that_is_cancelled_clears_everything_or_nothing() {
         let cached = rig.cached();
         assert!(cached == 0 || cached == 5, "{cached} after {polls}");
         seen.insert(cached);
-        rig.engine.drain(60 * SECOND).await.unwrap();
+        rig.drain(MINUTE).await;
         assert_eq!(rig.service.accepted_count(), cached);
         rig.assert_all_room_is_free(320).await;
     }
@@ -361,12 +339,12 @@ async fn a_record_that_is_not_polled_holds_nobody_up() {
         bounded(320),
     );
     let mut forgotten = Box::pin(rig.engine.record(vec![sized(100)]));
-    assert!(common::poll_once(forgotten.as_mut()).await.is_pending());
+    assert!(poll_once(forgotten.as_mut()).await.is_pending());
     let mut clear = Box::pin(rig.engine.clear());
-    assert!(common::poll_once(clear.as_mut()).await.is_pending());
+    assert!(poll_once(clear.as_mut()).await.is_pending());
     tokio::task::yield_now().await;
     rig.record("b", "x").await;
-    rig.engine.drain(60 * SECOND).await.unwrap();
+    rig.drain(MINUTE).await;
     tokio::time::timeout(SECOND, rig.engine.close())
         .await
         .unwrap()
@@ -380,10 +358,9 @@ async fn clearing_during_a_drain_ends_it() {
     let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(10)));
     let rig = Rig::with(service.limited(1, 1000), options);
     rig.record_each("a", numbered(100)).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(60 * SECOND).await });
+    let drain = rig.draining(MINUTE);
     rig.service.called(5).await;
-    let cleared = rig.engine.clear().await.unwrap().records_cleared;
+    let cleared = rig.clear().await;
     let flushed = drain.await.unwrap().unwrap().records_flushed;
     assert_eq!((flushed, cleared), (4, 96));
     rig.assert_all_room_is_free(1600).await;

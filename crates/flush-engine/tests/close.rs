@@ -10,28 +10,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, cancel_after, count, every, new,
-    numbered, options,
-};
+use common::*;
 use flush_engine::{EngineError, FlushEngine, Intake};
 use record_cache::MemoryStore;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
-
-fn is_closed<T>(result: &Result<T, EngineError>) -> bool {
-    matches!(result, Err(EngineError::Closed))
-}
-
-/// A service that keeps requests waiting.
-fn gated() -> (Gate, Service) {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    (
-        gate,
-        Service::replying(move |_| Reply::Accept.behind(&behind)),
-    )
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_engine_refuses_everything_and_remembers_its_last_values() {
@@ -69,7 +52,7 @@ async fn an_enabled_engine_stays_so_when_it_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn closing_waits_for_requests_under_way_and_starts_no_further_ones() {
     for origin in ["flush", "timer", "drain", "cancelled"] {
-        let (gate, service) = gated();
+        let (gate, service) = Service::gated();
         let mut options = if origin == "timer" {
             every(SECOND)
         } else {
@@ -84,7 +67,7 @@ async fn closing_waits_for_requests_under_way_and_starts_no_further_ones() {
         let pass = tokio::spawn(async move {
             match origin {
                 "flush" => engine.flush().await.unwrap().records_flushed,
-                "drain" => engine.drain(60 * SECOND).await.unwrap().records_flushed,
+                "drain" => engine.drain(MINUTE).await.unwrap().records_flushed,
                 "cancelled" => {
                     cancel_after(5, engine.flush()).await;
                     2
@@ -93,8 +76,7 @@ async fn closing_waits_for_requests_under_way_and_starts_no_further_ones() {
             }
         });
         rig.service.called(2).await;
-        let engine = rig.engine.clone();
-        let closing = tokio::spawn(async move { engine.close().await });
+        let closing = rig.closing();
         tokio::time::sleep(10 * SECOND).await;
         assert!(rig.engine.is_closed() && !closing.is_finished(), "{origin}");
         assert!(!rig.store.is_closed());
@@ -112,16 +94,12 @@ async fn closing_waits_for_requests_under_way_and_starts_no_further_ones() {
 async fn closing_waits_no_longer_than_a_request_may_take() {
     let rig = Rig::new(Service::replying(|_| Reply::Hang));
     rig.record("a", "x").await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     let begin = Instant::now();
     rig.engine.close().await.unwrap();
     assert_eq!(begin.elapsed().as_secs(), 30);
-    assert!(matches!(
-        pass.await.unwrap(),
-        Err(EngineError::Unknown { .. })
-    ));
+    assert!(is_unknown(&pass.await.unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,18 +113,9 @@ async fn all_who_close_at_once_wait_for_the_end_and_those_after_it_do_not() {
         });
         let rig = Rig::on(store, Service::accepting(), options());
         if fails {
-            rig.store.now_does(|op, _| {
-                if op == Op::Close {
-                    Step::Fail
-                } else {
-                    Step::Obey
-                }
-            });
+            rig.store.now_fails_at(Op::Close);
         }
-        let closing = (0..5).map(|_| {
-            let engine = rig.engine.clone();
-            tokio::spawn(async move { engine.close().await })
-        });
+        let closing = (0..5).map(|_| rig.closing());
         let closing: Vec<_> = closing.collect();
         if !fails {
             tokio::time::sleep(SECOND).await;
@@ -170,34 +139,21 @@ async fn all_who_close_at_once_wait_for_the_end_and_those_after_it_do_not() {
 async fn all_who_wait_are_told_of_a_failure() {
     let gate = Gate::closed();
     let behind = gate.clone();
-    let (_, service) = gated();
+    let (_, service) = Service::gated();
     let rig = Rig::new(service);
     rig.service
         .now_replies(move |_| Reply::Accept.behind(&behind));
-    rig.store.now_does(|op, _| {
-        if op == Op::Close {
-            Step::Fail
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_fails_at(Op::Close);
     rig.record("a", "x").await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
-    let closing = (0..5).map(|_| {
-        let engine = rig.engine.clone();
-        tokio::spawn(async move { engine.close().await })
-    });
+    let closing = (0..5).map(|_| rig.closing());
     let closing: Vec<_> = closing.collect();
     tokio::time::sleep(SECOND).await;
     gate.open();
     for task in closing {
         let result = task.await.unwrap();
-        assert!(
-            matches!(result, Err(EngineError::Storage { .. })),
-            "{result:?}"
-        );
+        assert!(is_storage(&result), "{result:?}");
     }
     pass.await.unwrap().unwrap();
 }
@@ -209,7 +165,7 @@ async fn closing_goes_on_when_its_future_is_dropped() {
         let rig = Rig::on(store, Service::accepting(), every(SECOND));
         let _ = cancel_after(polls, rig.engine.close()).await;
         if polls > 0 {
-            common::until(|| rig.store.is_closed()).await;
+            until(|| rig.store.is_closed()).await;
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
         }
         rig.engine.close().await.unwrap();
@@ -221,22 +177,14 @@ async fn closing_goes_on_when_its_future_is_dropped() {
 async fn closing_waits_for_what_was_begun_and_cancelled() {
     for op in [Op::Append, Op::Clear] {
         let gate = Gate::closed();
-        let behind = gate.clone();
         let rig = Rig::new(Service::accepting());
         rig.record("a", "x").await;
-        rig.store.now_does(move |called, _| {
-            if called == op {
-                Step::Behind(behind.clone())
-            } else {
-                Step::Obey
-            }
-        });
+        rig.store.now_waits_at(op, &gate);
         match op {
             Op::Append => drop(cancel_after(3, rig.engine.record(vec![new("a", "y")])).await),
             _ => drop(cancel_after(3, rig.engine.clear()).await),
         }
-        let engine = rig.engine.clone();
-        let closing = tokio::spawn(async move { engine.close().await });
+        let closing = rig.closing();
         tokio::time::sleep(SECOND).await;
         assert!(!closing.is_finished());
         gate.open();
@@ -259,7 +207,7 @@ async fn dropping_the_last_clone_stops_the_timer_and_closes_the_store() {
     assert!(!store.is_closed());
     clone.record(vec![new("a", "y")]).await.unwrap();
     drop(clone);
-    common::until(|| store.is_closed()).await;
+    until(|| store.is_closed()).await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     tokio::time::sleep(3600 * SECOND).await;
     assert_eq!(service.call_count(), 1);
@@ -273,7 +221,7 @@ async fn dropping_the_last_clone_stops_the_timer_and_closes_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_clone_lets_a_request_under_way_finish() {
-    let (gate, service) = gated();
+    let (gate, service) = Service::gated();
     let rig = Rig::new(service);
     rig.record_each("a", numbered(2)).await;
     assert!(cancel_after(3, rig.engine.flush()).await.is_none());
@@ -287,7 +235,7 @@ async fn dropping_the_last_clone_lets_a_request_under_way_finish() {
     tokio::time::sleep(SECOND).await;
     assert!(!store.is_closed());
     gate.open();
-    common::until(|| store.is_closed()).await;
+    until(|| store.is_closed()).await;
     assert_eq!(service.accepted_count(), 2);
     assert_eq!(record_cache::RecordStore::stats(&*store).records(), 0);
 }
@@ -394,10 +342,10 @@ fn an_engine_is_not_started_without_a_runtime_with_timers() {
         let (store, service) = (Arc::new(MemoryStore::new()), Arc::new(Service::accepting()));
         FlushEngine::start(store, service, options())
     };
-    assert!(matches!(start(), Err(EngineError::Unknown { .. })));
+    assert!(matches!(start(), Err(EngineError::Validation(_))));
     let timeless = Builder::new_current_thread().build().unwrap();
     let started = timeless.block_on(async { start() });
-    assert!(matches!(started, Err(EngineError::Unknown { .. })));
+    assert!(matches!(started, Err(EngineError::Validation(_))));
     assert!(single_thread().block_on(async { start() }).is_ok());
 }
 
@@ -412,12 +360,12 @@ fn everything_may_be_called_from_another_executor() {
         )
     });
     block_on(async {
-        rig.engine.record(vec![new("a", "x")]).await.unwrap();
-        assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
-        rig.engine.record(vec![new("a", "y")]).await.unwrap();
-        assert_eq!(rig.engine.drain(SECOND).await.unwrap().records_flushed, 1);
-        rig.engine.record(vec![new("a", "z")]).await.unwrap();
-        assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 1);
+        rig.record_all(vec![new("a", "x")]).await;
+        assert_eq!(rig.flush().await.records_flushed, 1);
+        rig.record_all(vec![new("a", "y")]).await;
+        assert_eq!(rig.drain(SECOND).await.records_flushed, 1);
+        rig.record_all(vec![new("a", "z")]).await;
+        assert_eq!(rig.clear().await, 1);
         rig.engine.disable();
         rig.engine.enable();
         rig.engine.close().await.unwrap();
@@ -428,28 +376,28 @@ fn everything_may_be_called_from_another_executor() {
 #[test]
 fn futures_may_be_dropped_outside_any_runtime() {
     let home = multi_thread();
-    let (gate, service) = gated();
+    let (gate, service) = Service::gated();
     let rig = home.block_on(async { Rig::on(ScriptedStore::dawdling(), service, options()) });
     let mut context = Context::from_waker(Waker::noop());
     let mut record = Box::pin(rig.engine.record(vec![new("a", "x")]));
     assert!(record.as_mut().poll(&mut context).is_pending());
     drop(record);
-    home.block_on(common::until(|| rig.cached() == 1));
+    home.block_on(until(|| rig.cached() == 1));
     let mut flush = Box::pin(rig.engine.flush());
     assert!(flush.as_mut().poll(&mut context).is_pending());
     drop(flush);
     gate.open();
-    home.block_on(common::until(|| rig.cached() == 0));
+    home.block_on(until(|| rig.cached() == 0));
     let Rig { engine, store, .. } = rig;
     drop(engine);
-    home.block_on(common::until(|| store.is_closed()));
+    home.block_on(until(|| store.is_closed()));
 }
 
 #[test]
 fn an_engine_outlives_the_runtime_that_it_was_started_in() {
     for under_way in ["nothing", "flush", "drain", "timer", "clear", "record"] {
         let first = multi_thread();
-        let (gate, service) = gated();
+        let (gate, service) = Service::gated();
         let options = if under_way == "timer" {
             every(Duration::from_millis(1))
         } else {
@@ -476,7 +424,7 @@ fn an_engine_outlives_the_runtime_that_it_was_started_in() {
         });
         match under_way {
             "nothing" => {}
-            "clear" | "record" => first.block_on(common::until(|| rig.store.call_count() == 2)),
+            "clear" | "record" => first.block_on(until(|| rig.store.call_count() == 2)),
             _ => first.block_on(rig.service.called(1)),
         }
         drop(first);
@@ -485,16 +433,16 @@ fn an_engine_outlives_the_runtime_that_it_was_started_in() {
 
         let second = single_thread();
         second.block_on(async {
-            let done = rig.engine.flush().await.unwrap();
+            let done = rig.flush().await;
             assert_eq!(
                 (done.records_flushed, done.flush_in_progress),
                 (1, false),
                 "{under_way}"
             );
             rig.record("a", "z").await;
-            assert_eq!(rig.engine.drain(SECOND).await.unwrap().records_flushed, 1);
+            assert_eq!(rig.drain(SECOND).await.records_flushed, 1);
             rig.record("a", "z").await;
-            assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 1);
+            assert_eq!(rig.clear().await, 1);
             rig.engine.close().await.unwrap();
         });
         assert!(rig.store.is_closed(), "{under_way}");
@@ -507,27 +455,12 @@ fn without_any_runtime_left_there_is_an_error_and_no_panic() {
     let rig = first.block_on(async { Rig::with(Service::accepting(), every(SECOND)) });
     drop(first);
     block_on(async {
-        rig.engine.record(vec![new("a", "x")]).await.unwrap();
-        assert!(matches!(
-            rig.engine.flush().await,
-            Err(EngineError::Unknown { .. })
-        ));
-        assert!(matches!(
-            rig.engine.drain(SECOND).await,
-            Err(EngineError::Unknown { .. })
-        ));
-        assert!(matches!(
-            rig.engine.clear().await,
-            Err(EngineError::Unknown { .. })
-        ));
-        assert!(matches!(
-            rig.engine.close().await,
-            Err(EngineError::Storage { .. })
-        ));
-        assert!(matches!(
-            rig.engine.close().await,
-            Err(EngineError::Storage { .. })
-        ));
+        rig.record_all(vec![new("a", "x")]).await;
+        assert!(is_unknown(&rig.engine.flush().await));
+        assert!(is_unknown(&rig.engine.drain(SECOND).await));
+        assert!(is_unknown(&rig.engine.clear().await));
+        assert!(is_storage(&rig.engine.close().await));
+        assert!(is_storage(&rig.engine.close().await));
     });
     // It can still be closed where there is one.
     single_thread().block_on(rig.engine.close()).unwrap();
@@ -537,7 +470,7 @@ fn without_any_runtime_left_there_is_an_error_and_no_panic() {
 #[test]
 fn a_pass_that_is_cut_short_gives_way_to_the_next_one() {
     let home = multi_thread();
-    let (gate, service) = gated();
+    let (gate, service) = Service::gated();
     let rig = home.block_on(async { Rig::with(service, every(Duration::from_millis(300))) });
     home.block_on(rig.record("a", "x"));
     let visitor = multi_thread();
@@ -548,13 +481,13 @@ fn a_pass_that_is_cut_short_gives_way_to_the_next_one() {
     home.block_on(async { tokio::time::sleep(Duration::from_millis(350)).await });
     drop(visitor);
     gate.open();
-    home.block_on(common::until(|| rig.cached() == 0));
+    home.block_on(until(|| rig.cached() == 0));
 }
 
 #[test]
 fn closing_that_is_cut_short_is_taken_up_again() {
     let home = multi_thread();
-    let (gate, service) = gated();
+    let (gate, service) = Service::gated();
     let rig = home.block_on(async { Rig::with(service, options()) });
     home.block_on(rig.record("a", "x"));
     let engine = rig.engine.clone();
@@ -582,7 +515,7 @@ fn the_last_clone_may_be_dropped_in_another_runtime_after_the_first_has_ended() 
     let second = single_thread();
     second.block_on(async {
         drop(engine);
-        common::until(|| store.is_closed()).await;
+        until(|| store.is_closed()).await;
     });
 }
 

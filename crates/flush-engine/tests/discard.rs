@@ -1,39 +1,30 @@
 //! The retry budget, and records that are given up.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, numbered, options};
-use flush_engine::{
-    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
-};
+use common::*;
+use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
 use record_cache::{NewRecord, RecordStore};
 
-type Discarded = Arc<Mutex<Vec<DiscardedRecord>>>;
-
 /// Options with this budget, and what is handed to on_discard.
-fn budget(max_retries: u32) -> (EngineOptions, Discarded) {
-    let discarded = Discarded::default();
+fn budget(max_retries: u32) -> (EngineOptions, Discards) {
+    let discarded = Discards::default();
     let mut options = options();
     options.max_retries = max_retries;
-    options.on_discard = Some(DiscardHandler::new({
-        let discarded = Arc::clone(&discarded);
-        move |record| discarded.lock().unwrap().push(record)
-    }));
+    options.on_discard = discarded.handler();
     (options, discarded)
 }
 
-fn sent_back(call: &common::Call) -> Reply {
+fn sent_back(call: &Call) -> Reply {
     call.send_back("InternalFailure", |_| true)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_is_charged_one_attempt_more_than_it_has_retries() {
     for max_retries in [0, 1, 2, 5] {
-        let scripts: [fn(&common::Call) -> Reply; 3] = [
+        let scripts: [fn(&Call) -> Reply; 3] = [
             sent_back,
             |_| Reply::Refuse(Some("ResourceNotFoundException"), 400),
             |_| Reply::Refuse(Some("ValidationException"), 400),
@@ -43,14 +34,14 @@ async fn a_record_is_charged_one_attempt_more_than_it_has_retries() {
             let rig = Rig::with(Service::replying(script), options);
             rig.record("a", "x").await;
             for attempt in 1..=max_retries {
-                let done = rig.engine.flush().await.unwrap();
+                let done = rig.flush().await;
                 assert_eq!((done.records_retried, done.records_discarded), (1, 0));
                 assert_eq!(rig.attempts("a").await, [attempt]);
-                assert!(discarded.lock().unwrap().is_empty());
+                assert_eq!(discarded.count(), 0);
             }
-            let done = rig.engine.flush().await.unwrap();
+            let done = rig.flush().await;
             assert_eq!((done.records_retried, done.records_discarded), (0, 1));
-            assert_eq!(discarded.lock().unwrap()[0].attempts, max_retries + 1);
+            assert_eq!(discarded.all()[0].attempts, max_retries + 1);
             assert_eq!(rig.service.call_count(), max_retries as usize + 1);
             assert_eq!(rig.cached(), 0);
         }
@@ -64,11 +55,11 @@ async fn a_record_is_handed_over_whole_with_its_last_code() {
         Service::replying(|call| call.send_back(["First", "Last"][call.number], |_| true)),
         options,
     );
-    let record = NewRecord::new(common::stream("a"), Some("key".to_owned()), "data");
-    rig.engine.record(vec![record]).await.unwrap();
-    rig.engine.flush().await.unwrap();
-    rig.engine.flush().await.unwrap();
-    let discarded = discarded.lock().unwrap();
+    let record = NewRecord::new(stream("a"), Some("key".to_owned()), "data");
+    rig.record_all(vec![record]).await;
+    rig.flush().await;
+    rig.flush().await;
+    let discarded = discarded.all();
     let [record] = &discarded[..] else {
         panic!("handed over once: {discarded:?}");
     };
@@ -91,8 +82,8 @@ async fn the_code_of_a_refused_request_is_handed_over_too_if_it_had_one() {
             options,
         );
         rig.record("a", "x").await;
-        rig.engine.flush().await.unwrap();
-        assert_eq!(discarded.lock().unwrap()[0].code.as_deref(), code);
+        rig.flush().await;
+        assert_eq!(discarded.all()[0].code.as_deref(), code);
     }
 }
 
@@ -108,7 +99,7 @@ async fn a_record_is_handed_over_before_it_is_deleted() {
     let service = Arc::new(Service::replying(sent_back));
     let engine = FlushEngine::start(store, service, options).unwrap();
     for data in numbered(2) {
-        engine.record(vec![common::new("a", &data)]).await.unwrap();
+        engine.record(vec![new("a", &data)]).await.unwrap();
     }
     engine.flush().await.unwrap();
     assert_eq!(*held.lock().unwrap(), [2, 2]);
@@ -120,18 +111,12 @@ async fn a_record_whose_deletion_failed_is_handed_over_again() {
     let (options, discarded) = budget(0);
     let rig = Rig::with(Service::replying(sent_back), options);
     rig.record("a", "x").await;
-    rig.store.now_does(|op, _| {
-        if op == Op::Settle {
-            Step::Fail
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_fails_at(Op::Settle);
     let error = rig.engine.flush().await.unwrap_err();
     assert!(matches!(error, EngineError::Storage { .. }));
     rig.store.now_obeys();
-    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 1);
-    assert_eq!(discarded.lock().unwrap().len(), 2);
+    assert_eq!(rig.flush().await.records_discarded, 1);
+    assert_eq!(discarded.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,20 +133,20 @@ async fn a_panic_in_on_discard_is_contained() {
     let rig = Rig::with(Service::replying(sent_back), options);
     rig.record_each("a", numbered(3)).await;
     // The lock is poisoned by the first call; the later ones panic at it.
-    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 3);
+    assert_eq!(rig.flush().await.records_discarded, 3);
     assert_eq!(rig.cached(), 0);
     rig.service.now_replies(|_| Reply::Accept);
     rig.record("a", "x").await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_are_given_up_without_a_handler_too() {
-    let mut options = options();
-    options.max_retries = 0;
-    let rig = Rig::with(Service::replying(sent_back), options);
+    let rig = Rig::tuned(Service::replying(sent_back), |options| {
+        options.max_retries = 0
+    });
     rig.record("a", "x").await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_discarded, 1);
+    assert_eq!(rig.flush().await.records_discarded, 1);
     assert_eq!(rig.cached(), 0);
 }
 
@@ -188,11 +173,11 @@ async fn a_thousand_passes_offline_discard_nothing_and_lose_nothing() {
     }
     assert!(rig.service.call_count() >= 1000);
     assert_eq!(rig.cached(), 100);
-    assert!(discarded.lock().unwrap().is_empty());
+    assert_eq!(discarded.count(), 0);
     assert_eq!(rig.attempts("a").await, [0; 50]);
 
     rig.service.now_replies(|_| Reply::Accept);
-    let done = rig.engine.drain(60 * SECOND).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!(done.records_flushed, 100);
     assert_eq!(rig.service.accepted("a"), numbered(50));
     assert_eq!(rig.service.accepted("b"), numbered(50));
@@ -205,17 +190,12 @@ async fn the_count_survives_a_restart() {
     let mut discarded = 0;
     for restart in 0..3 {
         let (options, _) = budget(2);
-        let engine = FlushEngine::start(
-            Arc::clone(&store) as Arc<dyn RecordStore>,
-            Arc::clone(&service) as Arc<dyn flush_engine::RecordSender>,
-            options,
-        )
-        .unwrap();
+        let rig = Rig::sharing(&store, &service, options);
         if restart == 0 {
-            engine.record(vec![common::new("a", "x")]).await.unwrap();
+            rig.record("a", "x").await;
         }
-        discarded += engine.flush().await.unwrap().records_discarded;
-        engine.close().await.unwrap();
+        discarded += rig.flush().await.records_discarded;
+        rig.engine.close().await.unwrap();
     }
     assert_eq!((discarded, service.call_count()), (1, 3));
 }
@@ -226,7 +206,7 @@ async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only(
         let gate = Gate::closed();
         let behind = gate.clone();
         let (mut options, discarded) = budget(max_retries);
-        options.cache_max_bytes = common::bytes(64);
+        options.cache_max_bytes = bytes(64);
         let rig = Rig::with(
             Service::replying(move |call| {
                 call.send_back("InternalFailure", |_| !accept)
@@ -235,17 +215,16 @@ async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only(
             options,
         );
         rig.record_each("a", numbered(3)).await;
-        let engine = rig.engine.clone();
-        let pass = tokio::spawn(async move { engine.flush().await });
+        let pass = rig.flushing();
         rig.service.called(1).await;
-        assert_eq!(rig.engine.clear().await.unwrap().records_cleared, 3);
+        assert_eq!(rig.clear().await, 3);
         rig.record("a", "later").await;
         gate.open();
         let done = pass.await.unwrap().unwrap();
         assert_eq!(done, flush_engine::FlushData::default());
-        assert!(discarded.lock().unwrap().is_empty());
+        assert_eq!(discarded.count(), 0);
         assert_eq!(rig.attempts("a").await, [0]);
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.assert_all_room_is_free(64).await;
     }
 }
@@ -258,10 +237,9 @@ async fn nothing_more_of_a_cleared_batch_is_sent() {
         Reply::Refuse(Some("InvalidArgumentException"), 400).behind(&behind)
     }));
     rig.record_each("a", numbered(8)).await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
-    rig.engine.clear().await.unwrap();
+    rig.clear().await;
     gate.open();
     let done = pass.await.unwrap().unwrap();
     assert_eq!((done.records_retried, done.records_flushed), (0, 0));

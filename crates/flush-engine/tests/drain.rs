@@ -4,15 +4,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{
-    Call, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, count,
-    every, new, numbered, options, poll_once,
-};
+use common::*;
 use flush_engine::{EngineError, FlushData};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Sends back every record of stream "a" and accepts all others.
 fn a_is_sent_back(call: &Call) -> Reply {
@@ -24,7 +19,7 @@ async fn a_drain_delivers_everything_and_tells_the_sums() {
     let rig = Rig::new(Service::accepting().limited(10, 1000));
     rig.record_each("a", numbered(95)).await;
     rig.record_each("b", numbered(12)).await;
-    let done = rig.engine.drain(MINUTE).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!(done.records_flushed, 107);
     assert!(!done.flush_in_progress);
     assert_eq!(rig.service.accepted("a"), numbered(95));
@@ -36,10 +31,7 @@ async fn a_drain_delivers_everything_and_tells_the_sums() {
 async fn draining_an_empty_cache_ends_at_once() {
     let rig = Rig::new(Service::accepting());
     let begin = Instant::now();
-    assert_eq!(
-        rig.engine.drain(MINUTE).await.unwrap(),
-        FlushData::default()
-    );
+    assert_eq!(rig.drain(MINUTE).await, FlushData::default());
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
@@ -48,20 +40,17 @@ async fn a_drain_works_while_disabled() {
     let rig = Rig::with(Service::accepting().limited(1, 100), every(SECOND));
     rig.record_each("a", numbered(3)).await;
     rig.engine.disable();
-    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 3);
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_a_pass_under_way_and_does_not_count_it() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let rig = Rig::new(Service::replying(move |_| Reply::Accept.behind(&behind)).limited(2, 100));
+    let (gate, service) = Service::gated();
+    let rig = Rig::new(service.limited(2, 100));
     rig.record_each("a", numbered(5)).await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
     sleep(10 * SECOND).await;
     assert_eq!(rig.service.call_count(), 1);
     assert!(!drain.is_finished());
@@ -75,11 +64,10 @@ async fn a_drain_waits_for_a_pass_under_way_and_does_not_count_it() {
 async fn a_deadline_passes_while_waiting_for_a_pass() {
     let rig = Rig::new(Service::replying(|_| Reply::Accept.after(20 * SECOND)));
     rig.record("a", "x").await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     let begin = Instant::now();
-    let done = rig.engine.drain(5 * SECOND).await.unwrap();
+    let done = rig.drain(5 * SECOND).await;
     assert_eq!(done, FlushData::default());
     assert_eq!(begin.elapsed().as_secs(), 5);
     assert_eq!(pass.await.unwrap().unwrap().records_flushed, 1);
@@ -95,7 +83,7 @@ async fn a_pass_without_progress_ends_a_drain() {
     for script in scripts {
         let rig = Rig::new(Service::replying(script));
         rig.record_each("a", numbered(3)).await;
-        let done = rig.engine.drain(MINUTE).await.unwrap();
+        let done = rig.drain(MINUTE).await;
         assert_eq!(done.records_flushed, 0);
         assert_eq!(rig.service.call_count(), 1);
         assert_eq!(rig.cached(), 3);
@@ -104,12 +92,10 @@ async fn a_pass_without_progress_ends_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn discarding_is_progress() {
-    let mut options = options();
-    options.max_retries = 0;
     let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
-    let rig = Rig::with(service.limited(2, 100), options);
+    let rig = Rig::tuned(service.limited(2, 100), |options| options.max_retries = 0);
     rig.record_each("a", numbered(5)).await;
-    let done = rig.engine.drain(MINUTE).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!((done.records_flushed, done.records_discarded), (0, 5));
     assert_eq!(rig.cached(), 0);
 }
@@ -146,10 +132,8 @@ async fn a_failing_store_ends_a_drain_and_the_sums_are_carried_too() {
             Step::Obey
         }
     });
-    let Err(EngineError::Storage { flushed, .. }) = rig.engine.drain(MINUTE).await else {
-        panic!("a store that fails is an error");
-    };
-    assert_eq!(flushed.unwrap().records_flushed, 6);
+    let done = storage(rig.engine.drain(MINUTE).await);
+    assert_eq!(done.records_flushed, 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +148,7 @@ async fn a_stream_that_gives_nothing_to_send_is_asked_once_in_a_pass() {
         }
         _ => Step::Obey,
     });
-    let done = rig.engine.drain(MINUTE).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!((done.records_flushed, rig.cached()), (0, 1));
 }
 
@@ -180,7 +164,7 @@ async fn of_a_stream_skipped_twice_the_last_word_is_told() {
     );
     rig.record("a", "x").await;
     rig.record_each("b", numbered(4)).await;
-    let done = rig.engine.drain(MINUTE).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!(done.records_flushed, 4);
     let [skipped] = &done.skipped_streams[..] else {
         panic!("one stream was skipped: {done:?}");
@@ -190,15 +174,15 @@ async fn of_a_stream_skipped_twice_the_last_word_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn no_request_starts_after_the_deadline_and_one_under_way_is_finished() {
-    let mut options = options();
-    options.max_concurrent_streams = count(2);
     let service = Service::replying(|_| Reply::Accept.after(2 * SECOND));
-    let rig = Rig::with(service.limited(1, 100), options);
+    let rig = Rig::tuned(service.limited(1, 100), |options| {
+        options.max_concurrent_streams = count(2)
+    });
     for name in ["a", "b", "c"] {
         rig.record_each(name, numbered(3)).await;
     }
     let begin = Instant::now();
-    let done = rig.engine.drain(3 * SECOND).await.unwrap();
+    let done = rig.drain(3 * SECOND).await;
     assert_eq!(begin.elapsed().as_secs(), 4);
     assert_eq!(done.records_flushed, 4);
     assert_eq!(rig.service.streams(), ["a", "b", "c", "a"]);
@@ -214,10 +198,10 @@ async fn no_request_starts_after_the_deadline_and_one_under_way_is_finished() {
 async fn a_deadline_of_zero_sends_nothing() {
     let rig = Rig::new(Service::accepting());
     rig.record("a", "x").await;
-    let done = rig.engine.drain(Duration::ZERO).await.unwrap();
+    let done = rig.drain(Duration::ZERO).await;
     assert_eq!(done, FlushData::default());
     assert_eq!(rig.service.call_count(), 0);
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,24 +213,24 @@ async fn a_deadline_beyond_the_clock_is_none() {
     ] {
         let rig = Rig::new(Service::replying(|_| Reply::Accept.after(SECOND)).limited(1, 100));
         rig.record_each("a", numbered(3)).await;
-        let done = rig.engine.drain(deadline).await.unwrap();
+        let done = rig.drain(deadline).await;
         assert_eq!(done.records_flushed, 3);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
-    let mut options = options();
-    options.max_retries = 1_000_000;
     let service = Service::replying(|call| match call.stream.as_str() {
         "a" => a_is_sent_back(call),
         _ => Reply::Accept.after(Duration::from_millis(10)),
     });
-    let rig = Rig::with(service.limited(1, 100), options);
+    let rig = Rig::tuned(service.limited(1, 100), |options| {
+        options.max_retries = 1_000_000
+    });
     rig.record("a", "x").await;
     rig.record_each("b", numbered(3000)).await;
     let begin = Instant::now();
-    let done = rig.engine.drain(3600 * SECOND).await.unwrap();
+    let done = rig.drain(3600 * SECOND).await;
     assert_eq!(done.records_flushed, 3000);
     // Half a minute of passes: each wait takes a share, by the dice, of at most so long.
     let times = rig
@@ -288,7 +272,7 @@ async fn a_stream_that_failed_is_waited_for_when_nothing_else_is_left() {
         }));
         rig.record_each("a", numbered(2)).await;
         let begin = Instant::now();
-        let done = rig.engine.drain(MINUTE).await.unwrap();
+        let done = rig.drain(MINUTE).await;
         assert_eq!((done.records_flushed, done.records_retried), (2, 1));
         assert!(begin.elapsed() <= Duration::from_millis(102));
         waited += begin.elapsed();
@@ -305,9 +289,9 @@ async fn a_stream_that_failed_in_a_flush_is_left_alone_by_a_drain_for_a_while() 
             _ => Reply::Accept,
         }));
         rig.record("a", "x").await;
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
         let begin = Instant::now();
-        assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 1);
+        assert_eq!(rig.drain(MINUTE).await.records_flushed, 1);
         waited += begin.elapsed();
     }
     assert!(waited > SECOND, "50 waits of 0 to 100 ms took {waited:?}");
@@ -322,11 +306,10 @@ async fn a_drain_begins_with_a_stream_that_is_ready_while_another_is_left_alone(
             _ => Reply::Accept,
         }));
         rig.record("a", "x").await;
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
         rig.record("b", "x").await;
         let begin = Instant::now();
-        let engine = rig.engine.clone();
-        let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+        let drain = rig.draining(MINUTE);
         rig.service.called(2).await;
         waited += begin.elapsed();
         assert_eq!(rig.service.streams(), ["a", "b"]);
@@ -341,7 +324,7 @@ async fn a_flush_by_hand_does_not_wait_for_a_failing_stream() {
     rig.record("a", "x").await;
     let begin = Instant::now();
     for _ in 0..50 {
-        assert_eq!(rig.engine.flush().await.unwrap().skipped_streams.len(), 1);
+        assert_eq!(rig.flush().await.skipped_streams.len(), 1);
     }
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
@@ -358,7 +341,7 @@ async fn a_drain_does_not_wait_beyond_its_deadline_for_a_failing_stream() {
         );
         rig.record_each("a", numbered(20)).await;
         let begin = Instant::now();
-        rig.engine.drain(2 * SECOND).await.unwrap();
+        rig.drain(2 * SECOND).await;
         assert!(begin.elapsed() <= 2 * SECOND);
         assert!(
             rig.service
@@ -377,12 +360,12 @@ async fn a_flush_during_the_wait_of_a_drain_is_a_pass() {
     }));
     rig.record("a", "x").await;
     for _ in 0..6 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     let mut drain = Box::pin(rig.engine.drain(MINUTE));
     assert!(poll_once(drain.as_mut()).await.is_pending());
     tokio::task::yield_now().await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.flush_in_progress), (1, false));
     assert_eq!(drain.await.unwrap(), FlushData::default());
 }
@@ -472,13 +455,10 @@ async fn no_pass_follows_when_the_future_is_dropped_but_the_one_under_way_is_fin
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_is_not_polled_holds_nobody_up() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let service = Service::replying(move |_| Reply::Accept.behind(&behind));
+    let (gate, service) = Service::gated();
     let rig = Rig::with(service.limited(1, 100), every(10 * SECOND));
     rig.record_each("a", numbered(3)).await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     // Waits its turn, and gets it when nobody asks.
     let mut forgotten = Box::pin(rig.engine.drain(MINUTE));
@@ -486,9 +466,9 @@ async fn a_drain_that_is_not_polled_holds_nobody_up() {
     tokio::task::yield_now().await;
     gate.open();
     pass.await.unwrap().unwrap();
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     rig.record("a", "later").await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
     rig.engine.close().await.unwrap();
     assert_eq!(forgotten.await.unwrap().records_flushed, 2);
 }
@@ -502,7 +482,7 @@ async fn a_drain_dropped_at_any_point_leaves_the_accounting_exact() {
         let rig = Rig::on(ScriptedStore::dawdling(), service.limited(2, 100), options);
         rig.record_each("a", numbered(5)).await;
         let _ = cancel_after(polls, rig.engine.drain(MINUTE)).await;
-        rig.engine.drain(MINUTE).await.unwrap();
+        rig.drain(MINUTE).await;
         assert_eq!(rig.service.accepted("a"), numbered(5), "{polls}");
         rig.assert_all_room_is_free(640).await;
     }
@@ -514,10 +494,8 @@ async fn closing_ends_a_drain() {
     let service = Service::replying(|_| Reply::Accept.after(SECOND));
     let rig = Rig::new(service.limited(1, 100));
     rig.record_each("a", numbered(5)).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
-    let engine = rig.engine.clone();
-    let waiting = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
+    let waiting = rig.draining(MINUTE);
     rig.service.called(1).await;
     rig.engine.close().await.unwrap();
     assert_eq!(drain.await.unwrap().unwrap().records_flushed, 1);
@@ -525,13 +503,12 @@ async fn closing_ends_a_drain() {
     assert_eq!(rig.service.call_count(), 1);
 
     let rig = Rig::new(Service::replying(|_| Reply::throttled()));
-    rig.engine.record(vec![new("a", "x")]).await.unwrap();
+    rig.record_all(vec![new("a", "x")]).await;
     for _ in 0..20 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     let begin = Instant::now();
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
     tokio::task::yield_now().await;
     rig.engine.close().await.unwrap();
     drain.await.unwrap().unwrap();

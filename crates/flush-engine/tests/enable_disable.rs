@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Gate, Reply, Rig, SECOND, Service, every, new, options};
+use common::*;
 use flush_engine::Intake;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -36,7 +36,7 @@ async fn a_disabled_engine_drops_records_without_a_word() {
     assert_eq!(rig.cached(), 1);
     rig.engine.enable();
     rig.record("a", "kept too").await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     assert_eq!(rig.service.accepted("a"), ["kept", "kept too"]);
 }
 
@@ -146,7 +146,7 @@ async fn any_calls_in_any_order_leave_exactly_one_timer() {
         // The timer, and nothing beside it.
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
         rig.engine.close().await.unwrap();
-        common::until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
+        until(|| Handle::current().metrics().num_alive_tasks() == 0).await;
     }
 }
 
@@ -162,7 +162,7 @@ async fn a_pass_under_way_is_finished_when_the_engine_is_disabled() {
     rig.service.called(1).await;
     rig.engine.disable();
     gate.open();
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(rig.service.accepted_count(), 1);
 }
 
@@ -196,8 +196,8 @@ async fn switching_from_many_threads_leaves_one_working_timer() {
         task.await.unwrap();
     }
     rig.engine.enable();
-    rig.engine.record(vec![new("a", "x")]).await.unwrap();
-    common::until(|| rig.cached() == 0).await;
+    rig.record_all(vec![new("a", "x")]).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(rig.service.accepted_count(), 1);
     assert_eq!(rig.service.most_in_flight(), 1);
 }

@@ -1,6 +1,5 @@
 //! Records that have grown too old to be sent.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(
     clippy::disallowed_methods,
     reason = "records of other times are made here"
@@ -11,36 +10,23 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use common::{Op, Rig, SECOND, ScriptedStore, Service, Step, count, every, new, numbered, options};
-use flush_engine::{
-    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
-};
+use common::*;
+use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
 use record_cache::{NewRecord, RecordStore};
-
-type Discarded = Arc<Mutex<Vec<DiscardedRecord>>>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Options under which records live for an hour, and what is handed over.
-fn expiring(mut options: EngineOptions) -> (EngineOptions, Discarded) {
-    let discarded = Discarded::default();
+fn expiring(mut options: EngineOptions) -> (EngineOptions, Discards) {
+    let discarded = Discards::default();
     options.max_record_age = Some(HOUR);
-    options.on_discard = Some(DiscardHandler::new({
-        let discarded = Arc::clone(&discarded);
-        move |record| discarded.lock().unwrap().push(record)
-    }));
+    options.on_discard = discarded.handler();
     (options, discarded)
 }
 
-fn rig(service: Service) -> (Rig, Discarded) {
+fn rig(service: Service) -> (Rig, Discards) {
     let (options, discarded) = expiring(options());
     (Rig::with(service, options), discarded)
-}
-
-fn texts(discarded: &Discarded) -> Vec<String> {
-    let discarded = discarded.lock().unwrap();
-    let text = |record: &DiscardedRecord| String::from_utf8(record.data.to_vec()).unwrap();
-    discarded.iter().map(text).collect()
 }
 
 fn aged(age: Duration, stream: &str, data: &str) -> NewRecord {
@@ -59,7 +45,7 @@ fn young(stream: &str, data: &str) -> NewRecord {
 
 async fn record(rig: &Rig, records: impl IntoIterator<Item = NewRecord>) {
     let records = records.into_iter().collect();
-    rig.engine.record(records).await.unwrap();
+    rig.record_all(records).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,16 +53,15 @@ async fn what_is_too_old_is_given_up_instead_of_sent_wherever_it_lies() {
     let (rig, discarded) = rig(Service::accepting());
     record(&rig, [old("a", "0"), young("a", "1"), old("a", "2")]).await;
     record(&rig, [young("a", "3"), old("b", "4"), young("c", "5")]).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_discarded), (3, 3));
     assert_eq!(done.records_retried, 0);
     assert_eq!(rig.service.accepted("a"), ["1", "3"]);
     assert_eq!(rig.service.accepted("c"), ["5"]);
     assert_eq!(rig.service.call_count(), 2);
-    assert_eq!(texts(&discarded), ["0", "2", "4"]);
+    assert_eq!(discarded.texts(), ["0", "2", "4"]);
     assert_eq!(rig.cached(), 0);
-    let discarded = discarded.lock().unwrap().clone();
-    for record in &discarded {
+    for record in &discarded.all() {
         assert_eq!(record.reason, DiscardReason::Expired);
         assert_eq!((record.attempts, &record.code), (0, &None));
     }
@@ -87,7 +72,7 @@ async fn it_is_off_by_default() {
     let rig = Rig::new(Service::accepting());
     let years = aged(10_000 * HOUR, "a", "x");
     record(&rig, [years]).await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,10 +80,10 @@ async fn batches_that_are_too_old_as_a_whole_do_not_hold_up_those_behind() {
     let (rig, discarded) = rig(Service::accepting().limited(3, 1000));
     record(&rig, numbered(10).iter().map(|data| old("a", data))).await;
     record(&rig, [young("a", "young")]).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_discarded), (1, 10));
     assert_eq!(rig.service.accepted("a"), ["young"]);
-    assert_eq!(texts(&discarded), numbered(10));
+    assert_eq!(discarded.texts(), numbered(10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +92,7 @@ async fn giving_up_what_is_too_old_is_progress_of_a_drain() {
     let records = numbered(9);
     record(&rig, records[..4].iter().map(|data| old("a", data))).await;
     record(&rig, records[4..].iter().map(|data| young("a", data))).await;
-    let done = rig.engine.drain(SECOND).await.unwrap();
+    let done = rig.drain(SECOND).await;
     assert_eq!((done.records_flushed, done.records_discarded), (5, 4));
 }
 
@@ -117,7 +102,7 @@ async fn the_timer_gives_up_too() {
     let rig = Rig::with(Service::accepting(), options);
     record(&rig, [old("a", "0")]).await;
     tokio::time::sleep(SECOND * 3 / 2).await;
-    assert_eq!((rig.cached(), texts(&discarded).len()), (0, 1));
+    assert_eq!((rig.cached(), discarded.count()), (0, 1));
     assert_eq!(rig.service.call_count(), 0);
 }
 
@@ -133,10 +118,7 @@ async fn it_is_handed_over_before_it_is_deleted_and_again_if_that_failed() {
     let service = Arc::new(Service::accepting());
     let engine = FlushEngine::start(Arc::clone(&store) as _, service, options).unwrap();
     engine.record(vec![old("a", "0")]).await.unwrap();
-    store.now_does(|op, _| match op {
-        Op::Settle => Step::Fail,
-        _ => Step::Obey,
-    });
+    store.now_fails_at(Op::Settle);
     let error = engine.flush().await.unwrap_err();
     assert!(matches!(error, EngineError::Storage { .. }), "{error:?}");
     store.now_obeys();
@@ -148,10 +130,10 @@ async fn it_is_handed_over_before_it_is_deleted_and_again_if_that_failed() {
 #[tokio::test(start_paused = true)]
 async fn the_room_of_what_was_given_up_is_free_again() {
     let (mut options, _) = expiring(options());
-    options.cache_max_bytes = common::bytes(100);
+    options.cache_max_bytes = bytes(100);
     let rig = Rig::with(Service::accepting(), options);
     record(&rig, [old("a", &"x".repeat(100))]).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.assert_all_room_is_free(100).await;
 }
 
@@ -169,18 +151,18 @@ async fn records_from_before_a_restart_grow_old_too() {
     engine.close().await.unwrap();
     let (engine, discarded) = start();
     assert_eq!(engine.flush().await.unwrap().records_discarded, 1);
-    assert_eq!(texts(&discarded), ["0"]);
+    assert_eq!(discarded.texts(), ["0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
     let (options, discarded) = expiring(options());
-    let service = Service::replying(|_| common::Reply::throttled());
+    let service = Service::replying(|_| Reply::throttled());
     let rig = Rig::with(service, options);
     let mut ahead = new("a", "0");
     ahead.recorded_at = SystemTime::now() + 10_000 * HOUR;
     record(&rig, [ahead]).await;
-    let pass = async || rig.engine.flush().await.unwrap();
+    let pass = async || rig.flush().await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!(rig.service.call_count(), 1);
     // The clock of the system stands still here, from tokio's point of view; this is no step
@@ -188,13 +170,13 @@ async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!((rig.service.call_count(), rig.cached()), (2, 1));
-    assert!(texts(&discarded).is_empty());
+    assert!(discarded.texts().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_closing_engine_gives_up_no_more_than_a_batch() {
     let (mut options, _) = expiring(options());
-    let gate = common::Gate::closed();
+    let gate = Gate::closed();
     let held_up = gate.clone();
     let store = Arc::new(ScriptedStore::scripted(move |op, _| match op {
         Op::Settle => Step::Behind(held_up.clone()),
@@ -211,12 +193,12 @@ async fn a_closing_engine_gives_up_no_more_than_a_batch() {
         async move { engine.flush().await }
     });
     // Appended, read, being settled.
-    common::until(|| store.call_count() == 3).await;
+    until(|| store.call_count() == 3).await;
     let close = tokio::spawn({
         let engine = engine.clone();
         async move { engine.close().await }
     });
-    common::until(|| engine.is_closed()).await;
+    until(|| engine.is_closed()).await;
     gate.open();
     assert_eq!(pass.await.unwrap().unwrap().records_discarded, 2);
     close.await.unwrap().unwrap();

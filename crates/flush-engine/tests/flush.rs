@@ -4,10 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{
-    Gate, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, count, every, new,
-    numbered, options, poll_once,
-};
+use common::*;
 use flush_engine::{EngineError, FlushData};
 use tokio::time::Instant;
 
@@ -20,7 +17,7 @@ fn flushed(records: usize) -> FlushData {
 #[tokio::test(start_paused = true)]
 async fn a_pass_over_an_empty_cache_does_nothing() {
     let rig = Rig::new(Service::accepting());
-    assert_eq!(rig.engine.flush().await.unwrap(), FlushData::default());
+    assert_eq!(rig.flush().await, FlushData::default());
     assert_eq!(rig.service.call_count(), 0);
 }
 
@@ -30,14 +27,14 @@ async fn a_pass_sends_one_batch_of_each_stream_oldest_first() {
     rig.record_each("a", numbered(7)).await;
     rig.record_each("b", ["x", "y"]).await;
 
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(5));
+    assert_eq!(rig.flush().await, flushed(5));
     assert_eq!(rig.service.accepted("a"), ["0000", "0001", "0002"]);
     assert_eq!(rig.service.accepted("b"), ["x", "y"]);
     assert_eq!(rig.service.call_count(), 2);
     assert_eq!(rig.cached(), 4);
 
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(3));
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(1));
+    assert_eq!(rig.flush().await, flushed(3));
+    assert_eq!(rig.flush().await, flushed(1));
     assert_eq!(rig.service.accepted("a"), numbered(7));
     assert_eq!(rig.cached(), 0);
 }
@@ -52,9 +49,9 @@ async fn a_batch_is_bounded_in_bytes_with_keys_counted() {
     };
     // 3 bytes of key and 2 of data, twice, fill a request; one byte more does not fit.
     let records = vec![keyed("ab"), keyed("cd"), keyed("ef"), keyed("ghi")];
-    rig.engine.record(records).await.unwrap();
+    rig.record_all(records).await;
     while rig.cached() > 0 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     assert_eq!(rig.service.batch_sizes(), [2, 1, 1]);
 }
@@ -63,8 +60,8 @@ async fn a_batch_is_bounded_in_bytes_with_keys_counted() {
 async fn records_of_one_call_stay_in_order_and_join_their_streams() {
     let rig = Rig::new(Service::accepting());
     let records = vec![new("a", "1"), new("b", "2"), new("a", "3"), new("b", "4")];
-    rig.engine.record(records).await.unwrap();
-    rig.engine.flush().await.unwrap();
+    rig.record_all(records).await;
+    rig.flush().await;
     assert_eq!(rig.service.accepted("a"), ["1", "3"]);
     assert_eq!(rig.service.accepted("b"), ["2", "4"]);
 }
@@ -72,14 +69,15 @@ async fn records_of_one_call_stay_in_order_and_join_their_streams() {
 #[tokio::test(start_paused = true)]
 async fn streams_are_sent_side_by_side_up_to_the_limit() {
     for (limit, passes_take) in [(1, 10), (3, 4), (8, 2), (100, 1)] {
-        let mut options = options();
-        options.max_concurrent_streams = count(limit);
-        let rig = Rig::with(Service::replying(|_| Reply::Accept.after(SECOND)), options);
+        let rig = Rig::tuned(
+            Service::replying(|_| Reply::Accept.after(SECOND)),
+            |options| options.max_concurrent_streams = count(limit),
+        );
         for n in 0..10 {
             rig.record(&format!("stream-{n}"), "x").await;
         }
         let begin = Instant::now();
-        assert_eq!(rig.engine.flush().await.unwrap(), flushed(10));
+        assert_eq!(rig.flush().await, flushed(10));
         assert_eq!(rig.service.most_in_flight(), limit.min(10));
         assert_eq!(begin.elapsed().as_secs(), passes_take);
     }
@@ -101,17 +99,12 @@ async fn a_stream_that_hangs_does_not_delay_the_others() {
         rig.record(&format!("b{n}"), "x").await;
     }
     let begin = Instant::now();
-    let pass = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move { engine.flush().await }
-    });
-    common::until(|| rig.service.accepted_count() == 50).await;
+    let pass = rig.flushing();
+    until(|| rig.service.accepted_count() == 50).await;
     assert!(begin.elapsed() < SECOND, "{:?}", begin.elapsed());
     assert_eq!(rig.service.in_flight(), 1);
-    let Err(EngineError::Unknown { flushed, .. }) = pass.await.unwrap() else {
-        panic!("a request without an answer aborts the pass");
-    };
-    assert_eq!(flushed.unwrap().records_flushed, 50);
+    let done = unknown(pass.await.unwrap());
+    assert_eq!(done.records_flushed, 50);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +131,7 @@ async fn an_endless_request_timeout_is_one() {
         options,
     );
     rig.record("a", "x").await;
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(1));
+    assert_eq!(rig.flush().await, flushed(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,27 +153,21 @@ async fn a_second_flush_returns_at_once_whoever_runs_the_first_pass() {
         let first = tokio::spawn(async move {
             match origin {
                 "flush" => engine.flush().await.map(|data| data.records_flushed),
-                "drain" => engine
-                    .drain(60 * SECOND)
-                    .await
-                    .map(|data| data.records_flushed),
+                "drain" => engine.drain(MINUTE).await.map(|data| data.records_flushed),
                 _ => Ok(1),
             }
         });
         rig.service.called(1).await;
         let begin = Instant::now();
-        let second = rig.engine.flush().await.unwrap();
+        let second = rig.flush().await;
         assert!(second.flush_in_progress, "{origin}");
         assert_eq!(second.records_flushed, 0);
         assert_eq!(begin.elapsed(), Duration::ZERO, "{origin}");
         gate.open();
         assert_eq!(first.await.unwrap().unwrap(), 1);
         rig.service.answered(1).await;
-        common::until(|| rig.cached() == 0).await;
-        assert!(
-            !rig.engine.flush().await.unwrap().flush_in_progress,
-            "{origin}"
-        );
+        until(|| rig.cached() == 0).await;
+        assert!(!rig.flush().await.flush_in_progress, "{origin}");
     }
 }
 
@@ -189,31 +176,29 @@ async fn flush_works_while_disabled() {
     let rig = Rig::new(Service::accepting());
     rig.record("a", "x").await;
     rig.engine.disable();
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(1));
+    assert_eq!(rig.flush().await, flushed(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_recorded_during_a_pass_waits_for_the_next_one() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let rig = Rig::new(Service::replying(move |_| Reply::Accept.behind(&behind)));
+    let (gate, service) = Service::gated();
+    let rig = Rig::new(service);
     rig.record("a", "1").await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     rig.record("a", "2").await;
     rig.record("b", "3").await;
     gate.open();
     assert_eq!(pass.await.unwrap().unwrap(), flushed(1));
     assert_eq!(rig.cached(), 2);
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(2));
+    assert_eq!(rig.flush().await, flushed(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_begins_with_the_streams_that_the_last_one_did_not_reach() {
-    let mut options = options();
-    options.max_concurrent_streams = count(1);
-    let rig = Rig::with(Service::replying(|_| Reply::no_answer()), options);
+    let rig = Rig::tuned(Service::replying(|_| Reply::no_answer()), |options| {
+        options.max_concurrent_streams = count(1)
+    });
     for name in ["a", "b", "c", "d"] {
         rig.record(name, "x").await;
     }
@@ -234,8 +219,8 @@ async fn streams_left_by_a_drain_at_its_deadline_come_first_too() {
     for name in ["a", "b", "c"] {
         rig.record_each(name, ["1", "2"]).await;
     }
-    rig.engine.drain(3 * SECOND / 2).await.unwrap();
-    rig.engine.flush().await.unwrap();
+    rig.drain(3 * SECOND / 2).await;
+    rig.flush().await;
     assert_eq!(rig.service.streams(), ["a", "b", "c", "a", "b"]);
 }
 
@@ -255,7 +240,7 @@ async fn batches_are_halved_by_time_outs_and_doubled_by_answers() {
     }
     rig.service.now_replies(|_| Reply::Accept);
     for _ in 0..6 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     // 1000 bytes, 500, 250, 125, 50 (one record always goes), 50; 50, 100, 200, 400, 800, 1000.
     assert_eq!(
@@ -277,13 +262,10 @@ async fn the_engines_own_time_out_halves_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_link_of_one_stream_is_not_one_of_others() {
-    let mut options = options();
-    options.max_concurrent_streams = count(1);
-    let service = Service::replying(|call| match call.stream.as_str() {
-        "slow" => Reply::timed_out(),
-        _ => Reply::Accept,
+    let service = Service::answering("slow", |_| Reply::timed_out());
+    let rig = Rig::tuned(service.limited(500, 1000), |options| {
+        options.max_concurrent_streams = count(1)
     });
-    let rig = Rig::with(service.limited(500, 1000), options);
     heavy(&rig, "slow", 10).await;
     rig.engine.flush().await.unwrap_err();
     heavy(&rig, "other", 10).await;
@@ -313,15 +295,14 @@ async fn only_a_success_doubles_and_only_a_time_out_halves() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_goes_on_when_its_future_is_dropped() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let rig = Rig::new(Service::replying(move |_| Reply::Accept.behind(&behind)));
+    let (gate, service) = Service::gated();
+    let rig = Rig::new(service);
     rig.record("a", "x").await;
     assert!(cancel_after(3, rig.engine.flush()).await.is_none());
     rig.service.called(1).await;
-    assert!(rig.engine.flush().await.unwrap().flush_in_progress);
+    assert!(rig.flush().await.flush_in_progress);
     gate.open();
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(rig.service.accepted_count(), 1);
 }
 
@@ -331,9 +312,9 @@ async fn a_flush_that_is_not_polled_holds_nobody_up() {
     rig.record("a", "x").await;
     let mut forgotten = Box::pin(rig.engine.flush());
     assert!(poll_once(forgotten.as_mut()).await.is_pending());
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     rig.record("a", "y").await;
-    assert_eq!(rig.engine.flush().await.unwrap(), flushed(1));
+    assert_eq!(rig.flush().await, flushed(1));
     rig.engine.close().await.unwrap();
     assert_eq!(forgotten.await.unwrap(), flushed(1));
 }
@@ -352,13 +333,13 @@ async fn a_flush_dropped_at_any_point_leaves_the_accounting_exact() {
         rig.record_each("b", numbered(2)).await;
         let done = cancel_after(polls, rig.engine.flush()).await;
         // Whether it got anywhere or not: the next pass that runs finds the rest.
-        while rig.engine.flush().await.unwrap().flush_in_progress {
+        while rig.flush().await.flush_in_progress {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(rig.service.distinct_accepted().len(), 3, "{polls} {done:?}");
         assert_eq!(rig.service.accepted_count(), 3, "sent twice: {polls}");
         rig.service.now_replies(|_| Reply::Accept);
-        rig.engine.drain(60 * SECOND).await.unwrap();
+        rig.drain(MINUTE).await;
         assert_eq!(rig.service.accepted_count(), 5);
         rig.assert_all_room_is_free(640).await;
     }
@@ -369,7 +350,7 @@ async fn a_store_that_gives_more_than_it_was_asked_for_makes_no_larger_request()
     let store = ScriptedStore::scripted(|_, _| Step::IgnoreLimits);
     let rig = Rig::on(store, Service::accepting().limited(2, 1000), options());
     rig.record_each("a", numbered(5)).await;
-    rig.engine.drain(60 * SECOND).await.unwrap();
+    rig.drain(MINUTE).await;
     assert_eq!(rig.service.batch_sizes(), [2, 2, 1]);
     assert_eq!(rig.service.accepted("a"), numbered(5));
 }

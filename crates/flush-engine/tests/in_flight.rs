@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Gate, Op, Reply, Rig, SECOND, Service, Step, bytes, count, new, numbered, options};
+use common::*;
 use flush_engine::{EngineError, EngineOptions, FlushStrategy, Verdict};
 use tokio::time::{Instant, sleep};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 fn in_flight(batches: usize) -> EngineOptions {
     let mut options = options();
@@ -19,14 +17,14 @@ fn in_flight(batches: usize) -> EngineOptions {
 }
 
 /// Two records make a request.
-fn in_twos(script: impl FnMut(&common::Call) -> Reply + Send + 'static) -> Service {
+fn in_twos(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Service {
     Service::replying(script).limited(2, 100)
 }
 
 /// How many requests were under way when each began.
 fn beside(rig: &Rig, takes: Duration) -> Vec<usize> {
     let calls = rig.service.calls();
-    let begun = |call: &common::Call| {
+    let begun = |call: &Call| {
         let earlier = calls.iter().take(call.number);
         earlier.filter(|other| other.at + takes > call.at).count()
     };
@@ -38,7 +36,7 @@ async fn a_drain_sends_one_batch_of_a_stream_at_a_time_and_in_order() {
     let rig = Rig::new(in_twos(|_| Reply::Accept.after(SECOND)));
     rig.record_each("a", numbered(9)).await;
     let begin = Instant::now();
-    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 9);
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 9);
     assert_eq!(begin.elapsed().as_secs(), 5);
     assert_eq!(rig.service.most_in_flight(), 1);
     assert_eq!(rig.service.accepted("a"), numbered(9));
@@ -50,7 +48,7 @@ async fn a_drain_sends_as_many_batches_of_each_stream_as_it_may() {
     rig.record_each("a", numbered(24)).await;
     rig.record_each("b", numbered(24)).await;
     let begin = Instant::now();
-    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 48);
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 48);
     assert_eq!(begin.elapsed().as_secs(), 3);
     assert_eq!(rig.service.most_in_flight(), 8);
     assert_eq!(rig.service.call_count(), 24);
@@ -60,7 +58,7 @@ async fn a_drain_sends_as_many_batches_of_each_stream_as_it_may() {
 async fn a_flush_sends_one_batch_of_each_stream_all_the_same() {
     let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), in_flight(4));
     rig.record_each("a", numbered(8)).await;
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 2);
+    assert_eq!(rig.flush().await.records_flushed, 2);
     assert_eq!(rig.service.call_count(), 1);
 }
 
@@ -74,7 +72,7 @@ async fn adaptive_flushing_sends_full_batches_side_by_side_too() {
     };
     let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), options);
     let records = numbered(13).into_iter().map(|data| new("a", &data));
-    rig.engine.record(records.collect()).await.unwrap();
+    rig.record_all(records.collect()).await;
     rig.service.answered(6).await;
     sleep(SECOND).await;
     assert_eq!((rig.service.most_in_flight(), rig.cached()), (3, 1));
@@ -85,8 +83,7 @@ async fn adaptive_flushing_sends_full_batches_side_by_side_too() {
 async fn a_batch_that_is_not_full_waits_until_the_others_are_answered() {
     let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), in_flight(4));
     rig.record_each("a", numbered(3)).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
     rig.service.called(1).await;
     sleep(SECOND / 2).await;
     assert_eq!(rig.service.call_count(), 1);
@@ -107,8 +104,7 @@ async fn the_next_batch_is_read_while_one_is_under_way() {
         *counted.lock().unwrap() += usize::from(op == Op::Oldest);
         Step::Obey
     });
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
     rig.service.called(1).await;
     sleep(SECOND).await;
     assert_eq!(*reads.lock().unwrap(), 2);
@@ -121,15 +117,10 @@ async fn the_next_batch_is_read_while_one_is_under_way() {
 #[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 async fn sent_without_settling(batches: usize) -> usize {
     let gate = Gate::closed();
-    let behind = gate.clone();
     let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), in_flight(batches));
     rig.record_each("a", numbered(40)).await;
-    rig.store.now_does(move |op, _| match op {
-        Op::Settle => Step::Behind(behind.clone()),
-        _ => Step::Obey,
-    });
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    rig.store.now_waits_at(Op::Settle, &gate);
+    let drain = rig.draining(MINUTE);
     sleep(10 * SECOND).await;
     let sent = rig.service.call_count();
     gate.open();
@@ -161,7 +152,7 @@ async fn a_decision_is_handed_to_the_store_before_the_next_request_is_made() {
         }
         Step::Obey
     });
-    rig.engine.drain(MINUTE).await.unwrap();
+    rig.drain(MINUTE).await;
     let expected = ["send", "settle", "send", "settle", "send", "settle"];
     assert_eq!(*log.lock().unwrap(), expected);
 }
@@ -189,11 +180,11 @@ async fn a_failure_ends_what_is_side_by_side_until_something_goes_through() {
             in_flight(4),
         );
         rig.record_each("a", numbered(40)).await;
-        let done = rig.engine.drain(MINUTE).await.unwrap();
+        let done = rig.drain(MINUTE).await;
         if rig.cached() > 0 {
             // The one by itself made no progress.
             assert_eq!(rig.service.call_count(), 5);
-            rig.engine.drain(MINUTE).await.unwrap();
+            rig.drain(MINUTE).await;
         }
         assert!(done.records_flushed >= 6);
         assert_eq!(
@@ -217,7 +208,7 @@ async fn what_succeeds_beside_a_failure_does_not_hide_it() {
         in_flight(4),
     );
     rig.record_each("a", numbered(20)).await;
-    rig.engine.drain(MINUTE).await.unwrap();
+    rig.drain(MINUTE).await;
     assert_eq!(rig.service.accepted_count(), 20);
     let beside = beside(&rig, 2 * SECOND);
     assert_eq!(beside[..8], [0, 1, 2, 3, 0, 0, 1, 2], "{beside:?}");
@@ -233,12 +224,10 @@ async fn without_an_answer_the_others_are_finished_and_counted() {
         in_flight(4),
     );
     rig.record_each("a", numbered(40)).await;
-    let Err(EngineError::Unknown { flushed, .. }) = rig.engine.drain(MINUTE).await else {
-        panic!("no answer is an error");
-    };
-    assert_eq!(flushed.unwrap().records_flushed, 6);
+    let done = unknown(rig.engine.drain(MINUTE).await);
+    assert_eq!(done.records_flushed, 6);
     assert_eq!((rig.service.call_count(), rig.cached()), (4, 34));
-    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 34);
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 34);
     assert_eq!(rig.service.accepted_count(), 40);
 }
 
@@ -252,7 +241,7 @@ async fn one_bad_record_is_found_while_others_are_under_way() {
     });
     let rig = Rig::with(service.limited(8, 1000), options);
     rig.record_each("a", numbered(40)).await;
-    let done = rig.engine.drain(MINUTE).await.unwrap();
+    let done = rig.drain(MINUTE).await;
     assert_eq!((done.records_flushed, done.records_discarded), (39, 1));
     assert_eq!(rig.service.accepted_count(), 39);
     assert!(rig.service.most_in_flight() <= 3);
@@ -267,7 +256,7 @@ async fn a_slow_link_is_halved_once_by_time_outs_side_by_side() {
     rig.record_each("a", vec!["x".repeat(100); 40]).await;
     rig.engine.drain(MINUTE).await.unwrap_err();
     rig.service.now_replies(|_| Reply::Accept.after(SECOND));
-    rig.engine.drain(MINUTE).await.unwrap();
+    rig.drain(MINUTE).await;
     let sizes = rig.service.batch_sizes();
     assert_eq!(sizes[..6], [8, 8, 8, 8, 4, 8], "{sizes:?}");
     assert_eq!(rig.service.accepted_count(), 40);
@@ -279,10 +268,9 @@ async fn clearing_while_batches_are_under_way_leaves_the_accounting_exact() {
     options.cache_max_bytes = bytes(640);
     let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), options);
     rig.record_each("a", numbered(20)).await;
-    let engine = rig.engine.clone();
-    let drain = tokio::spawn(async move { engine.drain(MINUTE).await });
+    let drain = rig.draining(MINUTE);
     rig.service.called(5).await;
-    let cleared = rig.engine.clear().await.unwrap().records_cleared;
+    let cleared = rig.clear().await;
     rig.record_each("a", ["new"]).await;
     let flushed = drain.await.unwrap().unwrap().records_flushed;
     assert_eq!((cleared + flushed, rig.cached()), (21, 0));
@@ -338,7 +326,7 @@ async fn whatever_happens_the_accounting_is_exact() {
         }
         rig.service.now_replies(|_| Reply::Accept);
         while rig.cached() > 0 {
-            let data = rig.engine.drain(MINUTE).await.unwrap();
+            let data = rig.drain(MINUTE).await;
             done.0 += data.records_flushed;
         }
         let given_up = given_up.lock().unwrap().clone();
@@ -364,7 +352,7 @@ async fn streams_take_turns_and_each_sends_as_many_batches_as_it_may() {
     for name in ["a", "b", "c"] {
         rig.record_each(name, numbered(12)).await;
     }
-    assert_eq!(rig.engine.drain(MINUTE).await.unwrap().records_flushed, 36);
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 36);
     assert!(rig.service.most_in_flight() <= 4);
     let mut sent: BTreeMap<String, usize> = BTreeMap::new();
     for name in rig.service.streams() {

@@ -1,6 +1,6 @@
 //! What is told without a lock, under all interleavings of some threads.
 
-#[path = "../src/signals.rs"]
+#[path = "../src/delivery/signals.rs"]
 mod signals;
 
 mod atomic {

@@ -11,7 +11,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use common::{Reply, Rig, SECOND, Service, bytes, new, options};
+use common::*;
 use flush_engine::{EngineOptions, OverflowPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -81,16 +81,16 @@ fn records_are_counted_by_what_became_of_them() {
     let seen = seen(async {
         let mut options = named();
         options.max_retries = 1;
-        options.max_record_age = Some(SECOND * 60);
+        options.max_record_age = Some(MINUTE);
         let service = Service::replying(|call| call.send_back("InternalFailure", |d| d == "bad"));
         let rig = Rig::with(service, options);
         let two = vec![new("a", "good"), new("a", "bad"), new("b", "also good")];
-        rig.engine.record(two).await.unwrap();
+        rig.record_all(two).await;
         let mut old = new("b", "old");
         old.recorded_at = SystemTime::UNIX_EPOCH;
-        rig.engine.record(vec![old]).await.unwrap();
-        rig.engine.flush().await.unwrap();
-        rig.engine.flush().await.unwrap();
+        rig.record_all(vec![old]).await;
+        rig.flush().await;
+        rig.flush().await;
     });
     assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 2);
     assert_eq!(seen.counter("amplify_recorded_bytes{stream=a}"), 7);
@@ -135,10 +135,10 @@ fn what_is_not_stored_is_not_counted() {
             .record(vec![new("a", &"x".repeat(101))])
             .await
             .unwrap_err();
-        rig.store.now_does(|_, _| common::Step::Fail);
+        rig.store.now_does(|_, _| Step::Fail);
         rig.engine.record(vec![new("a", "x")]).await.unwrap_err();
         rig.engine.disable();
-        rig.engine.record(vec![new("a", "x")]).await.unwrap();
+        rig.record_all(vec![new("a", "x")]).await;
     });
     assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 0);
     assert_eq!(seen.gauge("amplify_cached_bytes{}"), 0.0);
@@ -157,14 +157,14 @@ fn the_cache_is_measured_at_every_change() {
     let flushed = seen(|rig| {
         Box::pin(async move {
             rig.record_each("a", ["12", "345"]).await;
-            rig.engine.flush().await.unwrap();
+            rig.flush().await;
         })
     });
     assert_eq!(flushed.gauge("amplify_cached_bytes{}"), 0.0);
     let cleared = seen(|rig| {
         Box::pin(async move {
             rig.record_each("a", ["12", "345"]).await;
-            rig.engine.clear().await.unwrap();
+            rig.clear().await;
         })
     });
     assert_eq!(cleared.gauge("amplify_cached_records{}"), 0.0);
@@ -182,7 +182,7 @@ fn requests_are_measured_by_their_outcome() {
         let rig = Rig::with(service.limited(2, 100), named());
         rig.record_each("a", ["0", "1", "2", "3"]).await;
         for _ in 0..3 {
-            rig.engine.flush().await.unwrap();
+            rig.flush().await;
         }
         rig.engine.flush().await.unwrap_err();
     });

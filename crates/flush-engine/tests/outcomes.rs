@@ -1,18 +1,10 @@
 //! What becomes of records after each outcome of a request: who pays, who goes on.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper that fails fails its test"
-)]
-
 mod common;
 
 use std::time::Duration;
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, count, new, numbered, options,
-};
+use common::*;
 use flush_engine::{EngineError, FlushData, Verdict};
 
 /// One stream at a time, in the order of their names.
@@ -20,20 +12,6 @@ fn one_by_one() -> flush_engine::EngineOptions {
     let mut options = options();
     options.max_concurrent_streams = count(1);
     options
-}
-
-fn unknown(result: Result<FlushData, EngineError>) -> FlushData {
-    match result {
-        Err(EngineError::Unknown { flushed, .. }) => *flushed.expect("what was done before"),
-        other => panic!("not an unknown error: {other:?}"),
-    }
-}
-
-fn storage(result: Result<FlushData, EngineError>) -> FlushData {
-    match result {
-        Err(EngineError::Storage { flushed, .. }) => *flushed.expect("what was done before"),
-        other => panic!("not a storage error: {other:?}"),
-    }
 }
 
 fn skipped(data: &FlushData) -> Vec<(&str, Option<&str>)> {
@@ -51,14 +29,14 @@ async fn accepted_records_are_deleted_and_failed_ones_pay_and_stay() {
     );
     rig.record_each("a", ["1", "2", "3"]).await;
     rig.record_each("b", ["4"]).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (3, 1));
     assert_eq!(done.records_discarded, 0);
     assert!(done.skipped_streams.is_empty());
     assert_eq!(rig.attempts("a").await, [1]);
 
     rig.service.now_replies(|_| Reply::Accept);
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
     assert_eq!(rig.service.calls()[2].attempts, [1]);
     assert_eq!(rig.service.accepted("a"), ["1", "3", "2"]);
 }
@@ -77,7 +55,7 @@ async fn any_code_of_a_record_counts_as_a_failure() {
             call.send_back(code, |_| true)
         }));
         rig.record("a", "x").await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_retried), (0, 1));
         assert_eq!(rig.attempts("a").await, [1], "{code}");
     }
@@ -87,15 +65,12 @@ async fn any_code_of_a_record_counts_as_a_failure() {
 async fn a_missing_stream_is_charged_undivided_and_skipped_while_others_go_on() {
     for code in ["ResourceNotFoundException", "InvalidSourceException"] {
         let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "a" => Reply::Refuse(Some(code), 400),
-                _ => Reply::Accept,
-            }),
+            Service::answering("a", move |_| Reply::Refuse(Some(code), 400)),
             one_by_one(),
         );
         rig.record_each("a", numbered(3)).await;
         rig.record("b", "x").await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_retried), (1, 3));
         assert_eq!(skipped(&done), [("a", Some(code))]);
         assert_eq!(done.skipped_streams[0].message, "the service said no");
@@ -126,15 +101,12 @@ async fn a_service_that_cannot_or_will_not_charges_nobody() {
     ];
     for (code, status) in refusals {
         let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "a" => Reply::Refuse(code, status),
-                _ => Reply::Accept,
-            }),
+            Service::answering("a", move |_| Reply::Refuse(code, status)),
             one_by_one(),
         );
         rig.record_each("a", numbered(3)).await;
         rig.record("b", "x").await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_retried), (1, 0));
         assert_eq!(skipped(&done), [("a", code)], "{code:?} {status}");
         assert_eq!(rig.service.streams(), ["a", "b"]);
@@ -157,13 +129,7 @@ async fn no_answer_aborts_the_pass_and_charges_nobody() {
         || Reply::Verdicts(vec![Verdict::Accepted; 4]),
     ];
     for (at, script) in scripts.into_iter().enumerate() {
-        let rig = Rig::with(
-            Service::replying(move |call| match call.stream.as_str() {
-                "b" => script(),
-                _ => Reply::Accept,
-            }),
-            one_by_one(),
-        );
+        let rig = Rig::with(Service::answering("b", move |_| script()), one_by_one());
         rig.record("a", "x").await;
         rig.record_each("b", numbered(3)).await;
         rig.record("c", "x").await;
@@ -174,7 +140,7 @@ async fn no_answer_aborts_the_pass_and_charges_nobody() {
         assert_eq!(rig.attempts("b").await, [0, 0, 0], "script {at}");
 
         rig.service.now_replies(|_| Reply::Accept);
-        let done = rig.engine.drain(60 * SECOND).await.unwrap();
+        let done = rig.drain(MINUTE).await;
         assert_eq!(done.records_flushed, 4);
         assert_eq!(rig.cached(), 0);
     }
@@ -264,7 +230,7 @@ async fn a_store_that_cannot_be_read_aborts_the_pass() {
     assert_eq!(done.records_flushed, 1);
     assert_eq!(rig.service.streams(), ["a"]);
     // What was not reached comes first.
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 2);
+    assert_eq!(rig.flush().await.records_flushed, 2);
     assert_eq!(rig.service.streams(), ["a", "b", "c"]);
 }
 
@@ -276,19 +242,13 @@ async fn a_store_that_cannot_settle_keeps_the_records_unpaid() {
     );
     rig.record_each("a", numbered(3)).await;
     rig.record("b", "x").await;
-    rig.store.now_does(|op, _| {
-        if op == Op::Settle {
-            Step::Fail
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_fails_at(Op::Settle);
     let done = storage(rig.engine.flush().await);
     assert_eq!(done, FlushData::default());
     assert_eq!(rig.service.streams(), ["a"]);
     assert_eq!(rig.attempts("a").await, [0, 0, 0]);
     rig.store.now_obeys();
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (3, 1));
 }
 
@@ -297,13 +257,7 @@ async fn a_store_that_panics_is_an_error_and_no_more() {
     for failing in [Op::Append, Op::Oldest, Op::Settle, Op::Clear, Op::Close] {
         let rig = Rig::new(Service::accepting());
         rig.record("a", "x").await;
-        rig.store.now_does(move |op, _| {
-            if op == failing {
-                Step::Panic
-            } else {
-                Step::Obey
-            }
-        });
+        rig.store.now_does_at(failing, || Step::Panic);
         let recorded = rig.engine.record(vec![new("a", "y")]).await;
         assert_eq!(recorded.is_err(), failing == Op::Append);
         let flushed = rig.engine.flush().await;
@@ -325,7 +279,7 @@ async fn nothing_is_lost_and_no_room_whichever_call_of_the_store_fails() {
             }
         });
         let mut options = options();
-        options.cache_max_bytes = common::bytes(400);
+        options.cache_max_bytes = bytes(400);
         let service = Service::replying(|call| {
             call.send_back("InternalFailure", |data| data == "0001" && call.number < 2)
         });
@@ -361,7 +315,7 @@ async fn one_bad_record_of_500_takes_no_other_along() {
     for bad in ["0000", "0249", "0250", "0499"] {
         let rig = Rig::new(Service::refusing(BAD, move |data| data == bad));
         rig.record_each("a", numbered(500)).await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_retried), (499, 1));
         assert_eq!(skipped(&done), [("a", Some(BAD))]);
         assert!(
@@ -400,7 +354,7 @@ async fn all_that_the_service_cannot_read_is_halved() {
             }
         }));
         rig.record_each("a", numbered(8)).await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         assert_eq!(
             (done.records_flushed, done.records_retried),
             (7, 1),
@@ -416,7 +370,7 @@ async fn several_bad_records_pay_alone() {
     let bad = ["0100", "0101", "0103"];
     let rig = Rig::new(Service::refusing(BAD, move |data| bad.contains(&data)));
     rig.record_each("a", numbered(500)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (497, 3));
     assert!(rig.service.call_count() <= 32);
     assert_eq!(rig.attempts("a").await, [1, 1, 1]);
@@ -428,7 +382,7 @@ async fn scattered_bad_records_are_found_within_a_few_passes_and_nobody_else_pay
     let rig = Rig::new(Service::refusing(BAD, bad));
     rig.record_each("a", numbered(500)).await;
     for _ in 0..6 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     assert_eq!(rig.service.accepted_count(), 495);
     for call in rig.service.calls() {
@@ -443,7 +397,7 @@ async fn requests_for_one_batch_are_bounded_and_the_untested_remainder_is_unpaid
     let bad = |data: &str| data.parse::<u32>().unwrap() % 3 == 1;
     let rig = Rig::new(Service::refusing(BAD, bad));
     rig.record_each("a", numbered(500)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!(rig.service.call_count(), 32);
     assert!(done.records_flushed > 0 && done.records_retried > 0);
     let left = rig.store.read_all("a").await;
@@ -471,7 +425,7 @@ async fn requests_for_one_batch_are_bounded_and_the_untested_remainder_is_unpaid
 async fn two_refused_alone_before_anything_was_accepted_accuse_the_stream_and_all_pay() {
     let rig = Rig::new(Service::refusing(BAD, |_| true));
     rig.record_each("a", numbered(500)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (0, 500));
     assert_eq!(rig.attempts("a").await, [1; 500]);
     assert!(rig.service.call_count() < 32);
@@ -492,7 +446,7 @@ async fn a_burst_of_bad_records_in_front_does_not_take_the_others_along() {
         // Once in a while the witness is a bad one too.
         let rig = Rig::with(Service::refusing(BAD, bad), options.clone());
         rig.record_each("a", numbered(500)).await;
-        let done = rig.engine.flush().await.unwrap();
+        let done = rig.flush().await;
         if rig.service.accepted_count() > 0 {
             assert_eq!((done.records_flushed, done.records_discarded), (496, 4));
             return;
@@ -506,12 +460,12 @@ async fn records_refused_before_are_tried_after_the_others() {
     let bad = ["0001", "0002", "0003"];
     let rig = Rig::new(Service::refusing(BAD, move |data| bad.contains(&data)));
     rig.record_each("a", numbered(4)).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     assert_eq!(rig.attempts("a").await, [1; 3]);
     let fresh = numbered(9).split_off(4);
     rig.record_each("a", &fresh).await;
     let before = rig.service.call_count();
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (5, 3));
     let second = rig.service.calls().split_off(before);
     // First as they lie in the cache, then those that were not refused before.
@@ -523,7 +477,7 @@ async fn records_refused_before_are_tried_after_the_others() {
 async fn two_refused_alone_after_something_was_accepted_pay_alone() {
     let rig = Rig::new(Service::refusing(BAD, |data| data > "0001"));
     rig.record_each("a", numbered(4)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (2, 2));
 }
 
@@ -537,8 +491,7 @@ async fn accepted_halves_are_done_at_once() {
         _ => Reply::Accept.behind(&behind),
     }));
     rig.record_each("a", numbered(10)).await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(3).await;
     assert_eq!(rig.cached(), 5);
     gate.open();
@@ -585,7 +538,7 @@ async fn nothing_more_is_sent_to_a_stream_that_is_gone() {
         _ => Reply::Accept,
     }));
     rig.record_each("a", numbered(8)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (0, 4));
     assert_eq!(rig.service.batch_sizes(), [8, 4]);
     assert_eq!(rig.attempts("a").await, [1, 1, 1, 1, 0, 0, 0, 0]);
@@ -611,7 +564,7 @@ async fn records_sent_back_in_the_middle_pay_once() {
         }
     }));
     rig.record_each("a", numbered(4)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     // 0 and 1 and 2 were sent back, 3 was refused alone.
     assert_eq!((done.records_flushed, done.records_retried), (0, 4));
     assert_eq!(rig.attempts("a").await, [1; 4]);
@@ -627,7 +580,7 @@ async fn those_who_paid_before_the_stream_was_accused_pay_once() {
         }
     }));
     rig.record_each("a", numbered(8)).await;
-    let done = rig.engine.flush().await.unwrap();
+    let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (0, 8));
     assert_eq!(rig.attempts("a").await, [1; 8]);
 }
@@ -639,8 +592,7 @@ async fn closing_in_the_middle_sends_no_further_part() {
         _ => Reply::Accept.after(SECOND),
     }));
     rig.record_each("a", numbered(8)).await;
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(2).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     rig.engine.close().await.unwrap();

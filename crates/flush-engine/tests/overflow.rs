@@ -1,7 +1,5 @@
 //! A full cache whose oldest records make room.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod common;
 
 use std::collections::HashSet;
@@ -9,46 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use common::{
-    Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, is_full, new,
-    numbered, options, poll_once, until,
-};
+use common::*;
 use flush_engine::{
-    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, FlushEngine,
-    LimitExceeded, OverflowPolicy,
+    DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine, OverflowPolicy,
 };
 use record_cache::{MemoryStore, NewRecord, RecordStore};
 
-type Dropped = Arc<Mutex<Vec<DiscardedRecord>>>;
-
 /// Options with a cache of so many bytes, and what is dropped.
-fn dropping(max_bytes: u64) -> (EngineOptions, Dropped) {
-    let dropped = Dropped::default();
+fn dropping(max_bytes: u64) -> (EngineOptions, Discards) {
+    let dropped = Discards::default();
     let mut options = options();
     options.cache_max_bytes = bytes(max_bytes);
     options.overflow_policy = OverflowPolicy::DropOldest;
-    options.on_discard = Some(DiscardHandler::new({
-        let dropped = Arc::clone(&dropped);
-        move |record| dropped.lock().unwrap().push(record)
-    }));
+    options.on_discard = dropped.handler();
     (options, dropped)
 }
 
-fn rig(max_bytes: u64) -> (Rig, Dropped) {
+fn rig(max_bytes: u64) -> (Rig, Discards) {
     let (options, dropped) = dropping(max_bytes);
     (Rig::with(Service::accepting(), options), dropped)
-}
-
-fn texts(dropped: &Dropped) -> Vec<String> {
-    let dropped = dropped.lock().unwrap();
-    let text = |record: &DiscardedRecord| String::from_utf8(record.data.to_vec()).unwrap();
-    dropped.iter().map(text).collect()
-}
-
-async fn cached(rig: &Rig, stream: &str) -> Vec<String> {
-    let records = rig.store.read_all(stream).await;
-    let text = |record: record_cache::Record| String::from_utf8(record.data.to_vec()).unwrap();
-    records.into_iter().map(text).collect()
 }
 
 /// A record of so many seconds after the beginning of all time.
@@ -69,16 +46,16 @@ async fn the_oldest_make_room_and_not_more_of_them_than_it_takes() {
     for n in 0..5 {
         rig.record("a", &sized(n)).await;
     }
-    assert!(texts(&dropped).is_empty());
+    assert!(dropped.texts().is_empty());
     rig.record("a", &"x".repeat(21)).await;
-    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    assert_eq!(dropped.texts(), [sized(0), sized(1)]);
     rig.record("a", &"y".repeat(19)).await;
-    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    assert_eq!(dropped.texts(), [sized(0), sized(1)]);
     assert_eq!(rig.engine.cache_stats().bytes, 100);
     rig.record("b", "z").await;
-    assert_eq!(texts(&dropped), [sized(0), sized(1), sized(2)]);
+    assert_eq!(dropped.texts(), [sized(0), sized(1), sized(2)]);
     let kept = [sized(3), sized(4), "x".repeat(21), "y".repeat(19)];
-    assert_eq!(cached(&rig, "a").await, kept);
+    assert_eq!(rig.cached_of("a").await, kept);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +74,7 @@ async fn what_is_dropped_is_handed_over_whole_and_still_cached_then() {
     }));
     let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
     let engine = FlushEngine::start(store, Arc::new(service), options).unwrap();
-    let record = NewRecord::new(common::stream("a"), Some("key".to_owned()), "data");
+    let record = NewRecord::new(stream("a"), Some("key".to_owned()), "data");
     engine.record(vec![record]).await.unwrap();
     engine.flush().await.unwrap();
     engine
@@ -121,7 +98,7 @@ async fn the_oldest_of_all_streams_go_first() {
     let (rig, dropped) = rig(16 * 6);
     for (second, stream) in [(5, "a"), (9, "a"), (2, "b"), (6, "b"), (7, "b"), (3, "c")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
     for (second, oldest) in [
         (20, "2"),
@@ -132,19 +109,19 @@ async fn the_oldest_of_all_streams_go_first() {
         (25, "9"),
     ] {
         let record = recorded_at(second, "d", "new");
-        rig.engine.record(vec![record]).await.unwrap();
-        assert_eq!(texts(&dropped).last().unwrap(), oldest);
+        rig.record_all(vec![record]).await;
+        assert_eq!(dropped.texts().last().unwrap(), oldest);
         assert_eq!(rig.cached(), 6);
     }
     // Several streams at once.
-    dropped.lock().unwrap().clear();
+    dropped.forget();
     let (rig, dropped) = self::rig(16 * 6);
     for (second, stream) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a"), (6, "b")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
-    rig.engine.record(vec![new("c", ""); 4]).await.unwrap();
-    let mut gone = texts(&dropped);
+    rig.record_all(vec![new("c", ""); 4]).await;
+    let mut gone = dropped.texts();
     gone.sort();
     assert_eq!(gone, ["1", "2", "3", "4"]);
 }
@@ -155,17 +132,14 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     let (rig, dropped) = rig(20 * 4);
     for (second, stream) in [(1, "a"), (3, "a"), (2, "b"), (4, "b")] {
         let record = recorded_at(second, stream, &sized(second));
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
     let two = || vec![new("c", &sized(0)); 2];
-    rig.store.now_does(|op, _| match op {
-        Op::Settle => Step::Fail,
-        _ => Step::Obey,
-    });
+    rig.store.now_fails_at(Op::Settle);
     rig.engine.record(two()).await.unwrap_err();
     rig.store.now_obeys();
     rig.record("c", &sized(0)).await;
-    assert_eq!(texts(&dropped), [sized(1), sized(1)]);
+    assert_eq!(dropped.texts(), [sized(1), sized(1)]);
 
     // Because it was being sent.
     let gate = Gate::closed();
@@ -177,18 +151,17 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     let rig = Rig::with(service.limited(1, 1000), options);
     for (second, stream) in [(1, "b"), (2, "a"), (3, "a"), (6, "a"), (4, "b"), (5, "b")] {
         let record = recorded_at(second, stream, &sized(second));
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
-    let engine = rig.engine.clone();
-    let pass = tokio::spawn(async move { engine.flush().await });
+    let pass = rig.flushing();
     rig.service.called(2).await;
-    rig.engine.record(two()).await.unwrap();
-    assert_eq!(texts(&dropped), [sized(3), sized(4)]);
+    rig.record_all(two()).await;
+    assert_eq!(dropped.texts(), [sized(3), sized(4)]);
     gate.open();
     pass.await.unwrap().unwrap();
     rig.record("c", &sized(0)).await;
     rig.record("c", &sized(0)).await;
-    assert_eq!(texts(&dropped)[2..], [sized(1), sized(2)]);
+    assert_eq!(dropped.texts()[2..], [sized(1), sized(2)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,12 +174,12 @@ async fn a_stream_whose_head_was_delivered_is_looked_at_again() {
     let rig = Rig::with(service.limited(1, 1000), options);
     for (second, stream) in [(1, "a"), (2, "a"), (8, "a"), (3, "b"), (9, "b")] {
         let record = recorded_at(second, stream, &second.to_string());
-        rig.engine.record(vec![record]).await.unwrap();
+        rig.record_all(vec![record]).await;
     }
-    assert_eq!(texts(&dropped), ["1"]);
-    rig.engine.flush().await.unwrap();
+    assert_eq!(dropped.texts(), ["1"]);
+    rig.flush().await;
     rig.record_each("c", ["", ""]).await;
-    assert_eq!(texts(&dropped), ["1", "3"]);
+    assert_eq!(dropped.texts(), ["1", "3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,11 +187,11 @@ async fn what_passes_delivered_or_clears_deleted_is_not_handed_over() {
     let (rig, dropped) = rig(16 * 4);
     rig.record_each("a", ["0", "1", "2", "3"]).await;
     rig.record("a", "4").await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.record_each("a", ["5", "6", "7", "8", "9"]).await;
-    rig.engine.clear().await.unwrap();
+    rig.clear().await;
     rig.record_each("a", ["10", "11", "12", "13", "14"]).await;
-    assert_eq!(texts(&dropped), ["0", "5", "10"]);
+    assert_eq!(dropped.texts(), ["0", "5", "10"]);
     assert_eq!(rig.service.accepted("a"), ["1", "2", "3", "4"]);
 }
 
@@ -232,13 +205,9 @@ async fn nothing_is_dropped_for_what_can_never_fit() {
         vec![new("a", ""); 7],
     ] {
         let refused = rig.engine.record(records).await;
-        let never = matches!(
-            refused,
-            Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
-        );
-        assert!(never, "{refused:?}");
+        assert!(never_fits(&refused), "{refused:?}");
     }
-    assert!(texts(&dropped).is_empty());
+    assert!(dropped.texts().is_empty());
     assert_eq!(rig.cached(), 1);
 }
 
@@ -247,8 +216,8 @@ async fn room_is_made_for_all_records_of_a_call_or_for_none() {
     let (rig, dropped) = rig(100);
     rig.record_each("a", (0..5).map(sized)).await;
     let both = vec![new("b", &sized(5)), new("c", &sized(6))];
-    rig.engine.record(both).await.unwrap();
-    assert_eq!(texts(&dropped), [sized(0), sized(1)]);
+    rig.record_all(both).await;
+    assert_eq!(dropped.texts(), [sized(0), sized(1)]);
     assert_eq!(rig.engine.cache_stats().bytes, 100);
     assert_eq!(rig.engine.cache_stats().streams.len(), 3);
 }
@@ -258,9 +227,9 @@ async fn the_number_of_records_is_bounded_too() {
     let (rig, dropped) = rig(16 * 10 + 15);
     rig.record_each("a", numbered(10)).await;
     rig.record_each("a", numbered(3)).await;
-    assert_eq!(texts(&dropped), numbered(3));
-    rig.engine.record(vec![new("b", ""); 10]).await.unwrap();
-    assert_eq!((rig.cached(), texts(&dropped).len()), (10, 13));
+    assert_eq!(dropped.texts(), numbered(3));
+    rig.record_all(vec![new("b", ""); 10]).await;
+    assert_eq!((rig.cached(), dropped.count()), (10, 13));
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,20 +245,17 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     let (options, dropped) = dropping(16 * 6);
     let rig = Rig::with(service.limited(3, 1000), options);
     rig.record_each("a", ["0", "1", "2", "3", "4"]).await;
-    let pass = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move { engine.flush().await }
-    });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     rig.record("b", "5").await;
     // Of six records three are being sent.
     rig.record("b", "6").await;
-    assert_eq!(texts(&dropped), ["3"]);
+    assert_eq!(dropped.texts(), ["3"]);
     let four = rig.engine.record(vec![new("c", ""); 4]).await;
     assert!(is_full(&four), "{four:?}");
-    assert_eq!((texts(&dropped), rig.cached()), (vec!["3".to_owned()], 6));
-    rig.engine.record(vec![new("c", ""); 3]).await.unwrap();
-    let mut gone = texts(&dropped);
+    assert_eq!((dropped.texts(), rig.cached()), (vec!["3".to_owned()], 6));
+    rig.record_all(vec![new("c", ""); 3]).await;
+    let mut gone = dropped.texts();
     gone.sort();
     assert_eq!(gone, ["3", "4", "5", "6"]);
 
@@ -298,31 +264,24 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     assert_eq!((done.records_flushed, done.records_retried), (2, 1));
     assert_eq!(rig.service.accepted("a"), ["1", "2"]);
     // What was sent back is the oldest again.
-    rig.engine.record(vec![new("d", ""); 3]).await.unwrap();
-    assert_eq!(texts(&dropped).last().unwrap(), "0");
+    rig.record_all(vec![new("d", ""); 3]).await;
+    assert_eq!(dropped.texts().last().unwrap(), "0");
     assert_eq!(rig.cached(), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_that_is_under_way_as_a_whole_is_full() {
-    let gate = Gate::closed();
-    let service = Service::replying({
-        let gate = gate.clone();
-        move |_| Reply::Accept.behind(&gate)
-    });
+    let (gate, service) = Service::gated();
     let (options, dropped) = dropping(100);
     let rig = Rig::with(service, options);
     rig.record_each("a", (0..5).map(sized)).await;
-    let pass = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move { engine.flush().await }
-    });
+    let pass = rig.flushing();
     rig.service.called(1).await;
     let refused = rig.engine.record(vec![new("a", "x")]).await;
     assert!(is_full(&refused), "{refused:?}");
     gate.open();
     pass.await.unwrap().unwrap();
-    assert!(texts(&dropped).is_empty());
+    assert!(dropped.texts().is_empty());
     rig.record("a", "x").await;
     assert_eq!(rig.service.accepted("a").len(), 5);
 }
@@ -349,8 +308,8 @@ async fn a_record_waits_for_those_that_are_being_stored_and_drops_them() {
     gate.open();
     first.await.unwrap().unwrap();
     second.await.unwrap().unwrap();
-    assert_eq!(texts(&dropped), ["x".repeat(100)]);
-    assert_eq!(cached(&rig, "a").await, ["y".repeat(100)]);
+    assert_eq!(dropped.texts(), ["x".repeat(100)]);
+    assert_eq!(rig.cached_of("a").await, ["y".repeat(100)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,7 +327,7 @@ async fn a_record_that_is_not_polled_holds_nobody_up() {
         rig.record("b", &"x".repeat(100)).await;
     }
     assert_eq!(rig.engine.cache_stats().bytes, 100);
-    assert!(texts(&dropped).len() >= 9);
+    assert!(dropped.count() >= 9);
     drop(kept);
     rig.engine.close().await.unwrap();
 }
@@ -382,11 +341,11 @@ async fn a_record_dropped_at_any_point_is_stored_whole_or_not_and_no_room_is_los
         let both = vec![new("b", &sized(5)), new("b", &sized(6))];
         let _ = cancel_after(polls, rig.engine.record(both)).await;
         tokio::time::sleep(SECOND).await;
-        let (stored, gone) = (cached(&rig, "b").await.len(), texts(&dropped).len());
+        let (stored, gone) = (rig.cached_of("b").await.len(), dropped.count());
         assert!((stored, gone) == (0, 0) || (stored, gone) == (2, 2));
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.record("room", &"x".repeat(100)).await;
-        assert_eq!(texts(&dropped).len(), gone);
+        assert_eq!(dropped.count(), gone);
     }
 }
 
@@ -395,24 +354,21 @@ async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails
     for failing in [Op::Append, Op::Oldest, Op::Settle] {
         let (rig, dropped) = rig(100);
         rig.record_each("a", (0..5).map(sized)).await;
-        rig.store.now_does(move |op, _| match op == failing {
-            true => Step::Fail,
-            false => Step::Obey,
-        });
+        rig.store.now_fails_at(failing);
         let refused = rig.engine.record(vec![new("b", &sized(5))]).await;
         let storage = matches!(refused, Err(EngineError::Storage { .. }));
         assert!(storage, "{failing:?}: {refused:?}");
-        assert!(cached(&rig, "b").await.is_empty());
+        assert!(rig.cached_of("b").await.is_empty());
         rig.store.now_obeys();
         rig.record_each("b", (5..10).map(sized)).await;
         assert_eq!(
-            cached(&rig, "b").await,
+            rig.cached_of("b").await,
             (5..10).map(sized).collect::<Vec<_>>()
         );
         // Handed over before it is deleted, and so perhaps twice.
-        let distinct: HashSet<_> = texts(&dropped).into_iter().collect();
+        let distinct: HashSet<_> = dropped.texts().into_iter().collect();
         assert_eq!(distinct, (0..5).map(sized).collect());
-        rig.engine.clear().await.unwrap();
+        rig.clear().await;
         rig.record("room", &"x".repeat(100)).await;
     }
 }
@@ -427,9 +383,9 @@ async fn damaged_records_make_room_without_being_handed_over() {
         if is_one { Step::Damage } else { Step::Obey }
     });
     rig.record("a", &sized(5)).await;
-    assert!(texts(&dropped).is_empty());
+    assert!(dropped.texts().is_empty());
     rig.record("a", &sized(6)).await;
-    assert_eq!(texts(&dropped), [sized(1)]);
+    assert_eq!(dropped.texts(), [sized(1)]);
     assert_eq!(rig.engine.cache_stats().bytes, 100);
 }
 
@@ -447,14 +403,9 @@ async fn a_clear_counts_what_was_not_dropped_and_only_that() {
     let gate = Gate::closed();
     let (rig, dropped) = rig(100);
     rig.record_each("a", (0..5).map(sized)).await;
-    let held_up = gate.clone();
-    rig.store.now_does(move |op, _| match op {
-        Op::Settle => Step::Behind(held_up.clone()),
-        _ => Step::Obey,
-    });
+    rig.store.now_waits_at(Op::Settle, &gate);
     let calls = rig.store.call_count();
-    let engine = rig.engine.clone();
-    let record = tokio::spawn(async move { engine.record(vec![new("b", &sized(5))]).await });
+    let record = rig.recording(vec![new("b", &sized(5))]);
     // Two reads, and the settlement.
     until(|| rig.store.call_count() == calls + 3).await;
     let engine = rig.engine.clone();
@@ -463,7 +414,7 @@ async fn a_clear_counts_what_was_not_dropped_and_only_that() {
     gate.open();
     record.await.unwrap().unwrap();
     let cleared = clear.await.unwrap().unwrap().records_cleared;
-    assert_eq!(texts(&dropped).len(), 1);
+    assert_eq!(dropped.count(), 1);
     assert_eq!(cleared + rig.cached(), 5);
 }
 
@@ -479,7 +430,7 @@ async fn a_limit_that_was_lowered_is_kept_from_the_next_record_on() {
     engine.record(vec![new("a", "x")]).await.unwrap();
     let stats = engine.cache_stats();
     assert_eq!((stats.records, stats.bytes), (39 + 1, 39 * 20 + 1));
-    assert_eq!(texts(&dropped), (0..2961).map(sized).collect::<Vec<_>>());
+    assert_eq!(dropped.texts(), (0..2961).map(sized).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -492,14 +443,10 @@ async fn closing_ends_those_who_wait_for_room() {
     });
     let (options, _) = dropping(100);
     let rig = Rig::on(store, Service::accepting(), options);
-    let records = (0..3).map(|_| {
-        let engine = rig.engine.clone();
-        tokio::spawn(async move { engine.record(vec![new("a", &"x".repeat(100))]).await })
-    });
+    let records = (0..3).map(|_| rig.recording(vec![new("a", &"x".repeat(100))]));
     let records: Vec<_> = records.collect();
     until(|| rig.store.call_count() == 1).await;
-    let engine = rig.engine.clone();
-    let close = tokio::spawn(async move { engine.close().await });
+    let close = rig.closing();
     until(|| rig.engine.is_closed()).await;
     gate.open();
     close.await.unwrap().unwrap();
@@ -550,17 +497,16 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
     }
     flushing.abort();
     let _ = flushing.await;
-    rig.engine.drain(SECOND).await.unwrap();
+    rig.drain(SECOND).await;
     while rig.cached() > 0 {
-        rig.engine.flush().await.unwrap();
+        rig.flush().await;
     }
     assert!(most.load(Ordering::Relaxed) as u64 <= MAX);
     let delivered: Vec<_> = (0..3)
         .flat_map(|n| rig.service.accepted(&format!("stream-{n}")))
         .collect();
     let (overflowed, exhausted): (Vec<_>, Vec<_>) = {
-        let dropped = dropped.lock().unwrap();
-        let all = dropped.iter().cloned();
+        let all = dropped.all().into_iter();
         all.partition(|record| record.reason == DiscardReason::Overflow)
     };
     assert!(!overflowed.is_empty() && !delivered.is_empty());
@@ -590,6 +536,6 @@ async fn many_who_fight_for_a_little_room_all_get_it() {
         for task in racing.collect::<Vec<_>>() {
             task.await.unwrap().unwrap();
         }
-        assert_eq!((rig.cached(), texts(&dropped).len()), (1, 63));
+        assert_eq!((rig.cached(), dropped.count()), (1, 63));
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Gate, Op, Reply, Rig, SECOND, Service, Step, every, options};
+use common::*;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +36,7 @@ async fn a_pass_by_hand_moves_the_next_one() {
     let rig = Rig::with(keeping(3 * SECOND), every(10 * SECOND));
     rig.record("a", "x").await;
     sleep(4 * SECOND).await;
-    rig.engine.flush().await.unwrap();
+    rig.flush().await;
     rig.service.called(3).await;
     assert_eq!(seconds(&rig, begin), [4.0, 17.0, 30.0]);
 }
@@ -47,7 +47,7 @@ async fn the_passes_of_a_drain_move_the_next_one() {
     let rig = Rig::with(keeping(3 * SECOND), every(10 * SECOND));
     rig.record("a", "x").await;
     sleep(4 * SECOND).await;
-    rig.engine.drain(60 * SECOND).await.unwrap();
+    rig.drain(MINUTE).await;
     rig.service.called(2).await;
     assert_eq!(seconds(&rig, begin), [4.0, 17.0]);
 }
@@ -63,8 +63,7 @@ async fn an_interval_that_ends_during_a_pass_counts_from_the_end_of_that() {
     );
     rig.record("a", "x").await;
     sleep(9 * SECOND).await;
-    let engine = rig.engine.clone();
-    let by_hand = tokio::spawn(async move { engine.flush().await });
+    let by_hand = rig.flushing();
     sleep(16 * SECOND).await;
     assert_eq!(rig.service.most_in_flight(), 1);
     gate.open();
@@ -115,7 +114,7 @@ async fn errors_do_not_stop_the_timer() {
         }
     });
     rig.record("a", "x").await;
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     // Hanging took 30 seconds, and two passes could not read.
     assert_eq!(seconds(&rig, begin), [10.0, 20.0, 30.0, 90.0]);
 }
@@ -135,7 +134,7 @@ async fn an_endless_interval_never_ends() {
         sleep(SECOND).await;
         rig.engine.enable();
         sleep(SECOND).await;
-        assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+        assert_eq!(rig.flush().await.records_flushed, 1);
         sleep(SECOND).await;
         rig.engine.close().await.unwrap();
     }
@@ -146,10 +145,10 @@ async fn records_are_delivered_by_the_timer_alone() {
     let rig = Rig::with(Service::accepting(), every(30 * SECOND));
     let begin = Instant::now();
     rig.record("a", "x").await;
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(begin.elapsed().as_secs(), 30);
     rig.record("a", "y").await;
-    common::until(|| rig.cached() == 0).await;
+    until(|| rig.cached() == 0).await;
     assert_eq!(begin.elapsed().as_secs(), 60);
 }
 
@@ -192,7 +191,7 @@ async fn a_success_makes_the_timer_try_every_interval_again() {
     rig.record("a", "x").await;
     tries(&rig, 500).await;
     rig.service.now_replies(|_| Reply::Accept);
-    assert_eq!(rig.engine.flush().await.unwrap().records_flushed, 1);
+    assert_eq!(rig.flush().await.records_flushed, 1);
     rig.record("a", "y").await;
     assert_eq!(tries(&rig, 1).await, 1);
 }
@@ -221,10 +220,7 @@ async fn what_is_sent_back_is_tried_every_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_turned_away_holds_no_other_up() {
     let rig = Rig::with(
-        Service::replying(|call| match call.stream.as_str() {
-            "a" => Reply::throttled(),
-            _ => Reply::Accept,
-        }),
+        Service::answering("a", |_| Reply::throttled()),
         every(10 * SECOND),
     );
     rig.record("a", "x").await;
@@ -246,9 +242,9 @@ async fn a_flush_or_a_drain_tries_what_the_timer_leaves_alone() {
     rig.record("a", "x").await;
     tries(&rig, 500).await;
     for _ in 0..20 {
-        assert_eq!(rig.engine.flush().await.unwrap().skipped_streams.len(), 1);
+        assert_eq!(rig.flush().await.skipped_streams.len(), 1);
     }
     let before = rig.service.call_count();
-    rig.engine.drain(60 * SECOND).await.unwrap();
+    rig.drain(MINUTE).await;
     assert_eq!(rig.service.call_count(), before + 1);
 }

@@ -1,6 +1,6 @@
 //! The one place that asks the system for the time of day.
 
-#[cfg(any(feature = "sled", all(feature = "journal", unix)))]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// A moment that only serves to measure how long something takes.
-#[cfg(any(feature = "sled", all(feature = "journal", unix)))]
+#[cfg(any(feature = "sled", feature = "journal"))]
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where the clock is read"

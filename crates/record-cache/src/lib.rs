@@ -1,13 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod clock;
+#[cfg(any(feature = "sled", feature = "journal"))]
+mod disk;
 mod durability;
 mod error;
-#[cfg(all(feature = "journal", unix))]
-#[allow(dead_code, reason = "the stores move over to it")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 mod index;
+#[cfg(feature = "journal")]
+mod journal_store;
+#[cfg(any(feature = "sled", feature = "journal"))]
+mod log;
 mod memory;
 mod record;
+#[cfg(feature = "sled")]
+mod sled_store;
 mod store;
 
 #[cfg(any(test, feature = "test-support"))]
@@ -19,16 +26,12 @@ pub use self::durability::Durability;
 pub use self::error::StoreError;
 #[cfg(any(test, feature = "test-support"))]
 pub use self::fault::FailAfter;
+#[cfg(feature = "journal")]
+pub use self::journal_store::{JournalStore, JournalStoreBuilder};
 pub use self::memory::MemoryStore;
 pub use self::record::{InvalidStreamName, NewRecord, Record, RecordId, StreamName};
+#[cfg(feature = "sled")]
+pub use self::sled_store::{SledStore, SledStoreBuilder};
 pub use self::store::{
     Amount, QueueStats, ReadBatch, ReadLimits, RecordStore, Settlement, StoreStats,
 };
-#[cfg(feature = "sled")]
-mod sled_store;
-#[cfg(feature = "sled")]
-pub use self::sled_store::{SledStore, SledStoreBuilder};
-#[cfg(all(feature = "journal", unix))]
-mod journal_store;
-#[cfg(all(feature = "journal", unix))]
-pub use self::journal_store::{JournalStore, JournalStoreBuilder, Moved, move_records};

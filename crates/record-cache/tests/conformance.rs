@@ -1,15 +1,29 @@
-//! The memory store and the sled store keep the contract, and so does what fails on demand.
+//! Every store keeps the contract, and so does what fails on demand.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use record_cache::{
-    Durability, FailAfter, MemoryStore, NewRecord, RecordStore, Settlement, SledStore, StreamName,
-    conformance,
+    Durability, FailAfter, MemoryStore, NewRecord, RecordStore, Settlement, StreamName, conformance,
 };
+use support::Subject;
+use support::subject::for_each_store;
+use tempfile::TempDir;
+
+mod one_thread {
+    use super::*;
+
+    for_each_store!(
+        a_store_that_survives_a_loss_of_power_conforms,
+        a_store_that_survives_a_crash_of_the_process_conforms,
+    );
+}
+
+for_each_store!(fn a_store_conforms_on_many_threads);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_store_conforms() {
@@ -42,27 +56,34 @@ async fn a_call_that_fails_does_nothing_and_closing_closes_all_the_same() {
     assert!(store.store().append(vec![record()]).await.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sled_store_that_survives_a_loss_of_power_conforms() {
-    sled_conforms(Durability::PowerLoss).await;
+async fn a_store_that_survives_a_loss_of_power_conforms(subject: Subject) {
+    conforms(subject, Durability::PowerLoss).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sled_store_that_survives_a_crash_of_the_process_conforms() {
-    sled_conforms(Durability::ProcessCrash).await;
+async fn a_store_that_survives_a_crash_of_the_process_conforms(subject: Subject) {
+    conforms(subject, Durability::ProcessCrash).await;
 }
 
-async fn sled_conforms(durability: Durability) {
-    let directory = tempfile::tempdir().expect("a directory");
+fn a_store_conforms_on_many_threads(subject: Subject) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(conforms(subject, Durability::PowerLoss));
+}
+
+async fn conforms(subject: Subject, durability: Durability) {
+    let directory = TempDir::new().unwrap();
     let count = AtomicU32::new(0);
-    let open = async |path: &Path| {
-        let store = SledStore::builder(path).durability(durability).open().await;
-        Arc::new(store.expect("the store opens")) as Arc<dyn RecordStore>
-    };
     conformance::run_all(async || {
         let number = count.fetch_add(1, Ordering::Relaxed).to_string();
-        open(&directory.path().join("stores").join(number)).await
+        let place = directory.path().join("stores").join(number);
+        subject.open_with(&place, durability).await
     })
     .await;
-    conformance::run_durable(directory.path(), open).await;
+    conformance::run_durable(directory.path(), async |place| {
+        subject.open_with(place, durability).await
+    })
+    .await;
 }

@@ -3,31 +3,23 @@
 mod gather;
 mod raw;
 mod sqlite;
+mod terms;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use amplify_test_support::payload;
+pub(crate) use amplify_test_support::stores::StoreKind;
 use anyhow::Result;
 use bytes::Bytes;
-use record_cache::{
-    Durability, JournalStore, MemoryStore, NewRecord, RecordStore, SledStore, StreamName,
-};
+use record_cache::{NewRecord, RecordStore, StreamName};
 use serde::{Deserialize, Serialize};
 
 use self::gather::Gather;
 use self::sqlite::Journal;
-
-/// What a record is filed under here; it counts against its size.
-pub(crate) const KEY: &str = "0123456789abcdef";
-
-/// A store of this workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum StoreKind {
-    Memory,
-    Sled,
-    Journal,
-}
+use self::terms::Group;
+pub(crate) use self::terms::{KEY, Promise};
 
 /// Anything that takes records in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,62 +35,6 @@ pub(crate) enum Contender {
     Store(StoreKind),
 }
 
-/// What a record is to survive, as it is written on a command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Promise {
-    PowerLoss,
-    ProcessCrash,
-}
-
-impl StoreKind {
-    /// Those that keep records on disk.
-    pub(crate) const DURABLE: &[Self] = &[Self::Sled, Self::Journal];
-
-    pub(crate) async fn open(
-        self,
-        directory: &Path,
-        promise: Promise,
-        expected_bytes: u64,
-    ) -> Result<Arc<dyn RecordStore>> {
-        Ok(match self {
-            Self::Memory => Arc::new(MemoryStore::new()),
-            Self::Sled => {
-                let builder = SledStore::builder(directory.join("store"));
-                let builder = builder
-                    .durability(promise.into())
-                    .expected_bytes(expected_bytes);
-                Arc::new(builder.open().await?)
-            }
-            Self::Journal => {
-                let builder = JournalStore::builder(directory.join("store"));
-                let builder = builder
-                    .durability(promise.into())
-                    .expected_bytes(expected_bytes);
-                Arc::new(builder.open().await?)
-            }
-        })
-    }
-}
-
-impl From<Promise> for Durability {
-    fn from(promise: Promise) -> Self {
-        match promise {
-            Promise::PowerLoss => Self::PowerLoss,
-            Promise::ProcessCrash => Self::ProcessCrash,
-        }
-    }
-}
-
-impl fmt::Display for StoreKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Sled => "sled",
-            Self::Journal => "journal",
-        })
-    }
-}
-
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -111,13 +47,17 @@ impl fmt::Display for Contender {
     }
 }
 
-impl fmt::Display for Promise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PowerLoss => "PowerLoss",
-            Self::ProcessCrash => "ProcessCrash",
-        })
-    }
+/// Opens a store in a directory of this one.
+pub(crate) async fn open(
+    store: StoreKind,
+    directory: &Path,
+    promise: Promise,
+    expected_bytes: u64,
+) -> Result<Arc<dyn RecordStore>> {
+    let directory = directory.join("store");
+    Ok(store
+        .open(&directory, promise.into(), expected_bytes)
+        .await?)
 }
 
 /// An open contender.
@@ -136,28 +76,14 @@ impl Target {
         promise: Promise,
         expected_bytes: u64,
     ) -> Result<Self> {
+        let sqlite = |journal, group| sqlite::start(directory, promise, journal, group);
         Ok(match contender {
             Contender::Raw => Self::Writer(raw::start(directory, promise)?),
-            Contender::SqliteJournal => Self::Writer(sqlite::start(
-                directory,
-                promise,
-                Journal::AsItComes,
-                Group::One,
-            )?),
-            Contender::SqliteWal => Self::Writer(sqlite::start(
-                directory,
-                promise,
-                Journal::WriteAhead,
-                Group::One,
-            )?),
-            Contender::SqliteWalGrouped => Self::Writer(sqlite::start(
-                directory,
-                promise,
-                Journal::WriteAhead,
-                Group::All,
-            )?),
+            Contender::SqliteJournal => Self::Writer(sqlite(Journal::AsItComes, Group::One)?),
+            Contender::SqliteWal => Self::Writer(sqlite(Journal::WriteAhead, Group::One)?),
+            Contender::SqliteWalGrouped => Self::Writer(sqlite(Journal::WriteAhead, Group::All)?),
             Contender::Store(store) => Self::Store {
-                store: store.open(directory, promise, expected_bytes).await?,
+                store: open(store, directory, promise, expected_bytes).await?,
                 stream: stream("bench")?,
             },
         })
@@ -190,29 +116,13 @@ impl Target {
     }
 }
 
-/// How many records a writer commits at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    One,
-    All,
-}
-
 pub(crate) fn stream(name: &str) -> Result<StreamName> {
     Ok(StreamName::new(name)?)
 }
 
 /// Bytes that no compression makes smaller.
 pub(crate) fn payload(bytes: u64) -> Result<Bytes> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes;
-    let mut data = Vec::new();
-    while (data.len() as u64) < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        data.extend_from_slice(&state.to_le_bytes());
-    }
-    data.truncate(usize::try_from(bytes)?);
-    Ok(data.into())
+    Ok(payload::payload(0, "bench", bytes, usize::try_from(bytes)?).into())
 }
 
 /// The data of a record whose key and data have this size.

@@ -5,8 +5,10 @@ use std::fs;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use super::measure::{Effort, Measured};
-use super::{Part, verdict};
+use super::effort::Effort;
+use super::measured::Measured;
+use super::verdict;
+use crate::flags::Part;
 use crate::shell;
 
 const PAGE: &str = "docs/performance.md";

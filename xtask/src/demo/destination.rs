@@ -3,18 +3,11 @@
 mod forwarder;
 mod remote;
 
+use amplify_test_support::FakeAws;
 use anyhow::Result;
-use bytes::Bytes;
-use integration_tests::FakeAws;
 
 use self::forwarder::Forwarder;
-use super::STREAM;
-
-/// A line as it arrived.
-pub(crate) struct Arrived {
-    pub(crate) key: String,
-    pub(crate) data: Bytes,
-}
+use super::file::{Arrived, STREAM};
 
 /// Where the lines are delivered. It refuses connections until it has come up.
 pub(crate) enum Destination {

@@ -6,6 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
+/// The stream that the lines are recorded for.
+pub(crate) const STREAM: &str = "demo";
+
+/// A line as it arrived.
+pub(crate) struct Arrived {
+    pub(crate) key: String,
+    pub(crate) data: Bytes,
+}
+
 /// The lines of a file, without their ends; any bytes will do.
 pub(crate) struct Lines {
     content: Bytes,

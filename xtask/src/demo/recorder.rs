@@ -9,8 +9,7 @@ use amplify_kinesis::{
 use anyhow::Result;
 use aws_credential_types::Credentials;
 
-use super::STREAM;
-use super::file::{Lines, key_of};
+use super::file::{Lines, STREAM, key_of};
 use crate::flags::RecorderFlags;
 
 /// Lines that are recorded at once: a group of them costs one sync.

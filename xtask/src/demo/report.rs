@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 
-use super::destination::Arrived;
-use super::file::{Lines, line_of};
+use super::file::{Arrived, Lines, line_of};
 use crate::progress::seconds;
 
 /// What became of the lines of a file.

@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::localstack::HostEngine;
 use anyhow::{Context, Result, bail};
-use integration_tests::localstack::HostEngine;
 use tokio::process::Command;
 
-use super::HOW_TO_GO_ON;
 use crate::{progress::Progress, shell};
+
+pub(super) const HOW_TO_GO_ON: &str = "\
+to go on, do one of these:
+  - install what is missing; on Debian: apt-get install python3 python3-venv nodejs npm
+  - start a Docker engine
+  - start LocalStack 4.9.2 (kinesis, firehose, s3, sts) elsewhere, and add --endpoint URL";
 
 const REQUIREMENTS: &str = include_str!("../../localstack/requirements.txt");
 const PACKAGE: &str = include_str!("../../localstack/package.json");

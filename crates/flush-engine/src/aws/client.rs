@@ -55,34 +55,35 @@ impl<S: Service> Client<S> {
         }
     }
 
-    /// Checks records, for [`record`](Self::record). While the client takes none in, there is
-    /// nothing to check, and nothing to record.
+    /// Checks records, before any future holds them; [`record_all`](Self::record_all) stores them.
     ///
     /// # Errors
     /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`].
     pub fn check(
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
-    ) -> Result<Vec<NewRecord>, ClientError> {
+    ) -> Result<CheckedRecords, ClientError> {
         let max_bytes = self.shared.max_record_bytes;
-        self.check_each(records.into_iter().map(|record| {
+        let checked = records.into_iter().map(|record| {
             let stream = checked_stream::<S>(record.stream_name)?;
             checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
-        }))
+        });
+        self.checked(checked)
     }
 
-    /// Stores records that were checked: all or, on an error, none.
-    ///
-    /// Checking is not part of it, so that this future has nothing of the caller's iterator in
-    /// it: a closure there would keep it from being `Send` in some places.
+    /// Stores checked records: all or, on an error, none.
     ///
     /// # Errors
-    /// [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`], [`ClientError::Storage`].
+    /// In this order: [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`],
+    /// [`ClientError::Storage`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
-        Ok(self.engine.record(checked).await?)
+    pub async fn record_all(&self, records: CheckedRecords) -> Result<RecordData, ClientError> {
+        match records.0 {
+            Some(records) => Ok(self.engine.record(records).await?),
+            None => Ok(RecordData::default()),
+        }
     }
 
     /// A stream, its name checked once.
@@ -203,13 +204,23 @@ impl<S: Service> Client<S> {
         self.shared.storage_path.as_deref()
     }
 
-    /// `Debug` for a type of this name.
-    ///
-    /// # Errors
-    /// Those of the formatter.
-    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Stores records that were checked, and looks at none while the client takes none in.
+    fn checked(
+        &self,
+        checked: impl Iterator<Item = Result<NewRecord, ClientError>>,
+    ) -> Result<CheckedRecords, ClientError> {
+        match self.engine.intake() {
+            Intake::Closed => Err(ClientError::ClientClosed),
+            Intake::Disabled => Ok(CheckedRecords(None)),
+            Intake::Open => Ok(CheckedRecords(Some(checked.collect::<Result<_, _>>()?))),
+        }
+    }
+}
+
+impl<S: Service> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cache = self.cache_stats();
-        f.debug_struct(name)
+        f.debug_struct("Client")
             .field("region", &self.region())
             .field("options", &self.options())
             .field("enabled", &self.is_enabled())
@@ -218,24 +229,11 @@ impl<S: Service> Client<S> {
             .field("cached_bytes", &cache.bytes)
             .finish_non_exhaustive()
     }
-
-    fn check_each(
-        &self,
-        checked: impl Iterator<Item = Result<NewRecord, ClientError>>,
-    ) -> Result<Vec<NewRecord>, ClientError> {
-        match self.engine.intake() {
-            Intake::Closed => Err(ClientError::ClientClosed),
-            Intake::Disabled => Ok(Vec::new()),
-            Intake::Open => checked.collect(),
-        }
-    }
 }
 
-impl<S: Service> fmt::Debug for Client<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as("Client", f)
-    }
-}
+/// Records that passed the checks; none while the client is disabled.
+#[derive(Debug)]
+pub struct CheckedRecords(Option<Vec<NewRecord>>);
 
 /// One stream of a client.
 #[derive(Clone)]
@@ -251,31 +249,30 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, each a partition key and data; see [`Client::check`].
+    /// Checks records, each a partition key and data.
     ///
     /// # Errors
     /// As [`Client::check`].
     pub fn check(
         &self,
         records: impl IntoIterator<Item = (Option<String>, Bytes)>,
-    ) -> Result<Vec<NewRecord>, ClientError> {
+    ) -> Result<CheckedRecords, ClientError> {
         let max_bytes = self.client.shared.max_record_bytes;
-        self.client.check_each(
-            records
-                .into_iter()
-                .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes)),
-        )
+        let checked = records
+            .into_iter()
+            .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes));
+        self.client.checked(checked)
     }
 
-    /// Stores records that were checked; see [`Client::record`].
+    /// Stores checked records; see [`Client::record_all`].
     ///
     /// # Errors
-    /// As [`Client::record`].
+    /// As [`Client::record_all`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
-        self.client.record(checked).await
+    pub async fn record_all(&self, records: CheckedRecords) -> Result<RecordData, ClientError> {
+        self.client.record_all(records).await
     }
 }
 

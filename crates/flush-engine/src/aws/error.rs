@@ -97,6 +97,7 @@ impl From<EngineError> for ClientError {
             EngineError::Storage {
                 source, flushed, ..
             } => Self::storage(source, flushed),
+            EngineError::Validation(invalid) => invalid.into(),
             EngineError::Closed => Self::ClientClosed,
             EngineError::Unknown {
                 reason,

@@ -11,8 +11,8 @@
     reason = "a helper that fails fails its test"
 )]
 
+mod discards;
 mod service;
-mod store;
 
 use std::future::poll_fn;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -21,15 +21,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub(crate) use amplify_test_support::stores::{Gate, Op, ScriptedStore, Step};
 use flush_engine::{
-    EngineError, EngineOptions, FlushEngine, FlushStrategy, LimitExceeded, RecordSender,
+    EngineError, EngineOptions, FlushData, FlushEngine, FlushStrategy, LimitExceeded, RecordSender,
 };
-use record_cache::{MemoryStore, NewRecord, RecordStore, StreamName};
+use record_cache::{MemoryStore, NewRecord, Record, RecordStore, StreamName};
+use tokio::task::JoinHandle;
 
-pub(crate) use self::service::{Call, Gate, Reply, Service};
-pub(crate) use self::store::{Op, ScriptedStore, Step};
+pub(crate) use self::discards::Discards;
+pub(crate) use self::service::{Call, Reply, Service};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// A call that is made beside the test.
+pub(crate) type Beside<T> = JoinHandle<Result<T, EngineError>>;
 
 /// An engine, its service and its store.
 #[derive(Debug)]
@@ -62,15 +68,25 @@ impl Rig {
     }
 
     pub(crate) fn on(store: ScriptedStore, service: Service, options: EngineOptions) -> Self {
-        let (store, service) = (Arc::new(store), Arc::new(service));
-        let engine = FlushEngine::start(
-            Arc::clone(&store) as Arc<dyn RecordStore>,
-            Arc::clone(&service) as Arc<dyn RecordSender>,
-            options,
-        )
-        .unwrap();
+        Self::sharing(&Arc::new(store), &Arc::new(service), options)
+    }
+
+    /// The options are the usual ones, but for what is changed in them.
+    pub(crate) fn tuned(service: Service, change: impl FnOnce(&mut EngineOptions)) -> Self {
+        let mut options = options();
+        change(&mut options);
+        Self::with(service, options)
+    }
+
+    pub(crate) fn sharing(
+        store: &Arc<ScriptedStore>,
+        service: &Arc<Service>,
+        options: EngineOptions,
+    ) -> Self {
+        let (store, service) = (Arc::clone(store), Arc::clone(service));
+        let sender = Arc::clone(&service) as Arc<dyn RecordSender>;
         Self {
-            engine,
+            engine: FlushEngine::start(store.clone(), sender, options).unwrap(),
             service,
             store,
         }
@@ -90,8 +106,54 @@ impl Rig {
         }
     }
 
+    pub(crate) async fn record_all(&self, records: Vec<NewRecord>) {
+        self.engine.record(records).await.unwrap();
+    }
+
+    pub(crate) async fn flush(&self) -> FlushData {
+        self.engine.flush().await.unwrap()
+    }
+
+    pub(crate) async fn drain(&self, deadline: Duration) -> FlushData {
+        self.engine.drain(deadline).await.unwrap()
+    }
+
+    /// How many records were cleared.
+    pub(crate) async fn clear(&self) -> usize {
+        self.engine.clear().await.unwrap().records_cleared
+    }
+
+    /// Makes a call of the engine beside the test.
+    pub(crate) fn beside<F>(&self, call: impl FnOnce(FlushEngine) -> F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        tokio::spawn(call(self.engine.clone()))
+    }
+
+    pub(crate) fn recording(&self, records: Vec<NewRecord>) -> Beside<flush_engine::RecordData> {
+        self.beside(|engine| async move { engine.record(records).await })
+    }
+
+    pub(crate) fn flushing(&self) -> Beside<FlushData> {
+        self.beside(|engine| async move { engine.flush().await })
+    }
+
+    pub(crate) fn draining(&self, deadline: Duration) -> Beside<FlushData> {
+        self.beside(|engine| async move { engine.drain(deadline).await })
+    }
+
+    pub(crate) fn closing(&self) -> Beside<()> {
+        self.beside(|engine| async move { engine.close().await })
+    }
+
     pub(crate) fn cached(&self) -> usize {
         self.engine.cache_stats().records
+    }
+
+    /// The cached records of a stream, oldest first.
+    pub(crate) async fn cached_of(&self, stream: &str) -> Vec<String> {
+        self.store.read_all(stream).await.iter().map(text).collect()
     }
 
     /// How often each cached record of a stream was charged, oldest first.
@@ -107,7 +169,7 @@ impl Rig {
         self.record("room", &whole).await;
         let refused = self.engine.record(vec![new("room", "x")]).await;
         assert!(is_full(&refused), "{refused:?}");
-        assert_eq!(self.engine.clear().await.unwrap().records_cleared, 1);
+        assert_eq!(self.clear().await, 1);
     }
 }
 
@@ -129,6 +191,45 @@ pub(crate) fn bytes(bytes: u64) -> NonZeroU64 {
 
 pub(crate) fn count(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
+}
+
+pub(crate) fn text(record: &Record) -> String {
+    String::from_utf8(record.data.to_vec()).unwrap()
+}
+
+pub(crate) fn is_closed<T>(result: &Result<T, EngineError>) -> bool {
+    matches!(result, Err(EngineError::Closed))
+}
+
+pub(crate) fn is_storage<T>(result: &Result<T, EngineError>) -> bool {
+    matches!(result, Err(EngineError::Storage { .. }))
+}
+
+pub(crate) fn is_unknown<T>(result: &Result<T, EngineError>) -> bool {
+    matches!(result, Err(EngineError::Unknown { .. }))
+}
+
+/// What a pass had done that had no answer to a request.
+pub(crate) fn unknown(result: Result<FlushData, EngineError>) -> FlushData {
+    match result {
+        Err(EngineError::Unknown { flushed, .. }) => *flushed.unwrap(),
+        other => panic!("not an unknown error: {other:?}"),
+    }
+}
+
+/// What a pass had done whose store failed.
+pub(crate) fn storage(result: Result<FlushData, EngineError>) -> FlushData {
+    match result {
+        Err(EngineError::Storage { flushed, .. }) => *flushed.unwrap(),
+        other => panic!("not a storage error: {other:?}"),
+    }
+}
+
+pub(crate) fn never_fits<T>(result: &Result<T, EngineError>) -> bool {
+    matches!(
+        result,
+        Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
+    )
 }
 
 pub(crate) fn is_full<T>(result: &Result<T, EngineError>) -> bool {

@@ -1,3 +1,5 @@
+//! A service in the process that answers as a script says, and notes what it was sent.
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Mutex;
@@ -9,7 +11,7 @@ use record_cache::{Record, StreamName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{bytes, count};
+use super::{Gate, bytes, count, text};
 
 type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
 
@@ -62,6 +64,24 @@ impl Service {
             script: Mutex::new(Box::new(script)),
             log: watch::Sender::default(),
         }
+    }
+
+    /// Accepts everything once the gate is open.
+    pub(crate) fn gated() -> (Gate, Self) {
+        let gate = Gate::closed();
+        let behind = gate.clone();
+        (gate, Self::replying(move |_| Reply::Accept.behind(&behind)))
+    }
+
+    /// Replies like this to the requests of one stream, and accepts all others.
+    pub(crate) fn answering(
+        stream: &'static str,
+        mut reply: impl FnMut(&Call) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::replying(move |call| match call.stream == stream {
+            true => reply(call),
+            false => Reply::Accept,
+        })
     }
 
     /// Refuses every request with such a record in it.
@@ -265,30 +285,8 @@ impl Reply {
     }
 }
 
-/// Holds whoever comes to it until it is opened.
-#[derive(Debug, Clone)]
-pub(crate) struct Gate(watch::Sender<bool>);
-
-impl Gate {
-    pub(crate) fn closed() -> Self {
-        Self(watch::Sender::new(false))
-    }
-
-    pub(crate) fn open(&self) {
-        self.0.send_replace(true);
-    }
-
-    pub(crate) async fn passed(&self) {
-        self.0.subscribe().wait_for(|&open| open).await.unwrap();
-    }
-}
-
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").finish_non_exhaustive()
     }
-}
-
-fn text(record: &Record) -> String {
-    String::from_utf8(record.data.to_vec()).unwrap()
 }

@@ -16,14 +16,20 @@
 //! - [`checkpoint`](Index::checkpoint) makes what the index holds at that moment available to
 //!   the next opening, as one step: the next opening finds this state or an earlier one or none.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+pub(crate) mod memory;
 pub(crate) mod queue;
 pub(crate) mod ranges;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
+#[cfg(any(test, feature = "journal"))]
+use self::memory::MemoryIndex;
 use self::queue::Entry;
 use self::ranges::Ranges;
-use crate::{ReadLimits, StreamName};
+use crate::{QueueStats, ReadLimits, StreamName};
 
 /// Places of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
@@ -70,6 +76,43 @@ pub(crate) trait Index: Debug + Send + 'static {
 
     /// Writes out what is not written yet, and lets go of files.
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken>;
+}
+
+/// Where indexes come from: one kind for a store.
+pub(crate) trait Indexes: Debug + Send + 'static {
+    /// What an earlier opening left, or an empty one.
+    fn open(&mut self) -> Result<Found, Broken>;
+
+    /// An empty one in the place of one that broke; nothing when this kind is to be left alone.
+    fn fresh(&mut self) -> Option<Box<dyn Index>>;
+}
+
+/// An index as an opening finds it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) index: Box<dyn Index>,
+    /// How far it speaks, and what it holds of each stream; nothing of an empty one.
+    pub(crate) kept: Option<Restored>,
+}
+
+/// A checkpoint, and what each stream held then.
+pub(crate) type Restored = (Checkpoint, BTreeMap<StreamName, QueueStats>);
+
+/// Makes indexes in memory.
+#[cfg(any(test, feature = "journal"))]
+#[derive(Debug)]
+pub(crate) struct InMemory;
+
+#[cfg(any(test, feature = "journal"))]
+impl Indexes for InMemory {
+    fn open(&mut self) -> Result<Found, Broken> {
+        let index = Box::new(MemoryIndex::default());
+        Ok(Found { index, kept: None })
+    }
+
+    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+        Some(Box::new(MemoryIndex::default()))
+    }
 }
 
 /// How far into the log an index speaks.

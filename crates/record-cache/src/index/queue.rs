@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 }
 
 /// The entries of one stream in the order of their sequence numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Queue {
     /// None is empty.
     blocks: VecDeque<Vec<Entry>>,
@@ -62,21 +62,21 @@ impl Queue {
         block.get_mut(found)
     }
 
-    /// Those of the numbers, which are sorted, that are there.
-    pub(crate) fn present(&self, sequences: &[u64]) -> Ranges {
-        let mut block: &[Entry] = &[];
-        let there = sequences.iter().copied().filter(|sequence| {
-            if block.last().is_none_or(|last| last.sequence < *sequence) {
-                block = self
-                    .blocks
-                    .get(self.block_of(*sequence))
-                    .map_or(&[], Vec::as_slice);
+    /// Those of the numbers that are there, in order.
+    pub(crate) fn find(&self, numbers: &Ranges) -> Vec<Entry> {
+        let mut found = Vec::new();
+        for (start, end) in numbers.iter() {
+            let blocks = self.blocks.range(self.block_of(start)..);
+            let inside = blocks.map(|block| {
+                let from = block.partition_point(|entry| entry.sequence < start);
+                let to = block.partition_point(|entry| entry.sequence < end);
+                block.get(from..to).unwrap_or_default()
+            });
+            for entries in inside.take_while(|entries| !entries.is_empty()) {
+                found.extend(entries);
             }
-            block
-                .binary_search_by_key(sequence, |entry| entry.sequence)
-                .is_ok()
-        });
-        there.collect()
+        }
+        found
     }
 
     /// Takes the numbers out, and hands over what was there.
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// The entries behind a number, or all.
-    pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + '_ {
+    pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + Clone {
         let first = sequence.map_or(0, |sequence| self.block_of(sequence));
         let entries = self.blocks.range(first.min(self.blocks.len())..).flatten();
         entries.skip_while(move |entry| sequence.is_some_and(|after| entry.sequence <= after))
@@ -187,7 +187,12 @@ mod tests {
                     _ => {
                         let sought: Vec<u64> = (start..start + count).step_by(2).collect();
                         let there = sought.iter().copied().filter(|n| model.contains_key(n));
-                        prop_assert!(queue.present(&sought).numbers().eq(there));
+                        let sought: Ranges = sought.iter().copied().collect();
+                        let there: Vec<Entry> = there.map(|n| model[&n]).collect();
+                        prop_assert_eq!(queue.find(&sought), there);
+                        let all: Ranges = (start..start + count).collect();
+                        let there = model.range(start..start + count).map(|(_, e)| *e);
+                        prop_assert!(queue.find(&all).into_iter().eq(there));
                         let found = queue.find_mut(start).map(|entry| *entry);
                         prop_assert_eq!(found, model.get(&start).copied());
                     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Group;
+use super::terms::Group;
 
 /// Those who were answered together come back together, within this time: the stores wait
 /// for them too.

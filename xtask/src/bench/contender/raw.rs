@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::gather::Gather;
-use super::{Group, Promise};
+use super::terms::{Group, Promise};
 
 /// As many slices as the operating system takes in one call.
 const MAX_SLICES: usize = 1024;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, params};
 
 use super::gather::Gather;
-use super::{Group, KEY, Promise};
+use super::terms::{Group, KEY, Promise};
 
 const TABLE: &str = "CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

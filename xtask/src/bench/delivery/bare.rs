@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::client;
 use super::source::Source;
 use crate::bench::contender::KEY;
+use crate::bench::job::Job;
 use crate::bench::process;
-use crate::bench::worker::Job;
 
 /// Records in one request, the most that the service takes.
 pub(crate) const BATCH: usize = 500;

@@ -11,14 +11,15 @@ use super::client;
 use super::endpoint::{Counts, Endpoint};
 use super::source::Source;
 use crate::bench::amount::{KIB, bytes, multiple, number, size, spread};
-use crate::bench::contender::{Promise, StoreKind, data_of_record, stream};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::place;
 use crate::bench::series::Series;
 use crate::bench::store::fill::fill;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 
 /// Fills a cache, then drains it. Each stream has one request in flight.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,10 +40,7 @@ impl Job for Drain {
 
     async fn run(self) -> Result<Sent> {
         let held = self.record_bytes * self.records as u64;
-        let store = self
-            .store
-            .open(&self.directory, Promise::PowerLoss, held)
-            .await?;
+        let store = contender::open(self.store, &self.directory, Promise::PowerLoss, held).await?;
         let data = data_of_record(self.record_bytes)?;
         let of_each = self.records / self.streams;
         let mut filled = 0;
@@ -77,9 +75,7 @@ pub(crate) enum Sender {
 
 impl Sender {
     pub(crate) fn all() -> Vec<Self> {
-        let stores = [StoreKind::Memory]
-            .into_iter()
-            .chain(StoreKind::DURABLE.iter().copied());
+        let stores = [StoreKind::Memory].into_iter().chain(StoreKind::DURABLE);
         std::iter::once(Self::Bare)
             .chain(stores.map(Self::Client))
             .collect()

@@ -4,14 +4,14 @@ use std::io::{Read as _, stdin};
 use std::process::Stdio;
 use std::time::Duration;
 
+use amplify_test_support::FakeAws;
 use anyhow::{Context, Result, bail};
-use integration_tests::FakeAws;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
+use crate::bench::job::{Job, command};
 use crate::bench::process;
-use crate::bench::worker::{Job, command};
 
 /// Serves until standard input ends.
 #[derive(Debug, Serialize, Deserialize)]

@@ -20,13 +20,14 @@ use super::drain::{Rounds, Sender};
 use super::endpoint::Endpoint;
 use super::source::Source;
 use crate::bench::amount::{KIB, MIB, multiple, number, spread};
-use crate::bench::contender::{KEY, Promise, StoreKind, payload};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::contender::{self, KEY, Promise, StoreKind, payload};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::place;
 use crate::bench::series::Series;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 
 const IN_FLIGHT: usize = 4;
 /// So much waits for delivery at most; then recording waits too.
@@ -59,10 +60,8 @@ impl Job for Flow {
     type Output = Flowed;
 
     async fn run(self) -> Result<Flowed> {
-        let store = self
-            .store
-            .open(&self.directory, Promise::PowerLoss, CACHE_BYTES)
-            .await?;
+        let store =
+            contender::open(self.store, &self.directory, Promise::PowerLoss, CACHE_BYTES).await?;
         let builder = client::adaptive(&self.endpoint, CACHE_BYTES, self.in_flight).store(store);
         let client = builder.build().await?;
         let meter = Meter::start()?;
@@ -267,7 +266,7 @@ async fn measure_file(
         table.row(row);
     }
     for store in StoreKind::DURABLE {
-        let of_store = ways.iter().filter(|((known, _), ..)| known == store);
+        let of_store = ways.iter().filter(|((known, _), ..)| *known == store);
         let best =
             of_store.max_by(|(_, a, _), (_, b, _)| a.rate.median().total_cmp(&b.rate.median()));
         let Some(((_, intake), rounds, _)) = best else {

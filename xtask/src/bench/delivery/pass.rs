@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use super::endpoint::Endpoint;
 use super::{bare, client};
 use crate::bench::amount::{KIB, duration, multiple, spread};
-use crate::bench::contender::{Promise, StoreKind, data_of_record, stream};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::place;
 use crate::bench::series::Series;
 use crate::bench::store::fill::fill;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 
 const STREAMS: usize = 8;
 const RECORD_BYTES: u64 = KIB;
@@ -46,10 +47,8 @@ impl Job for Pass {
     type Output = Passed;
 
     async fn run(self) -> Result<Passed> {
-        let store = self
-            .store
-            .open(&self.directory, Promise::PowerLoss, 64 * KIB * KIB)
-            .await?;
+        let (directory, held) = (&self.directory, 64 * KIB * KIB);
+        let store = contender::open(self.store, directory, Promise::PowerLoss, held).await?;
         let data = data_of_record(RECORD_BYTES)?;
         let batch = vec![data.clone(); self.batch];
         let sdk = client::bare(&self.endpoint);
@@ -102,7 +101,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             "÷ request",
         ],
     );
-    for store in [StoreKind::Memory].iter().chain(StoreKind::DURABLE) {
+    for store in StoreKind::USUAL {
         for batch in [10, bare::BATCH] {
             measured.begin(format!(
                 "{store}: one pass over {STREAMS} × {batch} records"
@@ -110,7 +109,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             let directory = place::directory()?;
             let endpoint = Endpoint::start(LATENCY).await?;
             let pass = Pass {
-                store: *store,
+                store,
                 directory: directory.path().to_owned(),
                 endpoint: endpoint.url.clone(),
                 batch,
@@ -128,7 +127,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 spread(&passes, duration),
                 spread(&ratio, multiple),
             ]);
-            if *store != StoreKind::Memory {
+            if store != StoreKind::Memory {
                 let what = format!(
                     "{store}: one pass over {STREAMS} × {batch} records, against one request"
                 );

@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep};
 
 use super::fill::fill;
 use crate::bench::amount::{self, GIB, KIB, MIB, bytes, number};
-use crate::bench::contender::{KEY, Promise, StoreKind, data_of_record, stream};
+use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
 use crate::bench::delivery::client;
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 use crate::bench::{place, process};
 
 /// Records that are appended by one call.
@@ -67,7 +68,7 @@ impl Job for Churn {
         let idle_bytes = process::resident_bytes()?;
         process::forget_peak()?;
         let (directory, cap) = (&self.directory, self.cap_bytes);
-        let store = self.store.open(directory, Promise::PowerLoss, cap).await?;
+        let store = contender::open(self.store, directory, Promise::PowerLoss, cap).await?;
         let samples = Arc::new(Mutex::new(Vec::new()));
         let sampler = tokio::spawn(sample(self.directory.clone(), Arc::clone(&samples)));
         let mib_per_second = self.churn(&store).await?;
@@ -214,7 +215,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             "MiB/s",
         ],
     );
-    for &store in StoreKind::DURABLE {
+    for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: churn"));
         for &(shape, cap_bytes, record_bytes, passing_bytes) in &cases {
             let directory = place::directory()?;
@@ -272,7 +273,7 @@ fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
         ));
     };
     match store {
-        StoreKind::Memory => {}
+        StoreKind::Memory | StoreKind::TinySled => {}
         StoreKind::Journal => {
             // As the store chooses it.
             let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);

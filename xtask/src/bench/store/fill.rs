@@ -9,8 +9,8 @@ use bytes::Bytes;
 use record_cache::{NewRecord, ReadLimits, RecordStore, StreamName};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::contender::{KEY, Promise, StoreKind, data_of_record, stream};
-use crate::bench::worker::Job;
+use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
+use crate::bench::job::Job;
 
 /// What goes into one call.
 const GROUP_RECORDS: usize = 1000;
@@ -38,10 +38,7 @@ impl Job for Fill {
 
     async fn run(self) -> Result<()> {
         let (directory, expected) = (&self.directory, self.expected_bytes);
-        let store = self
-            .store
-            .open(directory, Promise::PowerLoss, expected)
-            .await?;
+        let store = contender::open(self.store, directory, Promise::PowerLoss, expected).await?;
         let data = data_of_record(self.record_bytes)?;
         fill(&store, &stream("bench")?, &data, self.records).await?;
         Ok(store.close().await?)

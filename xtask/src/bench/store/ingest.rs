@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use crate::bench::amount::{KIB, MIB, bytes, multiple, number, spread};
 use crate::bench::contender::{Contender, Promise, StoreKind, Target, data_of_record};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::place;
 use crate::bench::series::Series;
 use crate::bench::table::Table;
 use crate::bench::verdict::{self, Verdict};
-use crate::bench::worker::{Job, measure};
 
 /// One contender, for a moment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,7 +115,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 cells.push(cell);
             }
         }
-        for &store in StoreKind::DURABLE {
+        for store in StoreKind::DURABLE {
             cells
                 .iter()
                 .for_each(|cell| ratios.row(cell.ratios_of(store)));
@@ -132,11 +133,7 @@ fn contenders(promise: Promise) -> Vec<Contender> {
         contenders.push(Contender::SqliteJournal);
     }
     contenders.extend([Contender::SqliteWal, Contender::SqliteWalGrouped]);
-    contenders.extend(
-        StoreKind::DURABLE
-            .iter()
-            .map(|&store| Contender::Store(store)),
-    );
+    contenders.extend(StoreKind::DURABLE.map(Contender::Store));
     contenders
 }
 
@@ -224,7 +221,7 @@ impl Cell {
         if promise != Promise::PowerLoss {
             return;
         }
-        for &store in StoreKind::DURABLE {
+        for store in StoreKind::DURABLE {
             for (to, least) in targets(store, self.record_bytes, self.tasks) {
                 let tasks = match self.tasks {
                     1 => "1 task".to_owned(),

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use super::fill::Fill;
 use crate::bench::amount::{GIB, KIB, MIB, bytes, duration, spread};
-use crate::bench::contender::{Promise, StoreKind};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::contender::{self, Promise, StoreKind};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::series::Series;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 use crate::bench::{amount, place, process};
 
 const RECORD_BYTES: u64 = KIB;
@@ -55,10 +56,7 @@ impl Job for Open {
         let before = process::resident_bytes()?;
         process::forget_peak()?;
         let start = Instant::now();
-        let store = self
-            .store
-            .open(directory, Promise::PowerLoss, expected)
-            .await?;
+        let store = contender::open(self.store, directory, Promise::PowerLoss, expected).await?;
         let seconds = start.elapsed().as_secs_f64();
         let bytes = process::peak_bytes()?.saturating_sub(before);
         if store.stats().records() != self.records {
@@ -90,7 +88,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             "memory taken",
         ],
     );
-    for &store in StoreKind::DURABLE {
+    for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: opening"));
         for &size in sizes {
             let mut row = Row::default();
@@ -163,7 +161,7 @@ impl Row {
 
     fn judge(self, store: StoreKind, measured: &mut Measured) {
         let most = match store {
-            StoreKind::Memory | StoreKind::Sled => 1.0,
+            StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.0,
             StoreKind::Journal => 0.5,
         };
         for (files, seconds) in [("in memory", self.warm), ("not in memory", self.cold)] {

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use super::fill::{BATCH, fill};
 use crate::bench::amount::{KIB, duration, multiple, number, spread};
-use crate::bench::contender::{Promise, StoreKind, data_of_record, stream};
-use crate::bench::measure::{Effort, Measured};
+use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
+use crate::bench::effort::Effort;
+use crate::bench::job::{Job, measure};
+use crate::bench::measured::Measured;
 use crate::bench::place;
 use crate::bench::series::Series;
 use crate::bench::table::Table;
 use crate::bench::verdict::{Target, Verdict};
-use crate::bench::worker::{Job, measure};
 
 const RECORD_BYTES: u64 = KIB;
 
@@ -46,10 +47,7 @@ impl Job for Settle {
         let mut stores = Vec::new();
         for level in &self.levels {
             let place = self.directory.join(level.to_string());
-            let store = self
-                .store
-                .open(&place, Promise::PowerLoss, expected)
-                .await?;
+            let store = contender::open(self.store, &place, Promise::PowerLoss, expected).await?;
             fill(&store, &stream, &data, *level).await?;
             stores.push(store);
         }
@@ -94,7 +92,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             "÷ fewest",
         ],
     );
-    for &store in StoreKind::DURABLE {
+    for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: reading and settling a batch"));
         let directory = place::directory()?;
         let settle = Settle {
@@ -125,7 +123,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                     number(*records as f64)
                 );
                 let target = Target::AtMost(match store {
-                    StoreKind::Memory | StoreKind::Sled => 1.5,
+                    StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.5,
                     StoreKind::Journal => 1.2,
                 });
                 let ratio = [ratio].into_iter().collect();

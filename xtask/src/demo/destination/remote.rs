@@ -10,7 +10,7 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::{Arrived, STREAM};
+use crate::demo::file::{Arrived, STREAM};
 
 /// How long nothing new may arrive before reading is given up.
 const PATIENCE: Duration = Duration::from_secs(30);

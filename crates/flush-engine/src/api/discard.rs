@@ -1,0 +1,105 @@
+//! Records that are given up, and the handler that is told.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use record_cache::{Record, StreamName};
+
+/// Why a record was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DiscardReason {
+    /// It was charged a failure more often than `max_retries`.
+    RetriesExhausted,
+    /// It made room for newer records.
+    Overflow,
+    /// It grew too old.
+    Expired,
+}
+
+#[cfg(feature = "metrics")]
+impl DiscardReason {
+    /// The reason in a word, for metrics.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Overflow => "overflow",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A record that was given up: the last chance to keep it elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscardedRecord {
+    /// The stream that it was recorded for.
+    pub stream_name: String,
+    /// Its partition key, where the service has one.
+    pub partition_key: Option<String>,
+    /// Its payload.
+    pub data: Bytes,
+    /// How many attempts were charged to it.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub reason: DiscardReason,
+    /// The error code of the last attempt, if it had one.
+    pub code: Option<String>,
+}
+
+impl DiscardedRecord {
+    pub(crate) fn new(
+        stream: &StreamName,
+        record: Record,
+        attempts: u32,
+        reason: DiscardReason,
+        code: Option<String>,
+    ) -> Self {
+        Self {
+            stream_name: stream.as_str().to_owned(),
+            partition_key: record.key,
+            data: record.data,
+            attempts,
+            reason,
+            code,
+        }
+    }
+}
+
+impl fmt::Debug for DiscardedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiscardedRecord")
+            .field("stream_name", &self.stream_name)
+            .field("bytes", &self.data.len())
+            .field("attempts", &self.attempts)
+            .field("reason", &self.reason)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Called for every record that is given up, before it is deleted.
+#[derive(Clone)]
+pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
+
+impl DiscardHandler {
+    /// Wraps a function. A panic in it is contained.
+    ///
+    /// From within it, `drain`, `clear`, `close` and `close_with` of the same engine return
+    /// [`EngineError::Validation`](crate::EngineError::Validation) at once, as they would wait
+    /// for it; `flush` says that one is in progress; `record` neither waits nor makes room.
+    pub fn new(handler: impl Fn(DiscardedRecord) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(handler))
+    }
+
+    pub(crate) fn call(&self, record: DiscardedRecord) {
+        (self.0)(record);
+    }
+}
+
+impl fmt::Debug for DiscardHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DiscardHandler")
+    }
+}

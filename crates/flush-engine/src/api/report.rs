@@ -1,0 +1,142 @@
+//! What operations give back.
+
+use record_cache::{QueueStats, StoreStats, StreamName};
+
+/// What `record` gives back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordData {
+    /// Records that were stored: none while records are dropped.
+    pub records_stored: usize,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushData {
+    /// Records that the service accepted.
+    pub records_flushed: usize,
+    /// Nothing was done, because another pass was running.
+    pub flush_in_progress: bool,
+    /// Records that failed and were kept with their retry count raised.
+    pub records_retried: usize,
+    /// Records that failed once too often or grew too old: handed to `on_discard` and deleted.
+    /// Those that made room for newer ones are not among them.
+    pub records_discarded: usize,
+    /// Streams whose request was refused.
+    pub skipped_streams: Vec<SkippedStream>,
+}
+
+impl FlushData {
+    pub(crate) fn in_progress() -> Self {
+        Self {
+            flush_in_progress: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn flushed(records: usize) -> Self {
+        Self {
+            records_flushed: records,
+            ..Self::default()
+        }
+    }
+
+    /// Whether any record left the cache.
+    pub(crate) fn made_progress(&self) -> bool {
+        self.records_flushed > 0 || self.records_discarded > 0
+    }
+
+    /// Adds up two passes; of a stream skipped in both, the later word counts.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.records_flushed += later.records_flushed;
+        self.records_retried += later.records_retried;
+        self.records_discarded += later.records_discarded;
+        for skipped in later.skipped_streams {
+            self.skipped_streams
+                .retain(|earlier| earlier.stream_name != skipped.stream_name);
+            self.skipped_streams.push(skipped);
+        }
+    }
+}
+
+/// A stream whose request was refused. Its records stay cached, but for those that were
+/// accepted or given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedStream {
+    /// The stream.
+    pub stream_name: String,
+    /// The error code of the service, if it gave one.
+    pub code: Option<String>,
+    /// What the service said, or what is known of it.
+    pub message: String,
+}
+
+impl SkippedStream {
+    pub(crate) fn new(stream: &StreamName, code: Option<String>, message: String) -> Self {
+        Self {
+            stream_name: stream.as_str().to_owned(),
+            code,
+            message,
+        }
+    }
+}
+
+/// What clearing the cache did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearCacheData {
+    /// Records that were deleted.
+    pub records_cleared: usize,
+}
+
+impl ClearCacheData {
+    pub(crate) fn new(records_cleared: usize) -> Self {
+        Self { records_cleared }
+    }
+}
+
+/// What the cache holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Records.
+    pub records: usize,
+    /// Their sizes in bytes: data and partition keys.
+    pub bytes: u64,
+    /// The same for each stream that has any, in the order of their names.
+    pub streams: Vec<StreamStats>,
+}
+
+impl From<StoreStats> for CacheStats {
+    fn from(stats: StoreStats) -> Self {
+        Self {
+            records: stats.records(),
+            bytes: stats.bytes(),
+            streams: stats.streams.iter().map(StreamStats::new).collect(),
+        }
+    }
+}
+
+/// What the cache holds for one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamStats {
+    /// The stream.
+    pub stream_name: String,
+    /// Records.
+    pub records: usize,
+    /// Their sizes in bytes: data and partition keys.
+    pub bytes: u64,
+}
+
+impl StreamStats {
+    fn new((name, queue): (&StreamName, &QueueStats)) -> Self {
+        Self {
+            stream_name: name.as_str().to_owned(),
+            records: queue.records,
+            bytes: queue.bytes,
+        }
+    }
+}

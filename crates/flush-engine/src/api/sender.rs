@@ -1,0 +1,109 @@
+//! The side that talks to a service.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use batcher::BatchLimits;
+use record_cache::{Record, StreamName};
+
+use crate::api::{Cause, Fault, NoAnswer};
+
+/// Sends one batch to a service.
+#[async_trait]
+pub trait RecordSender: Debug + Send + Sync + 'static {
+    /// How large one request of the service may be.
+    fn limits(&self) -> BatchLimits;
+
+    /// Sends a batch, never empty and within [`limits`](Self::limits), and gives one
+    /// verdict for each record, in order.
+    ///
+    /// # Errors
+    /// [`SendError::Refused`] when the service refused the request as a whole, and
+    /// [`SendError::NoAnswer`] when it is not known what became of it.
+    ///
+    /// # Cancel safety
+    /// The engine drops the future when the request takes too long; the service may
+    /// have accepted the records all the same.
+    async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError>;
+}
+
+/// What the service made of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the service's now.
+    Accepted,
+    /// It was sent back with this error code.
+    Failed {
+        /// The code.
+        code: String,
+    },
+}
+
+/// Why there are no verdicts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The service refused the request as a whole.
+    #[non_exhaustive]
+    Refused {
+        /// Who pays.
+        fault: Fault,
+        /// The error code, if there was one.
+        code: Option<String>,
+        /// What the service said; shown to the caller, never logged.
+        message: String,
+    },
+    /// There was no answer that can be read.
+    #[non_exhaustive]
+    NoAnswer {
+        /// Why.
+        reason: NoAnswer,
+        /// What happened; shown to the caller, never logged.
+        message: String,
+        /// What caused it; shown to the caller, never logged.
+        source: Option<Cause>,
+    },
+}
+
+impl SendError {
+    /// A refusal, with the code and the words of the service.
+    #[must_use]
+    pub fn refused(fault: Fault, code: Option<String>, message: impl Into<String>) -> Self {
+        match fault {
+            Fault::Unreadable => Self::unreadable(message),
+            fault => Self::Refused {
+                fault,
+                code,
+                message: message.into(),
+            },
+        }
+    }
+
+    /// No answer, for a reason that has no name.
+    #[must_use]
+    pub fn no_answer(message: impl Into<String>) -> Self {
+        Self::lost(NoAnswer::Other, message, None)
+    }
+
+    /// No answer within the time that a request may take.
+    #[must_use]
+    pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::lost(NoAnswer::TimedOut, message, None)
+    }
+
+    /// An answer that cannot be read.
+    #[must_use]
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        Self::lost(NoAnswer::Unreadable, message, None)
+    }
+
+    /// No answer, for this reason and by this cause.
+    #[must_use]
+    pub fn lost(reason: NoAnswer, message: impl Into<String>, source: Option<Cause>) -> Self {
+        Self::NoAnswer {
+            reason,
+            message: message.into(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What one request takes of a stream.
+
+use std::num::NonZeroU64;
+
+use batcher::BatchLimits;
+use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
+
+use crate::api::EngineError;
+use crate::cache::Cache;
+use crate::cache::in_flight::Claim;
+use crate::telemetry::log;
+
+/// Records that were read to be sent together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<Record>,
+    /// How often the cache was cleared before they were read.
+    pub(crate) clears: u64,
+    /// How much they are.
+    pub(crate) amount: Amount,
+    /// Whether another record like these would not have fitted.
+    pub(crate) is_full: bool,
+    /// The last of them.
+    pub(crate) last: Option<RecordId>,
+    /// Keeps others from deciding on them.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) batch: Result<Batch, EngineError>,
+    /// Records that were given up on the way because they are too old.
+    pub(crate) expired: usize,
+}
+
+impl Cache {
+    /// Reads the oldest records of a stream, behind `after` if it is given, and claims them.
+    /// Gives up those that are too old.
+    pub(crate) async fn read(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        max_bytes: u64,
+    ) -> Reading {
+        let mut expired = 0;
+        let batch = self
+            .read_fresh(stream, after, max_bytes, &mut expired)
+            .await;
+        Reading { batch, expired }
+    }
+
+    async fn read_fresh(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        max_bytes: u64,
+        expired: &mut usize,
+    ) -> Result<Batch, EngineError> {
+        let mut limits = self.request;
+        limits.max_bytes = max_bytes.try_into().unwrap_or(NonZeroU64::MIN);
+        let _reading = self.in_flight.reading().await;
+        let clears = self.clears.read().await;
+        loop {
+            let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
+            let read = self.read_stored(stream, after, reach).await?;
+            // A store may give more than it was asked for; a request may not.
+            let records = batcher::pack(read, limits, Record::size).next();
+            let mut records = records.unwrap_or_default();
+            let too_old = self.discard_expired(stream, &mut records).await?;
+            *expired += too_old;
+            if !records.is_empty() || too_old == 0 || !self.lifecycle.may_send() {
+                return Ok(self.claimed(stream, records, limits, *clears));
+            }
+        }
+    }
+
+    /// Reads from the store, which may drop what is damaged.
+    pub(super) async fn read_stored(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<Vec<Record>, EngineError> {
+        let read = self.store.oldest(stream, after, limits).await?;
+        self.admission.release(stream, read.damaged);
+        log::damage(stream, read.damaged);
+        Ok(read.records)
+    }
+
+    fn claimed(
+        &self,
+        stream: &StreamName,
+        records: Vec<Record>,
+        limits: BatchLimits,
+        clears: u64,
+    ) -> Batch {
+        let mut amount = Amount::default();
+        let mut largest = 0;
+        for size in records.iter().map(Record::size) {
+            amount += Amount::new(1, size);
+            largest = largest.max(size);
+        }
+        let last = records.iter().map(|record| record.id).max();
+        Batch {
+            clears,
+            amount,
+            is_full: amount.records >= limits.max_items.get()
+                || amount.bytes.saturating_add(largest) > limits.max_bytes.get(),
+            last,
+            claim: last.map(|last| self.in_flight.claim(stream, last)),
+            records,
+        }
+    }
+}

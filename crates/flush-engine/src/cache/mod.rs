@@ -1,0 +1,358 @@
+//! What is cached. [`Cache`] is the only caller of the store.
+//!
+//! Everything that enters or leaves goes through its methods:
+//!
+//! ```text
+//! append, adopt  →  admission (room)  →  store  →  backlog (what waits)
+//! read           →  store  →  expiry  →  in_flight (claimed)  →  Batch
+//! settle         →  on_discard  →  store  →  admission
+//! make_room      →  evict: oldest first, none that is in flight  →  on_discard  →  store
+//! clear, close
+//! ```
+//!
+//! Invariants:
+//! - Room is reserved before the store is asked, and given back only for what the store says
+//!   that it deleted or did not take.
+//! - What is read to be sent is claimed before others may choose records to drop, and only its
+//!   claimant decides on it.
+//! - A decision on records that were cleared meanwhile has no effect.
+//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` is logged
+//!   ([`discard`]).
+//!
+//! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
+//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
+//! but for the store's counters under that of the backlog.
+//!
+//! May be touched here: what is kept, dropped and counted. Not here: when to send, how to
+//! judge an answer.
+
+mod admission;
+mod backlog;
+mod batch;
+mod clock;
+mod discard;
+mod evict;
+mod expiry;
+mod in_flight;
+mod incoming;
+mod overflow;
+mod settle;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use batcher::BatchLimits;
+use record_cache::{Amount, RecordStore, StoreError, StoreStats, StreamName};
+use tokio::sync::RwLock;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::admission::Admission;
+use self::backlog::Backlog;
+use self::expiry::Expiry;
+use self::in_flight::InFlight;
+use self::overflow::Line;
+use self::store::{ContainedStore, Failure};
+use crate::api::{ClearCacheData, DiscardHandler, EngineError, EngineOptions, OverflowPolicy};
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::Meter;
+
+pub(crate) use self::backlog::Look;
+pub(crate) use self::batch::Batch;
+pub(crate) use self::incoming::Incoming;
+pub(crate) use self::settle::Decision;
+
+/// The records of an engine, and all that decides on their room.
+pub(crate) struct Cache {
+    store: ContainedStore,
+    admission: Admission,
+    in_flight: Arc<InFlight>,
+    /// How often the cache was cleared. Held for writing while it is, and for reading while
+    /// records that were read before are settled.
+    clears: RwLock<u64>,
+    /// Where streams have shares: held for reading while records are appended, and for writing
+    /// while the cache is cleared.
+    appending: RwLock<()>,
+    expiry: Expiry,
+    /// What waits for how long, where flushing goes by that.
+    backlog: Option<Backlog>,
+    overflow: OverflowPolicy,
+    line: Line,
+    on_discard: Option<DiscardHandler>,
+    /// What one request of the service takes.
+    request: BatchLimits,
+    meter: Meter,
+    lifecycle: Arc<Lifecycle>,
+}
+
+/// What became of records of another instance.
+#[cfg(feature = "sled")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adopted {
+    Stored(Amount),
+    /// There is no room for them now.
+    NoRoom,
+}
+
+impl Cache {
+    pub(crate) fn new(
+        store: Arc<dyn RecordStore>,
+        request: BatchLimits,
+        options: &EngineOptions,
+        meter: Meter,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
+        let store = ContainedStore::new(store);
+        let stats = store.stats();
+        Self {
+            admission: Admission::new(options, &stats, meter.clone()),
+            in_flight: Arc::default(),
+            clears: RwLock::new(0),
+            appending: RwLock::default(),
+            expiry: Expiry::new(options.max_record_age),
+            backlog: Backlog::new(options.flush_strategy, request, &stats),
+            overflow: options.overflow_policy,
+            line: Line::default(),
+            on_discard: options.on_discard.clone(),
+            request,
+            meter,
+            lifecycle,
+            store,
+        }
+    }
+
+    /// Stores records, all or none, to the end though the caller may stop waiting for it.
+    pub(crate) async fn append(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
+        // From within a handler, nothing is waited for that may wait for the handler.
+        let overflow = match self.lifecycle.is_within_callback() {
+            true => OverflowPolicy::Reject,
+            false => self.overflow,
+        };
+        match overflow {
+            OverflowPolicy::Reject => {
+                self.admission.reserve(&incoming)?;
+                self.append_admitted(incoming).await
+            }
+            OverflowPolicy::Wait { at_most } => match self.admission.reserve(&incoming) {
+                Ok(()) => self.append_admitted(incoming).await,
+                Err(full) if full.may_pass() => self.append_in_line(incoming, at_most).await,
+                Err(never) => Err(never.into()),
+            },
+            OverflowPolicy::DropOldest => {
+                let cache = Arc::clone(self);
+                let appended = async move {
+                    let _storing = cache.make_room(&incoming).await?;
+                    cache.append_admitted(incoming).await
+                };
+                self.lifecycle.run_to_end(appended).await
+            }
+        }
+    }
+
+    /// Waits in line for room. A task does, so that a caller which keeps its future without
+    /// polling it holds up no other; it leaves the line with a caller that drops it.
+    async fn append_in_line(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        at_most: Duration,
+    ) -> Result<(), EngineError> {
+        let in_line = self.join_line(&incoming)?;
+        let left = CancellationToken::new();
+        let _left_with_this_future = left.clone().drop_guard();
+        let cache = Arc::clone(self);
+        let appended = async move {
+            match left.run_until_cancelled(in_line.room(at_most)).await {
+                Some(room) => room?,
+                // The caller is gone.
+                None => return Ok(()),
+            }
+            cache.append_admitted(incoming).await
+        };
+        self.lifecycle.run_to_end(appended).await
+    }
+
+    /// Stores records of another instance, if there is room.
+    #[cfg(feature = "sled")]
+    pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
+        if self.admission.reserve(&incoming).is_err() {
+            return Ok(Adopted::NoRoom);
+        }
+        let amount = incoming.amount;
+        self.store_admitted(incoming).await?;
+        Ok(Adopted::Stored(amount))
+    }
+
+    async fn append_admitted(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
+        let cache = Arc::clone(self);
+        let append = async move {
+            cache.expiry.recorded(&incoming.records);
+            let stored = cache.store_admitted(incoming).await?;
+            cache.meter.recorded(&stored);
+            Ok(())
+        };
+        let appended = self.lifecycle.complete(append).await;
+        appended.map_err(EngineError::storage)
+    }
+
+    /// Stores records for which there is room, and returns how much of each stream they are.
+    /// Gives the room back if they were not stored, but not where that cannot be known.
+    async fn store_admitted(
+        &self,
+        incoming: Incoming,
+    ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
+        // A clear that knows what each stream has must not overlap.
+        let _appending = match self.admission.bounds_streams() {
+            true => Some(self.appending.read().await),
+            false => None,
+        };
+        match self.store.append(incoming.records).await {
+            Ok(()) => {
+                if let Some(backlog) = &self.backlog {
+                    backlog.arrived(&incoming.by_stream);
+                }
+                Ok(incoming.by_stream)
+            }
+            Err(Failure::Refused(error)) => {
+                self.admission
+                    .give_back(incoming.amount, &incoming.by_stream);
+                Err(error)
+            }
+            Err(panicked @ Failure::Panicked) => Err(panicked.into()),
+        }
+    }
+
+    /// Deletes everything, what is in flight included.
+    pub(crate) async fn clear(&self) -> Result<ClearCacheData, EngineError> {
+        let mut clears = self.clears.write().await;
+        let _no_append = match self.admission.bounds_streams() {
+            true => Some(self.appending.write().await),
+            false => None,
+        };
+        let stored = self.stats();
+        let removed = self.store.clear().await?;
+        *clears += 1;
+        self.admission.release_all(removed, &stored);
+        Ok(ClearCacheData::new(removed.records))
+    }
+
+    /// How often the cache was cleared so far.
+    pub(crate) async fn clears(&self) -> u64 {
+        *self.clears.read().await
+    }
+
+    /// What is cached, from counters.
+    pub(crate) fn stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// Which streams are to be flushed now, if flushing goes by what waits.
+    pub(crate) fn look_at_backlog(&self) -> Option<Look> {
+        let backlog = self.backlog.as_ref()?;
+        Some(backlog.look(|| self.stats()))
+    }
+
+    /// Waits until there is something new to look at, perhaps for ever.
+    pub(crate) async fn backlog_changed(&self) {
+        match &self.backlog {
+            Some(backlog) => backlog.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a stream is to be flushed, apart from what is under way.
+    pub(crate) fn is_due(&self, stream: &StreamName, under_way: Amount) -> bool {
+        match &self.backlog {
+            Some(backlog) => backlog.is_due(&self.stats(), stream, under_way),
+            None => true,
+        }
+    }
+
+    /// Learns when a stream is to be tried again, if it failed the last time.
+    pub(crate) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
+        if let Some(backlog) = &self.backlog {
+            backlog.set_retry(stream, at);
+        }
+    }
+
+    /// Closes the store.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await.map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Panicked => {
+                StoreError::unavailable_because("the store panicked while it closed")
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("store", &self.store)
+            .field("admission", &self.admission)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU64, NonZeroUsize};
+    use std::time::SystemTime;
+
+    use record_cache::{MemoryStore, NewRecord};
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    fn cache(max_record_age: Option<Duration>) -> Arc<Cache> {
+        let mut options = EngineOptions::DEFAULT;
+        options.max_record_age = max_record_age;
+        let meter = Meter::new(&options);
+        let lifecycle = Arc::new(Lifecycle::new(Handle::current()));
+        let request = BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+        let store = Arc::new(MemoryStore::new());
+        Arc::new(Cache::new(store, request, &options, meter, lifecycle))
+    }
+
+    fn record() -> Incoming {
+        let stream = StreamName::new("a").unwrap();
+        Incoming::new(vec![NewRecord::new(stream, None, "x")])
+    }
+
+    #[tokio::test]
+    async fn a_place_in_line_that_was_granted_and_is_dropped_gives_its_room_back() {
+        let cache = cache(None);
+        let max_bytes = EngineOptions::DEFAULT.cache_max_bytes.get();
+        let whole = || {
+            let data = vec![0; usize::try_from(max_bytes).unwrap()];
+            let stream = StreamName::new("a").unwrap();
+            Incoming::new(vec![NewRecord::new(stream, None, data)])
+        };
+        cache.append(whole()).await.unwrap();
+        let in_line = cache.join_line(&whole()).unwrap();
+        cache.clear().await.unwrap();
+        assert!(cache.admission.reserve(&record()).is_err(), "not granted");
+        drop(in_line);
+        cache.append(whole()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_here_is_known_to_the_monotonic_clock_and_what_is_adopted_is_not() {
+        let cache = cache(Some(Duration::from_secs(1)));
+        assert!(!cache.expiry.knows(SystemTime::UNIX_EPOCH));
+        let recorded = record();
+        let at = recorded.records[0].recorded_at;
+        cache.append(recorded).await.unwrap();
+        assert!(cache.expiry.knows(at));
+        #[cfg(feature = "sled")]
+        {
+            let mut adopted = record();
+            let at = at + Duration::from_secs(60);
+            adopted.records[0].recorded_at = at;
+            cache.adopt(adopted).await.unwrap();
+            assert!(!cache.expiry.knows(at));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What was decided on records that were sent, carried out in one step of the store.
+
+use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
+
+use crate::api::{DiscardReason, EngineError, FlushData};
+use crate::cache::Cache;
+use crate::cache::in_flight::Claim;
+use crate::telemetry::GivenUp;
+
+/// What was decided on records of one stream.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    stream: StreamName,
+    /// How often the cache was cleared before the records were read.
+    clears: u64,
+    /// The service has them.
+    accepted: Vec<RecordId>,
+    /// They failed, and are kept with their count raised.
+    retried: Vec<RecordId>,
+    /// They failed once too often, with this code.
+    exhausted: Vec<(Record, Option<String>)>,
+    /// Held until the store has taken the decision.
+    claim: Option<Claim>,
+}
+
+impl Decision {
+    pub(crate) fn new(stream: StreamName, clears: u64) -> Self {
+        Self {
+            stream,
+            clears,
+            accepted: Vec::new(),
+            retried: Vec::new(),
+            exhausted: Vec::new(),
+            claim: None,
+        }
+    }
+
+    pub(crate) fn accept(&mut self, record: RecordId) {
+        self.accepted.push(record);
+    }
+
+    pub(crate) fn retry(&mut self, record: RecordId) {
+        self.retried.push(record);
+    }
+
+    pub(crate) fn give_up(&mut self, record: Record, code: Option<String>) {
+        self.exhausted.push((record, code));
+    }
+
+    /// The records that are to be charged, and kept.
+    pub(crate) fn retried(&self) -> &[RecordId] {
+        &self.retried
+    }
+
+    /// How much is to be given up.
+    pub(crate) fn given_up(&self) -> GivenUp {
+        let mut given_up = GivenUp::default();
+        for (record, code) in &self.exhausted {
+            given_up.amount += Amount::new(1, record.size());
+            given_up.codes.extend(code.clone());
+        }
+        given_up
+    }
+
+    /// Holds a claim until the store has taken the decision.
+    pub(crate) fn hold(&mut self, claim: Option<Claim>) {
+        self.claim = claim;
+    }
+}
+
+impl Cache {
+    /// Carries a decision out, in one step of the store. On records that were cleared meanwhile
+    /// nothing is left to decide: they count as cleared, and only so.
+    pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
+        let Decision {
+            stream,
+            clears,
+            accepted,
+            retried,
+            exhausted,
+            claim,
+        } = decision;
+        let mut done = FlushData::flushed(accepted.len());
+        done.records_retried = retried.len();
+        done.records_discarded = exhausted.len();
+        let given_up: Vec<_> = exhausted.iter().map(|(record, _)| record.id).collect();
+        if !exhausted.is_empty() {
+            if self.clears().await != clears {
+                return Ok(FlushData::default());
+            }
+            let reason = DiscardReason::RetriesExhausted;
+            for (record, code) in exhausted {
+                let attempts = record.attempts.saturating_add(1);
+                self.tell_discarded(&stream, record, attempts, reason, code);
+            }
+        }
+        let now = self.clears.read().await;
+        if *now != clears {
+            return Ok(FlushData::default());
+        }
+        let settlement = Settlement::new(stream.clone())
+            .delete(accepted)
+            .delete(given_up)
+            .count_attempt(retried);
+        let removed = self.store.settle(settlement).await?;
+        drop((now, claim));
+        self.admission.release(&stream, removed);
+        self.meter.flushed(&stream, done.records_flushed);
+        self.meter.retried(&stream, done.records_retried);
+        let reason = DiscardReason::RetriesExhausted;
+        self.meter
+            .discarded(&stream, reason, done.records_discarded);
+        Ok(done)
+    }
+}

@@ -1,0 +1,267 @@
+//! What one pass leaves to the next: slow links, failures, streams that were not reached.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use record_cache::StreamName;
+use tokio::time::Instant;
+
+use crate::delivery::backoff;
+
+/// What passes leave to those that follow. The pass that runs holds it.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// Streams that the last pass did not get to, in their order.
+    unreached: Vec<StreamName>,
+    streams: HashMap<StreamName, StreamHistory>,
+}
+
+/// What is known of one stream. Healthy streams have no entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct StreamHistory {
+    /// Bytes that a batch may have, after a time-out.
+    slow_link: Option<u64>,
+    /// Set by any failure; a drain waits for it.
+    failing: Option<Backoff>,
+    /// Set when the service turns the stream away; the timer waits for it.
+    turned_away: Option<Backoff>,
+}
+
+/// Consecutive failures, and the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Backoff {
+    failures: u32,
+    until: Instant,
+}
+
+/// The outcome of a request, seen from the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// The records were answered for.
+    Answered,
+    /// There was no answer in time.
+    TimedOut {
+        /// Bytes of the request.
+        bytes: u64,
+    },
+}
+
+/// The outcome of a batch, seen from the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Every record was accepted.
+    Delivered,
+    /// Some record was sent back, or the request was refused for what it asks.
+    SentBack,
+    /// The service was throttled, failed, or refused the caller.
+    TurnedAway,
+    /// It is not known.
+    NoAnswer,
+}
+
+impl History {
+    /// The order of a pass: first those that the last one did not get to.
+    pub(super) fn order(&mut self, streams: Vec<StreamName>) -> Vec<StreamName> {
+        let mut rest: BTreeSet<_> = streams.into_iter().collect();
+        let unreached = std::mem::take(&mut self.unreached);
+        let mut order: Vec<_> = unreached
+            .into_iter()
+            .filter_map(|name| rest.take(&name))
+            .collect();
+        order.extend(rest);
+        order
+    }
+
+    /// Notes the streams that this pass did not get to.
+    pub(super) fn set_unreached(&mut self, streams: Vec<StreamName>) {
+        self.unreached = streams;
+    }
+
+    /// Forgets streams that are not cached any more.
+    pub(super) fn retain(&mut self, is_cached: impl Fn(&StreamName) -> bool) {
+        self.streams.retain(|name, _| is_cached(name));
+    }
+
+    pub(super) fn of(&self, stream: &StreamName) -> StreamHistory {
+        self.streams.get(stream).copied().unwrap_or_default()
+    }
+
+    pub(super) fn remember(&mut self, stream: &StreamName, history: StreamHistory) {
+        if history == StreamHistory::default() {
+            self.streams.remove(stream);
+        } else {
+            self.streams.insert(stream.clone(), history);
+        }
+    }
+}
+
+impl StreamHistory {
+    /// Bytes that a batch may have: `most`, or less on a slow link.
+    pub(super) fn max_bytes(&self, most: u64) -> u64 {
+        self.slow_link.map_or(most, |at| at.min(most))
+    }
+
+    /// Whether batches are smaller than they could be.
+    pub(super) const fn is_slow(&self) -> bool {
+        self.slow_link.is_some()
+    }
+
+    /// Whether the last batch failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Until when a drain leaves the stream alone, if the last batch failed.
+    pub(super) fn failing_until(&self) -> Option<Instant> {
+        self.failing.map(|backoff| backoff.until)
+    }
+
+    /// Learns from a request: halves after a time-out, doubles after an answer.
+    pub(super) fn learn_link(&mut self, link: Link, most: u64) {
+        self.slow_link = match link {
+            Link::TimedOut { bytes } => Some((bytes / 2).max(1)),
+            Link::Answered => {
+                let doubled = self.slow_link.map(|at| at.saturating_mul(2));
+                doubled.filter(|&at| at < most)
+            }
+        };
+    }
+
+    /// Learns from a batch. `interval` is that of the timer, if there is one; `jitter` is from
+    /// 0 to 1.
+    pub(super) fn learn(&mut self, outcome: Outcome, interval: Option<Duration>, jitter: f64) {
+        self.failing = match outcome {
+            Outcome::Delivered => None,
+            Outcome::SentBack | Outcome::TurnedAway | Outcome::NoAnswer => {
+                Some(Backoff::again(self.failing, |failures| {
+                    backoff::drain_wait(failures, jitter)
+                }))
+            }
+        };
+        // Without an answer every interval is tried, so that a network that comes back is
+        // noticed; what was sent back is paid for, and so comes to an end.
+        self.turned_away = match (outcome, interval) {
+            (Outcome::TurnedAway, Some(interval)) => Some(Backoff::again(self.turned_away, |n| {
+                backoff::timer_wait(interval, n, jitter)
+            })),
+            _ => None,
+        };
+    }
+
+    /// How long a drain has to leave the stream alone yet.
+    pub(super) fn wait(&self) -> Duration {
+        Backoff::left(self.failing)
+    }
+
+    /// How long the timer has to leave the stream alone yet.
+    pub(super) fn timer_wait(&self) -> Duration {
+        Backoff::left(self.turned_away)
+    }
+}
+
+impl Backoff {
+    fn again(before: Option<Self>, wait: impl FnOnce(u32) -> Duration) -> Self {
+        let failures = before.map_or(0, |before| before.failures).saturating_add(1);
+        Self {
+            failures,
+            until: Instant::now() + wait(failures),
+        }
+    }
+
+    fn left(backoff: Option<Self>) -> Duration {
+        backoff.map_or(Duration::ZERO, |backoff| {
+            backoff.until.saturating_duration_since(Instant::now())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names<const N: usize>(names: [&str; N]) -> Vec<StreamName> {
+        names
+            .into_iter()
+            .map(|name| StreamName::new(name).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_was_not_reached_comes_first_and_only_once() {
+        let mut history = History::default();
+        history.set_unreached(names(["c", "d", "gone"]));
+        assert_eq!(
+            history.order(names(["a", "b", "c", "d"])),
+            names(["c", "d", "a", "b"])
+        );
+        assert_eq!(
+            history.order(names(["a", "b", "c", "d"])),
+            names(["a", "b", "c", "d"])
+        );
+    }
+
+    #[test]
+    fn streams_that_behave_leave_no_trace() {
+        let mut history = History::default();
+        let stream = &names(["a"])[0];
+        let mut of_stream = history.of(stream);
+        of_stream.learn_link(Link::TimedOut { bytes: 10 }, 1000);
+        history.remember(stream, of_stream);
+        assert_eq!(history.of(stream), of_stream);
+        history.remember(stream, StreamHistory::default());
+        assert!(history.streams.is_empty());
+    }
+
+    #[test]
+    fn a_slow_link_is_halved_down_to_one_byte_and_doubled_back() {
+        let mut history = StreamHistory::default();
+        let mut halved = Vec::new();
+        let mut bytes = 1000;
+        for _ in 0..11 {
+            history.learn_link(Link::TimedOut { bytes }, 1000);
+            bytes = history.max_bytes(1000);
+            halved.push(bytes);
+        }
+        assert_eq!(halved, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1]);
+        for expected in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000] {
+            history.learn_link(Link::Answered, 1000);
+            assert_eq!(history.max_bytes(1000), expected);
+        }
+        assert_eq!(history, StreamHistory::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_stream_waits_until_it_succeeds() {
+        let mut history = StreamHistory::default();
+        assert_eq!(history.wait(), Duration::ZERO);
+        for (outcome, millis) in [
+            (Outcome::SentBack, 100),
+            (Outcome::TurnedAway, 200),
+            (Outcome::NoAnswer, 400),
+        ] {
+            history.learn(outcome, None, 1.0);
+            assert_eq!(history.wait(), Duration::from_millis(millis));
+        }
+        history.learn(Outcome::Delivered, None, 1.0);
+        assert_eq!(history, StreamHistory::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timer_waits_for_a_stream_that_was_turned_away_and_for_no_other() {
+        let interval = Some(Duration::from_secs(1));
+        for resets in [Outcome::Delivered, Outcome::SentBack, Outcome::NoAnswer] {
+            let mut history = StreamHistory::default();
+            for seconds in [2, 4, 8] {
+                history.learn(Outcome::TurnedAway, interval, 1.0);
+                assert_eq!(history.timer_wait().as_secs(), seconds);
+            }
+            history.learn(resets, interval, 1.0);
+            assert_eq!(history.timer_wait(), Duration::ZERO);
+            history.learn(Outcome::TurnedAway, interval, 1.0);
+            assert_eq!(history.timer_wait().as_secs(), 2);
+        }
+        let mut history = StreamHistory::default();
+        history.learn(Outcome::TurnedAway, None, 1.0);
+        assert_eq!(history.timer_wait(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,319 @@
+//! One flush pass: streams side by side, each in a pipeline of its own.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use record_cache::{QueueStats, StoreStats, StreamName};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
+
+use crate::api::{EngineError, FlushData};
+use crate::delivery::context::{Environment, PassContext};
+use crate::delivery::history::History;
+use crate::delivery::pipeline::{Pipeline, Reach, Report};
+use crate::delivery::plan::Plan;
+use crate::telemetry::log;
+
+/// How often a pass that goes on looks for new streams while it is busy.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a pass did.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) done: FlushData,
+    pub(crate) error: Option<EngineError>,
+    pub(crate) effect: Effect,
+    /// Streams of which a batch was delivered, and another full one waits, where a timer is to
+    /// catch up with them.
+    pub(super) behind: Vec<StreamName>,
+}
+
+/// Whether a pass got anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// No stream had its turn.
+    Idle,
+    /// From when the last batch could have been sent until it was answered, no record of any
+    /// stream left the cache.
+    Stalled,
+    /// Records left the cache.
+    Moved,
+}
+
+impl Passed {
+    /// A pass that did nothing, for this reason.
+    pub(super) fn failed(error: EngineError) -> Self {
+        Self {
+            done: FlushData::default(),
+            error: Some(error),
+            effect: Effect::Stalled,
+            behind: Vec::new(),
+        }
+    }
+
+    /// Logs the error of an automatic pass.
+    pub(crate) fn log(&self) {
+        if let Some(error) = &self.error {
+            let kind = error.kind();
+            tracing::warn!(target: log::TARGET, kind, "an automatic flush failed");
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<FlushData, EngineError> {
+        match self.error {
+            None => Ok(self.done),
+            Some(error) => Err(error.after(self.done)),
+        }
+    }
+}
+
+/// Runs one pass. Holding `history` makes it the only one.
+pub(super) async fn run(
+    env: Arc<Environment>,
+    history: OwnedMutexGuard<History>,
+    plan: Plan,
+) -> Passed {
+    let pass = async move {
+        let passed = run_within(env, history, plan).await;
+        log::pass_ended(&passed.done, passed.error.as_ref());
+        passed
+    };
+    pass.instrument(log::pass()).await
+}
+
+async fn run_within(
+    env: Arc<Environment>,
+    history: OwnedMutexGuard<History>,
+    plan: Plan,
+) -> Passed {
+    let mut pass = Pass {
+        context: Arc::new(PassContext::new(env, plan)),
+        history,
+        queue: VecDeque::new(),
+        pipelines: JoinSet::new(),
+        running: HashSet::new(),
+        served: HashSet::new(),
+        empty: HashSet::new(),
+        delivered: HashSet::new(),
+        unreached: Vec::new(),
+        looked_at: Instant::now(),
+        look_at: None,
+        passed: Passed {
+            done: FlushData::default(),
+            error: None,
+            effect: Effect::Idle,
+            behind: Vec::new(),
+        },
+    };
+    pass.look();
+    loop {
+        pass.fill();
+        if pass.pipelines.is_empty() {
+            return pass.end();
+        }
+        tokio::select! {
+            biased;
+            Some(finished) = pass.pipelines.join_next() => pass.finished(finished),
+            () = until(pass.look_at) => pass.look(),
+            () = backlog_changed(&pass.context) => pass.look(),
+        }
+    }
+}
+
+struct Pass {
+    context: Arc<PassContext>,
+    history: OwnedMutexGuard<History>,
+    /// Streams that wait for a slot, and the progress when they began to.
+    queue: VecDeque<(StreamName, u64)>,
+    pipelines: JoinSet<Report>,
+    running: HashSet<StreamName>,
+    /// Streams that had a turn.
+    served: HashSet<StreamName>,
+    /// Streams in which there was nothing to send.
+    empty: HashSet<StreamName>,
+    /// Streams of which records were delivered, and that did not fail since.
+    delivered: HashSet<StreamName>,
+    unreached: Vec<StreamName>,
+    looked_at: Instant,
+    /// When a stream may be ready that is not now.
+    look_at: Option<Instant>,
+    passed: Passed,
+}
+
+impl Pass {
+    /// Queues the streams that are ready.
+    fn look(&mut self) {
+        let is_first = self.passed.effect == Effect::Idle && self.queue.is_empty();
+        self.looked_at = Instant::now();
+        self.look_at = None;
+        let stats = self.context.env.cache.stats();
+        self.history.retain(|name| stats.streams.contains_key(name));
+        let mut ready = self.ready(stats);
+        // A pass that catches up leaves the streams that others did not reach to those.
+        if is_first && !self.catches_up() {
+            ready = self.history.order(ready);
+        }
+        let progress = self.context.progress();
+        self.queue
+            .extend(ready.into_iter().map(|name| (name, progress)));
+        if !self.context.goes_on() {
+            self.look_at = None;
+        }
+    }
+
+    fn ready(&mut self, stats: StoreStats) -> Vec<StreamName> {
+        let queued: HashSet<_> = self.queue.iter().map(|(name, _)| name.clone()).collect();
+        let look = match &self.context.plan {
+            Plan::Adaptive => self.context.env.cache.look_at_backlog(),
+            Plan::Flush | Plan::Timer | Plan::CatchUp(_) | Plan::Drain { .. } => None,
+        };
+        let mut due: Option<HashSet<_>> = look.map(|look| {
+            self.look_at = look.next;
+            look.due.into_iter().collect()
+        });
+        if let Plan::CatchUp(streams) = &self.context.plan {
+            due = Some(streams.iter().cloned().collect());
+        }
+        let mut ready = Vec::new();
+        for name in stats.streams.into_keys() {
+            let is_taken = self.running.contains(&name)
+                || self.empty.contains(&name)
+                || queued.contains(&name);
+            if is_taken {
+                continue;
+            }
+            let history = self.history.of(&name);
+            let wait = match &self.context.plan {
+                Plan::Flush => Duration::ZERO,
+                Plan::Timer => history.timer_wait(),
+                Plan::CatchUp(_) | Plan::Drain { .. } | Plan::Adaptive => history.wait(),
+            };
+            let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
+            if !wait.is_zero() {
+                let at = Instant::now() + wait;
+                self.look_at = Some(self.look_at.map_or(at, |look_at| look_at.min(at)));
+            } else if is_due {
+                ready.push(name);
+            }
+        }
+        ready
+    }
+
+    /// Starts streams while there are free slots and requests may be made.
+    fn fill(&mut self) {
+        let slots = self.context.env.options.max_concurrent_streams.get();
+        while self.pipelines.len() < slots && self.context.may_start() {
+            let Some((stream, progress)) = self.queue.pop_front() else {
+                break;
+            };
+            if self.context.is_turn_wanted() && self.served.contains(&stream) {
+                continue;
+            }
+            if self.passed.effect == Effect::Idle {
+                self.passed.effect = Effect::Stalled;
+            }
+            self.running.insert(stream.clone());
+            self.served.insert(stream.clone());
+            let history = self.history.of(&stream);
+            let pipeline = Pipeline::new(Arc::clone(&self.context), stream, history, progress);
+            self.pipelines.spawn(pipeline.run().in_current_span());
+        }
+        self.context.set_queued(self.queue.len());
+    }
+
+    fn finished(&mut self, finished: Result<Report, JoinError>) {
+        match finished {
+            Ok(report) => self.reported(report),
+            Err(error) => {
+                self.context.abort();
+                let error = EngineError::unknown(format!("a delivery broke off: {error}"));
+                self.passed.error.get_or_insert(error);
+            }
+        }
+        let is_time = self.queue.is_empty() || self.looked_at.elapsed() >= LOOK_EVERY;
+        if self.context.goes_on() && is_time && !self.context.is_turn_wanted() {
+            self.look();
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        let stream = report.stream;
+        self.running.remove(&stream);
+        self.history.remember(&stream, report.history);
+        let cache = &self.context.env.cache;
+        cache.set_retry(&stream, report.history.failing_until());
+        self.passed.effect = if report.stalled {
+            Effect::Stalled
+        } else {
+            Effect::Moved
+        };
+        if report.history.is_failing() {
+            self.delivered.remove(&stream);
+        } else if report.done.records_flushed > 0 {
+            self.delivered.insert(stream.clone());
+        }
+        self.passed.done.add(report.done);
+        if let Some(error) = report.abort {
+            self.passed.error.get_or_insert(error);
+        }
+        if report.reach < Reach::Sent {
+            self.empty.insert(stream.clone());
+        }
+        if report.reach == Reach::Missed {
+            self.unreached.push(stream);
+        } else if report.wants_more {
+            self.queue.push_back((stream, self.context.progress()));
+        }
+    }
+
+    fn catches_up(&self) -> bool {
+        matches!(self.context.plan, Plan::CatchUp(_))
+    }
+
+    /// Streams of which records were delivered, and another full batch waits.
+    fn behind(&self) -> Vec<StreamName> {
+        let limits = self.context.env.sender.limits();
+        let is_full = |name: &StreamName, queue: &QueueStats| {
+            let max_bytes = self.history.of(name).max_bytes(limits.max_bytes.get());
+            queue.records >= limits.max_items.get() || queue.bytes >= max_bytes
+        };
+        let waiting = self.context.env.cache.stats().streams.into_iter();
+        waiting
+            .filter(|(name, queue)| self.delivered.contains(name) && is_full(name, queue))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    fn end(mut self) -> Passed {
+        if self.context.env.options.interval().is_some() && !self.delivered.is_empty() {
+            self.passed.behind = self.behind();
+        }
+        if !self.catches_up() {
+            let queued = self.queue.into_iter().map(|(name, _)| name);
+            self.unreached.extend(queued);
+            self.history.set_unreached(self.unreached);
+        }
+        self.passed
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until there is something new to flush, if the pass goes by that.
+async fn backlog_changed(context: &PassContext) {
+    match &context.plan {
+        Plan::Adaptive => context.env.cache.backlog_changed().await,
+        Plan::Flush | Plan::Timer | Plan::CatchUp(_) | Plan::Drain { .. } => {
+            std::future::pending().await
+        }
+    }
+}

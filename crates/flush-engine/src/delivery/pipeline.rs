@@ -1,0 +1,379 @@
+//! One stream within a pass: batch after batch, for as long as the pass wants more of it.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use record_cache::{Amount, RecordId, StreamName};
+use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
+
+use crate::api::{EngineError, FlushData};
+use crate::cache::{Batch, Decision};
+use crate::delivery::context::PassContext;
+use crate::delivery::history::{Outcome, StreamHistory};
+use crate::delivery::plan::Plan;
+use crate::delivery::request::{Delivery, deliver};
+
+/// Delivers batches of one stream.
+///
+/// While requests are under way, the next batch is read. Batches count as in flight until the
+/// store has taken the decision on them, so `max_in_flight_per_stream` bounds what a crash can
+/// repeat. A batch that was not accepted as a whole ends the pipeline, since the next one then
+/// has to wait.
+pub(super) struct Pipeline {
+    context: Arc<PassContext>,
+    history: StreamHistory,
+    phase: Phase,
+    sending: JoinSet<Sent>,
+    settling: FuturesUnordered<Settling>,
+    /// Sent last; what is read next is behind it.
+    last: Option<RecordId>,
+    ahead: Ahead,
+    /// Read, and not settled.
+    in_flight: Amount,
+    progress_before: u64,
+    report: Report,
+}
+
+/// How far a pipeline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was sent.
+    Fresh,
+    /// A batch was sent, and others may follow.
+    Going,
+    /// Nothing more is to be sent.
+    Over,
+    /// Nothing more is to be sent, because a batch failed. Of batches that were in flight
+    /// together, the first failure counts.
+    Failed,
+}
+
+/// What is read ahead.
+#[derive(Debug)]
+enum Ahead {
+    /// Nothing was tried.
+    Unread,
+    /// The next batch.
+    Batch(Batch),
+    /// What there is does not fill a batch; it may by the time others are answered.
+    Short,
+}
+
+/// How far a stream got in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// Not to a request that was needed.
+    Missed,
+    /// There was nothing to send.
+    Empty,
+    /// A request was made.
+    Sent,
+}
+
+/// What became of one stream in a pass.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) stream: StreamName,
+    pub(super) history: StreamHistory,
+    pub(super) done: FlushData,
+    pub(super) reach: Reach,
+    /// Whether no record of any stream left the cache from when its last batch could have
+    /// been sent until that was answered.
+    pub(super) stalled: bool,
+    /// Whether the stream made way for another and wants to go on.
+    pub(super) wants_more: bool,
+    /// What ends the whole pass.
+    pub(super) abort: Option<EngineError>,
+}
+
+type Settling = Pin<Box<dyn Future<Output = Settled> + Send>>;
+
+struct Sent {
+    amount: Amount,
+    progress_before: u64,
+    delivery: Delivery,
+}
+
+struct Settled {
+    amount: Amount,
+    done: Result<FlushData, EngineError>,
+}
+
+impl Pipeline {
+    /// `progress_before` is that of the pass when the stream began to wait for a slot.
+    pub(super) fn new(
+        context: Arc<PassContext>,
+        stream: StreamName,
+        history: StreamHistory,
+        progress_before: u64,
+    ) -> Self {
+        Self {
+            context,
+            history,
+            phase: Phase::Fresh,
+            sending: JoinSet::new(),
+            settling: FuturesUnordered::new(),
+            last: None,
+            ahead: Ahead::Unread,
+            in_flight: Amount::default(),
+            progress_before,
+            report: Report {
+                stream,
+                history,
+                done: FlushData::default(),
+                reach: Reach::Missed,
+                stalled: true,
+                wants_more: false,
+                abort: None,
+            },
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Report {
+        loop {
+            self.fill().await;
+            tokio::select! {
+                biased;
+                Some(settled) = self.settling.next() => self.settled(settled),
+                Some(sent) = self.sending.join_next() => self.sent(sent).await,
+                else => break,
+            }
+        }
+        if self.report.reach < Reach::Sent {
+            self.report.stalled = self.context.progress() == self.progress_before;
+        }
+        self.report.history = self.history;
+        self.report
+    }
+
+    /// Sends as much as may be sent now, then reads ahead.
+    async fn fill(&mut self) {
+        while self.may_begin() {
+            let batch = match std::mem::replace(&mut self.ahead, Ahead::Unread) {
+                Ahead::Batch(batch) => batch,
+                Ahead::Short if !self.sending.is_empty() => {
+                    self.ahead = Ahead::Short;
+                    return;
+                }
+                Ahead::Short | Ahead::Unread => match self.read().await {
+                    Some(batch) => batch,
+                    None => return,
+                },
+            };
+            if !self.sending.is_empty() && !self.may_join(&batch) {
+                self.ahead = Ahead::Short;
+                return;
+            }
+            self.send(batch);
+        }
+        let is_wanted = self.context.goes_on() && self.wants_more();
+        if is_wanted && matches!(self.ahead, Ahead::Unread) && !self.history.is_slow() {
+            // What is not full may grow until it is sent, and what cannot be read is read again.
+            let read = self.read_behind().await.ok();
+            self.ahead = match read.filter(|batch| batch.is_full) {
+                Some(batch) => Ahead::Batch(batch),
+                None => Ahead::Short,
+            };
+        }
+    }
+
+    /// Whether another batch may be begun now.
+    fn may_begin(&mut self) -> bool {
+        match self.phase {
+            Phase::Over | Phase::Failed => false,
+            Phase::Fresh => self.context.may_start(),
+            Phase::Going => {
+                self.context.may_start()
+                    && self.sending.len() + self.settling.len() < self.most_in_flight()
+                    && self.wants_more()
+            }
+        }
+    }
+
+    /// Whether the pass wants more of this stream, and not of another first.
+    fn wants_more(&mut self) -> bool {
+        if self.is_over() || !self.context.goes_on() {
+            return false;
+        }
+        if self.context.makes_way() {
+            self.report.wants_more = true;
+            self.stop();
+            return false;
+        }
+        self.context.wants_more(&self.report.stream, self.in_flight)
+    }
+
+    /// Whether a batch is worth a request of its own while others are under way.
+    fn may_join(&self, batch: &Batch) -> bool {
+        batch.is_full || matches!(self.context.plan, Plan::Adaptive)
+    }
+
+    fn most_in_flight(&self) -> usize {
+        // After a failure one by one, until something goes through.
+        if self.history.is_failing() || !self.context.goes_on() {
+            1
+        } else {
+            self.context.env.options.max_in_flight_per_stream.get()
+        }
+    }
+
+    /// The next batch, if there is one.
+    async fn read(&mut self) -> Option<Batch> {
+        match self.read_behind().await {
+            Ok(batch) if batch.records.is_empty() => {
+                if self.sending.is_empty() {
+                    self.stop();
+                }
+                self.ahead = Ahead::Short;
+                self.reached(Reach::Empty);
+                None
+            }
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                self.abort(error);
+                None
+            }
+        }
+    }
+
+    /// What is behind the records that were sent last.
+    async fn read_behind(&mut self) -> Result<Batch, EngineError> {
+        let env = &self.context.env;
+        let max_bytes = self.history.max_bytes(env.sender.limits().max_bytes.get());
+        let stream = &self.report.stream;
+        let read = env.cache.read(stream, self.last, max_bytes).await;
+        if read.expired > 0 {
+            self.report.done.records_discarded += read.expired;
+            self.context.note_progress();
+        }
+        read.batch
+    }
+
+    fn send(&mut self, batch: Batch) {
+        if self.phase != Phase::Fresh {
+            self.progress_before = self.context.progress();
+        }
+        self.phase = Phase::Going;
+        self.last = batch.last;
+        self.in_flight += batch.amount;
+        let (amount, progress_before) = (batch.amount, self.progress_before);
+        let (context, stream) = (Arc::clone(&self.context), self.report.stream.clone());
+        let sending = async move {
+            let delivery = deliver(&context, &stream, batch).await;
+            if delivery.abort.is_some() {
+                context.abort();
+            }
+            Sent {
+                amount,
+                progress_before,
+                delivery,
+            }
+        };
+        self.sending.spawn(sending.in_current_span());
+    }
+
+    async fn sent(&mut self, sent: Result<Sent, JoinError>) {
+        let Sent {
+            amount,
+            progress_before,
+            delivery,
+        } = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                return self.abort(EngineError::unknown(format!(
+                    "a delivery broke off: {error}"
+                )));
+            }
+        };
+        if let Some(link) = delivery.link {
+            let most = self.context.env.sender.limits().max_bytes.get();
+            self.history.learn_link(link, most);
+        }
+        if delivery.reached {
+            self.reached(Reach::Sent);
+            self.learn(delivery.outcome.unwrap_or(Outcome::Delivered));
+        } else if !self.context.may_send() {
+            self.stop();
+        }
+        if delivery.unsettled.is_some() || delivery.done.made_progress() {
+            self.context.note_progress();
+        }
+        self.report.stalled = self.context.progress() == progress_before;
+        self.report.done.add(delivery.done);
+        if let Some(error) = delivery.abort {
+            self.abort(error);
+        }
+        match delivery.unsettled {
+            Some(decision) => self.settle(decision, amount).await,
+            None => self.left(amount),
+        }
+    }
+
+    /// Of batches that were in flight together, the first failure counts.
+    fn learn(&mut self, outcome: Outcome) {
+        if self.phase == Phase::Failed {
+            return;
+        }
+        let interval = self.context.env.options.interval();
+        self.history.learn(outcome, interval, fastrand::f64());
+        if outcome != Outcome::Delivered {
+            self.phase = Phase::Failed;
+        }
+    }
+
+    /// Hands a decision to the store, and does not wait until it has taken it.
+    async fn settle(&mut self, decision: Decision, amount: Amount) {
+        let context = Arc::clone(&self.context);
+        let mut settling: Settling = Box::pin(async move {
+            let done = context.env.cache.settle(decision).await;
+            if done.is_err() {
+                context.abort();
+            }
+            Settled { amount, done }
+        });
+        match poll_fn(|task| Poll::Ready(settling.as_mut().poll(task))).await {
+            Poll::Ready(settled) => self.settled(settled),
+            Poll::Pending => self.settling.push(settling),
+        }
+    }
+
+    fn settled(&mut self, settled: Settled) {
+        self.left(settled.amount);
+        match settled.done {
+            Ok(done) => self.report.done.add(done),
+            Err(error) => self.abort(error),
+        }
+    }
+
+    fn left(&mut self, amount: Amount) {
+        self.in_flight.records = self.in_flight.records.saturating_sub(amount.records);
+        self.in_flight.bytes = self.in_flight.bytes.saturating_sub(amount.bytes);
+    }
+
+    fn reached(&mut self, reach: Reach) {
+        self.report.reach = self.report.reach.max(reach);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over | Phase::Failed)
+    }
+
+    /// Sends nothing more of this stream.
+    fn stop(&mut self) {
+        if self.phase != Phase::Failed {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// No new request starts in the whole pass; the first reason is the one that is told.
+    fn abort(&mut self, error: EngineError) {
+        self.context.abort();
+        self.stop();
+        self.report.abort.get_or_insert(error);
+    }
+}

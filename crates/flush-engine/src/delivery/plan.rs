@@ -1,0 +1,47 @@
+//! What a pass is to do, and until when.
+
+use std::time::Duration;
+
+use record_cache::StreamName;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::charge::SPACING;
+
+/// What a pass is to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Plan {
+    /// One batch of each stream.
+    Flush,
+    /// One batch of each stream that the service does not turn away.
+    Timer,
+    /// One batch of each of these streams, unless it fails.
+    CatchUp(Vec<StreamName>),
+    /// Batch after batch of each stream, until nothing is cached.
+    Drain {
+        /// No request starts after this moment.
+        deadline: Option<Instant>,
+        /// Cancelled when no further batch is wanted.
+        stop: CancellationToken,
+    },
+    /// Batch after batch of each stream in which enough waits, or for long enough.
+    Adaptive,
+}
+
+impl Plan {
+    /// The least time between two charges of a record.
+    pub(super) const fn charge_spacing(&self) -> Duration {
+        match self {
+            Self::Flush => Duration::ZERO,
+            Self::Timer | Self::CatchUp(_) | Self::Drain { .. } | Self::Adaptive => SPACING,
+        }
+    }
+
+    /// Whether a stream may have more than one batch.
+    pub(super) const fn goes_on(&self) -> bool {
+        match self {
+            Self::Flush | Self::Timer | Self::CatchUp(_) => false,
+            Self::Drain { .. } | Self::Adaptive => true,
+        }
+    }
+}

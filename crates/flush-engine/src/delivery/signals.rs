@@ -1,0 +1,82 @@
+//! What those who deliver at the same time tell each other without a lock.
+//!
+//! `tests/interleavings.rs` runs this file under all interleavings of some threads, with
+//! atomics of its own in the place of these.
+
+use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// What the streams of one pass tell each other.
+///
+/// Nothing else is read by what they say, so no order with other memory hangs on it.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    aborted: AtomicBool,
+    /// Streams that wait for a slot.
+    queued: AtomicUsize,
+    /// Batches of which some record left the cache.
+    progress: AtomicU64,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Self {
+            aborted: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            progress: AtomicU64::new(0),
+        }
+    }
+
+    /// No request starts any more.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_queued(&self, streams: usize) {
+        self.queued.store(streams, Ordering::Relaxed);
+    }
+
+    /// Whether a stream waits for the slot of another one.
+    pub(crate) fn is_slot_wanted(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn note_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+}
+
+/// How many wait for the running pass to end.
+#[derive(Debug)]
+pub(crate) struct Turns(AtomicUsize);
+
+/// A request for the next turn, until this is dropped.
+pub(crate) struct Wanted<'a>(&'a Turns);
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    pub(crate) fn want(&self) -> Wanted<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Wanted(self)
+    }
+
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! Calls of the owner's handlers, and what may not be called from within them.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::api::{EngineError, InvalidSetting};
+use crate::lifecycle::Lifecycle;
+
+thread_local! {
+    /// The engines whose handlers this thread is within, outermost first.
+    static WITHIN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A handler panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+impl Lifecycle {
+    /// Calls a handler of the owner and contains its panic.
+    pub(crate) fn call_back(&self, handler: impl FnOnce()) -> Result<(), Panicked> {
+        let _within = Within::enter(self.identity());
+        catch_unwind(AssertUnwindSafe(handler)).map_err(|_panic| Panicked)
+    }
+
+    /// Whether this is called from within a handler of this engine.
+    pub(crate) fn is_within_callback(&self) -> bool {
+        WITHIN.with_borrow(|within| within.contains(&self.identity()))
+    }
+
+    /// Refuses an operation that would wait for the handler from within which it is called.
+    pub(crate) fn refuse_within_callback(&self, operation: &str) -> Result<(), EngineError> {
+        if !self.is_within_callback() {
+            return Ok(());
+        }
+        Err(EngineError::Validation(InvalidSetting::new(
+            "on_discard",
+            format!("{operation} was called from within it and would wait for it to return"),
+            format!("let the handler return, and call {operation} from a task of its own"),
+        )))
+    }
+
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+struct Within;
+
+impl Within {
+    fn enter(identity: usize) -> Self {
+        WITHIN.with_borrow_mut(|within| within.push(identity));
+        Self
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        WITHIN.with_borrow_mut(|within| within.pop());
+    }
+}

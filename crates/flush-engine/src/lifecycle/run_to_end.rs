@@ -1,0 +1,86 @@
+//! Work that is finished although its caller stopped waiting for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::api::EngineError;
+use crate::lifecycle::Lifecycle;
+
+impl Lifecycle {
+    /// Runs a future as a task, to its end. So neither a caller that stops waiting for it nor
+    /// one that keeps it without polling it delays others.
+    pub(crate) async fn run_to_end<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let ended = self.tasks.spawn_on(future, &self.runtime()).await;
+        ended.unwrap_or_else(|error| {
+            Err(EngineError::unknown(format!(
+                "the operation was cut short: {error}"
+            )))
+        })
+    }
+
+    /// Runs a future within its caller, and as a task once the caller drops it.
+    pub(crate) fn complete<F>(&self, future: F) -> Completing<F>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        Completing {
+            future: Some(Box::pin(future)),
+            tasks: self.tasks.clone(),
+            runtime: self.runtime(),
+        }
+    }
+}
+
+/// A future that, dropped before its end, goes on as a task.
+///
+/// Costs no task as long as it is awaited to the end. Runs within the given runtime, so that
+/// it may be awaited from outside one.
+///
+/// Not for what others wait for: a caller that keeps it without polling it stops it.
+pub(crate) struct Completing<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    future: Option<Pin<Box<F>>>,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl<F> Future for Completing<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(future) = this.future.as_mut() else {
+            return Poll::Pending;
+        };
+        let _within = this.runtime.enter();
+        let output = ready!(future.as_mut().poll(context));
+        this.future = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F> Drop for Completing<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.tasks.spawn_on(future, &self.runtime);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is switched: enabled or not, open or closing.
+
+use record_cache::StoreError;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Whether an engine takes records in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// Records are stored.
+    Open,
+    /// Records are silently dropped.
+    Disabled,
+    /// Records are refused.
+    Closed,
+}
+
+/// Shared by the handles of an engine and its tasks.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    enabled: watch::Sender<bool>,
+    /// Cancelled as soon as the engine begins to close: nothing is taken in any more, and
+    /// the timer stops.
+    closing: CancellationToken,
+    /// Cancelled when no further request may start: when the engine begins to close or, if it
+    /// drains first, when the drain ends.
+    sending_ends: CancellationToken,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) tasks: TaskTracker,
+    /// Where the engine was started.
+    pub(super) home: Handle,
+}
+
+/// How far closing has come.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// No close was asked for.
+    Open,
+    /// What is cached is being delivered first.
+    Draining,
+    /// A task waits for the others and closes the store.
+    Closing,
+    /// The runtime of that task ended before it did.
+    CutShort,
+    /// The store was closed, or failed to close.
+    Closed(Result<(), StoreError>),
+}
+
+impl Lifecycle {
+    pub(crate) fn new(home: Handle) -> Self {
+        Self {
+            enabled: watch::Sender::new(true),
+            closing: CancellationToken::new(),
+            sending_ends: CancellationToken::new(),
+            phase: watch::Sender::new(Phase::Open),
+            tasks: TaskTracker::new(),
+            home,
+        }
+    }
+
+    pub(crate) fn intake(&self) -> Intake {
+        if self.is_closing() {
+            Intake::Closed
+        } else if self.is_enabled() {
+            Intake::Open
+        } else {
+            Intake::Disabled
+        }
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        *self.enabled.borrow()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Whether requests may still start.
+    pub(crate) fn may_send(&self) -> bool {
+        !self.sending_ends.is_cancelled()
+    }
+
+    /// Enables or disables, until closing begins.
+    pub(crate) fn switch(&self, to: bool) {
+        if !self.is_closing() {
+            self.enabled
+                .send_if_modified(|on| std::mem::replace(on, to) != to);
+        }
+    }
+
+    /// Follows [`switch`](Self::switch).
+    pub(crate) fn enabled(&self) -> watch::Receiver<bool> {
+        self.enabled.subscribe()
+    }
+
+    /// Waits until the engine begins to close.
+    pub(crate) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Cancelled when the engine begins to close, or before.
+    pub(crate) fn until_closing(&self) -> CancellationToken {
+        self.closing.child_token()
+    }
+
+    /// Cancelled when no further request may start, or before.
+    pub(super) fn until_sending_ends(&self) -> CancellationToken {
+        self.sending_ends.child_token()
+    }
+
+    /// Takes nothing in any more.
+    pub(super) fn stop_intake(&self) {
+        self.closing.cancel();
+    }
+
+    /// Takes nothing in any more and starts no further request or task.
+    pub(super) fn stop(&self) {
+        self.closing.cancel();
+        self.sending_ends.cancel();
+        self.tasks.close();
+    }
+
+    /// Starts a task that a close waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime());
+    }
+
+    /// The caller's runtime or, where there is none, the one that the engine was started in.
+    pub(super) fn runtime(&self) -> Handle {
+        Handle::try_current().unwrap_or_else(|_| self.home.clone())
+    }
+}

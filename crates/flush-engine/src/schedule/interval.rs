@@ -1,0 +1,67 @@
+//! Passes on a timer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::delivery::{Passes, Plan};
+use crate::lifecycle::Lifecycle;
+
+/// Runs a pass when the engine was enabled for `interval` since the last one ended, until
+/// it closes. In between it catches up: while full batches of a stream wait that the last pass
+/// delivered some of, passes of such streams alone follow at once. They do not put off the next
+/// pass of all.
+///
+/// Time during which it is disabled does not count. Were the interval to begin anew with each
+/// `enable`, an owner that switches often would never see a pass.
+pub(crate) async fn run(passes: Arc<Passes>, lifecycle: Arc<Lifecycle>, interval: Duration) {
+    let mut enabled = lifecycle.enabled();
+    let mut pass_ended = passes.ended();
+    let mut left = interval;
+    let mut behind = Vec::new();
+    let mut passes_before = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = lifecycle.closing() => return,
+            _ = enabled.wait_for(|&enabled| enabled) => {}
+        }
+        let since = Instant::now();
+        if !behind.is_empty() && !left.is_zero() {
+            let plan = Plan::CatchUp(std::mem::take(&mut behind));
+            if let Some(passed) = passes.try_run(plan).await {
+                passed.log();
+            }
+            left = left.saturating_sub(since.elapsed());
+        }
+        let since = Instant::now();
+        let due = tokio::select! {
+            biased;
+            () = lifecycle.closing() => return,
+            _ = pass_ended.changed() => {
+                let ended = pass_ended.borrow_and_update();
+                behind.clone_from(&ended.behind);
+                if ended.passes == passes_before {
+                    left = left.saturating_sub(since.elapsed());
+                } else {
+                    passes_before = ended.passes;
+                    left = interval;
+                }
+                false
+            }
+            _ = enabled.wait_for(|&enabled| !enabled) => {
+                left = left.saturating_sub(since.elapsed());
+                false
+            }
+            () = sleep(left) => true,
+        };
+        if due {
+            left = interval;
+            // If a pass is running already, the interval counts from its end.
+            if let Some(passed) = passes.try_run(Plan::Timer).await {
+                passed.log();
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! When passes run: on a timer, when enough waits, until the cache is empty; and when the
+//! records of other instances are adopted.
+//!
+//! Each file is one loop, run as a task or by a caller. May be touched here: when and how often.
+//! Not here: what a pass does.
+
+mod adaptive;
+#[cfg(feature = "sled")]
+mod adoption;
+mod drain;
+mod interval;
+
+pub(crate) use self::adaptive::run as flush_what_waits;
+#[cfg(feature = "sled")]
+pub(crate) use self::adoption::adopt_while_open;
+pub(crate) use self::drain::run as drain;
+pub(crate) use self::interval::run as flush_every;

@@ -1,0 +1,15 @@
+//! Where a client keeps its records: which store, which directory, which slot of several
+//! instances.
+//!
+//! May be touched here: names of directories, the choice of a store, what is taken over from
+//! other instances. Not here: what is in a directory (that is the store's).
+
+mod directories;
+#[cfg(feature = "sled")]
+mod slots;
+
+pub use self::directories::{
+    DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings,
+};
+#[cfg(feature = "sled")]
+pub use self::slots::Slots;

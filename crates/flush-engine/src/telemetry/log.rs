@@ -1,0 +1,89 @@
+//! The name under which the engine logs, and what several of its parts log. Messages and
+//! fields are written down in `docs/observability.md`.
+
+use std::collections::BTreeSet;
+
+use record_cache::{Amount, Record, StreamName};
+use tracing::Span;
+
+use crate::api::{EngineError, FlushData};
+
+/// Stream names, codes, counts and sizes only: never a payload, a key, a credential
+/// or what a service said.
+pub(crate) const TARGET: &str = "flush_engine";
+
+/// Around a flush pass.
+pub(crate) fn pass() -> Span {
+    tracing::debug_span!(target: TARGET, "pass")
+}
+
+/// Around a request.
+pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
+    tracing::debug_span!(
+        target: TARGET,
+        "request",
+        stream = %stream,
+        records = batch.len(),
+        bytes = batch.iter().map(Record::size).sum::<u64>(),
+    )
+}
+
+/// Tells what a pass did.
+pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
+    let outcome = error.map_or("ok", EngineError::kind);
+    tracing::debug!(
+        target: TARGET,
+        outcome,
+        flushed = done.records_flushed,
+        retried = done.records_retried,
+        discarded = done.records_discarded,
+        skipped = done.skipped_streams.len(),
+        "a pass ended"
+    );
+}
+
+/// Records of one batch that are given up because their retries are exhausted.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    pub(crate) amount: Amount,
+    /// The codes that they were last refused with.
+    pub(crate) codes: BTreeSet<String>,
+}
+
+impl GivenUp {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.amount += other.amount;
+        self.codes.extend(other.codes);
+    }
+}
+
+/// Tells of records that were given up and deleted.
+pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
+    /// More codes than this in one batch are not listed.
+    const MOST_CODES: usize = 8;
+    if given_up.amount.records > 0 {
+        let codes = given_up.codes.iter().take(MOST_CODES).map(String::as_str);
+        let codes: Vec<_> = codes.collect();
+        tracing::error!(
+            target: TARGET,
+            stream = %stream,
+            records = given_up.amount.records,
+            bytes = given_up.amount.bytes,
+            codes = codes.join(","),
+            "records were given up: their retries are exhausted"
+        );
+    }
+}
+
+/// Tells of records that a store dropped because they could not be read back whole.
+pub(crate) fn damage(stream: &StreamName, lost: Amount) {
+    if lost.records > 0 {
+        tracing::error!(
+            target: TARGET,
+            stream = %stream,
+            records = lost.records,
+            bytes = lost.bytes,
+            "damaged records were dropped from the cache"
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! Counters, gauges and histograms through the `metrics` facade.
+//!
+//! Names and labels are stable: see `docs/observability.md`.
+
+use std::time::Duration;
+
+use batcher::BatchLimits;
+use metrics::{
+    Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use record_cache::{Amount, Record, StreamName};
+
+use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
+
+/// Names the client in everything that it counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    labels: [Label; 2],
+}
+
+impl Meter {
+    pub(crate) fn new(options: &EngineOptions) -> Self {
+        describe();
+        let region = options.region.clone();
+        Self {
+            labels: [
+                Label::from_static_parts("client", options.client),
+                Label::new("region", region),
+            ],
+        }
+    }
+
+    /// What is cached or being cached now.
+    pub(crate) fn cached(&self, records: u64, bytes: u64) {
+        gauge!("amplify_cached_records", self.labels.iter()).set(as_f64(records));
+        gauge!("amplify_cached_bytes", self.labels.iter()).set(as_f64(bytes));
+    }
+
+    pub(crate) fn recorded(&self, by_stream: &[(StreamName, Amount)]) {
+        for (stream, size) in by_stream {
+            let labels = self.of(stream);
+            counter!("amplify_recorded_records", labels.iter()).increment(size.records as u64);
+            counter!("amplify_recorded_bytes", labels.iter()).increment(size.bytes);
+        }
+    }
+
+    pub(crate) fn flushed(&self, stream: &StreamName, records: usize) {
+        self.count("amplify_flushed_records", stream, records);
+    }
+
+    pub(crate) fn retried(&self, stream: &StreamName, records: usize) {
+        self.count("amplify_retried_records", stream, records);
+    }
+
+    pub(crate) fn discarded(&self, stream: &StreamName, reason: DiscardReason, records: usize) {
+        if records > 0 {
+            let mut labels = self.of(stream);
+            labels.push(Label::from_static_parts("reason", reason.word()));
+            counter!("amplify_discarded_records", labels).increment(records as u64);
+        }
+    }
+
+    /// One request: how full it was, how long it took, and what came of it.
+    pub(crate) fn request(
+        &self,
+        stream: &StreamName,
+        batch: &[Record],
+        limits: BatchLimits,
+        took: Duration,
+        answer: &Result<Vec<Verdict>, SendError>,
+    ) {
+        let bytes: u64 = batch.iter().map(Record::size).sum();
+        let of_records = as_f64(batch.len() as u64) / as_f64(limits.max_items.get() as u64);
+        let of_bytes = as_f64(bytes) / as_f64(limits.max_bytes.get());
+        let mut labels = self.of(stream);
+        histogram!("amplify_batch_fill_records", labels.iter()).record(of_records);
+        histogram!("amplify_batch_fill_bytes", labels.iter()).record(of_bytes);
+        labels.push(Label::from_static_parts("outcome", outcome(answer)));
+        counter!("amplify_requests", labels.iter()).increment(1);
+        histogram!("amplify_request_seconds", labels).record(took);
+    }
+
+    fn count(&self, name: &'static str, stream: &StreamName, records: usize) {
+        if records > 0 {
+            counter!(name, self.of(stream)).increment(records as u64);
+        }
+    }
+
+    fn of(&self, stream: &StreamName) -> Vec<Label> {
+        let mut labels = self.labels.to_vec();
+        labels.push(Label::new("stream", stream.as_str().to_owned()));
+        labels
+    }
+}
+
+fn outcome(answer: &Result<Vec<Verdict>, SendError>) -> &'static str {
+    match answer {
+        Ok(verdicts) if verdicts.iter().all(|v| *v == Verdict::Accepted) => "accepted",
+        Ok(_) => "partial",
+        Err(SendError::Refused { .. }) => "refused",
+        Err(SendError::NoAnswer { .. }) => "no_answer",
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 2^53, which is beyond what is counted here"
+)]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+fn describe() {
+    describe_counter!("amplify_recorded_records", Unit::Count, "Records stored");
+    describe_counter!(
+        "amplify_recorded_bytes",
+        Unit::Bytes,
+        "Bytes of records stored"
+    );
+    describe_counter!(
+        "amplify_flushed_records",
+        Unit::Count,
+        "Records that the service accepted"
+    );
+    describe_counter!(
+        "amplify_retried_records",
+        Unit::Count,
+        "Records kept with their retry count raised"
+    );
+    describe_counter!("amplify_discarded_records", Unit::Count, "Records given up");
+    describe_counter!("amplify_requests", Unit::Count, "Requests to the service");
+    describe_gauge!(
+        "amplify_cached_records",
+        Unit::Count,
+        "Records that are cached or being cached"
+    );
+    describe_gauge!(
+        "amplify_cached_bytes",
+        Unit::Bytes,
+        "Bytes of records that are cached or being cached"
+    );
+    describe_histogram!(
+        "amplify_request_seconds",
+        Unit::Seconds,
+        "How long a request took, the SDK's own retries included"
+    );
+    describe_histogram!(
+        "amplify_batch_fill_records",
+        "Records in a request, as a fraction of what it may have"
+    );
+    describe_histogram!(
+        "amplify_batch_fill_bytes",
+        "Bytes in a request, as a fraction of what it may have"
+    );
+}

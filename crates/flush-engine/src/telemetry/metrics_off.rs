@@ -1,0 +1,37 @@
+//! Replaces `metrics.rs` where the feature is off.
+
+use std::time::Duration;
+
+use batcher::BatchLimits;
+use record_cache::{Amount, Record, StreamName};
+
+use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Meter;
+
+impl Meter {
+    pub(crate) const fn new(_: &EngineOptions) -> Self {
+        Self
+    }
+
+    pub(crate) const fn cached(&self, _: u64, _: u64) {}
+
+    pub(crate) const fn recorded(&self, _: &[(StreamName, Amount)]) {}
+
+    pub(crate) const fn flushed(&self, _: &StreamName, _: usize) {}
+
+    pub(crate) const fn retried(&self, _: &StreamName, _: usize) {}
+
+    pub(crate) const fn discarded(&self, _: &StreamName, _: DiscardReason, _: usize) {}
+
+    pub(crate) const fn request(
+        &self,
+        _: &StreamName,
+        _: &[Record],
+        _: BatchLimits,
+        _: Duration,
+        _: &Result<Vec<Verdict>, SendError>,
+    ) {
+    }
+}

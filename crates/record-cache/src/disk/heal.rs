@@ -1,0 +1,98 @@
+//! Going on when someone deleted the directory, or files in it.
+//!
+//! What is deleted while it is open can still be read. So all that is held is written again,
+//! to a new segment in the directory as it is now, before anything else is.
+
+use std::time::Duration;
+
+use super::writer::Writer;
+use crate::clock;
+use crate::log::Failure;
+use crate::log::catalog::lock;
+use crate::log::end::Barrier;
+use crate::log::format::segment_name;
+use crate::log::reserve::Reserve;
+
+/// How often files are looked after when nothing is synced.
+const OFTEN: Duration = Duration::from_millis(100);
+/// And how often those that are not written to.
+const SELDOM: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// Looks whether files that are in use were deleted, and if so writes again what they hold.
+    ///
+    /// Called before a group is begun.
+    pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
+        let since = self.looked.elapsed();
+        if barrier == Barrier::None && since < OFTEN {
+            return;
+        }
+        let gone = self.log.is_gone() || {
+            // The directory may go while no file in it is written to.
+            self.log.active_segment().is_none() && self.disk.is_gone()
+        };
+        let gone = gone || (since >= SELDOM && self.is_any_gone());
+        if since >= OFTEN {
+            self.looked = clock::monotonic();
+        }
+        if gone {
+            self.heal();
+        }
+    }
+
+    pub(crate) fn is_any_gone(&self) -> bool {
+        let segments = lock(&self.shared.catalog).segments.clone();
+        segments.values().any(|segment| segment.file.is_gone()) || self.disk.is_gone()
+    }
+
+    pub(crate) fn heal(&mut self) {
+        let path = self.shared.path.display().to_string();
+        let damaged = lock(&self.shared.counters).damaged_records;
+        let healed = self.write_all_again();
+        let lost = lock(&self.shared.counters).damaged_records - damaged;
+        let records = lock(&self.shared.counters).stats().records();
+        match healed {
+            Ok(()) => tracing::warn!(
+                target: "record_cache", path, records, lost,
+                "files were deleted while in use; what they held is written again"
+            ),
+            Err(failure) => tracing::warn!(
+                target: "record_cache", path, records, lost, ?failure,
+                "files were deleted while in use, and cannot be written again now"
+            ),
+        }
+    }
+
+    fn write_all_again(&mut self) -> Result<(), Failure> {
+        if self.disk.is_gone() {
+            self.disk.make_again()?;
+        }
+        self.log.roll();
+        self.log.write_mark(self.held())?;
+        let old: Vec<u32> = lock(&self.shared.catalog)
+            .segments
+            .keys()
+            .copied()
+            .collect();
+        for number in &old {
+            // A broken index is none that anything could be asked.
+            while let Err(failure) = self.carry_forward(*number) {
+                let Failure::Index(_) = failure else {
+                    return Err(failure);
+                };
+                self.mend()?;
+            }
+        }
+        // From here on the log says that it needs none of them, whatever power is lost.
+        let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
+        committed?;
+        for number in old {
+            if Some(number) != self.log.active_segment() {
+                lock(&self.shared.catalog).segments.remove(&number);
+                let _ = self.disk.remove(&segment_name(number));
+            }
+        }
+        self.reserve = Reserve::find(&*self.disk);
+        Ok(())
+    }
+}

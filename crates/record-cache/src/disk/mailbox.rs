@@ -1,0 +1,266 @@
+//! How callers hand work to a thread, and how their answers come back.
+//!
+//! Each request leaves its reply here, for which the thread holds a ticket. So when the thread
+//! hangs in the disk, the [watch](super::watch) can answer all who wait, at no cost for those
+//! who are served.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A queue that is emptied in one go, with the replies to what was in it.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T, R> {
+    state: Mutex<State<T, R>>,
+    arrived: Condvar,
+    /// What has to be done although nobody waits for it any more.
+    must_be_done: fn(&T) -> bool,
+}
+
+#[derive(Debug)]
+struct State<T, R> {
+    waiting: Vec<(T, Ticket)>,
+    replies: Vec<Place<R>>,
+    free: Vec<u32>,
+    /// The thread sleeps until so many are waiting; 0 while it is awake.
+    wanted: usize,
+    closed: bool,
+    /// Whether the thread is at work.
+    busy: bool,
+    /// Counts the signs that it gives.
+    signs: u64,
+    /// It gave none for too long.
+    stalled: bool,
+}
+
+/// The right to take a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u32);
+
+#[derive(Debug)]
+enum Place<R> {
+    Free,
+    Waiting(R),
+    /// The watch has answered; the ticket is still held.
+    Answered,
+}
+
+/// Why a request is not taken.
+#[derive(Debug)]
+pub(crate) enum Refused<R> {
+    Closed(R),
+    /// The thread hangs. What must be done is done all the same.
+    Stalled(R),
+}
+
+/// What the watch saw when it last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    signs: Option<u64>,
+    /// How often it has been the same.
+    times: u32,
+}
+
+impl<T, R> State<T, R> {
+    fn take(&mut self) -> Vec<(T, Ticket)> {
+        self.wanted = 0;
+        self.sign();
+        let as_many = Vec::with_capacity(self.waiting.len());
+        std::mem::replace(&mut self.waiting, as_many)
+    }
+
+    fn sign(&mut self) {
+        (self.busy, self.stalled) = (true, false);
+        self.signs = self.signs.wrapping_add(1);
+    }
+
+    fn keep(&mut self, reply: Place<R>) -> Ticket {
+        let Some(free) = self.free.pop() else {
+            self.replies.push(reply);
+            return Ticket(u32::try_from(self.replies.len() - 1).unwrap_or(u32::MAX));
+        };
+        if let Some(place) = self.replies.get_mut(free as usize) {
+            *place = reply;
+        }
+        Ticket(free)
+    }
+
+    fn redeem(&mut self, Ticket(ticket): Ticket) -> Option<R> {
+        let place = self.replies.get_mut(ticket as usize)?;
+        let reply = std::mem::replace(place, Place::Free);
+        self.free.push(ticket);
+        match reply {
+            Place::Waiting(reply) => Some(reply),
+            Place::Free | Place::Answered => None,
+        }
+    }
+
+    /// All replies that are there; their tickets are worth nothing from now on.
+    fn take_replies(&mut self) -> Vec<R> {
+        let mut replies = Vec::new();
+        for place in &mut self.replies {
+            if matches!(place, Place::Waiting(_))
+                && let Place::Waiting(reply) = std::mem::replace(place, Place::Answered)
+            {
+                replies.push(reply);
+            }
+        }
+        replies
+    }
+}
+
+impl<T, R> Mailbox<T, R> {
+    /// A mailbox of a thread that is at work.
+    pub(crate) fn new(must_be_done: fn(&T) -> bool) -> Self {
+        let state = State {
+            waiting: Vec::new(),
+            replies: Vec::new(),
+            free: Vec::new(),
+            wanted: 0,
+            closed: false,
+            busy: true,
+            signs: 0,
+            stalled: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            must_be_done,
+        }
+    }
+
+    pub(crate) fn push(&self, item: T, reply: R) -> Result<(), Refused<R>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed(reply));
+        }
+        if state.stalled {
+            if (self.must_be_done)(&item) {
+                let ticket = state.keep(Place::Answered);
+                state.waiting.push((item, ticket));
+            }
+            return Err(Refused::Stalled(reply));
+        }
+        let ticket = state.keep(Place::Waiting(reply));
+        state.waiting.push((item, ticket));
+        let enough = state.wanted > 0 && state.waiting.len() >= state.wanted;
+        drop(state);
+        if enough {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A ticket for a reply to what the thread is doing.
+    pub(crate) fn expect(&self, reply: R) -> Ticket {
+        self.lock().keep(Place::Waiting(reply))
+    }
+
+    /// Waits for items and takes them all; nothing once the mailbox is closed and empty.
+    pub(crate) fn next(&self) -> Vec<(T, Ticket)> {
+        let mut state = self.lock();
+        (state.busy, state.stalled) = (false, false);
+        state.wanted = 1;
+        state = self
+            .arrived
+            .wait_while(state, |state| state.waiting.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.take()
+    }
+
+    /// Waits for so many items, no longer than this, and takes what has come.
+    pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
+        let mut state = self.lock();
+        state.wanted = wanted;
+        let few = |state: &mut State<T, R>| state.waiting.len() < wanted && !state.closed;
+        let waited = self.arrived.wait_timeout_while(state, patience, few);
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// The reply that belongs to a ticket, unless the watch has answered.
+    pub(crate) fn reply(&self, ticket: Ticket) -> Option<R> {
+        self.lock().redeem(ticket)
+    }
+
+    /// The replies that belong to the tickets, and how many items wait.
+    pub(crate) fn replies(&self, tickets: impl Iterator<Item = Ticket>) -> (Vec<Option<R>>, usize) {
+        let mut state = self.lock();
+        state.sign();
+        let replies = tickets.map(|ticket| state.redeem(ticket)).collect();
+        (replies, state.waiting.len())
+    }
+
+    /// Whether the reply that belongs to a ticket is of this kind.
+    pub(crate) fn is(&self, Ticket(ticket): &Ticket, kind: impl FnOnce(&R) -> bool) -> bool {
+        match self.lock().replies.get(*ticket as usize) {
+            Some(Place::Waiting(reply)) => kind(reply),
+            _ => false,
+        }
+    }
+
+    /// The thread is at work, and does not hang.
+    pub(crate) fn sign(&self) {
+        self.lock().sign();
+    }
+
+    /// The thread sleeps.
+    pub(crate) fn rest(&self) {
+        let mut state = self.lock();
+        (state.busy, state.stalled) = (false, false);
+    }
+
+    /// How many items wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Refuses all that comes, and returns what has come.
+    pub(crate) fn close(&self) -> Vec<(T, Ticket)> {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.arrived.notify_all();
+        left
+    }
+
+    /// Refuses all that comes; gives up the replies that are left.
+    pub(crate) fn abandon(&self) -> Vec<R> {
+        drop(self.close());
+        self.lock().take_replies()
+    }
+
+    /// Looks whether the thread has given no sign so many times; then returns the replies of
+    /// all who wait, and forgets what they wait for.
+    pub(crate) fn look(&self, seen: &mut Seen, patience: u32) -> Vec<R> {
+        let mut state = self.lock();
+        let signs = state.busy.then_some(state.signs);
+        if signs.is_none() || signs != seen.signs {
+            (seen.signs, seen.times) = (signs, 0);
+            return Vec::new();
+        }
+        seen.times += 1;
+        if seen.times < patience {
+            return Vec::new();
+        }
+        state.stalled = true;
+        let replies = state.take_replies();
+        for (item, ticket) in std::mem::take(&mut state.waiting) {
+            if (self.must_be_done)(&item) {
+                state.waiting.push((item, ticket));
+            } else {
+                state.redeem(ticket);
+            }
+        }
+        replies
+    }
+
+    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    fn lock(&self) -> MutexGuard<'_, State<T, R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

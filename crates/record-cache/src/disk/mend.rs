@@ -1,0 +1,65 @@
+//! Building another index in the place of one that broke.
+
+use super::writer::Writer;
+use crate::index::memory::MemoryIndex;
+use crate::index::{Broken, Index, Indexes};
+use crate::log::Failure;
+use crate::log::catalog::lock;
+use crate::log::rebuild::rebuild;
+use crate::{StoreError, clock};
+
+impl Writer {
+    /// Builds another index from the log if the present one is broken.
+    ///
+    /// # Errors
+    /// When the log cannot be read now; a later call tries again.
+    pub(crate) fn mend(&mut self) -> Result<(), StoreError> {
+        let Some(broken) = lock(&self.shared.catalog).broken() else {
+            return Ok(());
+        };
+        let began = clock::monotonic();
+        let segments = lock(&self.shared.catalog).segments.clone();
+        let shared = &self.shared;
+        let alive = || shared.requests.sign();
+        let rebuilt = loop {
+            let index = next(&mut *self.indexes);
+            let (salt, pending) = (self.log.salt(), self.log.pending());
+            match rebuild(&segments, salt, pending, index, &alive) {
+                Ok(rebuilt) => break rebuilt,
+                Err(Failure::Index(Broken(reason))) => {
+                    tracing::debug!(target: "record_cache", reason, "another index broke");
+                }
+                Err(Failure::Disk(error)) => {
+                    return Err(self.log.refused("cannot rebuild the index", "", error));
+                }
+                Err(Failure::Store(error)) => return Err(error),
+            }
+        };
+        lock(&self.shared.catalog).replace(rebuilt.catalog);
+        let missing = rebuilt.missing.count();
+        let mut counters = lock(&self.shared.counters);
+        let damaged_records = counters.damaged_records + missing;
+        *counters = rebuilt.counters;
+        counters.damaged_records = damaged_records;
+        drop(counters);
+        self.log.note_voids(&rebuilt.missing);
+        note_rebuilt(&self.shared.path, &broken, began, missing);
+        Ok(())
+    }
+}
+
+/// The index to go on with: one of the kind that it was, or else one in memory.
+pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
+    let fresh = indexes.fresh();
+    fresh.unwrap_or_else(|| Box::new(MemoryIndex::default()))
+}
+
+pub(crate) fn note_rebuilt(
+    path: &std::path::Path,
+    Broken(reason): &Broken,
+    began: std::time::Instant,
+    missing: u64,
+) {
+    let (path, took) = (path.display(), began.elapsed());
+    tracing::warn!(target: "record_cache", %path, reason, ?took, missing, "index rebuilt");
+}

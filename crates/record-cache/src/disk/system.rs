@@ -1,0 +1,249 @@
+//! Directories and files of the system.
+
+#[cfg(not(unix))]
+mod portable;
+#[cfg(unix)]
+mod unix;
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+#[cfg(not(unix))]
+use self::portable::{Directory, sync_by_path};
+#[cfg(unix)]
+use self::unix::{Directory, sync_by_path};
+use crate::StoreError;
+use crate::log::catalog::lock;
+use crate::log::directory;
+use crate::log::files::{Disk, DiskFile};
+use crate::log::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
+
+/// A directory that no other store uses as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct SystemDisk {
+    path: PathBuf,
+    /// Another one once the directory was made again.
+    place: Mutex<Arc<Directory>>,
+}
+
+/// Why a directory is not used.
+#[derive(Debug)]
+enum Refusal {
+    InUse,
+    /// It belongs to others, or they can write to it.
+    #[cfg(unix)]
+    Unsafe(&'static str),
+    /// Doing this failed.
+    Failed(&'static str, io::Error),
+}
+
+impl SystemDisk {
+    /// Takes the directory, which is made where there is none. The path is absolute.
+    pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
+        let refused = |refusal: Refusal| refusal.into_error(path);
+        let directory = hold(path).map_err(refused)?;
+        let names = directory.names();
+        let names = names.map_err(|error| refused(Refusal::Failed("cannot read", error)))?;
+        // A directory of other things is left exactly as it is.
+        if let Some(found) = foreign(&names) {
+            return Err(StoreError::incompatible(path, found));
+        }
+        let disk = Self {
+            path: path.to_owned(),
+            place: Mutex::new(Arc::new(directory)),
+        };
+        disk.lock_file().map_err(refused)?;
+        Ok(disk)
+    }
+
+    fn place(&self) -> Arc<Directory> {
+        Arc::clone(&lock(&self.place))
+    }
+
+    /// Holds the lock file too, which is what says to others that the directory is in use
+    /// where directories cannot be locked.
+    fn lock_file(&self) -> Result<(), Refusal> {
+        let place = self.place();
+        match place.take_lock(LOCK) {
+            Err(Refusal::Failed(_, error)) if error.kind() == io::ErrorKind::InvalidData => {
+                let cleared = directory::clear_the_way(self);
+                cleared.map_err(|error| Refusal::Failed("cannot clear", error))?;
+                place.take_lock(LOCK)
+            }
+            // With no room for a file, the lock on the directory has to do.
+            Err(Refusal::Failed(_, error))
+                if place.is_locked() && error.kind() == io::ErrorKind::StorageFull =>
+            {
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Makes the directory where there is none, and locks it where that can be done.
+fn hold(path: &Path) -> Result<Directory, Refusal> {
+    create_directories(path).map_err(|error| Refusal::Failed("cannot create", error))?;
+    let directory = Directory::open(path).map_err(|error| Refusal::Failed("cannot open", error))?;
+    directory.check()
+}
+
+/// What a directory holds that is no cache.
+fn foreign(names: &[String]) -> Option<String> {
+    let is_own = |name: &String| name == MARK || segment_number(name).is_some();
+    if names.iter().any(is_own) {
+        return None;
+    }
+    let neutral = [LOCK, TEMPORARY_MARK, RESERVE, "lost+found"];
+    let is_foreign = |name: &&String| {
+        let name = name.as_str();
+        !neutral.contains(&name)
+            && ![COPY_PREFIX, INDEX_PREFIX, "."]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+    };
+    let found = names.iter().find(is_foreign)?;
+    Some(format!("other files: {found}"))
+}
+
+/// Directories of an index.
+const INDEX_PREFIX: &str = "index-";
+
+/// Makes a directory, and those above it, that nobody but its owner may enter.
+fn create_directories(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    if missing.is_empty() && !path.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    private_directory().recursive(true).create(path)?;
+    // The last one also where it is there from a process that ended before it had synced.
+    for made in missing.into_iter().chain([path]) {
+        if let Some(parent) = made.parent() {
+            // Not every parent may be read; what was made there is used all the same.
+            let _ = sync_by_path(parent);
+        }
+    }
+    Ok(())
+}
+
+fn private_directory() -> DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// What stands at a name of ours and is no regular file, or a link to one.
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
+}
+
+impl Refusal {
+    fn into_error(self, path: &Path) -> StoreError {
+        match self {
+            Self::InUse => StoreError::in_use(path),
+            #[cfg(unix)]
+            Self::Unsafe(why) => {
+                let path = path.display();
+                StoreError::unavailable_because(format!("the directory {why}: path={path}"))
+            }
+            Self::Failed(doing, error) => {
+                let context = format!("{doing} the directory: path={}", path.display());
+                StoreError::unavailable(context, error)
+            }
+        }
+    }
+}
+
+impl Disk for SystemDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.place().names()
+    }
+
+    fn is_file(&self, name: &str) -> io::Result<bool> {
+        self.place().is_file(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(SystemFile(self.place().create(name)?)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(SystemFile(self.place().open_file(name)?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.place().rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.place().remove(name)
+    }
+
+    fn make_directory(&self, name: &str) -> io::Result<()> {
+        self.place().make_directory(name)
+    }
+
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        self.place().remove_directory(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.place().sync()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.place().is_gone()
+    }
+
+    fn make_again(&self) -> io::Result<()> {
+        let failed = |refusal: Refusal| io::Error::other(refusal.into_error(&self.path));
+        let directory = hold(&self.path).map_err(failed)?;
+        *lock(&self.place) = Arc::new(directory);
+        self.lock_file().map_err(failed)
+    }
+}
+
+/// A file of the system.
+#[derive(Debug)]
+struct SystemFile(fs::File);
+
+impl DiskFile for SystemFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        self.read_at(buffer, length, offset)
+    }
+
+    fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.write_at(parts, offset)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn will_be_read(&self) {
+        use rustix::fs::{Advice, fadvise};
+        let _ = fadvise(&self.0, 0, None, Advice::WillNeed);
+    }
+
+    #[cfg(unix)]
+    fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+}

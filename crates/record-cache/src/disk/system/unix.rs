@@ -1,0 +1,253 @@
+//! Unix: everything is done relative to an open directory, and no link is followed in it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Refusal, SystemFile, not_a_file};
+
+/// What the system takes in one vectored write at most.
+const PARTS_AT_ONCE: usize = 1024;
+/// How deep directories that are deleted may be nested.
+const DEEPEST: u32 = 32;
+
+const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+const SAFELY: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
+
+/// A directory that is held open, and locked.
+#[derive(Debug)]
+pub(super) struct Directory {
+    directory: File,
+    is_locked: bool,
+    lock: OnceLock<File>,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self {
+            directory: File::from(directory),
+            is_locked: false,
+            lock: OnceLock::new(),
+        })
+    }
+
+    /// Refuses a directory of others, or one that is in use.
+    pub(super) fn check(mut self) -> Result<Self, Refusal> {
+        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
+        let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            let why = "belongs to another user; use one of your own";
+            return Err(Refusal::Unsafe(why));
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let of_own_group = stat.st_gid == rustix::process::getegid().as_raw();
+        if mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !of_own_group) {
+            let why = "can be written to by other users; take that right away (chmod go-w)";
+            return Err(Refusal::Unsafe(why));
+        }
+        match self.directory.try_lock() {
+            Ok(()) => self.is_locked = true,
+            Err(TryLockError::WouldBlock) => return Err(Refusal::InUse),
+            // Not every file system can; the lock file is left then.
+            Err(TryLockError::Error(_)) => {}
+        }
+        Ok(self)
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// Locks a file in the directory, which is made where there is none.
+    pub(super) fn take_lock(&self, name: &str) -> Result<(), Refusal> {
+        let failed = |error| Refusal::Failed("cannot write to", error);
+        let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
+        let file = self.open_with(name, flags).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {
+                let _ = self.lock.set(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(Refusal::InUse),
+            Err(TryLockError::Error(_)) if self.is_locked => Ok(()),
+            Err(TryLockError::Error(error)) => Err(Refusal::Failed("cannot lock", error)),
+        }
+    }
+
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for name in entries(&self.directory)? {
+            names.push(String::from_utf8_lossy(&name).into_owned());
+        }
+        Ok(names)
+    }
+
+    pub(super) fn is_file(&self, name: &str) -> io::Result<bool> {
+        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    }
+
+    pub(super) fn create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | SAFELY;
+        self.open_with(name, flags)
+    }
+
+    pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
+        self.open_with(name, OFlags::RDWR | SAFELY)
+    }
+
+    /// Opens a regular file that nobody but its owner may read.
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let opened = rustix::fs::openat(&self.directory, name, flags, PRIVATE_FILE);
+        let file = match opened {
+            // A link, a directory, or something that nobody reads.
+            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
+                return Err(not_a_file());
+            }
+            opened => opened?,
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(not_a_file());
+        }
+        let others = Mode::RWXG | Mode::RWXO;
+        if Mode::from_raw_mode(stat.st_mode).intersects(others) {
+            rustix::fs::fchmod(&file, PRIVATE_FILE)?;
+        }
+        Ok(File::from(file))
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(
+            &self.directory,
+            from,
+            &self.directory,
+            to,
+        )?)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.directory,
+            name,
+            AtFlags::empty(),
+        )?)
+    }
+
+    pub(super) fn make_directory(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)?)
+    }
+
+    pub(super) fn remove_directory(&self, name: &str) -> io::Result<()> {
+        remove_all(&self.directory, name.as_bytes(), 0)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    /// Whether it was deleted.
+    pub(super) fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.directory).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A child that is just being started has the files too, until it runs its program.
+        if let Some(lock) = self.lock.get() {
+            let _ = lock.unlock();
+        }
+        if self.is_locked {
+            let _ = self.directory.unlock();
+        }
+    }
+}
+
+/// The names in a directory, without itself and the one above.
+fn entries(directory: impl rustix::fd::AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes an entry and all that is in it; links are removed, not followed.
+fn remove_all(above: &impl rustix::fd::AsFd, name: &[u8], depth: u32) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFELY;
+    let directory: OwnedFd = match rustix::fs::openat(above, name, flags, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::MLINK) => {
+            return Ok(rustix::fs::unlinkat(above, name, AtFlags::empty())?);
+        }
+        opened => opened?,
+    };
+    if depth == DEEPEST {
+        return Err(io::ErrorKind::DirectoryNotEmpty.into());
+    }
+    for inside in entries(&directory)? {
+        remove_all(&directory, &inside, depth + 1)?;
+    }
+    Ok(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR)?)
+}
+
+pub(super) fn sync_by_path(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+impl SystemFile {
+    pub(super) fn read_at(
+        &self,
+        buffer: &mut Vec<u8>,
+        length: usize,
+        offset: u64,
+    ) -> io::Result<()> {
+        buffer.clear();
+        buffer.reserve_exact(length);
+        while buffer.len() < length {
+            let at = offset + buffer.len() as u64;
+            match rustix::io::pread(&self.0, spare_capacity(buffer), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        buffer.truncate(length);
+        Ok(())
+    }
+
+    pub(super) fn write_at(
+        &self,
+        mut parts: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> io::Result<()> {
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let now = parts.get(..PARTS_AT_ONCE).unwrap_or(parts);
+            match rustix::io::pwritev(&self.0, now, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

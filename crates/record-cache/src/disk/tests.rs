@@ -1,0 +1,14 @@
+//! What needs a disk that can be made to fail, or to lose what was not synced.
+
+mod broken;
+mod checkpoints;
+mod faults;
+mod history;
+mod outline;
+mod power_loss;
+mod settling;
+mod sharing;
+mod sim;
+mod slow;
+mod staging;
+mod stalls;

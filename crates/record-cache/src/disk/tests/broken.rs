@@ -1,0 +1,311 @@
+//! Indexes that break, at any of their calls.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::history::{History, Settled, TestStore, open, open_with, some};
+use super::sim::{Fault, Numbers, SimDisk};
+use crate::index::memory::MemoryIndex;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
+use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
+use crate::log::catalog::lock;
+use crate::log::rebuild::{Pending, rebuild};
+use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
+
+const STEPS: usize = 50;
+
+/// Breaks when its calls are used up, having done what was asked or not.
+#[derive(Debug)]
+struct Fragile {
+    inner: MemoryIndex,
+    calls: Arc<Mutex<usize>>,
+    breaks: bool,
+    is_broken: bool,
+}
+
+#[derive(Debug)]
+struct FragileOnes {
+    /// The calls that each index stands, the first one first.
+    stand: Vec<Arc<Mutex<usize>>>,
+}
+
+impl Fragile {
+    fn call<T>(&mut self, work: impl FnOnce(&mut MemoryIndex) -> T) -> Result<T, Broken> {
+        let mut calls = self.calls.lock().unwrap();
+        if self.breaks && *calls == 0 {
+            // Half of the breaks come when the work is done.
+            if !self.is_broken {
+                drop(work(&mut self.inner));
+            }
+            self.is_broken = true;
+            return Err(Broken("it was to break".to_owned()));
+        }
+        *calls = calls.wrapping_sub(1);
+        drop(calls);
+        Ok(work(&mut self.inner))
+    }
+}
+
+impl Index for Fragile {
+    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
+        self.call(|index| index.put(stream, entry))?
+    }
+
+    fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
+        self.call(|index| index.find(stream, numbers))?
+    }
+
+    fn remove(
+        &mut self,
+        stream: &StreamName,
+        numbers: &Ranges,
+        removed: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        self.call(|index| index.remove(stream, numbers, removed))?
+    }
+
+    fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {
+        self.call(|index| index.count_attempts(stream, numbers))?
+    }
+
+    fn after(
+        &mut self,
+        stream: &StreamName,
+        number: Option<u64>,
+        limits: ReadLimits,
+    ) -> Result<Vec<Entry>, Broken> {
+        self.call(|index| index.after(stream, number, limits))?
+    }
+
+    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken> {
+        self.call(|index| index.streams_with(numbers))?
+    }
+
+    fn clear(&mut self) -> Result<(), Broken> {
+        self.call(Index::clear)?
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        true
+    }
+
+    fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
+        self.call(|index| index.checkpoint(at))?
+    }
+
+    fn close(&mut self, at: &Checkpoint) -> Result<(), Broken> {
+        self.call(|index| index.close(at))?
+    }
+}
+
+impl Indexes for FragileOnes {
+    fn open(&mut self) -> Result<Found, Broken> {
+        let index = self.fresh().unwrap();
+        Ok(Found { index, kept: None })
+    }
+
+    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+        let calls = (!self.stand.is_empty()).then(|| self.stand.remove(0))?;
+        let breaks = *calls.lock().unwrap() < usize::MAX / 2;
+        Some(Box::new(Fragile {
+            inner: MemoryIndex::default(),
+            calls,
+            breaks,
+            is_broken: false,
+        }))
+    }
+}
+
+/// Compares all counters with what the log says.
+fn check_accounts(store: &TestStore, salt: u64, context: &str) {
+    let shared = &store.0.shared;
+    let segments = lock(&shared.catalog).segments.clone();
+    let nothing = Pending {
+        voids: &Ranges::default(),
+        settled: &[],
+    };
+    let index = Box::new(MemoryIndex::default());
+    let rebuilt = rebuild(&segments, salt, nothing, index, &|| {}).unwrap();
+    assert_eq!(store.stats(), rebuilt.counters.stats(), "{context}");
+    for (number, segment) in &segments {
+        let other = &rebuilt.catalog.segments[number];
+        assert_eq!(
+            (segment.live_records, segment.live_bytes),
+            (other.live_records, other.live_bytes),
+            "{context}, segment {number}"
+        );
+    }
+}
+
+fn salt_of(disk: &SimDisk) -> u64 {
+    use crate::log::files::Disk;
+    let mut bytes = Vec::new();
+    let mark = disk.open(crate::log::format::MARK).unwrap();
+    mark.read(&mut bytes, 64, 0).unwrap();
+    match crate::log::format::Mark::decode(&bytes) {
+        crate::log::format::Found::Sound(mark) => mark.salt,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Work with indexes that stand so many calls; says how many of the first one's are left.
+async fn a_run(seed: u64, stand: &[usize]) -> usize {
+    a_run_with(seed, stand, None).await
+}
+
+/// The same on a disk some of whose operations fail.
+async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
+    let context = format!("seed {seed}, calls {stand:?}, {fault:?}");
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    fault.into_iter().for_each(|fault| disk.fail(fault));
+    let calls: Vec<_> = stand
+        .iter()
+        .map(|&calls| Arc::new(Mutex::new(calls)))
+        .collect();
+    let first = Arc::clone(&calls[0]);
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand: calls }) as Box<dyn Indexes>;
+    let durability = Durability::PowerLoss;
+    let mut history = History::default();
+    let store = open_with(place.path(), &disk, durability, indexes).await;
+    let store = store.expect(&context);
+    let mut numbers = Numbers::new(seed);
+    for _ in 0..5 {
+        history.work(&store, &disk, &mut numbers, STEPS / 5).await;
+        assert!(fault.is_some() || history.failures() == 0, "{context}");
+        let checked = history.check(&store, disk.events(), Settled::Kept).await;
+        checked.expect(&context);
+        // A call behind all others, so that nothing is under way.
+        store
+            .settle(crate::Settlement::new(StreamName::new("none").unwrap()))
+            .await
+            .unwrap();
+    }
+    while fault.is_some_and(|fault| disk.operations() < fault.to) {
+        history.work(&store, &disk, &mut numbers, 1).await;
+    }
+    if fault.is_none() {
+        check_accounts(&store, salt_of(&disk), &context);
+    }
+    let stats = store.stats();
+    store.close().await.expect(&context);
+    let store = open(place.path(), &disk, durability).await.expect(&context);
+    assert_eq!(store.stats(), stats, "{context}");
+    let checked = history.check(&store, usize::MAX, Settled::Kept).await;
+    checked.expect(&context);
+    store.close().await.expect(&context);
+    *first.lock().unwrap()
+}
+
+#[tokio::test]
+async fn an_index_may_break_at_any_call() {
+    for seed in [81, 82] {
+        let calls = usize::MAX - a_run(seed, &[usize::MAX]).await;
+        assert!(calls > 200, "only {calls} calls");
+        for at in 0..calls {
+            a_run(seed, &[at]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_may_break_on_a_disk_that_fails() {
+    let calls = usize::MAX - a_run(84, &[usize::MAX]).await;
+    for at in (0..calls).step_by(3) {
+        for operation in (10..130).step_by(8) {
+            let fault = Fault {
+                from: operation + at % 8,
+                to: operation + at % 8 + 1,
+                kind: std::io::ErrorKind::Other,
+            };
+            a_run_with(84, &[at], Some(fault)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_index_that_is_built_may_break_too() {
+    let calls = usize::MAX - a_run(83, &[usize::MAX]).await;
+    for at in (0..calls).step_by(7) {
+        for again in [0, 1, 5, 20, 60] {
+            a_run(83, &[at, again]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let calls = Arc::new(Mutex::new(1000));
+    let stand = vec![Arc::clone(&calls)];
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
+    let store = open_with(place.path(), &disk, Durability::PowerLoss, indexes).await;
+    let store = store.unwrap();
+    let name = StreamName::new("read").unwrap();
+    let record = NewRecord::new(name.clone(), None, "x");
+    store.append(vec![record; 3]).await.unwrap();
+    *calls.lock().unwrap() = 0;
+    let read = store.oldest(&name, None, some(9)).await.unwrap();
+    assert_eq!(read.records.len(), 3);
+    store.close().await.unwrap();
+}
+
+/// A store with some records in one stream, and the calls that its index has left.
+async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
+    let calls = Arc::new(Mutex::new(1000));
+    let stand = vec![Arc::clone(&calls)];
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
+    let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, indexes).await;
+    let store = store.unwrap();
+    let name = StreamName::new("few").unwrap();
+    let record = NewRecord::new(name.clone(), None, vec![1; 50]);
+    store.append(vec![record; 3]).await.unwrap();
+    (store, name, calls)
+}
+
+/// Lets some of the coming operations fail.
+fn fail(disk: &SimDisk, from: usize, count: usize) {
+    let from = disk.operations() + from;
+    disk.fail(Fault {
+        from,
+        to: from + count,
+        kind: std::io::ErrorKind::Other,
+    });
+}
+
+#[tokio::test]
+async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (store, name, calls) = three_records(&disk).await;
+    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+    let settled = crate::Settlement::new(name.clone()).delete([held[0].id]);
+    store.settle(settled).await.unwrap();
+    // The write is done, the sync is not.
+    fail(&disk, 1, 1);
+    let record = NewRecord::new(name.clone(), None, vec![2; 50]);
+    store.append(vec![record]).await.unwrap_err();
+    *calls.lock().unwrap() = 0;
+    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+    assert_eq!(held.len(), 2, "what was settled is not back");
+    assert_eq!(store.stats().records(), 2);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_in_an_index_that_is_built_then() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (store, name, calls) = three_records(&disk).await;
+    // It is written, not synced, and cannot be cut off.
+    fail(&disk, 1, 2);
+    let record = NewRecord::new(name.clone(), None, vec![2; 50]);
+    store.append(vec![record]).await.unwrap_err();
+    *calls.lock().unwrap() = 0;
+    let held = store.oldest(&name, None, some(99)).await.unwrap();
+    assert_eq!(held.records.len(), 3);
+    assert_eq!((store.stats().records(), held.damaged.records), (3, 0));
+    store.close().await.unwrap();
+}

@@ -1,0 +1,302 @@
+//! Openings with what an index kept: up to date, behind the log, ahead of it, or of another.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::history::{History, Settled, TestStore, open, open_with, some};
+use super::sim::{Numbers, SimDisk};
+use crate::index::memory::MemoryIndex;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
+use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
+use crate::{Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+
+/// What was kept, each with the events of the disk by then.
+type Shelf = Arc<Mutex<Vec<(usize, Kept)>>>;
+
+#[derive(Debug, Clone)]
+struct Kept {
+    index: MemoryIndex,
+    at: Checkpoint,
+}
+
+/// Keeps a checkpoint whenever it may.
+#[derive(Debug)]
+struct Keeping {
+    index: MemoryIndex,
+    disk: SimDisk,
+    shelf: Shelf,
+}
+
+#[derive(Debug)]
+struct Keepers {
+    disk: SimDisk,
+    shelf: Shelf,
+    from: Option<Kept>,
+    /// How often an index was built anew.
+    anew: Arc<Mutex<usize>>,
+}
+
+impl Index for Keeping {
+    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
+        self.index.put(stream, entry)
+    }
+
+    fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
+        self.index.find(stream, numbers)
+    }
+
+    fn remove(
+        &mut self,
+        stream: &StreamName,
+        numbers: &Ranges,
+        removed: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        self.index.remove(stream, numbers, removed)
+    }
+
+    fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {
+        self.index.count_attempts(stream, numbers)
+    }
+
+    fn after(
+        &mut self,
+        stream: &StreamName,
+        number: Option<u64>,
+        limits: ReadLimits,
+    ) -> Result<Vec<Entry>, Broken> {
+        self.index.after(stream, number, limits)
+    }
+
+    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken> {
+        self.index.streams_with(numbers)
+    }
+
+    fn clear(&mut self) -> Result<(), Broken> {
+        self.index.clear()
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        true
+    }
+
+    fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
+        let kept = Kept {
+            index: self.index.clone(),
+            at: at.clone(),
+        };
+        self.shelf.lock().unwrap().push((self.disk.events(), kept));
+        Ok(())
+    }
+
+    fn close(&mut self, at: &Checkpoint) -> Result<(), Broken> {
+        self.checkpoint(at)
+    }
+}
+
+impl Keepers {
+    fn make(&self, index: MemoryIndex) -> Box<dyn Index> {
+        Box::new(Keeping {
+            index,
+            disk: self.disk.clone(),
+            shelf: Arc::clone(&self.shelf),
+        })
+    }
+}
+
+impl Indexes for Keepers {
+    fn open(&mut self) -> Result<Found, Broken> {
+        let Some(Kept { index, at }) = self.from.take() else {
+            let index = self.make(MemoryIndex::default());
+            return Ok(Found { index, kept: None });
+        };
+        let kept = Some((at, index.held()));
+        let index = self.make(index);
+        Ok(Found { index, kept })
+    }
+
+    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+        *self.anew.lock().unwrap() += 1;
+        Some(self.make(MemoryIndex::default()))
+    }
+}
+
+/// A run, and all that its indexes kept.
+async fn a_run(seed: u64, durability: Durability) -> (SimDisk, History, Vec<(usize, Kept)>) {
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let (mut history, mut numbers) = (History::default(), Numbers::new(seed));
+    let shelf = Shelf::default();
+    for _ in 0..3 {
+        let from = shelf.lock().unwrap().last().map(|(_, kept)| kept.clone());
+        let keepers = keepers(&disk, &shelf, from, &Arc::default());
+        let store = open_with(place.path(), &disk, durability, keepers).await;
+        let store = store.unwrap();
+        history.work(&store, &disk, &mut numbers, 60).await;
+        store.close().await.unwrap();
+    }
+    let kept = shelf.lock().unwrap().clone();
+    assert!(kept.len() > 100, "only {} checkpoints", kept.len());
+    (disk, history, kept)
+}
+
+fn keepers(
+    disk: &SimDisk,
+    shelf: &Shelf,
+    from: Option<Kept>,
+    anew: &Arc<Mutex<usize>>,
+) -> impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static {
+    let keepers = Keepers {
+        disk: disk.clone(),
+        shelf: Arc::clone(shelf),
+        from,
+        anew: Arc::clone(anew),
+    };
+    move |_: &Path| Box::new(keepers) as Box<dyn Indexes>
+}
+
+/// Opens what a crash left, with what an index had kept; says whether that was of use.
+async fn check(
+    left: &SimDisk,
+    kept: &Kept,
+    history: &History,
+    (at, settled, durability): (usize, Settled, Durability),
+    context: &str,
+) -> bool {
+    let place = TempDir::new().unwrap();
+    let (disk, anew) = (left.as_it_is(place.path()), Arc::default());
+    let keepers = keepers(&disk, &Shelf::default(), Some(kept.clone()), &anew);
+    let store = open_with(place.path(), &disk, durability, keepers).await;
+    let store = store.expect(context);
+    history.check(&store, at, settled).await.expect(context);
+    let stats = store.stats();
+    // What the index says is what the log says, whatever was lost.
+    let plain = open(place.path(), &disk.as_it_is(place.path()), durability).await;
+    let plain = plain.expect(context);
+    assert_eq!(plain.stats(), stats, "{context}");
+    history.check(&plain, at, settled).await.expect(context);
+    plain.close().await.expect(context);
+    store.close().await.expect(context);
+    let anew = *anew.lock().unwrap();
+    anew == 0
+}
+
+async fn every_crash(seed: u64, durability: Durability, power: bool) {
+    let (disk, history, kept) = a_run(seed, durability).await;
+    let mut numbers = Numbers::new(seed);
+    let (mut of_use, mut of_none) = (0, 0);
+    for at in (0..=disk.events()).step_by(2) {
+        let (left, settled) = if power {
+            let left = disk.after_a_loss_of_power("nowhere".as_ref(), at, &mut numbers);
+            (left, Settled::Doubtful)
+        } else {
+            let left = disk.after_a_kill("nowhere".as_ref(), at, &mut numbers);
+            (left, Settled::Kept)
+        };
+        let next = kept.partition_point(|(events, _)| *events <= at);
+        let behind = numbers.below(next.max(1));
+        let ahead = next + numbers.below(6);
+        for n in [next.checked_sub(1), Some(behind), Some(ahead)]
+            .into_iter()
+            .flatten()
+        {
+            let Some((then, kept)) = kept.get(n) else {
+                continue;
+            };
+            let context = format!("seed {seed}, event {at}, checkpoint {n} at event {then}");
+            let crash = (at, settled, durability);
+            if check(&left, kept, &history, crash, &context).await {
+                of_use += 1;
+            } else {
+                of_none += 1;
+            }
+        }
+    }
+    assert!(
+        of_use > 50 && of_none > 20,
+        "{of_use} of use, {of_none} of none"
+    );
+}
+
+#[tokio::test]
+async fn a_kill_leaves_a_log_that_any_checkpoint_fits_or_is_found_not_to() {
+    every_crash(91, Durability::PowerLoss, false).await;
+    every_crash(92, Durability::ProcessCrash, false).await;
+}
+
+#[tokio::test]
+async fn a_loss_of_power_leaves_a_log_that_any_checkpoint_fits_or_is_found_not_to() {
+    every_crash(93, Durability::PowerLoss, true).await;
+    every_crash(94, Durability::PowerLoss, true).await;
+}
+
+#[tokio::test]
+async fn what_was_kept_of_another_log_is_of_no_use() {
+    let durability = Durability::PowerLoss;
+    let (disk, history, _) = a_run(95, durability).await;
+    let (_, _, others) = a_run(95, durability).await;
+    let (_, other) = others.last().unwrap();
+    let crash = (usize::MAX, Settled::Kept, durability);
+    assert!(!check(&disk, other, &history, crash, "another log").await);
+}
+
+#[tokio::test]
+async fn after_a_clean_close_nothing_is_read_but_what_the_index_does_not_know() {
+    let durability = Durability::PowerLoss;
+    let (disk, history, kept) = a_run(96, durability).await;
+    let (_, last) = kept.last().unwrap();
+    let crash = (usize::MAX, Settled::Kept, durability);
+    assert!(check(&disk, last, &history, crash, "closed").await);
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() {
+    let durability = Durability::ProcessCrash;
+    let disk = SimDisk::new("nowhere".as_ref());
+    let shelf = Shelf::default();
+    let from_nothing = keepers(&disk, &shelf, None, &Arc::default());
+    let store = open_with("nowhere".as_ref(), &disk, durability, from_nothing).await;
+    let store = store.unwrap();
+    let name = StreamName::new("other").unwrap();
+    append(&store, &name, 5).await;
+    let lost_from = disk.events();
+    // The newest one is settled, and then an old one instead: all frames are of the same sizes.
+    append_and_settle(&store, &name, 5).await;
+    let (_, ahead) = shelf.lock().unwrap().last().unwrap().clone();
+    drop(store);
+
+    let left = disk.after_a_kill("nowhere".as_ref(), lost_from, &mut Numbers::new(1));
+    let store = open("nowhere".as_ref(), &left, durability).await.unwrap();
+    append_and_settle(&store, &name, 0).await;
+    let stats = store.stats();
+    let killed = left.as_it_is("nowhere".as_ref());
+    let plain = store.oldest(&name, None, some(99)).await.unwrap().records;
+
+    let anew = Arc::default();
+    let keepers = keepers(&killed, &Shelf::default(), Some(ahead), &anew);
+    let store = open_with("nowhere".as_ref(), &killed, durability, keepers).await;
+    let store = store.unwrap();
+    assert_eq!(*anew.lock().unwrap(), 1);
+    assert_eq!(store.stats(), stats);
+    let held = store.oldest(&name, None, some(99)).await.unwrap().records;
+    assert_eq!(held, plain);
+}
+
+async fn append(store: &TestStore, name: &StreamName, records: usize) {
+    for _ in 0..records {
+        let record = NewRecord::new(name.clone(), None, vec![1; 50]);
+        store.append(vec![record]).await.unwrap();
+    }
+}
+
+/// Appends two records, in between settles the one at this place, and waits for what follows.
+async fn append_and_settle(store: &TestStore, name: &StreamName, place: usize) {
+    append(store, name, 1).await;
+    let held = store.oldest(name, None, some(99)).await.unwrap().records;
+    let settled = Settlement::new(name.clone()).delete([held[place].id]);
+    store.settle(settled).await.unwrap();
+    append(store, name, 1).await;
+    store.settle(Settlement::new(name.clone())).await.unwrap();
+}

@@ -1,0 +1,391 @@
+//! Random work on a journal, and what must be true of it after a crash.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::sim::{Numbers, SimDisk};
+use crate::disk::{Settings, Store, record_store};
+use crate::index::{InMemory, Indexes};
+use crate::log::files::Disk;
+use crate::{
+    Durability, NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StoreError,
+    StreamName,
+};
+
+pub(crate) const SEGMENT_BYTES: u64 = 8 * 1024;
+const STREAMS: usize = 3;
+/// A stream that the history knows nothing of.
+pub(crate) const OTHER: &str = "afterwards";
+
+/// Everything that was asked for, and when, counted in events of the disk.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    calls: Vec<Append>,
+    /// By the number that is in each record's payload.
+    records: BTreeMap<u64, Life>,
+    clears: Vec<Clear>,
+}
+
+/// From before a call until it returned `Ok`; without an end when it failed.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: usize,
+    end: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Clear {
+    span: Span,
+    /// How many calls to append came before it: it may leave no event of its own.
+    behind: usize,
+}
+
+#[derive(Debug)]
+struct Append {
+    span: Span,
+    records: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Life {
+    stream: usize,
+    deleted: Vec<Span>,
+    counted: Vec<Span>,
+}
+
+/// What a crash left of the settlements that had returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// They hold.
+    Kept,
+    /// They may have been undone.
+    Doubtful,
+}
+
+/// A store as all tests of this room use it.
+pub(crate) struct TestStore(pub(crate) Store);
+record_store!(TestStore);
+
+pub(crate) fn settings(path: &Path, durability: Durability) -> Settings {
+    let mut settings = Settings::new(path.to_owned());
+    settings.durability = durability;
+    settings.segment_bytes = SEGMENT_BYTES;
+    settings
+}
+
+pub(crate) async fn open(
+    path: &Path,
+    disk: &SimDisk,
+    durability: Durability,
+) -> Result<TestStore, StoreError> {
+    let in_memory = |_: &Path| Box::new(InMemory) as Box<dyn Indexes>;
+    open_with(path, disk, durability, in_memory).await
+}
+
+pub(crate) async fn open_with(
+    path: &Path,
+    disk: &SimDisk,
+    durability: Durability,
+    indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
+) -> Result<TestStore, StoreError> {
+    let disk = disk.clone();
+    let disk = move |_: &Path| Ok(Arc::new(disk) as Arc<dyn Disk>);
+    let store = Store::open_on(settings(path, durability), indexes, disk);
+    store.await.map(TestStore)
+}
+
+fn stream(n: usize) -> StreamName {
+    StreamName::new(["one", "two", "a third one"][n]).unwrap()
+}
+
+fn payload(number: u64) -> Vec<u8> {
+    let length = match number % 23 {
+        0 => 3000,
+        n if n % 5 == 0 => 700,
+        n => usize::try_from(n).unwrap() * 9,
+    };
+    let mut bytes = number.to_le_bytes().to_vec();
+    bytes.extend((0..length).map(|n| u8::try_from(n % 251).unwrap()));
+    bytes
+}
+
+fn number_of(record: &Record) -> u64 {
+    u64::from_le_bytes(
+        *record
+            .data
+            .first_chunk()
+            .expect("a payload that was never written"),
+    )
+}
+
+pub(crate) fn some(records: usize) -> ReadLimits {
+    ReadLimits::new(NonZeroUsize::new(records).unwrap(), NonZeroU64::MAX)
+}
+
+impl History {
+    /// Does random work; errors are noted, and the work goes on.
+    pub(crate) async fn work(
+        &mut self,
+        store: &TestStore,
+        disk: &SimDisk,
+        numbers: &mut Numbers,
+        steps: usize,
+    ) {
+        for _ in 0..steps {
+            match numbers.below(20) {
+                0..=8 => self.append(store, disk, numbers).await,
+                9 => {
+                    self.append_side_by_side(store, disk, numbers).await;
+                }
+                10..=18 => self.settle(store, disk, numbers).await,
+                _ if numbers.below(6) == 0 => self.clear(store, disk).await,
+                _ => {}
+            }
+        }
+    }
+
+    fn new_records(&mut self, numbers: &mut Numbers) -> (Vec<u64>, Vec<NewRecord>) {
+        let count = 1 + numbers.below(5);
+        let mut ids = Vec::new();
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let number = self.records.len() as u64;
+            // Mostly one stream, so that another one's records lie about for long.
+            let to = numbers.below(10).min(STREAMS - 1);
+            self.records.insert(
+                number,
+                Life {
+                    stream: to,
+                    ..Life::default()
+                },
+            );
+            ids.push(number);
+            records.push(NewRecord::new(
+                stream(to),
+                Some(number.to_string()),
+                payload(number),
+            ));
+        }
+        (ids, records)
+    }
+
+    async fn append(&mut self, store: &TestStore, disk: &SimDisk, numbers: &mut Numbers) {
+        let (ids, records) = self.new_records(numbers);
+        let start = disk.events();
+        let end = store.append(records).await.ok().map(|()| disk.events());
+        self.calls.push(Append {
+            span: Span { start, end },
+            records: ids,
+        });
+    }
+
+    async fn append_side_by_side(
+        &mut self,
+        store: &TestStore,
+        disk: &SimDisk,
+        numbers: &mut Numbers,
+    ) {
+        let start = disk.events();
+        let (ids, calls): (Vec<_>, Vec<_>) = (0..6).map(|_| self.new_records(numbers)).unzip();
+        let mut calls = calls.into_iter().map(|records| store.append(records));
+        let [a, b, c, d, e, f] = std::array::from_fn(|_| calls.next().unwrap());
+        let (a, b, c, d, e, f) = tokio::join!(a, b, c, d, e, f);
+        let end = disk.events();
+        for (records, outcome) in ids.into_iter().zip([a, b, c, d, e, f]) {
+            let end = outcome.ok().map(|()| end);
+            self.calls.push(Append {
+                span: Span { start, end },
+                records,
+            });
+        }
+    }
+
+    async fn settle(&mut self, store: &TestStore, disk: &SimDisk, numbers: &mut Numbers) {
+        // The last stream is stalled, for the most part.
+        let of = if numbers.below(12) == 0 {
+            2
+        } else {
+            numbers.below(STREAMS)
+        };
+        let name = stream(of);
+        let Ok(batch) = store.oldest(&name, None, some(1 + numbers.below(30))).await else {
+            return;
+        };
+        let mut settlement = Settlement::new(name);
+        let (mut deleted, mut counted) = (Vec::new(), Vec::new());
+        for record in &batch.records {
+            if of == 2 && numbers.below(3) > 0 {
+                continue;
+            }
+            match numbers.below(8) {
+                0 => {}
+                1 => {
+                    counted.push(number_of(record));
+                    settlement.count_attempt.push(record.id);
+                }
+                _ => {
+                    deleted.push(number_of(record));
+                    settlement.delete.push(record.id);
+                }
+            }
+        }
+        let start = disk.events();
+        let end = store.settle(settlement).await.ok().map(|_| disk.events());
+        let span = Span { start, end };
+        for number in deleted {
+            self.records.get_mut(&number).unwrap().deleted.push(span);
+        }
+        for number in counted {
+            self.records.get_mut(&number).unwrap().counted.push(span);
+        }
+    }
+
+    async fn clear(&mut self, store: &TestStore, disk: &SimDisk) {
+        let start = disk.events();
+        let end = store.clear().await.ok().map(|_| disk.events());
+        let span = Span { start, end };
+        let behind = self.calls.len();
+        self.clears.push(Clear { span, behind });
+    }
+
+    /// Calls that failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.calls
+            .iter()
+            .filter(|call| call.span.end.is_none())
+            .count()
+    }
+
+    /// What is wrong with a store that was opened after a crash at some event, if anything.
+    pub(crate) async fn check(
+        &self,
+        store: &TestStore,
+        at: usize,
+        settled: Settled,
+    ) -> Result<(), String> {
+        let mut present = BTreeMap::new();
+        for of in 0..STREAMS {
+            let batch = store.oldest(&stream(of), None, some(usize::MAX)).await;
+            let batch = batch.map_err(|error| format!("cannot read: {error}"))?;
+            if batch.damaged.records > 0 {
+                return Err("damage is reported where there is none".to_owned());
+            }
+            self.check_stream(of, &batch.records)?;
+            for record in batch.records {
+                present.insert(number_of(&record), record);
+            }
+        }
+        let stats = store.stats();
+        let others = stats
+            .streams
+            .get(&StreamName::new(OTHER).unwrap())
+            .map_or(0, |s| s.records);
+        if stats.records() - others != present.len() || stats.damaged_records > 0 {
+            return Err(format!("the counters are wrong: {stats:?}"));
+        }
+        for (number, record) in &present {
+            self.check_present(*number, record, at, settled)?;
+        }
+        for call in &self.calls {
+            self.check_call(call, &present, at)?;
+        }
+        Ok(())
+    }
+
+    fn check_stream(&self, of: usize, records: &[Record]) -> Result<(), String> {
+        let mut last: Option<(RecordId, u64)> = None;
+        for record in records {
+            let number = number_of(record);
+            let life = self
+                .records
+                .get(&number)
+                .ok_or("a record that was never appended")?;
+            if record.data != payload(number) || record.key != Some(number.to_string()) {
+                return Err(format!("record {number} came back changed"));
+            }
+            if life.stream != of {
+                return Err(format!("record {number} is in another stream"));
+            }
+            if last.is_some_and(|(id, _)| id >= record.id) {
+                return Err(format!("the id of record {number} does not grow"));
+            }
+            last = Some((record.id, number));
+        }
+        Ok(())
+    }
+
+    fn check_present(
+        &self,
+        number: u64,
+        record: &Record,
+        at: usize,
+        settled: Settled,
+    ) -> Result<(), String> {
+        let life = &self.records[&number];
+        let done = |span: &&Span| span.end.is_some_and(|end| end <= at);
+        if settled == Settled::Kept && life.deleted.iter().any(|span| done(&span)) {
+            return Err(format!("record {number} was deleted and is back"));
+        }
+        let appended = self
+            .calls
+            .iter()
+            .position(|call| call.records.contains(&number))
+            .unwrap();
+        let cleared = |clear: &Clear| done(&&clear.span) && appended < clear.behind;
+        if self.clears.iter().any(cleared) {
+            return Err(format!("record {number} was cleared and is back"));
+        }
+        let most = life.counted.iter().filter(|span| span.start <= at).count();
+        let least = life.counted.iter().filter(done).count();
+        let least = if settled == Settled::Kept { least } else { 0 };
+        let attempts = usize::try_from(record.attempts).unwrap();
+        if !(least..=most).contains(&attempts) {
+            return Err(format!(
+                "record {number} has {attempts} attempts, not {least}..={most}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_call(
+        &self,
+        call: &Append,
+        present: &BTreeMap<u64, Record>,
+        at: usize,
+    ) -> Result<(), String> {
+        let may_be_gone = |number: &u64| {
+            let started = |span: &Span| span.start <= at;
+            let cleared =
+                |clear: &Clear| started(&clear.span) && clear.span.start >= call.span.start;
+            let life = &self.records[number];
+            life.deleted.iter().any(started) || self.clears.iter().any(cleared)
+        };
+        let gone: Vec<u64> = call
+            .records
+            .iter()
+            .copied()
+            .filter(|number| !present.contains_key(number))
+            .collect();
+        let unexplained = gone.iter().filter(|number| !may_be_gone(number)).count();
+        let acknowledged = call.span.end.is_some_and(|end| end <= at);
+        if acknowledged && unexplained > 0 {
+            return Err(format!(
+                "acknowledged records are lost: {gone:?} of {call:?}"
+            ));
+        }
+        if unexplained > 0 && gone.len() < call.records.len() {
+            return Err(format!("a call is there in part: {gone:?} of {call:?}"));
+        }
+        // Refused at once and for ever, once something later was made durable.
+        let refused = call.span.end.is_none() && call.span.start <= at;
+        let later = |other: &Append| {
+            other.span.start > call.span.start && other.span.end.is_some_and(|end| end <= at)
+        };
+        if refused && gone.len() < call.records.len() && self.calls.iter().any(later) {
+            return Err(format!("records that were refused are there: {call:?}"));
+        }
+        Ok(())
+    }
+}

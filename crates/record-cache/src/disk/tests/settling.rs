@@ -1,0 +1,59 @@
+//! What a settlement waits for, and what not.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::sim::SimDisk;
+use super::slow::{Gate, SlowDisk};
+use crate::disk::{Settings, Store};
+use crate::index::InMemory;
+use crate::log::files::Disk;
+use crate::{Amount, NewRecord, ReadLimits, Settlement, StreamName};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it() {
+    let place = TempDir::new().unwrap();
+    let gate = Arc::new(Gate::default());
+    let (disk, at_the_gate) = (SimDisk::new(place.path()), Arc::clone(&gate));
+    let slow = SlowDisk::new(disk, &at_the_gate);
+    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
+    let indexes = |_: &Path| Box::new(InMemory) as Box<_>;
+    let settings = Settings::new(place.path().join("cache"));
+    let store = Store::open_on(settings, indexes, slow).await.unwrap();
+    let store = Arc::new(store);
+    let stream = StreamName::new("a").unwrap();
+    let append = |data: &'static str| {
+        let (store, stream) = (Arc::clone(&store), stream.clone());
+        tokio::spawn(async move { store.append(vec![NewRecord::new(stream, None, data)]).await })
+    };
+    append("first").await.unwrap().unwrap();
+    let one = ReadLimits::new(std::num::NonZeroUsize::MIN, std::num::NonZeroU64::MIN);
+    let first = store.oldest(&stream, None, one).await.unwrap().records[0].id;
+
+    let syncs = gate.syncs_begun();
+    gate.allow_syncs(Some(syncs));
+    let second = append("second");
+    gate.wait_for_syncs(syncs + 1);
+    let third = append("third");
+    let settling = tokio::spawn({
+        let (store, settlement) = (Arc::clone(&store), Settlement::new(stream.clone()));
+        async move { store.settle(settlement.delete([first])).await }
+    });
+    while store.shared.requests.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    gate.allow_syncs(Some(syncs + 1));
+    second.await.unwrap().unwrap();
+    let settled = timeout(Duration::from_secs(10), settling).await;
+    let removed = settled.expect("answered without a sync").unwrap().unwrap();
+    assert_eq!(removed, Amount::new(1, 5));
+    assert!(!third.is_finished());
+    gate.allow_syncs(None);
+    third.await.unwrap().unwrap();
+    assert_eq!(store.stats().records(), 2);
+    store.close().await.unwrap();
+}

@@ -1,0 +1,458 @@
+//! A disk in memory that remembers each operation on it.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::log::files::{Disk, DiskFile};
+
+/// What a loss of power keeps or loses as a whole.
+const SECTOR: usize = 512;
+
+/// A disk and all that was done to it since it was made.
+#[derive(Debug, Clone)]
+pub(crate) struct SimDisk {
+    path: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+    events: Vec<Event>,
+    faults: Vec<Fault>,
+    operations: usize,
+    read_faults: Vec<Fault>,
+    reads: usize,
+    bytes_read: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Write {
+        file: usize,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: usize,
+        length: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    SyncFailed {
+        file: usize,
+    },
+    Name {
+        name: String,
+        file: usize,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Remove {
+        name: String,
+    },
+    SyncNames,
+}
+
+/// Operations that fail, counted from the beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) kind: io::ErrorKind,
+}
+
+/// Numbers that look random and are the same in every run.
+#[derive(Debug)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % bound.max(1)
+    }
+
+    fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+impl SimDisk {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            state: Arc::default(),
+        }
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.lock().events.len()
+    }
+
+    /// Operations so far that change the disk, those that failed included.
+    pub(crate) fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// Reads so far, those that failed included.
+    pub(crate) fn reads(&self) -> usize {
+        self.lock().reads
+    }
+
+    /// Bytes that reads have brought so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
+    }
+
+    /// Lets reads fail, which are counted by themselves.
+    pub(crate) fn fail_reads(&self, fault: Fault) {
+        self.lock().read_faults.push(fault);
+    }
+
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        let state = self.lock();
+        state
+            .names
+            .values()
+            .map(|&file| state.files[file].len() as u64)
+            .sum()
+    }
+
+    /// Another disk with the files that are there now, as the end of the process leaves them.
+    pub(crate) fn as_it_is(&self, path: &Path) -> Self {
+        let now = self.lock();
+        let state = State {
+            names: now.names.clone(),
+            files: now.files.clone(),
+            ..State::default()
+        };
+        drop(now);
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The disk after the process ended at some event: all that was written is there, and
+    /// perhaps a part of the next write.
+    pub(crate) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
+        let events = self.lock().events.clone();
+        let mut state = State::default();
+        events[..at].iter().for_each(|event| state.apply(event));
+        if let Some(Event::Write {
+            file,
+            offset,
+            bytes,
+        }) = events.get(at)
+        {
+            let kept = numbers.below(bytes.len() + 1);
+            let bytes = bytes[..kept].to_vec();
+            state.apply(&Event::Write {
+                file: *file,
+                offset: *offset,
+                bytes,
+            });
+        }
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// One of the states that a loss of power at some event may leave.
+    pub(crate) fn after_a_loss_of_power(
+        &self,
+        path: &Path,
+        at: usize,
+        numbers: &mut Numbers,
+    ) -> Self {
+        let events = self.lock().events[..at].to_vec();
+        let mut state = State::default();
+        let survives_all = numbers.one_in(6);
+        let survives_none = !survives_all && numbers.one_in(6);
+        let patience = [1, 2, 4][numbers.below(3)];
+        for (n, event) in events.iter().enumerate() {
+            if is_durable(&events, n) || survives_all {
+                state.apply(event);
+                continue;
+            }
+            if survives_none {
+                continue;
+            }
+            match event {
+                Event::Write {
+                    file,
+                    offset,
+                    bytes,
+                } => {
+                    // Each sector by itself, so that any mixture comes up.
+                    let mut offset = *offset;
+                    let mut rest = &bytes[..];
+                    while !rest.is_empty() {
+                        let (now, later) = rest.split_at(rest.len().min(SECTOR - offset % SECTOR));
+                        if !numbers.one_in(patience + 1) {
+                            let bytes = now.to_vec();
+                            state.apply(&Event::Write {
+                                file: *file,
+                                offset,
+                                bytes,
+                            });
+                        }
+                        offset += now.len();
+                        rest = later;
+                    }
+                }
+                event if !numbers.one_in(patience + 1) => state.apply(event),
+                _ => {}
+            }
+        }
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn change(&self, event: Event) -> io::Result<()> {
+        self.lock().change(event)
+    }
+}
+
+/// Whether an event was followed by the sync that it needs.
+fn is_durable(events: &[Event], n: usize) -> bool {
+    let later = || events[n + 1..].iter();
+    match &events[n] {
+        Event::Write { file, .. } | Event::Truncate { file, .. } => {
+            // After a sync that failed, what it was for may be gone, whatever later ones say.
+            let mut syncs = later().filter_map(|event| match event {
+                Event::Sync { file: synced } if synced == file => Some(true),
+                Event::SyncFailed { file: synced } if synced == file => Some(false),
+                _ => None,
+            });
+            syncs.next() == Some(true)
+        }
+        Event::Name { .. } | Event::Rename { .. } | Event::Remove { .. } => {
+            later().any(|event| matches!(event, Event::SyncNames))
+        }
+        Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => true,
+    }
+}
+
+impl State {
+    fn change(&mut self, event: Event) -> io::Result<()> {
+        let operation = self.operations;
+        self.operations += 1;
+        if let Some(kind) = fault_at(&self.faults, operation) {
+            match event {
+                // A write that fails may have done half its work.
+                Event::Write {
+                    file,
+                    offset,
+                    mut bytes,
+                } => {
+                    bytes.truncate(bytes.len() / 2);
+                    let half = Event::Write {
+                        file,
+                        offset,
+                        bytes,
+                    };
+                    self.apply(&half);
+                    self.events.push(half);
+                }
+                Event::Sync { file } => self.events.push(Event::SyncFailed { file }),
+                _ => {}
+            }
+            return Err(kind.into());
+        }
+        self.apply(&event);
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn file(&mut self, file: usize) -> &mut Vec<u8> {
+        if self.files.len() <= file {
+            self.files.resize(file + 1, Vec::new());
+        }
+        &mut self.files[file]
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Write {
+                file,
+                offset,
+                bytes,
+            } => {
+                let content = self.file(*file);
+                let end = offset + bytes.len();
+                content.resize(content.len().max(end), 0);
+                content[*offset..end].copy_from_slice(bytes);
+            }
+            Event::Truncate { file, length } => self.file(*file).resize(*length, 0),
+            Event::Name { name, file } => {
+                self.file(*file);
+                self.names.insert(name.clone(), *file);
+            }
+            Event::Rename { from, to } => {
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Event::Remove { name } => {
+                self.names.remove(name);
+            }
+            Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => {}
+        }
+    }
+}
+
+fn fault_at(faults: &[Fault], operation: usize) -> Option<io::ErrorKind> {
+    let fault = faults
+        .iter()
+        .find(|fault| (fault.from..fault.to).contains(&operation));
+    fault.map(|fault| fault.kind)
+}
+
+impl Disk for SimDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let first = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
+        Ok(self.lock().names.keys().map(first).collect())
+    }
+
+    fn is_file(&self, _: &str) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock();
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.files.len();
+        state.change(Event::Name {
+            name: name.to_owned(),
+            file,
+        })?;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            file,
+        }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = *self.lock().names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            file,
+        }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(Event::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        if !self.lock().names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.change(Event::Remove {
+            name: name.to_owned(),
+        })
+    }
+
+    fn make_directory(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        let prefix = format!("{name}/");
+        let inside = |inner: &&String| inner.starts_with(&prefix);
+        let names: Vec<String> = self.lock().names.keys().filter(inside).cloned().collect();
+        names
+            .into_iter()
+            .try_for_each(|name| self.change(Event::Remove { name }))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.change(Event::SyncNames)
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+impl DiskFile for SimFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.lock().file(self.file).len() as u64)
+    }
+
+    fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        let read = state.reads;
+        state.reads += 1;
+        if let Some(kind) = fault_at(&state.read_faults, read) {
+            // Half of it may have come.
+            buffer.clear();
+            buffer.resize(length / 2, 0);
+            return Err(kind.into());
+        }
+        let content = state.file(self.file);
+        let start = usize::try_from(offset).unwrap().min(content.len());
+        let end = start.saturating_add(length).min(content.len());
+        buffer.clear();
+        buffer.extend(&content[start..end]);
+        state.bytes_read += (end - start) as u64;
+        Ok(())
+    }
+
+    fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let offset = usize::try_from(offset).unwrap();
+        self.disk.change(Event::Write {
+            file: self.file,
+            offset,
+            bytes,
+        })
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).unwrap();
+        self.disk.change(Event::Truncate {
+            file: self.file,
+            length,
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(Event::Sync { file: self.file })
+    }
+}

@@ -1,0 +1,169 @@
+//! A disk whose operations take as long as a test wants.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::sim::SimDisk;
+use crate::log::files::{Disk, DiskFile};
+
+#[derive(Debug)]
+pub(crate) struct SlowDisk {
+    disk: SimDisk,
+    gate: Arc<Gate>,
+    _user: Arc<()>,
+}
+
+#[derive(Debug)]
+struct SlowFile {
+    file: Arc<dyn DiskFile>,
+    gate: Arc<Gate>,
+}
+
+/// What every operation passes.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+    user: Arc<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Operations that do not pass.
+    held: Option<&'static str>,
+    syncs_begun: usize,
+    /// So many syncs may end, or all.
+    syncs_allowed: Option<usize>,
+}
+
+impl Gate {
+    fn pass(&self, operation: &str) {
+        let mut state = self.state.lock().unwrap();
+        let mut number = 0;
+        if operation == "sync" {
+            state.syncs_begun += 1;
+            number = state.syncs_begun;
+        }
+        self.changed.notify_all();
+        let is_held = |state: &mut State| {
+            let syncs = state.syncs_allowed.is_some_and(|allowed| allowed < number);
+            syncs || state.held == Some(operation)
+        };
+        drop(self.changed.wait_while(state, is_held).unwrap());
+    }
+
+    /// Lets no operation of this name end.
+    pub(crate) fn hold(&self, operation: &'static str) {
+        self.state.lock().unwrap().held = Some(operation);
+    }
+
+    pub(crate) fn release(&self) {
+        self.state.lock().unwrap().held = None;
+        self.changed.notify_all();
+    }
+
+    /// How many disks there are.
+    pub(crate) fn users(&self) -> usize {
+        Arc::strong_count(&self.user) - 1
+    }
+
+    pub(crate) fn allow_syncs(&self, syncs: Option<usize>) {
+        self.state.lock().unwrap().syncs_allowed = syncs;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn syncs_begun(&self) -> usize {
+        self.state.lock().unwrap().syncs_begun
+    }
+
+    /// Waits until so many syncs have begun.
+    pub(crate) fn wait_for_syncs(&self, begun: usize) {
+        let state = self.state.lock().unwrap();
+        let few = |state: &mut State| state.syncs_begun < begun;
+        drop(self.changed.wait_while(state, few).unwrap());
+    }
+}
+
+impl SlowDisk {
+    pub(crate) fn new(disk: SimDisk, gate: &Arc<Gate>) -> Self {
+        Self {
+            disk,
+            gate: Arc::clone(gate),
+            _user: Arc::clone(&gate.user),
+        }
+    }
+
+    fn slow(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let gate = Arc::clone(&self.gate);
+        Arc::new(SlowFile { file, gate })
+    }
+}
+
+impl Disk for SlowDisk {
+    fn path(&self) -> &Path {
+        self.disk.path()
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.disk.names()
+    }
+
+    fn is_file(&self, name: &str) -> io::Result<bool> {
+        self.disk.is_file(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.slow(self.disk.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.gate.pass("open");
+        Ok(self.slow(self.disk.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn make_directory(&self, name: &str) -> io::Result<()> {
+        self.disk.make_directory(name)
+    }
+
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        self.disk.remove_directory(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+impl DiskFile for SlowFile {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        self.gate.pass("read");
+        self.file.read(buffer, length, offset)
+    }
+
+    fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.gate.pass("write");
+        self.file.write(parts, offset)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.file.truncate(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.gate.pass("sync");
+        self.file.sync()
+    }
+}

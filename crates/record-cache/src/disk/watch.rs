@@ -1,0 +1,109 @@
+//! Keeps callers from waiting for a disk that never answers.
+//!
+//! The threads of a store give signs at their mailboxes. When one that is at work has given
+//! none for as long as the limit, all who wait for it are told, and so is everyone who comes
+//! later, until it gives a sign again.
+
+use std::sync::Weak;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::mailbox::Seen;
+use super::shared::{Shared, stalled};
+use crate::{StoreError, clock};
+
+/// How long the disk may take before callers are told that it does not answer.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// A limit is this many looks without a sign.
+const LOOKS: u32 = 4;
+
+/// Watches a store until it is gone; a store that goes away does not wait for it.
+pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thread, StoreError> {
+    let watcher = thread::Builder::new()
+        .name("record-cache-watch".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(move || look_after(&shared, limit))
+        .map_err(|error| StoreError::unavailable("cannot start a thread", error))?;
+    Ok(watcher.thread().clone())
+}
+
+/// What was seen of the two threads.
+#[derive(Debug)]
+struct Looks {
+    of_writer: Seen,
+    of_reader: Seen,
+    last: Instant,
+}
+
+impl Looks {
+    fn new(now: Instant) -> Self {
+        let (of_writer, of_reader) = (Seen::default(), Seen::default());
+        Self {
+            of_writer,
+            of_reader,
+            last: now,
+        }
+    }
+
+    fn look(&mut self, store: &Shared, now: Instant, limit: Duration) {
+        if now.saturating_duration_since(self.last) > limit {
+            // The whole process stood still, and the disk had no time to answer.
+            *self = Self::new(now);
+        }
+        self.last = now;
+        for reply in store.requests.look(&mut self.of_writer, LOOKS) {
+            reply.refuse(&stalled());
+        }
+        for reply in store.reads.look(&mut self.of_reader, LOOKS) {
+            let _ = reply.send(Err(stalled()));
+        }
+    }
+}
+
+fn look_after(shared: &Weak<Shared>, limit: Duration) {
+    let mut looks = Looks::new(clock::monotonic());
+    let tick = limit / LOOKS;
+    while let Some(store) = shared.upgrade() {
+        looks.look(&store, clock::monotonic(), limit);
+        drop(store);
+        // A wake-up before the time says that the store is gone, or says nothing.
+        while looks.last.elapsed() < tick && shared.strong_count() > 0 {
+            thread::park_timeout(tick.saturating_sub(looks.last.elapsed()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::{LOOKS, Looks};
+    use crate::clock;
+    use crate::disk::shared::{Reply, Shared};
+
+    #[test]
+    fn a_process_that_stood_still_gives_the_disk_its_time_again() {
+        let limit = Duration::from_secs(30);
+        let tick = limit / LOOKS;
+        let shared = Shared::new("nowhere".into());
+        let (reply, mut answer) = oneshot::channel();
+        let _ticket = shared.requests.expect(Reply::Done(reply));
+        let mut now = clock::monotonic();
+        let mut looks = Looks::new(now);
+        for _ in 0..LOOKS {
+            looks.look(&shared, now, limit);
+            now += tick;
+        }
+        now += limit;
+        for _ in 0..LOOKS {
+            assert!(answer.try_recv().is_err(), "not told yet");
+            looks.look(&shared, now, limit);
+            now += tick;
+        }
+        looks.look(&shared, now, limit);
+        let told = answer.try_recv().unwrap().unwrap_err();
+        assert!(told.to_string().contains("does not answer"), "{told}");
+    }
+}

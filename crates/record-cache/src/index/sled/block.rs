@@ -1,0 +1,392 @@
+//! A block: some neighbouring entries of one stream, in memory or in the database.
+
+use std::num::NonZeroU16;
+
+use crate::StreamName;
+use crate::index::queue::Entry;
+
+/// Entries of a block, at most.
+pub(super) const BLOCK: usize = 256;
+
+/// Up to here sled never makes a file of its own for a value, at the size of its segments:
+/// a leaf of 16 to 19 values goes to its log in one piece.
+pub(super) const LARGEST_VALUE: usize = (super::database::SEGMENT_BYTES / 4 - 52) / 20;
+
+/// Where a block lies in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) stream: u64,
+    pub(super) start: u64,
+}
+
+impl Key {
+    pub(super) const PREFIX: u8 = b'b';
+
+    pub(super) fn bytes(self) -> [u8; 17] {
+        let mut bytes = [Self::PREFIX; 17];
+        bytes[1..9].copy_from_slice(&self.stream.to_be_bytes());
+        bytes[9..].copy_from_slice(&self.start.to_be_bytes());
+        bytes
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (&[Self::PREFIX], rest) = bytes.split_first_chunk()? else {
+            return None;
+        };
+        let (stream, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            stream: u64::from_be_bytes(*stream),
+            start: u64::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// What tells the value in the database from any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) crc: u32,
+    pub(super) length: NonZeroU16,
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    /// No entry has a lower number, and no block of the stream the same start.
+    pub(super) start: u64,
+    /// No entry has a higher number.
+    pub(super) last: u64,
+    pub(super) entries: Entries,
+    pub(super) stored: Option<Stored>,
+    /// When it was last used, on the clock of [`super::pages::Pages`].
+    pub(super) used: u32,
+    /// Whether it is to be written.
+    pub(super) changed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Entries {
+    In(Vec<Entry>),
+    /// In the database, and how many.
+    Out(u32),
+}
+
+impl Block {
+    /// A block that the database does not have.
+    pub(super) fn new(entries: Vec<Entry>) -> Self {
+        Self {
+            start: entries.first().map_or(0, |entry| entry.sequence),
+            last: entries.last().map_or(0, |entry| entry.sequence),
+            entries: Entries::In(entries),
+            stored: None,
+            used: 0,
+            changed: true,
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        match &self.entries {
+            Entries::In(entries) => entries.len(),
+            Entries::Out(count) => *count as usize,
+        }
+    }
+
+    /// Whether its entries may be forgotten, because the database has them.
+    pub(super) fn is_clean(&self) -> bool {
+        matches!(self.entries, Entries::In(_)) && !self.changed
+    }
+
+    pub(super) fn key(&self, stream: u64) -> (Key, Option<Stored>) {
+        let start = self.start;
+        (Key { stream, start }, self.stored)
+    }
+
+    /// Leaves a half of its entries to a block that comes next.
+    pub(super) fn split(&mut self) -> Option<Self> {
+        let Entries::In(entries) = &mut self.entries else {
+            return None;
+        };
+        let behind = entries.split_off(entries.len() / 2);
+        if let Some(entry) = entries.last() {
+            self.last = entry.sequence;
+        }
+        let used = self.used;
+        self.changed = true;
+        Some(Self {
+            used,
+            ..Self::new(behind)
+        })
+    }
+}
+
+/// The beginning of a value.
+#[derive(Debug)]
+pub(super) struct Header<'a> {
+    pub(super) name: &'a str,
+    pub(super) last: u64,
+    pub(super) count: u32,
+    /// The sizes of the records, added up.
+    pub(super) bytes: u64,
+    pub(super) stored: Stored,
+    entries: &'a [u8],
+}
+
+/// A block as a value, unless that is larger than a value may be.
+///
+/// The value is the header, the entries, each as what differs from the one before, and a
+/// checksum of the key and all of that.
+pub(super) fn encode(
+    key: Key,
+    name: &StreamName,
+    last: u64,
+    entries: &[Entry],
+) -> Option<(Vec<u8>, Stored)> {
+    let name = name.as_str().as_bytes();
+    let mut value = Vec::with_capacity(64 + name.len() + 8 * entries.len());
+    put_number(&mut value, entries.len() as u64);
+    put_number(&mut value, last.wrapping_sub(key.start));
+    put_number(&mut value, entries.iter().map(|e| u64::from(e.size)).sum());
+    put_number(&mut value, name.len() as u64);
+    value.extend(name);
+    let mut before = Before::new(key);
+    for entry in entries {
+        before.put(&mut value, *entry);
+    }
+    let crc = checksum(key, &value);
+    value.extend(crc.to_le_bytes());
+    let length = NonZeroU16::new(u16::try_from(value.len()).ok()?)?;
+    (value.len() <= LARGEST_VALUE).then_some((value, Stored { crc, length }))
+}
+
+/// Reads the beginning of a value that is sound.
+pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
+    let (body, crc) = value.split_last_chunk()?;
+    let crc = u32::from_le_bytes(*crc);
+    if crc != checksum(key, body) {
+        return None;
+    }
+    let length = NonZeroU16::new(u16::try_from(value.len()).ok()?)?;
+    let mut rest = body;
+    let count = u32::try_from(take_number(&mut rest)?).ok()?;
+    let last = key.start.wrapping_add(take_number(&mut rest)?);
+    let bytes = take_number(&mut rest)?;
+    let name_length = usize::try_from(take_number(&mut rest)?).ok()?;
+    let (name, entries) = rest.split_at_checked(name_length)?;
+    Some(Header {
+        name: std::str::from_utf8(name).ok()?,
+        last,
+        count,
+        bytes,
+        stored: Stored { crc, length },
+        entries,
+    })
+}
+
+/// Reads the value that was stored, and no other.
+pub(super) fn decode(key: Key, value: &[u8], stored: Stored) -> Option<Vec<Entry>> {
+    let header = header(key, value)?;
+    if header.stored != stored {
+        return None;
+    }
+    let mut rest = header.entries;
+    let mut before = Before::new(key);
+    let mut entries = Vec::with_capacity(rest.len().min(header.count as usize));
+    for _ in 0..header.count {
+        entries.push(before.take(&mut rest)?);
+    }
+    rest.is_empty().then_some(entries)
+}
+
+fn checksum(key: Key, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&key.bytes()), body)
+}
+
+/// The entry before the one that is written or read.
+struct Before(Entry);
+
+impl Before {
+    fn new(key: Key) -> Self {
+        Self(Entry {
+            sequence: key.start,
+            segment: 0,
+            offset: 0,
+            size: 0,
+            attempts: 0,
+        })
+    }
+
+    fn put(&mut self, value: &mut Vec<u8>, entry: Entry) {
+        let before = std::mem::replace(&mut self.0, entry);
+        put_number(value, entry.sequence.wrapping_sub(before.sequence));
+        put_number(value, zigzag(entry.segment.wrapping_sub(before.segment)));
+        put_number(value, zigzag(entry.offset.wrapping_sub(before.offset)));
+        put_number(value, entry.size.into());
+        put_number(value, entry.attempts.into());
+    }
+
+    fn take(&mut self, value: &mut &[u8]) -> Option<Entry> {
+        let mut number = || take_number(value);
+        let before = self.0;
+        self.0 = Entry {
+            sequence: before.sequence.wrapping_add(number()?),
+            segment: before.segment.wrapping_add(unzigzag(number()?)?),
+            offset: before.offset.wrapping_add(unzigzag(number()?)?),
+            size: u32::try_from(number()?).ok()?,
+            attempts: u32::try_from(number()?).ok()?,
+        };
+        Some(self.0)
+    }
+}
+
+/// A difference, which may wrap, as a number that is small if it is near zero.
+fn zigzag(difference: u32) -> u64 {
+    let signed = difference.cast_signed();
+    u64::from(((signed << 1) ^ (signed >> 31)).cast_unsigned())
+}
+
+fn unzigzag(number: u64) -> Option<u32> {
+    let number = u32::try_from(number).ok()?;
+    Some((number >> 1) ^ (number & 1).wrapping_neg())
+}
+
+/// Seven bits a byte, the lowest first; the last byte has the highest bit clear.
+pub(super) fn put_number(into: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        into.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    into.push((number & 0x7f) as u8);
+}
+
+pub(super) fn take_number(from: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&[byte], rest) = from.split_first_chunk()?;
+        *from = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::{BLOCK, Block, Entry, Key, LARGEST_VALUE, decode, encode, header};
+    use crate::StreamName;
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let steps = vec(
+            (any::<u8>(), any::<[u64; 2]>(), any::<[u32; 4]>()),
+            1..BLOCK,
+        );
+        steps.prop_map(|steps| {
+            let mut entries: Vec<Entry> = Vec::new();
+            for (kind, [number, _], [segment, offset, size, attempts]) in steps {
+                let before = entries.last().copied();
+                let is = |bit: u8| kind & bit != 0;
+                let sequence = match before {
+                    None => number >> 1,
+                    Some(before) if is(1) => before.sequence + 1,
+                    Some(before) => before.sequence + 1 + (number >> 20),
+                };
+                let before = before.unwrap_or(Entry {
+                    sequence,
+                    segment,
+                    offset,
+                    size,
+                    attempts,
+                });
+                entries.push(Entry {
+                    sequence,
+                    segment: if is(2) { before.segment } else { segment },
+                    offset: if is(4) {
+                        before.offset.wrapping_add(size)
+                    } else {
+                        offset
+                    },
+                    size: if is(8) { before.size } else { size },
+                    attempts: if is(16) { 0 } else { attempts },
+                });
+            }
+            entries
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_is_read_as_it_was_written(entries in entries(), stream in any::<u64>()) {
+            let name = StreamName::new("orders").unwrap();
+            let first = entries[0].sequence;
+            let key = Key { stream, start: first - first.min(3) };
+            let last = entries[entries.len() - 1].sequence + 2;
+            let Some((value, stored)) = encode(key, &name, last, &entries) else {
+                prop_assert!(entries.len() > 90, "{} entries did not fit", entries.len());
+                return Ok(());
+            };
+            prop_assert!(value.len() <= LARGEST_VALUE);
+            prop_assert_eq!(Key::parse(&key.bytes()), Some(key));
+            let head = header(key, &value).unwrap();
+            let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
+            prop_assert_eq!((head.name, head.last, head.bytes), ("orders", last, bytes));
+            prop_assert_eq!(head.count as usize, entries.len());
+            prop_assert_eq!(decode(key, &value, stored), Some(entries));
+        }
+
+        #[test]
+        fn a_value_with_a_flipped_bit_is_refused(entries in entries(), at in any::<usize>()) {
+            let name = StreamName::new("orders").unwrap();
+            let key = Key { stream: 1, start: entries[0].sequence };
+            let Some((mut value, _)) = encode(key, &name, u64::MAX, &entries) else {
+                return Ok(());
+            };
+            let bit = at % (8 * value.len());
+            value[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(header(key, &value).is_none());
+        }
+    }
+
+    #[test]
+    fn a_value_under_another_key_is_refused() {
+        let name = StreamName::new("orders").unwrap();
+        let [key, other] = [7, 8].map(|start| Key { stream: 1, start });
+        let entry = Entry {
+            sequence: 9,
+            segment: 1,
+            offset: 64,
+            size: 5,
+            attempts: 0,
+        };
+        let (value, _) = encode(key, &name, 9, &[entry]).unwrap();
+        assert!(header(key, &value).is_some());
+        assert!(header(other, &value).is_none());
+    }
+
+    #[test]
+    fn a_record_that_follows_one_like_it_takes_six_bytes() {
+        let name = StreamName::new("orders").unwrap();
+        let entries: Vec<Entry> = (0..BLOCK)
+            .map(|n| u32::try_from(n).unwrap())
+            .map(|n| Entry {
+                sequence: n.into(),
+                segment: 3,
+                offset: 64 + 144 * n,
+                size: 100,
+                attempts: 0,
+            })
+            .collect();
+        let key = Key {
+            stream: 1,
+            start: 0,
+        };
+        let (value, _) = encode(key, &name, 255, &entries).unwrap();
+        assert!(value.len() < 6 * BLOCK + 40, "{}", value.len());
+    }
+
+    #[test]
+    fn a_block_is_as_small_as_documented() {
+        assert_eq!(size_of::<Block>(), 56);
+    }
+}

@@ -1,0 +1,326 @@
+//! The database: a sled in a directory of its own, `index-<number>`, inside the cache's.
+//!
+//! A key `b`, number of the stream, start has the value of a block; the keys `c`, part have the
+//! checkpoint. Everything changes in one batch for each checkpoint, so that the database
+//! always has the state of a checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use sled::IVec;
+
+use super::block::{self, Block, Entries, Key};
+use super::checkpoint::{self, Totals};
+use super::directory::Stream;
+use super::worker::{Outcome, Progress, contained};
+use crate::index::Checkpoint;
+use crate::{QueueStats, StreamName};
+
+/// Of sled's log. Smaller ones limit the size of values, larger ones cost memory and disk.
+pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+
+const NAME: &str = "index-";
+
+/// sled holds a good deal more, whatever it is told: see `age`.
+const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
+/// For so many bytes that are used, sled is asked for them once more: see `Database::age`.
+const BYTES_OF_TOUCH: usize = 300;
+
+/// Up to here a database is never copied.
+const SMALL_BYTES: u64 = 8 * 1024 * 1024;
+/// How often the blocks fit into what the database takes, at most.
+const SPARSE: u64 = 4;
+
+/// Another handle of this process that was dropped a moment ago may still hold the file.
+const LOCK_TRIES: u32 = 2_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Keys, each with its new value or none.
+pub(super) type Changes = Vec<(IVec, Option<IVec>)>;
+
+/// What a database has.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) streams: BTreeMap<StreamName, Stream>,
+    pub(super) stats: BTreeMap<StreamName, QueueStats>,
+    pub(super) totals: Totals,
+    pub(super) next_stream: u64,
+    /// Values that the checkpoint takes.
+    pub(super) parts: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct Database {
+    /// The directory of the cache.
+    home: PathBuf,
+    number: u64,
+    pub(super) sled: sled::Db,
+    progress: Progress,
+    /// It is copied when it takes more than that.
+    bound: u64,
+}
+
+impl Database {
+    /// Makes an empty one, and deletes all others.
+    pub(super) fn create(home: &Path, progress: &Progress) -> Outcome<Self> {
+        let database = Self::create_beside(home, progress)?;
+        delete_others(home, Some(database.number));
+        Ok(database)
+    }
+
+    fn create_beside(home: &Path, progress: &Progress) -> Outcome<Self> {
+        let number = numbers(home).first().map_or(1, |highest| highest + 1);
+        let path = path(home, number);
+        private_directory(&path).map_err(|error| format!("cannot make {path:?}: {error}"))?;
+        Self::open_sled(home, number, progress)
+    }
+
+    /// Opens one, which may turn out to be unusable in any way.
+    pub(super) fn open(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
+        let path = path(home, number);
+        let describe = |error: io::Error| format!("{}: {error}", path.display());
+        if !fs::symlink_metadata(&path).map_err(describe)?.is_dir() {
+            return Err(format!("{} is no directory", path.display()));
+        }
+        // sled fails over a snapshot that it had no room to finish.
+        for entry in fs::read_dir(&path).map_err(describe)? {
+            let unfinished = entry.map_err(describe)?.path();
+            if unfinished
+                .extension()
+                .is_some_and(|end| end == "generating")
+            {
+                fs::remove_file(unfinished).map_err(describe)?;
+            }
+        }
+        Self::open_sled(home, number, progress)
+    }
+
+    fn open_sled(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
+        let configuration = sled::Config::new()
+            .path(path(home, number))
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(PAGE_CACHE_BYTES)
+            .flush_every_ms(None);
+        let mut tries = 0;
+        let sled = loop {
+            match configuration.open() {
+                Err(sled::Error::Io(error)) if is_held(&error) && tries < LOCK_TRIES => {
+                    tries += 1;
+                    pause();
+                }
+                opened => break opened.map_err(describe)?,
+            }
+        };
+        Ok(Self {
+            home: home.to_owned(),
+            number,
+            sled,
+            progress: progress.clone(),
+            bound: SMALL_BYTES,
+        })
+    }
+
+    /// Reads everything once: a sled that is damaged may open without an error and lack a part.
+    pub(super) fn load(&self) -> Outcome<(Checkpoint, Found)> {
+        let mut found = Found::default();
+        let mut record = Vec::new();
+        for entry in self.sled.scan_prefix(&checkpoint::key(0)[..1]) {
+            record.extend_from_slice(&entry.map_err(describe)?.1);
+            found.parts += 1;
+        }
+        if record.is_empty() {
+            return Err("it has no checkpoint".to_owned());
+        }
+        let (checkpoint, totals) =
+            checkpoint::decode(&record).ok_or("its checkpoint is unreadable")?;
+        for entry in self.sled.scan_prefix([Key::PREFIX]) {
+            let (key, value) = entry.map_err(describe)?;
+            found.take(&key, &value).ok_or("a block is unreadable")?;
+            self.age(&key, &value)?;
+            self.progress.beat();
+        }
+        if found.totals != totals {
+            return Err("blocks are missing".to_owned());
+        }
+        Ok((checkpoint, found))
+    }
+
+    /// The value of a block.
+    pub(super) fn get(&self, key: Key) -> Outcome<IVec> {
+        let key = key.bytes();
+        let value = self.sled.get(key).map_err(describe)?;
+        let value = value.ok_or("a block is missing")?;
+        self.age(&key, &value)?;
+        Ok(value)
+    }
+
+    /// Makes all changes or none of them, for the blocks to take so many bytes.
+    pub(super) fn apply(&mut self, changes: Changes, bytes: u64) -> Outcome<()> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in &changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.sled.apply_batch(batch).map_err(describe)?;
+        for (key, value) in &changes {
+            self.age(key, value.as_deref().unwrap_or_default())?;
+            self.progress.beat();
+        }
+        self.sled.flush().map_err(describe)?;
+        let takes = fs::metadata(path(&self.home, self.number).join("db")).map_or(0, |db| db.len());
+        if takes > self.bound.max(SPARSE * bytes) {
+            match self.copy() {
+                Ok(copy) => std::mem::replace(self, copy).delete(),
+                // There may be no room for two, so this one stays a little longer.
+                Err(_) => self.bound = 2 * takes,
+            }
+        }
+        Ok(())
+    }
+
+    /// sled never gives disk back, and a stream that is not read keeps much from being reused.
+    fn copy(&self) -> Outcome<Self> {
+        let mut copy = Self::create_beside(&self.home, &self.progress)?;
+        let filled = contained(|| {
+            // The checkpoint is what comes last.
+            for entry in self.sled.iter() {
+                let (key, value) = entry.map_err(describe)?;
+                self.age(&key, &value)?;
+                copy.sled.insert(&key, &value).map_err(describe)?;
+                copy.age(&key, &value)?;
+                self.progress.beat();
+            }
+            copy.sled.flush().map_err(describe)?;
+            Ok(())
+        });
+        match filled {
+            Ok(()) => {
+                let takes = fs::metadata(path(&copy.home, copy.number).join("db"));
+                copy.bound = takes.map_or(0, |db| 2 * db.len()).max(SMALL_BYTES);
+                Ok(copy)
+            }
+            Err(fault) => {
+                copy.delete();
+                Err(fault)
+            }
+        }
+    }
+
+    pub(super) fn close(self) {
+        let Self { sled, .. } = self;
+        // Dropping the last handle syncs the file, and panics if that fails.
+        let _ = contained(|| {
+            drop(sled);
+            Ok(())
+        });
+    }
+
+    pub(super) fn delete(self) {
+        let path = path(&self.home, self.number);
+        self.close();
+        remove(&path);
+    }
+
+    /// Has sled let go of leaves that were used before.
+    ///
+    /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
+    /// access. One for each block leaves 16,000 leaves in memory.
+    fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+        for _ in 0..=value.len() / BYTES_OF_TOUCH {
+            self.sled.contains_key(key).map_err(describe)?;
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let key = Key::parse(key)?;
+        let header = block::header(key, value)?;
+        self.totals.add(header.stored);
+        let name = StreamName::new(header.name).ok()?;
+        let stats = self.stats.entry(name.clone()).or_default();
+        stats.records += header.count as usize;
+        stats.bytes += header.bytes;
+        let stream = self.streams.entry(name);
+        let stream = stream.or_insert_with(|| Stream::new(key.stream));
+        self.next_stream = self.next_stream.max(key.stream + 1);
+        stream.push_stored(
+            key,
+            Block {
+                start: key.start,
+                last: header.last,
+                entries: Entries::Out(header.count),
+                stored: Some(header.stored),
+                used: 0,
+                changed: false,
+            },
+        )
+    }
+}
+
+/// The databases of a cache, the newest first.
+pub(super) fn numbers(home: &Path) -> Vec<u64> {
+    let names = fs::read_dir(home).into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix(NAME)?.parse().ok()
+    };
+    let mut numbers: Vec<u64> = names.filter_map(number).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    numbers
+}
+
+pub(super) fn path(home: &Path, number: u64) -> PathBuf {
+    home.join(format!("{NAME}{number}"))
+}
+
+/// The next opening tries again where this fails.
+pub(super) fn delete_others(home: &Path, keep: Option<u64>) {
+    for number in numbers(home) {
+        if Some(number) != keep {
+            remove(&path(home, number));
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let _ = if is_directory {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Whether a handle that is being dropped still holds the file: no other process can, because
+/// it would hold the whole directory.
+fn is_held(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
+}
+
+fn describe(error: sled::Error) -> String {
+    error.to_string()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the index's own thread, and no runtime's"
+)]
+fn pause() {
+    thread::sleep(LOCK_PAUSE);
+}

@@ -1,0 +1,386 @@
+//! The blocks of one stream, in order.
+
+use std::collections::VecDeque;
+
+use super::block::{BLOCK, Block, Entries, Key, Stored};
+use super::pages::Pages;
+use crate::index::Broken;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
+use crate::{ReadLimits, StreamName};
+
+/// A last block that is not in memory is left alone, and a new one begun. The two are made one
+/// when they are written, if the first has no more entries than this: a stream that is seldom
+/// used would have many blocks.
+const SHORT: usize = 64;
+
+/// Entries that are read at once by a read of a batch, at least.
+const READ_AHEAD: usize = 4 * BLOCK;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// What it is called in the database.
+    number: u64,
+    /// None is empty. Each ends before the next one starts.
+    blocks: VecDeque<Block>,
+}
+
+impl Stream {
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            // A stream that is seldom used has one.
+            blocks: VecDeque::with_capacity(1),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Adds a block that was found in the database, unless it cannot be the next one.
+    pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
+        let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
+        let possible = key.stream == self.number && follows && block.last >= key.start;
+        (possible && block.count() > 0).then(|| self.blocks.push_back(block))
+    }
+
+    pub(super) fn put(&mut self, entry: Entry, pages: &mut Pages) -> Result<Option<Entry>, Broken> {
+        let number = entry.sequence;
+        let at = match self.blocks.back() {
+            Some(last) if last.start <= number => self.blocks.len() - 1,
+            Some(_) => self
+                .blocks
+                .partition_point(|b| b.start <= number)
+                .saturating_sub(1),
+            None => 0,
+        };
+        let is_last = at + 1 >= self.blocks.len();
+        let starts_block = self.blocks.get(at).is_none_or(|block| {
+            let is_full = match &block.entries {
+                Entries::In(entries) => entries.len() >= BLOCK,
+                Entries::Out(_) => true,
+            };
+            is_last && number > block.last && is_full
+        });
+        if starts_block {
+            self.blocks.push_back(pages.adopt(Block::new(vec![entry])));
+            return Ok(None);
+        }
+        pages.load(self.number, &mut self.blocks, at, 1)?;
+        let Some(block) = self.blocks.get_mut(at) else {
+            return Ok(None);
+        };
+        if number < block.start {
+            forget(self.number, block, pages);
+            block.start = number;
+        }
+        block.used = pages.clock;
+        let old = pages.edit(block, |block| {
+            block.last = block.last.max(number);
+            block.changed = true;
+            let Entries::In(entries) = &mut block.entries else {
+                return None;
+            };
+            if entries.last().is_none_or(|last| last.sequence < number) {
+                entries.push(entry);
+                return None;
+            }
+            match entries.binary_search_by_key(&number, |entry| entry.sequence) {
+                Ok(found) => entries
+                    .get_mut(found)
+                    .map(|old| std::mem::replace(old, entry)),
+                Err(place) => {
+                    entries.insert(place, entry);
+                    None
+                }
+            }
+        });
+        if block.count() > BLOCK {
+            self.split(at, pages);
+        }
+        Ok(old)
+    }
+
+    pub(super) fn find(
+        &mut self,
+        numbers: &Ranges,
+        pages: &mut Pages,
+    ) -> Result<Vec<Entry>, Broken> {
+        let mut found = Vec::new();
+        self.visit(numbers, pages, |entries, wanted| {
+            found.extend(entries.iter().filter(|entry| wanted.has(entry.sequence)));
+            false
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn remove(
+        &mut self,
+        numbers: &Ranges,
+        pages: &mut Pages,
+        removed: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        let mut count = 0;
+        self.visit(numbers, pages, |entries, wanted| {
+            let before = entries.len();
+            entries.retain(|entry| {
+                let goes = wanted.has(entry.sequence);
+                if goes {
+                    removed(*entry);
+                }
+                !goes
+            });
+            if entries.len() < entries.capacity() / 4 {
+                entries.shrink_to_fit();
+            }
+            count += before - entries.len();
+            entries.len() < before
+        })?;
+        pages.changes += count;
+        Ok(())
+    }
+
+    pub(super) fn count_attempts(
+        &mut self,
+        numbers: &Ranges,
+        pages: &mut Pages,
+    ) -> Result<(), Broken> {
+        let mut counted = 0;
+        self.visit(numbers, pages, |entries, wanted| {
+            let before = counted;
+            for entry in entries {
+                if wanted.has(entry.sequence) {
+                    entry.attempts = entry.attempts.saturating_add(1);
+                    counted += 1;
+                }
+            }
+            counted > before
+        })?;
+        pages.changes += counted;
+        Ok(())
+    }
+
+    pub(super) fn after(
+        &mut self,
+        number: Option<u64>,
+        limits: ReadLimits,
+        pages: &mut Pages,
+    ) -> Result<Vec<Entry>, Broken> {
+        let mut found: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut at = number.map_or(0, |number| self.reaching(number.saturating_add(1)));
+        loop {
+            let ahead = READ_AHEAD.min(pages.budget / 4);
+            pages.load(self.number, &mut self.blocks, at, ahead)?;
+            let Some(block) = self.blocks.get_mut(at) else {
+                return Ok(found);
+            };
+            block.used = pages.clock;
+            if let Entries::In(entries) = &block.entries {
+                let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
+                for entry in entries.iter().filter(behind) {
+                    bytes += u64::from(entry.size);
+                    let full =
+                        found.len() >= limits.max_records.get() || bytes > limits.max_bytes.get();
+                    if full && !found.is_empty() {
+                        return Ok(found);
+                    }
+                    found.push(*entry);
+                }
+            }
+            if pages.is_crowded() {
+                pages.unload(block);
+            }
+            at += 1;
+        }
+    }
+
+    /// Whether there may be an entry of one of the numbers.
+    pub(super) fn may_have(&self, numbers: &Ranges) -> bool {
+        numbers.iter().any(|(from, end)| {
+            let block = self.blocks.get(self.reaching(from));
+            block.is_some_and(|block| block.start < end)
+        })
+    }
+
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter()
+    }
+
+    pub(super) fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
+        self.blocks.iter_mut()
+    }
+
+    /// Reads all blocks into memory, as if the database had none of them.
+    pub(super) fn reclaim(&mut self, pages: &mut Pages) -> Result<(), Broken> {
+        for at in 0..self.blocks.len() {
+            pages.load(self.number, &mut self.blocks, at, usize::MAX)?;
+            if let Some(block) = self.blocks.get_mut(at) {
+                pages.edit(block, |block| (block.stored, block.changed) = (None, true));
+            }
+        }
+        Ok(())
+    }
+
+    /// The short block before the last one, if it is not in memory and the last one is new.
+    pub(super) fn short(&self) -> Option<(Key, Option<Stored>)> {
+        let before = self.blocks.get(self.blocks.len().checked_sub(2)?)?;
+        let last = self.blocks.back()?;
+        let is_short = matches!(before.entries, Entries::Out(count) if count as usize <= SHORT);
+        let fits = before.count() + last.count() <= BLOCK;
+        (is_short && fits && last.changed).then(|| before.key(self.number))
+    }
+
+    /// Makes the last block a part of the short one before it, which has these entries.
+    pub(super) fn join(&mut self, mut entries: Vec<Entry>, pages: &mut Pages) {
+        let Some(mut last) = self.blocks.pop_back() else {
+            return;
+        };
+        self.blocks.shrink_to_fit();
+        pages.drop(&last);
+        forget(self.number, &mut last, pages);
+        if let (Some(short), Entries::In(behind)) = (self.blocks.back_mut(), last.entries) {
+            entries.extend(behind);
+            (short.last, short.used) = (last.last, last.used);
+            pages.edit(short, |short| {
+                short.entries = Entries::In(entries);
+                short.changed = true;
+            });
+        }
+    }
+
+    /// Hands out the values of blocks that are to be written, and takes them for written.
+    pub(super) fn write(
+        &mut self,
+        name: &StreamName,
+        pages: &mut Pages,
+        write: &mut dyn FnMut(Key, Vec<u8>),
+    ) {
+        let mut at = 0;
+        while let Some(block) = self.blocks.get_mut(at) {
+            let (start, stream) = (block.start, self.number);
+            let key = Key { stream, start };
+            let Entries::In(entries) = &block.entries else {
+                at += 1;
+                continue;
+            };
+            if !block.changed {
+                at += 1;
+            } else if let Some((value, stored)) =
+                super::block::encode(key, name, block.last, entries)
+            {
+                if let Some(old) = block.stored.replace(stored) {
+                    pages.totals.subtract(old);
+                }
+                pages.totals.add(stored);
+                pages.edit(block, |block| block.changed = false);
+                write(key, value);
+                at += 1;
+            } else {
+                self.split(at, pages);
+            }
+        }
+    }
+
+    /// Calls for each block that may have some of the numbers, and asks whether it changed.
+    fn visit(
+        &mut self,
+        numbers: &Ranges,
+        pages: &mut Pages,
+        mut work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> bool,
+    ) -> Result<(), Broken> {
+        let mut wanted = Wanted::new(numbers);
+        while let Some((from, end)) = wanted.next {
+            let at = self.reaching(from);
+            let Some(block) = self.blocks.get(at) else {
+                break;
+            };
+            if block.start >= end {
+                wanted.pass(block.start);
+                continue;
+            }
+            pages.load(self.number, &mut self.blocks, at, 1)?;
+            let Some(block) = self.blocks.get_mut(at) else {
+                break;
+            };
+            block.used = pages.clock;
+            pages.edit(block, |block| {
+                if let Entries::In(entries) = &mut block.entries {
+                    block.changed |= work(entries, &mut wanted);
+                }
+            });
+            wanted.pass(block.last.saturating_add(1));
+            if block.count() == 0 {
+                forget(self.number, block, pages);
+                pages.drop(block);
+                self.blocks.remove(at);
+            } else if pages.is_crowded() {
+                pages.unload(block);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first block that reaches as far as the number.
+    fn reaching(&self, number: u64) -> usize {
+        // Work is done at the two ends, for the most part.
+        if self
+            .blocks
+            .front()
+            .is_some_and(|block| block.last >= number)
+        {
+            return 0;
+        }
+        self.blocks.partition_point(|block| block.last < number)
+    }
+
+    fn split(&mut self, at: usize, pages: &mut Pages) {
+        let Some(block) = self.blocks.get_mut(at) else {
+            return;
+        };
+        if let Some(behind) = pages.edit(block, Block::split) {
+            self.blocks.insert(at + 1, pages.adopt(behind));
+        }
+    }
+}
+
+/// The database's copy of a block has to go.
+fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
+    if let Some(stored) = block.stored.take() {
+        let start = block.start;
+        pages.totals.subtract(stored);
+        pages.gone.push(Key { stream, start });
+    }
+}
+
+/// Numbers that are sought from the lowest on.
+struct Wanted<'a> {
+    rest: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
+    /// The first range that is not passed.
+    next: Option<(u64, u64)>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(numbers: &'a Ranges) -> Self {
+        let mut rest = Box::new(numbers.iter());
+        let next = rest.next();
+        Self { rest, next }
+    }
+
+    /// Passes over all below a number.
+    fn pass(&mut self, number: u64) {
+        while let Some((from, end)) = &mut self.next {
+            if *end > number {
+                *from = (*from).max(number);
+                return;
+            }
+            self.next = self.rest.next();
+        }
+    }
+
+    fn has(&mut self, number: u64) -> bool {
+        self.pass(number);
+        self.next.is_some_and(|(from, _)| from <= number)
+    }
+}

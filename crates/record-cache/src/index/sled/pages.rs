@@ -1,0 +1,186 @@
+//! What the blocks of all streams have in common: the database, and the memory they take.
+
+use std::collections::VecDeque;
+
+use super::block::{Block, Entries, Key, Stored, decode};
+use super::checkpoint::Totals;
+use super::database::Database;
+use super::worker::{Awaited, Outcome, Worker};
+use crate::index::Broken;
+use crate::index::queue::Entry;
+
+/// The memory that a block takes, in entries.
+const OVERHEAD: usize = 6;
+
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// Absent while everything fits into memory.
+    pub(super) worker: Option<Worker>,
+    /// A checkpoint that was handed to the thread, whose outcome is not known yet.
+    pub(super) pending: Option<Awaited<()>>,
+    /// Entries that may be in memory.
+    pub(super) budget: usize,
+    pub(super) counts: Counts,
+    /// Entries that came, went or changed since the last checkpoint.
+    pub(super) changes: usize,
+    /// The blocks in the database, but for those in `gone`.
+    pub(super) totals: Totals,
+    /// Blocks to be deleted from the database.
+    pub(super) gone: Vec<Key>,
+    /// Counts calls.
+    pub(super) clock: u32,
+}
+
+/// Entries, and for each block as many more as take its own memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) all: usize,
+    /// In memory, and to be written.
+    pub(super) changed: usize,
+    /// In memory, and also in the database.
+    pub(super) clean: usize,
+}
+
+impl Counts {
+    pub(super) fn of(block: &Block) -> Self {
+        let all = block.count() + OVERHEAD;
+        let (changed, clean) = match block.entries {
+            Entries::Out(_) => (0, 0),
+            Entries::In(_) if block.changed => (all, 0),
+            Entries::In(_) => (0, all),
+        };
+        Self {
+            all,
+            changed,
+            clean,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.changed += other.changed;
+        self.clean += other.clean;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.all -= other.all;
+        self.changed -= other.changed;
+        self.clean -= other.clean;
+    }
+}
+
+impl Pages {
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            worker: None,
+            pending: None,
+            budget,
+            counts: Counts::default(),
+            changes: 0,
+            totals: Totals::default(),
+            gone: Vec::new(),
+            clock: 0,
+        }
+    }
+
+    /// Does something to a block, and keeps count.
+    pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
+        self.counts.subtract(Counts::of(block));
+        let done = work(block);
+        self.counts.add(Counts::of(block));
+        done
+    }
+
+    /// Forgets a block.
+    pub(super) fn drop(&mut self, block: &Block) {
+        self.counts.subtract(Counts::of(block));
+    }
+
+    /// Counts a block that comes in.
+    pub(super) fn adopt(&mut self, mut block: Block) -> Block {
+        block.used = self.clock;
+        self.counts.add(Counts::of(&block));
+        block
+    }
+
+    /// Whether there are so many entries in memory that some have to go.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.counts.clean > self.budget / 2
+    }
+
+    pub(super) fn unload(&mut self, block: &mut Block) {
+        if block.is_clean() {
+            self.edit(block, |block| {
+                let count = u32::try_from(block.count()).unwrap_or(u32::MAX);
+                block.entries = Entries::Out(count);
+            });
+        }
+    }
+
+    /// Reads blocks into memory from one on, as far as it and its neighbours are not there,
+    /// until there are so many entries.
+    pub(super) fn load(
+        &mut self,
+        stream: u64,
+        blocks: &mut VecDeque<Block>,
+        at: usize,
+        wanted: usize,
+    ) -> Result<(), Broken> {
+        let mut count = 0;
+        let mut keys = Vec::new();
+        for block in blocks.range(at.min(blocks.len())..) {
+            match block.entries {
+                Entries::Out(entries) if keys.is_empty() || count < wanted => {
+                    count += entries as usize;
+                    keys.push(block.key(stream));
+                }
+                _ => break,
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let fetched = self.fetch(keys)?;
+        for (block, entries) in blocks.range_mut(at..).zip(fetched) {
+            block.used = self.clock;
+            self.edit(block, |block| block.entries = Entries::In(entries));
+        }
+        Ok(())
+    }
+
+    /// Reads the entries of blocks.
+    pub(super) fn fetch(
+        &mut self,
+        keys: Vec<(Key, Option<Stored>)>,
+    ) -> Result<Vec<Vec<Entry>>, Broken> {
+        self.call(move |database| {
+            let fetch = |(key, stored): (Key, Option<Stored>)| {
+                let value = database.get(key)?;
+                let entries = stored.and_then(|stored| decode(key, &value, stored));
+                entries.ok_or_else(|| "a block is not as it was written".to_owned())
+            };
+            keys.into_iter().map(fetch).collect()
+        })
+    }
+
+    /// Has the thread do something, once it has done the last checkpoint.
+    pub(super) fn call<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, Broken> {
+        self.await_checkpoint()?;
+        let worker = self.worker.as_mut().ok_or_else(no_database)?;
+        worker.run(|database, _| work(database.as_mut().ok_or("the database is closed")?))
+    }
+
+    pub(super) fn await_checkpoint(&mut self) -> Result<(), Broken> {
+        if let (Some(worker), Some(pending)) = (&self.worker, self.pending.take()) {
+            worker.wait(&pending)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn no_database() -> Broken {
+    Broken("there is no database".to_owned())
+}

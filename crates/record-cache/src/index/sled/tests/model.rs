@@ -1,0 +1,333 @@
+//! The index does what a plain map does.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{ALL, State, checkpoint, entry, held, settings, stats, stream};
+use crate::ReadLimits;
+use crate::index::ranges::Ranges;
+use crate::index::sled::SledIndex;
+use crate::index::{Checkpoint, Index};
+
+const STREAMS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many records, and how many numbers are left out between them.
+    Append {
+        stream: usize,
+        records: u64,
+        skip: u64,
+    },
+    /// Some of the numbers that were left out.
+    Late {
+        stream: usize,
+        at: usize,
+        records: usize,
+    },
+    /// Records get another place.
+    Relocate {
+        stream: usize,
+        at: usize,
+        records: usize,
+        stride: usize,
+    },
+    Remove {
+        stream: usize,
+        at: usize,
+        records: usize,
+        stride: usize,
+    },
+    CountAttempts {
+        stream: usize,
+        at: usize,
+        records: usize,
+        stride: usize,
+    },
+    Find {
+        stream: usize,
+        at: u64,
+        numbers: u64,
+    },
+    After {
+        stream: usize,
+        at: Option<u64>,
+        records: usize,
+        bytes: u64,
+    },
+    Clear,
+    /// What the owner does when it is told to.
+    CheckpointIfWanted,
+    Checkpoint,
+    Close,
+    /// The end of the process.
+    Kill,
+    Compare,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let some = || (0..STREAMS, 0_usize..3_000, 1_usize..700, 1_usize..5);
+    let step = prop_oneof![
+        5 => (0..STREAMS, prop_oneof![1_u64..6, 1_u64..700], 0_u64..3)
+            .prop_map(|(stream, records, skip)| Step::Append { stream, records, skip }),
+        1 => (0..STREAMS, any::<usize>(), 1_usize..90)
+            .prop_map(|(stream, at, records)| Step::Late { stream, at, records }),
+        2 => some().prop_map(|(stream, at, records, stride)| Step::Relocate { stream, at, records, stride }),
+        4 => some().prop_map(|(stream, at, records, stride)| Step::Remove { stream, at, records, stride }),
+        2 => some().prop_map(|(stream, at, records, stride)| Step::CountAttempts { stream, at, records, stride }),
+        2 => (0..STREAMS, 0_u64..5_000, 1_u64..900)
+            .prop_map(|(stream, at, numbers)| Step::Find { stream, at, numbers }),
+        3 => (0..STREAMS, proptest::option::of(0_u64..5_000), 1_usize..600, 1_u64..100_000)
+            .prop_map(|(stream, at, records, bytes)| Step::After { stream, at, records, bytes }),
+        1 => Just(Step::Clear),
+        6 => Just(Step::CheckpointIfWanted),
+        2 => Just(Step::Checkpoint),
+        1 => Just(Step::Close),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Compare),
+    ];
+    vec(step, 1..50)
+}
+
+struct Model {
+    home: tempfile::TempDir,
+    budget: usize,
+    index: SledIndex,
+    state: State,
+    /// Each checkpoint with what was there.
+    checkpoints: Vec<(Checkpoint, State)>,
+    next: u64,
+    skipped: Vec<u64>,
+    moves: u32,
+}
+
+impl Model {
+    fn new(budget: usize) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (index, restored) = SledIndex::open(home.path(), settings(budget));
+        assert!(restored.is_none());
+        Self {
+            index,
+            home,
+            budget,
+            state: (0..STREAMS).map(|n| (stream(n), [].into())).collect(),
+            checkpoints: Vec::new(),
+            next: 5,
+            skipped: Vec::new(),
+            moves: 0,
+        }
+    }
+
+    fn put(&mut self, to: usize, number: u64) {
+        let name = stream(to);
+        let entry = entry(number, self.moves);
+        let old = self.state.get_mut(&name).unwrap().insert(number, entry);
+        assert_eq!(self.index.put(&name, entry).unwrap(), old);
+    }
+
+    /// Some numbers of a stream that are there, with neighbours that need not be.
+    fn some(&self, from: usize, at: usize, records: usize, stride: usize) -> Ranges {
+        let there: Vec<u64> = self.state[&stream(from)].keys().copied().collect();
+        let at = at % there.len().max(1);
+        let numbers = there.into_iter().skip(at).take(records).step_by(stride);
+        numbers.chain([3, self.next + 100]).collect()
+    }
+
+    fn checkpoint(&mut self) -> Checkpoint {
+        let at = checkpoint(self.next * 100 + self.checkpoints.len() as u64);
+        self.checkpoints.push((at.clone(), self.state.clone()));
+        at
+    }
+
+    fn open(&mut self, is_kill: bool) {
+        let had_database = self.index.pages.worker.is_some();
+        let there = !super::super::database::numbers(self.home.path()).is_empty();
+        // Dropped first, as the end of the process would.
+        self.index = SledIndex::empty(self.home.path(), settings(self.budget));
+        let (index, restored) = SledIndex::open(self.home.path(), settings(self.budget));
+        self.index = index;
+        match restored {
+            None => {
+                assert!(
+                    !there || (is_kill && !had_database),
+                    "the checkpoint is there"
+                );
+                self.state.values_mut().for_each(|entries| entries.clear());
+            }
+            Some((at, counted)) => {
+                let (last, state) = self.checkpoints.pop().unwrap();
+                assert_eq!(at, last);
+                assert_eq!(counted, stats(&state));
+                self.checkpoints.push((last, state.clone()));
+                self.state = state;
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Append {
+                stream,
+                records,
+                skip,
+            } => {
+                for n in 0..records {
+                    self.put(stream, self.next);
+                    self.next += 1;
+                    if n % 3 == 0 {
+                        self.skipped.extend(self.next..self.next + skip);
+                        self.next += skip;
+                    }
+                }
+            }
+            Step::Late {
+                stream,
+                at,
+                records,
+            } => {
+                for n in 0..records.min(self.skipped.len()) {
+                    // In no order.
+                    let at = at.wrapping_add(n * 7) % self.skipped.len();
+                    let number = self.skipped.swap_remove(at);
+                    self.put(stream, number);
+                }
+            }
+            Step::Relocate {
+                stream,
+                at,
+                records,
+                stride,
+            } => {
+                self.moves += 1;
+                for number in self.some(stream, at, records, stride).numbers() {
+                    if self.state[&super::stream(stream)].contains_key(&number) {
+                        self.put(stream, number);
+                    }
+                }
+            }
+            Step::Remove {
+                stream,
+                at,
+                records,
+                stride,
+            } => {
+                let numbers = self.some(stream, at, records, stride);
+                let name = super::stream(stream);
+                let there = self.state.get_mut(&name).unwrap();
+                let expected: Vec<_> = numbers.numbers().filter_map(|n| there.remove(&n)).collect();
+                let mut removed = Vec::new();
+                let take = &mut |entry| removed.push(entry);
+                self.index.remove(&name, &numbers, take).unwrap();
+                assert_eq!(removed, expected);
+            }
+            Step::CountAttempts {
+                stream,
+                at,
+                records,
+                stride,
+            } => {
+                let numbers = self.some(stream, at, records, stride);
+                let name = super::stream(stream);
+                let there = self.state.get_mut(&name).unwrap();
+                for number in numbers.numbers() {
+                    if let Some(entry) = there.get_mut(&number) {
+                        entry.attempts += 1;
+                    }
+                }
+                self.index.count_attempts(&name, &numbers).unwrap();
+            }
+            Step::Find {
+                stream,
+                at,
+                numbers,
+            } => {
+                let mut sought = Ranges::default();
+                sought.insert(at, at + numbers / 3);
+                sought.insert(at + numbers / 2, at + numbers);
+                let name = super::stream(stream);
+                let there = &self.state[&name];
+                let expected: Vec<_> = sought
+                    .numbers()
+                    .filter_map(|n| there.get(&n).copied())
+                    .collect();
+                let streams = self.index.streams_with(&sought).unwrap();
+                for (name, there) in &self.state {
+                    let has = sought.numbers().any(|n| there.contains_key(&n));
+                    assert!(!has || streams.contains(name), "{name} has one of them");
+                }
+                assert_eq!(self.index.find(&name, &sought).unwrap(), expected);
+            }
+            Step::After {
+                stream,
+                at,
+                records,
+                bytes,
+            } => {
+                let limits =
+                    ReadLimits::new(records.try_into().unwrap(), bytes.try_into().unwrap());
+                let name = super::stream(stream);
+                let behind = at.map_or(0, |at| at + 1);
+                let mut expected = Vec::new();
+                let mut sum = 0;
+                for entry in self.state[&name].range(behind..).map(|(_, entry)| *entry) {
+                    sum += u64::from(entry.size);
+                    if !expected.is_empty() && (expected.len() >= records || sum > bytes) {
+                        break;
+                    }
+                    expected.push(entry);
+                }
+                assert_eq!(self.index.after(&name, at, limits).unwrap(), expected);
+            }
+            Step::Clear => {
+                self.index.clear().unwrap();
+                self.state.values_mut().for_each(|entries| entries.clear());
+            }
+            Step::CheckpointIfWanted => {
+                if self.index.wants_checkpoint() {
+                    let at = self.checkpoint();
+                    self.index.checkpoint(&at).unwrap();
+                    assert!(!self.index.wants_checkpoint(), "it got what it wanted");
+                }
+            }
+            Step::Checkpoint => {
+                let at = self.checkpoint();
+                self.index.checkpoint(&at).unwrap();
+            }
+            Step::Close => {
+                let at = self.checkpoint();
+                self.index.close(&at).unwrap();
+                assert!(self.index.find(&stream(0), &Ranges::default()).is_err());
+                self.open(false);
+            }
+            Step::Kill => self.open(true),
+            Step::Compare => self.compare(),
+        }
+        self.index.check();
+    }
+
+    fn compare(&mut self) {
+        let held = held(&mut self.index, self.state.keys());
+        assert_eq!(held, self.state);
+        for name in self.state.keys() {
+            let behind = self.index.after(name, Some(u64::MAX), ALL).unwrap();
+            assert_eq!(behind, []);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn an_index_agrees_with_a_plain_map(
+        budget in prop_oneof![Just(1_usize), Just(8), Just(64), Just(1_500), Just(1 << 17)],
+        steps in steps(),
+    ) {
+        let mut model = Model::new(budget);
+        for step in steps {
+            model.take(step);
+        }
+        model.compare();
+        model.index.check();
+    }
+}

@@ -1,0 +1,109 @@
+//! sled panics, fails or hangs: the index is broken in time, and only that.
+
+use std::time::Duration;
+
+use super::{ALL, checkpoint, entry, filled, settings, stream};
+use crate::index::ranges::Ranges;
+use crate::index::sled::{SledIndex, SledIndexSettings, Trouble, TroubleKind, database};
+use crate::index::{Broken, Index};
+
+const KINDS: [TroubleKind; 3] = [TroubleKind::Panic, TroubleKind::Fail, TroubleKind::Hang];
+
+/// One that pages with every call, and meets with trouble after so many jobs.
+fn troubled(after: u64, kind: TroubleKind) -> SledIndexSettings {
+    SledIndexSettings {
+        // Long enough for a job that does not hang, on a busy machine.
+        limit: Duration::from_millis(if kind == TroubleKind::Hang {
+            500
+        } else {
+            60_000
+        }),
+        trouble: Some(Trouble { after, kind }),
+        ..settings(8)
+    }
+}
+
+/// Does a bit of everything.
+fn use_index(index: &mut SledIndex) -> Result<(), Broken> {
+    for round in 0..4 {
+        let name = stream(round % 3);
+        index.checkpoint(&checkpoint(round as u64))?;
+        index.after(&name, Some(300), ALL)?;
+        let numbers: Ranges = (200..700).collect();
+        index.find(&name, &numbers)?;
+        index.count_attempts(&name, &numbers)?;
+        index.put(&name, entry(5_000 + round as u64, 0))?;
+        index.remove(&name, &numbers, &mut |_| ())?;
+    }
+    index.clear()?;
+    index.close(&checkpoint(9))
+}
+
+fn assert_broken(index: &mut SledIndex, reason: &Broken) {
+    let (name, numbers) = (stream(0), Ranges::default());
+    assert_eq!(index.put(&name, entry(9_000, 0)).as_ref(), Err(reason));
+    assert_eq!(index.find(&name, &numbers).as_ref(), Err(reason));
+    assert_eq!(
+        index.remove(&name, &numbers, &mut |_| ()).as_ref(),
+        Err(reason)
+    );
+    assert_eq!(index.count_attempts(&name, &numbers).as_ref(), Err(reason));
+    assert_eq!(index.after(&name, None, ALL).as_ref(), Err(reason));
+    assert_eq!(index.streams_with(&numbers).as_ref(), Err(reason));
+    assert_eq!(index.clear().as_ref(), Err(reason));
+    assert_eq!(index.checkpoint(&checkpoint(9)).as_ref(), Err(reason));
+    assert_eq!(index.close(&checkpoint(9)).as_ref(), Err(reason));
+    assert!(!index.wants_checkpoint());
+}
+
+#[test]
+fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
+    for kind in KINDS {
+        let mut after = 0;
+        loop {
+            let home = tempfile::tempdir().unwrap();
+            let (mut index, state) = filled(home.path(), troubled(after, kind));
+            let Err(reason) = use_index(&mut index) else {
+                break;
+            };
+            let words = match kind {
+                TroubleKind::Panic => "panicked: it was to panic",
+                TroubleKind::Fail => "it was to fail",
+                TroubleKind::Hang => "no answer within 500ms",
+            };
+            assert_eq!(reason, Broken(words.to_owned()));
+            assert_broken(&mut index, &reason);
+
+            // Beside a thread that still hangs in the first one.
+            let mut other = SledIndex::empty(home.path(), settings(8));
+            for (name, entries) in &state {
+                for entry in entries.values() {
+                    other.put(name, *entry).unwrap();
+                }
+            }
+            other.checkpoint(&checkpoint(1)).unwrap();
+            assert_eq!(super::held(&mut other, state.keys()), state);
+            other.check();
+            drop(other);
+            let (_, restored) = SledIndex::open(home.path(), settings(8));
+            assert_eq!(restored.unwrap().0, checkpoint(1));
+            // Each more jobs takes long when each hangs.
+            after += if kind == TroubleKind::Hang { 5 } else { 1 };
+        }
+        assert!(after > 20, "{kind:?}: all of {after} jobs");
+    }
+}
+
+#[test]
+fn trouble_at_an_opening_leaves_nothing() {
+    for kind in KINDS {
+        let home = tempfile::tempdir().unwrap();
+        let (mut index, _) = filled(home.path(), settings(8));
+        index.close(&checkpoint(1)).unwrap();
+        let (mut index, restored) = SledIndex::open(home.path(), troubled(0, kind));
+        assert!(restored.is_none());
+        assert_eq!(database::numbers(home.path()), []);
+        index.put(&stream(0), entry(1, 0)).unwrap();
+        assert_eq!(index.after(&stream(0), None, ALL).unwrap(), [entry(1, 0)]);
+    }
+}

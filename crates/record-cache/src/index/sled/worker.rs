@@ -1,0 +1,183 @@
+//! The one thread that touches sled, and what keeps its troubles from others.
+//!
+//! sled blocks without a limit, and it panics where it should return an error. So it has a
+//! thread of its own, which gets jobs and sends answers. An owner that waits too long, or gets
+//! an error, abandons the thread, which ends by itself should it ever come back.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::SledIndexSettings;
+use super::database::Database;
+use crate::index::Broken;
+
+/// What a job returns, or why it failed.
+pub(super) type Outcome<T> = Result<T, String>;
+
+type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
+
+/// The thread of a database. Dropping this lets it finish its jobs and end.
+#[derive(Debug)]
+pub(super) struct Worker {
+    jobs: Sender<Job>,
+    progress: Progress,
+    limit: Duration,
+    #[cfg(test)]
+    trouble: Option<Trouble>,
+}
+
+/// The answer of a job, to be had from [`Worker::wait`].
+#[derive(Debug)]
+pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
+
+/// A sign of life within long jobs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Worker {
+    /// Starts a thread that has no database yet: its first job opens one.
+    pub(super) fn start(settings: &SledIndexSettings) -> Result<Self, Broken> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let serve = move || {
+            let mut database = None;
+            while let Ok(job) = queue.recv() {
+                job(&mut database);
+            }
+            close(&mut database);
+        };
+        thread::Builder::new()
+            .name("record-index".to_owned())
+            .spawn(serve)
+            .map_err(|error| Broken(format!("no thread for the index: {error}")))?;
+        Ok(Self {
+            jobs,
+            progress: Progress::default(),
+            limit: settings.limit,
+            #[cfg(test)]
+            trouble: settings.trouble,
+        })
+    }
+
+    /// Has a job done after those before it, without waiting for it.
+    pub(super) fn post<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
+    ) -> Awaited<T> {
+        let (sender, answer) = mpsc::channel();
+        let progress = self.progress.clone();
+        #[cfg(test)]
+        let trouble = Trouble::at_next_job(&mut self.trouble);
+        // A thread that is gone drops the sender, which is an answer too.
+        let _ = self.jobs.send(Box::new(move |database| {
+            let outcome = contained(|| {
+                #[cfg(test)]
+                trouble.map_or(Ok(()), TroubleKind::meet)?;
+                work(database, &progress)
+            });
+            let failed = outcome.is_err();
+            let _ = sender.send(outcome);
+            if failed {
+                // Nothing that sled says is to be relied on any more.
+                close(database);
+            }
+        }));
+        Awaited(answer)
+    }
+
+    /// Waits for the answer, as long as there are signs of life.
+    pub(super) fn wait<T>(&self, awaited: &Awaited<T>) -> Result<T, Broken> {
+        loop {
+            let beats = self.progress.beats();
+            match awaited.0.recv_timeout(self.limit) {
+                Ok(outcome) => return outcome.map_err(Broken),
+                Err(RecvTimeoutError::Timeout) if self.progress.beats() != beats => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Broken(format!("no answer within {:?}", self.limit)));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Broken("the thread of the index is gone".to_owned()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn run<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, Broken> {
+        let awaited = self.post(work);
+        self.wait(&awaited)
+    }
+}
+
+fn close(database: &mut Option<Database>) {
+    if let Some(database) = database.take() {
+        database.close();
+    }
+}
+
+/// Runs code that may panic where it should return an error.
+pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(message(&*panic)))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    format!("panicked: {}", text.or(owned).unwrap_or("no message"))
+}
+
+/// For tests: what goes wrong, and at which job of each thread.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trouble {
+    /// Jobs that are done before.
+    pub(crate) after: u64,
+    pub(crate) kind: TroubleKind,
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TroubleKind {
+    Panic,
+    Fail,
+    Hang,
+}
+
+#[cfg(test)]
+impl Trouble {
+    fn at_next_job(this: &mut Option<Self>) -> Option<TroubleKind> {
+        let trouble = this.as_mut()?;
+        let kind = (trouble.after == 0).then_some(trouble.kind);
+        trouble.after = trouble.after.wrapping_sub(1);
+        kind
+    }
+}
+
+#[cfg(test)]
+impl TroubleKind {
+    fn meet(self) -> Outcome<()> {
+        match self {
+            Self::Fail => Err("it was to fail".to_owned()),
+            Self::Panic => panic!("it was to panic"),
+            Self::Hang => loop {
+                thread::park();
+            },
+        }
+    }
+}

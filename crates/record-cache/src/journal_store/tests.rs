@@ -1,9 +1,0 @@
-//! What needs a disk that can be made to fail, or to lose what was not synced.
-
-mod faults;
-mod history;
-mod outline;
-mod power_loss;
-mod settling;
-mod sim;
-mod staging;

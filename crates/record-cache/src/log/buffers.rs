@@ -1,0 +1,167 @@
+//! Memory that records are read into, again and again.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+/// What is kept for the next reads; more is given back at once.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// Buffers that are not in use, as long as others are.
+///
+/// Fresh memory costs a page fault for every 4 KiB, about as much as reading into it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Buffers(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those that came back last are at the end.
+    free: VecDeque<Vec<u8>>,
+    free_bytes: usize,
+    /// In use.
+    lent: usize,
+}
+
+impl Buffers {
+    /// A buffer for so many bytes, with anything in it.
+    ///
+    /// What is read fills all the room that a buffer has, so it has little more than that.
+    pub(crate) fn lend(&self, length: usize) -> Buffer {
+        let suitable = length..=length.saturating_add(length / 4);
+        let mut state = self.lock();
+        let free = state.free.iter();
+        let found = free.rev().position(|it| suitable.contains(&it.capacity()));
+        let bytes = found.and_then(|nth| {
+            let at = state.free.len() - 1 - nth;
+            state.free.remove(at)
+        });
+        let bytes = bytes.unwrap_or_default();
+        state.free_bytes -= bytes.capacity();
+        state.lent += 1;
+        drop(state);
+        let buffers = self.clone();
+        Buffer { bytes, buffers }
+    }
+
+    fn take_back(&self, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        state.lent -= 1;
+        if state.lent == 0 {
+            let idle = mem::take(&mut *state);
+            drop(state);
+            drop(idle);
+        } else if bytes.capacity() <= KEPT_BYTES {
+            state.free_bytes += bytes.capacity();
+            state.free.push_back(bytes);
+            while state.free_bytes > KEPT_BYTES
+                && let Some(oldest) = state.free.pop_front()
+            {
+                state.free_bytes -= oldest.capacity();
+            }
+        }
+    }
+
+    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Goes back to where it was lent from when the last of its bytes is dropped.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    buffers: Buffers,
+}
+
+impl Buffer {
+    /// What is in it, to be shared.
+    pub(crate) fn share(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.buffers.take_back(mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Buffers, KEPT_BYTES};
+
+    /// How many buffers are kept, and their bytes.
+    fn kept(buffers: &Buffers) -> (usize, usize) {
+        let state = buffers.lock();
+        let bytes = state.free.iter().map(Vec::capacity).sum();
+        assert_eq!(state.free_bytes, bytes);
+        (state.free.len(), bytes)
+    }
+
+    #[test]
+    fn a_buffer_is_lent_again_once_the_last_of_its_bytes_is_gone() {
+        let buffers = Buffers::default();
+        let _other = buffers.lend(100);
+        let mut buffer = buffers.lend(100);
+        buffer.bytes.reserve_exact(100);
+        buffer.bytes.extend([7; 100]);
+        let place = buffer.bytes.as_ptr();
+        let all = buffer.share();
+        let part = all.slice(40..50);
+        drop(all);
+        assert_eq!(kept(&buffers).0, 0);
+        assert_eq!(part, [7; 10][..]);
+        drop(part);
+        assert_eq!(kept(&buffers).0, 1);
+        assert_eq!(buffers.lend(100).bytes.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_buffer_has_room_enough_and_not_much_more() {
+        let buffers = Buffers::default();
+        let _other = buffers.lend(1);
+        let mut buffer = buffers.lend(1000);
+        buffer.bytes.reserve_exact(1000);
+        drop(buffer);
+        for (length, is_suitable) in [(1, false), (799, false), (800, true), (1001, false)] {
+            let lent = buffers.lend(length);
+            assert_eq!(lent.bytes.capacity() == 1000, is_suitable, "{length}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_when_nothing_is_in_use() {
+        let buffers = Buffers::default();
+        let mut lent: Vec<_> = std::iter::repeat_with(|| buffers.lend(1000))
+            .take(3)
+            .collect();
+        lent.iter_mut().for_each(|lent| lent.bytes.reserve(1000));
+        lent.truncate(1);
+        assert_eq!(kept(&buffers).0, 2);
+        lent.clear();
+        assert_eq!(kept(&buffers), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_oldest_goes_first() {
+        let buffers = Buffers::default();
+        let _other = buffers.lend(1);
+        let quarter = KEPT_BYTES / 4;
+        let lengths = [1, 1, quarter, quarter, quarter, quarter, KEPT_BYTES + 1];
+        let mut lent = lengths.map(|length| buffers.lend(length));
+        for (lent, length) in lent.iter_mut().zip(lengths) {
+            lent.bytes.reserve_exact(length);
+        }
+        drop(lent);
+        assert_eq!(kept(&buffers), (4, KEPT_BYTES));
+    }
+}

@@ -1,0 +1,73 @@
+//! How many records there are, and how many bytes.
+
+use std::collections::BTreeMap;
+
+use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
+
+/// Apart from the catalog, so that statistics never wait for an index.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// None is empty.
+    streams: BTreeMap<StreamName, QueueStats>,
+    pub(crate) damaged_records: u64,
+}
+
+impl Counters {
+    pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
+        Self {
+            streams,
+            damaged_records: 0,
+        }
+    }
+
+    pub(crate) fn add(&mut self, stream: &StreamName, amount: Amount) {
+        if amount.records == 0 {
+            return;
+        }
+        if let Some(queue) = self.streams.get_mut(stream) {
+            queue.records += amount.records;
+            queue.bytes += amount.bytes;
+            return;
+        }
+        let queue = QueueStats::new(amount.records, amount.bytes);
+        self.streams.insert(stream.clone(), queue);
+    }
+
+    /// Adds the records of one call, which mostly are of one stream.
+    pub(crate) fn add_all(&mut self, records: &[NewRecord]) {
+        for run in records.chunk_by(|one, next| one.stream == next.stream) {
+            if let Some(first) = run.first() {
+                let bytes = run.iter().map(NewRecord::size).sum();
+                self.add(&first.stream, Amount::new(run.len(), bytes));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, stream: &StreamName, amount: Amount) {
+        let Some(queue) = self.streams.get_mut(stream) else {
+            return;
+        };
+        queue.records = queue.records.saturating_sub(amount.records);
+        queue.bytes = queue.bytes.saturating_sub(amount.bytes);
+        if queue.records == 0 {
+            self.streams.remove(stream);
+        }
+    }
+
+    /// Forgets all streams; says what they held.
+    pub(crate) fn clear(&mut self) -> Amount {
+        let mut held = Amount::default();
+        for queue in std::mem::take(&mut self.streams).into_values() {
+            held += Amount::new(queue.records, queue.bytes);
+        }
+        held
+    }
+
+    pub(crate) fn names(&self) -> Vec<StreamName> {
+        self.streams.keys().cloned().collect()
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        StoreStats::new(self.streams.clone(), self.damaged_records)
+    }
+}

@@ -1,0 +1,84 @@
+//! Outlines of the segments that are complete.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Active, Catalog, Log};
+use crate::log::catalog::lock;
+use crate::log::files::DiskFile;
+use crate::log::outline::Outline;
+
+/// One is written for the last segment only when that is at least this part of a whole one.
+const LONG_ENOUGH: u64 = 16;
+
+/// A segment that is not written to any more.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    outline: Outline,
+}
+
+impl Sealed {
+    /// A segment that ends here, if the outline speaks of all of it.
+    pub(crate) fn new(
+        number: u32,
+        file: Arc<dyn DiskFile>,
+        outline: Outline,
+        end: u64,
+    ) -> Option<Self> {
+        (outline.end() == end).then_some(Self {
+            number,
+            file,
+            outline,
+        })
+    }
+}
+
+impl Log {
+    /// Notes that a segment is complete, and as durable as it has to be.
+    pub(crate) fn seal(&mut self, active: Active) {
+        let Active {
+            number,
+            file,
+            written,
+            outline,
+            ..
+        } = active;
+        let sealed = outline.and_then(|outline| Sealed::new(number, file, outline, written));
+        self.sealed.extend(sealed);
+    }
+
+    /// Writes the outlines of segments that have become complete, where there is room.
+    pub(crate) fn write_outlines(&mut self, index: &Mutex<Catalog>, room: bool) {
+        for Sealed {
+            number,
+            file,
+            outline,
+        } in self.sealed.drain(..)
+        {
+            if !room || !lock(index).segments.contains_key(&number) {
+                continue;
+            }
+            match outline.write(&*file, number, self.salt) {
+                Ok(length) => {
+                    if let Some(segment) = lock(index).segments.get_mut(&number) {
+                        segment.length = length;
+                    }
+                }
+                // The next opening reads the frames instead.
+                Err(error) => {
+                    tracing::debug!(target: "record_cache", %error, "a segment is left without an outline")
+                }
+            }
+        }
+    }
+
+    /// Goes no further in this segment, since the log is closed.
+    pub(crate) fn seal_last(&mut self) {
+        if let Some(active) = self.active.take()
+            && active.written >= self.segment_bytes / LONG_ENOUGH
+        {
+            self.seal(active);
+        }
+    }
+}

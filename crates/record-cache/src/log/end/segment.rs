@@ -1,0 +1,137 @@
+//! Beginning a segment, making it durable, and giving it up.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Active, Log};
+use crate::log::files::DiskFile;
+use crate::log::format::{Previous, segment_name};
+use crate::log::frame::Seal;
+use crate::log::outline::Outline;
+use crate::{Durability, StoreError};
+
+impl Log {
+    /// Continues in a new segment from the next group on.
+    pub(crate) fn roll(&mut self) {
+        let Some(mut active) = self.active.take() else {
+            return;
+        };
+        if self.durability == Durability::PowerLoss && active.synced < active.written {
+            if self.sync_all(&mut active).is_err() {
+                self.abandon(&active);
+                return;
+            }
+            active.synced = active.written;
+            self.forget_unsynced();
+        }
+        self.end = Some(Previous {
+            number: active.number,
+            end: active.written,
+        });
+        self.seal(active);
+    }
+
+    /// Makes all that was written durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(mut active) = self.active.take() else {
+            return Ok(());
+        };
+        if active.synced < active.written {
+            if let Err(error) = self.sync_all(&mut active) {
+                self.abandon(&active);
+                return Err(self.refused("cannot sync", &segment_name(active.number), error));
+            }
+            active.synced = active.written;
+            self.forget_unsynced();
+        }
+        self.active = Some(active);
+        Ok(())
+    }
+
+    /// Continues in a segment that is made of a file with room of its own.
+    pub(crate) fn go_on_in(&mut self, name: &str) -> io::Result<()> {
+        self.roll();
+        let number = self.next_number;
+        let after = number.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
+        let segment = segment_name(number);
+        self.disk.rename(name, &segment)?;
+        self.next_number = after;
+        self.spare = Some((number, self.disk.open(&segment)?));
+        Ok(())
+    }
+
+    pub(crate) fn create_segment(&mut self) -> Result<Active, StoreError> {
+        if let Some((number, file)) = self.spare.take() {
+            return Ok(self.begin_segment(number, file));
+        }
+        loop {
+            let number = self.next_number;
+            let name = segment_name(number);
+            let Some(after) = number.checked_add(1) else {
+                return Err(StoreError::unavailable_because(
+                    "there are no segment numbers left",
+                ));
+            };
+            match self.disk.create(&name) {
+                Ok(file) => {
+                    self.next_number = after;
+                    return Ok(self.begin_segment(number, file));
+                }
+                // Left by an attempt that failed and could not be undone.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.next_number = after;
+                }
+                Err(error) => return Err(self.refused("cannot create", &name, error)),
+            }
+        }
+    }
+
+    fn begin_segment(&self, number: u32, file: Arc<dyn DiskFile>) -> Active {
+        Active {
+            number,
+            file,
+            seal: Seal::new(self.salt, number),
+            written: 0,
+            synced: 0,
+            entered: false,
+            last_frame: None,
+            outline: Some(Outline::new()),
+        }
+    }
+
+    pub(crate) fn sync_all(&self, active: &mut Active) -> io::Result<()> {
+        active.file.sync()?;
+        if !active.entered {
+            self.disk.sync()?;
+            active.entered = true;
+        }
+        Ok(())
+    }
+
+    /// Gives up a segment that cannot be written or synced any more.
+    ///
+    /// What was not synced is not relied on: it is written again, elsewhere.
+    pub(crate) fn abandon(&mut self, active: &Active) {
+        let end = match self.durability {
+            Durability::PowerLoss => {
+                self.rewrite.append(&mut self.unsynced);
+                self.unsynced_bytes = 0;
+                active.synced
+            }
+            Durability::ProcessCrash => active.written,
+        };
+        // The next segment says where this one ends, so this is for its space only.
+        let _ = active.file.truncate(end);
+        self.end = Some(Previous {
+            number: active.number,
+            end,
+        });
+    }
+
+    /// Gives up a segment that nothing was acknowledged in.
+    pub(crate) fn discard(&self, active: &Active) {
+        // Left behind, it is passed over, since no other segment continues it.
+        let _ = active.file.truncate(0);
+        let _ = self.disk.remove(&segment_name(active.number));
+    }
+}

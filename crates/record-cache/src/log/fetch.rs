@@ -1,0 +1,144 @@
+//! Reading records back from their segments.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use super::buffers::Buffers;
+use super::catalog::Catalog;
+use super::files::DiskFile;
+use super::frame::{Header, Kind, Seal, frame_length};
+use crate::index::queue::Entry;
+use crate::{Record, RecordId, StreamName, clock};
+
+/// Records that lie no further apart than this are read in one go.
+const GAP: u64 = 8 * 1024;
+/// One read is no longer than this, except for a single record.
+const RUN_BYTES: u64 = 4 << 20;
+
+/// The segments that some records lie in, held open although they may be deleted meanwhile.
+pub(crate) type Sources = BTreeMap<u32, (Arc<dyn DiskFile>, Seal)>;
+
+/// A record's frame, checked.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) header: Header,
+    /// Key and payload.
+    pub(crate) body: Bytes,
+}
+
+impl Fetched {
+    /// The record as it was appended, with the attempts counted since.
+    pub(crate) fn into_record(self, attempts: u32) -> Option<Record> {
+        let Self { header, mut body } = self;
+        let key = match header.key_length {
+            Some(length) => {
+                let length = usize::try_from(length).ok()?;
+                let key = str::from_utf8(body.get(..length)?).ok()?.to_owned();
+                body.advance(length);
+                Some(key)
+            }
+            None => None,
+        };
+        let recorded_at = clock::from_unix_millis(header.millis);
+        Some(Record::new(
+            RecordId::new(header.sequence),
+            key,
+            body,
+            attempts,
+            recorded_at,
+        ))
+    }
+}
+
+pub(crate) fn sources<'a>(
+    index: &Catalog,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Sources {
+    let mut sources = Sources::new();
+    for entry in entries {
+        if !sources.contains_key(&entry.segment)
+            && let Some(segment) = index.segments.get(&entry.segment)
+        {
+            sources.insert(entry.segment, (Arc::clone(&segment.file), segment.seal));
+        }
+    }
+    sources
+}
+
+/// Reads the records and hands them over one by one; nothing stands for one that is damaged.
+pub(crate) fn fetch(
+    mut wanted: &[(&StreamName, Entry)],
+    sources: &Sources,
+    buffers: &Buffers,
+    mut take: impl FnMut(Option<Fetched>),
+) -> io::Result<()> {
+    while !wanted.is_empty() {
+        let (run, start, length) = run(wanted);
+        wanted = wanted.get(run.len()..).unwrap_or_default();
+        let source = run
+            .first()
+            .and_then(|(_, entry)| sources.get(&entry.segment));
+        let Some((file, seal)) = source else {
+            run.iter().for_each(|_| take(None));
+            continue;
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut buffer = buffers.lend(length);
+        file.read(&mut buffer.bytes, length, start)?;
+        let buffer = buffer.share();
+        for (name, entry) in run {
+            take(check(&buffer, start, name, entry, seal));
+        }
+    }
+    Ok(())
+}
+
+/// The records at the front that are read in one go, and the bytes that they lie in.
+fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
+    let Some((_, first)) = wanted.first() else {
+        return (wanted, 0, 0);
+    };
+    let start = u64::from(first.offset);
+    let mut end = start;
+    let mut count = 0;
+    for (name, entry) in wanted {
+        let offset = u64::from(entry.offset);
+        let reach = offset + frame_length(name.as_str().len(), entry.size);
+        let near = entry.segment == first.segment
+            && offset >= end
+            && offset - end <= GAP
+            && reach - start <= RUN_BYTES;
+        if count > 0 && !near {
+            break;
+        }
+        (end, count) = (reach, count + 1);
+    }
+    (wanted.get(..count).unwrap_or(wanted), start, end - start)
+}
+
+fn check(
+    buffer: &Bytes,
+    start: u64,
+    name: &StreamName,
+    entry: &Entry,
+    seal: &Seal,
+) -> Option<Fetched> {
+    let offset = u64::from(entry.offset);
+    let from = usize::try_from(offset - start).ok()?;
+    let (header, found) = Header::decode(buffer.get(from..)?, seal, offset)?;
+    let is_record = matches!(header.kind, Kind::Record | Kind::Carried);
+    let same = found == name.as_str().as_bytes()
+        && header.sequence == entry.sequence
+        && header.body_length == entry.size;
+    let body_from = from + usize::try_from(header.head_length()).ok()?;
+    let body_to = body_from + usize::try_from(header.body_length).ok()?;
+    let body = buffer.get(body_from..body_to)?;
+    let whole = is_record && same && crc32c::crc32c(body) == header.body_checksum;
+    whole.then(|| Fetched {
+        header,
+        body: buffer.slice(body_from..body_to),
+    })
+}

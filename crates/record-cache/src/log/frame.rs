@@ -1,0 +1,331 @@
+//! The frames that a segment consists of.
+
+use std::io;
+
+use super::files::DiskFile;
+use crate::StreamName;
+
+/// Bytes in front of the name.
+pub(crate) const HEADER_BYTES: usize = 40;
+/// Frames begin at multiples of this, so that they can be found again behind damage.
+pub(crate) const ALIGNMENT: u64 = 8;
+/// The longest header with its name.
+pub(crate) const LONGEST_HEAD: usize = HEADER_BYTES + StreamName::MAX_BYTES;
+
+pub(crate) const MAGIC_AT: usize = 4;
+pub(crate) const MAGIC: u8 = 0xA6;
+
+const KIND_MASK: u8 = 0x0f;
+const STARTS: u8 = 0x40;
+const ENDS: u8 = 0x80;
+const NO_KEY: u32 = u32::MAX;
+
+/// What a frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A group of calls that were written together begins.
+    Group = 1,
+    /// A record that was appended.
+    Record = 2,
+    /// A record that was moved here from an older segment.
+    Carried = 3,
+    /// Records of one stream are done, on others an attempt is counted.
+    Settled = 4,
+    /// Sequence numbers that no record has.
+    Void = 5,
+    /// All that was there before is gone.
+    Cleared = 6,
+}
+
+impl Kind {
+    pub(crate) const fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Group,
+            2 => Self::Record,
+            3 => Self::Carried,
+            4 => Self::Settled,
+            5 => Self::Void,
+            6 => Self::Cleared,
+            _ => return None,
+        })
+    }
+}
+
+/// What stands in front of a frame's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// First and last frame of what takes effect as a whole.
+    pub(crate) starts: bool,
+    pub(crate) ends: bool,
+    pub(crate) name_length: u16,
+    pub(crate) body_length: u32,
+    /// The part of the body that is the record's key.
+    pub(crate) key_length: Option<u32>,
+    pub(crate) sequence: u64,
+    pub(crate) millis: u64,
+    pub(crate) attempts: u32,
+    pub(crate) body_checksum: u32,
+}
+
+impl Header {
+    /// A frame of this kind that stands for itself.
+    pub(crate) const fn new(kind: Kind, body_length: u32, body_checksum: u32) -> Self {
+        Self {
+            kind,
+            starts: true,
+            ends: true,
+            name_length: 0,
+            body_length,
+            key_length: None,
+            sequence: 0,
+            millis: 0,
+            attempts: 0,
+            body_checksum,
+        }
+    }
+
+    pub(crate) fn head_length(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.name_length)
+    }
+
+    pub(crate) fn frame_length(&self) -> u64 {
+        frame_length(usize::from(self.name_length), self.body_length)
+    }
+
+    /// The checksum that stands at a place where a frame begins.
+    pub(crate) fn checksum_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u32>> {
+        let mut head = Vec::new();
+        file.read(&mut head, MAGIC_AT, offset)?;
+        Ok(Fields(&head).u32())
+    }
+
+    /// Returns the checksum.
+    pub(crate) fn encode(&self, name: &[u8], seal: &Seal, offset: u64, into: &mut Vec<u8>) -> u32 {
+        let start = into.len();
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        into.extend([0; MAGIC_AT]);
+        into.push(MAGIC);
+        into.push(self.kind as u8 | flag(self.starts, STARTS) | flag(self.ends, ENDS));
+        into.extend(self.name_length.to_le_bytes());
+        into.extend(self.body_length.to_le_bytes());
+        into.extend(self.key_length.unwrap_or(NO_KEY).to_le_bytes());
+        into.extend(self.sequence.to_le_bytes());
+        into.extend(self.millis.to_le_bytes());
+        into.extend(self.attempts.to_le_bytes());
+        into.extend(self.body_checksum.to_le_bytes());
+        into.extend(name);
+        let checked = into.get(start + MAGIC_AT..).unwrap_or_default();
+        let checksum = crc32c::crc32c_append(seal.at(self.kind, offset), checked);
+        if let Some(place) = into.get_mut(start..start + MAGIC_AT) {
+            place.copy_from_slice(&checksum.to_le_bytes());
+        }
+        checksum
+    }
+
+    /// Reads a header and its name at the beginning of the bytes, if a whole one is there.
+    pub(crate) fn decode<'a>(
+        bytes: &'a [u8],
+        seal: &Seal,
+        offset: u64,
+    ) -> Option<(Self, &'a [u8])> {
+        let (header, behind) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let mut fields = Fields(header.get(MAGIC_AT..)?);
+        if fields.byte()? != MAGIC {
+            return None;
+        }
+        let kind_and_flags = fields.byte()?;
+        let name_length = fields.u16()?;
+        let this = Self {
+            kind: Kind::of(kind_and_flags & KIND_MASK)?,
+            starts: kind_and_flags & STARTS != 0,
+            ends: kind_and_flags & ENDS != 0,
+            name_length,
+            body_length: fields.u32()?,
+            key_length: Some(fields.u32()?).filter(|&length| length != NO_KEY),
+            sequence: fields.u64()?,
+            millis: fields.u64()?,
+            attempts: fields.u32()?,
+            body_checksum: fields.u32()?,
+        };
+        let name = behind.get(..usize::from(name_length))?;
+        let checked = bytes.get(MAGIC_AT..HEADER_BYTES + name.len())?;
+        let expected = crc32c::crc32c_append(seal.at(this.kind, offset), checked);
+        let found = u32::from_le_bytes(*header.first_chunk()?);
+        let sound = found == expected && this.key_length.unwrap_or(0) <= this.body_length;
+        sound.then_some((this, name))
+    }
+}
+
+/// The bytes of a frame, padding included.
+pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
+    let bytes = HEADER_BYTES as u64 + name_length as u64 + body_length as u64;
+    bytes.next_multiple_of(ALIGNMENT)
+}
+
+/// Binds a frame to its place, so that bytes left over from elsewhere never pass for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    with_salt: u32,
+    without: u32,
+}
+
+impl Seal {
+    /// The seal of a segment of the store with this salt.
+    pub(crate) fn new(salt: u64, segment: u32) -> Self {
+        let without = crc32c::crc32c(&segment.to_le_bytes());
+        Self {
+            with_salt: crc32c::crc32c_append(without, &salt.to_le_bytes()),
+            without,
+        }
+    }
+
+    fn at(&self, kind: Kind, offset: u64) -> u32 {
+        // Groups carry the salt, so one of them is enough to learn it again.
+        let seed = if kind == Kind::Group {
+            self.without
+        } else {
+            self.with_salt
+        };
+        crc32c::crc32c_append(seed, &offset.to_le_bytes())
+    }
+}
+
+/// The body of a group's frame; the frame's sequence is the group's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupBody {
+    pub(crate) salt: u64,
+    /// How many sequence numbers the group took.
+    pub(crate) count: u32,
+    /// The segment's bytes that had been synced before.
+    pub(crate) stable: u32,
+    /// No older segment is needed any more.
+    pub(crate) oldest: u32,
+    /// The first sequence number that was given out in that segment or later.
+    pub(crate) oldest_base: u64,
+}
+
+impl GroupBody {
+    pub(crate) const BYTES: u32 = 28;
+
+    pub(crate) fn encode(&self) -> [u8; Self::BYTES as usize] {
+        let mut bytes = [0; Self::BYTES as usize];
+        bytes[..8].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.count.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.stable.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.oldest.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.oldest_base.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self {
+            salt: fields.u64()?,
+            count: fields.u32()?,
+            stable: fields.u32()?,
+            oldest: fields.u32()?,
+            oldest_base: fields.u64()?,
+        })
+    }
+}
+
+/// Takes little-endian numbers from the front of some bytes.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl Fields<'_> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_le_bytes)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.chunk().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_le_bytes)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GroupBody, Header, Kind, Seal};
+
+    fn header() -> Header {
+        Header {
+            starts: false,
+            name_length: 6,
+            key_length: Some(3),
+            sequence: 77,
+            millis: 1_700_000_000_123,
+            attempts: 4,
+            ..Header::new(Kind::Record, 1000, 0xfeed)
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_at_its_own_place_only() {
+        let seal = Seal::new(9, 3);
+        let mut bytes = Vec::new();
+        header().encode(b"stream", &seal, 64, &mut bytes);
+        assert_eq!(
+            Header::decode(&bytes, &seal, 64),
+            Some((header(), &b"stream"[..]))
+        );
+        assert_eq!(Header::decode(&bytes, &seal, 72), None, "another offset");
+        assert_eq!(
+            Header::decode(&bytes, &Seal::new(9, 4), 64),
+            None,
+            "another segment"
+        );
+        assert_eq!(
+            Header::decode(&bytes, &Seal::new(8, 3), 64),
+            None,
+            "another store"
+        );
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_cut_passes() {
+        let seal = Seal::new(9, 3);
+        let mut bytes = Vec::new();
+        header().encode(b"stream", &seal, 64, &mut bytes);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&flipped, &seal, 64), None, "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(
+                Header::decode(&bytes[..length], &seal, 64),
+                None,
+                "length {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_is_found_without_the_salt() {
+        let body = GroupBody {
+            salt: 5,
+            count: 6,
+            stable: 7,
+            oldest: 8,
+            oldest_base: 9,
+        };
+        assert_eq!(GroupBody::decode(&body.encode()), Some(body));
+        let mut bytes = Vec::new();
+        Header::new(Kind::Group, 28, 1).encode(b"", &Seal::new(9, 3), 64, &mut bytes);
+        assert!(Header::decode(&bytes, &Seal::new(0, 3), 64).is_some());
+    }
+}

@@ -1,0 +1,273 @@
+//! Calls that are written together, as bytes.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::catalog::Settled;
+use super::frame::{ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length};
+use super::outline::Outline;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
+use crate::{NewRecord, StreamName, clock};
+
+/// Payloads from here on are written from where they are.
+const SHARED_FROM: usize = 16 * 1024;
+/// What the buffer keeps for the next group.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// What takes effect as a whole.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Append(Vec<NewRecord>),
+    Settle(Settled),
+    Carry(Vec<Carried>),
+    Clear,
+}
+
+/// A record on its way to a newer segment.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) stream: StreamName,
+    pub(crate) entry: Entry,
+    pub(crate) header: Header,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    /// The records that get a number.
+    pub(crate) fn records(&self) -> usize {
+        match self {
+            Self::Append(records) => records.len(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn encoded_length(&self) -> u64 {
+        match self {
+            Self::Append(records) => records.iter().map(record_length).sum(),
+            Self::Settle(settled) => settled_length(settled),
+            Self::Carry(carried) => carried
+                .iter()
+                .map(|carried| carried.header.frame_length())
+                .sum(),
+            Self::Clear => frame_length(0, 0),
+        }
+    }
+}
+
+pub(crate) fn record_length(record: &NewRecord) -> u64 {
+    let name = record.stream.as_str().len() as u64;
+    (HEADER_BYTES as u64 + name + record.size()).next_multiple_of(ALIGNMENT)
+}
+
+pub(crate) fn settled_length(settled: &Settled) -> u64 {
+    let body = settled.deleted.encoded_length() + settled.counted.encoded_length();
+    frame_length(settled.stream.as_str().len(), length(body))
+}
+
+pub(crate) fn void_length(voids: &Ranges) -> u64 {
+    frame_length(0, length(voids.encoded_length()))
+}
+
+/// Puts frames together for one write.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+    /// Payloads, each with the place in `bytes` that it precedes.
+    shared: Vec<(usize, Bytes)>,
+    offset: u64,
+    next_sequence: u64,
+    /// The checksum of the last frame.
+    last_frame: Option<u32>,
+    /// Where each record's frame begins.
+    places: Vec<u32>,
+    /// Of the segment, as far as one is kept.
+    outline: Option<Outline>,
+}
+
+impl Encoder {
+    /// Begins a group that will lie at this offset of a segment, whose outline goes on.
+    pub(crate) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.shared.clear();
+        self.places = Vec::new();
+        (self.offset, self.next_sequence) = (offset, next_sequence);
+        self.outline = outline;
+    }
+
+    /// Bytes that are no frame.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.offset += bytes.len() as u64;
+    }
+
+    pub(crate) fn group(&mut self, group: &GroupBody, seal: &Seal) {
+        let body = group.encode();
+        let mut header = Header::new(Kind::Group, GroupBody::BYTES, crc32c::crc32c(&body));
+        header.sequence = self.next_sequence;
+        self.frame(header, b"", &body, None, seal);
+        self.note(|outline| outline.group(header.sequence, group));
+    }
+
+    pub(crate) fn call(&mut self, call: &Call, seal: &Seal) {
+        match call {
+            Call::Append(records) => {
+                let last = records.len().saturating_sub(1);
+                for (n, record) in records.iter().enumerate() {
+                    self.record(record, (n == 0, n == last), seal);
+                }
+            }
+            Call::Settle(settled) => self.settled(settled, seal),
+            Call::Carry(all) => {
+                for Carried {
+                    stream,
+                    entry,
+                    header,
+                    body,
+                } in all
+                {
+                    let header = Header {
+                        kind: Kind::Carried,
+                        starts: true,
+                        ends: true,
+                        attempts: entry.attempts,
+                        ..*header
+                    };
+                    self.places.push(length(self.offset));
+                    self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
+                    self.note(|outline| outline.record(stream, &header));
+                }
+            }
+            Call::Clear => {
+                self.frame(Header::new(Kind::Cleared, 0, 0), b"", b"", None, seal);
+                self.note(Outline::cleared);
+            }
+        }
+    }
+
+    pub(crate) fn settled(&mut self, settled: &Settled, seal: &Seal) {
+        let mut body = Vec::new();
+        settled.deleted.encode(&mut body);
+        settled.counted.encode(&mut body);
+        self.named(Kind::Settled, &settled.stream, &body, seal);
+        self.note(|outline| outline.settled(settled));
+    }
+
+    pub(crate) fn voids(&mut self, voids: &Ranges, seal: &Seal) {
+        let mut body = Vec::new();
+        voids.encode(&mut body);
+        let header = Header::new(Kind::Void, length(body.len()), crc32c::crc32c(&body));
+        self.frame(header, b"", &body, None, seal);
+        self.note(|outline| outline.voids(voids));
+    }
+
+    /// The outline with what the group says.
+    pub(crate) fn take_outline(&mut self) -> Option<Outline> {
+        self.outline.take()
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Outline)) {
+        if let Some(outline) = &mut self.outline {
+            note(outline);
+        }
+    }
+
+    /// The checksum of the last frame.
+    pub(crate) fn last_frame(&self) -> Option<u32> {
+        self.last_frame
+    }
+
+    /// Where the group ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where each record's frame begins, in the order of the calls.
+    pub(crate) fn take_places(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.places)
+    }
+
+    /// All of it, for one vectored write.
+    pub(crate) fn parts(&self) -> Vec<IoSlice<'_>> {
+        let mut parts = Vec::with_capacity(2 * self.shared.len() + 1);
+        let mut rest = 0;
+        for (place, payload) in &self.shared {
+            parts.push(IoSlice::new(
+                self.bytes.get(rest..*place).unwrap_or_default(),
+            ));
+            parts.push(IoSlice::new(payload));
+            rest = *place;
+        }
+        parts.push(IoSlice::new(self.bytes.get(rest..).unwrap_or_default()));
+        parts
+    }
+
+    fn record(&mut self, record: &NewRecord, (starts, ends): (bool, bool), seal: &Seal) {
+        let key = record.key.as_deref().map(str::as_bytes);
+        let of_key = crc32c::crc32c(key.unwrap_or_default());
+        let header = Header {
+            kind: Kind::Record,
+            starts,
+            ends,
+            name_length: name_length(&record.stream),
+            body_length: length(record.size()),
+            key_length: key.map(|key| length(key.len())),
+            sequence: self.next_sequence,
+            millis: clock::to_unix_millis(record.recorded_at),
+            attempts: record.attempts,
+            body_checksum: crc32c::crc32c_append(of_key, &record.data),
+        };
+        self.next_sequence += 1;
+        self.places.push(length(self.offset));
+        let name = record.stream.as_str().as_bytes();
+        self.frame(
+            header,
+            name,
+            key.unwrap_or_default(),
+            Some(&record.data),
+            seal,
+        );
+        self.note(|outline| outline.record(&record.stream, &header));
+    }
+
+    fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {
+        let mut header = Header::new(kind, length(body.len()), crc32c::crc32c(body));
+        header.name_length = name_length(stream);
+        self.frame(header, stream.as_str().as_bytes(), body, None, seal);
+    }
+
+    fn frame(
+        &mut self,
+        header: Header,
+        name: &[u8],
+        start: &[u8],
+        rest: Option<&Bytes>,
+        seal: &Seal,
+    ) {
+        self.last_frame = Some(header.encode(name, seal, self.offset, &mut self.bytes));
+        self.bytes.extend(start);
+        match rest {
+            Some(data) if data.len() >= SHARED_FROM => {
+                self.shared.push((self.bytes.len(), data.clone()));
+            }
+            Some(data) => self.bytes.extend(data),
+            None => {}
+        }
+        let bytes = header.head_length() + u64::from(header.body_length);
+        let padding = bytes.next_multiple_of(ALIGNMENT) - bytes;
+        self.bytes.extend((0..padding).map(|_| 0));
+        self.offset += bytes + padding;
+    }
+}
+
+fn name_length(stream: &StreamName) -> u16 {
+    // A name has no more than 1024 bytes.
+    u16::try_from(stream.as_str().len()).unwrap_or(u16::MAX)
+}
+
+/// For lengths that the writer has checked to be small enough.
+fn length(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}

@@ -1,0 +1,120 @@
+//! What the frames of a segment say, without the payloads: all that an opening asks.
+
+mod file;
+mod read;
+mod write;
+
+use std::collections::HashMap;
+
+use self::read::Steps;
+use super::catalog::Settled;
+use super::format::SEGMENT_HEADER_BYTES;
+use super::frame::Kind;
+use crate::StreamName;
+use crate::index::queue::Entry;
+use crate::index::ranges::Ranges;
+
+/// The frames from the beginning of a segment on, each without gap behind the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outline {
+    bytes: Vec<u8>,
+    so_far: SoFar,
+    /// The places of the names in the list of them.
+    places: HashMap<StreamName, usize>,
+}
+
+/// What one frame says.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The numbers of a group's records begin with this one, and are so many.
+    Group {
+        first: u64,
+        count: u32,
+    },
+    /// The record of a stream, which is told by its place in the list of names.
+    Record {
+        carried: bool,
+        stream: usize,
+        entry: Entry,
+    },
+    Settled(Settled),
+    Void(Ranges),
+    Cleared,
+}
+
+/// What the steps before one tell about it, so that it need not say so itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SoFar {
+    /// Where the next frame begins.
+    end: u64,
+    /// Where the last one does.
+    last_frame: u64,
+    names: Vec<StreamName>,
+    stream: Option<usize>,
+    size: u32,
+    /// The number that the next record has if no other is said.
+    next: u64,
+    /// What the last group says to be needed: a segment, and its first number.
+    oldest: Option<(u32, u64)>,
+}
+
+// Beside the kind of the frame, what is left out because it is as before.
+const SAME_STREAM: u8 = 0x10;
+const NEXT_SEQUENCE: u8 = 0x20;
+const SAME_SIZE: u8 = 0x40;
+const NO_ATTEMPTS: u8 = 0x80;
+const SAME_OLDEST: u8 = 0x40;
+const KIND_MASK: u8 = 0x0f;
+
+impl Outline {
+    pub(crate) fn new() -> Self {
+        let so_far = SoFar {
+            end: SEGMENT_HEADER_BYTES,
+            last_frame: 0,
+            names: Vec::new(),
+            stream: None,
+            size: 0,
+            next: 0,
+            oldest: None,
+        };
+        Self {
+            bytes: Vec::new(),
+            so_far,
+            places: HashMap::new(),
+        }
+    }
+
+    /// Where the last of the frames ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.so_far.end
+    }
+
+    /// Where the last of the frames begins.
+    pub(crate) fn last_frame(&self) -> u64 {
+        self.so_far.last_frame
+    }
+
+    /// The oldest segment that is needed, and its first number, as the last group says.
+    pub(crate) fn oldest_needed(&self) -> Option<(u32, u64)> {
+        self.so_far.oldest
+    }
+
+    /// The stream at a place in the list of names.
+    pub(crate) fn stream(&self, place: usize) -> Option<&StreamName> {
+        self.so_far.names.get(place)
+    }
+
+    /// All steps, of the segment with this number.
+    pub(crate) fn steps(&self, segment: u32) -> Steps<'_> {
+        Steps::new(&self.bytes, segment)
+    }
+}
+
+impl SoFar {
+    fn advance(&mut self, length: u64) {
+        self.last_frame = self.end;
+        self.end += length;
+    }
+}
+
+const _: () = assert!(Kind::Cleared as u8 <= KIND_MASK);

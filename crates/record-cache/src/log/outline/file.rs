@@ -1,0 +1,135 @@
+//! An outline behind the frames that it speaks of, in their file.
+
+use std::io::{self, IoSlice};
+
+use super::Outline;
+use crate::log::files::DiskFile;
+use crate::log::frame::{Fields, Header, LONGEST_HEAD, Seal};
+
+const MAGIC: [u8; 8] = *b"\x89rc-idx\n";
+const VERSION: u32 = 1;
+const TRAILER_BYTES: usize = 48;
+const CHECKED: usize = TRAILER_BYTES - 4;
+
+/// The last bytes of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trailer {
+    segment: u32,
+    salt: u64,
+    /// Where the frames end, and the outline begins.
+    end: u64,
+    length: u32,
+    /// Where the last frame begins, and its checksum: others would have another one.
+    last_frame: u32,
+    last_checksum: u32,
+}
+
+impl Outline {
+    /// Bytes that it takes behind the frames.
+    pub(crate) fn file_length(&self) -> u64 {
+        (self.bytes.len() + TRAILER_BYTES) as u64
+    }
+
+    /// Writes it behind the frames; says how long the file is then.
+    ///
+    /// Where that fails, it is as if it had not been tried. Nothing has to be synced: one
+    /// that is not whole is none.
+    pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
+        let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
+        let mut trailer = Trailer {
+            segment,
+            salt,
+            end: self.end(),
+            length: small(self.bytes.len() as u64)?,
+            last_frame: small(self.so_far.last_frame)?,
+            last_checksum: 0,
+        };
+        let checksum = Header::checksum_at(file, self.last_frame())?;
+        trailer.last_checksum = checksum.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let trailer = trailer.encode(&self.bytes);
+        let mut parts = [IoSlice::new(&self.bytes), IoSlice::new(&trailer)];
+        if let Err(error) = file.write(&mut parts, self.end()) {
+            let _ = file.truncate(self.end());
+            return Err(error);
+        }
+        Ok(self.end() + self.file_length())
+    }
+
+    /// Whether a file looks as if it ended in an outline.
+    pub(crate) fn seems_to_be_in(file: &dyn DiskFile) -> bool {
+        matches!(trailer(file), Ok(Some(_)))
+    }
+
+    /// The outline at the end of a file, if there is one that belongs to its frames.
+    pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
+        let Some((trailer, bytes)) = trailer(file)? else {
+            return Ok(None);
+        };
+        if (trailer.segment, trailer.salt) != (segment, salt) {
+            return Ok(None);
+        }
+        let mut outline = Vec::new();
+        let length = usize::try_from(trailer.length).unwrap_or(usize::MAX);
+        file.read(&mut outline, length, trailer.end)?;
+        if outline.len() != length || trailer.encode(&outline) != bytes[..] {
+            return Ok(None);
+        }
+        let mut head = Vec::new();
+        file.read(&mut head, LONGEST_HEAD, trailer.last_frame.into())?;
+        let seal = Seal::new(salt, segment);
+        let last = Header::decode(&head, &seal, trailer.last_frame.into());
+        let ends = last.is_some_and(|(header, _)| {
+            u64::from(trailer.last_frame) + header.frame_length() == trailer.end
+        });
+        let same = head.starts_with(&trailer.last_checksum.to_le_bytes());
+        let fits = |outline: &Self| {
+            let end = (outline.end(), outline.so_far.last_frame);
+            ends && same && end == (trailer.end, trailer.last_frame.into())
+        };
+        Ok(Self::decode(outline).filter(fits))
+    }
+}
+
+impl Trailer {
+    fn encode(&self, outline: &[u8]) -> [u8; TRAILER_BYTES] {
+        let mut bytes = [0; TRAILER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.end.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.length.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.last_frame.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.last_checksum.to_le_bytes());
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(outline), &bytes[..CHECKED]);
+        bytes[CHECKED..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// What the bytes say, whose checksum is that of the outline as well.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
+        (fields.u32()? == VERSION).then_some(())?;
+        Some(Self {
+            segment: fields.u32()?,
+            salt: fields.u64()?,
+            end: fields.u64()?,
+            length: fields.u32()?,
+            last_frame: fields.u32()?,
+            last_checksum: fields.u32()?,
+        })
+    }
+}
+
+/// The trailer of a file, if it says of itself that it is the file's end.
+fn trailer(file: &dyn DiskFile) -> io::Result<Option<(Trailer, Vec<u8>)>> {
+    let length = file.length()?;
+    let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.read(&mut bytes, TRAILER_BYTES, at)?;
+    let fits = |trailer: &Trailer| trailer.end.checked_add(trailer.length.into()) == Some(at);
+    let trailer = Trailer::decode(&bytes).filter(fits);
+    Ok(trailer.map(|trailer| (trailer, bytes)))
+}

@@ -1,0 +1,156 @@
+//! Neighbours who share the machine, and programs that change their working directory.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use record_cache::{Durability, StoreError};
+use support::process::{self, is_child, say};
+use support::subject::for_each_store;
+use support::{Subject, numbers, read_all, record, segments, stream};
+use tempfile::TempDir;
+
+for_each_store!(
+    what_others_may_read_is_theirs_no_more,
+    a_directory_that_others_may_write_to_is_refused_untouched,
+    a_directory_of_another_user_is_refused_untouched,
+    a_relative_path_is_where_it_was_when_the_store_was_opened,
+    with_process_crash_only_what_is_last_is_taken_for_torn,
+);
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+async fn what_others_may_read_is_theirs_no_more(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let store = subject.open(place.path()).await;
+    let new = vec![record(&stream("a"), 1, 10)];
+    store.append(new).await.unwrap();
+    store.close().await.unwrap();
+    let files = || {
+        fs::read_dir(place.path())
+            .unwrap()
+            .map(|e| e.unwrap().path())
+    };
+    files()
+        .filter(|path| path.is_file())
+        .for_each(|path| set_mode(&path, 0o666));
+    let store = subject.open(place.path()).await;
+    for file in files().filter(|path| path.is_file()) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    store.close().await.unwrap();
+}
+
+async fn refused_untouched(subject: Subject, path: &Path, advice: &str) {
+    let before = fs::read_dir(path).unwrap().count();
+    let opened = subject.try_open(path, Durability::PowerLoss, None).await;
+    let Err(error @ StoreError::Unavailable { .. }) = opened else {
+        unreachable!("{opened:?}");
+    };
+    let error = error.to_string();
+    assert!(error.contains(advice), "{error}");
+    assert!(error.contains(path.to_str().unwrap()), "{error}");
+    assert_eq!(fs::read_dir(path).unwrap().count(), before);
+}
+
+async fn a_directory_that_others_may_write_to_is_refused_untouched(subject: Subject) {
+    for planted in [0, 1] {
+        let place = TempDir::new().unwrap();
+        let path = place.path().join("cache");
+        fs::create_dir(&path).unwrap();
+        if planted > 0 {
+            std::os::unix::fs::symlink(place.path(), path.join("journal-mark.tmp")).unwrap();
+        }
+        set_mode(&path, 0o777);
+        refused_untouched(subject, &path, "chmod go-w").await;
+        assert_eq!(mode(&path), 0o777);
+        set_mode(&path, 0o755);
+        let store = subject.open(&path).await;
+        store.close().await.unwrap();
+    }
+}
+
+async fn a_directory_of_another_user_is_refused_untouched(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("cache");
+    fs::create_dir(&path).unwrap();
+    // Only root may give something away.
+    if chown(&path, Some(12_345), None).is_ok() {
+        refused_untouched(subject, &path, "another user").await;
+    }
+}
+
+async fn a_relative_path_is_where_it_was_when_the_store_was_opened(subject: Subject) {
+    if let Some((path, _)) = is_child() {
+        std::env::set_current_dir(&path).unwrap();
+        let store = subject.open("cache".as_ref()).await;
+        let elsewhere = path.join("elsewhere");
+        fs::create_dir_all(elsewhere.join("cache")).unwrap();
+        std::env::set_current_dir(&elsewhere).unwrap();
+        // Enough for several segments, and a mark.
+        for n in 0..10 {
+            let new = vec![record(&stream("a"), n, 1 << 20)];
+            store.append(new).await.unwrap();
+        }
+        store.close().await.unwrap();
+        assert_eq!(fs::read_dir("cache").unwrap().count(), 0);
+        say("done");
+        return;
+    }
+    let place = TempDir::new().unwrap();
+    let test = "a_relative_path_is_where_it_was_when_the_store_was_opened";
+    let test = format!("{}::{test}", subject.name());
+    let mut child = process::start(&test, place.path(), "");
+    child.wait_for("done");
+    child.kill();
+    let store = subject.open(&place.path().join("cache")).await;
+    let held = numbers(&read_all(&*store, &stream("a")).await);
+    assert_eq!(held, (0..10).collect::<Vec<_>>());
+    store.close().await.unwrap();
+}
+
+async fn with_process_crash_only_what_is_last_is_taken_for_torn(subject: Subject) {
+    const RECORDS: u64 = 100;
+    let work = TempDir::new().unwrap();
+    let store = subject.open_fast(work.path()).await;
+    for n in 0..RECORDS {
+        let new = vec![record(&stream("a"), n, 50)];
+        store.append(new).await.unwrap();
+    }
+    // As a kill leaves it.
+    let killed = fs::read(&segments(work.path())[0]).unwrap();
+    let frame = (killed.len() - 64) / usize::try_from(RECORDS).unwrap();
+    for (at, counted) in [(10, 1), (50, 1), (98, 1), (99, 0)] {
+        let place = TempDir::new().unwrap();
+        let mut bytes = killed.clone();
+        bytes[64 + frame * at + frame - 20] ^= 1;
+        support::copy(work.path(), place.path());
+        fs::write(&segments(place.path())[0], bytes).unwrap();
+        let store = subject.open_fast(place.path()).await;
+        let held = numbers(&read_all(&*store, &stream("a")).await);
+        let lost = u64::try_from(at).unwrap();
+        let left: Vec<u64> = (0..RECORDS).filter(|n| *n != lost).collect();
+        assert_eq!(held, left, "record {at}");
+        assert_eq!(store.stats().damaged_records, counted, "record {at}");
+        store.close().await.unwrap();
+        let store = subject.open_fast(place.path()).await;
+        assert_eq!(
+            store.stats().damaged_records,
+            0,
+            "record {at}: counted once"
+        );
+        store.close().await.unwrap();
+    }
+    store.close().await.unwrap();
+}

@@ -1,0 +1,116 @@
+//! Logs whose last write is not whole, and damage that only looks like it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::subject::for_each_store;
+use crate::support::{
+    SEGMENT_HEADER, Subject, change, copy, crash, in_memory, numbers, read_all, record, segments,
+    stream,
+};
+
+for_each_store!(
+    a_tail_torn_at_any_byte_costs_the_last_calls_only,
+    damage_before_whole_calls_is_not_taken_for_a_torn_write,
+);
+
+/// A store with a few calls, left as a crash leaves it, and how long its segment was when
+/// each of them had returned.
+async fn a_few_calls(subject: Subject, path: &Path) -> Vec<(u64, Vec<u64>)> {
+    let work = in_memory();
+    let store = subject.open_fast(work.path()).await;
+    let name = stream("torn");
+    let mut calls = Vec::new();
+    for call in 0..4_u64 {
+        let ids: Vec<u64> = (call * 10..call * 10 + 1 + call % 3).collect();
+        let length = |n: u64| 5 + usize::try_from(9 * n % 30).unwrap();
+        let records = ids.iter().map(|&n| record(&name, n, length(n)));
+        store.append(records.collect()).await.unwrap();
+        calls.push((fs::metadata(&segments(work.path())[0]).unwrap().len(), ids));
+    }
+    crash(&*store, work.path(), path).await;
+    store.close().await.unwrap();
+    calls
+}
+
+async fn a_tail_torn_at_any_byte_costs_the_last_calls_only(subject: Subject) {
+    let crashed = in_memory();
+    let calls = a_few_calls(subject, crashed.path()).await;
+    let whole = fs::read(&segments(crashed.path())[0]).unwrap();
+    for end in SEGMENT_HEADER..=whole.len() {
+        for ending in ["cut", "zeros", "garbage"] {
+            let context = format!("{ending} at {end}");
+            if ending != "cut" && end % 3 != 0 {
+                continue;
+            }
+            let mut torn = whole[..end].to_vec();
+            if ending != "cut" {
+                torn.resize(whole.len(), if ending == "zeros" { 0 } else { 0xa6 });
+            }
+            let place = in_memory();
+            copy(crashed.path(), place.path());
+            fs::write(&segments(place.path())[0], torn).unwrap();
+
+            let name = stream("torn");
+            let store = subject.open_fast(place.path()).await;
+            // The bytes of a frame that only pad it may be lost without harm.
+            let expected = |slack: u64| -> Vec<u64> {
+                let whole = calls
+                    .iter()
+                    .filter(|(length, _)| *length <= end as u64 + slack);
+                whole.flat_map(|(_, ids)| ids.clone()).collect()
+            };
+            let found = read_all(&*store, &name).await;
+            assert_eq!(found.damaged.records, 0, "{context}");
+            let found = numbers(&found);
+            let is_whole = found == expected(0) || found == expected(7);
+            assert!(is_whole, "{context}: {found:?}");
+            assert_eq!(store.stats().damaged_records, 0, "{context}");
+            store.append(vec![record(&name, 99, 20)]).await.unwrap();
+            store.close().await.unwrap();
+            let store = subject.open_fast(place.path()).await;
+            let again = numbers(&read_all(&*store, &name).await);
+            assert_eq!(again, [&found[..], &[99]].concat(), "{context}");
+            assert_eq!(store.stats().damaged_records, 0, "{context}");
+            store.close().await.unwrap();
+        }
+    }
+}
+
+async fn damage_before_whole_calls_is_not_taken_for_a_torn_write(subject: Subject) {
+    let crashed = in_memory();
+    let work = in_memory();
+    let store = subject.open_fast(work.path()).await;
+    let name = stream("a");
+    let mut ends = Vec::new();
+    for n in 0..1_000 {
+        store.append(vec![record(&name, n, 100)]).await.unwrap();
+        ends.push(usize::try_from(fs::metadata(&segments(work.path())[0]).unwrap().len()).unwrap());
+    }
+    crash(&*store, work.path(), crashed.path()).await;
+    store.close().await.unwrap();
+    for call in [0_usize, 10, 500, 990] {
+        // Its last frame is the record, as long as the payload and then some.
+        for before_the_end in [20, 150, ends[1] - ends[0] - 4] {
+            let context = format!("call {call}, {before_the_end} bytes before its end");
+            let place = in_memory();
+            copy(crashed.path(), place.path());
+            change(&segments(place.path())[0], |bytes| {
+                bytes[ends[call] - before_the_end] ^= 4
+            });
+            let store = subject.open_fast(place.path()).await;
+            let found = numbers(&read_all(&*store, &name).await);
+            let missing: Vec<u64> = (0..1_000).filter(|n| !found.contains(n)).collect();
+            assert!(
+                missing.is_empty() || missing == [call as u64],
+                "{context}: {missing:?}"
+            );
+            assert_eq!(
+                store.stats().damaged_records,
+                missing.len() as u64,
+                "{context}: counted"
+            );
+            store.close().await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A directory that is opened by one store and another, at every step of a history.
+
+use std::fs;
+use std::path::Path;
+
+use record_cache::Durability;
+use tempfile::TempDir;
+
+use crate::support::model::{Fate, Model, STREAMS};
+use crate::support::subject::for_each_store;
+use crate::support::{
+    Damage, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes, times,
+};
+
+for_each_store!(each_store_goes_on_where_another_one_ended);
+
+struct History {
+    random: Numbers,
+    place: TempDir,
+    store: Store,
+    model: Model,
+    /// Indexes as they were at some moment.
+    kept: TempDir,
+}
+
+async fn each_store_goes_on_where_another_one_ended(first: Subject) {
+    for seed in 0..times("INDEX_HISTORIES", 8) {
+        let place = in_memory();
+        let mut history = History {
+            random: Numbers::new(70 + seed as u64),
+            store: first.open_fast(place.path()).await,
+            place,
+            model: Model::default(),
+            kept: in_memory(),
+        };
+        for step in 0..40 {
+            history.work().await;
+            history.change_hands().await;
+            history.model.assert_counted(&*history.store);
+            for of in 0..STREAMS.len() {
+                history.model.agree(&*history.store, of, usize::MAX).await;
+            }
+            if step % 13 == 12 {
+                history.model.clear(&*history.store).await;
+            }
+        }
+        history.store.close().await.unwrap();
+    }
+}
+
+impl History {
+    async fn work(&mut self) {
+        for _ in 0..1 + self.random.below(4) {
+            let count = 1 + self.random.below(60);
+            let sizes: Vec<(usize, usize)> = (0..count)
+                .map(|_| (self.random.below(3), self.random.below(200)))
+                .collect();
+            self.model.append(&*self.store, &sizes).await;
+            let reach = self.random.below(80);
+            let fates: Vec<Fate> = (0..reach)
+                .map(|_| {
+                    [Fate::Deleted, Fate::Deleted, Fate::Counted, Fate::Left][self.random.below(4)]
+                })
+                .collect();
+            let of = self.random.below(3);
+            self.model.settle(&*self.store, of, &fates).await;
+        }
+    }
+
+    /// The store ends in one way or another, and any of them goes on.
+    async fn change_hands(&mut self) {
+        if self.random.below(2) == 0 {
+            self.store.close().await.unwrap();
+        } else {
+            let place = in_memory();
+            crash(&*self.store, self.place.path(), place.path()).await;
+            self.place = place;
+        }
+        let path = self.place.path();
+        match self.random.below(8) {
+            0 => remove_indexes(path),
+            1 => {
+                for file in indexes(path).iter().flat_map(|index| files_below(index)) {
+                    Damage::FlippedBit.is_done_to(&file, &mut self.random);
+                }
+            }
+            2 => {
+                self.kept = in_memory();
+                indexes(path)
+                    .iter()
+                    .for_each(|index| copy_into(index, self.kept.path()));
+            }
+            3 => {
+                remove_indexes(path);
+                indexes(self.kept.path())
+                    .iter()
+                    .for_each(|index| copy_into(index, path));
+            }
+            _ => {}
+        }
+        let next = Subject::ALL[self.random.below(Subject::ALL.len())];
+        let durability = [Durability::PowerLoss, Durability::ProcessCrash][self.random.below(2)];
+        self.store = next.open_with(path, durability).await;
+    }
+}
+
+fn remove_indexes(path: &Path) {
+    for index in indexes(path) {
+        fs::remove_dir_all(index).unwrap();
+    }
+}
+
+fn copy_into(directory: &Path, path: &Path) {
+    copy(directory, &path.join(directory.file_name().unwrap()));
+}

@@ -1,0 +1,260 @@
+//! Indexes that lag behind their log, or run ahead of one that lost its tail.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use record_cache::{Record, RecordStore, Settlement, StoreStats};
+use tempfile::TempDir;
+
+use crate::support::subject::for_each_store;
+use crate::support::{
+    MARK, Numbers, STREAMS, Store, Subject, change, copy, crash, in_memory, indexes, limits,
+    read_all, record, segments, stream, times,
+};
+use crate::{WRITER, assert_has_an_index};
+
+for_each_store!(
+    an_older_index_that_is_put_back_catches_up,
+    an_index_that_runs_ahead_of_its_log_is_not_believed,
+    an_index_of_another_cache_is_not_believed,
+    an_index_of_a_log_that_went_on_otherwise_is_not_believed,
+);
+
+/// What a store holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
+    records: BTreeMap<&'static str, Vec<Record>>,
+    stats: StoreStats,
+}
+
+async fn contents(store: &dyn RecordStore) -> Contents {
+    let mut records = BTreeMap::new();
+    for name in STREAMS {
+        records.insert(name, read_all(store, &stream(name)).await.records);
+    }
+    Contents {
+        records,
+        stats: store.stats(),
+    }
+}
+
+/// Appends and settles so much that the index is written several times.
+async fn some_work(store: &dyn RecordStore, random: &mut Numbers) {
+    for _ in 0..30 {
+        let name = stream(STREAMS[random.below(3)]);
+        let new = (0..20).map(|n| record(&name, n, random.below(60)));
+        store.append(new.collect()).await.unwrap();
+        let name = stream(STREAMS[random.below(3)]);
+        let held = store
+            .oldest(&name, None, limits(1 + random.below(25)))
+            .await
+            .unwrap();
+        let ids = || held.records.iter().map(|record| record.id);
+        let settlement = Settlement::new(name)
+            .delete(ids().step_by(2))
+            .count_attempt(ids().skip(1).step_by(2));
+        store.settle(settlement).await.unwrap();
+    }
+}
+
+/// Copies of a store at several moments of its life, with what it held.
+struct Life {
+    moments: Vec<(TempDir, Contents)>,
+}
+
+impl Life {
+    /// Each moment is that of a close or of a crash.
+    async fn new(random: &mut Numbers, moments: usize) -> Self {
+        let mut work = in_memory();
+        let mut life = Self {
+            moments: Vec::new(),
+        };
+        for _ in 0..moments {
+            let store = WRITER.open_fast(work.path()).await;
+            some_work(&*store, random).await;
+            let held = contents(&*store).await;
+            let place = in_memory();
+            if random.below(2) == 0 {
+                store.close().await.unwrap();
+                copy(work.path(), place.path());
+            } else {
+                crash(&*store, work.path(), place.path()).await;
+                // It goes on with the files of the crash.
+                work = in_memory();
+                copy(place.path(), work.path());
+            }
+            assert_has_an_index(place.path());
+            life.moments.push((place, held));
+        }
+        life
+    }
+
+    /// The log of one moment with the index of another.
+    fn combined(&self, log: usize, index: usize, under_the_old_name: bool) -> TempDir {
+        let place = in_memory();
+        copy(self.moments[log].0.path(), place.path());
+        let own = indexes(place.path());
+        let other = indexes(self.moments[index].0.path());
+        for (own, other) in own.iter().zip(&other) {
+            fs::remove_dir_all(own).unwrap();
+            let name = if under_the_old_name { other } else { own };
+            copy(other, &place.path().join(name.file_name().unwrap()));
+        }
+        place
+    }
+}
+
+async fn check(opener: Subject, path: &Path, expected: &Contents, context: &str) {
+    for round in 0..2 {
+        let store = opener.open_fast(path).await;
+        let found = contents(&*store).await;
+        assert!(found == *expected, "{context}, opening {round}");
+        store.close().await.unwrap();
+    }
+    let store = opener.open_fast(path).await;
+    some_work(&*store, &mut Numbers::new(1)).await;
+    let held = contents(&*store).await;
+    store.close().await.unwrap();
+    let store = opener.open_fast(path).await;
+    assert!(contents(&*store).await == held, "{context}, worked on");
+    store.close().await.unwrap();
+}
+
+async fn an_older_index_that_is_put_back_catches_up(opener: Subject) {
+    for seed in 0..times("INDEX_CASES", 15).div_ceil(5) {
+        let mut random = Numbers::new(20 + seed as u64);
+        let life = Life::new(&mut random, 5).await;
+        for (log, (_, held)) in life.moments.iter().enumerate() {
+            for index in 0..log {
+                for old_name in [true, false] {
+                    let context = format!("{seed}: log {log}, index {index}, old name {old_name}");
+                    let place = life.combined(log, index, old_name);
+                    check(opener, place.path(), held, &context).await;
+                }
+            }
+        }
+    }
+}
+
+async fn an_index_that_runs_ahead_of_its_log_is_not_believed(opener: Subject) {
+    for seed in 0..times("INDEX_CASES", 15).div_ceil(5) {
+        let mut random = Numbers::new(40 + seed as u64);
+        let life = Life::new(&mut random, 4).await;
+        for (log, (_, held)) in life.moments.iter().enumerate() {
+            for index in log + 1..life.moments.len() {
+                let context = format!("{seed}: log {log}, index {index}");
+                let place = life.combined(log, index, false);
+                check(opener, place.path(), held, &context).await;
+            }
+        }
+        // The log loses its tail: it is what it would be had there never been an index.
+        let (newest, _) = life.moments.last().unwrap();
+        for case in 0..times("INDEX_CASES", 15) {
+            let cut = in_memory();
+            copy(newest.path(), cut.path());
+            let last = segments(cut.path()).pop().unwrap();
+            change(&last, |bytes| {
+                let most = if case % 2 == 0 {
+                    bytes.len() / 20
+                } else {
+                    bytes.len()
+                };
+                bytes.truncate(bytes.len() - random.below(most));
+            });
+            if random.below(2) == 0 && cut.path().join(MARK).exists() {
+                fs::remove_file(cut.path().join(MARK)).unwrap();
+            }
+            let without = in_memory();
+            copy(cut.path(), without.path());
+            for index in indexes(without.path()) {
+                fs::remove_dir_all(index).unwrap();
+            }
+            let store: Store = Subject::Journal.open_fast(without.path()).await;
+            let mut expected = contents(&*store).await;
+            store.close().await.unwrap();
+            let store = opener.open_fast(cut.path()).await;
+            let found = contents(&*store).await;
+            assert!(found == expected, "{seed}: cut {case}");
+            store.close().await.unwrap();
+            expected.stats.damaged_records = 0;
+            check(
+                opener,
+                cut.path(),
+                &expected,
+                &format!("{seed}: cut {case}"),
+            )
+            .await;
+        }
+    }
+}
+
+async fn an_index_of_another_cache_is_not_believed(opener: Subject) {
+    let mut random = Numbers::new(60);
+    let (one, other) = (
+        Life::new(&mut random, 2).await,
+        Life::new(&mut random, 2).await,
+    );
+    for (log, (place, held)) in one.moments.iter().enumerate() {
+        for (index, (foreign, _)) in other.moments.iter().enumerate() {
+            let mixed = in_memory();
+            copy(place.path(), mixed.path());
+            for (own, foreign) in indexes(mixed.path()).iter().zip(indexes(foreign.path())) {
+                fs::remove_dir_all(own).unwrap();
+                copy(&foreign, own);
+            }
+            check(
+                opener,
+                mixed.path(),
+                held,
+                &format!("log {log}, index {index}"),
+            )
+            .await;
+        }
+    }
+}
+
+async fn an_index_of_a_log_that_went_on_otherwise_is_not_believed(opener: Subject) {
+    let work = in_memory();
+    let store = WRITER.open_fast(work.path()).await;
+    some_work(&*store, &mut Numbers::new(80)).await;
+    store.close().await.unwrap();
+    // Two futures of one log, of the same length, in which other records are settled.
+    let mut futures = Vec::new();
+    for future in 0..2_usize {
+        let place = in_memory();
+        copy(work.path(), place.path());
+        let store = WRITER.open_fast(place.path()).await;
+        let name = stream("one");
+        for round in 0..5 {
+            let new = (0..40).map(|n| record(&name, 1_000 * (future as u64 + 1) + n, 30));
+            store.append(new.collect()).await.unwrap();
+            let held = read_all(&*store, &name).await.records;
+            let ids = held
+                .iter()
+                .map(|record| record.id)
+                .skip(round + 10 * future)
+                .take(1);
+            store
+                .settle(Settlement::new(name.clone()).delete(ids))
+                .await
+                .unwrap();
+        }
+        let held = contents(&*store).await;
+        store.close().await.unwrap();
+        assert_has_an_index(place.path());
+        futures.push((place, held));
+    }
+    let life = Life { moments: futures };
+    for (log, index) in [(0, 1), (1, 0)] {
+        let place = life.combined(log, index, false);
+        let held = &life.moments[log].1;
+        check(
+            opener,
+            place.path(),
+            held,
+            &format!("log {log}, index {index}"),
+        )
+        .await;
+    }
+}

@@ -1,0 +1,90 @@
+//! Processes that are killed while they build an index anew.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use record_cache::Settlement;
+
+use crate::WRITER;
+use crate::support::process::{self, is_child, say};
+use crate::support::subject::for_each_store;
+use crate::support::{
+    Numbers, Subject, in_memory, indexes, limits, numbers, read_all, record, stream, times,
+};
+
+for_each_store!(a_rebuild_that_is_killed_again_and_again_comes_to_its_end);
+
+const RECORDS: u64 = 20_000;
+
+async fn a_rebuild_that_is_killed_again_and_again_comes_to_its_end(opener: Subject) {
+    if let Some((path, _)) = is_child() {
+        say("opening");
+        let _store = opener.open_fast(&path).await;
+        say("opened");
+        return std::future::pending().await;
+    }
+    let place = in_memory();
+    let name = stream("much");
+    let store = WRITER.open_fast(place.path()).await;
+    for call in 0..RECORDS / 500 {
+        let new = (call * 500..call * 500 + 500).map(|n| record(&name, n, 30));
+        store.append(new.collect()).await.unwrap();
+    }
+    let held = store.oldest(&name, None, limits(3_000)).await.unwrap();
+    let ids = || held.records.iter().map(|record| record.id);
+    let settlement = Settlement::new(name.clone())
+        .delete(ids().skip(100))
+        .count_attempt(ids().take(100));
+    store.settle(settlement).await.unwrap();
+    store.close().await.unwrap();
+    let expected: Vec<u64> = (0..100).chain(3_000..RECORDS).collect();
+
+    let test = "a_rebuild_that_is_killed_again_and_again_comes_to_its_end";
+    let test = format!("rebuilt::{}::{test}", opener.name());
+    let mut random = Numbers::new(31);
+    let mut midway = 0;
+    for kill in 0..times("INDEX_CASES", 15) {
+        // Not always from the beginning: what the last one left may be half an index.
+        if kill % 3 == 0 {
+            remove_indexes(place.path());
+        }
+        let mut process = process::start(&test, place.path(), "");
+        process.wait_for("opening");
+        pause(&mut random);
+        midway += usize::from(!process.kill().iter().any(|line| line == "opened"));
+    }
+    assert!(midway > 0, "none was killed while it opened");
+    let store = opener.open_fast(place.path()).await;
+    let found = read_all(&*store, &name).await;
+    assert_eq!(numbers(&found), expected);
+    assert!(
+        found
+            .records
+            .iter()
+            .take(100)
+            .all(|record| record.attempts == 1)
+    );
+    let stats = store.stats();
+    assert_eq!(
+        (stats.records(), stats.damaged_records),
+        (expected.len(), 0)
+    );
+    store.close().await.unwrap();
+}
+
+fn remove_indexes(path: &Path) {
+    for index in indexes(path) {
+        fs::remove_dir_all(index).unwrap();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the moment of the kill is drawn, not waited for"
+)]
+fn pause(random: &mut Numbers) {
+    let most = 100_000_usize >> random.below(8);
+    thread::sleep(Duration::from_micros(random.below(most) as u64));
+}

@@ -1,0 +1,315 @@
+//! Very large caches: filled, killed, opened, read, settled, killed, opened and drained, each
+//! by a process of its own, which says how long it took and how much memory.
+//!
+//! Small enough for every day unless `LARGE_RECORDS` and `LARGE_STREAMS` say otherwise:
+//!
+//! ```console
+//! $ LARGE_RECORDS=20000000 LARGE_STREAMS=100000 cargo test --release -p record-cache \
+//!     --features journal --test large -- --nocapture --test-threads 1
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use record_cache::{Durability, Settlement, StreamName};
+use support::process::{self, is_child, say};
+use support::subject::for_each_store;
+use support::{
+    Store, Subject, assert_no_blobs, disk_usage, index_bytes, limits, number_of, record, stream,
+    times,
+};
+use tempfile::TempDir;
+
+for_each_store!(
+    a_cache_of_many_records_keeps_them_all,
+    a_cache_of_many_streams_keeps_them_all,
+);
+
+const MIB: u64 = 1024 * 1024;
+const EXPECTED: u64 = 64 * MIB;
+/// With the 16 that say which record it is, 100.
+const BYTES: usize = 84;
+const CALL: u64 = 500;
+
+/// Records of one call go to different streams, and so do those of the whole.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    records: u64,
+    streams: u64,
+    /// The oldest of each stream that are settled before the last life.
+    settled: u64,
+}
+
+impl Shape {
+    fn of_records() -> Self {
+        let records = times("LARGE_RECORDS", 200_000) as u64 / CALL * CALL;
+        Self {
+            records,
+            streams: 4,
+            settled: 5_000,
+        }
+    }
+
+    fn of_streams() -> Self {
+        let streams = times("LARGE_STREAMS", 5_000) as u64;
+        Self {
+            records: streams * 12,
+            streams,
+            settled: 3,
+        }
+    }
+
+    fn name(self, of: u64) -> StreamName {
+        stream(&format!("stream-{of}"))
+    }
+
+    fn of_each(self) -> u64 {
+        self.records / self.streams
+    }
+
+    /// The number of a stream's record.
+    fn number(self, of: u64, place: u64) -> u64 {
+        place * self.streams + of
+    }
+}
+
+async fn a_cache_of_many_records_keeps_them_all(subject: Subject) {
+    lives(
+        "a_cache_of_many_records_keeps_them_all",
+        Shape::of_records(),
+        subject,
+    )
+    .await;
+}
+
+async fn a_cache_of_many_streams_keeps_them_all(subject: Subject) {
+    lives(
+        "a_cache_of_many_streams_keeps_them_all",
+        Shape::of_streams(),
+        subject,
+    )
+    .await;
+}
+
+async fn lives(test: &str, shape: Shape, subject: Subject) {
+    if let Some((path, life)) = is_child() {
+        return live(&life, &path, shape, subject).await;
+    }
+    let test = format!("{}::{test}", subject.name());
+    let place = TempDir::new().unwrap();
+    eprintln!(
+        "{test}: {} records of 100 B in {} streams",
+        shape.records, shape.streams
+    );
+    // Killed at the end of each life but the last.
+    for life in ["fill", "settle", "look", "drain"] {
+        let mut process = process::start(&test, place.path(), life);
+        let done = format!("{life} done");
+        let mut whole = false;
+        for line in process.lines.by_ref() {
+            let line = line.unwrap();
+            if line.starts_with(life) {
+                eprintln!("  {line}");
+            }
+            whole = line == done;
+            if whole {
+                break;
+            }
+        }
+        assert!(whole, "{life} ended before it was done");
+        process.kill();
+    }
+    let usage = disk_usage(place.path());
+    // One segment, which is a quarter of what is expected.
+    assert!(usage <= EXPECTED / 4 + MIB / 8, "{usage} bytes when empty");
+}
+
+async fn live(life: &str, path: &Path, shape: Shape, subject: Subject) {
+    let idle = resident();
+    let opening = Watch::start();
+    let opened = subject
+        .try_open(path, Durability::ProcessCrash, Some(EXPECTED))
+        .await;
+    let store = opened.unwrap();
+    assert_eq!(store.stats().damaged_records, 0);
+    report(life, "opened", &opening, idle, path);
+    let work = Watch::start();
+    match life {
+        "fill" => fill(&store, shape).await,
+        "settle" => settle(&store, shape).await,
+        "look" => look(&store, shape).await,
+        _ => drain(&store, shape).await,
+    }
+    report(life, "worked", &work, idle, path);
+    assert_no_blobs(path);
+    if life == "drain" {
+        let closing = Watch::start();
+        store.close().await.unwrap();
+        report(life, "closed", &closing, idle, path);
+    }
+    bounded(subject, idle);
+    say(&format!("{life} done"));
+    if life != "drain" {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn fill(store: &Store, shape: Shape) {
+    for call in 0..shape.records / CALL {
+        let numbers = call * CALL..(call + 1) * CALL;
+        let new = numbers.map(|n| record(&shape.name(n % shape.streams), n, BYTES));
+        store.append(new.collect()).await.unwrap();
+    }
+    let rest = shape.records / CALL * CALL..shape.records;
+    let new = rest.map(|n| record(&shape.name(n % shape.streams), n, BYTES));
+    store.append(new.collect()).await.unwrap();
+    assert_eq!(store.stats().records() as u64, shape.records);
+}
+
+/// Reads the oldest of each stream, settles most of them and counts an attempt on the last.
+async fn settle(store: &Store, shape: Shape) {
+    assert_eq!(
+        store.stats().records() as u64,
+        shape.records,
+        "all that was filled in"
+    );
+    let settled = usize::try_from(shape.settled).unwrap();
+    for of in 0..shape.streams {
+        let held = store
+            .oldest(&shape.name(of), None, limits(settled + 1))
+            .await
+            .unwrap();
+        assert_numbers(&held.records, shape, of, 0);
+        let ids = || held.records.iter().map(|record| record.id);
+        let settlement = Settlement::new(shape.name(of))
+            .delete(ids().take(settled))
+            .count_attempt(ids().skip(settled));
+        let removed = store.settle(settlement).await.unwrap();
+        assert_eq!(removed.records, settled);
+    }
+}
+
+/// Reads here and there, and changes nothing.
+async fn look(store: &Store, shape: Shape) {
+    let held = (shape.of_each() - shape.settled) * shape.streams;
+    assert_eq!(
+        store.stats().records() as u64,
+        held,
+        "what was settled stays so"
+    );
+    for of in (0..shape.streams).step_by(7) {
+        let name = shape.name(of);
+        let first = store.oldest(&name, None, limits(2)).await.unwrap().records;
+        assert_numbers(&first, shape, of, shape.settled);
+        assert_eq!((first[0].attempts, first[1].attempts), (1, 0));
+        let next = store
+            .oldest(&name, Some(first[1].id), limits(300))
+            .await
+            .unwrap()
+            .records;
+        assert_numbers(&next, shape, of, shape.settled + 2);
+    }
+}
+
+/// Reads and settles everything, a batch of each stream in turn.
+async fn drain(store: &Store, shape: Shape) {
+    let mut places = vec![shape.settled; usize::try_from(shape.streams).unwrap()];
+    let mut left = store.stats().records();
+    while left > 0 {
+        for (of, place) in (0..).zip(&mut places) {
+            let name = shape.name(of);
+            let held = store
+                .oldest(&name, None, limits(500))
+                .await
+                .unwrap()
+                .records;
+            assert_numbers(&held, shape, of, *place);
+            *place += held.len() as u64;
+            let ids = held.iter().map(|record| record.id);
+            let removed = store
+                .settle(Settlement::new(name).delete(ids))
+                .await
+                .unwrap();
+            assert_eq!(removed.records, held.len());
+            left -= held.len();
+        }
+        assert_eq!(store.stats().records(), left);
+    }
+    assert!(
+        places.iter().all(|place| *place == shape.of_each()),
+        "all were delivered"
+    );
+}
+
+fn assert_numbers(records: &[record_cache::Record], shape: Shape, of: u64, from: u64) {
+    for (place, record) in (from..).zip(records) {
+        assert_eq!(
+            number_of(record),
+            shape.number(of, place),
+            "stream {of}, in order"
+        );
+    }
+}
+
+/// What it is for: memory stays small however much waits.
+fn bounded(subject: Subject, idle: Option<u64>) {
+    if subject == Subject::Journal {
+        return;
+    }
+    if let (Some(idle), Some(now)) = (idle, resident()) {
+        let above = now.saturating_sub(idle);
+        assert!(above <= 64 * MIB, "{above} bytes above idle");
+    }
+}
+
+fn report(life: &str, what: &str, watch: &Watch, idle: Option<u64>, path: &Path) {
+    let memory = resident()
+        .zip(idle)
+        .map(|(now, idle)| now.saturating_sub(idle));
+    let (disk, index) = (Mib(disk_usage(path)), Mib(index_bytes(path)));
+    let memory = memory.map_or("unknown".to_owned(), |bytes| Mib(bytes).to_string());
+    let time = watch.time();
+    say(&format!(
+        "{life}: {what} in {time:.2?}, memory above idle {memory}, disk {disk}, of it index {index}"
+    ));
+}
+
+struct Mib(u64);
+
+impl fmt::Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MiB", self.0 as f64 / MIB as f64)
+    }
+}
+
+/// Only printed; nothing depends on it.
+struct Watch(tokio::time::Instant);
+
+impl Watch {
+    fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    fn time(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Bytes of memory that this process has, where the system says so.
+#[cfg(target_os = "linux")]
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident() -> Option<u64> {
+    None
+}

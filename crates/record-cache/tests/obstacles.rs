@@ -1,0 +1,308 @@
+//! What a cleaner, a neighbour or an accident puts into the way of a store.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use record_cache::{Durability, StoreError};
+use support::process::{self, is_child, say};
+use support::subject::for_each_store;
+use support::{MARK, Store, Subject, numbers, read_all, record, stream};
+use tempfile::TempDir;
+
+for_each_store!(
+    a_directory_whose_lock_was_deleted_still_has_one_user,
+    a_directory_that_is_deleted_under_a_store_is_made_again,
+    what_is_no_file_is_moved_out_of_the_way,
+    what_a_link_leads_to_is_left_alone,
+    a_file_that_grew_beyond_measure_is_not_read_whole,
+);
+
+/// Nothing that is put in the way holds an opening up for longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn opens(subject: Subject, path: &Path, context: &str) -> Store {
+    let opening = subject.try_open(path, Durability::PowerLoss, None);
+    let Ok(opened) = tokio::time::timeout(LIMIT, opening).await else {
+        unreachable!("{context}: the opening hangs");
+    };
+    opened.unwrap_or_else(|error| unreachable!("{context}: {error}"))
+}
+
+async fn a_directory_whose_lock_was_deleted_still_has_one_user(subject: Subject) {
+    if let Some((path, _)) = is_child() {
+        let refused = subject.try_open(&path, Durability::PowerLoss, None).await;
+        say(if matches!(refused, Err(StoreError::InUse { .. })) {
+            "refused"
+        } else {
+            "opened"
+        });
+        return;
+    }
+    let place = TempDir::new().unwrap();
+    let store = subject.open(place.path()).await;
+    // Windows keeps a file that is open.
+    let _ = fs::remove_file(place.path().join("lock"));
+    let second = subject
+        .try_open(place.path(), Durability::PowerLoss, None)
+        .await;
+    assert!(
+        matches!(second, Err(StoreError::InUse { .. })),
+        "{second:?}"
+    );
+    let test = "a_directory_whose_lock_was_deleted_still_has_one_user";
+    let test = format!("{}::{test}", subject.name());
+    let mut second = process::start(&test, place.path(), "");
+    second.wait_for("refused");
+    second.kill();
+    let new = vec![record(&stream("a"), 1, 10)];
+    store.append(new).await.unwrap();
+    store.close().await.unwrap();
+    let store = subject.open(place.path()).await;
+    assert_eq!(numbers(&read_all(&*store, &stream("a")).await), [1]);
+    store.close().await.unwrap();
+}
+
+/// Windows does not delete what is open.
+#[cfg(not(unix))]
+async fn a_directory_that_is_deleted_under_a_store_is_made_again(_: Subject) {}
+
+#[cfg(unix)]
+async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subject) {
+    for parents in [false, true] {
+        let place = TempDir::new().unwrap();
+        let path = place.path().join("above/cache");
+        let store = subject.open(&path).await;
+        let name = stream("a");
+        let new = (0..10).map(|n| record(&name, n, 10)).collect();
+        store.append(new).await.unwrap();
+        let deleted = if parents {
+            path.parent().unwrap()
+        } else {
+            &path
+        };
+        // The store may be writing a file of its index at this moment.
+        while fs::remove_dir_all(deleted).is_err() && deleted.exists() {}
+        for n in 10..20 {
+            let new = vec![record(&name, n, 10)];
+            store.append(new).await.unwrap();
+        }
+        let held = numbers(&read_all(&*store, &name).await);
+        assert!(held.ends_with(&(10..20).collect::<Vec<_>>()), "{held:?}");
+        let lost = 20 - held.len() as u64;
+        assert_eq!(
+            store.stats().damaged_records,
+            lost,
+            "what was lost is counted"
+        );
+        assert_eq!(store.stats().records(), held.len());
+        store.close().await.unwrap();
+        let store = subject.open(&path).await;
+        assert_eq!(numbers(&read_all(&*store, &name).await), held);
+        assert_eq!(store.stats().damaged_records, 0);
+        store.close().await.unwrap();
+    }
+}
+
+/// Names that a store uses, and whether records are lost with what was there.
+const NAMES: [(&str, bool); 8] = [
+    ("lock", false),
+    (MARK, false),
+    ("journal-mark.tmp", false),
+    ("journal-reserve", false),
+    ("index-0", false),
+    ("index-1", false),
+    ("corrupt-1", false),
+    ("0000000000.journal", true),
+];
+
+/// A cache with some records, or the place for one.
+async fn cache(subject: Subject, place: &Path, is_new: bool) -> PathBuf {
+    let path = place.join("cache");
+    if is_new {
+        fs::create_dir(&path).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        return path;
+    }
+    let store = subject.open(&path).await;
+    let new = (0..300).map(|n| record(&stream("a"), n, 10)).collect();
+    store.append(new).await.unwrap();
+    store.close().await.unwrap();
+    path
+}
+
+fn remove(path: &Path) {
+    if path.is_dir() {
+        fs::remove_dir_all(path).unwrap();
+    } else if path.exists() {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+async fn works(subject: Subject, path: &Path, lost: u64, context: &str) {
+    let store = opens(subject, path, context).await;
+    let stats = store.stats();
+    let expected = if stats.records() == 0 { lost } else { 0 };
+    assert!(stats.damaged_records >= expected, "{context}: {stats:?}");
+    let before = numbers(&read_all(&*store, &stream("a")).await);
+    let new = vec![record(&stream("a"), 1_000, 10)];
+    store.append(new).await.unwrap();
+    store.close().await.unwrap();
+    let store = opens(subject, path, context).await;
+    let held = numbers(&read_all(&*store, &stream("a")).await);
+    assert_eq!(held, [&before[..], &[1_000]].concat(), "{context}");
+    assert_eq!(store.stats().damaged_records, 0, "{context}: counted once");
+    store.close().await.unwrap();
+}
+
+async fn what_is_no_file_is_moved_out_of_the_way(subject: Subject) {
+    let kinds = [
+        "an empty directory",
+        "a directory",
+        "a FIFO",
+        "a dangling link",
+        "a loop",
+    ];
+    for kind in kinds
+        .iter()
+        .filter(|kind| cfg!(unix) || kind.contains("directory"))
+    {
+        for (name, has_records) in NAMES {
+            for is_new in [true, false] {
+                let context = format!("{kind} at {name}, new: {is_new}");
+                let place = TempDir::new().unwrap();
+                let path = cache(subject, place.path(), is_new).await;
+                let obstacle = path.join(name);
+                remove(&obstacle);
+                match *kind {
+                    "an empty directory" => fs::create_dir(&obstacle).unwrap(),
+                    "a directory" => {
+                        fs::create_dir(&obstacle).unwrap();
+                        fs::write(obstacle.join("file"), "something").unwrap();
+                    }
+                    // Calls that only Unix has.
+                    #[cfg(unix)]
+                    "a FIFO" => {
+                        let made = std::process::Command::new("mkfifo").arg(&obstacle).status();
+                        assert!(made.unwrap().success());
+                    }
+                    #[cfg(unix)]
+                    "a dangling link" => std::os::unix::fs::symlink("nowhere", &obstacle).unwrap(),
+                    #[cfg(unix)]
+                    _ => std::os::unix::fs::symlink(name, &obstacle).unwrap(),
+                    #[cfg(not(unix))]
+                    _ => {}
+                }
+                let lost = if has_records && !is_new { 300 } else { 0 };
+                works(subject, &path, lost, &context).await;
+            }
+        }
+    }
+}
+
+/// Windows gives links to those only who administer it.
+#[cfg(not(unix))]
+async fn what_a_link_leads_to_is_left_alone(_: Subject) {}
+
+#[cfg(unix)]
+async fn what_a_link_leads_to_is_left_alone(subject: Subject) {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    for (name, has_records) in NAMES {
+        for is_new in [true, false] {
+            for of_a_directory in [true, false] {
+                let context = format!("{name}, new: {is_new}, directory: {of_a_directory}");
+                let place = TempDir::new().unwrap();
+                let path = cache(subject, place.path(), is_new).await;
+                let victim = place.path().join("victim");
+                let file = if of_a_directory {
+                    fs::create_dir(&victim).unwrap();
+                    victim.join("db")
+                } else {
+                    victim.clone()
+                };
+                fs::write(&file, "precious").unwrap();
+                let mode = fs::Permissions::from_mode(0o644);
+                fs::set_permissions(&file, mode.clone()).unwrap();
+                remove(&path.join(name));
+                symlink(&victim, path.join(name)).unwrap();
+                let lost = if has_records && !is_new { 300 } else { 0 };
+                works(subject, &path, lost, &context).await;
+                let store = opens(subject, &path, &context).await;
+                store.clear().await.unwrap();
+                store.close().await.unwrap();
+                assert_eq!(fs::read(&file).unwrap(), b"precious", "{context}");
+                let found = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+                assert_eq!(found, mode.mode(), "{context}");
+                let entries = |path: &Path| fs::read_dir(path).unwrap().count();
+                assert!(!of_a_directory || entries(&victim) == 1, "{context}");
+            }
+        }
+    }
+}
+
+async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
+    const HUGE: u64 = 1 << 30;
+    if let Some((path, name)) = is_child() {
+        let store = opens(subject, &path, &name).await;
+        let held = numbers(&read_all(&*store, &stream("a")).await);
+        assert_eq!(held, (0..300).collect::<Vec<_>>(), "{name}");
+        store.close().await.unwrap();
+        say(&format!("peak {} end", peak().unwrap_or(0)));
+        return;
+    }
+    for name in [
+        "lock",
+        MARK,
+        "journal-mark.tmp",
+        "journal-reserve",
+        "0000000000.journal",
+    ] {
+        let place = TempDir::new().unwrap();
+        let path = cache(subject, place.path(), false).await;
+        let file = path.join(name);
+        let original = fs::metadata(&file).map_or(0, |found| found.len());
+        fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&file)
+            .unwrap()
+            .set_len(HUGE)
+            .unwrap();
+        let test = "a_file_that_grew_beyond_measure_is_not_read_whole";
+        let test = format!("{}::{test}", subject.name());
+        let mut process = process::start(&test, &path, name);
+        let peak: Option<u64> = process.lines.find_map(|line| {
+            let line = line.unwrap();
+            line.strip_prefix("peak ")?
+                .strip_suffix(" end")?
+                .parse()
+                .ok()
+        });
+        process.kill();
+        let peak = peak.unwrap_or_else(|| unreachable!("{name}: it does not open"));
+        assert!(peak < HUGE / 4, "{name}: {peak} bytes of memory");
+        // Nothing is ever read of the lock, nor written to it.
+        if name == "lock" {
+            continue;
+        }
+        let length = fs::metadata(&file).map_or(0, |found| found.len());
+        assert!(
+            length <= original.max(64 * 1024),
+            "{name}: {length} bytes are left"
+        );
+    }
+}
+
+/// The most memory that this process ever had, where the system says so.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}

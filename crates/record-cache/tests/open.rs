@@ -1,0 +1,433 @@
+//! Opening, closing and sharing the directory of a store, and the disk that it takes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use record_cache::{Durability, NewRecord, RecordStore, Settlement, StoreError};
+use support::process::{self, is_child, say};
+use support::subject::for_each_store;
+use support::{
+    MARK, Numbers, Subject, assert_no_blobs, copy, crc32c, delete, disk_usage, files_below,
+    index_bytes, limits, numbers, read_all, record, segments, settled_down, stream,
+};
+use tempfile::TempDir;
+
+for_each_store!(
+    a_directory_has_one_user_in_a_process,
+    a_directory_has_one_user_among_processes,
+    a_closed_store_can_be_opened_again_at_once,
+    a_dropped_store_releases_its_directory,
+    another_version_is_refused_and_left_alone,
+    a_foreign_directory_is_left_as_it_is,
+    what_cannot_be_a_directory_is_unavailable,
+    only_the_owner_may_read_anything,
+    ids_grow_after_a_clear_and_a_crash,
+    the_disk_is_bounded_under_churn_and_given_back,
+    the_disk_is_bounded_beside_a_stream_that_stands_still,
+    an_empty_store_gives_the_disk_back,
+    segments_that_come_back_after_their_compaction_do_no_harm,
+);
+
+const MIB: u64 = 1024 * 1024;
+/// The smallest segment, which the default settings ask for.
+const SEGMENT: u64 = 4 * MIB;
+/// Beside the log: lock, mark, reserve, and what directories take.
+const OTHER_FILES: u64 = 128 * 1024;
+/// What sled may take, at its peak.
+const INDEX: u64 = 16 * MIB;
+
+async fn try_open(subject: Subject, path: &Path) -> Result<support::Store, StoreError> {
+    subject.try_open(path, Durability::PowerLoss, None).await
+}
+
+/// Why a directory could not be opened.
+async fn refusal(subject: Subject, path: &Path) -> StoreError {
+    try_open(subject, path).await.expect_err("it is refused")
+}
+
+async fn a_directory_has_one_user_in_a_process(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let first = subject.open(place.path()).await;
+    let name = stream("a");
+    first.append(vec![record(&name, 1, 10)]).await.unwrap();
+    for other in Subject::ALL {
+        let refused = refusal(other, place.path()).await;
+        let StoreError::InUse { path, .. } = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(path, place.path());
+    }
+    // The first user is not disturbed.
+    first.append(vec![record(&name, 2, 10)]).await.unwrap();
+    assert_eq!(numbers(&read_all(&*first, &name).await), [1, 2]);
+    first.close().await.unwrap();
+    let second = subject.open(place.path()).await;
+    assert_eq!(second.stats().records(), 2);
+    second.close().await.unwrap();
+}
+
+async fn a_directory_has_one_user_among_processes(subject: Subject) {
+    if let Some((path, _)) = is_child() {
+        let store = subject.open(&path).await;
+        let new = vec![record(&stream("a"), 1, 10)];
+        store.append(new).await.unwrap();
+        say("holding");
+        return std::future::pending().await;
+    }
+    let place = TempDir::new().unwrap();
+    let test = format!(
+        "{}::a_directory_has_one_user_among_processes",
+        subject.name()
+    );
+    let mut holder = process::start(&test, place.path(), "");
+    holder.wait_for("holding");
+    let refused = refusal(subject, place.path()).await;
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
+    holder.kill();
+    let store = subject.open(place.path()).await;
+    assert_eq!(numbers(&read_all(&*store, &stream("a")).await), [1]);
+    store.close().await.unwrap();
+}
+
+async fn a_closed_store_can_be_opened_again_at_once(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    for n in 0..50 {
+        let store = subject.open(place.path()).await;
+        assert_eq!(store.stats().records() as u64, n);
+        let new = vec![record(&stream("a"), n, 100)];
+        store.append(new).await.unwrap();
+        store.close().await.unwrap();
+    }
+}
+
+async fn a_dropped_store_releases_its_directory(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    for n in 0..20 {
+        let mut tries = 0;
+        let store = loop {
+            match try_open(subject, place.path()).await {
+                Ok(store) => break store,
+                Err(error) => assert!(matches!(error, StoreError::InUse { .. }), "{error}"),
+            }
+            tries += 1;
+            assert!(tries < 10_000, "it is never released");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        };
+        let new = vec![record(&stream("a"), n, 100)];
+        store.append(new).await.unwrap();
+        let held = numbers(&read_all(&*store, &stream("a")).await);
+        assert_eq!(held, (0..=n).collect::<Vec<_>>());
+    }
+}
+
+/// The bytes of everything below a directory.
+fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = files_below(path).into_iter();
+    files
+        .map(|file| (file.clone(), fs::read(file).unwrap()))
+        .collect()
+}
+
+async fn another_version_is_refused_and_left_alone(subject: Subject) {
+    for of_the_mark in [true, false] {
+        let place = TempDir::new().unwrap();
+        let store = subject.open(place.path()).await;
+        let new = vec![record(&stream("s"), 1, 10)];
+        store.append(new).await.unwrap();
+        store.close().await.unwrap();
+        let file = match of_the_mark {
+            true => place.path().join(MARK),
+            false => segments(place.path()).remove(0),
+        };
+        let original = fs::read(&file).unwrap();
+        let mut bytes = original.clone();
+        bytes[8] = 7;
+        let checksum = crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        fs::write(&file, &bytes).unwrap();
+        let before = contents(place.path());
+        let refused = refusal(subject, place.path()).await;
+        let StoreError::Incompatible { found, .. } = refused else {
+            panic!("{refused}");
+        };
+        assert!(found.contains("version 7"), "{found}");
+        assert!(contents(place.path()) == before, "untouched");
+
+        fs::write(&file, original).unwrap();
+        let store = subject.open(place.path()).await;
+        assert_eq!(numbers(&read_all(&*store, &stream("s")).await), [1]);
+        store.close().await.unwrap();
+    }
+}
+
+async fn a_foreign_directory_is_left_as_it_is(subject: Subject) {
+    let foreign = [
+        "manifest",
+        "gen-00000000-0000000000000000",
+        "db",
+        "conf",
+        "notes.txt",
+    ];
+    for name in foreign {
+        let place = TempDir::new().unwrap();
+        fs::write(place.path().join(name), "not ours").unwrap();
+        let before = contents(place.path());
+        let refused = refusal(subject, place.path()).await;
+        let StoreError::Incompatible { found, .. } = refused else {
+            panic!("{name}: {refused}");
+        };
+        assert!(found.contains(name), "{found}");
+        assert!(contents(place.path()) == before, "{name}: untouched");
+    }
+}
+
+async fn what_cannot_be_a_directory_is_unavailable(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("file");
+    fs::write(&file, "here").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let refused = refusal(subject, &path).await;
+        assert!(
+            matches!(refused, StoreError::Unavailable { .. }),
+            "{refused}"
+        );
+        let text = refused.to_string();
+        assert!(text.contains(&path.display().to_string()), "{text}");
+    }
+}
+
+/// Modes are Unix's; elsewhere the directory inherits what its parent grants.
+#[cfg(unix)]
+fn assert_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let expected = if path.is_dir() { 0o700 } else { 0o600 };
+    // sled makes its own files, below a directory that nobody else may enter.
+    let of_sled = path
+        .components()
+        .any(|part| part.as_os_str().to_string_lossy().starts_with("index-"));
+    assert!(
+        mode == expected || of_sled,
+        "{} has {mode:o}",
+        path.display()
+    );
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            assert_private(&entry.unwrap().path());
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn assert_private(path: &Path) {
+    assert!(path.is_dir());
+}
+
+async fn only_the_owner_may_read_anything(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("made/on/the/way");
+    let made = place.path().join("made");
+    let name = stream("a");
+    for _ in 0..3 {
+        let store = subject.open(&path).await;
+        let new = (0..300).map(|n| record(&name, n, 10)).collect();
+        store.append(new).await.unwrap();
+        assert_private(&made);
+        store.close().await.unwrap();
+        assert_private(&made);
+    }
+    assert!(contents(&path).len() >= 3, "lock, mark and segment");
+    // What is set aside is private too.
+    fs::remove_file(path.join(MARK)).unwrap();
+    for segment in segments(&path) {
+        fs::write(segment, [0x61; 9_000]).unwrap();
+    }
+    let store = subject.open(&path).await;
+    assert_eq!(support::copies(&path).len(), 1);
+    assert_private(&made);
+    store.close().await.unwrap();
+}
+
+async fn ids_grow_after_a_clear_and_a_crash(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let name = stream("cleared");
+    let store = subject.open(place.path()).await;
+    let new = (0..5).map(|n| record(&name, n, 10)).collect();
+    store.append(new).await.unwrap();
+    let last = read_all(&*store, &name).await.records[4].id;
+    store.clear().await.unwrap();
+    let crashed = TempDir::new().unwrap();
+    copy(place.path(), crashed.path());
+    store.close().await.unwrap();
+    let store = subject.open(crashed.path()).await;
+    assert_eq!(store.stats().records(), 0);
+    store.append(vec![record(&name, 7, 10)]).await.unwrap();
+    assert!(read_all(&*store, &name).await.records[0].id > last);
+    store.close().await.unwrap();
+}
+
+/// What the log may take for what is held, and sled beside it.
+fn assert_bounded(store: &dyn RecordStore, path: &Path, context: &str) -> u64 {
+    let live = store.stats().bytes();
+    let index = index_bytes(path);
+    let log = disk_usage(path).saturating_sub(index);
+    assert!(
+        log <= 2 * live + 2 * SEGMENT,
+        "{context}: {log} bytes for {live}"
+    );
+    assert!(index <= INDEX, "{context}: the index has {index} bytes");
+    log
+}
+
+async fn the_disk_is_bounded_under_churn_and_given_back(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let store = subject.open_fast(place.path()).await;
+    let (stalled, busy) = (stream("stalled"), stream("busy"));
+    let mut random = Numbers::new(3);
+    let mut most = 0;
+    for round in 0..1500_u64 {
+        let mut records: Vec<NewRecord> = (0..40)
+            .map(|n| record(&busy, n, 900 + random.below(200)))
+            .collect();
+        if round % 2 == 0 && round < 1000 {
+            records.extend((0..6).map(|n| record(&stalled, n, 1000)));
+        }
+        store.append(records).await.unwrap();
+        let held = store.oldest(&busy, None, limits(60)).await.unwrap();
+        delete(&*store, &busy, &held.records).await;
+        most = most.max(assert_bounded(
+            &*store,
+            place.path(),
+            &format!("round {round}"),
+        ));
+    }
+    assert!(most > 2 * SEGMENT, "several segments were in use: {most}");
+    let kept = read_all(&*store, &stalled).await.records;
+    assert_eq!(kept.len(), 500 * 6, "the stalled ones stay");
+    assert_no_blobs(place.path());
+    for name in [&stalled, &busy] {
+        let held = read_all(&*store, name).await.records;
+        delete(&*store, name, &held).await;
+    }
+    settled_down(&*store).await;
+    store.close().await.unwrap();
+    let usage = disk_usage(place.path());
+    assert!(
+        usage <= SEGMENT + OTHER_FILES,
+        "one segment when empty: {usage}"
+    );
+}
+
+async fn the_disk_is_bounded_beside_a_stream_that_stands_still(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let store = subject
+        .try_open(place.path(), Durability::ProcessCrash, Some(MIB))
+        .await;
+    let store = store.unwrap();
+    // A record of the one that stands still between those that come and go.
+    let (still, busy) = (stream("still"), stream("busy"));
+    for round in 0..400 {
+        let new = vec![record(&still, round, 2_000)];
+        store.append(new).await.unwrap();
+        for call in 0..2 {
+            let new = (0..40).map(|n| record(&busy, call * 40 + n, 984));
+            store.append(new.collect()).await.unwrap();
+            let found = read_all(&*store, &busy).await.records;
+            assert_eq!(found.len(), 40);
+            delete(&*store, &busy, &found).await;
+        }
+        assert_bounded(&*store, place.path(), &format!("round {round}"));
+    }
+    let held = numbers(&read_all(&*store, &still).await);
+    assert_eq!(held, (0..400).collect::<Vec<_>>());
+    assert_no_blobs(place.path());
+    store.close().await.unwrap();
+}
+
+async fn an_empty_store_gives_the_disk_back(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let store = subject.open_fast(place.path()).await;
+    let name = stream("a");
+    let records = (0..6_000).map(|n| record(&name, n, 1_000));
+    store.append(records.collect()).await.unwrap();
+    let full = disk_usage(place.path());
+    assert!(full > 6 * MIB, "{full}");
+    let held = read_all(&*store, &name).await.records;
+    delete(&*store, &name, &held).await;
+    settled_down(&*store).await;
+    let empty = disk_usage(place.path());
+    assert!(empty <= SEGMENT + OTHER_FILES, "{empty} bytes when empty");
+
+    // The ids go on where they were, in this life and in the next.
+    store.append(vec![record(&name, 1, 10)]).await.unwrap();
+    let last = held.last().unwrap().id;
+    let next = read_all(&*store, &name).await.records[0].id;
+    assert!(next > last, "{next:?} after {last:?}");
+    store.clear().await.unwrap();
+    store.close().await.unwrap();
+    let store = subject.open_fast(place.path()).await;
+    store.append(vec![record(&name, 2, 10)]).await.unwrap();
+    let after_all = read_all(&*store, &name).await.records[0].id;
+    assert!(after_all > next, "{after_all:?} after {next:?}");
+    store.close().await.unwrap();
+}
+
+async fn segments_that_come_back_after_their_compaction_do_no_harm(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let old = TempDir::new().unwrap();
+    let (kept, gone) = (stream("kept"), stream("gone"));
+    let store = subject.open_fast(place.path()).await;
+    // Each call is settled by a later one, perhaps in the next segment.
+    for call in 0..60_u64 {
+        let before = read_all(&*store, &gone).await.records;
+        let mut new = vec![record(&kept, call, 5_000)];
+        new.extend((0..40).map(|n| record(&gone, n, 9_000)));
+        store.append(new).await.unwrap();
+        for segment in segments(place.path()) {
+            fs::copy(&segment, old.path().join(segment.file_name().unwrap())).unwrap();
+        }
+        delete(&*store, &gone, &before).await;
+    }
+    let held = read_all(&*store, &kept).await.records;
+    let ids = held.iter().map(|record| record.id);
+    let settlement = Settlement::new(kept.clone()).count_attempt(ids);
+    store.settle(settlement).await.unwrap();
+    settled_down(&*store).await;
+    let stats = store.stats();
+    for closed in [false, true] {
+        if closed {
+            store.close().await.unwrap();
+        }
+        let here = segments(place.path());
+        let is_gone = |old: &PathBuf| here.iter().all(|here| here.file_name() != old.file_name());
+        let compacted: Vec<PathBuf> = segments(old.path()).into_iter().filter(is_gone).collect();
+        assert!(
+            compacted.len() >= 3,
+            "{} segments were compacted",
+            compacted.len()
+        );
+        for segment in &compacted {
+            let after = TempDir::new().unwrap();
+            copy(place.path(), after.path());
+            let back = after.path().join(segment.file_name().unwrap());
+            fs::copy(segment, &back).unwrap();
+            let store = subject.open_fast(after.path()).await;
+            assert_eq!(store.stats(), stats, "closed {closed}, {}", back.display());
+            let batch = read_all(&*store, &kept).await;
+            assert_eq!(numbers(&batch), (0..60).collect::<Vec<_>>());
+            assert!(batch.records.iter().all(|record| record.attempts == 1));
+            store.close().await.unwrap();
+            assert!(!back.exists(), "{} is back", back.display());
+        }
+    }
+}

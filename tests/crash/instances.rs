@@ -1,0 +1,461 @@
+//! Instances of one program that live and die side by side, all in the default directory: each
+//! has a slot of its own, and what the dead have left is delivered by those who live.
+//!
+//! `INSTANCES_SECONDS` sets how long the storm of them lasts, `INSTANCES_SEED` repeats its dice.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use amplify_test_support::{Reply, payload};
+use fastrand::Rng;
+use integration_tests::{Case, Endpoint, Kind, Service, Setup, StoreKind, child, role};
+use tempfile::TempDir;
+
+const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_heir_delivers_in_order_what_killed_instances_have_left() {
+    const TEST: &str = "an_heir_delivers_in_order_what_killed_instances_have_left";
+    match role() {
+        Some(role) => live(&role).await,
+        None => tokio::task::block_in_place(|| {
+            for service in [Service::Kinesis, Service::Firehose] {
+                inherit(&mut Program::new(TEST, service));
+            }
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_that_live_and_die_at_random_lose_nothing() {
+    const TEST: &str = "instances_that_live_and_die_at_random_lose_nothing";
+    match role() {
+        Some(role) => live(&role).await,
+        None => tokio::task::block_in_place(|| {
+            for service in [Service::Kinesis, Service::Firehose] {
+                storm(&mut Program::new(TEST, service));
+            }
+        }),
+    }
+}
+
+// ---- the instances
+
+/// What an instance does, besides living until it is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Record,
+    RecordAndDeliver,
+    Deliver,
+}
+
+async fn live(role: &str) {
+    let words: Vec<_> = role.split('|').collect();
+    let [service, task, endpoint, name] = words[..] else {
+        panic!("not a role: {role}");
+    };
+    let service = match service {
+        "Kinesis" => Service::Kinesis,
+        _ => Service::Firehose,
+    };
+    let case = Case::new(service, StoreKind::Sled);
+    let mut setup = Setup::of_endpoint(case, endpoint.to_owned()).default_directory();
+    if task != "Record" {
+        setup = setup.flush_every(Duration::from_millis(10));
+    }
+    let client = setup.build().await;
+    println!("\nlives");
+    let end = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    let recording = async {
+        if task == "Deliver" {
+            return std::future::pending().await;
+        }
+        for number in 0.. {
+            let stream = STREAMS[number % 2];
+            while let Err(error) = client.record(stream, payload(name, number)).await {
+                assert_eq!(error.kind, Kind::LimitExceeded, "{error:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            println!("recorded {number}");
+            if fastrand::u32(0..3) == 0 {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..8))).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = recording => {}
+        _ = end => {}
+    }
+    client.close().await.unwrap();
+    println!("ended");
+}
+
+fn payload(name: &str, number: usize) -> Vec<u8> {
+    payload::payload(0, name, number as u64, number * 53 % 700)
+}
+
+// ---- the program
+
+/// A program of many instances, its directory, and where it delivers to.
+struct Program {
+    test: &'static str,
+    service: Service,
+    home: TempDir,
+    aws: Endpoint,
+    started: usize,
+    /// What each instance has recorded.
+    recorded: BTreeMap<String, usize>,
+    kills: usize,
+}
+
+struct Instance {
+    name: String,
+    process: Child,
+    words: ChildStdin,
+    said: Arc<Mutex<Vec<String>>>,
+    listener: JoinHandle<()>,
+}
+
+impl Program {
+    fn new(test: &'static str, service: Service) -> Self {
+        Self {
+            test,
+            service,
+            home: tempfile::tempdir().unwrap(),
+            aws: Endpoint::start(),
+            started: 0,
+            recorded: BTreeMap::new(),
+            kills: 0,
+        }
+    }
+
+    fn start(&mut self, task: Task) -> Instance {
+        let name = format!("{}", self.started);
+        self.started += 1;
+        let endpoint = self.aws.endpoint_url();
+        let role = format!("{:?}|{task:?}|{endpoint}|{name}", self.service);
+        let mut process = child(self.test, &role)
+            .env("HOME", self.home.path())
+            .env("XDG_DATA_HOME", self.home.path().join("data"))
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).split(b'\n');
+        let words = process.stdin.take().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let listener = thread::spawn({
+            let said = Arc::clone(&said);
+            move || {
+                let lines = lines.map_while(Result::ok);
+                let lines = lines.filter_map(|line| String::from_utf8(line).ok());
+                lines.for_each(|line| said.lock().unwrap().push(line));
+            }
+        });
+        Instance {
+            name,
+            process,
+            words,
+            said,
+            listener,
+        }
+    }
+
+    fn kill(&mut self, mut instance: Instance) {
+        instance.process.kill().unwrap();
+        instance.process.wait().unwrap();
+        self.kills += 1;
+        self.bury(instance);
+    }
+
+    fn end(&mut self, mut instance: Instance) {
+        instance.words.write_all(b"end\n").unwrap();
+        let status = instance.process.wait().unwrap();
+        assert!(status.success(), "{status}");
+        let said = Arc::clone(&instance.said);
+        self.bury(instance);
+        assert!(said.lock().unwrap().iter().any(|line| line == "ended"));
+    }
+
+    fn bury(&mut self, instance: Instance) {
+        instance.listener.join().unwrap();
+        self.recorded.insert(instance.name, count(&instance.said));
+    }
+
+    /// The payloads of each instance for each stream, as they came in.
+    fn delivered(&self) -> BTreeMap<(String, &'static str), Vec<usize>> {
+        let mut delivered = BTreeMap::<_, Vec<_>>::new();
+        for stream in STREAMS {
+            for record in self.aws.delivered(stream) {
+                let (name, number) = payload::named_in(&record.data).unwrap();
+                let number = usize::try_from(number).unwrap();
+                assert!(
+                    record.data == payload(name, number),
+                    "{name} {number} differs"
+                );
+                assert_eq!(stream, STREAMS[number % 2]);
+                let of_instance = delivered.entry((name.to_owned(), stream)).or_default();
+                of_instance.push(number);
+            }
+        }
+        delivered
+    }
+
+    /// How many of the records that the dead were told are stored are not delivered.
+    fn missing(&self) -> usize {
+        let delivered = self.delivered().into_iter();
+        let delivered: HashSet<_> = delivered
+            .flat_map(|((name, _), numbers)| numbers.into_iter().map(move |n| (name.clone(), n)))
+            .collect();
+        let recorded = self.recorded.iter();
+        let recorded = recorded.flat_map(|(name, &count)| (0..count).map(|n| (name.clone(), n)));
+        recorded
+            .filter(|record| !delivered.contains(record))
+            .count()
+    }
+
+    /// That of the slots, once an instance has made it.
+    fn directory(&self) -> Option<PathBuf> {
+        let program = env::current_exe().unwrap();
+        let below = self.home.path().join("data");
+        let below = below.join(program.file_stem().unwrap());
+        // All instances have one endpoint, and so one directory.
+        let mut directories = fs::read_dir(below).ok()?;
+        let directory = directories.next()?.unwrap().path();
+        assert!(directories.next().is_none());
+        let service = format!("{:?}", self.service).to_lowercase();
+        let name = directory.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("{service}_records_eu-west-1_127.0.0.1_")));
+        Some(directory)
+    }
+
+    /// The slots whose data each of these processes has open at this moment.
+    fn slots_in_use(&self, instances: &[Instance]) -> HashMap<u32, BTreeSet<PathBuf>> {
+        let Some(directory) = self.directory() else {
+            return HashMap::new();
+        };
+        let slots = |pid: u32| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd"))
+                .into_iter()
+                .flatten();
+            let files = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+            // Whoever looks for a free slot opens the lock of one in use.
+            let data = files.filter(|file| !file.ends_with("lock"));
+            data.filter_map(|file| Some(file.strip_prefix(&directory).ok()?.iter().next()?.into()))
+                .collect()
+        };
+        let pids = instances.iter().map(|instance| instance.process.id());
+        pids.map(|pid| (pid, slots(pid))).collect()
+    }
+
+    /// No two instances may have the data of one slot open.
+    fn check_slots(&self, instances: &[Instance]) {
+        let shared = || {
+            let mut users = HashMap::<PathBuf, Vec<u32>>::new();
+            for (pid, slots) in self.slots_in_use(instances) {
+                for slot in slots {
+                    users.entry(slot).or_default().push(pid);
+                }
+            }
+            users.retain(|_, users| users.len() > 1);
+            users.into_iter().collect::<BTreeMap<_, _>>()
+        };
+        // One may let a slot go, and another take it, between two looks.
+        let mut seen = shared();
+        for _ in 0..20 {
+            if seen.is_empty() {
+                return;
+            }
+            pause(Duration::from_millis(5));
+            let again = shared();
+            seen.retain(|slot, users| again.get(slot) == Some(users));
+        }
+        assert!(seen.is_empty(), "slots with two users: {seen:?}");
+    }
+}
+
+impl Instance {
+    fn wait_until(&self, what: &str, condition: impl Fn(&[String]) -> bool) {
+        let deadline = now() + LONG;
+        while !condition(&self.said.lock().unwrap()) {
+            assert!(now() < deadline, "not so: {what}");
+            pause(Duration::from_millis(2));
+        }
+    }
+
+    fn wait_until_it_lives(&self) {
+        self.wait_until("it lives", |said| said.iter().any(|line| line == "lives"));
+    }
+
+    fn wait_until_recorded(&self, least: usize) {
+        self.wait_until("it has recorded", |said| {
+            said.iter()
+                .filter(|line| line.starts_with("recorded "))
+                .count()
+                >= least
+        });
+    }
+}
+
+fn count(said: &Mutex<Vec<String>>) -> usize {
+    let said = said.lock().unwrap();
+    let numbers: Vec<usize> = said
+        .iter()
+        .filter_map(|line| line.strip_prefix("recorded ")?.parse().ok())
+        .collect();
+    assert!(numbers.iter().copied().eq(0..numbers.len()), "{numbers:?}");
+    numbers.len()
+}
+
+// ---- one heir
+
+fn inherit(program: &mut Program) {
+    for round in 0..2 {
+        let bystander = program.start(Task::Record);
+        bystander.wait_until_recorded(10);
+        let instances: Vec<_> = (0..3).map(|_| program.start(Task::Record)).collect();
+        for (at, instance) in instances.iter().enumerate() {
+            instance.wait_until_recorded(20 + 150 * at);
+        }
+        program.check_slots(&instances);
+        let slots = fs::read_dir(program.directory().unwrap()).unwrap();
+        let slots = slots.filter(|slot| {
+            let name = slot.as_ref().unwrap().file_name().into_string().unwrap();
+            name.starts_with("slot-")
+        });
+        // One more where an instance looked into a slot while another one chose its own.
+        assert!(slots.count() >= 4);
+        for (at, instance) in instances.into_iter().enumerate() {
+            if at == 0 {
+                program.end(instance);
+            } else {
+                program.kill(instance);
+            }
+        }
+
+        let heir = program.start(Task::Deliver);
+        wait_until(program, "the heir delivers all", |program| {
+            program.missing() == 0
+        });
+        let delivered = program.delivered();
+        assert!(!delivered.keys().any(|(name, _)| *name == bystander.name));
+        program.kill(bystander);
+        program.end(heir);
+        let heir = program.start(Task::Deliver);
+        wait_until(program, "the heir delivers all", |program| {
+            program.missing() == 0
+        });
+        program.end(heir);
+
+        for ((name, stream), numbers) in program.delivered() {
+            // The last one may have been stored, and the kill came before it was told.
+            let recorded = program.recorded[&name];
+            let first = usize::from(stream == STREAMS[1]);
+            let expected = |count: usize| (first..count).step_by(2).collect::<Vec<_>>();
+            assert!(
+                numbers == expected(recorded) || numbers == expected(recorded + 1),
+                "round {round}: instance {name} recorded {recorded} for {stream}: {numbers:?}"
+            );
+        }
+    }
+}
+
+// ---- many of them
+
+fn storm(program: &mut Program) {
+    let number_in = |name: &str| env::var(name).ok().map(|value| value.parse().unwrap());
+    let seed = number_in("INSTANCES_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let seconds = number_in("INSTANCES_SECONDS").unwrap_or(6);
+    eprintln!("INSTANCES_SEED={seed}");
+    let mut dice = Rng::with_seed(seed);
+    program.aws.always(|request| {
+        let delay = Duration::from_millis(request.records.len() as u64 % 30);
+        Reply::Accept.delayed(delay)
+    });
+    let end = now() + Duration::from_secs(seconds);
+    let mut instances = Vec::<Instance>::new();
+    while now() < end {
+        pause(Duration::from_millis(dice.u64(0..150)));
+        if instances.len() < 5 && dice.u32(0..2) == 0 {
+            let task = match dice.u32(0..4) {
+                0 => Task::Record,
+                1 => Task::Deliver,
+                _ => Task::RecordAndDeliver,
+            };
+            let instance = program.start(task);
+            if dice.bool() {
+                instance.wait_until_it_lives();
+            }
+            instances.push(instance);
+        } else if !instances.is_empty() {
+            let instance = instances.swap_remove(dice.usize(0..instances.len()));
+            match dice.u32(0..4) {
+                0 => program.end(instance),
+                _ => program.kill(instance),
+            }
+        }
+        program.check_slots(&instances);
+    }
+    for instance in instances {
+        program.kill(instance);
+    }
+    // An heir adopts what it has room for, then and a while later; the next one takes the rest.
+    for _ in 0..5 {
+        let heir = program.start(Task::Deliver);
+        let deadline = now() + Duration::from_secs(20);
+        while program.missing() > 0 && now() < deadline {
+            pause(Duration::from_millis(50));
+        }
+        program.end(heir);
+    }
+    assert_eq!(program.missing(), 0, "INSTANCES_SEED={seed}");
+
+    let mut repeated = 0;
+    let mut total = 0;
+    for ((name, _), numbers) in program.delivered() {
+        let distinct: BTreeSet<_> = numbers.iter().collect();
+        let recorded = program.recorded[&name];
+        assert!(
+            **distinct.last().unwrap() <= recorded,
+            "{name} is told of more than it recorded"
+        );
+        repeated += numbers.len() - distinct.len();
+        total += distinct.len();
+    }
+    eprintln!(
+        "{} instances, {} killed: {total} records, {repeated} of them repeated",
+        program.started, program.kills
+    );
+    assert!(total > 0 && program.kills > 0);
+    // A request for each stream, and a step of an adoption that was in both slots.
+    assert!(repeated <= program.kills * (500 * STREAMS.len() + 256));
+}
+
+fn wait_until(program: &Program, what: &str, condition: impl Fn(&Program) -> bool) {
+    let deadline = now() + LONG;
+    while !condition(program) {
+        assert!(
+            now() < deadline,
+            "not so: {what}: {} are missing",
+            program.missing()
+        );
+        pause(Duration::from_millis(20));
+    }
+}
+
+fn pause(time: Duration) {
+    let (_never, told) = std::sync::mpsc::channel::<()>();
+    let _ = told.recv_timeout(time);
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

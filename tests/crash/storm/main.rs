@@ -1,0 +1,112 @@
+//! Processes record through both clients and deliver, while everything goes wrong at random:
+//! they are killed and started again, and the endpoint fails in every way it knows. In the end
+//! the account is exact.
+//!
+//! `STORM_SECONDS` sets how long it storms, `STORM_SEED` repeats a run's dice, and
+//! `STORM_STORE=journal` (feature `journal`) takes the other store.
+
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests")]
+
+mod account;
+mod child;
+mod counting;
+mod director;
+mod lanes;
+mod ledger;
+mod parent;
+mod patience;
+mod payload;
+mod report;
+mod told;
+mod weather;
+use integration_tests::{StoreKind, role};
+use std::env;
+use std::time::Duration;
+
+use self::parent::{Campaign, Plan};
+use self::report::Report;
+use self::told::Task;
+
+/// The most that one kill may repeat: one request for each stream of either client.
+const MOST_IN_FLIGHT: usize = 2 * 4 * 500;
+
+#[test]
+fn in_a_storm_every_record_is_accounted_for() {
+    if let Some(role) = role() {
+        return act(&role);
+    }
+    let report = run(Plan {
+        test: "in_a_storm_every_record_is_accounted_for",
+        seed: seed(),
+        time: seconds(15),
+        task: Task::Everything,
+        store: store(),
+        storms: true,
+        life: Duration::from_secs(3),
+    });
+    assert!(report.delivered > 0 && report.kills > 0);
+}
+
+#[test]
+fn a_kill_repeats_only_what_was_in_flight() {
+    if let Some(role) = role() {
+        return act(&role);
+    }
+    let report = run(Plan {
+        test: "a_kill_repeats_only_what_was_in_flight",
+        seed: seed(),
+        time: seconds(12),
+        task: Task::RecordAndDeliver,
+        store: store(),
+        storms: false,
+        life: Duration::from_millis(1500),
+    });
+    assert!(report.delivered > 0 && report.kills > 0);
+    assert_eq!(report.discarded + report.repeated_after_lost_answers, 0);
+    for (kill, repeated) in report.repeated_by_kill {
+        let in_flight = report.in_flight_at_kill[&kill];
+        assert!(repeated <= in_flight && repeated <= MOST_IN_FLIGHT);
+    }
+}
+
+fn run(plan: Plan) -> Report {
+    let seed = plan.seed;
+    eprintln!("STORM_SEED={seed}");
+    let (report, wrong) = Campaign::new(plan).run();
+    eprintln!("{report}");
+    let first = &wrong[..wrong.len().min(20)];
+    assert!(
+        wrong.is_empty(),
+        "STORM_SEED={seed}: {} things are wrong, among them {first:#?}",
+        wrong.len()
+    );
+    assert_eq!(report.lost(), 0);
+    report
+}
+
+fn store() -> StoreKind {
+    let named = env::var("STORM_STORE").map(|name| name.parse().unwrap());
+    named.unwrap_or(StoreKind::Sled)
+}
+
+fn number_in(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+fn seed() -> u64 {
+    number_in("STORM_SEED").unwrap_or_else(|| fastrand::u64(..))
+}
+
+fn seconds(default: u64) -> Duration {
+    Duration::from_secs(number_in("STORM_SECONDS").unwrap_or(default))
+}
+
+/// What a child does that was started in this role.
+pub fn act(role: &str) {
+    let orders = serde_json::from_str(role).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(child::run(orders));
+}

@@ -1,0 +1,296 @@
+//! What the endpoint does to each request, drawn at random from the mood of the moment.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use amplify_test_support::{FakeAws, PutRequest, Reply, Service};
+use fastrand::Rng;
+
+use super::payload::{Id, STREAMS, stream};
+
+/// How the endpoint feels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// All is well.
+    Fair,
+    /// Every request has its own fate.
+    Mixed,
+    /// Single records fail, again and again.
+    Picky,
+    /// Too many requests.
+    Throttled,
+    /// The service is ill: 5xx, with and without a code.
+    Ill,
+    /// Callers are refused.
+    Denied,
+    /// It takes records in, and the answer is lost.
+    Lossy,
+    /// Many requests are never answered.
+    Hanging,
+    /// One stream is not there.
+    Missing(usize),
+    /// One stream hangs.
+    Dead(usize),
+}
+
+impl Mood {
+    fn any(dice: &mut Rng) -> Self {
+        match dice.u32(0..20) {
+            0..4 => Self::Fair,
+            4..10 => Self::Mixed,
+            10 => Self::Picky,
+            11 | 12 => Self::Throttled,
+            13 => Self::Ill,
+            14 => Self::Denied,
+            15 | 16 => Self::Lossy,
+            17 => Self::Hanging,
+            18 => Self::Missing(dice.usize(0..STREAMS)),
+            _ => Self::Dead(dice.usize(0..STREAMS)),
+        }
+    }
+}
+
+/// One request that was judged: what was done, and what the client was to hear of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its place among the endpoint's requests.
+    pub index: usize,
+    pub incarnation: usize,
+    pub service: Service,
+    pub stream: usize,
+    pub records: Vec<Met>,
+    /// The answer has results, and they are what was done.
+    pub truthful: bool,
+    /// What of it was not as it was recorded.
+    pub wrong: Vec<String>,
+}
+
+/// What became of a record in an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Met {
+    pub id: Id,
+    pub accepted: bool,
+    /// The client hears that this record, or the request for what it asks, failed.
+    pub charged: bool,
+}
+
+/// The weather over one endpoint.
+#[derive(Debug, Clone)]
+pub struct Weather(Arc<Mutex<Sky>>);
+
+#[derive(Debug)]
+struct Sky {
+    seed: u64,
+    dice: Rng,
+    mood: Mood,
+    poison: bool,
+    exchanges: Vec<Exchange>,
+}
+
+impl Weather {
+    /// Rules an endpoint from now on.
+    pub fn over(aws: &FakeAws, seed: u64) -> Self {
+        let weather = Self(Arc::new(Mutex::new(Sky {
+            seed,
+            dice: Rng::with_seed(seed ^ 0x5EA),
+            mood: Mood::Fair,
+            poison: false,
+            exchanges: Vec::new(),
+        })));
+        let ruling = weather.clone();
+        aws.always(move |request| ruling.sky().judge(request));
+        weather
+    }
+
+    /// Records that are poison are refused from now on.
+    pub fn poison(&self) {
+        self.sky().poison = true;
+    }
+
+    /// Changes for whatever comes.
+    pub fn change(&self, dice: &mut Rng) {
+        self.sky().mood = Mood::any(dice);
+    }
+
+    pub fn clear_up(&self) {
+        self.sky().mood = Mood::Fair;
+    }
+
+    /// What was judged since the last time.
+    pub fn take(&self) -> Vec<Exchange> {
+        std::mem::take(&mut self.sky().exchanges)
+    }
+
+    fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reply, and what it means for the records.
+struct Fate {
+    reply: Reply,
+    accepted: Taken,
+    charged: Taken,
+    truthful: bool,
+}
+
+/// Which records.
+enum Taken {
+    All,
+    None,
+    AllBut(Vec<bool>),
+    Only(Vec<bool>),
+}
+
+impl Taken {
+    fn has(&self, at: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::AllBut(those) => !those[at],
+            Self::Only(those) => those[at],
+        }
+    }
+}
+
+impl Sky {
+    fn judge(&mut self, request: &PutRequest) -> Reply {
+        let mut wrong = Vec::new();
+        let mut ids = Vec::new();
+        for record in &request.records {
+            match Id::of_whole(record, self.seed) {
+                Ok(id)
+                    if id.lane.service() != request.service
+                        || id.lane.stream() != request.stream =>
+                {
+                    wrong.push(format!("{id:?} was sent to {}", request.stream));
+                }
+                Ok(id) => ids.push(id),
+                Err(problem) => wrong.push(problem),
+            }
+        }
+        if !wrong.is_empty() {
+            ids.clear();
+        }
+        let number = (0..STREAMS).find(|&number| stream(number) == request.stream);
+        let number = number.unwrap_or_default();
+        let poisoned = self.poison && ids.iter().any(|id| id.is_poison(self.seed));
+        let fate = self.fate(number, request.records.len(), poisoned);
+        let met = |(at, &id)| Met {
+            id,
+            accepted: fate.accepted.has(at),
+            charged: fate.charged.has(at),
+        };
+        self.exchanges.push(Exchange {
+            index: request.index,
+            incarnation: incarnation(request),
+            service: request.service,
+            stream: number,
+            records: ids.iter().enumerate().map(met).collect(),
+            truthful: fate.truthful,
+            wrong,
+        });
+        fate.reply
+    }
+
+    fn fate(&mut self, stream: usize, records: usize, poisoned: bool) -> Fate {
+        let lot = match self.mood {
+            Mood::Fair => 0,
+            Mood::Mixed => self.dice.u32(0..40),
+            Mood::Picky => self.dice.u32(10..13),
+            Mood::Throttled => 14,
+            Mood::Ill => self.dice.u32(15..18),
+            Mood::Denied => self.dice.u32(18..21),
+            Mood::Lossy => self.dice.u32(24..36),
+            Mood::Hanging => [0, 0, 36][self.dice.usize(0..3)],
+            Mood::Missing(missing) if missing == stream => 21,
+            Mood::Dead(dead) if dead == stream => 36,
+            Mood::Missing(_) | Mood::Dead(_) => 0,
+        };
+        let lossy = self.mood == Mood::Lossy;
+        match lot {
+            // What is refused for what it asks pays with its budget.
+            10..13 if !poisoned => {
+                let often = [0.05, 0.3, 0.8][self.dice.usize(0..3)];
+                let failed: Vec<_> = (0..records).map(|_| self.dice.f64() < often).collect();
+                let code = |&failed: &bool| failed.then_some("InternalFailure");
+                Fate {
+                    reply: Reply::record_errors(failed.iter().map(code)),
+                    accepted: Taken::AllBut(failed.clone()),
+                    charged: Taken::Only(failed),
+                    truthful: true,
+                }
+            }
+            13 => refused(Reply::refuse(400, "ValidationException"), Taken::All),
+            21 => refused(Reply::refuse(400, "ResourceNotFoundException"), Taken::All),
+            14 => refused(Reply::Throttle, Taken::None),
+            15 => refused(Reply::Status(503), Taken::None),
+            16 => refused(Reply::refuse(500, "InternalFailure"), Taken::None),
+            17 => refused(Reply::Status(500), Taken::None),
+            18 => refused(Reply::refuse(400, "AccessDeniedException"), Taken::None),
+            19 => refused(Reply::refuse(400, "ExpiredTokenException"), Taken::None),
+            20 => refused(Reply::refuse(400, "KMSThrottlingException"), Taken::None),
+            22 => refused(Reply::Status(429), Taken::None),
+            23..37 => self.unanswered(lot, records, lossy, poisoned),
+            _ if poisoned => refused(Reply::refuse(400, "InvalidArgumentException"), Taken::All),
+            _ => Fate {
+                reply: Reply::Accept.delayed(Duration::from_millis(self.dice.u64(0..20))),
+                accepted: Taken::All,
+                charged: Taken::None,
+                truthful: true,
+            },
+        }
+    }
+
+    /// No answer that can be read; perhaps the records were taken in all the same.
+    fn unanswered(&mut self, lot: u32, records: usize, lossy: bool, poisoned: bool) -> Fate {
+        let reply = match lot {
+            23 | 24 => Reply::Reset,
+            25 => Reply::Close,
+            26 => Reply::Garbage,
+            27 => Reply::NotHttp,
+            28 | 29 => Reply::Truncated,
+            30 => Reply::WrongCount(records + 1),
+            31 => Reply::WrongCount(records - 1),
+            32 => Reply::Page {
+                status: 502,
+                body: "<h1>502 Bad Gateway</h1>".into(),
+            },
+            33 => Reply::Page {
+                status: 407,
+                body: "<h1>Who are you?</h1>".into(),
+            },
+            34 => Reply::Status(302),
+            35 => Reply::Throttle,
+            _ => Reply::Hang,
+        };
+        let taken_in = !poisoned && (lossy || self.dice.bool());
+        Fate {
+            reply: if taken_in {
+                reply.after_accepting()
+            } else {
+                reply
+            },
+            accepted: if taken_in { Taken::All } else { Taken::None },
+            charged: Taken::None,
+            truthful: false,
+        }
+    }
+}
+
+fn refused(reply: Reply, charged: Taken) -> Fate {
+    Fate {
+        reply,
+        accepted: Taken::None,
+        charged,
+        truthful: true,
+    }
+}
+
+/// Which child sent it: the user agent tells.
+fn incarnation(request: &PutRequest) -> usize {
+    let agents = [&request.user_agent, &request.amz_user_agent];
+    let mut words = agents.into_iter().flat_map(|agent| agent.split(' '));
+    let number = words.find_map(|word| word.strip_prefix("app/i"));
+    number.and_then(|number| number.parse().ok()).unwrap()
+}

@@ -1,0 +1,92 @@
+//! What is left of a client: nothing. In a process of its own, whose threads nobody else starts.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use amplify_kinesis::Durability;
+use amplify_test_support::Reply;
+use integration_tests::{Case, Endpoint, Service, Setup, StoreKind, eventually};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+const STREAM: &str = "stream";
+
+/// The threads of this process by name, without the ones that sled starts once for all
+/// databases and never ends.
+fn threads() -> BTreeMap<String, usize> {
+    let mut threads = BTreeMap::new();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        // A thread may end while it is looked at.
+        let Ok(name) = fs::read_to_string(task.unwrap().path().join("comm")) else {
+            continue;
+        };
+        let name = name.trim();
+        if !name.starts_with("sled-io-") {
+            *threads.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    threads
+}
+
+/// Makes a client, has it work, and drops its clones without closing.
+async fn live(case: Case, aws: &Endpoint, last: Reply) {
+    let setup = Setup::new(case, aws)
+        .flush_every(Duration::from_millis(5))
+        .durability(Durability::ProcessCrash)
+        .request_timeout(Duration::from_millis(100));
+    let client = setup.build().await;
+    let clones = [client.clone(), client.clone()];
+    for n in 0..50 {
+        client.record(STREAM, format!("{n}")).await.unwrap();
+    }
+    // On a busy machine a request may take longer than it is given here.
+    eventually("all are delivered", async || {
+        let _ = client.drain(Duration::from_secs(30)).await;
+        client.cached() == 0
+    })
+    .await;
+    aws.always(move |_| last.clone());
+    let before = aws.request_count();
+    client.record(STREAM, "last").await.unwrap();
+    aws.until(|aws| aws.request_count() > before).await;
+    aws.clear_script();
+    drop(client);
+    drop(clones);
+}
+
+#[test]
+fn threads_and_tasks_end_within_a_second_after_the_last_clone_was_dropped() {
+    let aws = Endpoint::start();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        for service in [Service::Kinesis, Service::Firehose] {
+            for store in StoreKind::USUAL {
+                let case = Case { service, store };
+                // What the first client leaves behind is what libraries keep for all.
+                live(case, &aws, Reply::Accept).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let before = (threads(), tasks());
+                for last in [Reply::Accept, Reply::Reset, Reply::Hang] {
+                    live(case, &aws, last.clone()).await;
+                    let dropped = Instant::now();
+                    let mut now = (threads(), tasks());
+                    while now != before {
+                        let waited = dropped.elapsed();
+                        assert!(
+                            waited < Duration::from_secs(1),
+                            "{case:?}, {last:?}: {now:?} instead of {before:?}"
+                        );
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        now = (threads(), tasks());
+                    }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,401 @@
+//! The endpoint's handle; the modules below hold its parts.
+
+mod exchange;
+mod http;
+mod judge;
+mod limits;
+mod protocol;
+mod reply;
+mod request;
+mod server;
+mod state;
+mod wait;
+#[cfg(test)]
+mod wire_tests;
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpSocket;
+
+pub use self::reply::{CodeIn, RecordMatcher, Refusal, Reply};
+pub use self::request::{Outcome, PutRecord, PutRequest, RequestLog, Service};
+pub use self::wait::WaitTimeout;
+
+use self::server::Server;
+use self::state::{Keep, Shared};
+use self::wait::{DEFAULT_WAIT, Deadline};
+
+/// A loopback endpoint of both services, answering as it is told.
+///
+/// By default it takes every record of every stream in. What a request gets is the first of:
+/// the answer to a broken limit or an unknown stream, the next scripted reply for its stream,
+/// the next scripted reply for any stream, the standing rule, [`Reply::Accept`].
+///
+/// A request is judged when its body has arrived, and its records are taken in then;
+/// [latency](Self::set_latency) and [`Reply::delayed`] only hold the answer back.
+///
+/// Mind that an AWS SDK client repeats a throttled or failed call by itself, up to three
+/// attempts by default, and each attempt is a request here.
+///
+/// Dropping the handle closes every connection and frees the port before it returns.
+///
+/// ```no_run
+/// # use amplify_test_support::{FakeAws, Reply};
+/// # async fn example() -> Result<(), amplify_test_support::WaitTimeout> {
+/// let aws = FakeAws::start();
+/// aws.script(Reply::fail_at([1], "InternalFailure"));
+/// // … a client of `aws.endpoint_url()` puts three records, and later one again …
+/// aws.wait_until(|aws| aws.delivered_count() == 3).await?;
+/// assert_eq!(aws.limit_violations(), [""; 0]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct FakeAws {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    server: Mutex<Option<Server>>,
+    // Bound but never listening: keeps the port from strangers while the endpoint is stopped.
+    _reservation: TcpSocket,
+}
+
+impl FakeAws {
+    /// Starts an endpoint at a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// If no socket or thread can be had; [`start_on`](Self::start_on) returns the error.
+    #[expect(clippy::expect_used, reason = "documented; a test can only fail here")]
+    pub fn start() -> Self {
+        Self::builder()
+            .start()
+            .expect("a loopback endpoint can be started")
+    }
+
+    /// Starts an endpoint at this address; port 0 stands for any free one.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on, or no thread can be had.
+    pub fn start_on(addr: SocketAddr) -> io::Result<Self> {
+        Self::builder().start_on(addr)
+    }
+
+    /// An endpoint with other settings than the defaults.
+    pub fn builder() -> FakeAwsBuilder {
+        FakeAwsBuilder {
+            keep: Keep::Payloads,
+            latency: Duration::ZERO,
+        }
+    }
+
+    /// `http://<address>:<port>`, for the client's `endpoint_url`.
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The address it listens on, or listened on before [`stop`](Self::stop).
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    // ---- up and down
+
+    /// Closes every connection and stops listening, at once: connecting is then refused.
+    ///
+    /// What was seen so far stays readable, the script stays, and the port stays reserved for
+    /// [`restart`](Self::restart) until the handle is dropped.
+    pub fn stop(&self) {
+        let server = lock(&self.server).take();
+        drop(server);
+    }
+
+    /// Listens again at the same port after [`stop`](Self::stop); does nothing if it runs.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on, or no thread can be had.
+    pub fn restart(&self) -> io::Result<()> {
+        let mut server = lock(&self.server);
+        if server.is_none() {
+            *server = Some(Server::start(self.addr, Arc::clone(&self.shared))?);
+        }
+        Ok(())
+    }
+
+    // ---- what it does
+
+    /// Queues a reply for the next request that no reply of [`script_for`](Self::script_for)
+    /// waits for.
+    pub fn script(&self, reply: Reply) {
+        self.shared.lock().script.push_back(reply);
+    }
+
+    /// Queues the same reply for the next `times` requests.
+    pub fn script_times(&self, times: usize, reply: Reply) {
+        let mut state = self.shared.lock();
+        state.script.extend(std::iter::repeat_n(reply, times));
+    }
+
+    /// Queues a reply for the next request to this stream.
+    pub fn script_for(&self, stream: &str, reply: Reply) {
+        let mut state = self.shared.lock();
+        let script = state.stream_scripts.entry(stream.to_owned());
+        script.or_default().push_back(reply);
+    }
+
+    /// Sets the standing rule, asked whenever no scripted reply waits; replaces the last one.
+    ///
+    /// It runs on the endpoint's thread: a rule that blocks, blocks all requests.
+    pub fn always(&self, rule: impl Fn(&PutRequest) -> Reply + Send + Sync + 'static) {
+        // The old one is dropped without the lock: what it owns may ask for it.
+        let replaced = self.shared.lock().rule.replace(Arc::new(rule));
+        drop(replaced);
+    }
+
+    /// Drops queued replies and the standing rule: every request is accepted again.
+    pub fn clear_script(&self) {
+        let mut state = self.shared.lock();
+        let script = mem::take(&mut state.script);
+        let stream_scripts = mem::take(&mut state.stream_scripts);
+        let rule = state.rule.take();
+        // What replies and rule own may ask for the lock when it is dropped.
+        drop(state);
+        drop((script, stream_scripts, rule));
+    }
+
+    /// Makes all streams but these unknown: `ResourceNotFoundException`.
+    pub fn only_streams<S: Into<String>>(&self, streams: impl IntoIterator<Item = S>) {
+        let streams = streams.into_iter().map(Into::into).collect();
+        self.shared.lock().known_streams = Some(streams);
+    }
+
+    /// Makes every stream known, as at the start.
+    pub fn all_streams(&self) {
+        self.shared.lock().known_streams = None;
+    }
+
+    /// Holds every answer back by this much.
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.lock().latency = latency;
+    }
+
+    /// Makes the link carry this many bytes of each request body a second; `None` lifts it.
+    ///
+    /// A client that hangs up before its request would have crossed the link has sent nothing:
+    /// no reply is spent on it and no record is taken in, but its request is logged.
+    pub fn set_link_speed(&self, bytes_per_second: Option<u64>) {
+        self.shared.lock().link_speed = bytes_per_second;
+    }
+
+    // ---- what it saw
+
+    /// The records taken in for this stream, of either service, in order of acceptance.
+    ///
+    /// Empty if the endpoint only counts.
+    pub fn delivered(&self, stream: &str) -> Vec<PutRecord> {
+        let state = self.shared.lock();
+        state
+            .deliveries
+            .get(stream)
+            .map_or_else(Vec::new, |delivery| delivery.records.clone())
+    }
+
+    /// How many records were taken in, repeated ones included.
+    pub fn delivered_count(&self) -> usize {
+        self.shared.lock().delivered_records
+    }
+
+    /// The size of all records taken in: data and, for Kinesis, partition keys.
+    pub fn delivered_bytes(&self) -> u64 {
+        self.shared.lock().delivered_bytes
+    }
+
+    /// How many records were taken in for this stream.
+    pub fn delivered_count_of(&self, stream: &str) -> usize {
+        let state = self.shared.lock();
+        state
+            .deliveries
+            .get(stream)
+            .map_or(0, |delivery| delivery.count)
+    }
+
+    /// Every request that could be read, in order of arrival.
+    pub fn requests(&self) -> Vec<RequestLog> {
+        self.shared.lock().log.clone()
+    }
+
+    /// The request at this place of [`requests`](Self::requests).
+    pub fn request(&self, index: usize) -> Option<RequestLog> {
+        self.shared.lock().log.get(index).cloned()
+    }
+
+    /// Every request to this stream that could be read, in order of arrival.
+    pub fn requests_to(&self, stream: &str) -> Vec<RequestLog> {
+        let state = self.shared.lock();
+        let to_stream = state.log.iter().filter(|request| request.stream == stream);
+        to_stream.cloned().collect()
+    }
+
+    /// How many requests could be read, those under way included.
+    pub fn request_count(&self) -> usize {
+        self.shared.lock().log.len()
+    }
+
+    /// How many requests are under way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().in_flight.now
+    }
+
+    /// The most requests that were ever under way at the same time.
+    pub fn max_in_flight(&self) -> usize {
+        self.shared.lock().in_flight.max
+    }
+
+    /// The most requests to this stream that were ever under way at the same time,
+    /// counted from when the body had arrived.
+    pub fn max_in_flight_of(&self, stream: &str) -> usize {
+        let state = self.shared.lock();
+        state
+            .stream_in_flight
+            .get(stream)
+            .map_or(0, |gauge| gauge.max)
+    }
+
+    /// How many connections were accepted.
+    pub fn connection_count(&self) -> usize {
+        self.shared.lock().connections
+    }
+
+    /// Each request that broke a limit of its service or could not be read, in words;
+    /// a correct client causes none.
+    pub fn limit_violations(&self) -> Vec<String> {
+        self.shared.lock().limit_violations.clone()
+    }
+
+    // ---- waiting for it
+
+    /// Waits until the condition holds, at most 30 s of real time.
+    ///
+    /// The condition is looked at whenever something happens here. The future needs no
+    /// runtime in particular, and no paused clock can hurry it.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`], which says what was seen instead.
+    ///
+    /// # Cancel safety
+    /// Observes only; may be dropped at any time.
+    pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) -> Result<(), WaitTimeout> {
+        self.wait_until_within(DEFAULT_WAIT, condition).await
+    }
+
+    /// Like [`wait_until`](Self::wait_until), with another limit of real time.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`], which says what was seen instead.
+    ///
+    /// # Cancel safety
+    /// Observes only; may be dropped at any time.
+    pub async fn wait_until_within(
+        &self,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Result<(), WaitTimeout> {
+        let mut changes = self.shared.changes();
+        let mut deadline = None;
+        loop {
+            changes.mark_unchanged();
+            if condition(self) {
+                return Ok(());
+            }
+            let deadline = deadline.get_or_insert_with(|| Deadline::after(limit));
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = deadline.passed() => return Err(self.timed_out(limit)),
+            }
+        }
+    }
+
+    /// Waits like [`wait_until_within`](Self::wait_until_within), blocking the thread.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`], which says what was seen instead.
+    pub fn wait_until_blocking(
+        &self,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Result<(), WaitTimeout> {
+        wait::block_until(&self.shared, limit, || condition(self))
+            .map_err(|_| self.timed_out(limit))
+    }
+
+    fn timed_out(&self, limit: Duration) -> WaitTimeout {
+        WaitTimeout::new(limit, &self.shared.lock())
+    }
+}
+
+impl fmt::Debug for FakeAws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeAws")
+            .field("addr", &self.addr)
+            .field("requests", &self.request_count())
+            .field("delivered", &self.delivered_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`FakeAws`] that is to be started.
+#[derive(Clone, Debug)]
+pub struct FakeAwsBuilder {
+    keep: Keep,
+    latency: Duration,
+}
+
+impl FakeAwsBuilder {
+    /// Counts records and bytes but keeps no payload.
+    ///
+    /// Payloads are then not even decoded, unless a script or a rule looks at them.
+    #[must_use]
+    pub fn count_only(mut self) -> Self {
+        self.keep = Keep::CountsOnly;
+        self
+    }
+
+    /// Holds every answer back by this much.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Starts at a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// If no socket or thread can be had.
+    pub fn start(self) -> io::Result<FakeAws> {
+        self.start_on((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts at this address; port 0 stands for any free one.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on, or no thread can be had.
+    pub fn start_on(self, addr: SocketAddr) -> io::Result<FakeAws> {
+        let reservation = server::bind(addr)?;
+        let addr = reservation.local_addr()?;
+        let shared = Arc::new(Shared::new(self.keep, self.latency));
+        let server = Server::start(addr, Arc::clone(&shared))?;
+        Ok(FakeAws {
+            shared,
+            addr,
+            server: Mutex::new(Some(server)),
+            _reservation: reservation,
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

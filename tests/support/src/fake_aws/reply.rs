@@ -1,0 +1,199 @@
+//! What the endpoint can be told to answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::request::PutRecord;
+
+/// What the endpoint does with one request.
+///
+/// Only [`Accept`](Self::Accept), [`AcceptFirst`](Self::AcceptFirst),
+/// [`RecordErrors`](Self::RecordErrors) and [`FailWhere`](Self::FailWhere) take records in;
+/// any other reply takes none, unless it is wrapped by
+/// [`after_accepting`](Self::after_accepting).
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Takes all records in and says so.
+    Accept,
+    /// Takes the first `n` records in; the others fail as throttled.
+    AcceptFirst(usize),
+    /// One entry for each record, in order: its error code, or `None` if it is taken in.
+    /// Records beyond the last entry are taken in.
+    RecordErrors(Vec<Option<String>>),
+    /// Records that match fail with the code, the others are taken in.
+    FailWhere {
+        /// Which records fail.
+        matches: RecordMatcher,
+        /// Their error code.
+        code: String,
+    },
+    /// Refuses the whole request.
+    Refuse(Refusal),
+    /// Refuses the whole request as each service does when it is called too often:
+    /// Kinesis by 400 `ProvisionedThroughputExceededException`, Firehose by
+    /// 503 `ServiceUnavailableException`.
+    Throttle,
+    /// Answers by this HTTP status with an empty body and no error code.
+    Status(u16),
+    /// Answers by this HTTP status with this body as `text/html`, like a proxy in between.
+    Page {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: Bytes,
+    },
+    /// Never answers; holds the connection until the client or the endpoint gives up.
+    Hang,
+    /// Closes the connection without an answer.
+    Close,
+    /// Resets the connection (RST) without an answer.
+    Reset,
+    /// Answers by 200 with a body that is no JSON.
+    Garbage,
+    /// Answers with bytes that are no HTTP, then closes the connection.
+    NotHttp,
+    /// Answers by 200 with this many successful results, whatever was sent.
+    WrongCount(usize),
+    /// Announces a whole answer, sends half of it, then closes the connection.
+    Truncated,
+    /// Takes all records in, then does as the inner reply does;
+    /// built by [`after_accepting`](Self::after_accepting).
+    AfterAccepting(Box<Reply>),
+    /// Does as the inner reply does, but answers this much later;
+    /// built by [`delayed`](Self::delayed).
+    Delayed(Duration, Box<Reply>),
+}
+
+impl Reply {
+    /// [`RecordErrors`](Self::RecordErrors) from anything that reads as codes.
+    pub fn record_errors<C: Into<String>>(codes: impl IntoIterator<Item = Option<C>>) -> Self {
+        Self::RecordErrors(codes.into_iter().map(|code| code.map(Into::into)).collect())
+    }
+
+    /// The records at these indexes fail with `code`, the others are taken in.
+    pub fn fail_at(indexes: impl IntoIterator<Item = usize>, code: &str) -> Self {
+        let mut codes = Vec::new();
+        for index in indexes {
+            if codes.len() <= index {
+                codes.resize(index + 1, None);
+            }
+            codes[index] = Some(code.to_owned());
+        }
+        Self::RecordErrors(codes)
+    }
+
+    /// The records that match fail with `code`, the others are taken in.
+    pub fn fail_where(
+        matches: impl Fn(&PutRecord) -> bool + Send + Sync + 'static,
+        code: impl Into<String>,
+    ) -> Self {
+        Self::FailWhere {
+            matches: RecordMatcher(Arc::new(matches)),
+            code: code.into(),
+        }
+    }
+
+    /// Every record fails with `code`, in an answer of status 200.
+    pub fn fail_all(code: impl Into<String>) -> Self {
+        Self::fail_where(|_| true, code)
+    }
+
+    /// Refuses the whole request by `status` and error code, named in the body's `__type`.
+    pub fn refuse(status: u16, code: impl Into<String>) -> Self {
+        Self::Refuse(Refusal::new(status, code))
+    }
+
+    /// Takes all records in first: what the client is told is then less than what was done.
+    ///
+    /// `Reply::Hang.after_accepting()` is a time-out after the service took the records in.
+    #[must_use]
+    pub fn after_accepting(self) -> Self {
+        Self::AfterAccepting(Box::new(self))
+    }
+
+    /// Sends the answer this much later; what is taken in is taken in at once.
+    #[must_use]
+    pub fn delayed(self, delay: Duration) -> Self {
+        Self::Delayed(delay, Box::new(self))
+    }
+}
+
+/// Decides which records of a request fail; built by [`Reply::fail_where`].
+#[derive(Clone)]
+pub struct RecordMatcher(Arc<dyn Fn(&PutRecord) -> bool + Send + Sync>);
+
+impl RecordMatcher {
+    pub(super) fn matches(&self, record: &PutRecord) -> bool {
+        (self.0)(record)
+    }
+}
+
+impl fmt::Debug for RecordMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordMatcher(..)")
+    }
+}
+
+/// A refused request: status, error code, message, and where the code is written.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub(super) status: u16,
+    pub(super) code: Option<String>,
+    pub(super) message: String,
+    pub(super) code_in: CodeIn,
+}
+
+impl Refusal {
+    /// A refusal by `status` and `code`, which the body's `__type` names.
+    pub fn new(status: u16, code: impl Into<String>) -> Self {
+        Self {
+            code: Some(code.into()),
+            ..Self::without_code(status)
+        }
+    }
+
+    /// A refusal by `status` whose JSON body has a message but no error code.
+    pub fn without_code(status: u16) -> Self {
+        Self {
+            status,
+            code: None,
+            message: "the request was refused by the script".to_owned(),
+            code_in: CodeIn::Body,
+        }
+    }
+
+    /// The service's message.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// Where the code is written: body, header or both.
+    #[must_use]
+    pub fn code_in(mut self, code_in: CodeIn) -> Self {
+        self.code_in = code_in;
+        self
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+/// Where a [`Refusal`] names its error code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodeIn {
+    /// `__type` in the JSON body, as Kinesis and Firehose do.
+    #[default]
+    Body,
+    /// The header `x-amzn-ErrorType`.
+    Header,
+    /// Both.
+    BodyAndHeader,
+}

@@ -1,0 +1,179 @@
+//! Running a process under strace.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::strace::{self, Call};
+
+/// All calls that change files, that make changes durable, or that say which file a
+/// descriptor stands for; an architecture need not have each.
+const CALLS: &[&str] = &[
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "close",
+    "close_range",
+    "dup",
+    "dup2",
+    "dup3",
+    "fcntl",
+    "ioctl",
+    "read",
+    "readv",
+    "lseek",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "copy_file_range",
+    "sendfile",
+    "splice",
+    "ftruncate",
+    "truncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "sync",
+    "syncfs",
+    "sync_file_range",
+    "mmap",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+    "mkdirat",
+    "chdir",
+    "fchdir",
+    "io_uring_setup",
+    "io_setup",
+];
+
+/// Longer than any write of a process that is traced.
+const LONGEST_STRING: &str = "67108864";
+
+/// What a traced process has to do with.
+#[derive(Debug)]
+pub struct Places {
+    arena: PathBuf,
+    marks: PathBuf,
+    working_directory: PathBuf,
+}
+
+/// The calls that a process made.
+#[derive(Debug)]
+pub struct Calls(Vec<Call>);
+
+impl Places {
+    /// The arena is the directory whose files matter. What is written to the file `marks`
+    /// is taken for marks, one a line.
+    ///
+    /// # Errors
+    /// When the arena or the directory of the marks is not there.
+    pub fn new(arena: &Path, marks: &Path) -> io::Result<Self> {
+        let name = marks
+            .file_name()
+            .ok_or_else(|| io::Error::other("the marks need a file"))?;
+        let directory = marks.parent().unwrap_or(Path::new("."));
+        Ok(Self {
+            arena: arena.canonicalize()?,
+            marks: directory.canonicalize()?.join(name),
+            working_directory: std::env::current_dir()?,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretended(arena: &Path, marks: &Path) -> Self {
+        Self {
+            arena: arena.to_owned(),
+            marks: marks.to_owned(),
+            working_directory: PathBuf::from("/"),
+        }
+    }
+
+    /// The directory whose files matter.
+    #[must_use]
+    pub fn arena(&self) -> &Path {
+        &self.arena
+    }
+
+    /// The file that takes the marks.
+    #[must_use]
+    pub fn marks(&self) -> &Path {
+        &self.marks
+    }
+
+    pub(super) fn working_directory(&self) -> &Path {
+        &self.working_directory
+    }
+}
+
+impl Calls {
+    /// Reads a log that `strace -f` wrote.
+    ///
+    /// # Errors
+    /// When it is none, or cut off.
+    pub fn parse(log: &[u8]) -> io::Result<Self> {
+        strace::parse(log).map(Self)
+    }
+
+    pub(super) fn list(&self) -> &[Call] {
+        &self.0
+    }
+}
+
+/// Runs a command to its end and returns its calls; `log` is where they are written.
+///
+/// # Errors
+/// When strace is not installed or not permitted, and when the command fails, with what
+/// it said.
+pub fn trace(command: &Command, log: &Path) -> io::Result<Calls> {
+    let names = CALLS.iter().map(|name| format!("?{name}"));
+    let mut traced = Command::new("strace");
+    traced
+        .args(["-f", "-qq", "--seccomp-bpf", "-xx", "-a", "0", "-s"])
+        .arg(LONGEST_STRING)
+        .arg("-e")
+        .arg(format!("trace={}", names.collect::<Vec<_>>().join(",")))
+        // What is read is of no interest, only how much.
+        .args(["-e", "raw=read,readv"]);
+    traced
+        .arg("-o")
+        .arg(log)
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => traced.env(name, value),
+            None => traced.env_remove(name),
+        };
+    }
+    let output = traced
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other(
+                "strace is needed to trace a process: install the package of that name",
+            ),
+            _ => error,
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let status = output.status;
+        return Err(io::Error::other(format!(
+            "the traced process failed: status={status}\n{shown}\n{said}"
+        )));
+    }
+    Calls::parse(&std::fs::read(log)?)
+}

@@ -1,0 +1,41 @@
+//! On which terms all of them take records in.
+
+use std::fmt;
+
+use record_cache::Durability;
+use serde::{Deserialize, Serialize};
+
+/// What a record is filed under here; it counts against its size.
+pub(crate) const KEY: &str = "0123456789abcdef";
+
+/// What a record is to survive, as it is written on a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Promise {
+    PowerLoss,
+    ProcessCrash,
+}
+
+impl From<Promise> for Durability {
+    fn from(promise: Promise) -> Self {
+        match promise {
+            Promise::PowerLoss => Self::PowerLoss,
+            Promise::ProcessCrash => Self::ProcessCrash,
+        }
+    }
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PowerLoss => "PowerLoss",
+            Self::ProcessCrash => "ProcessCrash",
+        })
+    }
+}
+
+/// How many records a writer commits at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    One,
+    All,
+}

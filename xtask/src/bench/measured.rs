@@ -1,0 +1,37 @@
+//! What one part of the bench gave.
+
+use super::table::Table;
+use super::verdict::Verdict;
+use crate::progress::Progress;
+
+/// What one part gave.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) verdicts: Vec<Verdict>,
+    under_way: Option<Progress>,
+}
+
+impl Measured {
+    /// Says what is being measured from now on.
+    pub(crate) fn begin(&mut self, what: impl Into<String>) {
+        self.end();
+        self.under_way = Some(Progress::start(what));
+    }
+
+    pub(crate) fn table(&mut self, table: Table) {
+        self.end();
+        table.print();
+        self.tables.push(table);
+    }
+
+    pub(crate) fn judge(&mut self, verdict: Verdict) {
+        self.verdicts.push(verdict);
+    }
+
+    fn end(&mut self) {
+        if let Some(progress) = self.under_way.take() {
+            progress.done();
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Which part of the workspace may import which, and a check of it that reads the sources as text.
+//!
+//! A room is a folder of a crate below `src`. [`CRATES`] says which rooms a room may import,
+//! [`APART`] which crates never name one another. Comments and unit tests are not looked at.
+
+mod source;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use self::tree::Tree;
+use crate::shell;
+
+/// A crate, and what holds in it.
+struct Crate {
+    folder: &'static str,
+    /// Each room with those that it may import; files beside them may be imported by all.
+    rooms: &'static [(&'static str, &'static [&'static str])],
+    /// The only files that may lie beside the rooms; nothing is said if there are none.
+    root: &'static [&'static str],
+    /// Words of which only these rooms may have any.
+    words: &'static [(&'static [&'static str], &'static [&'static str])],
+    /// Whether no two files may import each other, on whatever way.
+    no_circle: bool,
+}
+
+const CRATES: [Crate; 3] = [
+    Crate {
+        folder: "crates/flush-engine",
+        rooms: &[
+            ("api", &[]),
+            ("telemetry", &["api"]),
+            ("lifecycle", &["api", "telemetry"]),
+            ("cache", &["api", "lifecycle", "telemetry"]),
+            ("storage", &["api", "cache", "lifecycle", "telemetry"]),
+            ("delivery", &["api", "cache", "lifecycle", "telemetry"]),
+            (
+                "schedule",
+                &[
+                    "api",
+                    "cache",
+                    "delivery",
+                    "lifecycle",
+                    "storage",
+                    "telemetry",
+                ],
+            ),
+            (
+                "aws",
+                &["api", "cache", "lifecycle", "storage", "telemetry"],
+            ),
+        ],
+        root: &["lib.rs", "engine.rs"],
+        words: &[
+            // The store is called by the cache alone.
+            (
+                &["cache"],
+                &[
+                    "store.append(",
+                    "store.oldest(",
+                    "store.settle(",
+                    "store.clear(",
+                    "store.stats(",
+                    "store.close(",
+                ],
+            ),
+            // The engine knows no service.
+            (&["aws"], &["aws_", "Exception\"", "Throttl", "KMS"]),
+        ],
+        no_circle: false,
+    },
+    Crate {
+        folder: "crates/record-cache",
+        rooms: &[
+            ("index", &[]),
+            ("log", &["index"]),
+            ("disk", &["index", "log"]),
+        ],
+        root: &[],
+        words: &[],
+        no_circle: false,
+    },
+    Crate {
+        folder: "xtask",
+        rooms: &[],
+        root: &[],
+        words: &[],
+        no_circle: true,
+    },
+];
+
+/// Crates, and the names of others that they know nothing of.
+const APART: [(&str, &[&str]); 5] = [
+    ("crates/amplify-kinesis", &["amplify-firehose"]),
+    ("crates/amplify-firehose", &["amplify-kinesis"]),
+    ("crates/batcher", &["record-cache", "flush-engine"]),
+    ("crates/record-cache", &["batcher", "flush-engine"]),
+    (
+        "tests/support",
+        &["amplify-kinesis", "amplify-firehose", "flush-engine"],
+    ),
+];
+
+/// Checks this workspace, or another checkout of it.
+///
+/// # Errors
+/// If a file cannot be read, and if one imports what it may not, naming each.
+pub(crate) fn check(checkout: Option<&Path>) -> Result<()> {
+    let workspace = checkout.unwrap_or(shell::workspace());
+    let mut wrong = Vec::new();
+    for rules in &CRATES {
+        let tree = Tree::read(&workspace.join(rules.folder).join("src"))?;
+        wrong.extend(rules.complaints(&tree));
+    }
+    for (folder, others) in APART {
+        let folder = workspace.join(folder);
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
+        let tree = Tree::read(&folder.join("src"))?;
+        wrong.extend(named(
+            &folder.display().to_string(),
+            &manifest,
+            &tree,
+            others,
+        ));
+    }
+    if !wrong.is_empty() {
+        bail!("the rooms are not in order:\n{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+impl Crate {
+    fn complaints(&self, tree: &Tree) -> Vec<String> {
+        let Self {
+            folder,
+            rooms,
+            root,
+            ..
+        } = self;
+        let mut wrong = Vec::new();
+        let rooms: BTreeMap<_, _> = rooms.iter().copied().collect();
+        for import in tree.imports() {
+            let (from, to) = (room_of(&import.from), room_of(&import.to));
+            if from != to
+                && rooms.contains_key(to)
+                && rooms.get(from).is_some_and(|may| !may.contains(&to))
+            {
+                wrong.push(format!(
+                    "{folder}/src/{}:{}: {from} may not import {to}",
+                    import.from, import.line
+                ));
+            }
+        }
+        for file in tree.files() {
+            if !root.is_empty() && !file.contains('/') && !root.contains(&file) {
+                wrong.push(format!("{folder}/src/{file}: lies in no room"));
+            }
+            for (allowed, words) in self.words {
+                if allowed.contains(&room_of(file)) {
+                    continue;
+                }
+                wrong.extend(tree.words(file, words).into_iter().map(|(line, word)| {
+                    let rooms = allowed.join(", ");
+                    format!("{folder}/src/{file}:{line}: only {rooms} may say `{word}`")
+                }));
+            }
+        }
+        if self.no_circle
+            && let Some(circle) = circle(tree)
+        {
+            wrong.push(format!("{folder}/src: a circle: {}", circle.join(" -> ")));
+        }
+        wrong
+    }
+}
+
+/// The folder that a file lies in; a file beside the rooms is a room of its own.
+fn room_of(file: &str) -> &str {
+    file.split_once('/').map_or(file, |(room, _)| room)
+}
+
+/// Files of which each imports the next, and the last one the first.
+fn circle(tree: &Tree) -> Option<Vec<String>> {
+    let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for import in tree.imports() {
+        if import.from != import.to {
+            next.entry(import.from).or_default().insert(import.to);
+        }
+    }
+    // Whatever imports nothing that is left is in no circle.
+    loop {
+        let left: BTreeSet<String> = next.keys().cloned().collect();
+        for targets in next.values_mut() {
+            targets.retain(|target| left.contains(target));
+        }
+        next.retain(|_, targets| !targets.is_empty());
+        if next.len() == left.len() {
+            break;
+        }
+    }
+    let mut way = vec![next.keys().next()?.clone()];
+    loop {
+        let target = next.get(way.last()?)?.first()?;
+        if let Some(begin) = way.iter().position(|file| file == target) {
+            way.drain(..begin);
+            way.push(target.clone());
+            return Some(way);
+        }
+        way.push(target.clone());
+    }
+}
+
+/// Where a crate names others that it is to know nothing of.
+fn named(folder: &str, manifest: &str, tree: &Tree, others: &[&str]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for other in others {
+        let depends = |line: &str| {
+            let name = line.trim_start().strip_prefix(other);
+            name.is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+        };
+        if manifest.lines().any(depends) {
+            wrong.push(format!("{folder}/Cargo.toml: depends on {other}"));
+        }
+        let word = format!("{}::", other.replace('-', "_"));
+        for file in tree.files() {
+            let found = tree.words(file, &[&word]);
+            let found = found.into_iter().map(|(line, _)| line);
+            wrong.extend(found.map(|line| format!("{folder}/src/{file}:{line}: names {other}")));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENGINE: &Crate = &CRATES[0];
+
+    /// An engine in order, with one file exchanged or more.
+    fn complaints(planted: &str, source: &str) -> Vec<String> {
+        let mut files = BTreeMap::from([
+            (
+                "lib.rs",
+                "mod api;\nmod cache;\nmod engine;\npub use self::api::error::EngineError;",
+            ),
+            (
+                "engine.rs",
+                "use crate::cache::Cache;\nuse crate::delivery::pass;",
+            ),
+            ("api/mod.rs", "pub(crate) mod error;"),
+            (
+                "api/error.rs",
+                "/// As `crate::cache` has it.\npub enum EngineError {}",
+            ),
+            (
+                "cache/mod.rs",
+                "use crate::EngineError;\npub fn read() { self.store.oldest(1) }",
+            ),
+            ("delivery/mod.rs", "pub(crate) mod pass;"),
+            (
+                "delivery/pass.rs",
+                "use crate::{EngineError, cache::{self, Cache}};",
+            ),
+        ]);
+        files.insert(planted, source);
+        ENGINE.complaints(&Tree::of(files))
+    }
+
+    fn complains(planted: &str, source: &str, of: &str) -> bool {
+        let wrong = complaints(planted, source);
+        wrong.len() == 1 && wrong[0].contains(of)
+    }
+
+    #[test]
+    fn a_crate_in_order_is_accepted() {
+        assert_eq!(complaints("api/mod.rs", "pub(crate) mod error;"), [""; 0]);
+    }
+
+    #[test]
+    fn an_import_of_a_room_above_is_told_in_whatever_way_it_is_written() {
+        for import in [
+            "use crate::delivery::pass::Pass;",
+            "use crate::{EngineError, delivery::{pass::Pass}};",
+            "use super::super::delivery::pass;",
+            "fn f() -> crate::delivery::pass::Pass { loop {} }",
+            "fn f() { let x = \"\\\"\"; crate::delivery::pass::run('\"') }",
+        ] {
+            let of = "cache/batch.rs:1: cache may not import delivery";
+            assert!(complains("cache/batch.rs", import, of), "{import}");
+        }
+        // By the name that the root gives it.
+        let lib = "pub use self::delivery::pass::Pass;";
+        let mut files = BTreeMap::from([("lib.rs", lib), ("delivery/pass.rs", "")]);
+        files.insert("cache/mod.rs", "\nuse crate::Pass;");
+        let wrong = ENGINE.complaints(&Tree::of(files));
+        assert!(wrong[0].contains("cache/mod.rs:2"), "{wrong:?}");
+    }
+
+    #[test]
+    fn comments_strings_and_unit_tests_may_say_what_they_like() {
+        for source in [
+            "// use crate::delivery::pass::Pass;",
+            "/* use crate::delivery::pass; */",
+            "const A: &str = \"use crate::delivery::pass\";",
+            "const A: &str = r#\"use \"crate::delivery::pass\"#;",
+            "#[cfg(test)]\nmod tests { use crate::delivery::pass::Pass; }",
+        ] {
+            assert_eq!(complaints("cache/batch.rs", source), [""; 0], "{source}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_no_room_is_told() {
+        assert!(complains("evict.rs", "", "evict.rs: lies in no room"));
+    }
+
+    #[test]
+    fn a_call_of_the_store_outside_the_cache_is_told() {
+        let call = "fn f() {\n    self.store\n        .settle(settlement)\n}";
+        assert!(complains(
+            "delivery/pass.rs",
+            call,
+            "delivery/pass.rs:2: only cache"
+        ));
+    }
+
+    #[test]
+    fn a_service_that_the_engine_names_is_told() {
+        for source in [
+            "use aws_smithy_types::Blob;",
+            "const A: &str = \"AccessDeniedException\";",
+        ] {
+            assert!(
+                complains("delivery/pass.rs", source, "only aws"),
+                "{source}"
+            );
+            assert_eq!(complaints("aws/mod.rs", source), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_table_has_no_circle() {
+        for rules in &CRATES {
+            let mut free: Vec<&str> = Vec::new();
+            for _ in rules.rooms {
+                let of_free = |may: &[&str]| may.iter().all(|room| free.contains(room));
+                let next = rules.rooms.iter().filter(|(room, _)| !free.contains(room));
+                let next = next.clone().find(|(_, may)| of_free(may));
+                free.extend(next.map(|(room, _)| *room));
+            }
+            assert_eq!(free.len(), rules.rooms.len(), "{}", rules.folder);
+        }
+    }
+
+    #[test]
+    fn a_circle_of_files_is_told_and_a_way_with_an_end_is_not() {
+        let tree = |flags| {
+            let files = [
+                ("main.rs", "use self::ci::run;"),
+                ("ci.rs", "use crate::flags::Flags;"),
+            ];
+            Tree::of(files.into_iter().chain([("flags.rs", flags)]).collect())
+        };
+        assert_eq!(circle(&tree("pub struct Flags;")), None);
+        let found = circle(&tree("use super::ci::Step;")).unwrap();
+        assert_eq!(found, ["ci.rs", "flags.rs", "ci.rs"]);
+    }
+
+    #[test]
+    fn crates_that_know_nothing_of_each_other_are_held_to_it() {
+        let tree = |source| Tree::of([("lib.rs", source)].into());
+        let wrong = |manifest, source| named("a", manifest, &tree(source), &["record-cache"]);
+        assert_eq!(
+            wrong("bytes.workspace = true", "// record_cache::Record"),
+            [""; 0]
+        );
+        assert_eq!(wrong("record-cache.workspace = true", "").len(), 1);
+        assert_eq!(wrong("", "use record_cache::Record;").len(), 1);
+    }
+}
