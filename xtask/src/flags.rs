@@ -39,6 +39,8 @@ pub(crate) enum Command {
         /// Another checkout of it.
         folder: Option<PathBuf>,
     },
+    /// Check the crates for other systems, and test the stores on Windows under Wine.
+    Ports(PortsFlags),
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
 }
@@ -155,6 +157,8 @@ pub(crate) enum Step {
     Deny,
     /// Programs outside the workspace.
     Consumers,
+    /// Other systems: type checks, and tests under Wine.
+    Ports,
     /// End-to-end tests against LocalStack on this machine.
     E2e,
 }
@@ -173,6 +177,22 @@ pub(crate) struct CiFlags {
     /// The steps to run; all of them if none is named.
     #[arg(value_enum, value_name = "STEP")]
     pub(crate) steps: Vec<Step>,
+}
+
+/// A way to look at other systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Port {
+    /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
+    Check,
+    /// Run the tests of the stores on Windows, under Wine.
+    Windows,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct PortsFlags {
+    /// What to run; everything if nothing is named.
+    #[arg(value_enum, value_name = "PART")]
+    pub(crate) parts: Vec<Port>,
 }
 
 /// What can be measured.

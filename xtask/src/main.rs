@@ -8,6 +8,7 @@ mod e2e;
 mod flags;
 mod full_disks;
 mod localstack;
+mod ports;
 mod power_loss;
 mod progress;
 mod rooms;
@@ -51,6 +52,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
         Command::Rooms { folder } => rooms::check(folder.as_deref()),
+        Command::Ports(flags) => ports::run(flags).await,
         Command::Ci(flags) => ci::run(flags).await,
     }
 }

@@ -83,7 +83,7 @@ impl AmplifyFirehoseClient {
         records: impl IntoIterator<Item = FirehoseRecord>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
         let checked = self.0.check(records.into_iter().map(|record| record.0))?;
-        Ok(self.0.record_all(checked).await?)
+        Ok(self.0.record(checked).await?)
     }
 
     /// A handle for one delivery stream, whose name is checked once, here.

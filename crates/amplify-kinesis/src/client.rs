@@ -84,7 +84,7 @@ impl AmplifyKinesisClient {
         records: impl IntoIterator<Item = KinesisRecord>,
     ) -> Result<RecordData, AmplifyKinesisError> {
         let checked = self.0.check(records.into_iter().map(|record| record.0))?;
-        Ok(self.0.record_all(checked).await?)
+        Ok(self.0.record(checked).await?)
     }
 
     /// A handle for one stream, whose name is checked once, here.

@@ -31,7 +31,7 @@ mod text;
 mod user_agent;
 
 pub use self::builder::ClientBuilder;
-pub use self::client::{CheckedRecords, Client, Stream};
+pub use self::client::{Client, Stream};
 pub use self::connection::{Connection, Given};
 pub use self::error::ClientError;
 pub use self::judge::judge;

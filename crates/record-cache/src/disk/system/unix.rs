@@ -1,13 +1,13 @@
 //! Unix: everything is done relative to an open directory, and no link is followed in it.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use super::{Refusal, SystemFile, not_a_file};
@@ -55,11 +55,11 @@ impl Directory {
             let why = "can be written to by other users; take that right away (chmod go-w)";
             return Err(Refusal::Unsafe(why));
         }
-        match self.directory.try_lock() {
+        match try_lock(&self.directory) {
             Ok(()) => self.is_locked = true,
-            Err(TryLockError::WouldBlock) => return Err(Refusal::InUse),
+            Err(Errno::WOULDBLOCK) => return Err(Refusal::InUse),
             // Not every file system can; the lock file is left then.
-            Err(TryLockError::Error(_)) => {}
+            Err(_) => {}
         }
         Ok(self)
     }
@@ -73,14 +73,14 @@ impl Directory {
         let failed = |error| Refusal::Failed("cannot write to", error);
         let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
         let file = self.open_with(name, flags).map_err(failed)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {
                 let _ = self.lock.set(file);
                 Ok(())
             }
-            Err(TryLockError::WouldBlock) => Err(Refusal::InUse),
-            Err(TryLockError::Error(_)) if self.is_locked => Ok(()),
-            Err(TryLockError::Error(error)) => Err(Refusal::Failed("cannot lock", error)),
+            Err(Errno::WOULDBLOCK) => Err(Refusal::InUse),
+            Err(_) if self.is_locked => Ok(()),
+            Err(error) => Err(Refusal::Failed("cannot lock", error.into())),
         }
     }
 
@@ -166,10 +166,20 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // A child that is just being started has the files too, until it runs its program.
         if let Some(lock) = self.lock.get() {
-            let _ = lock.unlock();
+            let _ = flock(lock, FlockOperation::Unlock);
         }
         if self.is_locked {
-            let _ = self.directory.unlock();
+            let _ = flock(&self.directory, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// What std calls `try_lock`, but also on Android, where std says that it is unsupported.
+fn try_lock(file: &File) -> Result<(), Errno> {
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::INTR) => {}
+            outcome => return outcome,
         }
     }
 }

@@ -1,0 +1,57 @@
+//! `cargo xtask ports`
+//!
+//! Other systems from this machine: the crates are type-checked for each, and the tests of the
+//! stores run on Windows under Wine. Tools that are missing are installed from Debian's packages
+//! where that is possible; everything else is kept below `target/ports`. A part whose tools
+//! cannot be had is left out, and said to be.
+
+mod check;
+mod packages;
+mod toolchain;
+mod windows;
+mod wine;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use comfy_table::{Table, presets};
+use tokio::time::Instant;
+
+use self::packages::Missing;
+use crate::flags::{Port, PortsFlags};
+use crate::progress::seconds;
+
+pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
+    let parts = match flags.parts.as_slice() {
+        [] => Port::value_variants(),
+        parts => parts,
+    };
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_BORDERS_ONLY)
+        .set_header(["part", "outcome", "time"]);
+    let mut failed = false;
+    for part in parts {
+        let start = Instant::now();
+        let (name, outcome) = match part {
+            Port::Check => ("check", check::run().await),
+            Port::Windows => ("windows", windows::run().await),
+        };
+        let word = match outcome {
+            Ok(()) => "passed".to_owned(),
+            Err(error) => match error.downcast_ref::<Missing>() {
+                Some(missing) => format!("NOT RUN: {missing}"),
+                None => {
+                    eprintln!("\nerror: {name}: {error:#}");
+                    failed = true;
+                    "failed".to_owned()
+                }
+            },
+        };
+        table.add_row([name.to_owned(), word, seconds(start.elapsed())]);
+    }
+    eprintln!("\n{table}");
+    if failed {
+        bail!("not all parts passed");
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Debian's packages of the tools.
+
+use std::error::Error;
+use std::fmt;
+use std::process::Stdio;
+
+use anyhow::Result;
+use rustix::process::geteuid;
+use tokio::process::Command;
+
+use crate::shell;
+
+/// Tools that are not here and cannot be installed.
+#[derive(Debug)]
+pub(super) struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Missing {}
+
+/// Looks for something, and once more after these packages were installed.
+///
+/// # Errors
+/// [`Missing`] if it is not there even then.
+pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>) -> Result<T> {
+    if let Some(found) = look().await {
+        return Ok(found);
+    }
+    let mut text = format!("Debian's packages {} are missing", packages.join(", "));
+    if let Err(error) = install(packages).await {
+        text = format!("{text} ({error:#})");
+    }
+    Ok(look().await.ok_or(Missing(text))?)
+}
+
+async fn install(packages: &[&str]) -> Result<()> {
+    shell::run(apt_get(&["update"]).stdout(Stdio::null())).await?;
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    shell::run(command.args(packages).stdout(Stdio::null())).await
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = if geteuid().is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["--non-interactive", "apt-get"]);
+        sudo
+    };
+    command
+        .args(["--quiet", "--quiet", "--option", "DPkg::Use-Pty=0"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}

@@ -1,0 +1,42 @@
+//! Tests on Windows, under Wine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::timeout;
+
+use super::{toolchain::Toolchain, wine::Wine};
+use crate::shell;
+
+const TARGET: &str = "x86_64-pc-windows-gnu";
+const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
+
+/// What `cargo test` is told, one run each.
+const SUITES: [&[&str]; 1] = [&[
+    "--package=record-cache",
+    "--features=journal,test-support",
+    "--lib",
+    "--tests",
+]];
+
+/// Far more than a run takes: only one that hangs is ended by it.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+pub(super) async fn run() -> Result<()> {
+    let toolchain = Toolchain::find().await?;
+    let wine = Wine::find().await?;
+    wine.prepare().await?;
+    let mut outcome = Ok(());
+    for suite in SUITES {
+        let mut command = toolchain.cargo("test")?;
+        command
+            .args(["--locked", "--quiet", "--no-fail-fast", "--target", TARGET])
+            .args(suite)
+            .env(RUNNER, wine.program());
+        wine.set_up(&mut command);
+        let run = timeout(LIMIT, shell::run(&mut command)).await;
+        outcome = outcome.and(run.context("the tests hang").flatten());
+    }
+    wine.stop().await;
+    outcome
+}
