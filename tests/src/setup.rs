@@ -95,6 +95,7 @@ impl Setup {
         overflow_policy: OverflowPolicy,
         max_record_age: Option<Duration>,
         max_in_flight_per_stream: usize,
+        max_stream_share: Option<u64>,
     }
 
     /// A pass this long after the last one.

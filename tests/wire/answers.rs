@@ -14,11 +14,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use tokio::sync::watch;
-
 use integration_tests::{
     Case, Client, Discards, Endpoint, Failure, Kind, SdkClient, Service, Setup,
 };
+use tokio::sync::watch;
 
 use super::credentials::Counting;
 
@@ -153,7 +152,7 @@ fn head(status: &str, length: impl std::fmt::Display) -> String {
 /// A flush that ends, well or not.
 async fn flush(client: &Client) -> Result<amplify_kinesis::FlushData, Failure> {
     let flush = tokio::time::timeout(LONG, client.flush());
-    flush.await.expect("the flush ends")
+    flush.await.unwrap()
 }
 
 async fn assert_no_answer(client: &Client, reason: NoAnswer) {

@@ -86,6 +86,7 @@ async fn a_zero_names_its_setting(case: Case) {
     )
     .await;
     assert_invalid(setup().flush_every(Duration::ZERO), "flush_strategy").await;
+    assert_invalid(setup().max_stream_share(Some(0)), "max_stream_share").await;
     let no_age = Some(Duration::ZERO);
     assert_invalid(setup().max_record_age(no_age), "max_record_age").await;
     let adaptive = |max_delay, max_records, max_bytes| {
@@ -589,6 +590,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
     assert_eq!(options.max_in_flight_per_stream, 1);
+    assert_eq!(options.max_stream_share, None);
     let options = AmplifyFirehoseClientOptions::default();
     assert_eq!(options.cache_max_bytes, 5 * 1024 * 1024);
     assert_eq!(options.max_retries, 5);
@@ -603,4 +605,5 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(options.overflow_policy, OverflowPolicy::Reject);
     assert_eq!(options.max_record_age, None);
     assert_eq!(options.max_in_flight_per_stream, 1);
+    assert_eq!(options.max_stream_share, None);
 }

@@ -2,7 +2,6 @@
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
 use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};
-
 use integration_tests::Endpoint;
 
 use super::credentials::credentials;
@@ -103,8 +102,9 @@ async fn a_handle_records_for_its_stream() {
     let client = kinesis(&aws).await;
     let stream = client.stream("stream").unwrap();
     assert_eq!(stream.name(), "stream");
-    stream.record("1", "k").await.unwrap();
-    stream.record_all([("2", "k"), ("3", "l")]).await.unwrap();
+    assert_eq!(stream.record("1", "k").await.unwrap().records_stored, 1);
+    let several = stream.record_all([("2", "k"), ("3", "l")]).await;
+    assert_eq!(several.unwrap().records_stored, 2);
     let record = KinesisRecord::new("4", "k", "stream");
     client.record_all([record]).await.unwrap();
     assert_eq!(client.flush().await.unwrap().records_flushed, 4);
@@ -121,7 +121,8 @@ async fn a_handle_records_for_its_stream() {
     let no_stream = client.stream("arn:aws:kinesis").unwrap_err();
     assert!(matches!(no_stream, AmplifyKinesisError::Validation { .. }));
     client.disable();
-    stream.record("dropped", "k").await.unwrap();
+    let dropped = stream.record("dropped", "k").await.unwrap();
+    assert_eq!(dropped.records_stored, 0);
     assert_eq!(client.cache_stats().records, 0);
     client.close().await.unwrap();
     let closed = stream.record("7", "").await.unwrap_err();

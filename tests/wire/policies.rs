@@ -11,6 +11,8 @@ use integration_tests::{
 integration_tests::cases! {
     everywhere:
         the_oldest_records_make_room_for_new_ones,
+        a_stream_takes_no_more_than_its_share,
+        a_record_waits_until_there_is_room,
         records_that_grew_too_old_are_given_up,
         a_last_drain_delivers_what_is_cached,
         a_last_drain_that_fails_closes_all_the_same;
@@ -52,6 +54,36 @@ async fn the_oldest_records_make_room_for_new_ones(case: Case) {
     assert_eq!(client.flush().await.unwrap().records_flushed, 4);
     assert_eq!(aws.payloads("even"), [&*payloads[6], &*payloads[8]]);
     assert_eq!(aws.payloads("odd"), [&*payloads[7], &*payloads[9]]);
+}
+
+async fn a_stream_takes_no_more_than_its_share(case: Case) {
+    let aws = Endpoint::start();
+    let size = 1000 + case.key_bytes() as u64;
+    let setup = Setup::new(case, &aws).cache_max_bytes(4 * size);
+    let client = setup.max_stream_share(Some(2 * size)).build().await;
+    let payload = "x".repeat(1000);
+    for _ in 0..2 {
+        client.record("greedy", payload.clone()).await.unwrap();
+    }
+    let refused = client.record("greedy", payload.clone()).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::LimitExceeded, "{refused:?}");
+    for _ in 0..2 {
+        client.record("other", payload.clone()).await.unwrap();
+    }
+}
+
+async fn a_record_waits_until_there_is_room(case: Case) {
+    let aws = Endpoint::start();
+    let size = 1000 + case.key_bytes() as u64;
+    let client = Setup::new(case, &aws)
+        .cache_max_bytes(size)
+        .overflow_policy(OverflowPolicy::Wait { at_most: LONG })
+        .build()
+        .await;
+    client.record(STREAM, "x".repeat(1000)).await.unwrap();
+    let (waited, flushed) = tokio::join!(client.record(STREAM, "y".repeat(1000)), client.flush());
+    assert_eq!(flushed.unwrap().records_flushed, 1);
+    assert_eq!(waited.unwrap().records_stored, 1);
 }
 
 async fn records_that_grew_too_old_are_given_up(case: Case) {

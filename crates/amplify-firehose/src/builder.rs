@@ -1,6 +1,5 @@
 //! Making a client.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, AmplifyFirehose
 ///
 /// What is set here beats what [`sdk_config`](Self::sdk_config) or
 /// [`firehose_client`](Self::firehose_client) bring.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct AmplifyFirehoseClientBuilder(ClientBuilder<Firehose>);
 
@@ -101,11 +100,5 @@ impl AmplifyFirehoseClientBuilder {
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<AmplifyFirehoseClient, AmplifyFirehoseError> {
         Ok(AmplifyFirehoseClient(self.0.build().await?))
-    }
-}
-
-impl fmt::Debug for AmplifyFirehoseClientBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("AmplifyFirehoseClientBuilder", f)
     }
 }

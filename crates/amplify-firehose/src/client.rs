@@ -1,6 +1,5 @@
 //! The client.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::{
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AmplifyFirehoseClient(pub(crate) Client<Firehose>);
 
 impl AmplifyFirehoseClient {
@@ -235,11 +234,5 @@ impl AmplifyFirehoseClient {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.0.cache_stats()
-    }
-}
-
-impl fmt::Debug for AmplifyFirehoseClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("AmplifyFirehoseClient", f)
     }
 }

@@ -1,6 +1,5 @@
 //! Making a client.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::{AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisErr
 ///
 /// What is set here beats what [`sdk_config`](Self::sdk_config) or
 /// [`kinesis_client`](Self::kinesis_client) bring.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct AmplifyKinesisClientBuilder(ClientBuilder<Kinesis>);
 
@@ -101,11 +100,5 @@ impl AmplifyKinesisClientBuilder {
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<AmplifyKinesisClient, AmplifyKinesisError> {
         Ok(AmplifyKinesisClient(self.0.build().await?))
-    }
-}
-
-impl fmt::Debug for AmplifyKinesisClientBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("AmplifyKinesisClientBuilder", f)
     }
 }

@@ -1,6 +1,5 @@
 //! The client.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::{
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AmplifyKinesisClient(pub(crate) Client<Kinesis>);
 
 impl AmplifyKinesisClient {
@@ -236,11 +235,5 @@ impl AmplifyKinesisClient {
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.0.cache_stats()
-    }
-}
-
-impl fmt::Debug for AmplifyKinesisClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("AmplifyKinesisClient", f)
     }
 }

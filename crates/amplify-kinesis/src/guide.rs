@@ -46,7 +46,6 @@
 //! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! # let directory = tempfile::tempdir()?;
-//! # let directory = directory.path();
 //! use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisClientOptions, FlushStrategy};
 //! use std::time::Duration;
 //!
@@ -59,7 +58,7 @@
 //!     .region("us-east-1")
 //!     .credentials_provider(credentials)
 //!     .endpoint_url(endpoint_url)
-//!     .storage_path(directory)
+//!     .storage_path(directory.path())
 //!     .options(options)
 //!     .build()
 //!     .await?;
@@ -176,6 +175,11 @@
 //! [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard), then deleted.
 //!
 //! # A full cache, old records, the end
+//!
+//! Streams share the cache. Where one may be refused for long, as one that was never created, give
+//! streams a [`max_stream_share`](crate::AmplifyKinesisClientOptions::max_stream_share), so that it
+//! leaves room for the others. A record for which there is none can also wait:
+//! [`OverflowPolicy::Wait`](crate::OverflowPolicy).
 //!
 //! A record for which the cache has no room is refused. With
 //! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records make room instead,

@@ -1,11 +1,9 @@
 //! A record on its way in.
 
-use std::fmt;
-
 use flush_engine::aws::{IntoPayload, UncheckedRecord};
 
 /// A record for [`record_all`](crate::AmplifyKinesisClient::record_all).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KinesisRecord(pub(crate) UncheckedRecord);
 
 impl KinesisRecord {
@@ -18,11 +16,5 @@ impl KinesisRecord {
     ) -> Self {
         let key = Some(partition_key.into());
         Self(UncheckedRecord::new(data, key, stream_name))
-    }
-}
-
-impl fmt::Debug for KinesisRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as("KinesisRecord", f)
     }
 }

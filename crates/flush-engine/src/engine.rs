@@ -38,10 +38,7 @@ impl FlushEngine {
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let runtime = runtime().map_err(|what| {
-            let suggestion = "start the client within a tokio runtime that has timers";
-            EngineError::Validation(InvalidSetting::new("runtime", what, suggestion))
-        })?;
+        let runtime = runtime()?;
         let meter = Meter::new(&options);
         let strategy = options.flush_strategy;
         let lifecycle = Arc::new(Lifecycle::new(runtime));
@@ -139,11 +136,12 @@ impl FlushEngine {
             Intake::Disabled => return Ok(RecordData::default()),
             Intake::Open => {}
         }
+        let records_stored = records.len();
         let incoming = Incoming::new(records);
         if !incoming.is_empty() {
             self.handle.cache.append(incoming).await?;
         }
-        Ok(RecordData::default())
+        Ok(RecordData { records_stored })
     }
 
     /// Runs one pass: at most one batch for each stream. Works while disabled.
@@ -293,13 +291,19 @@ impl FlushEngine {
     }
 }
 
-/// The runtime that an engine can run in, or why this is none.
-pub(crate) fn runtime() -> Result<Handle, &'static str> {
-    let runtime = Handle::try_current()
-        .map_err(|_| "there is no tokio runtime here; start the client within one")?;
+/// The runtime that an engine can run in.
+pub(crate) fn runtime() -> Result<Handle, InvalidSetting> {
+    let invalid = |problem: &str| {
+        InvalidSetting::new(
+            "runtime",
+            problem,
+            "start the client within a tokio runtime that has timers",
+        )
+    };
+    let runtime = Handle::try_current().map_err(|_| invalid("there is no tokio runtime here"))?;
     // There is no other way to ask a runtime whether it has timers.
     if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-        return Err("the tokio runtime has no timers; enable them where it is built");
+        return Err(invalid("the tokio runtime has no timers"));
     }
     Ok(runtime)
 }

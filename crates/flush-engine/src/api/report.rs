@@ -2,10 +2,13 @@
 
 use record_cache::{QueueStats, StoreStats, StreamName};
 
-/// What `record` gives back. It has no content yet, but room for some.
+/// What `record` gives back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RecordData {}
+pub struct RecordData {
+    /// Records that were stored: none while records are dropped.
+    pub records_stored: usize,
+}
 
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -111,13 +111,7 @@ impl<S: Service> ClientBuilder<S> {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<Client<S>, ClientError> {
-        engine::runtime().map_err(|problem| {
-            InvalidSetting::new(
-                "runtime",
-                problem,
-                "build the client within a tokio runtime that has timers",
-            )
-        })?;
+        engine::runtime()?;
         let settings = S::client_options(&self.options);
         let mut engine_options = settings.checked::<S>()?;
         let storage = self.storage.choose()?;
@@ -150,26 +144,6 @@ impl<S: Service> ClientBuilder<S> {
             storage.path,
         ))
     }
-
-    /// `Debug` for a type of this name.
-    ///
-    /// # Errors
-    /// Those of the formatter.
-    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A URL may hold a password.
-        let endpoint_url = self
-            .connection
-            .endpoint_url
-            .as_deref()
-            .map(without_userinfo);
-        f.debug_struct(name)
-            .field("region", &self.connection.region)
-            .field("endpoint_url", &endpoint_url)
-            .field("name", &self.name)
-            .field("storage", &self.storage)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Checks a name, which becomes that of a directory on any platform.
@@ -192,7 +166,19 @@ fn checked_name(name: String) -> Result<String, InvalidSetting> {
 // Derived, it would show what a credentials provider or an SDK client says of itself.
 impl<S: Service> fmt::Debug for ClientBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as("ClientBuilder", f)
+        // A URL may hold a password.
+        let endpoint_url = self
+            .connection
+            .endpoint_url
+            .as_deref()
+            .map(without_userinfo);
+        f.debug_struct("ClientBuilder")
+            .field("region", &self.connection.region)
+            .field("endpoint_url", &endpoint_url)
+            .field("name", &self.name)
+            .field("storage", &self.storage)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

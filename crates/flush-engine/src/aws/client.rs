@@ -203,22 +203,6 @@ impl<S: Service> Client<S> {
         self.shared.storage_path.as_deref()
     }
 
-    /// `Debug` for a type of this name.
-    ///
-    /// # Errors
-    /// Those of the formatter.
-    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cache = self.cache_stats();
-        f.debug_struct(name)
-            .field("region", &self.region())
-            .field("options", &self.options())
-            .field("enabled", &self.is_enabled())
-            .field("closed", &self.is_closed())
-            .field("cached_records", &cache.records)
-            .field("cached_bytes", &cache.bytes)
-            .finish_non_exhaustive()
-    }
-
     fn check_each(
         &self,
         checked: impl Iterator<Item = Result<NewRecord, ClientError>>,
@@ -233,7 +217,15 @@ impl<S: Service> Client<S> {
 
 impl<S: Service> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as("Client", f)
+        let cache = self.cache_stats();
+        f.debug_struct("Client")
+            .field("region", &self.region())
+            .field("options", &self.options())
+            .field("enabled", &self.is_enabled())
+            .field("closed", &self.is_closed())
+            .field("cached_records", &cache.records)
+            .field("cached_bytes", &cache.bytes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -30,6 +30,7 @@ pub struct ClientOptions {
     pub overflow_policy: OverflowPolicy,
     pub max_record_age: Option<Duration>,
     pub max_in_flight_per_stream: usize,
+    pub max_stream_share: Option<u64>,
     pub on_discard: Option<DiscardHandler>,
 }
 
@@ -49,6 +50,7 @@ impl ClientOptions {
             overflow_policy: engine.overflow_policy,
             max_record_age: engine.max_record_age,
             max_in_flight_per_stream: engine.max_in_flight_per_stream.get(),
+            max_stream_share: engine.max_stream_share,
             on_discard: None,
         }
     }
@@ -91,6 +93,10 @@ impl ClientOptions {
                 "max_in_flight_per_stream",
                 self.max_in_flight_per_stream,
             )?,
+            max_stream_share: self
+                .max_stream_share
+                .map(|share| non_zero_bytes("max_stream_share", share).map(NonZeroU64::get))
+                .transpose()?,
             on_discard: self.on_discard.clone(),
             ..EngineOptions::DEFAULT
         })
@@ -149,6 +155,10 @@ macro_rules! aws_options {
             /// requests take long. After a failure batches go one by one until one goes through.
             /// Default: 1.
             pub max_in_flight_per_stream: usize,
+            /// Bytes of the cache that one stream may take. Default: all of them.
+            ///
+            /// With a share, a stream that is refused for ever leaves room for the others.
+            pub max_stream_share: Option<u64>,
             on_discard: Option<$crate::DiscardHandler>,
         }
 
@@ -169,6 +179,13 @@ macro_rules! aws_options {
             #[must_use]
             pub fn max_record_age(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
                 self.max_record_age = age.into();
+                self
+            }
+
+            /// Sets [`max_stream_share`](Self#structfield.max_stream_share): bytes, or `None`.
+            #[must_use]
+            pub fn max_stream_share(mut self, bytes: impl Into<Option<u64>>) -> Self {
+                self.max_stream_share = bytes.into();
                 self
             }
 
@@ -194,7 +211,7 @@ macro_rules! aws_options {
         $crate::aws_options! { @same $options:
             cache_max_bytes, max_retries, flush_strategy, durability, request_timeout,
             max_record_bytes, max_concurrent_streams, overflow_policy, max_record_age,
-            max_in_flight_per_stream, on_discard,
+            max_in_flight_per_stream, max_stream_share, on_discard,
         }
     };
     (@setters $($field:ident: $type:ty,)+) => {$(

@@ -28,22 +28,14 @@ impl UncheckedRecord {
             data: data.into_payload(),
         }
     }
-
-    /// `Debug` for a type of this name: no data and no key.
-    ///
-    /// # Errors
-    /// Those of the formatter.
-    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
-            .field("stream_name", &self.stream_name)
-            .field("bytes", &self.data.len())
-            .finish_non_exhaustive()
-    }
 }
 
 impl fmt::Debug for UncheckedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as("UncheckedRecord", f)
+        f.debug_struct("UncheckedRecord")
+            .field("stream_name", &self.stream_name)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
     }
 }
 

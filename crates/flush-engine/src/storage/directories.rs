@@ -190,18 +190,14 @@ impl Storage {
             #[cfg(feature = "sled")]
             Self::Path(path) => {
                 let path = absolute(path)?;
-                let opening =
-                    crate::storage::slots::open_sled(path.clone(), durability, cache_max_bytes);
+                let opening = super::slots::open_sled(path.clone(), durability, cache_max_bytes);
                 let store = opening.await?;
                 Ok(OpenStorage::alone(Arc::new(store), Some(path)))
             }
             #[cfg(feature = "sled")]
             Self::Default => {
-                let slots = crate::storage::slots::Slots::of_this_program(
-                    default,
-                    durability,
-                    cache_max_bytes,
-                )?;
+                let slots =
+                    super::slots::Slots::of_this_program(default, durability, cache_max_bytes)?;
                 let (slots, store) = slots.take_free_one().await?;
                 Ok(OpenStorage {
                     store: Arc::new(store),
