@@ -28,7 +28,7 @@ const NAME: &str = "index-";
 /// sled holds a good deal more, whatever it is told: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
 /// For so many bytes that are used, sled is asked for them once more: see `Database::age`.
-const BYTES_OF_TOUCH: usize = 300;
+const BYTES_OF_TOUCH: usize = 200;
 
 /// Up to here a database is never copied.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{State, checkpoint, entry, filled, held, settings, stats, stream};
+use crate::index::sled::block::{self, Key};
 use crate::index::sled::{SledIndex, database};
 use crate::index::{Broken, Checkpoint, Index};
 
@@ -335,19 +336,27 @@ fn a_sled_that_has_gone_back_in_part_gives_nothing() {
 #[test]
 fn a_block_that_changes_while_it_is_out_breaks_the_index() {
     let original = Original::new();
-    for key_of in [0, 1] {
+    for change in 0..3 {
         let copy = original.copy(false);
         let (mut index, restored) = SledIndex::open(copy.path(), settings(64));
         restored.unwrap();
         let changed = index.pages.call(move |database| {
             let mut blocks = database.sled.scan_prefix("b").map(Result::unwrap);
-            let (key, _) = blocks.next().unwrap();
-            if key_of == 0 {
-                database.sled.remove(key).unwrap();
-            } else {
-                let (_, value) = blocks.next().unwrap();
-                database.sled.insert(key, value).unwrap();
-            }
+            let (first, _) = blocks.next().unwrap();
+            let key = Key::parse(&first).unwrap();
+            let changed = match change {
+                0 => None,
+                1 => Some(blocks.next().unwrap().1),
+                // One that is sound, and might have been there before.
+                _ => {
+                    let value = block::encode(key, &stream(0), 900, &[entry(key.start, 0)]);
+                    Some(value.unwrap().0.into())
+                }
+            };
+            match changed {
+                None => database.sled.remove(first).unwrap(),
+                Some(value) => database.sled.insert(first, value).unwrap(),
+            };
             Ok(())
         });
         changed.unwrap();
