@@ -96,11 +96,13 @@ impl Store {
         indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
         disk: impl FnOnce(&Path) -> Result<Arc<dyn Disk>, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
-        // Once: what is done later must not depend on the working directory.
-        settings.path = std::path::absolute(&settings.path).map_err(|error| {
-            let context = format!("not a path: path={}", settings.path.display());
-            StoreError::unavailable(context, error)
-        })?;
+        if !settings.path.is_absolute() {
+            // Once: what is done later must not depend on the working directory.
+            settings.path = std::path::absolute(&settings.path).map_err(|error| {
+                let context = format!("not a path: path={}", settings.path.display());
+                StoreError::unavailable(context, error)
+            })?;
+        }
         let shared = Arc::new(Shared::new(settings.path.clone()));
         let watcher = watch::start(Arc::downgrade(&shared), settings.stall_limit)?;
         shared.watcher.get_or_init(|| watcher);
