@@ -21,8 +21,7 @@ const SUITES: [&[&str]; 1] = [&[
 
 /// How often the suites try what is drawn at random: starting a process, opening a file and
 /// syncing it take several times as long as without Wine.
-const FEWER: [(&str, &str); 4] = [
-    ("DAMAGES", "5"),
+const FEWER: [(&str, &str); 3] = [
     ("INDEX_CASES", "5"),
     ("INDEX_HISTORIES", "2"),
     ("MODEL_CASES", "8"),
