@@ -73,17 +73,22 @@ pub struct Setting {
     pub next_number: u64,
 }
 
+async fn open(setting: &Setting) -> Arc<dyn RecordStore> {
+    setting.subject.open(&setting.place).await.unwrap()
+}
+
 /// Runs a workload to its end.
 ///
 /// # Panics
 /// When the store fails.
 pub async fn run(workload: Workload, setting: Setting) {
-    let actor = Arc::new(Actor {
+    let mut rng = Rng::with_seed(setting.seed);
+    let told = Arc::new(Told {
         marks: Marks::open(&setting.marks),
         next: AtomicU64::new(setting.next_number),
-        setting,
     });
-    let mut rng = Rng::with_seed(actor.setting.seed);
+    let store = open(&setting).await;
+    let mut actor = Actor { store, told };
     match workload {
         Workload::Tasks => tasks(&actor, &mut rng).await,
         Workload::Large => large(&actor, &mut rng).await,
@@ -93,18 +98,22 @@ pub async fn run(workload: Workload, setting: Setting) {
         Workload::Sieve => sieve(&actor, &mut rng).await,
         Workload::Turnover => turnover(&actor, &mut rng).await,
         Workload::Clear => clear(&actor, &mut rng).await,
-        Workload::Reopen => reopen(&actor, &mut rng).await,
-        Workload::Hollow => hollow(&actor, &mut rng).await,
+        Workload::Reopen => reopen(&mut actor, &setting, &mut rng).await,
+        Workload::Hollow => hollow(&mut actor, &setting, &mut rng).await,
         Workload::Restart => restart(&actor, &mut rng).await,
     }
+    actor.store.close().await.unwrap();
 }
 
-type Store = Arc<dyn RecordStore>;
-
 /// Uses a store, and says so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Actor {
-    setting: Setting,
+    store: Arc<dyn RecordStore>,
+    told: Arc<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
     marks: Marks,
     next: AtomicU64,
 }
@@ -126,20 +135,22 @@ enum Verdicts {
 }
 
 impl Actor {
-    async fn open(&self) -> Store {
-        self.setting
-            .subject
-            .open(&self.setting.place)
-            .await
-            .unwrap()
+    /// Closes the store and opens it again.
+    async fn reopen(&mut self, setting: &Setting) {
+        self.store.close().await.unwrap();
+        self.store = open(setting).await;
     }
 
     fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.told.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn say(&self, mark: &Mark) {
+        self.told.marks.say(mark);
     }
 
     /// Appends records of these streams and lengths, in one call.
-    async fn append(&self, store: &Store, records: &[(usize, usize)]) {
+    async fn append(&self, records: &[(usize, usize)]) {
         let call = self.number();
         let mut puts = Vec::new();
         let mut new = Vec::new();
@@ -156,21 +167,20 @@ impl Actor {
             new.push(NewRecord::new(name, key_of(number), data));
         }
         let records = puts;
-        self.marks.say(&Mark::Append { call, records });
-        store.append(new).await.unwrap();
-        self.marks.say(&Mark::Appended { call });
+        self.say(&Mark::Append { call, records });
+        self.store.append(new).await.unwrap();
+        self.say(&Mark::Appended { call });
     }
 
     /// Settles the oldest records of a stream; returns how many there were.
     async fn settle(
         &self,
-        store: &Store,
         stream: usize,
         records: usize,
         verdicts: Verdicts,
         rng: &mut Rng,
     ) -> usize {
-        let read = self.read(store, stream, None, records).await;
+        let read = self.read(stream, None, records).await;
         let verdict = |_| match verdicts {
             Verdicts::Delivered => Verdict::Delivered,
             Verdicts::Mixed => match rng.u8(..8) {
@@ -179,28 +189,25 @@ impl Actor {
                 _ => Verdict::Untried,
             },
         };
-        self.settle_read(store, stream, &read, verdict).await;
+        self.settle_read(stream, &read, verdict).await;
         read.len()
     }
 
-    async fn read(
-        &self,
-        store: &Store,
-        stream: usize,
-        after: Option<RecordId>,
-        records: usize,
-    ) -> Vec<Record> {
+    async fn read(&self, stream: usize, after: Option<RecordId>, records: usize) -> Vec<Record> {
         let name = StreamName::new(STREAMS[stream]).unwrap();
         let limits = ReadLimits::new(
             NonZeroUsize::new(records).unwrap(),
             NonZeroU64::new(8 << 20).unwrap(),
         );
-        store.oldest(&name, after, limits).await.unwrap().records
+        self.store
+            .oldest(&name, after, limits)
+            .await
+            .unwrap()
+            .records
     }
 
     async fn settle_read(
         &self,
-        store: &Store,
         stream: usize,
         read: &[Record],
         mut verdict: impl FnMut(u64) -> Verdict,
@@ -225,87 +232,80 @@ impl Actor {
         }
         if !step.is_empty() {
             let call = self.number();
-            self.marks.say(&Mark::Settle {
+            self.say(&Mark::Settle {
                 call,
                 delete,
                 count,
             });
-            store.settle(step).await.unwrap();
-            self.marks.say(&Mark::Settled { call });
+            self.store.settle(step).await.unwrap();
+            self.say(&Mark::Settled { call });
         }
     }
 
-    async fn clear(&self, store: &Store) {
+    async fn clear(&self) {
         let call = self.number();
-        self.marks.say(&Mark::Clear { call });
-        store.clear().await.unwrap();
-        self.marks.say(&Mark::Cleared { call });
+        self.say(&Mark::Clear { call });
+        self.store.clear().await.unwrap();
+        self.say(&Mark::Cleared { call });
     }
 }
 
-async fn tasks(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn tasks(actor: &Actor, rng: &mut Rng) {
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
-        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        let (actor, mut rng) = (actor.clone(), rng.fork());
         tasks.spawn(async move {
             for _ in 0..30 {
                 let group = [1, 1, 2, 5][rng.usize(..4)];
                 let records: Vec<_> = (0..group)
                     .map(|_| (rng.usize(..3), small(&mut rng)))
                     .collect();
-                actor.append(&store, &records).await;
+                actor.append(&records).await;
             }
         });
     }
     tasks.join_all().await;
     for stream in 0..2 {
-        actor.settle(&store, stream, 7, Verdicts::Mixed, rng).await;
+        actor.settle(stream, 7, Verdicts::Mixed, rng).await;
     }
-    store.close().await.unwrap();
 }
 
-async fn large(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn large(actor: &Actor, rng: &mut Rng) {
     for round in 0..10 {
         let length = rng.usize(6_000..100_000);
-        actor.append(&store, &[(0, length)]).await;
+        actor.append(&[(0, length)]).await;
         actor
-            .append(&store, &[(1, small(rng)), (1, length / 3), (0, small(rng))])
+            .append(&[(1, small(rng)), (1, length / 3), (0, small(rng))])
             .await;
         if round % 4 == 1 {
-            actor.append(&store, &[(2, 1 << 20)]).await;
-            actor.settle(&store, 0, 3, Verdicts::Mixed, rng).await;
-            actor.settle(&store, 2, 1, Verdicts::Delivered, rng).await;
+            actor.append(&[(2, 1 << 20)]).await;
+            actor.settle(0, 3, Verdicts::Mixed, rng).await;
+            actor.settle(2, 1, Verdicts::Delivered, rng).await;
         }
     }
-    store.close().await.unwrap();
 }
 
-async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn churn(actor: &Actor, rng: &mut Rng) {
     let over = Arc::new(AtomicBool::new(false));
     let mut producers = JoinSet::new();
     for stream in 0..2 {
-        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        let (actor, mut rng) = (actor.clone(), rng.fork());
         producers.spawn(async move {
             for _ in 0..150 {
                 let length = rng.usize(500..16_000);
                 actor
-                    .append(&store, &[(stream, length), (stream, small(&mut rng))])
+                    .append(&[(stream, length), (stream, small(&mut rng))])
                     .await;
             }
         });
     }
     let consumer = {
-        let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+        let (actor, mut rng) = (actor.clone(), rng.fork());
         let over = Arc::clone(&over);
         tokio::spawn(async move {
             while !over.load(Ordering::Relaxed) {
                 for stream in 0..2 {
-                    actor
-                        .settle(&store, stream, 40, Verdicts::Mixed, &mut rng)
-                        .await;
+                    actor.settle(stream, 40, Verdicts::Mixed, &mut rng).await;
                 }
                 tokio::task::yield_now().await;
             }
@@ -315,61 +315,47 @@ async fn churn(actor: &Arc<Actor>, rng: &mut Rng) {
     over.store(true, Ordering::Relaxed);
     consumer.await.unwrap();
     // A consumer that was fast has left nothing.
-    actor.append(&store, &[(2, small(rng))]).await;
-    store.close().await.unwrap();
+    actor.append(&[(2, small(rng))]).await;
 }
 
-async fn drain(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn drain(actor: &Actor, rng: &mut Rng) {
     for _ in 0..2 {
         for _ in 0..60 {
             let records: Vec<_> = (0..10)
                 .map(|_| (rng.usize(..2), rng.usize(1_000..4_000)))
                 .collect();
-            actor.append(&store, &records).await;
+            actor.append(&records).await;
         }
         for stream in 0..2 {
-            while actor
-                .settle(&store, stream, 40, Verdicts::Delivered, rng)
-                .await
-                > 0
-            {}
+            while actor.settle(stream, 40, Verdicts::Delivered, rng).await > 0 {}
         }
     }
-    actor
-        .append(&store, &[(0, small(rng)), (1, small(rng))])
-        .await;
-    store.close().await.unwrap();
+    actor.append(&[(0, small(rng)), (1, small(rng))]).await;
 }
 
-async fn stalled(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn stalled(actor: &Actor, rng: &mut Rng) {
     for round in 0..90 {
         let mut records: Vec<_> = (0..8).map(|_| (0, rng.usize(1_000..4_000))).collect();
         if round % 3 == 0 {
             records.push((1, rng.usize(500..5_000)));
         }
-        actor.append(&store, &records).await;
+        actor.append(&records).await;
     }
-    while actor.settle(&store, 0, 12, Verdicts::Delivered, rng).await > 0 {}
+    while actor.settle(0, 12, Verdicts::Delivered, rng).await > 0 {}
     for _ in 0..5 {
-        actor
-            .append(&store, &[(0, small(rng)), (2, small(rng))])
-            .await;
+        actor.append(&[(0, small(rng)), (2, small(rng))]).await;
     }
-    store.close().await.unwrap();
 }
 
-async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn sieve(actor: &Actor, rng: &mut Rng) {
     for _ in 0..50 {
         let records: Vec<_> = (0..8).map(|_| (0, rng.usize(3_500..6_000))).collect();
-        actor.append(&store, &records).await;
+        actor.append(&records).await;
     }
     for mesh in [9, 18] {
         let mut after = None;
         loop {
-            let read = actor.read(&store, 0, after, 25).await;
+            let read = actor.read(0, after, 25).await;
             let Some(last) = read.last() else {
                 break;
             };
@@ -378,117 +364,97 @@ async fn sieve(actor: &Arc<Actor>, rng: &mut Rng) {
                 2 => Verdict::Failed,
                 _ => Verdict::Delivered,
             };
-            actor.settle_read(&store, 0, &read, verdict).await;
+            actor.settle_read(0, &read, verdict).await;
         }
     }
-    actor
-        .append(&store, &[(0, small(rng)), (1, small(rng))])
-        .await;
-    store.close().await.unwrap();
+    actor.append(&[(0, small(rng)), (1, small(rng))]).await;
 }
 
-async fn turnover(actor: &Arc<Actor>, rng: &mut Rng) {
+async fn turnover(actor: &Actor, rng: &mut Rng) {
     const CROWDS: usize = 12;
     const CROWD: usize = 240;
     const STEPS: usize = 300;
-    let store = actor.open().await;
     // Long runs of small records, whose attempts take more room than they do.
     for _ in 0..CROWDS {
-        actor.append(&store, &[(1, 16); CROWD]).await;
+        actor.append(&[(1, 16); CROWD]).await;
     }
-    let crowds = actor.read(&store, 1, None, CROWDS * CROWD).await;
+    let crowds = actor.read(1, None, CROWDS * CROWD).await;
     let every_other = |number| match number % 2 {
         0 => Verdict::Failed,
         _ => Verdict::Untried,
     };
-    actor.settle_read(&store, 1, &crowds, every_other).await;
+    actor.settle_read(1, &crowds, every_other).await;
     for _ in 0..8 {
         let group: Vec<_> = (0..5).map(|_| (0, rng.usize(500..1_500))).collect();
-        actor.append(&store, &group).await;
+        actor.append(&group).await;
     }
     for step in 0..STEPS {
         if step % 10 == 0 {
-            actor.settle(&store, 0, 3, Verdicts::Delivered, rng).await;
+            actor.settle(0, 3, Verdicts::Delivered, rng).await;
         }
         let one_each: Vec<Record> = crowds
             .chunks(CROWD)
             .map(|crowd| crowd[rng.usize(..CROWD)].clone())
             .collect();
         let fails = |_| Verdict::Failed;
-        actor.settle_read(&store, 1, &one_each, fails).await;
+        actor.settle_read(1, &one_each, fails).await;
     }
-    actor
-        .append(&store, &[(0, small(rng)), (1, small(rng))])
-        .await;
-    store.close().await.unwrap();
+    actor.append(&[(0, small(rng)), (1, small(rng))]).await;
 }
 
-async fn clear(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn clear(actor: &Actor, rng: &mut Rng) {
     for _ in 0..4 {
         let mut tasks = JoinSet::new();
         for stream in 0..2 {
-            let (actor, store, mut rng) = (Arc::clone(actor), Arc::clone(&store), rng.fork());
+            let (actor, mut rng) = (actor.clone(), rng.fork());
             tasks.spawn(async move {
                 for _ in 0..12 {
-                    actor
-                        .append(&store, &[(stream, small(&mut rng)), (2, 300)])
-                        .await;
+                    actor.append(&[(stream, small(&mut rng)), (2, 300)]).await;
                 }
-                actor
-                    .settle(&store, stream, 5, Verdicts::Mixed, &mut rng)
-                    .await;
+                actor.settle(stream, 5, Verdicts::Mixed, &mut rng).await;
             });
         }
-        actor.append(&store, &[(2, 20_000)]).await;
-        actor.clear(&store).await;
+        actor.append(&[(2, 20_000)]).await;
+        actor.clear().await;
         tasks.join_all().await;
     }
-    actor.clear(&store).await;
-    actor.append(&store, &[(0, small(rng))]).await;
-    store.close().await.unwrap();
+    actor.clear().await;
+    actor.append(&[(0, small(rng))]).await;
 }
 
-async fn reopen(actor: &Arc<Actor>, rng: &mut Rng) {
+async fn reopen(actor: &mut Actor, setting: &Setting, rng: &mut Rng) {
     for round in 0..8 {
-        let store = actor.open().await;
         for _ in 0..6 {
             let length = [small(rng), rng.usize(4_000..30_000)][rng.usize(..2)];
             actor
-                .append(&store, &[(rng.usize(..3), length), (0, small(rng))])
+                .append(&[(rng.usize(..3), length), (0, small(rng))])
                 .await;
         }
         if round % 2 == 1 {
-            actor.settle(&store, 0, 9, Verdicts::Mixed, rng).await;
+            actor.settle(0, 9, Verdicts::Mixed, rng).await;
         }
-        store.close().await.unwrap();
+        actor.reopen(setting).await;
     }
 }
 
-async fn hollow(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
-    actor
-        .append(&store, &[(0, small(rng)), (1, small(rng))])
-        .await;
-    actor.append(&store, &[(2, 2_500_000)]).await;
-    store.close().await.unwrap();
+async fn hollow(actor: &mut Actor, setting: &Setting, rng: &mut Rng) {
+    actor.append(&[(0, small(rng)), (1, small(rng))]).await;
+    actor.append(&[(2, 2_500_000)]).await;
+    actor.reopen(setting).await;
     for _ in 0..2 {
-        let store = actor.open().await;
-        actor.append(&store, &[(0, small(rng))]).await;
-        store.close().await.unwrap();
+        actor.append(&[(0, small(rng))]).await;
+        actor.reopen(setting).await;
     }
 }
 
-async fn restart(actor: &Arc<Actor>, rng: &mut Rng) {
-    let store = actor.open().await;
+async fn restart(actor: &Actor, rng: &mut Rng) {
     for _ in 0..6 {
         actor
-            .append(&store, &[(rng.usize(..3), small(rng)), (0, small(rng))])
+            .append(&[(rng.usize(..3), small(rng)), (0, small(rng))])
             .await;
     }
-    actor.settle(&store, 0, 4, Verdicts::Mixed, rng).await;
-    actor.append(&store, &[(1, 12_000)]).await;
-    store.close().await.unwrap();
+    actor.settle(0, 4, Verdicts::Mixed, rng).await;
+    actor.append(&[(1, 12_000)]).await;
 }
 
 fn small(rng: &mut Rng) -> usize {

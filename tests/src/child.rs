@@ -1,3 +1,5 @@
+//! The test program, started once more in a role of its own.
+
 use std::env;
 use std::process::{Command, Stdio};
 

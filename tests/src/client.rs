@@ -1,4 +1,7 @@
+//! Either client, behind one face.
+
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,22 +67,19 @@ impl Client {
         })
     }
 
+    /// The same, where nothing can be in the way.
+    pub async fn keep(&self, stream: &str, key: &str, data: impl IntoPayload) {
+        self.record_keyed(stream, key, data).await.unwrap();
+    }
+
     /// Pairs of stream and data.
     pub async fn record_all<'a, D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = (&'a str, D)>,
     ) -> Result<RecordData, Failure> {
         let records = records.into_iter();
-        Ok(match &self.side {
-            Side::Kinesis(client) => {
-                let records = records.map(|(stream, data)| KinesisRecord::new(data, KEY, stream));
-                client.record_all(records).await?
-            }
-            Side::Firehose(client) => {
-                let records = records.map(|(stream, data)| FirehoseRecord::new(data, stream));
-                client.record_all(records).await?
-            }
-        })
+        self.record_all_keyed(records.map(|(stream, data)| (stream, KEY, data)))
+            .await
     }
 
     /// Triples of stream, key and data; Firehose has no keys and leaves them out.
@@ -155,6 +155,10 @@ impl Client {
 
     pub fn region(&self) -> &str {
         each!(self, client => client.region())
+    }
+
+    pub fn storage_path(&self) -> Option<&Path> {
+        each!(self, client => client.storage_path())
     }
 
     pub fn cache_stats(&self) -> CacheStats {

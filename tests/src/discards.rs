@@ -1,3 +1,5 @@
+//! What is handed to `on_discard`.
+
 use std::sync::{Arc, Mutex};
 
 use amplify_kinesis::DiscardedRecord;

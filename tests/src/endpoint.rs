@@ -1,3 +1,5 @@
+//! The loopback endpoint, checked at its end for broken limits.
+
 use std::ops::Deref;
 use std::thread;
 

@@ -24,7 +24,7 @@ pub use self::child::{child, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
-pub use self::failure::{Failure, Kind};
+pub use self::failure::{Failure, Kind, assert_fails};
 pub use self::setup::{Setup, one_attempt};
 
 pub use amplify_test_support::Service;

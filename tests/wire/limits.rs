@@ -59,7 +59,7 @@ async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case
     if case.service == Service::Kinesis {
         let key = "\u{1F980}".repeat(256);
         let data = |size: usize| Bytes::from(vec![b'x'; size - key.len()]);
-        client.record_keyed(STREAM, &key, data(most)).await.unwrap();
+        client.keep(STREAM, &key, data(most)).await;
         assert_refused(&client, Kind::Validation, STREAM, &key, data(most + 1)).await;
     }
     let recorded = client.cache_stats();
@@ -92,7 +92,7 @@ async fn partition_keys_have_1_to_256_characters(case: Case) {
         " ".into(),
     ];
     for key in &good {
-        client.record_keyed(STREAM, key, "1").await.unwrap();
+        client.keep(STREAM, key, "1").await;
     }
     for key in ["".into(), "k".repeat(257), "\u{1F980}".repeat(257)] {
         assert_refused(&client, Kind::Validation, STREAM, &key, "1".into()).await;
@@ -288,10 +288,7 @@ async fn the_checks_come_in_their_order(case: Case) {
     // Disabled before invalid.
     client.disable();
     client.record("not a name", too_big.clone()).await.unwrap();
-    client
-        .record_keyed(STREAM, "", too_big.clone())
-        .await
-        .unwrap();
+    client.keep(STREAM, "", too_big.clone()).await;
     client.record(STREAM, "1").await.unwrap();
     assert_eq!(client.cached(), 1);
     // Closed before disabled.

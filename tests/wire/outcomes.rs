@@ -336,10 +336,7 @@ async fn a_record_is_charged_one_attempt_more_than_it_may_be_retried(case: Case)
             .max_retries(max_retries)
             .discards(&discards);
         let client = setup.build().await;
-        client
-            .record_keyed(FIRST, "its key", "its payload")
-            .await
-            .unwrap();
+        client.keep(FIRST, "its key", "its payload").await;
         aws.always(|_| Reply::fail_all("InternalFailure"));
         for _ in 0..max_retries {
             assert_eq!(counts(&client.flush().await.unwrap()), [0, 1, 0]);

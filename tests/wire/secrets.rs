@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::fmt::{self, Write as _};
+use std::io::{self, Write};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use integration_tests::{Case, Discards, Endpoint, Service, Setup, eventually};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 integration_tests::cases! {
     everywhere:
@@ -61,68 +60,33 @@ fn assert_no_secret(text: &str) {
 
 // ---- what is logged
 
-/// Keeps whatever our own targets log, at every level.
+/// What our own targets have logged, at every level.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+const TARGETS: &str = "amplify_kinesis=trace,amplify_firehose=trace,flush_engine=trace,\
+                       record_cache=trace,batcher=trace";
+
 struct Log;
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-const TARGETS: [&str; 5] = [
-    "amplify_kinesis",
-    "amplify_firehose",
-    "flush_engine",
-    "record_cache",
-    "batcher",
-];
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {}={value:?}", field.name()).unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        TARGETS
-            .iter()
-            .any(|target| metadata.target().starts_with(target))
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        LOGGED.lock().unwrap().write(text)
     }
 
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut line = Line(format!(
-            "{} span {}",
-            span.metadata().target(),
-            span.metadata().name()
-        ));
-        span.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-        Id::from_u64(1)
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-
-    fn record(&self, _: &Id, values: &Record<'_>) {
-        let mut line = Line("span".to_owned());
-        values.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-    }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let metadata = event.metadata();
-        let mut line = Line(format!("{} {}", metadata.target(), metadata.level()));
-        event.record(&mut line);
-        LINES.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
 
 fn listen() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(TARGETS))
+            .with_span_events(FmtSpan::FULL)
+            .with_writer(|| Log)
+            .init();
+    });
 }
 
 /// Fails in words that are nobody's business.
@@ -185,10 +149,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     for reply in replies {
         let payloads = [PAYLOAD, SECOND_PAYLOAD];
         for payload in payloads {
-            client
-                .record_keyed(STREAM, PARTITION_KEY, payload)
-                .await
-                .unwrap();
+            client.keep(STREAM, PARTITION_KEY, payload).await;
         }
         aws.always(move |_| reply.clone());
         let _ = client.flush().await;
@@ -202,16 +163,10 @@ async fn no_log_line_carries_a_secret(case: Case) {
         .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
         .await
         .unwrap_err();
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.clear_cache().await.unwrap();
     client.disable();
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.close().await.unwrap();
     assert!(!discards.all().is_empty());
 
@@ -224,10 +179,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
         .discards(&discards);
     let client = full.build().await;
     for _ in 0..20 {
-        client
-            .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-            .await
-            .unwrap();
+        client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     }
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(client.flush().await.unwrap().records_discarded > 0);
@@ -241,10 +193,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
             std::panic::resume_unwind(Box::new("on_discard of a test"));
         });
     let client = panicking.build().await;
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     let sent = aws.request_count();
     aws.always(|_| Reply::Reset);
     aws.until(|aws| aws.request_count() > sent + 2).await;
@@ -253,28 +202,20 @@ async fn no_log_line_carries_a_secret(case: Case) {
     client.close().await.unwrap();
 
     let client = setup().credentials(Failing).build().await;
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.flush().await.unwrap_err();
     client.close().await.unwrap();
 
-    let lines = LINES.lock().unwrap().clone();
+    let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
     for expected in [
         "refused",
         "given up",
         "automatic flush failed",
         "on_discard panicked",
     ] {
-        assert!(
-            lines.iter().any(|line| line.contains(expected)),
-            "{expected}: {lines:#?}"
-        );
+        assert!(logged.contains(expected), "{expected}: {logged}");
     }
-    for line in lines {
-        assert_no_secret(&line);
-    }
+    logged.lines().for_each(assert_no_secret);
 }
 
 /// A record that fails, with words.
@@ -307,10 +248,7 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     );
     assert_no_secret(&setup.sdk_config(config.build()).builder_debug());
 
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     assert_no_secret(&format!("{client:?}"));
     assert_no_secret(&client.options_debug());
     assert_no_secret(&format!("{:?}", client.cache_stats()));
@@ -321,10 +259,7 @@ async fn no_debug_text_carries_a_secret(case: Case) {
     assert_no_secret(&format!("{discarded:?}"));
     assert_no_secret(&format!("{discarded:#?}"));
 
-    client
-        .record_keyed(STREAM, PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap();
+    client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     for reply in [
         Reply::Reset,
         Reply::Garbage,

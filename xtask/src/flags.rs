@@ -141,6 +141,8 @@ pub(crate) enum Step {
     Fmt,
     /// Clippy, with warnings denied.
     Clippy,
+    /// Which part of the workspace imports which.
+    Rooms,
     /// Unit, integration and documentation tests.
     Test,
     /// Tests that mount file systems and fill them.

@@ -48,7 +48,10 @@ const CRATES: [Crate; 3] = [
                     "telemetry",
                 ],
             ),
-            ("aws", &["api", "cache", "storage", "telemetry"]),
+            (
+                "aws",
+                &["api", "cache", "lifecycle", "storage", "telemetry"],
+            ),
         ],
         root: &["lib.rs", "engine.rs"],
         words: &[

@@ -44,6 +44,6 @@ impl FirehoseStream {
         let records = records.into_iter();
         let records = records.map(|data| (None, data.into_payload()));
         let checked = self.0.check(records)?;
-        Ok(self.0.record_all(checked).await?)
+        Ok(self.0.record(checked).await?)
     }
 }

@@ -48,6 +48,6 @@ impl KinesisStream {
         let records = records.into_iter();
         let records = records.map(|(data, key)| (Some(key.into()), data.into_payload()));
         let checked = self.0.check(records)?;
-        Ok(self.0.record_all(checked).await?)
+        Ok(self.0.record(checked).await?)
     }
 }

@@ -38,21 +38,10 @@ impl FlushEngine {
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let runtime = Handle::try_current().map_err(|_| {
-            InvalidSetting::new(
-                "runtime",
-                "there is no tokio runtime here",
-                "start the client within one",
-            )
+        let runtime = runtime().map_err(|what| {
+            let suggestion = "start the client within a tokio runtime that has timers";
+            EngineError::Validation(InvalidSetting::new("runtime", what, suggestion))
         })?;
-        // There is no other way to ask a runtime whether it has timers.
-        if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-            return Err(EngineError::Validation(InvalidSetting::new(
-                "runtime",
-                "the tokio runtime has no timers",
-                "enable them where it is built",
-            )));
-        }
         let meter = Meter::new(&options);
         let strategy = options.flush_strategy;
         let lifecycle = Arc::new(Lifecycle::new(runtime));
@@ -302,6 +291,17 @@ impl FlushEngine {
             Ok(())
         }
     }
+}
+
+/// The runtime that an engine can run in, or why this is none.
+pub(crate) fn runtime() -> Result<Handle, &'static str> {
+    let runtime = Handle::try_current()
+        .map_err(|_| "there is no tokio runtime here; start the client within one")?;
+    // There is no other way to ask a runtime whether it has timers.
+    if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
+        return Err("the tokio runtime has no timers; enable them where it is built");
+    }
+    Ok(runtime)
 }
 
 impl fmt::Debug for FlushEngine {

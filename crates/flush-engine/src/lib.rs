@@ -26,5 +26,5 @@ pub use self::engine::FlushEngine;
 pub use self::lifecycle::Intake;
 #[cfg(feature = "sled")]
 pub use self::storage::Slots;
-pub use self::storage::{OpenStorage, Storage, StorageError, StorageSettings};
+pub use self::storage::{DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings};
 pub use batcher::BatchLimits;

@@ -4,18 +4,19 @@
 
 mod common;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use common::*;
 use flush_engine::{DiscardHandler, EngineOptions, OverflowPolicy};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
-use tracing_core::span::Current;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 const PROMISED: &str = include_str!("../../../docs/observability.md");
 const SECRET: &str = "PAYLOAD";
@@ -31,12 +32,7 @@ struct Seen {
 
 /// Keeps what the engine logs.
 #[derive(Clone, Default)]
-struct Log {
-    seen: Arc<Mutex<Vec<Seen>>>,
-    ids: Arc<AtomicU64>,
-    spans: Arc<Mutex<HashMap<u64, &'static Metadata<'static>>>>,
-    entered: Arc<Mutex<Vec<u64>>>,
-}
+struct Log(Arc<Mutex<Vec<Seen>>>);
 
 #[derive(Default)]
 struct Fields {
@@ -56,66 +52,32 @@ impl Visit for Fields {
     }
 }
 
-impl Log {
-    fn inside(&self) -> Vec<String> {
-        let spans = self.spans.lock().unwrap();
-        let name = |id: &u64| spans[id].name().to_owned();
-        self.entered.lock().unwrap().iter().map(name).collect()
-    }
-
-    fn all(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "flush_engine"
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         span.record(&mut fields);
-        self.seen.lock().unwrap().push(Seen {
+        let parents = context.span(id).unwrap().scope().skip(1);
+        let parents: Vec<_> = parents.map(|span| span.name().to_owned()).collect();
+        self.0.lock().unwrap().push(Seen {
             what: format!("SPAN {}", span.metadata().level()),
             message: span.metadata().name().to_owned(),
             fields: fields.names,
-            inside: self.inside(),
+            inside: parents.into_iter().rev().collect(),
         });
-        let id = self.ids.fetch_add(1, Ordering::Relaxed) + 1;
-        self.spans.lock().unwrap().insert(id, span.metadata());
-        Id::from_u64(id)
     }
 
-    fn event(&self, event: &Event<'_>) {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.seen.lock().unwrap().push(Seen {
+        let scope = context.event_scope(event).into_iter();
+        let scope = scope.flat_map(|scope| scope.from_root());
+        self.0.lock().unwrap().push(Seen {
             what: event.metadata().level().to_string(),
             message: fields.message,
             fields: fields.names,
-            inside: self.inside(),
+            inside: scope.map(|span| span.name().to_owned()).collect(),
         });
     }
-
-    fn enter(&self, span: &Id) {
-        self.entered.lock().unwrap().push(span.into_u64());
-    }
-
-    fn exit(&self, _: &Id) {
-        self.entered.lock().unwrap().pop();
-    }
-
-    fn current_span(&self) -> Current {
-        let last = self.entered.lock().unwrap().last().copied();
-        last.map_or_else(Current::none, |id| {
-            Current::new(Id::from_u64(id), self.spans.lock().unwrap()[&id])
-        })
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
 }
 
 impl fmt::Display for Seen {
@@ -196,12 +158,14 @@ async fn a_full_life() {
 #[test]
 fn every_event_is_promised_and_every_promise_is_kept() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
+    let keeping = Registry::default().with(log.clone().with_filter(ours));
+    tracing::subscriber::with_default(keeping, || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(a_full_life());
     });
-    let all = log.all();
+    let all = log.0.lock().unwrap().clone();
     let (spans, events): (Vec<_>, Vec<_>) =
         all.iter().partition(|seen| seen.what.starts_with("SPAN"));
 
@@ -248,7 +212,9 @@ fn what_is_given_up_or_refused_is_one_line_a_batch() {
         _ => call.refuse_if("ValidationException", |data| data.ends_with("7")),
     });
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
+    let keeping = Registry::default().with(log.clone().with_filter(ours));
+    tracing::subscriber::with_default(keeping, || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -265,12 +231,18 @@ fn what_is_given_up_or_refused_is_one_line_a_batch() {
         });
     });
     let lines = |message: &str| {
-        let all = log.all();
+        let all = log.0.lock().unwrap().clone();
         all.iter().filter(|seen| seen.message == message).count()
     };
     let given_up = "records were given up: their retries are exhausted";
     assert_eq!(lines(given_up), 2);
     assert_eq!(lines("the service refused a request"), 1);
-    let says_they_stay = log.all().iter().any(|seen| seen.message.contains("stay"));
+    let says_they_stay = log
+        .0
+        .lock()
+        .unwrap()
+        .clone()
+        .iter()
+        .any(|seen| seen.message.contains("stay"));
     assert!(!says_they_stay, "of records that were deleted");
 }

@@ -1,3 +1,5 @@
+//! Names that no other test uses.
+
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 

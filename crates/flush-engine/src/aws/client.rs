@@ -1,6 +1,7 @@
 //! The client of a service: an engine, and what its records are checked against.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ struct Shared<S: Service> {
     region: String,
     options: S::Options,
     max_record_bytes: u64,
+    storage_path: Option<PathBuf>,
 }
 
 impl<S: Service> Client<S> {
@@ -38,6 +40,7 @@ impl<S: Service> Client<S> {
         client: S::SdkClient,
         region: String,
         options: S::Options,
+        storage_path: Option<PathBuf>,
     ) -> Self {
         let max_record_bytes = S::client_options(&options).max_record_bytes;
         Self {
@@ -47,39 +50,39 @@ impl<S: Service> Client<S> {
                 region,
                 options,
                 max_record_bytes,
+                storage_path,
             }),
         }
     }
 
-    /// Checks records, before any future holds them; [`record_all`](Self::record_all) stores them.
+    /// Checks records, for [`record`](Self::record). While the client takes none in, there is
+    /// nothing to check, and nothing to record.
     ///
     /// # Errors
     /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`].
     pub fn check(
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
-    ) -> Result<CheckedRecords, ClientError> {
+    ) -> Result<Vec<NewRecord>, ClientError> {
         let max_bytes = self.shared.max_record_bytes;
-        let checked = records.into_iter().map(|record| {
+        self.check_each(records.into_iter().map(|record| {
             let stream = checked_stream::<S>(record.stream_name)?;
             checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
-        });
-        self.checked(checked)
+        }))
     }
 
-    /// Stores checked records: all or, on an error, none.
+    /// Stores records that were checked: all or, on an error, none.
+    ///
+    /// Checking is not part of it, so that this future has nothing of the caller's iterator in
+    /// it: a closure there would keep it from being `Send` in some places.
     ///
     /// # Errors
-    /// In this order: [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`],
-    /// [`ClientError::Storage`].
+    /// [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`], [`ClientError::Storage`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record_all(&self, records: CheckedRecords) -> Result<RecordData, ClientError> {
-        match records.0 {
-            Some(records) => Ok(self.engine.record(records).await?),
-            None => Ok(RecordData::default()),
-        }
+    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        Ok(self.engine.record(checked).await?)
     }
 
     /// A stream, its name checked once.
@@ -194,6 +197,12 @@ impl<S: Service> Client<S> {
         self.engine.cache_stats()
     }
 
+    /// The directory of the client's cache, if it is in one.
+    #[must_use]
+    pub fn storage_path(&self) -> Option<&Path> {
+        self.shared.storage_path.as_deref()
+    }
+
     /// `Debug` for a type of this name.
     ///
     /// # Errors
@@ -210,15 +219,14 @@ impl<S: Service> Client<S> {
             .finish_non_exhaustive()
     }
 
-    /// Stores records that were checked, and looks at none while the client takes none in.
-    fn checked(
+    fn check_each(
         &self,
         checked: impl Iterator<Item = Result<NewRecord, ClientError>>,
-    ) -> Result<CheckedRecords, ClientError> {
+    ) -> Result<Vec<NewRecord>, ClientError> {
         match self.engine.intake() {
             Intake::Closed => Err(ClientError::ClientClosed),
-            Intake::Disabled => Ok(CheckedRecords(None)),
-            Intake::Open => Ok(CheckedRecords(Some(checked.collect::<Result<_, _>>()?))),
+            Intake::Disabled => Ok(Vec::new()),
+            Intake::Open => checked.collect(),
         }
     }
 }
@@ -228,10 +236,6 @@ impl<S: Service> fmt::Debug for Client<S> {
         self.fmt_as("Client", f)
     }
 }
-
-/// Records that passed the checks; none while the client is disabled.
-#[derive(Debug)]
-pub struct CheckedRecords(Option<Vec<NewRecord>>);
 
 /// One stream of a client.
 #[derive(Clone)]
@@ -247,30 +251,31 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, each a partition key and data.
+    /// Checks records, each a partition key and data; see [`Client::check`].
     ///
     /// # Errors
     /// As [`Client::check`].
     pub fn check(
         &self,
         records: impl IntoIterator<Item = (Option<String>, Bytes)>,
-    ) -> Result<CheckedRecords, ClientError> {
+    ) -> Result<Vec<NewRecord>, ClientError> {
         let max_bytes = self.client.shared.max_record_bytes;
-        let checked = records
-            .into_iter()
-            .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes));
-        self.client.checked(checked)
+        self.client.check_each(
+            records
+                .into_iter()
+                .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes)),
+        )
     }
 
-    /// Stores checked records: all or none.
+    /// Stores records that were checked; see [`Client::record`].
     ///
     /// # Errors
-    /// As [`Client::record_all`].
+    /// As [`Client::record`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record_all(&self, records: CheckedRecords) -> Result<RecordData, ClientError> {
-        self.client.record_all(records).await
+    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        self.client.record(checked).await
     }
 }
 

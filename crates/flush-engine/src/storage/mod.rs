@@ -8,6 +8,8 @@ mod directories;
 #[cfg(feature = "sled")]
 mod slots;
 
-pub use self::directories::{OpenStorage, Storage, StorageError, StorageSettings};
+pub use self::directories::{
+    DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings,
+};
 #[cfg(feature = "sled")]
 pub use self::slots::Slots;

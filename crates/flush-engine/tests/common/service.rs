@@ -1,3 +1,5 @@
+//! A service in the process that answers as a script says, and notes what it was sent.
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Mutex;

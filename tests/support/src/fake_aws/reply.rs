@@ -1,3 +1,5 @@
+//! What the endpoint can be told to answer.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

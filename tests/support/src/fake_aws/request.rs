@@ -1,3 +1,5 @@
+//! What the endpoint was sent, and what became of it.
+
 use std::time::Instant;
 
 use bytes::Bytes;
