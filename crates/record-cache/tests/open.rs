@@ -393,6 +393,8 @@ async fn segments_that_come_back_after_their_compaction_do_no_harm(subject: Subj
         let mut new = vec![record(&kept, call, 5_000)];
         new.extend((0..40).map(|n| record(&gone, n, 9_000)));
         store.append(new).await.unwrap();
+        // No segment is deleted while it is copied.
+        settled_down(&*store).await;
         for segment in segments(place.path()) {
             fs::copy(&segment, old.path().join(segment.file_name().unwrap())).unwrap();
         }

@@ -42,14 +42,7 @@ pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
 
 /// Moves entries that nothing can be read of to a copy that is kept for a while.
 pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<String> {
-    let seconds = clock::to_unix_millis(clock::now()) / 1000;
-    let names = disk.names()?;
-    let plain = format!("{COPY_PREFIX}{seconds}");
-    let numbered = (1_u32..).map(|n| format!("{COPY_PREFIX}{seconds}-{n}"));
-    let mut free = std::iter::once(plain)
-        .chain(numbered)
-        .filter(|name| !names.contains(name));
-    let to = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
+    let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
         // On a full disk, the room that is kept for it.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -64,7 +57,8 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
     disk.sync()?;
     let copies = copies(disk)?;
     for old in copies.iter().take(copies.len().saturating_sub(KEPT_COPIES)) {
-        disk.remove_directory(old)?;
+        // Where somebody has a file in it open, Windows keeps it until the next time.
+        let _ = disk.remove_directory(old);
     }
     Ok(to)
 }
@@ -82,18 +76,50 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
+/// A copy is named after the moment, and always sorts behind those that are there.
+fn name_of_next_copy(names: &[String]) -> io::Result<String> {
+    let now = clock::to_unix_millis(clock::now()) / 1000;
+    match names.iter().filter_map(|name| moment_of_copy(name)).max() {
+        Some((seconds, number)) if seconds >= now => {
+            let number = number.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
+            Ok(format!("{COPY_PREFIX}{seconds}-{number}"))
+        }
+        _ => Ok(format!("{COPY_PREFIX}{now}")),
+    }
+}
+
+/// Seconds since 1970, and a number for several copies of the same second.
+fn moment_of_copy(name: &str) -> Option<(u64, u32)> {
+    let rest = name.strip_prefix(COPY_PREFIX)?;
+    let (seconds, number) = rest.split_once('-').unwrap_or((rest, "0"));
+    Some((seconds.parse().ok()?, number.parse().ok()?))
+}
+
 /// The oldest first.
 fn copies(disk: &dyn Disk) -> io::Result<Vec<String>> {
-    let mut copies = Vec::new();
-    for name in disk.names()? {
-        let Some(rest) = name.strip_prefix(COPY_PREFIX) else {
-            continue;
-        };
-        let (seconds, number) = rest.split_once('-').unwrap_or((rest, "0"));
-        if let (Ok(seconds), Ok(number)) = (seconds.parse::<u64>(), number.parse::<u32>()) {
-            copies.push((seconds, number, name));
-        }
-    }
+    let mut copies: Vec<_> = disk
+        .names()?
+        .into_iter()
+        .filter_map(|name| Some((moment_of_copy(&name)?, name)))
+        .collect();
     copies.sort_unstable();
-    Ok(copies.into_iter().map(|(_, _, name)| name).collect())
+    Ok(copies.into_iter().map(|(_, name)| name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_copy_sorts_behind_those_that_are_there() {
+        let later = format!("{COPY_PREFIX}99999999999");
+        let names = [
+            format!("{later}-2"),
+            format!("{later}-1"),
+            "corrupt-x".to_owned(),
+        ];
+        assert_eq!(name_of_next_copy(&names).unwrap(), format!("{later}-3"));
+        let early = name_of_next_copy(&[format!("{COPY_PREFIX}1")]).unwrap();
+        assert!(moment_of_copy(&early) > Some((1_000_000_000, 0)), "{early}");
+    }
 }
