@@ -3,6 +3,7 @@
 mod connection;
 mod sdk_error;
 mod user_agent;
+pub mod wire;
 
 pub use self::connection::{
     Connection, ResolvedConnection, checked_endpoint, checked_region, with_request_timeout,
