@@ -114,8 +114,7 @@ proptest! {
             prop_assert!(read.is_err() || read.unwrap().len() == records);
         }
         let refusal = Refusal::read(&rubbish);
-        // A character of JSON may be shorter there than it is here, by escapes never.
-        let bound = rubbish.len() * 3;
+        let bound = rubbish.len();
         prop_assert!(refusal.code.unwrap_or_default().len() <= bound);
         prop_assert!(refusal.message.unwrap_or_default().len() <= bound);
         _ = CborReader::new(&rubbish).skip();
@@ -128,6 +127,7 @@ proptest! {
     fn an_answer_is_read_as_it_was_meant_and_damaged_never_longer(
         outcomes in vec(prop::option::of("\\PC{0,12}"), 0..12),
         is_json: bool,
+        cut: prop::sample::Index,
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
     ) {
         let mut answer = written(&outcomes, is_json);
@@ -139,11 +139,9 @@ proptest! {
         } else {
             let read = answer::outcomes(Operation::PutRecords, &answer, outcomes.len(), false);
             prop_assert_eq!(read.unwrap(), said(&outcomes));
-            for length in 0..answer.len() {
-                let cut = &answer[..length];
-                let read = answer::outcomes(Operation::PutRecords, cut, outcomes.len(), false);
-                prop_assert!(read.is_err());
-            }
+            let cut = &answer[..cut.index(answer.len())];
+            let read = answer::outcomes(Operation::PutRecords, cut, outcomes.len(), false);
+            prop_assert!(read.is_err());
         }
     }
 }
