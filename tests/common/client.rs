@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, FirehoseRecord};
 use amplify_kinesis::{
-    AmplifyKinesisClient, Bytes, CacheStats, ClearCacheData, CloseOptions, FlushData,
+    AmplifyKinesisClient, CacheStats, ClearCacheData, CloseOptions, FlushData, IntoPayload,
     KinesisRecord, RecordData,
 };
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ impl Client {
     pub async fn record(
         &self,
         stream: &str,
-        data: impl Into<Bytes>,
+        data: impl IntoPayload,
     ) -> Result<RecordData, Failure> {
         self.record_keyed(stream, KEY, data).await
     }
@@ -55,7 +55,7 @@ impl Client {
         &self,
         stream: &str,
         key: &str,
-        data: impl Into<Bytes>,
+        data: impl IntoPayload,
     ) -> Result<RecordData, Failure> {
         Ok(match &self.side {
             Side::Kinesis(client) => client.record(data, key, stream).await?,
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// Pairs of stream and data.
-    pub async fn record_all<'a, D: Into<Bytes>>(
+    pub async fn record_all<'a, D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = (&'a str, D)>,
     ) -> Result<RecordData, Failure> {
@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// Triples of stream, key and data; Firehose has no keys and leaves them out.
-    pub async fn record_all_keyed<'a, D: Into<Bytes>>(
+    pub async fn record_all_keyed<'a, D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = (&'a str, &'a str, D)>,
     ) -> Result<RecordData, Failure> {
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Records these payloads for one stream.
-    pub async fn record_to<D: Into<Bytes>>(
+    pub async fn record_to<D: IntoPayload>(
         &self,
         stream: &str,
         payloads: impl IntoIterator<Item = D>,

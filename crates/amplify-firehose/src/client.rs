@@ -1,19 +1,16 @@
 //! The client.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_firehose::Client;
-use bytes::Bytes;
-use flush_engine::{
-    CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData,
-};
+use flush_engine::aws::{Client, IntoPayload};
+use flush_engine::{CacheStats, ClearCacheData, CloseOptions, FlushData, RecordData};
 
+use crate::service::Firehose;
 use crate::{
     AmplifyFirehoseClientBuilder, AmplifyFirehoseClientOptions, AmplifyFirehoseError,
-    FirehoseRecord,
+    FirehoseRecord, FirehoseStream,
 };
 
 /// A durable client for Amazon Data Firehose.
@@ -24,16 +21,7 @@ use crate::{
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
 #[derive(Clone)]
-pub struct AmplifyFirehoseClient {
-    engine: FlushEngine,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    client: Client,
-    region: String,
-    options: AmplifyFirehoseClientOptions,
-}
+pub struct AmplifyFirehoseClient(pub(crate) Client<Firehose>);
 
 impl AmplifyFirehoseClient {
     /// Makes a client that keeps its records in the default directory.
@@ -48,33 +36,14 @@ impl AmplifyFirehoseClient {
         credentials: impl ProvideCredentials + 'static,
         options: AmplifyFirehoseClientOptions,
     ) -> Result<Self, AmplifyFirehoseError> {
-        Self::builder()
-            .region(region)
-            .credentials_provider(credentials)
-            .options(options)
-            .build()
-            .await
+        let builder = Self::builder().region(region);
+        let builder = builder.credentials_provider(credentials);
+        builder.options(options).build().await
     }
 
     /// Begins to make a client.
     pub fn builder() -> AmplifyFirehoseClientBuilder {
         AmplifyFirehoseClientBuilder::default()
-    }
-
-    pub(crate) fn new(
-        engine: FlushEngine,
-        client: Client,
-        region: String,
-        options: AmplifyFirehoseClientOptions,
-    ) -> Self {
-        Self {
-            engine,
-            shared: Arc::new(Shared {
-                client,
-                region,
-                options,
-            }),
-        }
     }
 
     /// Records data for a delivery stream.
@@ -95,7 +64,7 @@ impl AmplifyFirehoseClient {
     /// A future that is dropped has stored the whole record or nothing.
     pub async fn record(
         &self,
-        data: impl Into<Bytes>,
+        data: impl IntoPayload,
         stream_name: impl Into<String>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
         self.record_all([FirehoseRecord::new(data, stream_name)])
@@ -113,17 +82,16 @@ impl AmplifyFirehoseClient {
         &self,
         records: impl IntoIterator<Item = FirehoseRecord>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
-        match self.engine.intake() {
-            Intake::Closed => return Err(AmplifyFirehoseError::ClientClosed),
-            Intake::Disabled => return Ok(RecordData::default()),
-            Intake::Open => {}
-        }
-        let max_bytes = self.shared.options.max_record_bytes;
-        let checked: Result<Vec<_>, _> = records
-            .into_iter()
-            .map(|record| record.checked(max_bytes))
-            .collect();
-        Ok(self.engine.record(checked?).await?)
+        let records = records.into_iter().map(|record| record.0);
+        Ok(self.0.record_all(records).await?)
+    }
+
+    /// A handle for one delivery stream, whose name is checked once, here.
+    ///
+    /// # Errors
+    /// [`Validation`](AmplifyFirehoseError::Validation) when no stream can have this name.
+    pub fn stream(&self, name: impl Into<String>) -> Result<FirehoseStream, AmplifyFirehoseError> {
+        Ok(FirehoseStream(self.0.stream(name.into())?))
     }
 
     /// Sends one batch for each stream that has cached records, oldest first, streams side by
@@ -142,7 +110,7 @@ impl AmplifyFirehoseClient {
     /// # Cancel safety
     /// The pass goes on although the future was dropped.
     pub async fn flush(&self) -> Result<FlushData, AmplifyFirehoseError> {
-        Ok(self.engine.flush().await?)
+        Ok(self.0.flush().await?)
     }
 
     /// Flushes until the cache is empty, nothing moves, an error occurs or the deadline, counted
@@ -159,7 +127,7 @@ impl AmplifyFirehoseClient {
     /// # Cancel safety
     /// Requests under way are finished although the future was dropped; no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, AmplifyFirehoseError> {
-        Ok(self.engine.drain(deadline).await?)
+        Ok(self.0.drain(deadline).await?)
     }
 
     /// Deletes all cached records. Those of a request under way are deleted too, though they may
@@ -172,51 +140,40 @@ impl AmplifyFirehoseClient {
     /// # Cancel safety
     /// The cache is cleared although the future was dropped.
     pub async fn clear_cache(&self) -> Result<ClearCacheData, AmplifyFirehoseError> {
-        Ok(self.engine.clear().await?)
+        Ok(self.0.clear_cache().await?)
     }
 
     /// Takes records in again and resumes the timer. Changes nothing when the client is enabled.
     pub fn enable(&self) {
-        self.engine.enable();
+        self.0.enable();
     }
 
     /// Drops new records from now on and pauses the timer. Cached records stay, and
     /// [`flush`](Self::flush) still sends them.
     pub fn disable(&self) {
-        self.engine.disable();
+        self.0.disable();
     }
 
     /// Whether records are taken in.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.engine.is_enabled()
+        self.0.is_enabled()
     }
 
     /// Whether [`close`](Self::close) was called on any clone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.engine.is_closed()
+        self.0.is_closed()
     }
 
     /// Delivers what is cached, as [`drain`](Self::drain) does and for no longer than it is
     /// told, then closes, whatever came of it. Returns what was delivered; what was not stays
-    /// on disk.
+    /// on disk. The [guide](crate::guide) has an example.
     ///
     /// As soon as the call has begun, nothing is recorded any more: all other operations
     /// return [`ClientClosed`](AmplifyFirehoseError::ClientClosed). A call of
     /// [`close`](Self::close) meanwhile ends the drain. A second `close_with` waits for the
     /// first one, but not longer than it would drain itself, and has nothing to report.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, CloseOptions};
-    /// # async fn example(client: &AmplifyFirehoseClient) -> Result<(), AmplifyFirehoseError> {
-    /// let options = CloseOptions::default().drain(Duration::from_secs(5));
-    /// let delivered = client.close_with(options).await?;
-    /// println!("{} records went out at the last minute", delivered.records_flushed);
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Errors
     /// As [`drain`](Self::drain), with what was delivered before, and
@@ -229,7 +186,7 @@ impl AmplifyFirehoseClient {
         &self,
         options: CloseOptions,
     ) -> Result<FlushData, AmplifyFirehoseError> {
-        Ok(self.engine.close_with(options).await?)
+        Ok(self.0.close_with(options).await?)
     }
 
     /// Stops the timer, waits for requests under way (each takes no longer than
@@ -246,44 +203,36 @@ impl AmplifyFirehoseClient {
     /// # Cancel safety
     /// The client closes although the future was dropped.
     pub async fn close(&self) -> Result<(), AmplifyFirehoseError> {
-        Ok(self.engine.close().await?)
+        Ok(self.0.close().await?)
     }
 
     /// The SDK client, for everything else that the service can do.
     #[must_use]
-    pub fn firehose_client(&self) -> &Client {
-        &self.shared.client
+    pub fn firehose_client(&self) -> &aws_sdk_firehose::Client {
+        self.0.sdk_client()
     }
 
     /// The region.
     #[must_use]
     pub fn region(&self) -> &str {
-        &self.shared.region
+        self.0.region()
     }
 
     /// The options that the client was made with.
     #[must_use]
     pub fn options(&self) -> &AmplifyFirehoseClientOptions {
-        &self.shared.options
+        self.0.options()
     }
 
     /// What the cache holds, from counters: no storage is read. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        self.engine.cache_stats()
+        self.0.cache_stats()
     }
 }
 
 impl fmt::Debug for AmplifyFirehoseClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cache = self.cache_stats();
-        f.debug_struct("AmplifyFirehoseClient")
-            .field("region", &self.region())
-            .field("options", &self.options())
-            .field("enabled", &self.is_enabled())
-            .field("closed", &self.is_closed())
-            .field("cached_records", &cache.records)
-            .field("cached_bytes", &cache.bytes)
-            .finish_non_exhaustive()
+        self.0.fmt_as("AmplifyFirehoseClient", f)
     }
 }

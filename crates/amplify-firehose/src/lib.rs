@@ -7,21 +7,24 @@ pub mod guide;
 pub mod limits;
 mod options;
 mod record;
-mod sender;
+mod service;
+mod stream;
 
 pub use self::builder::AmplifyFirehoseClientBuilder;
 pub use self::client::AmplifyFirehoseClient;
 pub use self::error::AmplifyFirehoseError;
 pub use self::options::AmplifyFirehoseClientOptions;
 pub use self::record::FirehoseRecord;
+pub use self::stream::FirehoseStream;
 
 pub use aws_credential_types::provider::ProvideCredentials;
 pub use aws_sdk_firehose;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
+pub use flush_engine::aws::IntoPayload;
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
-    FlushStrategy, OverflowPolicy, RecordData, SkippedStream, StreamStats,
+    FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
 #[cfg(all(feature = "journal", unix))]
 pub use record_cache::JournalStore;

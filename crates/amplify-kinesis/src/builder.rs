@@ -5,16 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{Builder as ConfigBuilder, Region};
 use aws_types::SdkConfig;
-use flush_engine::aws::{
-    Connection, UserAgent, checked_endpoint, checked_region, with_request_timeout,
-};
-use flush_engine::{FlushEngine, StorageSettings};
+use flush_engine::aws::ClientBuilder;
 use record_cache::RecordStore;
 
-use crate::sender::PutRecordsSender;
+use crate::service::Kinesis;
 use crate::{AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisError};
 
 /// Makes an [`AmplifyKinesisClient`]: connection, storage and settings.
@@ -23,59 +18,48 @@ use crate::{AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisErr
 /// [`kinesis_client`](Self::kinesis_client) bring.
 #[derive(Clone, Default)]
 #[must_use]
-pub struct AmplifyKinesisClientBuilder {
-    connection: Connection,
-    kinesis_client: Option<Client>,
-    storage: StorageSettings,
-    options: AmplifyKinesisClientOptions,
-}
+pub struct AmplifyKinesisClientBuilder(ClientBuilder<Kinesis>);
 
 impl AmplifyKinesisClientBuilder {
     /// Sets the region, like `us-east-1`.
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.connection.region = Some(region.into());
-        self
+    pub fn region(self, region: impl Into<String>) -> Self {
+        Self(self.0.region(region.into()))
     }
 
     /// Sets where credentials come from.
-    pub fn credentials_provider(mut self, provider: impl ProvideCredentials + 'static) -> Self {
-        self.connection.credentials = Some(SharedCredentialsProvider::new(provider));
-        self
+    pub fn credentials_provider(self, provider: impl ProvideCredentials + 'static) -> Self {
+        let provider = SharedCredentialsProvider::new(provider);
+        Self(self.0.credentials_provider(provider))
     }
 
     /// Takes region, credentials, endpoint, HTTP client, retries and time-outs from what
     /// `aws_config::load_defaults` gives.
-    pub fn sdk_config(mut self, config: &SdkConfig) -> Self {
-        self.connection.sdk_config = Some(config.clone());
-        self
+    pub fn sdk_config(self, config: &SdkConfig) -> Self {
+        Self(self.0.sdk_config(config.clone()))
     }
 
     /// Brings an SDK client. It is rebuilt for the user agent and the time-out; the one given
     /// is not changed. Beats [`sdk_config`](Self::sdk_config).
-    pub fn kinesis_client(mut self, client: Client) -> Self {
-        self.kinesis_client = Some(client);
-        self
+    pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
+        Self(self.0.client(client))
     }
 
     /// Sends requests to this URL instead of the region's endpoint.
-    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.connection.endpoint_url = Some(url.into());
-        self
+    pub fn endpoint_url(self, url: impl Into<String>) -> Self {
+        Self(self.0.endpoint_url(url.into()))
     }
 
     /// Keeps records in this directory, which has one user at a time. It is made if needed.
     ///
     /// Without it, they are kept below the platform's local data directory, where several
     /// instances of a program may run at once.
-    pub fn storage_path(mut self, path: impl Into<PathBuf>) -> Self {
-        self.storage.storage_path(path.into());
-        self
+    pub fn storage_path(self, path: impl Into<PathBuf>) -> Self {
+        Self(self.0.storage_path(path.into()))
     }
 
     /// Keeps records in memory: they do not survive the process.
-    pub fn in_memory(mut self) -> Self {
-        self.storage.in_memory();
-        self
+    pub fn in_memory(self) -> Self {
+        Self(self.0.in_memory())
     }
 
     /// Keeps records in a [`JournalStore`](crate::JournalStore) in this directory, which has
@@ -85,21 +69,18 @@ impl AmplifyKinesisClientBuilder {
     /// what it promises, and how the records of a `storage_path` move over. A directory that
     /// holds something else is refused.
     #[cfg(all(feature = "journal", unix))]
-    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
-        self.storage.journal(path.into());
-        self
+    pub fn journal(self, path: impl Into<PathBuf>) -> Self {
+        Self(self.0.journal(path.into()))
     }
 
     /// Keeps records in any other store. The client closes it when it is closed itself.
-    pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
-        self.storage.store(store);
-        self
+    pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
+        Self(self.0.store(store))
     }
 
     /// Sets the options.
-    pub fn options(mut self, options: AmplifyKinesisClientOptions) -> Self {
-        self.options = options;
-        self
+    pub fn options(self, options: AmplifyKinesisClientOptions) -> Self {
+        Self(self.0.options(options))
     }
 
     /// Opens the storage and starts the client. Must be called within a tokio runtime.
@@ -112,66 +93,12 @@ impl AmplifyKinesisClientBuilder {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<AmplifyKinesisClient, AmplifyKinesisError> {
-        let mut engine_options = self.options.checked()?;
-        let storage = self.storage.choose()?;
-        let (region, config) = match self.kinesis_client {
-            Some(client) => configure_given(&client, self.connection, &self.options)?,
-            None => {
-                let resolved = self.connection.resolve(self.options.request_timeout)?;
-                (resolved.region, ConfigBuilder::from(&resolved.sdk_config))
-            }
-        };
-        let user_agent = UserAgent::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let client = Client::from_conf(config.interceptor(user_agent).build());
-        let name = format!("kinesis_records_{region}");
-        let options = self.options;
-        let storage = storage
-            .open(&name, options.durability, options.cache_max_bytes)
-            .await?;
-        engine_options.region.clone_from(&region);
-        let sender = Arc::new(PutRecordsSender::new(client.clone()));
-        let engine = FlushEngine::start(storage.store, sender, engine_options)?;
-        #[cfg(feature = "sled")]
-        if let Some(slots) = storage.slots {
-            engine.adopt_from(slots);
-        }
-        Ok(AmplifyKinesisClient::new(engine, client, region, options))
+        Ok(AmplifyKinesisClient(self.0.build().await?))
     }
 }
 
-// The derived one would show what a credentials provider or an SDK client says of itself.
 impl fmt::Debug for AmplifyKinesisClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AmplifyKinesisClientBuilder")
-            .field("region", &self.connection.region)
-            .field("endpoint_url", &self.connection.endpoint_url)
-            .field("storage", &self.storage)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        self.0.fmt_as("AmplifyKinesisClientBuilder", f)
     }
-}
-
-/// The configuration of a client that was given, with what was set beside it.
-fn configure_given(
-    client: &Client,
-    connection: Connection,
-    options: &AmplifyKinesisClientOptions,
-) -> Result<(String, ConfigBuilder), AmplifyKinesisError> {
-    let given = client.config();
-    let region = connection
-        .region
-        .or_else(|| given.region().map(ToString::to_string));
-    let region = checked_region(region)?;
-    let timeouts = with_request_timeout(given.timeout_config(), options.request_timeout);
-    let mut config = given
-        .to_builder()
-        .region(Region::new(region.clone()))
-        .timeout_config(timeouts);
-    if let Some(provider) = connection.credentials {
-        config.set_credentials_provider(Some(provider));
-    }
-    if let Some(endpoint_url) = connection.endpoint_url {
-        config.set_endpoint_url(Some(checked_endpoint(endpoint_url)?));
-    }
-    Ok((region, config))
 }

@@ -7,21 +7,25 @@ pub mod guide;
 pub mod limits;
 mod options;
 mod record;
-mod sender;
+mod service;
+mod stream;
 
 pub use self::builder::AmplifyKinesisClientBuilder;
 pub use self::client::AmplifyKinesisClient;
 pub use self::error::AmplifyKinesisError;
 pub use self::options::AmplifyKinesisClientOptions;
 pub use self::record::KinesisRecord;
+pub use self::stream::KinesisStream;
 
 pub use aws_credential_types::provider::ProvideCredentials;
 pub use aws_sdk_kinesis;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
+pub use flush_engine::aws::IntoPayload;
+pub use flush_engine::aws::wire::WireFormat;
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
-    FlushStrategy, OverflowPolicy, RecordData, SkippedStream, StreamStats,
+    FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,
 };
 #[cfg(all(feature = "journal", unix))]
 pub use record_cache::JournalStore;

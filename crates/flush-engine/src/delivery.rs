@@ -16,7 +16,7 @@ use crate::discard::{DiscardReason, DiscardedRecord};
 use crate::inner::Inner;
 use crate::retry::{Charge, charge};
 use crate::stream_state::{Fared, Link};
-use crate::{EngineError, Fault, FlushData, SendError, SkippedStream, Verdict, trace};
+use crate::{EngineError, Fault, FlushData, NoAnswer, SendError, SkippedStream, Verdict, trace};
 
 /// What became of one batch.
 #[derive(Debug, Default)]
@@ -146,12 +146,16 @@ impl Course<'_> {
                     bisection.answered(accepted);
                     continue;
                 }
-                Err(SendError::NoAnswer { message, timed_out }) => {
-                    if timed_out {
+                Err(SendError::NoAnswer {
+                    reason,
+                    message,
+                    source,
+                }) => {
+                    if reason == NoAnswer::TimedOut {
                         let bytes = records.iter().map(Record::size).sum();
                         delivery.link = Some(Link::TimedOut { bytes });
                     }
-                    return Err(EngineError::unknown(message));
+                    return Err(EngineError::no_answer(reason, message, source));
                 }
                 Err(SendError::Refused {
                     fault,
@@ -212,7 +216,7 @@ impl Course<'_> {
         if verdicts.len() == records.len() {
             return Ok(verdicts);
         }
-        Err(SendError::no_answer(format!(
+        Err(SendError::unreadable(format!(
             "the service answered for {} records, {} were sent",
             verdicts.len(),
             records.len()

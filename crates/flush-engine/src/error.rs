@@ -2,7 +2,7 @@
 
 use record_cache::StoreError;
 
-use crate::FlushData;
+use crate::{Cause, FlushData, NoAnswer};
 
 /// Why an engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +28,12 @@ pub enum EngineError {
     #[error("{message}")]
     #[non_exhaustive]
     Unknown {
+        /// Why there was no answer.
+        reason: NoAnswer,
         /// What happened.
         message: String,
+        /// What caused it.
+        source: Option<Cause>,
         /// What the pass had done before.
         flushed: Option<Box<FlushData>>,
     },
@@ -47,8 +51,18 @@ impl EngineError {
     }
 
     pub(crate) fn unknown(message: impl Into<String>) -> Self {
+        Self::no_answer(NoAnswer::Other, message, None)
+    }
+
+    pub(crate) fn no_answer(
+        reason: NoAnswer,
+        message: impl Into<String>,
+        source: Option<Cause>,
+    ) -> Self {
         Self::Unknown {
+            reason,
             message: message.into(),
+            source,
             flushed: None,
         }
     }

@@ -49,7 +49,7 @@ pub use self::discard::{DiscardHandler, DiscardReason, DiscardedRecord};
 pub use self::engine::{FlushEngine, Intake};
 pub use self::error::{EngineError, LimitExceeded};
 pub use self::options::{CloseOptions, EngineOptions, FlushStrategy, OverflowPolicy};
-pub use self::outcome::{Fault, judge};
+pub use self::outcome::{Cause, Fault, NoAnswer};
 pub use self::report::{
     CacheStats, ClearCacheData, FlushData, RecordData, SkippedStream, StreamStats,
 };

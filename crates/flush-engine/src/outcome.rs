@@ -1,4 +1,7 @@
-//! What a refusal means for the records of the request.
+//! How a request can fail, in terms that belong to no service.
+
+use std::error::Error;
+use std::fmt;
 
 /// Who is at fault when a service refuses a whole request, and so who pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,32 +16,49 @@ pub enum Fault {
     Unreadable,
 }
 
-/// Judges a refusal by the error code of the service or, without one, by the HTTP status.
-///
-/// ```
-/// use flush_engine::{Fault, judge};
-///
-/// assert_eq!(judge(Some("InvalidArgumentException"), 400), Fault::Records);
-/// assert_eq!(judge(Some("ResourceNotFoundException"), 400), Fault::Stream);
-/// assert_eq!(judge(Some("ExpiredTokenException"), 400), Fault::Service);
-/// assert_eq!(judge(None, 503), Fault::Service);
-/// assert_eq!(judge(None, 403), Fault::Unreadable);
-/// ```
-#[must_use]
-pub fn judge(code: Option<&str>, status: u16) -> Fault {
-    const STREAM: [&str; 2] = ["ResourceNotFound", "InvalidSource"];
-    const RECORDS: [&str; 3] = ["InvalidArgument", "Validation", "Serialization"];
+/// Why there was no answer that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// The service could not be reached, or the connection broke.
+    Offline,
+    /// The answer did not come in time.
+    TimedOut,
+    /// There were no credentials to sign the request with.
+    Credentials,
+    /// There was an answer, but not one of the service.
+    Unreadable,
+    /// Anything else.
+    Other,
+}
 
-    let begins_with = |prefixes: &[&str]| {
-        code.is_some_and(|code| prefixes.iter().any(|prefix| code.starts_with(prefix)))
-    };
-    match (code, status) {
-        _ if begins_with(&STREAM) => Fault::Stream,
-        _ if begins_with(&RECORDS) => Fault::Records,
-        (Some(_), _) => Fault::Service,
-        (None, 413) => Fault::Records,
-        (None, 429 | 500..=599) => Fault::Service,
-        (None, _) => Fault::Unreadable,
+/// What an error was caused by, and that by what: the texts of a chain of errors, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    text: String,
+    source: Option<Box<Cause>>,
+}
+
+impl Cause {
+    /// Keeps the texts of a chain, outermost first; `None` if there are none.
+    pub fn chain(texts: impl IntoIterator<Item = String>) -> Option<Self> {
+        let texts: Vec<_> = texts.into_iter().collect();
+        texts.into_iter().rev().fold(None, |source, text| {
+            let source = source.map(Box::new);
+            Some(Self { text, source })
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|cause| cause as _)
     }
 }
 
@@ -47,46 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_outweighs_the_status() {
-        for (code, fault) in [
-            ("ResourceNotFoundException", Fault::Stream),
-            ("InvalidSourceException", Fault::Stream),
-            ("InvalidArgumentException", Fault::Records),
-            ("ValidationException", Fault::Records),
-            ("SerializationException", Fault::Records),
-            ("ProvisionedThroughputExceededException", Fault::Service),
-            ("ServiceUnavailableException", Fault::Service),
-            ("InternalFailure", Fault::Service),
-            ("AccessDeniedException", Fault::Service),
-            ("ExpiredTokenException", Fault::Service),
-            ("UnrecognizedClientException", Fault::Service),
-            ("InvalidSignatureException", Fault::Service),
-            ("RequestExpired", Fault::Service),
-            ("KMSAccessDeniedException", Fault::Service),
-            ("InvalidKMSResourceException", Fault::Service),
-            ("SomethingNobodyHasHeardOf", Fault::Service),
-        ] {
-            for status in [200, 400, 413, 500] {
-                assert_eq!(judge(Some(code), status), fault, "{code} {status}");
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_code_the_status_decides() {
-        for (status, fault) in [
-            (413, Fault::Records),
-            (429, Fault::Service),
-            (500, Fault::Service),
-            (599, Fault::Service),
-            (200, Fault::Unreadable),
-            (302, Fault::Unreadable),
-            (400, Fault::Unreadable),
-            (403, Fault::Unreadable),
-            (404, Fault::Unreadable),
-            (407, Fault::Unreadable),
-        ] {
-            assert_eq!(judge(None, status), fault, "{status}");
-        }
+    fn a_chain_is_told_from_the_outside_in() {
+        let cause = Cause::chain(["outer".to_owned(), "inner".to_owned()]).unwrap();
+        assert_eq!(cause.to_string(), "outer");
+        assert_eq!(cause.source().unwrap().to_string(), "inner");
+        assert!(cause.source().unwrap().source().is_none());
+        assert_eq!(Cause::chain([]), None);
     }
 }

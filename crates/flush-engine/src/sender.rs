@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use batcher::BatchLimits;
 use record_cache::{Record, StreamName};
 
-use crate::Fault;
+use crate::{Cause, Fault, NoAnswer};
 
 /// Sends one batch to a service.
 #[async_trait]
@@ -56,42 +56,54 @@ pub enum SendError {
     /// There was no answer that can be read.
     #[non_exhaustive]
     NoAnswer {
+        /// Why.
+        reason: NoAnswer,
         /// What happened; shown to the caller, never logged.
         message: String,
-        /// It was not refused or cut off: it took too long.
-        timed_out: bool,
+        /// What caused it; shown to the caller, never logged.
+        source: Option<Cause>,
     },
 }
 
 impl SendError {
-    /// A refusal, judged by its code and status; see [`judge`](crate::judge).
+    /// A refusal, with the code and the words of the service.
     #[must_use]
-    pub fn refused(code: Option<&str>, status: u16, message: impl Into<String>) -> Self {
-        match crate::judge(code, status) {
-            Fault::Unreadable => Self::no_answer(message),
+    pub fn refused(fault: Fault, code: Option<String>, message: impl Into<String>) -> Self {
+        match fault {
+            Fault::Unreadable => Self::unreadable(message),
             fault => Self::Refused {
                 fault,
-                code: code.map(str::to_owned),
+                code,
                 message: message.into(),
             },
         }
     }
 
-    /// No answer, or none that can be read.
+    /// No answer, for a reason that has no name.
     #[must_use]
     pub fn no_answer(message: impl Into<String>) -> Self {
-        Self::NoAnswer {
-            message: message.into(),
-            timed_out: false,
-        }
+        Self::lost(NoAnswer::Other, message, None)
     }
 
     /// No answer within the time that a request may take.
     #[must_use]
     pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::lost(NoAnswer::TimedOut, message, None)
+    }
+
+    /// An answer that cannot be read.
+    #[must_use]
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        Self::lost(NoAnswer::Unreadable, message, None)
+    }
+
+    /// No answer, for this reason and by this cause.
+    #[must_use]
+    pub fn lost(reason: NoAnswer, message: impl Into<String>, source: Option<Cause>) -> Self {
         Self::NoAnswer {
+            reason,
             message: message.into(),
-            timed_out: true,
+            source,
         }
     }
 }

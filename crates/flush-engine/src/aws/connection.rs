@@ -1,89 +1,164 @@
 //! Region, credentials, endpoint and time-outs, from wherever they were given.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use aws_types::region::Region;
+use aws_types::service_config::ServiceConfigKey;
 
 use crate::InvalidSetting;
+use crate::aws::endpoint::Endpoint;
+use crate::aws::user_agent::UserAgent;
+use crate::aws::{Base, Service};
 
 /// Attempts of the SDK within one request, the first one included.
 const SDK_ATTEMPTS: u32 = 3;
 /// Where nothing else is said; the SDK's own default, made explicit.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// What a client was told about its connection, setter by setter.
+/// What an SDK client was made with.
 #[derive(Debug, Clone, Default)]
-pub struct Connection {
-    /// The region, if it was named.
+pub struct Given {
+    /// The region, if it has one.
     pub region: Option<String>,
-    /// The credentials provider, if one was given.
-    pub credentials: Option<SharedCredentialsProvider>,
-    /// Where requests go, if not to the region's own endpoint.
-    pub endpoint_url: Option<String>,
-    /// What aws-config found; all else beats it.
-    pub sdk_config: Option<SdkConfig>,
+    /// The time-outs, if any were set.
+    pub timeouts: Option<TimeoutConfig>,
 }
 
-/// A connection whose settings are complete.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ResolvedConnection {
+/// The settings of an SDK client that are ours to set.
+pub struct Connection {
     /// The region's name.
     pub region: String,
-    /// The settings, for the configuration of a service client.
-    pub sdk_config: SdkConfig,
+    /// The time-outs.
+    pub timeouts: TimeoutConfig,
+    /// The credentials provider, unless the base brings it.
+    pub credentials: Option<SharedCredentialsProvider>,
+    /// Where requests go, unless the base says so.
+    pub endpoint_url: Option<String>,
+    /// What is done to each request.
+    pub interceptors: Vec<SharedInterceptor>,
 }
 
-impl Connection {
-    /// Puts the settings together.
-    ///
-    /// # Errors
-    /// [`InvalidSetting`] when the region or the credentials provider is missing, or the
-    /// region cannot be one.
-    pub fn resolve(self, request_timeout: Duration) -> Result<ResolvedConnection, InvalidSetting> {
-        let given = self
+// Derived, it would show passwords in the URL, and what a provider says of itself.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("region", &self.region)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a builder was told about the connection, setter by setter.
+#[derive(Clone)]
+pub(crate) struct ConnectionSettings<S: Service> {
+    pub(crate) region: Option<String>,
+    pub(crate) credentials: Option<SharedCredentialsProvider>,
+    pub(crate) endpoint_url: Option<String>,
+    pub(crate) sdk_config: Option<SdkConfig>,
+    pub(crate) client: Option<S::SdkClient>,
+}
+
+/// An SDK client, and the region it sends to.
+pub(crate) struct Connected<S: Service> {
+    pub(crate) client: S::SdkClient,
+    pub(crate) region: String,
+}
+
+impl<S: Service> Default for ConnectionSettings<S> {
+    fn default() -> Self {
+        Self {
+            region: None,
+            credentials: None,
+            endpoint_url: None,
+            sdk_config: None,
+            client: None,
+        }
+    }
+}
+
+impl<S: Service> ConnectionSettings<S> {
+    /// Puts the settings together and makes the SDK client.
+    pub(crate) fn connect(self, timeout: Duration) -> Result<Connected<S>, InvalidSetting> {
+        let interceptors = vec![SharedInterceptor::new(UserAgent::new(
+            S::CLIENT,
+            S::VERSION,
+        ))];
+        let endpoint = self.endpoint_url.map(Endpoint::new).transpose()?;
+        let connection = |given: Given, endpoint: Option<&Endpoint>| {
+            Ok(Connection {
+                region: checked_region(self.region.or(given.region))?,
+                timeouts: with_request_timeout(given.timeouts.as_ref(), timeout),
+                credentials: self.credentials,
+                endpoint_url: endpoint.map(|endpoint| endpoint.url().to_owned()),
+                interceptors,
+            })
+        };
+        if let Some(given) = &self.client {
+            let connection = connection(S::given(given), endpoint.as_ref())?;
+            return Ok(Connected {
+                region: connection.region.clone(),
+                client: S::connect(Base::Client(given), connection),
+            });
+        }
+        let found = self
             .sdk_config
             .unwrap_or_else(|| SdkConfig::builder().build());
-        let region = self
-            .region
-            .or_else(|| given.region().map(ToString::to_string));
-        let region = checked_region(region)?;
-        let credentials = self.credentials.or_else(|| given.credentials_provider());
-        if credentials.is_none() {
+        let given = Given {
+            region: found.region().map(ToString::to_string),
+            timeouts: found.timeout_config().cloned(),
+        };
+        let endpoint = match endpoint {
+            Some(endpoint) => Some(endpoint),
+            None => endpoint_of::<S>(&found).map(Endpoint::new).transpose()?,
+        };
+        let connection = connection(given, endpoint.as_ref())?;
+        if connection.credentials.is_none() && found.credentials_provider().is_none() {
             return Err(InvalidSetting::new(
                 "credentials_provider",
                 "there is none",
                 "set credentials_provider, or sdk_config with what aws_config::load_defaults gives",
             ));
         }
-        let retry = given.retry_config().cloned();
+        let retry = found.retry_config().cloned();
         let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));
-        let timeouts = with_request_timeout(given.timeout_config(), request_timeout);
-        let mut builder = given
+        let base = found
             .into_builder()
-            .region(Region::new(region.clone()))
             .retry_config(retry)
-            .timeout_config(timeouts)
-            .behavior_version(BehaviorVersion::v2026_01_12());
-        builder.set_credentials_provider(credentials);
-        if let Some(endpoint_url) = self.endpoint_url {
-            builder.set_endpoint_url(Some(checked_endpoint(endpoint_url)?));
-        }
-        Ok(ResolvedConnection {
-            region,
-            sdk_config: builder.build(),
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .build();
+        Ok(Connected {
+            region: connection.region.clone(),
+            client: S::connect(Base::SdkConfig(&base), connection),
         })
     }
 }
 
+/// The endpoint that aws-config found: that of the service before that of all services, unless
+/// the program itself has set the latter.
+fn endpoint_of<S: Service>(config: &SdkConfig) -> Option<String> {
+    let for_all = || config.endpoint_url().map(str::to_owned);
+    if config.get_origin("endpoint_url").is_client_config() {
+        return for_all();
+    }
+    let key = ServiceConfigKey::builder()
+        .service_id(S::SDK_ID)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build();
+    let of_service = key
+        .ok()
+        .and_then(|key| config.service_config()?.load_config(key));
+    of_service.or_else(for_all)
+}
+
 /// The time-outs given, with the bound on a whole request, its retries included.
-#[must_use]
-pub fn with_request_timeout(given: Option<&TimeoutConfig>, request: Duration) -> TimeoutConfig {
+fn with_request_timeout(given: Option<&TimeoutConfig>, request: Duration) -> TimeoutConfig {
     let connect = given
         .and_then(TimeoutConfig::connect_timeout)
         .unwrap_or(CONNECT_TIMEOUT);
@@ -95,10 +170,7 @@ pub fn with_request_timeout(given: Option<&TimeoutConfig>, request: Duration) ->
 }
 
 /// Checks a region's name, which becomes part of host and directory names.
-///
-/// # Errors
-/// [`InvalidSetting`] when it is missing or cannot be one.
-pub fn checked_region(region: Option<String>) -> Result<String, InvalidSetting> {
+fn checked_region(region: Option<String>) -> Result<String, InvalidSetting> {
     let invalid = |problem: &str| {
         InvalidSetting::new(
             "region",
@@ -117,22 +189,4 @@ pub fn checked_region(region: Option<String>) -> Result<String, InvalidSetting> 
     } else {
         Err(invalid("is not the name of a region"))
     }
-}
-
-/// Checks an endpoint, which is a URL of the http or https scheme with a host.
-///
-/// # Errors
-/// [`InvalidSetting`] when it is none.
-pub fn checked_endpoint(url: String) -> Result<String, InvalidSetting> {
-    let authority = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    if authority.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) {
-        return Ok(url);
-    }
-    Err(InvalidSetting::new(
-        "endpoint_url",
-        "is not a URL of the http or https scheme",
-        "set endpoint_url to something like http://localhost:4566",
-    ))
 }

@@ -1,16 +1,34 @@
-//! SDK errors in the engine's words.
+//! What the SDK reports, in the engine's terms.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{DispatchFailure, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::retry::ErrorKind;
 
-use crate::SendError;
+use crate::aws::judge;
+use crate::{Cause, NoAnswer, SendError, Verdict};
 
-/// Maps what the SDK reports for a whole request: by the error code of the service or,
-/// without one, by the HTTP status; see [`judge`](crate::judge).
+/// What became of one record, by its entry in the answer.
+///
+/// The entries decide, not the number of failures beside them: some endpoints count wrongly.
+///
+/// # Errors
+/// [`SendError::NoAnswer`] when the entry has neither an error code nor the id of a record.
+pub fn verdict(error_code: Option<String>, id: Option<&str>) -> Result<Verdict, SendError> {
+    match (error_code, id) {
+        (Some(code), _) => Ok(Verdict::Failed { code }),
+        (None, Some(_)) => Ok(Verdict::Accepted),
+        (None, None) => Err(SendError::unreadable(
+            "the service gave neither an id nor an error code for a record",
+        )),
+    }
+}
+
+/// What became of a whole request: by the error code of the service or, without one, by the
+/// HTTP status; see [`judge`].
 pub fn send_error<E>(error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -24,32 +42,46 @@ where
                 (None, Some(code)) => code.to_owned(),
                 (None, None) => format!("HTTP status {status} without an error code"),
             };
-            SendError::refused(code, status, message)
+            SendError::refused(judge(code, status), code.map(str::to_owned), message)
         }
         SdkError::ResponseError(context) => {
             let status = context.raw().status().as_u16();
-            SendError::refused(
-                None,
-                status,
-                format!("HTTP status {status}: {}", chain(error)),
-            )
+            let message = format!("the answer cannot be read: HTTP status {status}");
+            match judge(None, status) {
+                crate::Fault::Unreadable => lost(NoAnswer::Unreadable, &message, error),
+                fault => SendError::refused(fault, None, message),
+            }
         }
-        SdkError::TimeoutError(_) => SendError::timed_out(chain(error)),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            SendError::timed_out(chain(error))
-        }
-        _ => SendError::no_answer(chain(error)),
+        SdkError::TimeoutError(_) => lost(NoAnswer::TimedOut, "no answer in time", error),
+        SdkError::DispatchFailure(failure) => dispatch_error(failure, error),
+        _ => lost(NoAnswer::Other, "the request could not be made", error),
     }
 }
 
-/// An error with all its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
+fn dispatch_error(failure: &DispatchFailure, error: &(dyn Error + 'static)) -> SendError {
+    let broke = failure.as_other() == Some(ErrorKind::TransientError);
+    let (reason, message) = if failure.is_timeout() {
+        (NoAnswer::TimedOut, "no answer in time")
+    } else if chain(error).any(|cause| cause.is::<CredentialsError>()) {
+        (NoAnswer::Credentials, "there are no credentials")
+    } else if failure.is_io() {
+        (NoAnswer::Offline, "the service cannot be reached")
+    } else if broke {
+        (NoAnswer::Offline, "the connection broke")
+    } else if failure.is_user() {
+        (NoAnswer::Other, "the request could not be made")
+    } else {
+        (NoAnswer::Unreadable, "the answer cannot be read")
+    };
+    lost(reason, message, error)
+}
+
+fn lost(reason: NoAnswer, message: &str, error: &(dyn Error + 'static)) -> SendError {
+    let cause = Cause::chain(chain(error).map(ToString::to_string));
+    SendError::lost(reason, message, cause)
+}
+
+/// An error with all its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }

@@ -8,14 +8,13 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 /// Adds `lib/amplify-rust#<version> md/<client>#<version>` to the user agent.
 #[derive(Debug, Clone)]
-pub struct UserAgent {
+pub(crate) struct UserAgent {
     tokens: String,
 }
 
 impl UserAgent {
     /// The words of a client with this name and version.
-    #[must_use]
-    pub fn new(client: &str, version: &str) -> Self {
+    pub(crate) fn new(client: &str, version: &str) -> Self {
         Self {
             tokens: format!("lib/amplify-rust#{version} md/{client}#{version}"),
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flush_engine::{BatchLimits, RecordSender, SendError, Verdict};
+use flush_engine::{BatchLimits, Fault, RecordSender, SendError, Verdict};
 use record_cache::{Record, StreamName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -179,7 +179,8 @@ impl RecordSender for Service {
                 Reply::Accept => break vec![Verdict::Accepted; batch.len()],
                 Reply::Verdicts(verdicts) => break verdicts,
                 Reply::Refuse(code, status) => {
-                    return Err(SendError::refused(code, status, "the service said no"));
+                    let (fault, code) = (fault(code, status), code.map(str::to_owned));
+                    return Err(SendError::refused(fault, code, "the service said no"));
                 }
                 Reply::Fail(error) => return Err(error),
                 Reply::Panic => panic!("the sender was told to panic"),
@@ -196,6 +197,17 @@ impl RecordSender for Service {
         };
         self.note_accepted(&call, &verdicts);
         Ok(verdicts)
+    }
+}
+
+/// Who is at fault by the rules of this service.
+fn fault(code: Option<&str>, status: u16) -> Fault {
+    match (code, status) {
+        (Some("ResourceNotFoundException" | "InvalidSourceException"), _) => Fault::Stream,
+        (Some(code), _) if code.starts_with("InvalidArgument") => Fault::Records,
+        (Some("ValidationException" | "SerializationException"), _) | (None, 413) => Fault::Records,
+        (Some(_), _) | (None, 429 | 500..) => Fault::Service,
+        (None, _) => Fault::Unreadable,
     }
 }
 

@@ -22,10 +22,11 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
+use flush_engine::aws::judge;
 use flush_engine::aws::wire::{
     Entry, Handover, Operation, Outcome, Receipts, Target, Wire, WireFormat,
 };
-use flush_engine::{Fault, SendError};
+use flush_engine::{Fault, NoAnswer, SendError};
 
 use crate::cbor::Value;
 use crate::server::{JSON, Request, SECRET, Server, signature, signed};
@@ -114,6 +115,10 @@ fn refusal(request: &Request, code: &str) -> Vec<u8> {
     } else {
         format!(r#"{{"__type":"{code}","message":"no"}}"#).into()
     }
+}
+
+fn refused(code: &str, status: u16) -> SendError {
+    SendError::refused(judge(Some(code), status), Some(code.to_owned()), "no")
 }
 
 fn assert_in_order(request: &Request) {
@@ -259,7 +264,7 @@ async fn errors_stay_typed_and_are_judged_by_their_code() {
         .wire
         .send(target, entries.iter().copied(), Receipts::Skip, call)
         .await;
-    let refused = SendError::refused(Some("ResourceNotFoundException"), 400, "no");
+    let refused = refused("ResourceNotFoundException", 400);
     assert_eq!(sent, Err(refused));
     assert!(is_typed.into_inner());
     assert_eq!(server.requests().len(), 1);
@@ -307,7 +312,7 @@ async fn other_refusals_do_not_change_the_format() {
         let server = Server::start(move |_, request| (status, refusal(request, code))).await;
         let sender = Sender::new(&server.url, WireFormat::Cbor);
         for _ in 0..2 {
-            let refused = SendError::refused(Some(code), status, "no");
+            let refused = refused(code, status);
             assert_eq!(sender.send(&batch()).await, Err(refused));
         }
         assert_eq!(server.requests().len(), 2);
@@ -362,7 +367,7 @@ async fn an_answer_is_told_by_its_first_byte() {
                 let is_none = matches!(
                     sent,
                     Err(SendError::NoAnswer {
-                        timed_out: false,
+                        reason: NoAnswer::Unreadable,
                         ..
                     })
                 );

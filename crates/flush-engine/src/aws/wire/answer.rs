@@ -4,6 +4,7 @@ use super::cbor_reader::CborReader;
 use super::entry::Operation;
 use super::json_reader::JsonReader;
 use super::source::{Source, Unreadable};
+use crate::Verdict;
 
 /// An answer has at most this size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -18,6 +19,15 @@ pub enum Outcome {
         /// The code.
         code: String,
     },
+}
+
+impl From<Outcome> for Verdict {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted(_) => Self::Accepted,
+            Outcome::Failed { code } => Self::Failed { code },
+        }
+    }
 }
 
 /// Where an accepted record went.

@@ -1,0 +1,48 @@
+//! A handle for one delivery stream.
+
+use flush_engine::RecordData;
+use flush_engine::aws::{IntoPayload, Stream};
+
+use crate::AmplifyFirehoseError;
+use crate::service::Firehose;
+
+/// One delivery stream of a client, its name checked once; made by
+/// [`AmplifyFirehoseClient::stream`](crate::AmplifyFirehoseClient::stream).
+#[derive(Debug, Clone)]
+pub struct FirehoseStream(pub(crate) Stream<Firehose>);
+
+impl FirehoseStream {
+    /// The stream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Records data for the stream; see
+    /// [`AmplifyFirehoseClient::record`](crate::AmplifyFirehoseClient::record).
+    ///
+    /// # Errors
+    /// As `AmplifyFirehoseClient::record`.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored the whole record or nothing.
+    pub async fn record(&self, data: impl IntoPayload) -> Result<RecordData, AmplifyFirehoseError> {
+        self.record_all([data]).await
+    }
+
+    /// Records several payloads: all of them or, on an error, none.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored all of the records or none.
+    pub async fn record_all<D: IntoPayload>(
+        &self,
+        records: impl IntoIterator<Item = D>,
+    ) -> Result<RecordData, AmplifyFirehoseError> {
+        let records = records.into_iter();
+        let records = records.map(|data| (None, data.into_payload()));
+        Ok(self.0.record_all(records).await?)
+    }
+}

@@ -1,0 +1,52 @@
+//! A handle for one stream.
+
+use flush_engine::RecordData;
+use flush_engine::aws::{IntoPayload, Stream};
+
+use crate::AmplifyKinesisError;
+use crate::service::Kinesis;
+
+/// One stream of a client, its name checked once; made by
+/// [`AmplifyKinesisClient::stream`](crate::AmplifyKinesisClient::stream).
+#[derive(Debug, Clone)]
+pub struct KinesisStream(pub(crate) Stream<Kinesis>);
+
+impl KinesisStream {
+    /// The stream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Records data for the stream; see
+    /// [`AmplifyKinesisClient::record`](crate::AmplifyKinesisClient::record).
+    ///
+    /// # Errors
+    /// As `AmplifyKinesisClient::record`.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored the whole record or nothing.
+    pub async fn record(
+        &self,
+        data: impl IntoPayload,
+        partition_key: impl Into<String>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        self.record_all([(data, partition_key)]).await
+    }
+
+    /// Records pairs of data and partition key: all of them or, on an error, none.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    ///
+    /// # Cancel safety
+    /// A future that is dropped has stored all of the records or none.
+    pub async fn record_all<D: IntoPayload, K: Into<String>>(
+        &self,
+        records: impl IntoIterator<Item = (D, K)>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        let records = records.into_iter();
+        let records = records.map(|(data, key)| (Some(key.into()), data.into_payload()));
+        Ok(self.0.record_all(records).await?)
+    }
+}

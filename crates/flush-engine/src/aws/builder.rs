@@ -1,0 +1,158 @@
+//! Making a client: connection, storage and settings.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::SdkConfig;
+use record_cache::RecordStore;
+
+use crate::aws::client::Client;
+use crate::aws::connection::ConnectionSettings;
+use crate::aws::sender::ServiceSender;
+use crate::aws::{ClientError, Service};
+use crate::{FlushEngine, StorageSettings};
+
+/// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
+#[derive(Clone)]
+pub struct ClientBuilder<S: Service> {
+    connection: ConnectionSettings<S>,
+    storage: StorageSettings,
+    options: S::Options,
+}
+
+impl<S: Service> ClientBuilder<S> {
+    /// Sets the region.
+    #[must_use]
+    pub fn region(mut self, region: String) -> Self {
+        self.connection.region = Some(region);
+        self
+    }
+
+    /// Sets where credentials come from.
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: SharedCredentialsProvider) -> Self {
+        self.connection.credentials = Some(provider);
+        self
+    }
+
+    /// Takes what aws-config found.
+    #[must_use]
+    pub fn sdk_config(mut self, config: SdkConfig) -> Self {
+        self.connection.sdk_config = Some(config);
+        self
+    }
+
+    /// Takes the configuration of an SDK client. Beats `sdk_config`.
+    #[must_use]
+    pub fn client(mut self, client: S::SdkClient) -> Self {
+        self.connection.client = Some(client);
+        self
+    }
+
+    /// Sends requests to this URL.
+    #[must_use]
+    pub fn endpoint_url(mut self, url: String) -> Self {
+        self.connection.endpoint_url = Some(url);
+        self
+    }
+
+    /// Keeps records in this directory.
+    #[must_use]
+    pub fn storage_path(mut self, path: PathBuf) -> Self {
+        self.storage.storage_path(path);
+        self
+    }
+
+    /// Keeps records in memory.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.storage.in_memory();
+        self
+    }
+
+    /// Keeps records in a journal in this directory.
+    #[cfg(all(feature = "journal", unix))]
+    #[must_use]
+    pub fn journal(mut self, path: PathBuf) -> Self {
+        self.storage.journal(path);
+        self
+    }
+
+    /// Keeps records in this store.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
+        self.storage.store(store);
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: S::Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Opens the storage and starts the client.
+    ///
+    /// # Errors
+    /// [`ClientError::Validation`], naming the setting, and [`ClientError::Storage`].
+    ///
+    /// # Cancel safety
+    /// A storage that was opened is released a moment later.
+    pub async fn build(self) -> Result<Client<S>, ClientError> {
+        let settings = S::client_options(&self.options);
+        let mut engine_options = settings.checked::<S>()?;
+        let storage = self.storage.choose()?;
+        let connected = self.connection.connect(settings.request_timeout)?;
+        let name = format!("{}_records_{}", S::NAME, connected.region);
+        let storage = storage
+            .open(&name, settings.durability, settings.cache_max_bytes)
+            .await?;
+        engine_options.region.clone_from(&connected.region);
+        let requests = S::requests(&connected.client, &self.options);
+        let sender = ServiceSender::<S>::new(requests);
+        let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
+        #[cfg(feature = "sled")]
+        if let Some(slots) = storage.slots {
+            engine.adopt_from(slots);
+        }
+        Ok(Client::new(
+            engine,
+            connected.client,
+            connected.region,
+            self.options,
+        ))
+    }
+
+    /// `Debug` for a type of this name.
+    ///
+    /// # Errors
+    /// Those of the formatter.
+    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("region", &self.connection.region)
+            .field("endpoint_url", &self.connection.endpoint_url)
+            .field("storage", &self.storage)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+// Derived, it would show what a credentials provider or an SDK client says of itself.
+impl<S: Service> fmt::Debug for ClientBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("ClientBuilder", f)
+    }
+}
+
+impl<S: Service> Default for ClientBuilder<S> {
+    fn default() -> Self {
+        Self {
+            connection: ConnectionSettings::default(),
+            storage: StorageSettings::default(),
+            options: S::Options::default(),
+        }
+    }
+}

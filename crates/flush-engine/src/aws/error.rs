@@ -1,0 +1,287 @@
+//! What can go wrong in a client: what happened, what to do.
+
+use std::error::Error;
+
+use record_cache::StoreError;
+
+use crate::{EngineError, FlushData, InvalidSetting, LimitExceeded, NoAnswer, StorageError};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What can go wrong in a client of any service.
+///
+/// A client's own error has the same variants; [`aws_error!`](crate::aws_error) makes it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "as in the error of each client")]
+pub enum ClientError {
+    Validation {
+        message: String,
+        recovery_suggestion: String,
+    },
+    LimitExceeded {
+        message: String,
+        recovery_suggestion: String,
+    },
+    Storage {
+        message: String,
+        recovery_suggestion: String,
+        source: Option<BoxError>,
+        flush_data: Option<Box<FlushData>>,
+    },
+    ClientClosed,
+    Unknown {
+        message: String,
+        recovery_suggestion: String,
+        reason: NoAnswer,
+        source: Option<BoxError>,
+        flush_data: Option<Box<FlushData>>,
+    },
+}
+
+impl ClientError {
+    pub(crate) fn validation(
+        message: impl Into<String>,
+        recovery_suggestion: impl Into<String>,
+    ) -> Self {
+        Self::Validation {
+            message: message.into(),
+            recovery_suggestion: recovery_suggestion.into(),
+        }
+    }
+
+    fn limit_exceeded(limit: &LimitExceeded) -> Self {
+        let recovery_suggestion = match limit {
+            LimitExceeded::NeverFits { .. } => "record less at once, or raise cache_max_bytes",
+            _ => {
+                "call flush or clear_cache to free space, raise cache_max_bytes, or let the oldest \
+                 records make room by overflow_policy"
+            }
+        };
+        Self::LimitExceeded {
+            message: limit.to_string(),
+            recovery_suggestion: recovery_suggestion.to_owned(),
+        }
+    }
+
+    fn storage(error: StoreError, flush_data: Option<Box<FlushData>>) -> Self {
+        let recovery_suggestion = match &error {
+            StoreError::InUse { .. } => {
+                "close the other client, or give this one a directory of its own (storage_path, \
+                 journal)"
+            }
+            StoreError::Incompatible { .. } => {
+                "use the version and the store that wrote the directory, or choose another one \
+                 (storage_path, journal)"
+            }
+            _ => "check that the disk has room and that the directory can be written, then retry",
+        };
+        let (message, source) = match error {
+            StoreError::Unavailable {
+                context, source, ..
+            } => (context, source),
+            error => (error.to_string(), None),
+        };
+        Self::Storage {
+            message,
+            recovery_suggestion: recovery_suggestion.to_owned(),
+            source: source.map(|source| Box::new(source) as BoxError),
+            flush_data,
+        }
+    }
+}
+
+impl From<EngineError> for ClientError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::LimitExceeded(limit) => Self::limit_exceeded(&limit),
+            EngineError::Storage {
+                source, flushed, ..
+            } => Self::storage(source, flushed),
+            EngineError::Closed => Self::ClientClosed,
+            EngineError::Unknown {
+                reason,
+                message,
+                source,
+                flushed,
+                ..
+            } => Self::Unknown {
+                message,
+                recovery_suggestion: format!(
+                    "{}; the records stay cached and are sent by a later flush",
+                    remedy(reason)
+                ),
+                reason,
+                source: source.map(|source| Box::new(source) as BoxError),
+                flush_data: flushed,
+            },
+        }
+    }
+}
+
+fn remedy(reason: NoAnswer) -> &'static str {
+    match reason {
+        NoAnswer::Offline => "check the network and the endpoint",
+        NoAnswer::TimedOut => "check the network, or raise request_timeout",
+        NoAnswer::Credentials => "check the credentials provider",
+        NoAnswer::Unreadable => "check what answers at the endpoint, a proxy perhaps",
+        NoAnswer::Other => "check the network, the endpoint and the credentials",
+    }
+}
+
+impl From<InvalidSetting> for ClientError {
+    fn from(invalid: InvalidSetting) -> Self {
+        Self::validation(invalid.to_string(), invalid.suggestion)
+    }
+}
+
+impl From<StorageError> for ClientError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Setting(invalid) => invalid.into(),
+            StorageError::Store(error) => Self::storage(error, None),
+        }
+    }
+}
+
+/// Makes the error of a client: an enum with the five kinds that callers treat differently.
+///
+/// The crate that calls it depends on `thiserror`.
+#[macro_export]
+macro_rules! aws_error {
+    ($(#[$meta:meta])* pub enum $error:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, thiserror::Error)]
+        pub enum $error {
+            /// A record or a setting is not valid. Nothing was stored; trying again is of no use.
+            #[error("{message}")]
+            #[non_exhaustive]
+            Validation {
+                /// What is wrong.
+                message: String,
+                /// What to do.
+                recovery_suggestion: String,
+            },
+            /// The local cache has no room. Nothing was stored.
+            #[error("{message}")]
+            #[non_exhaustive]
+            LimitExceeded {
+                /// What did not fit.
+                message: String,
+                /// What to do.
+                recovery_suggestion: String,
+            },
+            /// The local cache failed. Nothing that was acknowledged is lost.
+            #[error("{message}")]
+            #[non_exhaustive]
+            Storage {
+                /// What failed.
+                message: String,
+                /// What to do.
+                recovery_suggestion: String,
+                /// What the system said, if it said anything.
+                source: Option<Box<dyn std::error::Error + Send + Sync>>,
+                /// What the pass had done before, if it was a flush.
+                flush_data: Option<Box<$crate::FlushData>>,
+            },
+            /// The client was closed and cannot be used any more.
+            #[error("the client is closed")]
+            ClientClosed,
+            /// The service did not answer, or something unforeseen happened. Nothing is lost.
+            #[error("{message}")]
+            #[non_exhaustive]
+            Unknown {
+                /// What happened.
+                message: String,
+                /// What to do.
+                recovery_suggestion: String,
+                /// Why there was no answer.
+                reason: $crate::NoAnswer,
+                /// What caused it, if that is known.
+                source: Option<Box<dyn std::error::Error + Send + Sync>>,
+                /// What the pass had done before, if it was a flush.
+                flush_data: Option<Box<$crate::FlushData>>,
+            },
+        }
+
+        impl $error {
+            /// What happened.
+            #[must_use]
+            pub fn message(&self) -> &str {
+                match self {
+                    Self::Validation { message, .. }
+                    | Self::LimitExceeded { message, .. }
+                    | Self::Storage { message, .. }
+                    | Self::Unknown { message, .. } => message,
+                    Self::ClientClosed => "the client is closed",
+                }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub fn recovery_suggestion(&self) -> &str {
+                match self {
+                    Self::Validation { recovery_suggestion, .. }
+                    | Self::LimitExceeded { recovery_suggestion, .. }
+                    | Self::Storage { recovery_suggestion, .. }
+                    | Self::Unknown { recovery_suggestion, .. } => recovery_suggestion,
+                    Self::ClientClosed => "create a new client",
+                }
+            }
+
+            /// What a flush or drain had done before the error ended it.
+            #[must_use]
+            pub fn flush_data(&self) -> Option<&$crate::FlushData> {
+                match self {
+                    Self::Storage { flush_data, .. } | Self::Unknown { flush_data, .. } => {
+                        flush_data.as_deref()
+                    }
+                    Self::Validation { .. } | Self::LimitExceeded { .. } | Self::ClientClosed => None,
+                }
+            }
+
+            /// Why the service gave no answer, if the error is [`Unknown`](Self::Unknown); its
+            /// `source()` says more.
+            #[must_use]
+            pub fn reason(&self) -> Option<$crate::NoAnswer> {
+                match self {
+                    Self::Unknown { reason, .. } => Some(*reason),
+                    Self::Validation { .. }
+                    | Self::LimitExceeded { .. }
+                    | Self::Storage { .. }
+                    | Self::ClientClosed => None,
+                }
+            }
+        }
+
+        impl From<$crate::aws::ClientError> for $error {
+            fn from(error: $crate::aws::ClientError) -> Self {
+                use $crate::aws::ClientError;
+                match error {
+                    ClientError::Validation { message, recovery_suggestion } => {
+                        Self::Validation { message, recovery_suggestion }
+                    }
+                    ClientError::LimitExceeded { message, recovery_suggestion } => {
+                        Self::LimitExceeded { message, recovery_suggestion }
+                    }
+                    ClientError::Storage { message, recovery_suggestion, source, flush_data } => {
+                        Self::Storage { message, recovery_suggestion, source, flush_data }
+                    }
+                    ClientError::ClientClosed => Self::ClientClosed,
+                    ClientError::Unknown {
+                        message,
+                        recovery_suggestion,
+                        reason,
+                        source,
+                        flush_data,
+                    } => Self::Unknown {
+                        message,
+                        recovery_suggestion,
+                        reason,
+                        source,
+                        flush_data,
+                    },
+                }
+            }
+        }
+    };
+}

@@ -1,0 +1,41 @@
+//! What clients of AWS services are made of.
+//!
+//! A client crate describes its service once, as a [`Service`], and wraps [`ClientBuilder`],
+//! [`Client`] and [`Stream`] in types of its own, whose methods have the arguments and the
+//! documentation of that service. Its options and its error are types of their own too, made by
+//! [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error).
+//!
+//! What a record goes through: the client checks it against [`ServiceLimits`] and hands it to the
+//! engine; the engine hands batches to a sender, which calls [`Service::put`] and cleans what the
+//! service said before anyone is shown it. What is wrong with a request as a whole is judged in
+//! [`judge`].
+
+mod builder;
+mod client;
+mod connection;
+mod endpoint;
+mod error;
+mod judge;
+mod options;
+mod payload;
+mod record;
+mod sdk_error;
+mod sender;
+mod service;
+#[cfg(test)]
+mod test_service;
+mod user_agent;
+pub mod wire;
+
+pub use self::builder::ClientBuilder;
+pub use self::client::{Client, Stream};
+pub use self::connection::{Connection, Given};
+pub use self::error::ClientError;
+pub use self::judge::judge;
+pub use self::options::ClientOptions;
+pub use self::payload::IntoPayload;
+pub use self::record::UncheckedRecord;
+pub use self::sdk_error::{send_error, verdict};
+pub use self::service::{Base, Service, ServiceLimits};
+#[doc(no_inline)]
+pub use record_cache::Durability;

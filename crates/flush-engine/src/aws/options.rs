@@ -1,0 +1,219 @@
+//! The settings that clients of all services have.
+
+use std::time::Duration;
+
+use record_cache::Durability;
+
+use crate::aws::Service;
+use crate::{
+    DiscardHandler, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy, non_zero_bytes,
+    non_zero_count, non_zero_time,
+};
+
+/// The settings that clients of all services have, not checked yet.
+///
+/// A client's own options are made by [`aws_options!`](crate::aws_options).
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as in the options of each client")]
+pub struct ClientOptions {
+    pub cache_max_bytes: u64,
+    pub max_retries: u32,
+    pub flush_strategy: FlushStrategy,
+    pub durability: Durability,
+    pub request_timeout: Duration,
+    pub max_record_bytes: u64,
+    pub max_concurrent_streams: usize,
+    pub overflow_policy: OverflowPolicy,
+    pub max_record_age: Option<Duration>,
+    pub max_in_flight_per_stream: usize,
+    pub on_discard: Option<DiscardHandler>,
+}
+
+impl ClientOptions {
+    /// The defaults of a client whose records may have this many bytes.
+    #[must_use]
+    pub fn new(max_record_bytes: u64) -> Self {
+        let engine = EngineOptions::DEFAULT;
+        Self {
+            cache_max_bytes: engine.cache_max_bytes.get(),
+            max_retries: engine.max_retries,
+            flush_strategy: engine.flush_strategy,
+            durability: Durability::default(),
+            request_timeout: engine.request_timeout,
+            max_record_bytes,
+            max_concurrent_streams: engine.max_concurrent_streams.get(),
+            overflow_policy: engine.overflow_policy,
+            max_record_age: engine.max_record_age,
+            max_in_flight_per_stream: engine.max_in_flight_per_stream.get(),
+            on_discard: None,
+        }
+    }
+
+    /// The engine's part of the settings, checked.
+    pub(crate) fn checked<S: Service>(&self) -> Result<EngineOptions, InvalidSetting> {
+        let most = S::LIMITS.record_bytes;
+        non_zero_bytes("max_record_bytes", self.max_record_bytes)?;
+        if self.max_record_bytes > most {
+            return Err(InvalidSetting::new(
+                "max_record_bytes",
+                format!("the service takes records of {most} bytes at most"),
+                format!("set max_record_bytes to {most} or less"),
+            ));
+        }
+        Ok(EngineOptions {
+            client: S::NAME,
+            cache_max_bytes: non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?,
+            max_retries: self.max_retries,
+            flush_strategy: self.flush_strategy.checked()?,
+            request_timeout: non_zero_time("request_timeout", self.request_timeout)?,
+            max_concurrent_streams: non_zero_count(
+                "max_concurrent_streams",
+                self.max_concurrent_streams,
+            )?,
+            overflow_policy: self.overflow_policy,
+            max_record_age: self
+                .max_record_age
+                .map(|age| non_zero_time("max_record_age", age))
+                .transpose()?,
+            max_in_flight_per_stream: non_zero_count(
+                "max_in_flight_per_stream",
+                self.max_in_flight_per_stream,
+            )?,
+            on_discard: self.on_discard.clone(),
+            ..EngineOptions::DEFAULT
+        })
+    }
+}
+
+/// Makes the options of a client: a struct with public fields and setters of the same names.
+///
+/// `request` is the operation that sends a batch, and `record_limit` says how large a record may
+/// be; both are words for the documentation. Settings that only this client has follow, with
+/// their defaults.
+#[macro_export]
+macro_rules! aws_options {
+    (
+        $(#[$meta:meta])*
+        pub struct $options:ident {
+            max_record_bytes: $max_record_bytes:expr,
+            request: $request:literal,
+            record_limit: $record_limit:literal,
+            $(
+                $(#[$own_doc:meta])*
+                $own:ident: $own_type:ty = $own_default:expr,
+            )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub struct $options {
+            /// Bytes of records (data and partition keys, where there are any) that are cached at
+            /// most; beside it, at most a sixteenth as many records. At least 16. Default: 5 MiB.
+            pub cache_max_bytes: u64,
+            /// How often a record is tried again after the service found fault with it, before it
+            /// is given up. Being offline, throttled or refused does not count. Default: 5.
+            pub max_retries: u32,
+            /// When records are delivered without being asked for. Default: every 30 seconds.
+            pub flush_strategy: $crate::FlushStrategy,
+            /// What a record survives once it is recorded. Default: the loss of power.
+            pub durability: $crate::aws::Durability,
+            #[doc = concat!(
+                "How long one `", $request, "` call may take, the SDK's own retries included. ",
+                "Default: 30 seconds."
+            )]
+            pub request_timeout: ::std::time::Duration,
+            #[doc = $record_limit]
+            pub max_record_bytes: u64,
+            /// Streams that are sent to at the same time, at most. Default: 8.
+            pub max_concurrent_streams: usize,
+            /// What happens to a record for which the cache has no room. Default: it is refused.
+            pub overflow_policy: $crate::OverflowPolicy,
+            /// Records that are older are given up by the next flush instead of being sent.
+            /// Default: none are.
+            ///
+            /// The age is that by the system's clock. If the clock was set back since a record was
+            /// recorded, it counts from when a flush first comes upon such a record.
+            pub max_record_age: Option<::std::time::Duration>,
+            /// Batches of one stream that are sent at the same time, at most, by `drain` and by
+            /// [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive); a flush sends one.
+            /// More than one gives up the order of records within a stream, for speed where
+            /// requests take long. After a failure batches go one by one until one goes through.
+            /// Default: 1.
+            pub max_in_flight_per_stream: usize,
+            $(
+                $(#[$own_doc])*
+                pub $own: $own_type,
+            )*
+            on_discard: Option<$crate::DiscardHandler>,
+        }
+
+        impl $options {
+            $crate::aws_options! { @setters
+                cache_max_bytes: u64,
+                max_retries: u32,
+                flush_strategy: $crate::FlushStrategy,
+                durability: $crate::aws::Durability,
+                request_timeout: ::std::time::Duration,
+                max_record_bytes: u64,
+                max_concurrent_streams: usize,
+                overflow_policy: $crate::OverflowPolicy,
+                max_in_flight_per_stream: usize,
+                $($own: $own_type,)*
+            }
+
+            /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
+            #[must_use]
+            pub fn max_record_age(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.max_record_age = age.into();
+                self
+            }
+
+            /// Has every record that is given up handed to a function, before it is deleted: after
+            /// a crash in between, once more. The function should be quick; a panic in it is
+            /// contained.
+            #[must_use]
+            pub fn on_discard(
+                mut self,
+                handler: impl Fn($crate::DiscardedRecord) + Send + Sync + 'static,
+            ) -> Self {
+                self.on_discard = Some($crate::DiscardHandler::new(handler));
+                self
+            }
+        }
+
+        impl Default for $options {
+            fn default() -> Self {
+                $crate::aws::ClientOptions::new($max_record_bytes).into()
+            }
+        }
+
+        $crate::aws_options! { @same $options:
+            cache_max_bytes, max_retries, flush_strategy, durability, request_timeout,
+            max_record_bytes, max_concurrent_streams, overflow_policy, max_record_age,
+            max_in_flight_per_stream, on_discard;
+            $($own = $own_default,)*
+        }
+    };
+    (@setters $($field:ident: $type:ty,)+) => {$(
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        #[must_use]
+        pub const fn $field(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    )+};
+    (@same $options:ident: $($field:ident),+; $($own:ident = $default:expr,)*) => {
+        impl From<$crate::aws::ClientOptions> for $options {
+            fn from(options: $crate::aws::ClientOptions) -> Self {
+                Self { $($field: options.$field,)+ $($own: $default,)* }
+            }
+        }
+
+        impl From<$options> for $crate::aws::ClientOptions {
+            fn from(options: $options) -> Self {
+                Self { $($field: options.$field,)+ }
+            }
+        }
+    };
+}

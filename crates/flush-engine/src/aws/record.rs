@@ -1,0 +1,157 @@
+//! Records on their way in, and the limits they are checked against.
+
+use std::fmt;
+
+use bytes::Bytes;
+use record_cache::{NewRecord, StreamName};
+
+use crate::aws::{ClientError, IntoPayload, Service};
+
+/// A record that was not checked yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UncheckedRecord {
+    pub(crate) stream_name: String,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) data: Bytes,
+}
+
+impl UncheckedRecord {
+    /// A record for a stream.
+    pub fn new(
+        data: impl IntoPayload,
+        partition_key: Option<String>,
+        stream_name: impl Into<String>,
+    ) -> Self {
+        Self {
+            stream_name: stream_name.into(),
+            partition_key,
+            data: data.into_payload(),
+        }
+    }
+
+    /// `Debug` for a type of this name: no data and no key.
+    ///
+    /// # Errors
+    /// Those of the formatter.
+    pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("stream_name", &self.stream_name)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for UncheckedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("UncheckedRecord", f)
+    }
+}
+
+/// Checks the name of a stream against the rules of a service.
+pub(crate) fn checked_stream<S: Service>(name: String) -> Result<StreamName, ClientError> {
+    let most = S::LIMITS.stream_name_chars;
+    let is_valid = (1..=most).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    let name = is_valid.then(|| StreamName::new(name).ok()).flatten();
+    name.ok_or_else(|| {
+        ClientError::validation(
+            format!(
+                "the stream name is not valid: 1 to {most} characters of A-Z a-z 0-9 _ . - make one"
+            ),
+            format!("pass the name of the {}, not its ARN", S::STREAM),
+        )
+    })
+}
+
+/// Checks a record against the limits of a service and of the client.
+pub(crate) fn checked_record<S: Service>(
+    stream: StreamName,
+    key: Option<String>,
+    data: Bytes,
+    max_bytes: u64,
+) -> Result<NewRecord, ClientError> {
+    if let Some(most) = S::LIMITS.partition_key_chars {
+        let chars = key.as_deref().unwrap_or_default().chars().count();
+        if chars == 0 || chars > most {
+            return Err(ClientError::validation(
+                format!("the partition key has {chars} characters, it must have 1 to {most}"),
+                "use a shorter partition key that is not empty",
+            ));
+        }
+    }
+    let what = if key.is_some() {
+        "data and partition key"
+    } else {
+        "data"
+    };
+    let record = NewRecord::new(stream, key, data);
+    if record.size() > max_bytes {
+        return Err(ClientError::validation(
+            format!(
+                "the record has {} bytes of {what}, it may have {max_bytes}",
+                record.size()
+            ),
+            "split the data, compress it, or store it elsewhere and record where it is",
+        ));
+    }
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::test_service::{Keyed, Plain};
+
+    fn check<S: Service>(data: usize, key: Option<&str>) -> Result<NewRecord, ClientError> {
+        let stream = checked_stream::<S>("stream".to_owned())?;
+        let data = Bytes::from(vec![0; data]);
+        checked_record::<S>(stream, key.map(str::to_owned), data, S::LIMITS.record_bytes)
+    }
+
+    #[test]
+    fn a_record_may_be_as_large_as_the_limit_and_no_larger() {
+        assert!(check::<Plain>(100, None).is_ok());
+        assert!(check::<Plain>(101, None).is_err());
+        assert!(check::<Plain>(0, None).is_ok());
+    }
+
+    #[test]
+    fn the_partition_key_counts_in_the_size() {
+        assert!(check::<Keyed>(99, Some("k")).is_ok());
+        assert!(check::<Keyed>(100, Some("k")).is_err());
+        assert!(check::<Keyed>(99, Some("é")).is_err());
+        assert!(check::<Keyed>(0, Some("k")).is_ok());
+    }
+
+    #[test]
+    fn the_partition_key_is_measured_in_characters() {
+        assert!(check::<Keyed>(1, Some(&"é".repeat(10))).is_ok());
+        assert!(check::<Keyed>(1, Some(&"🦀".repeat(10))).is_ok());
+        assert!(check::<Keyed>(1, Some(&"k".repeat(11))).is_err());
+        assert!(check::<Keyed>(1, Some("")).is_err());
+    }
+
+    #[test]
+    fn stream_names_are_those_of_the_service() {
+        let check = |name: &str| checked_stream::<Plain>(name.to_owned());
+        for good in ["s", "a.b_c-D9", &"n".repeat(20)] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "straße", "arn:aws:x", &"n".repeat(21)] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_data_nor_key() {
+        let record = UncheckedRecord::new("payload", Some("secret-key".to_owned()), "stream");
+        let shown = format!("{record:?}");
+        assert!(shown.contains("stream") && shown.contains('7'), "{shown}");
+        assert!(
+            !shown.contains("payload") && !shown.contains("secret-key"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! What tells one AWS service from another.
+
+use std::fmt::Debug;
+use std::future::Future;
+
+use aws_types::SdkConfig;
+use batcher::BatchLimits;
+use record_cache::{Record, StreamName};
+
+use crate::aws::{ClientOptions, Connection, Given};
+use crate::{SendError, Verdict};
+
+/// A service that takes records in batches.
+///
+/// What concerns the SDK's client of it comes from [`aws_sdk_client!`](crate::aws_sdk_client).
+pub trait Service: Clone + Debug + Send + Sync + 'static {
+    /// The service in a word: a label of metrics, and part of the name of the default directory.
+    const NAME: &'static str;
+    /// The SDK's name for the service, by which its endpoint is found in the environment.
+    const SDK_ID: &'static str;
+    /// The name of the client's crate, for the user agent.
+    const CLIENT: &'static str;
+    /// The version of the client's crate, for the user agent.
+    const VERSION: &'static str;
+    /// The noun for what records are sent to, for messages.
+    const STREAM: &'static str;
+    /// The quotas of the service.
+    const LIMITS: ServiceLimits;
+
+    /// The options of the client.
+    type Options: Clone + Debug + Default + Send + Sync + 'static;
+    /// The SDK's client.
+    type SdkClient: Clone + Debug + Send + Sync + 'static;
+    /// What makes the requests.
+    type Requests: Debug + Send + Sync + 'static;
+
+    /// The part of the options that is the same for all services.
+    fn client_options(options: &Self::Options) -> ClientOptions;
+
+    /// What an SDK client was made with.
+    fn given(client: &Self::SdkClient) -> Given;
+
+    /// Makes an SDK client.
+    fn connect(base: Base<'_, Self::SdkClient>, connection: Connection) -> Self::SdkClient;
+
+    /// What makes the requests of a client with these options.
+    fn requests(client: &Self::SdkClient, options: &Self::Options) -> Self::Requests;
+
+    /// Sends a batch in one request; see [`RecordSender::send`](crate::RecordSender::send).
+    ///
+    /// [`send_error`](crate::aws::send_error) and [`verdict`](crate::aws::verdict) turn the SDK's
+    /// answer into the engine's terms.
+    fn put(
+        requests: &Self::Requests,
+        stream: &StreamName,
+        batch: &[Record],
+    ) -> impl Future<Output = Result<Vec<Verdict>, SendError>> + Send;
+}
+
+/// The quotas of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceLimits {
+    /// How large one request may be.
+    pub request: BatchLimits,
+    /// Bytes of one record.
+    pub record_bytes: u64,
+    /// Unicode scalar values of a partition key, if records have one.
+    pub partition_key_chars: Option<usize>,
+    /// Characters of a stream name.
+    pub stream_name_chars: usize,
+}
+
+/// What an SDK client is made from.
+#[derive(Debug)]
+pub enum Base<'a, C> {
+    /// What aws-config found.
+    SdkConfig(&'a SdkConfig),
+    /// Another SDK client, which stays as it is.
+    Client(&'a C),
+}
+
+/// Implements what [`Service`](crate::aws::Service) says of the SDK's client, for the crate of a
+/// service in the SDK.
+///
+/// All service crates of the SDK have types of the same shape, but share no trait for them.
+#[macro_export]
+macro_rules! aws_sdk_client {
+    ($sdk:ident) => {
+        type SdkClient = $sdk::Client;
+
+        fn given(client: &$sdk::Client) -> $crate::aws::Given {
+            let config = client.config();
+            $crate::aws::Given {
+                region: config.region().map(::std::string::ToString::to_string),
+                timeouts: config.timeout_config().cloned(),
+            }
+        }
+
+        fn connect(
+            base: $crate::aws::Base<'_, $sdk::Client>,
+            connection: $crate::aws::Connection,
+        ) -> $sdk::Client {
+            let mut config = match base {
+                $crate::aws::Base::SdkConfig(given) => $sdk::config::Builder::from(given),
+                $crate::aws::Base::Client(given) => given.config().to_builder(),
+            };
+            config.set_region(Some($sdk::config::Region::new(connection.region)));
+            config.set_timeout_config(Some(connection.timeouts));
+            if let Some(provider) = connection.credentials {
+                config.set_credentials_provider(Some(provider));
+            }
+            if let Some(url) = connection.endpoint_url {
+                config.set_endpoint_url(Some(url));
+            }
+            for interceptor in connection.interceptors {
+                config.push_interceptor(interceptor);
+            }
+            $sdk::Client::from_conf(config.build())
+        }
+    };
+}

@@ -1,0 +1,65 @@
+//! Services that only have limits, for tests.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+
+use batcher::BatchLimits;
+use record_cache::{Record, StreamName};
+
+use crate::aws::{Base, ClientOptions, Connection, Given, Service, ServiceLimits};
+use crate::{SendError, Verdict};
+
+macro_rules! service {
+    ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub(crate) struct $name;
+
+        impl Service for $name {
+            const NAME: &'static str = "test";
+            const SDK_ID: &'static str = "Test";
+            const CLIENT: &'static str = "amplify-test";
+            const VERSION: &'static str = "0";
+            const STREAM: &'static str = "stream";
+            const LIMITS: ServiceLimits = ServiceLimits {
+                request: BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX),
+                record_bytes: 100,
+                partition_key_chars: $partition_key_chars,
+                stream_name_chars: 20,
+            };
+
+            type Options = ();
+            type SdkClient = ();
+            type Requests = ();
+
+            fn client_options((): &()) -> ClientOptions {
+                ClientOptions::new(Self::LIMITS.record_bytes)
+            }
+
+            fn given((): &()) -> Given {
+                Given::default()
+            }
+
+            fn connect(_: Base<'_, ()>, _: Connection) {}
+
+            fn requests((): &(), (): &()) {}
+
+            async fn put(
+                (): &(),
+                _: &StreamName,
+                batch: &[Record],
+            ) -> Result<Vec<Verdict>, SendError> {
+                Ok(vec![Verdict::Accepted; batch.len()])
+            }
+        }
+    };
+}
+service!(
+    /// Its records have partition keys.
+    Keyed,
+    Some(10)
+);
+service!(
+    /// Its records are data alone.
+    Plain,
+    None
+);
