@@ -6,6 +6,7 @@
 mod common;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +36,10 @@ cases! {
         a_missing_or_impossible_region_names_its_setting,
         missing_credentials_name_their_setting,
         an_impossible_endpoint_names_its_setting,
+        a_cache_that_can_hold_nothing_names_its_setting,
+        an_empty_path_names_its_setting,
+        a_password_in_the_endpoint_is_never_shown,
+        a_runtime_without_timers_is_refused,
         two_storages_name_each_other,
         a_refused_build_leaves_no_directory,
         outside_a_runtime_there_is_an_error_and_no_panic,
@@ -160,6 +165,66 @@ async fn an_impossible_endpoint_names_its_setting(case: Case) {
     }
 }
 
+async fn a_cache_that_can_hold_nothing_names_its_setting(case: Case) {
+    let aws = Endpoint::start();
+    for bytes in [1, 15] {
+        let setup = Setup::new(case, &aws).cache_max_bytes(bytes);
+        assert_invalid(setup, "cache_max_bytes").await;
+    }
+    let client = Setup::new(case, &aws).cache_max_bytes(16).build().await;
+    client.record_to(STREAM, ["1"]).await;
+}
+
+async fn an_empty_path_names_its_setting(case: Case) {
+    let aws = Endpoint::start();
+    let empty = Path::new("");
+    let setup = || Setup::new(case, &aws);
+    assert_invalid(setup().storage_path(empty), "storage_path").await;
+    assert_invalid(setup().journal(empty), "journal").await;
+    assert!(!Path::new("lock").exists());
+}
+
+async fn a_password_in_the_endpoint_is_never_shown(case: Case) {
+    const PASSWORD: &str = "hunter2";
+    let aws = Endpoint::start();
+    let url = format!("http://somebody:{PASSWORD}@{}", aws.addr());
+    let setup = || Setup::new(case, &aws).endpoint_url(url.clone());
+    let given = SdkConfig::builder().endpoint_url(url.clone()).build();
+    let found = || Setup::bare(case.service).sdk_config(given.clone());
+    let found = || found().region("eu-west-1").credentials(credentials());
+    let mut shown = vec![setup().builder_debug(), found().builder_debug()];
+    for setup in [setup(), found().in_memory()] {
+        let client = setup.build().await;
+        client.record_to(STREAM, ["1"]).await;
+        shown.push(format!("{client:?}"));
+        aws.stop();
+        let error = client.flush().await.unwrap_err();
+        shown.push(format!("{error:?}"));
+        aws.restart().unwrap();
+    }
+    for wrong in ["ftp://", "http://a b", "http://[", "http://:"] {
+        let wrong = format!("{wrong}{PASSWORD}@{}:99999", aws.addr());
+        let error = setup().endpoint_url(wrong).try_build().await.unwrap_err();
+        assert_eq!(error.kind, Kind::Validation, "{error:?}");
+        shown.push(format!("{error:?}"));
+    }
+    for shown in shown {
+        assert!(!shown.contains(PASSWORD), "{shown}");
+    }
+}
+
+async fn a_runtime_without_timers_is_refused(case: Case) {
+    let aws = Endpoint::start();
+    let setup = Setup::new(case, &aws);
+    let without = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(setup.try_build()).unwrap_err()
+    });
+    let error = without.join().unwrap();
+    assert_eq!(error.kind, Kind::Validation, "{error:?}");
+    assert!(error.message.contains("runtime"), "{error:?}");
+}
+
 async fn two_storages_name_each_other(case: Case) {
     let directory = tempfile::tempdir().unwrap();
     let bare = || {
@@ -219,7 +284,7 @@ async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {
         }
     });
     let error = outside.join().unwrap();
-    assert_eq!(error.kind, Kind::Unknown, "{error:?}");
+    assert_eq!(error.kind, Kind::Validation, "{error:?}");
     assert!(error.message.contains("runtime"), "{error:?}");
 }
 

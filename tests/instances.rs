@@ -226,19 +226,26 @@ impl Program {
             .count()
     }
 
-    fn directory(&self) -> PathBuf {
+    /// That of the slots, once an instance has made it.
+    fn directory(&self) -> Option<PathBuf> {
         let program = env::current_exe().unwrap();
+        let below = self.home.path().join("data");
+        let below = below.join(program.file_stem().unwrap());
+        // All instances have one endpoint, and so one directory.
+        let mut directories = fs::read_dir(below).ok()?;
+        let directory = directories.next()?.unwrap().path();
+        assert!(directories.next().is_none());
         let service = format!("{:?}", self.service).to_lowercase();
-        self.home
-            .path()
-            .join("data")
-            .join(program.file_stem().unwrap())
-            .join(format!("{service}_records_eu-west-1"))
+        let name = directory.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("{service}_records_eu-west-1_127.0.0.1_")));
+        Some(directory)
     }
 
     /// The slots whose data each of these processes has open at this moment.
     fn slots_in_use(&self, instances: &[Instance]) -> HashMap<u32, BTreeSet<PathBuf>> {
-        let directory = self.directory();
+        let Some(directory) = self.directory() else {
+            return HashMap::new();
+        };
         let slots = |pid: u32| {
             let open = fs::read_dir(format!("/proc/{pid}/fd"))
                 .into_iter()
@@ -323,7 +330,7 @@ fn inherit(program: &mut Program) {
             instance.wait_until_recorded(20 + 150 * at);
         }
         program.check_slots(&instances);
-        let slots = fs::read_dir(program.directory()).unwrap();
+        let slots = fs::read_dir(program.directory().unwrap()).unwrap();
         let slots = slots.filter(|slot| {
             let name = slot.as_ref().unwrap().file_name().into_string().unwrap();
             name.starts_with("slot-")

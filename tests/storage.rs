@@ -451,6 +451,14 @@ fn of_this_program(home: &str) -> PathBuf {
         .join(program.file_stem().unwrap())
 }
 
+/// The directory with the slots of a program. One process has one client there: what stands in
+/// for other instances opens a slot by its path.
+async fn default_directory_of(setup: Setup) -> PathBuf {
+    let client = setup.build().await;
+    client.close().await.unwrap();
+    client.storage_path().unwrap().parent().unwrap().to_owned()
+}
+
 const SERVICES: [Service; 2] = [Service::Kinesis, Service::Firehose];
 
 fn on_disk(service: Service) -> Case {
@@ -475,15 +483,16 @@ async fn each_program_client_and_region_has_a_default_directory() {
         }
     }
     let expected = [
-        "firehose_records_eu-west-1",
-        "firehose_records_us-east-2",
-        "kinesis_records_eu-west-1",
-        "kinesis_records_us-east-2",
+        "firehose_records_eu-west-1_127.0.0.1_",
+        "firehose_records_us-east-2_127.0.0.1_",
+        "kinesis_records_eu-west-1_127.0.0.1_",
+        "kinesis_records_us-east-2_127.0.0.1_",
     ];
-    assert_eq!(
-        below(&of_this_program(&home)),
-        expected.map(str::to_owned).into()
-    );
+    let directories = below(&of_this_program(&home));
+    assert_eq!(directories.len(), expected.len());
+    for (directory, expected) in directories.iter().zip(expected) {
+        assert!(directory.starts_with(expected), "{directory}");
+    }
     for service in SERVICES {
         let client = setup(service).region("us-east-2").build().await;
         client.drain(LONG).await.unwrap();
@@ -500,11 +509,10 @@ async fn instances_take_slots_of_their_own_and_adopt_those_of_the_dead() {
     for service in SERVICES {
         let aws = Endpoint::start();
         let setup = || Setup::new(on_disk(service), &aws).default_directory();
-        let instances = [
-            setup().build().await,
-            setup().build().await,
-            setup().build().await,
-        ];
+        let directory = default_directory_of(setup()).await;
+        let other = |slot: &str| setup().storage_path(&directory.join(slot)).build();
+        let (second, third) = (other("slot-1").await, other("slot-2").await);
+        let instances = [setup().build().await, second, third];
         let stream = |at: usize| format!("of-{at}");
         for (at, instance) in instances.iter().enumerate() {
             instance
@@ -514,10 +522,7 @@ async fn instances_take_slots_of_their_own_and_adopt_those_of_the_dead() {
                 .record_to("common", [format!("{at}-first"), format!("{at}-second")])
                 .await;
         }
-        let directory = of_this_program(&home).join(match service {
-            Service::Kinesis => "kinesis_records_eu-west-1",
-            Service::Firehose => "firehose_records_eu-west-1",
-        });
+        assert!(directory.starts_with(of_this_program(&home)));
         let slots: BTreeSet<String> = ["slot-0", "slot-1", "slot-2"].map(str::to_owned).into();
         assert!(
             below(&directory).is_superset(&slots),
@@ -562,7 +567,9 @@ async fn adoption_does_not_forget_the_retry_count() {
         let discards = Discards::default();
         let setup = Setup::new(on_disk(service), &aws).default_directory();
         let setup = setup.max_retries(1).discards(&discards);
-        let instances = [setup.clone().build().await, setup.clone().build().await];
+        let slot = default_directory_of(setup.clone()).await.join("slot-1");
+        let second = setup.clone().storage_path(&slot).build().await;
+        let instances = [setup.clone().build().await, second];
         instances[1].record_to(STREAM, ["bad", "good"]).await;
         aws.always(|_| Reply::fail_where(|record| record.data == "bad", "InternalFailure"));
         assert_eq!(instances[1].flush().await.unwrap().records_retried, 1);
@@ -576,5 +583,67 @@ async fn adoption_does_not_forget_the_retry_count() {
         assert_eq!(discards.payloads(), ["bad"]);
         assert_eq!(discards.all()[0].attempts, 2);
         heir.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process() {
+    let Some(home) = role() else {
+        return in_own_home(
+            "each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process",
+        );
+    };
+    let data = Path::new(&home).join("data");
+    for service in SERVICES {
+        let (here, there) = (Endpoint::start(), Endpoint::start());
+        let setup = |aws| Setup::new(on_disk(service), aws).default_directory();
+        let client = setup(&here).build().await;
+        client.record("a", "of this endpoint").await.unwrap();
+        let unnamed = client.storage_path().unwrap().to_owned();
+        assert!(unnamed.starts_with(of_this_program(&home)));
+
+        let error = setup(&here).try_build().await.unwrap_err();
+        assert_eq!(error.kind, Kind::Validation, "{error:?}");
+        assert!(error.recovery_suggestion.contains("name"), "{error:?}");
+
+        let named = setup(&here).name("account-b").build().await;
+        assert!(
+            named
+                .storage_path()
+                .unwrap()
+                .starts_with(data.join("account-b"))
+        );
+        assert_eq!(named.cached(), 0);
+        let elsewhere = setup(&there).build().await;
+        assert_eq!(elsewhere.cached(), 0, "the records of another endpoint");
+
+        client.close().await.unwrap();
+        let again = setup(&here).build().await;
+        assert_eq!(again.storage_path().unwrap(), unnamed);
+        again.drain(LONG).await.unwrap();
+        assert_eq!(here.payloads("a"), ["of this endpoint"]);
+        drop(again);
+        eventually("the directory of a dropped client is free", async || {
+            setup(&here).try_build().await.is_ok()
+        })
+        .await;
+        for name in ["", ".", "..", "a/b", "a b", "é", &"n".repeat(65)] {
+            let error = setup(&there).name(name).try_build().await.unwrap_err();
+            assert_eq!(error.kind, Kind::Validation, "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_knows_the_directory_of_its_cache() {
+    let aws = Endpoint::start();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cache");
+    for service in SERVICES {
+        let setup = || Setup::new(on_disk(service), &aws);
+        assert_eq!(setup().in_memory().build().await.storage_path(), None);
+        let client = setup().storage_path(&path).build().await;
+        assert_eq!(client.storage_path(), Some(&*path));
+        client.close().await.unwrap();
     }
 }

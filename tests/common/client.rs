@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,10 @@ impl Client {
 
     pub fn region(&self) -> &str {
         each!(self, client => client.region())
+    }
+
+    pub fn storage_path(&self) -> Option<&Path> {
+        each!(self, client => client.storage_path())
     }
 
     pub fn cache_stats(&self) -> CacheStats {

@@ -1,5 +1,7 @@
+use std::error::Error;
+
 use amplify_firehose::AmplifyFirehoseError;
-use amplify_kinesis::{AmplifyKinesisError, FlushData};
+use amplify_kinesis::{AmplifyKinesisError, FlushData, NoAnswer};
 
 /// The five kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub struct Failure {
     pub message: String,
     pub recovery_suggestion: String,
     pub flush_data: Option<FlushData>,
+    pub reason: Option<NoAnswer>,
+    /// What the sources say, outermost first.
+    pub causes: Vec<String>,
     /// `Debug` of the client's own error.
     pub debug: String,
 }
@@ -28,6 +33,11 @@ impl Failure {
         let data = self.flush_data.as_ref();
         data.unwrap_or_else(|| panic!("an aborted pass tells what it did: {self:?}"))
     }
+}
+
+fn causes(error: &dyn Error) -> Vec<String> {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.map(ToString::to_string).collect()
 }
 
 macro_rules! from {
@@ -50,6 +60,8 @@ macro_rules! from {
                     message: error.message().to_owned(),
                     recovery_suggestion: error.recovery_suggestion().to_owned(),
                     flush_data: error.flush_data().cloned(),
+                    reason: error.reason(),
+                    causes: causes(&error),
                     debug: format!("{error:?}"),
                 }
             }

@@ -35,6 +35,7 @@ pub struct Setup {
     sdk_config: Option<SdkConfig>,
     sdk_client: Option<SdkClient>,
     endpoint_url: Option<String>,
+    name: Option<String>,
     storage_path: Option<PathBuf>,
     in_memory: bool,
     journal: Option<PathBuf>,
@@ -81,6 +82,7 @@ impl Setup {
             sdk_config: None,
             sdk_client: None,
             endpoint_url: None,
+            name: None,
             storage_path: None,
             in_memory: false,
             journal: None,
@@ -156,6 +158,11 @@ impl Setup {
     pub fn storage_path(mut self, path: &Path) -> Self {
         self.place = None;
         self.storage_path = Some(path.to_owned());
+        self
+    }
+
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -249,6 +256,9 @@ macro_rules! builder {
                 }
                 if let Some(url) = self.endpoint_url {
                     builder = builder.endpoint_url(url);
+                }
+                if let Some(name) = self.name {
+                    builder = builder.name(name);
                 }
                 if let Some(path) = self.storage_path {
                     builder = builder.storage_path(path);

@@ -1,6 +1,7 @@
 //! The client.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
@@ -82,8 +83,8 @@ impl AmplifyFirehoseClient {
         &self,
         records: impl IntoIterator<Item = FirehoseRecord>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
-        let records = records.into_iter().map(|record| record.0);
-        Ok(self.0.record_all(records).await?)
+        let checked = self.0.check(records.into_iter().map(|record| record.0))?;
+        Ok(self.0.record(checked).await?)
     }
 
     /// A handle for one delivery stream, whose name is checked once, here.
@@ -222,6 +223,12 @@ impl AmplifyFirehoseClient {
     #[must_use]
     pub fn options(&self) -> &AmplifyFirehoseClientOptions {
         self.0.options()
+    }
+
+    /// The directory of this client's cache, if it is in one that the client has opened.
+    #[must_use]
+    pub fn storage_path(&self) -> Option<&Path> {
+        self.0.storage_path()
     }
 
     /// What the cache holds, from counters: no storage is read. After closing, the last values.

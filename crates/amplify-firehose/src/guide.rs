@@ -32,6 +32,10 @@
 //! # }
 //! ```
 //!
+//! The default directory belongs to the name of the program, the region and the endpoint, but not
+//! to an account. A program that delivers to two accounts, or makes two clients for one region,
+//! gives each of them a [`name`](crate::AmplifyFirehoseClientBuilder::name) or a directory.
+//!
 //! # Configuration options
 //!
 //! ```
@@ -134,27 +138,17 @@
 //! # Errors
 //!
 //! ```
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use aws_credential_types::Credentials;
-//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
 //!
-//! # let firehose = AmplifyFirehoseClient::builder()
-//! #     .region("us-east-1")
-//! #     .credentials_provider(credentials)
-//! #     .in_memory()
-//! #     .build()
-//! #     .await?;
+//! # async fn example(firehose: &AmplifyFirehoseClient) {
 //! match firehose.record("data", "not a stream").await {
 //!     Ok(_) => {}
 //!     Err(AmplifyFirehoseError::Validation { message, .. }) => println!("not valid: {message}"),
 //!     Err(AmplifyFirehoseError::LimitExceeded { .. }) => println!("the cache is full"),
 //!     Err(AmplifyFirehoseError::Storage { .. }) => println!("the disk refused"),
 //!     Err(AmplifyFirehoseError::ClientClosed) => println!("the client was closed"),
-//!     Err(AmplifyFirehoseError::Unknown { .. }) => println!("no answer, try again later"),
+//!     Err(error @ AmplifyFirehoseError::Unknown { .. }) => println!("no answer: {:?}", error.reason()),
 //! }
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -164,7 +158,7 @@
 //! | `LimitExceeded` | the cache is full | flush, clear, or raise `cache_max_bytes` |
 //! | `Storage` | the disk refused | make room, check permissions, try again |
 //! | `ClientClosed` | the client was closed | make a new one |
-//! | `Unknown` | no answer that can be read | nothing is lost; a later flush sends it |
+//! | `Unknown` | no answer that can be read, for this [`reason`](crate::NoAnswer) | nothing is lost; a later flush sends it |
 //!
 //! # What a request costs a record
 //!
@@ -192,37 +186,19 @@
 //! [`close_with`](crate::AmplifyFirehoseClient::close_with) takes a last chance to deliver:
 //!
 //! ```
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use aws_credential_types::Credentials;
-//! # let endpoint = integration_tests::FakeAws::start();
-//! # let endpoint_url = endpoint.endpoint_url();
-//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! # use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
+//! # async fn example(firehose: &AmplifyFirehoseClient) -> Result<(), AmplifyFirehoseError> {
+//! use amplify_firehose::{AmplifyFirehoseClientOptions, CloseOptions, OverflowPolicy};
 //! use std::time::Duration;
-//! use amplify_firehose::{
-//!     AmplifyFirehoseClient, AmplifyFirehoseClientOptions, CloseOptions, OverflowPolicy,
-//! };
 //!
-//! let week = Duration::from_secs(7 * 24 * 60 * 60);
-//! let firehose = AmplifyFirehoseClient::builder()
-//!     .region("us-east-1")
-//!     .credentials_provider(credentials)
-//!     .endpoint_url(endpoint_url)
-//!     .in_memory()
-//!     .options(
-//!         AmplifyFirehoseClientOptions::default()
-//!             .overflow_policy(OverflowPolicy::DropOldest)
-//!             .max_record_age(week)
-//!             .on_discard(|record| eprintln!("given up: {:?}", record.reason)),
-//!     )
-//!     .build()
-//!     .await?;
-//!
-//! firehose.record("at the last minute", "my-stream").await?;
-//! let delivered = firehose
-//!     .close_with(CloseOptions::default().drain(Duration::from_secs(5)))
-//!     .await?;
-//! assert_eq!(delivered.records_flushed, 1);
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .overflow_policy(OverflowPolicy::DropOldest)
+//!     .max_record_age(Duration::from_secs(7 * 24 * 60 * 60))
+//!     .on_discard(|record| eprintln!("given up: {:?}", record.reason));
+//! // … a client with these options records, and when the program ends:
+//! let last_chance = CloseOptions::default().drain(Duration::from_secs(5));
+//! let delivered = firehose.close_with(last_chance).await?;
+//! println!("{} records went out at the last minute", delivered.records_flushed);
 //! # Ok(())
 //! # }
 //! ```
@@ -230,18 +206,8 @@
 //! # Everything else that the service can do
 //!
 //! ```
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use aws_credential_types::Credentials;
-//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
-//! # let firehose = amplify_firehose::AmplifyFirehoseClient::builder()
-//! #     .region("us-east-1")
-//! #     .credentials_provider(credentials)
-//! #     .in_memory()
-//! #     .build()
-//! #     .await?;
+//! # async fn example(firehose: &amplify_firehose::AmplifyFirehoseClient) {
 //! let sdk_client: &amplify_firehose::aws_sdk_firehose::Client = firehose.firehose_client();
 //! # let _ = sdk_client.list_delivery_streams();
-//! # Ok(())
 //! # }
 //! ```

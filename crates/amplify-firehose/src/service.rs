@@ -25,6 +25,7 @@ impl Service for Firehose {
     const SDK_ID: &'static str = "Firehose";
     const CLIENT: &'static str = env!("CARGO_PKG_NAME");
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const OPERATION: &'static str = "PutRecordBatch";
     const STREAM: &'static str = "delivery stream";
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(

@@ -43,6 +43,7 @@ impl FirehoseStream {
     ) -> Result<RecordData, AmplifyFirehoseError> {
         let records = records.into_iter();
         let records = records.map(|data| (None, data.into_payload()));
-        Ok(self.0.record_all(records).await?)
+        let checked = self.0.check(records)?;
+        Ok(self.0.record(checked).await?)
     }
 }

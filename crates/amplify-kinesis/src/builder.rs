@@ -49,10 +49,16 @@ impl AmplifyKinesisClientBuilder {
         Self(self.0.endpoint_url(url.into()))
     }
 
-    /// Keeps records in this directory, which has one user at a time. It is made if needed.
+    /// Names the directory below the platform's local data directory in which records are kept
+    /// unless a storage is named; the executable's name unless set.
     ///
-    /// Without it, they are kept below the platform's local data directory, where several
-    /// instances of a program may run at once.
+    /// Several instances of a program may run there at once. Clients of one program that send to
+    /// the same region and endpoint, for two accounts perhaps, need a name each.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self(self.0.name(name.into()))
+    }
+
+    /// Keeps records in this directory, which has one user at a time. It is made if needed.
     pub fn storage_path(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.storage_path(path.into()))
     }
@@ -83,11 +89,12 @@ impl AmplifyKinesisClientBuilder {
         Self(self.0.options(options))
     }
 
-    /// Opens the storage and starts the client. Must be called within a tokio runtime.
+    /// Opens the storage and starts the client, in the tokio runtime that it is called in.
     ///
     /// # Errors
     /// [`Validation`](AmplifyKinesisError::Validation), naming the setting: a value is zero or
-    /// out of range, two storages were named, the region or the credentials provider is missing.
+    /// out of range, two storages were named, the region or the credentials provider is missing,
+    /// another client of this process has the default directory, there is no tokio runtime.
     /// [`Storage`](AmplifyKinesisError::Storage): the directory is in use or cannot be used.
     ///
     /// # Cancel safety

@@ -1,6 +1,7 @@
 //! The client.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
@@ -83,8 +84,8 @@ impl AmplifyKinesisClient {
         &self,
         records: impl IntoIterator<Item = KinesisRecord>,
     ) -> Result<RecordData, AmplifyKinesisError> {
-        let records = records.into_iter().map(|record| record.0);
-        Ok(self.0.record_all(records).await?)
+        let checked = self.0.check(records.into_iter().map(|record| record.0))?;
+        Ok(self.0.record(checked).await?)
     }
 
     /// A handle for one stream, whose name is checked once, here.
@@ -223,6 +224,12 @@ impl AmplifyKinesisClient {
     #[must_use]
     pub fn options(&self) -> &AmplifyKinesisClientOptions {
         self.0.options()
+    }
+
+    /// The directory of this client's cache, if it is in one that the client has opened.
+    #[must_use]
+    pub fn storage_path(&self) -> Option<&Path> {
+        self.0.storage_path()
     }
 
     /// What the cache holds, from counters: no storage is read. After closing, the last values.

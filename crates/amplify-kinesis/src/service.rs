@@ -26,6 +26,7 @@ impl Service for Kinesis {
     const SDK_ID: &'static str = "Kinesis";
     const CLIENT: &'static str = env!("CARGO_PKG_NAME");
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const OPERATION: &'static str = "PutRecords";
     const STREAM: &'static str = "stream";
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(

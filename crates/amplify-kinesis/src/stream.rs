@@ -47,6 +47,7 @@ impl KinesisStream {
     ) -> Result<RecordData, AmplifyKinesisError> {
         let records = records.into_iter();
         let records = records.map(|(data, key)| (Some(key.into()), data.into_payload()));
-        Ok(self.0.record_all(records).await?)
+        let checked = self.0.check(records)?;
+        Ok(self.0.record(checked).await?)
     }
 }

@@ -56,15 +56,7 @@ impl FlushEngine {
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let runtime = Handle::try_current().map_err(|_| {
-            EngineError::unknown("there is no tokio runtime here; start the client within one")
-        })?;
-        // There is no other way to ask a runtime whether it has timers.
-        if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-            return Err(EngineError::unknown(
-                "the tokio runtime has no timers; enable them where it is built",
-            ));
-        }
+        let runtime = runtime().map_err(EngineError::unknown)?;
         let meter = Meter::new(&options);
         let max_bytes = options.cache_max_bytes.get();
         let inner = Arc::new(Inner {
@@ -295,6 +287,17 @@ impl FlushEngine {
     fn inner(&self) -> &Arc<Inner> {
         &self.handle.inner
     }
+}
+
+/// The runtime that an engine can run in, or why this is none.
+pub(crate) fn runtime() -> Result<Handle, &'static str> {
+    let runtime = Handle::try_current()
+        .map_err(|_| "there is no tokio runtime here; start the client within one")?;
+    // There is no other way to ask a runtime whether it has timers.
+    if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
+        return Err("the tokio runtime has no timers; enable them where it is built");
+    }
+    Ok(runtime)
 }
 
 impl fmt::Debug for FlushEngine {

@@ -57,5 +57,5 @@ pub use self::sender::{RecordSender, SendError, Verdict};
 pub use self::settings::{InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
 #[cfg(feature = "sled")]
 pub use self::slots::Slots;
-pub use self::storage::{OpenStorage, Storage, StorageError, StorageSettings};
+pub use self::storage::{DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings};
 pub use batcher::BatchLimits;

@@ -1,8 +1,10 @@
 //! Directories for several instances of one program, side by side.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use record_cache::{
     Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
@@ -10,7 +12,8 @@ use record_cache::{
 };
 
 use crate::inner::Inner;
-use crate::{InvalidSetting, trace};
+use crate::storage::absolute;
+use crate::{DefaultDirectory, InvalidSetting, trace};
 
 /// Instances of one program on one machine that are looked for at most.
 const MAX_SLOTS: u32 = 256;
@@ -23,6 +26,41 @@ pub struct Slots {
     durability: Durability,
     cache_max_bytes: u64,
     own: Option<u32>,
+    /// Where other processes may be, but no other client of this one.
+    _held: Option<Arc<Held>>,
+}
+
+/// Default directories that clients of this process have.
+static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// A default directory that a client of this process has, until this is dropped.
+#[derive(Debug)]
+struct Held(PathBuf);
+
+impl Held {
+    /// `None` if another client has it.
+    fn new(directory: PathBuf) -> Option<Self> {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(directory.clone()).then(|| Self(directory))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(&self.0);
+    }
+}
+
+/// The name of the executable, also once it was replaced while it runs.
+fn executable() -> Option<OsString> {
+    let path = std::env::current_exe().ok()?;
+    // So Linux marks the path of a file that is not there any more.
+    let name = path.file_name()?.to_string_lossy();
+    match name.strip_suffix(" (deleted)") {
+        Some(replaced) if !path.exists() => Path::new(replaced).file_stem().map(Into::into),
+        _ => path.file_stem().map(Into::into),
+    }
 }
 
 pub(crate) async fn open_sled(
@@ -38,9 +76,9 @@ pub(crate) async fn open_sled(
 }
 
 impl Slots {
-    /// The directory `name` of this program, below the platform's local data directory.
+    /// The default directory of a client, which no other one of this process has.
     pub(crate) fn of_this_program(
-        name: &str,
+        default: &DefaultDirectory,
         durability: Durability,
         cache_max_bytes: u64,
     ) -> Result<Self, InvalidSetting> {
@@ -52,14 +90,23 @@ impl Slots {
             )
         };
         let data = dirs::data_local_dir().ok_or_else(|| unknown("the local data directory"))?;
-        let program = std::env::current_exe().ok();
-        let program = program.as_ref().and_then(|path| path.file_stem());
-        let program = program.ok_or_else(|| unknown("the name of the executable"))?;
-        Ok(Self::below(
-            data.join(program).join(name),
-            durability,
-            cache_max_bytes,
-        ))
+        let program = match &default.name {
+            Some(name) => name.into(),
+            None => executable().ok_or_else(|| unknown("the name of the executable"))?,
+        };
+        let directory = data.join(program).join(&default.records);
+        let directory = absolute(directory).map_err(|_| unknown("the working directory"))?;
+        let held = Held::new(directory.clone()).ok_or_else(|| {
+            InvalidSetting::new(
+                "name",
+                "another client of this process has the same default directory",
+                "give each client a name or a storage_path of its own, or share one client",
+            )
+        })?;
+        Ok(Self {
+            _held: Some(Arc::new(held)),
+            ..Self::below(directory, durability, cache_max_bytes)
+        })
     }
 
     pub(crate) fn below(directory: PathBuf, durability: Durability, cache_max_bytes: u64) -> Self {
@@ -68,6 +115,7 @@ impl Slots {
             durability,
             cache_max_bytes,
             own: None,
+            _held: None,
         }
     }
 
@@ -93,6 +141,11 @@ impl Slots {
 
     async fn open(&self, slot: u32) -> Result<SledStore, StoreError> {
         open_sled(self.path(slot), self.durability, self.cache_max_bytes).await
+    }
+
+    /// The directory of the client's own slot.
+    pub(crate) fn own_path(&self) -> Option<PathBuf> {
+        self.own.map(|slot| self.path(slot))
     }
 
     fn path(&self, slot: u32) -> PathBuf {

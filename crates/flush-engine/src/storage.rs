@@ -17,6 +17,16 @@ pub struct StorageSettings {
     store: Option<Arc<dyn RecordStore>>,
 }
 
+/// What tells the default directory of a client from those of others.
+#[derive(Debug, Clone)]
+pub struct DefaultDirectory {
+    /// The name of the program, or whatever else tells clients apart; the executable's name
+    /// unless set.
+    pub name: Option<String>,
+    /// The directory of the client's records, below that.
+    pub records: String,
+}
+
 /// Where the records of a client are kept.
 #[derive(Debug, Clone)]
 pub enum Storage {
@@ -58,7 +68,7 @@ impl StorageSettings {
     /// The one place that was named, or the default.
     ///
     /// # Errors
-    /// [`InvalidSetting`] when two were named.
+    /// [`InvalidSetting`] when two were named, or a path is empty.
     pub fn choose(self) -> Result<Storage, InvalidSetting> {
         let named = [
             self.storage_path.as_ref().map(|_| "storage_path"),
@@ -74,6 +84,20 @@ impl StorageSettings {
                 format!("cannot be combined with {second}"),
                 format!("call only one of {}", named.join(", ")),
             ));
+        }
+        let paths = [
+            ("storage_path", self.storage_path.as_ref()),
+            #[cfg(all(feature = "journal", unix))]
+            ("journal", self.journal.as_ref()),
+        ];
+        for (setting, path) in paths {
+            if path.is_some_and(|path| path.as_os_str().is_empty()) {
+                return Err(InvalidSetting::new(
+                    setting,
+                    "the path is empty",
+                    format!("set {setting} to a directory"),
+                ));
+            }
         }
         Ok(match self {
             Self {
@@ -114,6 +138,8 @@ pub enum StorageError {
 pub struct OpenStorage {
     /// The store.
     pub store: Arc<dyn RecordStore>,
+    /// The directory that the store is in, if it is in one.
+    pub path: Option<PathBuf>,
     /// The directory that holds the slots of this program's instances, if the store is
     /// in one of them.
     #[cfg(feature = "sled")]
@@ -121,9 +147,10 @@ pub struct OpenStorage {
 }
 
 impl OpenStorage {
-    fn alone(store: Arc<dyn RecordStore>) -> Self {
+    fn alone(store: Arc<dyn RecordStore>, path: Option<PathBuf>) -> Self {
         Self {
             store,
+            path,
             #[cfg(feature = "sled")]
             slots: None,
         }
@@ -131,52 +158,56 @@ impl OpenStorage {
 }
 
 impl Storage {
-    /// Opens the storage. `name` tells the default directory from those of other clients.
+    /// Opens the storage.
     ///
     /// # Errors
     /// [`StorageError::Store`] when the directory cannot be used, and
-    /// [`StorageError::Setting`] when there is no default directory on this platform or
-    /// the feature `sled` is off.
+    /// [`StorageError::Setting`] when there is no default directory on this platform, when another
+    /// client of this process has it, or when the feature `sled` is off.
     #[cfg_attr(
         not(any(feature = "sled", all(feature = "journal", unix))),
         expect(clippy::unused_async, reason = "as with a store on disk")
     )]
     pub async fn open(
         self,
-        name: &str,
+        default: &DefaultDirectory,
         durability: Durability,
         cache_max_bytes: u64,
     ) -> Result<OpenStorage, StorageError> {
         match self {
-            Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()))),
-            Self::Store(store) => Ok(OpenStorage::alone(store)),
+            Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()), None)),
+            Self::Store(store) => Ok(OpenStorage::alone(store, None)),
             #[cfg(all(feature = "journal", unix))]
             Self::Journal(path) => {
-                let store = record_cache::JournalStore::builder(path)
+                let path = absolute(path)?;
+                let store = record_cache::JournalStore::builder(path.clone())
                     .durability(durability)
                     .expected_bytes(cache_max_bytes)
                     .open()
                     .await?;
-                Ok(OpenStorage::alone(Arc::new(store)))
+                Ok(OpenStorage::alone(Arc::new(store), Some(path)))
             }
             #[cfg(feature = "sled")]
             Self::Path(path) => {
-                let store = crate::slots::open_sled(path, durability, cache_max_bytes).await?;
-                Ok(OpenStorage::alone(Arc::new(store)))
+                let path = absolute(path)?;
+                let opening = crate::slots::open_sled(path.clone(), durability, cache_max_bytes);
+                let store = opening.await?;
+                Ok(OpenStorage::alone(Arc::new(store), Some(path)))
             }
             #[cfg(feature = "sled")]
             Self::Default => {
                 let slots =
-                    crate::slots::Slots::of_this_program(name, durability, cache_max_bytes)?;
+                    crate::slots::Slots::of_this_program(default, durability, cache_max_bytes)?;
                 let (slots, store) = slots.take_free_one().await?;
                 Ok(OpenStorage {
                     store: Arc::new(store),
+                    path: slots.own_path(),
                     slots: Some(slots),
                 })
             }
             #[cfg(not(feature = "sled"))]
             Self::Path(_) | Self::Default => {
-                let _ = (name, durability, cache_max_bytes);
+                let _ = (default, durability, cache_max_bytes);
                 Err(StorageError::Setting(InvalidSetting::new(
                     "store",
                     "this build has no store on disk",
@@ -185,4 +216,15 @@ impl Storage {
             }
         }
     }
+}
+
+/// The same path wherever the process goes.
+#[cfg(any(feature = "sled", all(feature = "journal", unix)))]
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let here = std::env::current_dir()
+        .map_err(|error| StoreError::unavailable("finding the working directory", error))?;
+    Ok(here.join(path))
 }

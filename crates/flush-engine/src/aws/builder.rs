@@ -11,13 +11,15 @@ use record_cache::RecordStore;
 use crate::aws::client::Client;
 use crate::aws::connection::ConnectionSettings;
 use crate::aws::sender::ServiceSender;
+use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
-use crate::{FlushEngine, StorageSettings};
+use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
 #[derive(Clone)]
 pub struct ClientBuilder<S: Service> {
     connection: ConnectionSettings<S>,
+    name: Option<String>,
     storage: StorageSettings,
     options: S::Options,
 }
@@ -55,6 +57,13 @@ impl<S: Service> ClientBuilder<S> {
     #[must_use]
     pub fn endpoint_url(mut self, url: String) -> Self {
         self.connection.endpoint_url = Some(url);
+        self
+    }
+
+    /// Names the default directory.
+    #[must_use]
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
         self
     }
 
@@ -102,17 +111,32 @@ impl<S: Service> ClientBuilder<S> {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<Client<S>, ClientError> {
+        engine::runtime().map_err(|problem| {
+            InvalidSetting::new(
+                "runtime",
+                problem,
+                "build the client within a tokio runtime that has timers",
+            )
+        })?;
         let settings = S::client_options(&self.options);
         let mut engine_options = settings.checked::<S>()?;
         let storage = self.storage.choose()?;
         let connected = self.connection.connect(settings.request_timeout)?;
-        let name = format!("{}_records_{}", S::NAME, connected.region);
+        let mut records = format!("{}_records_{}", S::NAME, connected.region);
+        if let Some(endpoint) = &connected.endpoint {
+            records = format!("{records}_{}", endpoint.key());
+        }
+        let name = self.name.map(checked_name).transpose()?;
+        let default = DefaultDirectory { name, records };
         let storage = storage
-            .open(&name, settings.durability, settings.cache_max_bytes)
+            .open(&default, settings.durability, settings.cache_max_bytes)
             .await?;
         engine_options.region.clone_from(&connected.region);
-        let requests = S::requests(&connected.client, &self.options);
-        let sender = ServiceSender::<S>::new(requests);
+        let sender = ServiceSender::<S> {
+            requests: S::requests(&connected.client, &self.options),
+            connections: connected.connections,
+            credentials: connected.credentials,
+        };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
         #[cfg(feature = "sled")]
         if let Some(slots) = storage.slots {
@@ -123,6 +147,7 @@ impl<S: Service> ClientBuilder<S> {
             connected.client,
             connected.region,
             self.options,
+            storage.path,
         ))
     }
 
@@ -131,13 +156,37 @@ impl<S: Service> ClientBuilder<S> {
     /// # Errors
     /// Those of the formatter.
     pub fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL may hold a password.
+        let endpoint_url = self
+            .connection
+            .endpoint_url
+            .as_deref()
+            .map(without_userinfo);
         f.debug_struct(name)
             .field("region", &self.connection.region)
-            .field("endpoint_url", &self.connection.endpoint_url)
+            .field("endpoint_url", &endpoint_url)
+            .field("name", &self.name)
             .field("storage", &self.storage)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
+}
+
+/// Checks a name, which becomes that of a directory on any platform.
+fn checked_name(name: String) -> Result<String, InvalidSetting> {
+    let is_name = (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_name {
+        return Ok(name);
+    }
+    Err(InvalidSetting::new(
+        "name",
+        "is not valid: 1 to 64 characters of A-Z a-z 0-9 _ . - make one, no dot first",
+        "set name to a short word",
+    ))
 }
 
 // Derived, it would show what a credentials provider or an SDK client says of itself.
@@ -151,6 +200,7 @@ impl<S: Service> Default for ClientBuilder<S> {
     fn default() -> Self {
         Self {
             connection: ConnectionSettings::default(),
+            name: None,
             storage: StorageSettings::default(),
             options: S::Options::default(),
         }

@@ -1,6 +1,7 @@
 //! The client of a service: an engine, and what its records are checked against.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ struct Shared<S: Service> {
     region: String,
     options: S::Options,
     max_record_bytes: u64,
+    storage_path: Option<PathBuf>,
 }
 
 impl<S: Service> Client<S> {
@@ -38,6 +40,7 @@ impl<S: Service> Client<S> {
         client: S::SdkClient,
         region: String,
         options: S::Options,
+        storage_path: Option<PathBuf>,
     ) -> Self {
         let max_record_bytes = S::client_options(&options).max_record_bytes;
         Self {
@@ -47,28 +50,39 @@ impl<S: Service> Client<S> {
                 region,
                 options,
                 max_record_bytes,
+                storage_path,
             }),
         }
     }
 
-    /// Checks records and stores them: all or, on an error, none.
+    /// Checks records, for [`record`](Self::record). While the client takes none in, there is
+    /// nothing to check, and nothing to record.
     ///
     /// # Errors
-    /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`],
-    /// [`ClientError::LimitExceeded`], [`ClientError::Storage`].
+    /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`].
+    pub fn check(
+        &self,
+        records: impl IntoIterator<Item = UncheckedRecord>,
+    ) -> Result<Vec<NewRecord>, ClientError> {
+        let max_bytes = self.shared.max_record_bytes;
+        self.check_each(records.into_iter().map(|record| {
+            let stream = checked_stream::<S>(record.stream_name)?;
+            checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
+        }))
+    }
+
+    /// Stores records that were checked: all or, on an error, none.
+    ///
+    /// Checking is not part of it, so that this future has nothing of the caller's iterator in
+    /// it: a closure there would keep it from being `Send` in some places.
+    ///
+    /// # Errors
+    /// [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`], [`ClientError::Storage`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record_all(
-        &self,
-        records: impl IntoIterator<Item = UncheckedRecord>,
-    ) -> Result<RecordData, ClientError> {
-        let max_bytes = self.shared.max_record_bytes;
-        let checked = records.into_iter().map(|record| {
-            let stream = checked_stream::<S>(record.stream_name)?;
-            checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
-        });
-        self.record(checked).await
+    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        Ok(self.engine.record(checked).await?)
     }
 
     /// A stream, its name checked once.
@@ -183,6 +197,12 @@ impl<S: Service> Client<S> {
         self.engine.cache_stats()
     }
 
+    /// The directory of the client's cache, if it is in one.
+    #[must_use]
+    pub fn storage_path(&self) -> Option<&Path> {
+        self.shared.storage_path.as_deref()
+    }
+
     /// `Debug` for a type of this name.
     ///
     /// # Errors
@@ -199,18 +219,15 @@ impl<S: Service> Client<S> {
             .finish_non_exhaustive()
     }
 
-    /// Stores records that were checked, and looks at none while the client takes none in.
-    async fn record(
+    fn check_each(
         &self,
         checked: impl Iterator<Item = Result<NewRecord, ClientError>>,
-    ) -> Result<RecordData, ClientError> {
+    ) -> Result<Vec<NewRecord>, ClientError> {
         match self.engine.intake() {
-            Intake::Closed => return Err(ClientError::ClientClosed),
-            Intake::Disabled => return Ok(RecordData::default()),
-            Intake::Open => {}
+            Intake::Closed => Err(ClientError::ClientClosed),
+            Intake::Disabled => Ok(Vec::new()),
+            Intake::Open => checked.collect(),
         }
-        let records = checked.collect::<Result<Vec<_>, _>>()?;
-        Ok(self.engine.record(records).await?)
     }
 }
 
@@ -234,21 +251,30 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, each a partition key and data, and stores them: all or none.
+    /// Checks records, each a partition key and data; see [`Client::check`].
     ///
     /// # Errors
-    /// As [`Client::record_all`].
+    /// As [`Client::check`].
+    pub fn check(
+        &self,
+        records: impl IntoIterator<Item = (Option<String>, Bytes)>,
+    ) -> Result<Vec<NewRecord>, ClientError> {
+        let max_bytes = self.client.shared.max_record_bytes;
+        self.client.check_each(
+            records
+                .into_iter()
+                .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes)),
+        )
+    }
+
+    /// Stores records that were checked; see [`Client::record`].
+    ///
+    /// # Errors
+    /// As [`Client::record`].
     ///
     /// # Cancel safety
     /// A future that is dropped has stored all of the records or none.
-    pub async fn record_all(
-        &self,
-        records: impl IntoIterator<Item = (Option<String>, Bytes)>,
-    ) -> Result<RecordData, ClientError> {
-        let max_bytes = self.client.shared.max_record_bytes;
-        let checked = records
-            .into_iter()
-            .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes));
+    pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::identity::SharedIdentityCache;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -12,6 +13,9 @@ use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 
 use crate::InvalidSetting;
+use crate::aws::body::BoundedBody;
+use crate::aws::connections::Connections;
+use crate::aws::credentials::RenewableCredentials;
 use crate::aws::endpoint::Endpoint;
 use crate::aws::user_agent::UserAgent;
 use crate::aws::{Base, Service};
@@ -28,6 +32,8 @@ pub struct Given {
     pub region: Option<String>,
     /// The time-outs, if any were set.
     pub timeouts: Option<TimeoutConfig>,
+    /// The cache of credentials, if it has one of its own.
+    pub identity_cache: Option<SharedIdentityCache>,
 }
 
 /// The settings of an SDK client that are ours to set.
@@ -38,6 +44,8 @@ pub struct Connection {
     pub timeouts: TimeoutConfig,
     /// The credentials provider, unless the base brings it.
     pub credentials: Option<SharedCredentialsProvider>,
+    /// The cache of credentials.
+    pub identity_cache: SharedIdentityCache,
     /// Where requests go, unless the base says so.
     pub endpoint_url: Option<String>,
     /// What is done to each request.
@@ -64,10 +72,14 @@ pub(crate) struct ConnectionSettings<S: Service> {
     pub(crate) client: Option<S::SdkClient>,
 }
 
-/// An SDK client, and the region it sends to.
+/// An SDK client, and where it sends to.
 pub(crate) struct Connected<S: Service> {
     pub(crate) client: S::SdkClient,
+    pub(crate) connections: Connections,
+    pub(crate) credentials: RenewableCredentials,
     pub(crate) region: String,
+    /// Where that is not the region's own endpoint, as far as is known.
+    pub(crate) endpoint: Option<Endpoint>,
 }
 
 impl<S: Service> Default for ConnectionSettings<S> {
@@ -85,58 +97,67 @@ impl<S: Service> Default for ConnectionSettings<S> {
 impl<S: Service> ConnectionSettings<S> {
     /// Puts the settings together and makes the SDK client.
     pub(crate) fn connect(self, timeout: Duration) -> Result<Connected<S>, InvalidSetting> {
-        let interceptors = vec![SharedInterceptor::new(UserAgent::new(
-            S::CLIENT,
-            S::VERSION,
-        ))];
         let endpoint = self.endpoint_url.map(Endpoint::new).transpose()?;
-        let connection = |given: Given, endpoint: Option<&Endpoint>| {
-            Ok(Connection {
-                region: checked_region(self.region.or(given.region))?,
-                timeouts: with_request_timeout(given.timeouts.as_ref(), timeout),
-                credentials: self.credentials,
-                endpoint_url: endpoint.map(|endpoint| endpoint.url().to_owned()),
-                interceptors,
-            })
+        let (base, given, endpoint) = match &self.client {
+            Some(client) => (Base::Client(client), S::given(client), endpoint),
+            None => {
+                let found = self
+                    .sdk_config
+                    .unwrap_or_else(|| SdkConfig::builder().build());
+                if self.credentials.is_none() && found.credentials_provider().is_none() {
+                    return Err(InvalidSetting::new(
+                        "credentials_provider",
+                        "there is none",
+                        "set credentials_provider, or sdk_config with what \
+                         aws_config::load_defaults gives",
+                    ));
+                }
+                let given = Given {
+                    region: found.region().map(ToString::to_string),
+                    timeouts: found.timeout_config().cloned(),
+                    identity_cache: found.identity_cache(),
+                };
+                let endpoint = match endpoint {
+                    Some(endpoint) => Some(endpoint),
+                    None => endpoint_of::<S>(&found).map(Endpoint::new).transpose()?,
+                };
+                (Base::SdkConfig(Box::new(completed(found))), given, endpoint)
+            }
         };
-        if let Some(given) = &self.client {
-            let connection = connection(S::given(given), endpoint.as_ref())?;
-            return Ok(Connected {
-                region: connection.region.clone(),
-                client: S::connect(Base::Client(given), connection),
-            });
-        }
-        let found = self
-            .sdk_config
-            .unwrap_or_else(|| SdkConfig::builder().build());
-        let given = Given {
-            region: found.region().map(ToString::to_string),
-            timeouts: found.timeout_config().cloned(),
+        let region = checked_region(self.region.or(given.region))?;
+        let connections = Connections::default();
+        let credentials = RenewableCredentials::new(given.identity_cache);
+        let connection = Connection {
+            region: region.clone(),
+            timeouts: with_request_timeout(given.timeouts.as_ref(), timeout),
+            credentials: self.credentials,
+            identity_cache: SharedIdentityCache::new(credentials.clone()),
+            endpoint_url: endpoint.as_ref().map(|endpoint| endpoint.url().to_owned()),
+            interceptors: vec![
+                SharedInterceptor::new(UserAgent::new(S::CLIENT, S::VERSION)),
+                SharedInterceptor::new(BoundedBody {
+                    operation: S::OPERATION,
+                }),
+                SharedInterceptor::new(connections.clone()),
+            ],
         };
-        let endpoint = match endpoint {
-            Some(endpoint) => Some(endpoint),
-            None => endpoint_of::<S>(&found).map(Endpoint::new).transpose()?,
-        };
-        let connection = connection(given, endpoint.as_ref())?;
-        if connection.credentials.is_none() && found.credentials_provider().is_none() {
-            return Err(InvalidSetting::new(
-                "credentials_provider",
-                "there is none",
-                "set credentials_provider, or sdk_config with what aws_config::load_defaults gives",
-            ));
-        }
-        let retry = found.retry_config().cloned();
-        let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));
-        let base = found
-            .into_builder()
-            .retry_config(retry)
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .build();
         Ok(Connected {
-            region: connection.region.clone(),
-            client: S::connect(Base::SdkConfig(&base), connection),
+            client: S::connect(base, connection),
+            connections,
+            credentials,
+            region,
+            endpoint,
         })
     }
+}
+
+/// What aws-config found, with what we leave neither to it nor to features of the SDK.
+fn completed(found: SdkConfig) -> SdkConfig {
+    let retry = found.retry_config().cloned();
+    let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));
+    let builder = found.into_builder().retry_config(retry);
+    let builder = builder.behavior_version(BehaviorVersion::v2026_01_12());
+    builder.build()
 }
 
 /// The endpoint that aws-config found: that of the service before that of all services, unless

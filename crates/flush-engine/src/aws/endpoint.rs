@@ -1,8 +1,11 @@
 //! The URL that requests are sent to.
 
+use std::fmt;
+
 use http::Uri;
 
 use crate::InvalidSetting;
+use crate::aws::text::without_userinfo;
 
 /// A URL of the http or https scheme, with a host.
 #[derive(Clone)]
@@ -31,5 +34,73 @@ impl Endpoint {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What tells directories of this endpoint from those of others: its host, for people, and
+    /// a hash of the URL. The password is no part of it, as it may change.
+    pub(crate) fn key(&self) -> String {
+        const MAX_HOST_CHARS: usize = 100;
+        let url = without_userinfo(&self.url);
+        let url = url.trim_end_matches('/').to_ascii_lowercase();
+        let host = url.parse::<Uri>().ok();
+        let host = host.as_ref().and_then(Uri::host).unwrap_or_default();
+        let host: String = host
+            .chars()
+            .take(MAX_HOST_CHARS)
+            .map(|char| match char {
+                'a'..='z' | '0'..='9' | '.' | '-' => char,
+                _ => '_',
+            })
+            .collect();
+        format!("{host}_{:016x}", hash(&url))
+    }
+}
+
+/// FNV-1a: the same on every machine and by every version, as names of directories must be.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+// A URL may hold a password.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        without_userinfo(&self.url).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(url: &str) -> String {
+        Endpoint::new(url.to_owned()).unwrap().key()
+    }
+
+    #[test]
+    fn the_key_is_the_same_for_the_same_endpoint() {
+        assert_eq!(key("http://localhost:4566"), "localhost_adb77526fb1eae55");
+        for same in [
+            "http://localhost:4566/",
+            "HTTP://LocalHost:4566",
+            "http://user:pass@localhost:4566",
+        ] {
+            assert_eq!(key(same), key("http://localhost:4566"), "{same}");
+        }
+        for other in [
+            "http://localhost:4567",
+            "https://localhost:4566",
+            "http://localhost:4566/a",
+        ] {
+            assert_ne!(key(other), key("http://localhost:4566"), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_part_of_a_file_name() {
+        assert!(key("http://[::1]:80").starts_with("___1__"));
+        let long = format!("http://{}/", "a.".repeat(120) + "b");
+        assert!(key(&long).len() < 128);
     }
 }

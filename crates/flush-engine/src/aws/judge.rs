@@ -31,6 +31,13 @@ pub fn judge(code: Option<&str>, status: u16) -> Fault {
     }
 }
 
+/// Whether a refusal means that the credentials are not, or no longer, good.
+pub(crate) fn refuses_credentials(code: &str) -> bool {
+    ["ExpiredToken", "UnrecognizedClient", "InvalidSignature"]
+        .iter()
+        .any(|refusal| code.starts_with(refusal))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,12 @@
 //! service said before anyone is shown it. What is wrong with a request as a whole is judged in
 //! [`judge`].
 
+mod body;
 mod builder;
 mod client;
 mod connection;
+mod connections;
+mod credentials;
 mod endpoint;
 mod error;
 mod judge;
@@ -24,6 +27,7 @@ mod sender;
 mod service;
 #[cfg(test)]
 mod test_service;
+mod text;
 mod user_agent;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! The settings that clients of all services have.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use record_cache::Durability;
@@ -9,6 +10,9 @@ use crate::{
     DiscardHandler, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy, non_zero_bytes,
     non_zero_count, non_zero_time,
 };
+
+/// Room for one record.
+const LEAST_CACHE_BYTES: NonZeroU64 = NonZeroU64::new(16).expect("not zero");
 
 /// The settings that clients of all services have, not checked yet.
 ///
@@ -60,9 +64,17 @@ impl ClientOptions {
                 format!("set max_record_bytes to {most} or less"),
             ));
         }
+        let cache_max_bytes = non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?;
+        if cache_max_bytes < LEAST_CACHE_BYTES {
+            return Err(InvalidSetting::new(
+                "cache_max_bytes",
+                "holds no record: one counts as 16 bytes at least",
+                "set cache_max_bytes to 16 or more",
+            ));
+        }
         Ok(EngineOptions {
             client: S::NAME,
-            cache_max_bytes: non_zero_bytes("cache_max_bytes", self.cache_max_bytes)?,
+            cache_max_bytes,
             max_retries: self.max_retries,
             flush_strategy: self.flush_strategy.checked()?,
             request_timeout: non_zero_time("request_timeout", self.request_timeout)?,
@@ -111,8 +123,9 @@ macro_rules! aws_options {
             /// Bytes of records (data and partition keys, where there are any) that are cached at
             /// most; beside it, at most a sixteenth as many records. At least 16. Default: 5 MiB.
             pub cache_max_bytes: u64,
-            /// How often a record is tried again after the service found fault with it, before it
-            /// is given up. Being offline, throttled or refused does not count. Default: 5.
+            /// How often a record is tried again after the service sent it back or refused a
+            /// request for what is in it, before it is given up. Being offline and requests that
+            /// are throttled or refused for another reason do not count. Default: 5.
             pub max_retries: u32,
             /// When records are delivered without being asked for. Default: every 30 seconds.
             pub flush_strategy: $crate::FlushStrategy,

@@ -8,10 +8,12 @@ use aws_smithy_runtime_api::client::result::{DispatchFailure, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::ErrorKind;
 
-use crate::aws::judge;
+use crate::aws::{judge, text};
 use crate::{Cause, NoAnswer, SendError, Verdict};
 
 /// What became of one record, by its entry in the answer.
+///
+/// Codes are shown only where they look like one, else as `Unreadable`.
 ///
 /// The entries decide, not the number of failures beside them: some endpoints count wrongly.
 ///
@@ -19,7 +21,9 @@ use crate::{Cause, NoAnswer, SendError, Verdict};
 /// [`SendError::NoAnswer`] when the entry has neither an error code nor the id of a record.
 pub fn verdict(error_code: Option<String>, id: Option<&str>) -> Result<Verdict, SendError> {
     match (error_code, id) {
-        (Some(code), _) => Ok(Verdict::Failed { code }),
+        (Some(code), _) => Ok(Verdict::Failed {
+            code: text::code(&code),
+        }),
         (None, Some(_)) => Ok(Verdict::Accepted),
         (None, None) => Err(SendError::unreadable(
             "the service gave neither an id nor an error code for a record",
@@ -28,7 +32,7 @@ pub fn verdict(error_code: Option<String>, id: Option<&str>) -> Result<Verdict, 
 }
 
 /// What became of a whole request: by the error code of the service or, without one, by the
-/// HTTP status; see [`judge`].
+/// HTTP status; see [`judge`]. What the service said is escaped, and cut to a length.
 pub fn send_error<E>(error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -37,12 +41,14 @@ where
         SdkError::ServiceError(context) => {
             let status = context.raw().status().as_u16();
             let code = context.err().code().filter(|code| !code.is_empty());
-            let message = match (context.err().message(), code) {
-                (Some(message), _) => message.to_owned(),
-                (None, Some(code)) => code.to_owned(),
+            let fault = judge(code, status);
+            let code = code.map(text::code);
+            let message = match (context.err().message(), &code) {
+                (Some(message), _) => text::message(message),
+                (None, Some(code)) => code.clone(),
                 (None, None) => format!("HTTP status {status} without an error code"),
             };
-            SendError::refused(judge(code, status), code.map(str::to_owned), message)
+            SendError::refused(fault, code, message)
         }
         SdkError::ResponseError(context) => {
             let status = context.raw().status().as_u16();
@@ -77,7 +83,7 @@ fn dispatch_error(failure: &DispatchFailure, error: &(dyn Error + 'static)) -> S
 }
 
 fn lost(reason: NoAnswer, message: &str, error: &(dyn Error + 'static)) -> SendError {
-    let cause = Cause::chain(chain(error).map(ToString::to_string));
+    let cause = Cause::chain(chain(error).map(|error| text::message(&error.to_string())));
     SendError::lost(reason, message, cause)
 }
 

@@ -22,6 +22,8 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     const CLIENT: &'static str;
     /// The version of the client's crate, for the user agent.
     const VERSION: &'static str;
+    /// The operation that takes a batch in.
+    const OPERATION: &'static str;
     /// The noun for what records are sent to, for messages.
     const STREAM: &'static str;
     /// The quotas of the service.
@@ -74,7 +76,7 @@ pub struct ServiceLimits {
 #[derive(Debug)]
 pub enum Base<'a, C> {
     /// What aws-config found.
-    SdkConfig(&'a SdkConfig),
+    SdkConfig(Box<SdkConfig>),
     /// Another SDK client, which stays as it is.
     Client(&'a C),
 }
@@ -93,6 +95,7 @@ macro_rules! aws_sdk_client {
             $crate::aws::Given {
                 region: config.region().map(::std::string::ToString::to_string),
                 timeouts: config.timeout_config().cloned(),
+                identity_cache: config.identity_cache(),
             }
         }
 
@@ -101,11 +104,16 @@ macro_rules! aws_sdk_client {
             connection: $crate::aws::Connection,
         ) -> $sdk::Client {
             let mut config = match base {
-                $crate::aws::Base::SdkConfig(given) => $sdk::config::Builder::from(given),
+                $crate::aws::Base::SdkConfig(given) => $sdk::config::Builder::from(&*given),
                 $crate::aws::Base::Client(given) => given.config().to_builder(),
             };
             config.set_region(Some($sdk::config::Region::new(connection.region)));
             config.set_timeout_config(Some(connection.timeouts));
+            config.set_identity_cache(connection.identity_cache);
+            // A slow answer is a slow link; how long it may take, the time-outs say.
+            config.set_stalled_stream_protection(Some(
+                $sdk::config::StalledStreamProtectionConfig::disabled(),
+            ));
             if let Some(provider) = connection.credentials {
                 config.set_credentials_provider(Some(provider));
             }

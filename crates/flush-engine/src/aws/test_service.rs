@@ -19,6 +19,7 @@ macro_rules! service {
             const SDK_ID: &'static str = "Test";
             const CLIENT: &'static str = "amplify-test";
             const VERSION: &'static str = "0";
+            const OPERATION: &'static str = "Put";
             const STREAM: &'static str = "stream";
             const LIMITS: ServiceLimits = ServiceLimits {
                 request: BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX),

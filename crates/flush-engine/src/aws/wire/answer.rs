@@ -5,6 +5,7 @@ use super::entry::Operation;
 use super::json_reader::JsonReader;
 use super::source::{Source, Unreadable};
 use crate::Verdict;
+use crate::aws::text;
 
 /// An answer has at most this size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -16,7 +17,7 @@ pub enum Outcome {
     Accepted(Option<Receipt>),
     /// It was sent back with this error code.
     Failed {
-        /// The code.
+        /// The code, or `Unreadable` if it does not look like one.
         code: String,
     },
 }
@@ -142,7 +143,7 @@ fn read_outcome<'a>(
     })?;
     match code {
         Some(code) => Ok(Outcome::Failed {
-            code: code.into_owned(),
+            code: text::code(&code),
         }),
         None if has_id => Ok(Outcome::Accepted(id.map(|id| Receipt {
             id: id.into_owned(),
@@ -276,6 +277,12 @@ mod tests {
         assert!(read(&large, 3).is_ok());
         large.push(b' ');
         assert!(read(&large, 3).is_err());
+    }
+
+    #[test]
+    fn a_code_that_does_not_look_like_one_is_not_shown() {
+        let read = read(br#"{"Records":[{"ErrorCode":"\u001b[2J"}]}"#, 1);
+        assert_eq!(read, Ok(vec![failed("Unreadable")]));
     }
 
     #[test]

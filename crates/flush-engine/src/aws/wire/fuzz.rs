@@ -10,6 +10,7 @@ use super::cbor_reader::CborReader;
 use super::entry::Operation;
 use super::json_reader::JsonReader;
 use super::source::Source;
+use crate::aws::text;
 
 fn config() -> Config {
     let cases = std::env::var("WIRE_FUZZ_CASES");
@@ -98,7 +99,9 @@ fn written(outcomes: &[Option<String>], is_json: bool) -> Vec<u8> {
 
 fn said(outcomes: &[Option<String>]) -> Vec<Outcome> {
     let outcome = |code: &Option<String>| match code {
-        Some(code) => Outcome::Failed { code: code.clone() },
+        Some(code) => Outcome::Failed {
+            code: text::code(code),
+        },
         None => Outcome::Accepted(None),
     };
     outcomes.iter().map(outcome).collect()

@@ -1,0 +1,158 @@
+//! The open connections of a client, for when they may all be dead.
+//!
+//! Where a NAT or a firewall has forgotten a connection, nobody is told: a request over it only
+//! times out. Then the others in the HTTP client's pool are as old and probably as dead, so a
+//! time-out takes all of them out of use. Requests under way on them are not disturbed.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+    FinalizerInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+
+/// Connections that are remembered at most; a client has as many as requests side by side.
+const MAX_REMEMBERED: usize = 1024;
+
+/// The connections over which a client has had answers or waits for one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Those that have answered, oldest first; they may have been closed since.
+    answered: VecDeque<(Addresses, ConnectionMetadata)>,
+    /// Those of attempts that wait for an answer.
+    waiting: HashMap<u64, CaptureSmithyConnection>,
+    attempts: u64,
+}
+
+type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+
+impl Connections {
+    /// Sees to it that the next request takes none of the connections that are open now.
+    pub(crate) fn retire(&self) {
+        let (answered, waiting) = {
+            let mut known = self.known();
+            (
+                mem::take(&mut known.answered),
+                mem::take(&mut known.waiting),
+            )
+        };
+        let waiting = waiting.values().filter_map(CaptureSmithyConnection::get);
+        for connection in answered.into_iter().map(|(_, one)| one).chain(waiting) {
+            connection.poison();
+        }
+    }
+
+    /// Retires the connections when dropped, unless told that an answer came.
+    pub(crate) fn retire_unless_answered(&self) -> Waiting<'_> {
+        Waiting(Some(self))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose answer is waited for; dropped, it has timed out.
+pub(crate) struct Waiting<'a>(Option<&'a Connections>);
+
+impl Waiting<'_> {
+    pub(crate) fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(connections) = self.0 {
+            connections.retire();
+        }
+    }
+}
+
+/// The number of an attempt, kept beside it.
+#[derive(Debug, Clone, Copy)]
+struct Attempt(u64);
+
+impl Storable for Attempt {
+    type Storer = StoreReplace<Self>;
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Connections {
+    fn name(&self) -> &'static str {
+        "AmplifyConnections"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let capture = match config.load::<CaptureSmithyConnection>() {
+            Some(of_sdk) => of_sdk.clone(),
+            None => CaptureSmithyConnection::new(),
+        };
+        context.request_mut().add_extension(capture.clone());
+        let mut known = self.known();
+        known.attempts += 1;
+        let attempt = known.attempts;
+        known.waiting.insert(attempt, capture.clone());
+        drop(known);
+        config.interceptor_state().store_put(capture);
+        config.interceptor_state().store_put(Attempt(attempt));
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        _context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let capture = config.load::<CaptureSmithyConnection>();
+        if let Some(connection) = capture.and_then(CaptureSmithyConnection::get) {
+            let addresses = (connection.local_addr(), connection.remote_addr());
+            let mut known = self.known();
+            known.answered.retain(|(others, _)| *others != addresses);
+            known.answered.push_back((addresses, connection));
+            if known.answered.len() > MAX_REMEMBERED {
+                known.answered.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let timed_out = match context.output_or_error() {
+            Some(Err(error)) => {
+                let connector_error = error.as_connector_error();
+                error.is_timeout_error() || connector_error.is_some_and(|error| error.is_timeout())
+            }
+            Some(Ok(_)) | None => false,
+        };
+        if timed_out {
+            self.retire();
+        }
+        if let Some(Attempt(attempt)) = config.load::<Attempt>() {
+            self.known().waiting.remove(attempt);
+        }
+        Ok(())
+    }
+}

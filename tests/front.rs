@@ -1,0 +1,173 @@
+//! The two clients as a program that uses both sees them: what compiles, and what it means.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
+use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};
+use aws_credential_types::Credentials;
+
+use self::common::Endpoint;
+
+/// An error of a program, which has one of either client for its cause.
+#[derive(Debug)]
+enum ProgramError {
+    Kinesis(AmplifyKinesisError),
+    Firehose(AmplifyFirehoseError),
+}
+
+impl From<AmplifyKinesisError> for ProgramError {
+    fn from(error: AmplifyKinesisError) -> Self {
+        Self::Kinesis(error)
+    }
+}
+
+impl From<AmplifyFirehoseError> for ProgramError {
+    fn from(error: AmplifyFirehoseError) -> Self {
+        Self::Firehose(error)
+    }
+}
+
+async fn kinesis(aws: &Endpoint) -> AmplifyKinesisClient {
+    let options = amplify_kinesis::AmplifyKinesisClientOptions::default();
+    let client = AmplifyKinesisClient::builder()
+        .region("eu-west-1")
+        .credentials_provider(Credentials::new("AKID", "SECRET", None, None, "test"))
+        .endpoint_url(aws.endpoint_url())
+        .in_memory()
+        .options(options.flush_strategy(FlushStrategy::None));
+    client.build().await.unwrap()
+}
+
+async fn firehose(aws: &Endpoint) -> AmplifyFirehoseClient {
+    let options = amplify_firehose::AmplifyFirehoseClientOptions::default();
+    let client = AmplifyFirehoseClient::builder()
+        .region("eu-west-1")
+        .credentials_provider(Credentials::new("AKID", "SECRET", None, None, "test"))
+        .endpoint_url(aws.endpoint_url())
+        .in_memory()
+        .options(options.flush_strategy(FlushStrategy::None));
+    client.build().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_errors_of_both_clients_are_distinct_types_with_the_same_kinds() {
+    use amplify_firehose::AmplifyFirehoseError::Validation as OfFirehose;
+    use amplify_kinesis::AmplifyKinesisError::Validation as OfKinesis;
+
+    async fn record(aws: &Endpoint, into_kinesis: bool) -> Result<(), ProgramError> {
+        if into_kinesis {
+            kinesis(aws).await.record("data", "", "stream").await?;
+        } else {
+            firehose(aws).await.record("data", "no stream").await?;
+        }
+        Ok(())
+    }
+    let aws = Endpoint::start();
+    match record(&aws, true).await.unwrap_err() {
+        ProgramError::Kinesis(OfKinesis { message, .. }) => assert!(message.contains("key")),
+        error => unreachable!("{error:?}"),
+    }
+    match record(&aws, false).await.unwrap_err() {
+        ProgramError::Firehose(OfFirehose { message, .. }) => assert!(message.contains("name")),
+        error => unreachable!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn payloads_are_owned_or_borrowed() {
+    let aws = Endpoint::start();
+    let client = kinesis(&aws).await;
+    {
+        let (text, bytes) = (String::from("text"), b"bytes".to_vec());
+        let borrowed: &str = &text;
+        client.record(borrowed, "k", "stream").await.unwrap();
+        client.record(&text, "k", "stream").await.unwrap();
+        client.record(&bytes, "k", "stream").await.unwrap();
+        client.record(&bytes[..], "k", "stream").await.unwrap();
+        client.record(text, "k", "stream").await.unwrap();
+        client.record(bytes, "k", "stream").await.unwrap();
+        client.record("static", "k", "stream").await.unwrap();
+        client.record(b"static", "k", "stream").await.unwrap();
+        let shared = amplify_kinesis::Bytes::from_static(b"shared");
+        client.record(shared, "k", "stream").await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let expected = [
+        "text", "text", "bytes", "bytes", "text", "bytes", "static", "static", "shared",
+    ];
+    assert_eq!(aws.payloads("stream"), expected);
+}
+
+#[tokio::test]
+async fn a_handle_records_for_its_stream() {
+    let aws = Endpoint::start();
+    let client = kinesis(&aws).await;
+    let stream = client.stream("stream").unwrap();
+    assert_eq!(stream.name(), "stream");
+    stream.record("1", "k").await.unwrap();
+    stream.record_all([("2", "k"), ("3", "l")]).await.unwrap();
+    let record = KinesisRecord::new("4", "k", "stream");
+    client.record_all([record]).await.unwrap();
+    assert_eq!(client.flush().await.unwrap().records_flushed, 4);
+    assert_eq!(aws.payloads("stream"), ["1", "2", "3", "4"]);
+    let all_or_nothing = stream
+        .record_all([("5", "k"), ("6", "")])
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        all_or_nothing,
+        AmplifyKinesisError::Validation { .. }
+    ));
+    assert_eq!(client.cache_stats().records, 0);
+    let no_stream = client.stream("arn:aws:kinesis").unwrap_err();
+    assert!(matches!(no_stream, AmplifyKinesisError::Validation { .. }));
+    client.disable();
+    stream.record("dropped", "k").await.unwrap();
+    assert_eq!(client.cache_stats().records, 0);
+    client.close().await.unwrap();
+    let closed = stream.record("7", "").await.unwrap_err();
+    assert!(matches!(closed, AmplifyKinesisError::ClientClosed));
+
+    let client = firehose(&aws).await;
+    let stream = client.stream("delivery").unwrap();
+    stream.record("1").await.unwrap();
+    stream.record_all(["2", "3"]).await.unwrap();
+    let record = FirehoseRecord::new("4", "delivery");
+    client.record_all([record]).await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(aws.payloads("delivery"), ["1", "2", "3", "4"]);
+    let no_stream = client.stream("").unwrap_err();
+    assert!(matches!(no_stream, AmplifyFirehoseError::Validation { .. }));
+}
+
+/// A closure with borrowed arguments in the iterator must not keep the future from being `Send`.
+#[tokio::test]
+async fn records_that_are_made_by_a_closure_can_be_recorded_by_a_spawned_task() {
+    async fn record<'a>(
+        client: &AmplifyKinesisClient,
+        records: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) {
+        let of = |(stream, data)| KinesisRecord::new(data, "k", stream);
+        client
+            .record_all(records.into_iter().map(of))
+            .await
+            .unwrap();
+        let stream = client.stream("stream").unwrap();
+        let lines = ["2", "3"].iter().map(|line| (*line, "k"));
+        stream.record_all(lines).await.unwrap();
+    }
+    let aws = Endpoint::start();
+    let client = kinesis(&aws).await;
+    let task = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let (stream, data) = ("stream".to_owned(), "1".to_owned());
+            record(&client, vec![(&*stream, &*data)]).await;
+        }
+    });
+    task.await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(aws.payloads("stream"), ["1", "2", "3"]);
+}
