@@ -1,9 +1,20 @@
 //! Records on their way from `record()` into the shards of a Kinesis stream of LocalStack.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amplify_kinesis::DiscardReason;
+use amplify_kinesis::{
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, DiscardReason, FlushStrategy, WireFormat,
+};
 use amplify_test_support::unique_name;
+use aws_credential_types::Credentials;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_kinesis::config::{
+    BehaviorVersion, Config, ConfigBag, Intercept, Region, RuntimeComponents,
+};
+use aws_sdk_kinesis::error::BoxError;
 use integration_tests::{Discards, Service, Setup};
 use tempfile::TempDir;
 
@@ -47,6 +58,80 @@ async fn records_arrive_byte_for_byte_and_in_order() {
         "the shards hold other records than were recorded"
     );
     stream.delete().await;
+}
+
+/// The content types of requests.
+#[derive(Debug, Clone, Default)]
+struct ContentTypes(Arc<Mutex<BTreeSet<String>>>);
+
+impl Intercept for ContentTypes {
+    fn name(&self) -> &'static str {
+        "ContentTypes"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let content_type = context.request().headers().get("content-type");
+        let content_type = content_type.unwrap_or_default().to_owned();
+        let mut seen = self.0.lock().map_err(|_| "a test panicked")?;
+        seen.insert(content_type);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_arrive_in_each_format() {
+    for (wire_format, content_type) in [
+        (WireFormat::Cbor, "application/x-amz-cbor-1.1"),
+        (WireFormat::Json, "application/x-amz-json-1.1"),
+        (WireFormat::Auto, "application/x-amz-json-1.1"),
+    ] {
+        let stream = Stream::create(&endpoint(), 2).await;
+        let missing = unique_name("missing");
+        let seen = ContentTypes::default();
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::from_keys("id", "secret", None))
+            .endpoint_url(endpoint())
+            .interceptor(seen.clone());
+        let client = AmplifyKinesisClient::builder()
+            .kinesis_client(Client::from_conf(config.build()))
+            .options(
+                AmplifyKinesisClientOptions::default()
+                    .flush_strategy(FlushStrategy::None)
+                    .wire_format(wire_format),
+            )
+            .in_memory()
+            .build()
+            .await
+            .unwrap();
+
+        let records = various_records(503);
+        for (key, data) in &records {
+            client.record(data, key, stream.name()).await.unwrap();
+        }
+        client.record("lost", "key", &missing).await.unwrap();
+        let flushed = client.flush().await.unwrap();
+        assert_eq!(flushed.records_flushed, 500, "{wire_format:?}");
+        let code = flushed.skipped_streams[0].code.as_deref();
+        assert_eq!(code, Some("ResourceNotFoundException"), "{wire_format:?}");
+        client.flush().await.unwrap();
+        client.close().await.unwrap();
+
+        let arrived = by_key(stream.shards().await.into_iter().flatten());
+        assert!(
+            arrived == by_key(records),
+            "other records in {wire_format:?}"
+        );
+        let seen = seen.0.lock().unwrap().clone();
+        assert_eq!(seen, BTreeSet::from([content_type.to_owned()]));
+        stream.delete().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! What goes over the wire, and what a client makes of the answers: both clients, with the real
 //! SDK, against a loopback endpoint that is told how to answer.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
 mod answers;

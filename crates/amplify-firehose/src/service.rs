@@ -2,8 +2,11 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::Config;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record as Entry;
+use flush_engine::aws::wire::{self, Handover, Operation, Receipts, Target, Wire, WireFormat};
 use flush_engine::aws::{ClientOptions, Service, ServiceLimits, send_error, verdict};
 use flush_engine::{BatchLimits, SendError, Verdict};
 use record_cache::{Record, StreamName};
@@ -42,23 +45,73 @@ impl Service for Firehose {
         options.clone().into()
     }
 
+    type Requests = Requests;
+
+    fn requests(client: &Client, _options: &AmplifyFirehoseClientOptions) -> Requests {
+        let speaks_its_own = client.config().protocol().is_some();
+        Requests {
+            client: client.clone(),
+            wire: (!speaks_its_own).then(|| Wire::new(Operation::PutRecordBatch, WireFormat::Json)),
+        }
+    }
+
     async fn put(
-        client: &aws_sdk_firehose::Client,
+        requests: &Requests,
         stream: &StreamName,
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
-        let entries = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let request = client.put_record_batch();
-        let request = request.delivery_stream_name(stream.as_str());
-        let answer = request.set_records(Some(entries)).send().await;
-        let entries = answer
-            .map_err(|error| send_error(&error))?
-            .request_responses;
-        entries
-            .into_iter()
-            .map(|entry| verdict(entry.error_code, entry.record_id.as_deref()))
-            .collect()
+        match &requests.wire {
+            Some(wire) => put_written(&requests.client, wire, stream, batch).await,
+            None => put_entries(&requests.client, stream, batch).await,
+        }
     }
+}
+
+/// What makes the requests.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    client: Client,
+    /// None where the SDK client was given a protocol of its own.
+    wire: Option<Wire>,
+}
+
+async fn put_written(
+    client: &Client,
+    wire: &Wire,
+    stream: &StreamName,
+    batch: &[Record],
+) -> Result<Vec<Verdict>, SendError> {
+    let call = |handover: Handover| {
+        let mut config = Config::builder();
+        config.set_protocol(Some(wire.protocol()));
+        let call = client.put_record_batch();
+        let call = call.delivery_stream_name(stream.as_str()).customize();
+        call.config_override(config).interceptor(handover).send()
+    };
+    let entries = batch
+        .iter()
+        .map(|record| wire::Entry::new(&record.data, None));
+    let target = Target::Name(stream.as_str());
+    let outcomes = wire.send(target, entries, Receipts::Skip, call).await?;
+    Ok(outcomes.into_iter().map(Verdict::from).collect())
+}
+
+async fn put_entries(
+    client: &Client,
+    stream: &StreamName,
+    batch: &[Record],
+) -> Result<Vec<Verdict>, SendError> {
+    let entries = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let request = client.put_record_batch();
+    let request = request.delivery_stream_name(stream.as_str());
+    let answer = request.set_records(Some(entries)).send().await;
+    let entries = answer
+        .map_err(|error| send_error(&error))?
+        .request_responses;
+    entries
+        .into_iter()
+        .map(|entry| verdict(entry.error_code, entry.record_id.as_deref()))
+        .collect()
 }
 
 fn entry(record: &Record) -> Result<Entry, SendError> {

@@ -22,6 +22,7 @@ pub use aws_sdk_kinesis;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
 pub use flush_engine::aws::IntoPayload;
+pub use flush_engine::aws::wire::WireFormat;
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
     FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,

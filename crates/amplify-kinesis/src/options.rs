@@ -1,5 +1,7 @@
 //! Settings of a client.
 
+use flush_engine::aws::wire::WireFormat;
+
 use crate::limits::MAX_RECORD_BYTES;
 
 flush_engine::aws_options! {
@@ -20,5 +22,9 @@ flush_engine::aws_options! {
         request: "PutRecords",
         record_limit: "Bytes that one record may have, data and partition key. Lower it to the \
                        stream's own `MaxRecordSize`. Default, and most: 10 MiB.",
+        /// How requests are written. Default: in CBOR for AWS's own hosts, else in JSON.
+        ///
+        /// A protocol that the given SDK client or `SdkConfig` brings goes before this.
+        wire_format: WireFormat = WireFormat::Auto,
     }
 }

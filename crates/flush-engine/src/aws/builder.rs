@@ -127,7 +127,7 @@ impl<S: Service> ClientBuilder<S> {
             .await?;
         engine_options.region.clone_from(&connected.region);
         let sender = ServiceSender::<S> {
-            client: connected.client.clone(),
+            requests: S::requests(&connected.client, &self.options),
             connections: connected.connections,
             credentials: connected.credentials,
         };

@@ -29,6 +29,7 @@ mod service;
 mod test_service;
 mod text;
 mod user_agent;
+pub mod wire;
 
 pub use self::builder::ClientBuilder;
 pub use self::client::{Client, Stream};

@@ -106,7 +106,8 @@ impl ClientOptions {
 /// Makes the options of a client: a struct with public fields and setters of the same names.
 ///
 /// `request` is the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both are words for the documentation.
+/// be; both are words for the documentation. Settings that only this client has follow, with
+/// their defaults.
 #[macro_export]
 macro_rules! aws_options {
     (
@@ -115,6 +116,10 @@ macro_rules! aws_options {
             max_record_bytes: $max_record_bytes:expr,
             request: $request:literal,
             record_limit: $record_limit:literal,
+            $(
+                $(#[$own_doc:meta])*
+                $own:ident: $own_type:ty = $own_default:expr,
+            )*
         }
     ) => {
         $(#[$meta])*
@@ -159,6 +164,10 @@ macro_rules! aws_options {
             ///
             /// With a share, a stream that is refused for ever leaves room for the others.
             pub max_stream_share: Option<u64>,
+            $(
+                $(#[$own_doc])*
+                pub $own: $own_type,
+            )*
             on_discard: Option<$crate::DiscardHandler>,
         }
 
@@ -173,6 +182,7 @@ macro_rules! aws_options {
                 max_concurrent_streams: usize,
                 overflow_policy: $crate::OverflowPolicy,
                 max_in_flight_per_stream: usize,
+                $($own: $own_type,)*
             }
 
             /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
@@ -211,7 +221,8 @@ macro_rules! aws_options {
         $crate::aws_options! { @same $options:
             cache_max_bytes, max_retries, flush_strategy, durability, request_timeout,
             max_record_bytes, max_concurrent_streams, overflow_policy, max_record_age,
-            max_in_flight_per_stream, max_stream_share, on_discard,
+            max_in_flight_per_stream, max_stream_share, on_discard;
+            $($own = $own_default,)*
         }
     };
     (@setters $($field:ident: $type:ty,)+) => {$(
@@ -222,10 +233,10 @@ macro_rules! aws_options {
             self
         }
     )+};
-    (@same $options:ident: $($field:ident,)+) => {
+    (@same $options:ident: $($field:ident),+; $($own:ident = $default:expr,)*) => {
         impl From<$crate::aws::ClientOptions> for $options {
             fn from(options: $crate::aws::ClientOptions) -> Self {
-                Self { $($field: options.$field,)+ }
+                Self { $($field: options.$field,)+ $($own: $default,)* }
             }
         }
 

@@ -13,7 +13,7 @@ use crate::{NoAnswer, RecordSender, SendError, Verdict};
 /// Sends batches to a service, and learns from how that went.
 #[derive(Debug)]
 pub(crate) struct ServiceSender<S: Service> {
-    pub(crate) client: S::SdkClient,
+    pub(crate) requests: S::Requests,
     pub(crate) connections: Connections,
     pub(crate) credentials: RenewableCredentials,
 }
@@ -28,7 +28,7 @@ impl<S: Service> RecordSender for ServiceSender<S> {
         let credentials = self.credentials.edition();
         // The engine drops this future when the request takes too long.
         let waiting = self.connections.retire_unless_answered();
-        let answer = S::put(&self.client, stream, batch).await;
+        let answer = S::put(&self.requests, stream, batch).await;
         match &answer {
             Err(SendError::NoAnswer {
                 reason: NoAnswer::TimedOut,

@@ -33,6 +33,8 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     type Options: Clone + Debug + Default + Send + Sync + 'static;
     /// The SDK's client.
     type SdkClient: Clone + Debug + Send + Sync + 'static;
+    /// What makes the requests.
+    type Requests: Debug + Send + Sync + 'static;
 
     /// The part of the options that is the same for all services.
     fn client_options(options: &Self::Options) -> ClientOptions;
@@ -43,12 +45,15 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     /// Makes an SDK client.
     fn connect(base: Base<'_, Self::SdkClient>, connection: Connection) -> Self::SdkClient;
 
+    /// What makes the requests of a client with these options.
+    fn requests(client: &Self::SdkClient, options: &Self::Options) -> Self::Requests;
+
     /// Sends a batch in one request; see [`RecordSender::send`](crate::RecordSender::send).
     ///
     /// [`send_error`](crate::aws::send_error) and [`verdict`](crate::aws::verdict) turn the SDK's
     /// answer into the engine's terms.
     fn put(
-        client: &Self::SdkClient,
+        requests: &Self::Requests,
         stream: &StreamName,
         batch: &[Record],
     ) -> impl Future<Output = Result<Vec<Verdict>, SendError>> + Send;

@@ -30,6 +30,7 @@ macro_rules! service {
 
             type Options = ();
             type SdkClient = ();
+            type Requests = ();
 
             fn client_options((): &()) -> ClientOptions {
                 ClientOptions::new(Self::LIMITS.record_bytes)
@@ -40,6 +41,8 @@ macro_rules! service {
             }
 
             fn connect(_: Base<'_, ()>, _: Connection) {}
+
+            fn requests((): &(), (): &()) {}
 
             async fn put(
                 (): &(),

@@ -1,0 +1,179 @@
+//! Payloads one behind the other.
+
+use std::borrow::Cow;
+
+use crate::Event;
+
+/// How payloads are joined: each has the delimiter behind it, the last one too, and none has it
+/// twice. So records may be joined in turn, as Firehose does.
+///
+/// A reader splits at the delimiter; payloads should not have it within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Concatenation {
+    /// What is behind each payload; a newline unless set.
+    pub delimiter: Cow<'static, [u8]>,
+    /// Bytes of a record as it is sent; 1,000 KiB unless set.
+    pub max_bytes: usize,
+    /// Events in a record; 500 unless set.
+    pub max_events: usize,
+    /// How a record is compressed; not at all unless set.
+    pub compression: Compression,
+}
+
+/// How a record is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// It is not.
+    #[default]
+    None,
+    /// Into one gzip member; members one behind the other are gzip again.
+    #[cfg(feature = "gzip")]
+    Gzip,
+}
+
+impl Default for Concatenation {
+    fn default() -> Self {
+        Self {
+            delimiter: Cow::Borrowed(b"\n"),
+            max_bytes: 1_024_000,
+            max_events: 500,
+            compression: Compression::None,
+        }
+    }
+}
+
+impl Concatenation {
+    /// Sets what is behind each payload.
+    #[must_use]
+    pub fn delimiter(mut self, delimiter: impl Into<Cow<'static, [u8]>>) -> Self {
+        self.delimiter = delimiter.into();
+        self
+    }
+
+    /// Sets the bytes of a record.
+    #[must_use]
+    pub const fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Sets the events in a record.
+    #[must_use]
+    pub const fn max_events(mut self, max_events: usize) -> Self {
+        self.max_events = max_events;
+        self
+    }
+
+    /// Sets how a record is compressed.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// The bytes of payloads and delimiters that fit a record, however badly they compress.
+    #[must_use]
+    pub const fn max_joined_bytes(&self) -> usize {
+        match self.compression {
+            Compression::None => self.max_bytes,
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => crate::gzip::max_input(self.max_bytes),
+        }
+    }
+
+    /// What a payload takes of a record: itself, and the delimiter unless it ends with it.
+    #[must_use]
+    pub fn joined_size(&self, payload: &[u8]) -> usize {
+        payload.len() + self.behind(payload).len()
+    }
+
+    /// A record of one payload: itself, if it has its delimiter and is not compressed.
+    #[must_use]
+    pub fn single<'a>(&self, payload: &'a [u8]) -> Cow<'a, [u8]> {
+        let is_whole = self.compression == Compression::None && self.behind(payload).is_empty();
+        if is_whole {
+            Cow::Borrowed(payload)
+        } else {
+            Cow::Owned(self.join(&[payload]))
+        }
+    }
+
+    /// A record of these payloads.
+    #[must_use]
+    pub fn join(&self, payloads: &[&[u8]]) -> Vec<u8> {
+        let size = payloads.iter().map(|payload| self.joined_size(payload));
+        let mut joined = Vec::with_capacity(size.sum());
+        for payload in payloads {
+            joined.extend_from_slice(payload);
+            joined.extend_from_slice(self.behind(payload));
+        }
+        match self.compression {
+            Compression::None => joined,
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => crate::gzip::compress(&joined),
+        }
+    }
+
+    fn behind(&self, payload: &[u8]) -> &[u8] {
+        if payload.ends_with(&self.delimiter) {
+            &[]
+        } else {
+            &self.delimiter
+        }
+    }
+}
+
+/// Payloads that are collected for one record.
+#[derive(Debug)]
+pub(crate) struct Joiner<'a, 'c> {
+    concatenation: &'c Concatenation,
+    payloads: Vec<&'a [u8]>,
+    bytes: usize,
+}
+
+impl<'a, 'c> Joiner<'a, 'c> {
+    pub(crate) const fn new(concatenation: &'c Concatenation) -> Self {
+        Self {
+            concatenation,
+            payloads: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Event<'a>) -> bool {
+        let bytes = self.bytes + self.concatenation.joined_size(event.data);
+        let fits = self.payloads.len() < self.concatenation.max_events
+            && bytes <= self.concatenation.max_joined_bytes();
+        if fits {
+            self.bytes = bytes;
+            self.payloads.push(event.data);
+        }
+        fits
+    }
+
+    pub(crate) fn finish(&self) -> Cow<'a, [u8]> {
+        match self.payloads[..] {
+            [payload] => self.concatenation.single(payload),
+            _ => Cow::Owned(self.concatenation.join(&self.payloads)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_payload_has_the_delimiter_behind_it_once() {
+        let lines = Concatenation::default();
+        assert_eq!(lines.join(&[b"a", b"b\n", b"", b"c"]), b"a\nb\n\nc\n");
+        assert_eq!(lines.single(b"a").into_owned(), b"a\n");
+        assert!(matches!(lines.single(b"a\n"), Cow::Borrowed(b"a\n")));
+        let none = Concatenation::default().delimiter(&b""[..]);
+        assert_eq!(none.join(&[b"a", b"b"]), b"ab");
+        let long = Concatenation::default().delimiter(&b"\r\n"[..]);
+        assert_eq!(long.join(&[b"a\n", b"b\r\n"]), b"a\n\r\nb\r\n");
+    }
+}

@@ -1,0 +1,84 @@
+//! One event, and the hash that decides its shard.
+
+use std::fmt;
+
+use md5::{Digest, Md5};
+
+/// What a user hands over: a payload and where it goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The partition key; empty for services that have none.
+    pub partition_key: &'a str,
+    /// The hash that goes before the partition key's own.
+    pub explicit_hash_key: Option<u128>,
+    /// The payload.
+    pub data: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    /// An event that goes where its partition key says.
+    #[must_use]
+    pub const fn new(partition_key: &'a str, data: &'a [u8]) -> Self {
+        Self {
+            partition_key,
+            explicit_hash_key: None,
+            data,
+        }
+    }
+
+    /// The same event with a hash of its own.
+    #[must_use]
+    pub const fn with_explicit_hash_key(mut self, hash_key: u128) -> Self {
+        self.explicit_hash_key = Some(hash_key);
+        self
+    }
+
+    /// The hash that decides the shard.
+    #[must_use]
+    pub fn hash_key(&self) -> u128 {
+        self.explicit_hash_key
+            .unwrap_or_else(|| hash_key(self.partition_key))
+    }
+}
+
+// Shows no payload and no key.
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The hash of a partition key: its MD5 as a number.
+#[must_use]
+pub fn hash_key(partition_key: &str) -> u128 {
+    u128::from_be_bytes(md5([partition_key.as_bytes()]))
+}
+
+/// The MD5 of what these are one behind the other.
+pub(crate) fn md5<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    for piece in pieces {
+        md5.update(piece);
+    }
+    md5.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_key_hashes_to_its_md5() {
+        assert_eq!(hash_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
+        assert_eq!(hash_key("abc"), 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72);
+    }
+
+    #[test]
+    fn an_explicit_hash_key_goes_first() {
+        let event = Event::new("abc", b"");
+        assert_eq!(event.hash_key(), hash_key("abc"));
+        assert_eq!(event.with_explicit_hash_key(7).hash_key(), 7);
+    }
+}

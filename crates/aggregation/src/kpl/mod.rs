@@ -1,0 +1,63 @@
+//! The record format of the Amazon Kinesis Producer Library.
+//!
+//! ```text
+//! F3 89 9A C2 │ AggregatedRecord (proto2) │ MD5 of that message
+//!
+//! AggregatedRecord  1: partition keys   2: explicit hash keys   3: records
+//! Record            1: which partition key   2: which hash key   3: data   4: tags
+//! ```
+//!
+//! Readers of Python and Node take an absent hash key for the first of the table, wherever the
+//! table is not empty. So events with and without one never share a record.
+
+mod decode;
+mod encode;
+mod proto;
+
+pub use self::decode::{Malformed, decode};
+pub use self::encode::Encoder;
+
+pub(crate) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+pub(crate) const CHECKSUM_BYTES: usize = 16;
+
+/// How large a record may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KplLimits {
+    /// Bytes of the record, all told; 51,200 unless set, as in the KPL.
+    pub max_bytes: usize,
+    /// Events in the record; 10,000 unless set, which leaves the decision to the bytes.
+    ///
+    /// Firehose takes at most 500 out of one record if it partitions dynamically.
+    pub max_events: usize,
+}
+
+impl Default for KplLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 51_200,
+            max_events: 10_000,
+        }
+    }
+}
+
+impl KplLimits {
+    /// Sets the bytes of a record.
+    #[must_use]
+    pub const fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Sets the events in a record.
+    #[must_use]
+    pub const fn max_events(mut self, max_events: usize) -> Self {
+        self.max_events = max_events;
+        self
+    }
+}
+
+/// Whether a payload is, by its first bytes, an aggregate already.
+pub(crate) fn is_aggregate(data: &[u8]) -> bool {
+    data.starts_with(&MAGIC)
+}

@@ -1,0 +1,158 @@
+//! Sends a batch in the format that suits the endpoint.
+
+use std::error::Error;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_schema::protocol::SharedClientProtocol;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::answer::Outcome;
+use super::entry::{Entry, Operation, Target};
+use super::format::{Choice, Format, WireFormat};
+use super::handover::{Handover, Inner};
+use super::protocol::Protocol;
+use super::{cbor_writer, json_writer};
+use crate::SendError;
+use crate::aws::send_error;
+use crate::telemetry::log;
+
+/// Whether an answer's sequence numbers and shards are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipts {
+    /// They are passed over.
+    Skip,
+    /// Each accepted record has a [`Receipt`](super::Receipt).
+    Read,
+}
+
+/// How one client sends its batches, and what it learned of its endpoint.
+#[derive(Debug)]
+pub struct Wire {
+    operation: Operation,
+    choice: Arc<Choice>,
+    protocol: SharedClientProtocol,
+}
+
+impl Wire {
+    /// For requests of one operation, in the format asked for or as the environment says.
+    #[must_use]
+    pub fn new(operation: Operation, asked: WireFormat) -> Self {
+        let asked = asked.in_environment(|name| std::env::var(name).ok());
+        Self {
+            operation,
+            choice: Arc::new(Choice::new(operation, asked)),
+            protocol: SharedClientProtocol::new(Protocol),
+        }
+    }
+
+    /// The protocol of the calls, for the configuration of the SDK.
+    #[must_use]
+    pub fn protocol(&self) -> SharedClientProtocol {
+        self.protocol.clone()
+    }
+
+    /// Sends a batch, and gives one outcome for each record, in order.
+    ///
+    /// `call` calls the operation without records: named like `target`, with
+    /// [`protocol`](Self::protocol) as its protocol and the [`Handover`] as an interceptor. It
+    /// is called again, at once and in JSON, if CBOR turns out not to suit the endpoint.
+    ///
+    /// # Errors
+    /// [`SendError`] as for any request; an answer without one result for each record is none.
+    ///
+    /// # Cancel safety
+    /// The service may have accepted the records all the same.
+    pub async fn send<'a, O, E, F>(
+        &self,
+        target: Target<'_>,
+        entries: impl Iterator<Item = Entry<'a>> + Clone,
+        receipts: Receipts,
+        call: impl Fn(Handover) -> F,
+    ) -> Result<Vec<Outcome>, SendError>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+    {
+        let mut format = self.choice.next();
+        loop {
+            let handover = self.handover(format, target, entries.clone(), receipts);
+            match call(handover.clone()).await {
+                Ok(_) => {
+                    if format == Format::Cbor {
+                        self.choice.understood();
+                    }
+                    let outcomes = handover.take_outcomes();
+                    return outcomes.ok_or_else(|| SendError::no_answer("the answer was not read"));
+                }
+                Err(error) => {
+                    if format == Format::Json || !self.is_unsuited(&handover, &error) {
+                        return Err(send_error(&error));
+                    }
+                }
+            }
+            format = Format::Json;
+        }
+    }
+
+    fn handover<'a>(
+        &self,
+        format: Format,
+        target: Target<'_>,
+        entries: impl Iterator<Item = Entry<'a>> + Clone,
+        receipts: Receipts,
+    ) -> Handover {
+        let records = entries.clone().count();
+        let body = match format {
+            Format::Cbor => cbor_writer::request(self.operation, target, entries),
+            Format::Json => json_writer::request(self.operation, target, entries),
+        };
+        Handover::new(Inner {
+            operation: self.operation,
+            choice: Arc::clone(&self.choice),
+            format,
+            body: body.into(),
+            records,
+            with_receipts: receipts == Receipts::Read,
+            is_misdirected: AtomicBool::new(false),
+            outcomes: Mutex::new(None),
+        })
+    }
+
+    /// Whether a request in CBOR failed because of that.
+    fn is_unsuited<E>(&self, handover: &Handover, error: &SdkError<E, HttpResponse>) -> bool
+    where
+        E: ProvideErrorMetadata,
+    {
+        if handover.is_misdirected() {
+            return true;
+        }
+        let is_refused = refuses_cbor(error) && self.choice.refused();
+        if is_refused {
+            tracing::warn!(target: log::TARGET, "the endpoint does not take CBOR: JSON from now on");
+        }
+        is_refused
+    }
+}
+
+/// Whether an answer says that the format was not understood.
+fn refuses_cbor<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
+    const NOT_FOUND: u16 = 404;
+    let Some(response) = error.raw_response() else {
+        return false;
+    };
+    let code = match error {
+        SdkError::ServiceError(context) => context.err().code(),
+        _ => None,
+    };
+    match (code, response.status().as_u16()) {
+        (_, UNSUPPORTED_MEDIA_TYPE) | (None, NOT_FOUND) => true,
+        (Some(code), _) => ["UnknownOperation", "Serialization"]
+            .iter()
+            .any(|begin| code.starts_with(begin)),
+        (None, _) => false,
+    }
+}
