@@ -1,4 +1,4 @@
-//! The one place that asks the system for the time of day.
+//! The only place that reads the system clock.
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 use std::time::Instant;

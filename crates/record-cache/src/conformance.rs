@@ -1,4 +1,4 @@
-//! The suite that every store passes.
+//! The conformance suite for stores.
 //!
 //! It checks each sentence of the contract of [`RecordStore`] against a store that is
 //! new and empty, so whoever writes another store can hold it to the same promise:

@@ -1,4 +1,4 @@
-//! What a store on disk promises to survive.
+//! What the records of a disk store survive.
 
 /// What a record that was appended survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,4 +1,4 @@
-//! A store that fails when it is told to, to try what its owner makes of it.
+//! A store that fails on demand, for testing its users.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

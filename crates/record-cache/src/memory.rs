@@ -1,4 +1,4 @@
-//! A store that keeps nothing across a restart.
+//! A store in memory, which keeps nothing across restarts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The values that pass through a store.
+//! The types that stores take and return.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Records that are given up, and the handler that is told.
+//! Discarded records, and the handler that receives them.
 
 use std::fmt;
 use std::sync::Arc;

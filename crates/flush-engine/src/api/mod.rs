@@ -1,4 +1,4 @@
-//! What an owner of an engine says and hears: settings, errors, reports, the sender.
+//! The types that the owner of an engine uses: settings, errors, reports, the sender.
 //!
 //! Types and pure functions only. May be touched here: names, defaults, texts of errors. Not
 //! here: anything that waits, logs or keeps state. Imports no other room.

@@ -1,4 +1,4 @@
-//! How a request can fail, in terms that belong to no service.
+//! How a request can fail, independent of any service.
 
 use std::error::Error;
 use std::fmt;

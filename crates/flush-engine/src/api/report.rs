@@ -1,4 +1,4 @@
-//! What operations give back.
+//! The results of operations.
 
 use record_cache::{QueueStats, StoreStats, StreamName};
 

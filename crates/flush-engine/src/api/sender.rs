@@ -1,4 +1,4 @@
-//! The side that talks to a service.
+//! The trait of a sender, which talks to a service.
 
 use std::fmt::Debug;
 

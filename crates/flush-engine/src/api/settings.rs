@@ -1,4 +1,4 @@
-//! Checks of settings that come from outside.
+//! Validation of settings.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A bound on the answers of a service.
+//! Limits the size of a service's answers.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;

@@ -1,4 +1,4 @@
-//! Making a client: connection, storage and settings.
+//! Builds a client: connection, storage and settings.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The client of a service: an engine, and what its records are checked against.
+//! The client of a service: an engine, and the limits that records are checked against.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

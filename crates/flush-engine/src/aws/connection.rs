@@ -1,4 +1,4 @@
-//! Region, credentials, endpoint and time-outs, from wherever they were given.
+//! Region, credentials, endpoint and timeouts, from the builder or the SDK's configuration.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The open connections of a client, for when they may all be dead.
+//! Closes a client's idle connections when all of them may be dead.
 //!
 //! Where a NAT or a firewall has forgotten a connection, nobody is told: a request over it only
 //! times out. Then the others in the HTTP client's pool are as old and probably as dead, so a

@@ -1,4 +1,4 @@
-//! Credentials that are asked for again once the service has refused them.
+//! Fetches credentials again after the service has refused them.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! What can go wrong in a client: what happened, what to do.
+//! The errors of a client: what happened, and what to do about it.
 
 use std::error::Error;
 

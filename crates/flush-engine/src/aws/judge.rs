@@ -1,4 +1,4 @@
-//! What a refusal means for the records of the request, by the words of AWS.
+//! What an AWS error code means for the records of a refused request.
 
 use crate::Fault;
 

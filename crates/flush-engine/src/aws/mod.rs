@@ -1,4 +1,4 @@
-//! What clients of AWS services are made of.
+//! The common parts of clients for AWS services.
 //!
 //! A client crate describes its service once, as a [`Service`], and wraps [`ClientBuilder`],
 //! [`Client`] and [`Stream`] in types of its own, whose methods have the arguments and the

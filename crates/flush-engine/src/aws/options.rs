@@ -1,4 +1,4 @@
-//! The settings that clients of all services have.
+//! The settings that all clients have.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What can be recorded.
+//! The types of data that can be recorded.
 
 use bytes::{Bytes, BytesMut};
 

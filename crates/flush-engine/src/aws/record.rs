@@ -1,4 +1,4 @@
-//! Records on their way in, and the limits they are checked against.
+//! Checks new records against the limits of the service.
 
 use std::fmt;
 

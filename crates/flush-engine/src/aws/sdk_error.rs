@@ -1,4 +1,4 @@
-//! What the SDK reports, in the engine's terms.
+//! Translates the SDK's errors into the engine's terms.
 
 use std::error::Error;
 

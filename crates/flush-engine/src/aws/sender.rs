@@ -1,4 +1,4 @@
-//! A service as the engine sees it.
+//! The sender of a service.
 
 use async_trait::async_trait;
 use batcher::BatchLimits;

@@ -1,4 +1,4 @@
-//! What tells one AWS service from another.
+//! The trait that describes an AWS service.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Services that only have limits, for tests.
+//! Services for tests, which have limits and nothing else.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 

@@ -1,4 +1,4 @@
-//! What others say, made fit to be shown: it may be anything, and goes to terminals and logs.
+//! Sanitizes text from a service, which may contain anything, for terminals and logs.
 
 use std::fmt::Write as _;
 

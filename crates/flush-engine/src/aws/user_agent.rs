@@ -1,4 +1,4 @@
-//! How requests say which client made them.
+//! Adds the client's name to the user agent of requests.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;

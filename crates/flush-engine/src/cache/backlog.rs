@@ -1,4 +1,4 @@
-//! How much of each stream waits, and for how long: what adaptive flushing goes by.
+//! How many records of each stream wait, and for how long: the input of adaptive flushing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What one request takes of a stream.
+//! Reads the next batch of a stream.
 
 use std::num::NonZeroU64;
 

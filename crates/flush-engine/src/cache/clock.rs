@@ -1,4 +1,4 @@
-//! The only reader of the system clock.
+//! The only place that reads the system clock.
 
 use std::time::SystemTime;
 

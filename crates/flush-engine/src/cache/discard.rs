@@ -1,4 +1,4 @@
-//! Giving records up: `on_discard` is told first, then they are deleted.
+//! Discards records: `on_discard` is called first, then they are deleted.
 
 use record_cache::{Amount, Record, Settlement, StreamName};
 

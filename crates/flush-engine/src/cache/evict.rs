@@ -1,4 +1,4 @@
-//! Dropping the oldest records to make room.
+//! Drops the oldest records to make room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::{NonZeroU64, NonZeroUsize};

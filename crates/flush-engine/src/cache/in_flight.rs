@@ -1,4 +1,4 @@
-//! Which records are in flight, while passes send some and others make room.
+//! Which records are in flight, so that no one drops them while they are sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Records on their way into the cache, measured once.
+//! New records, measured once.
 
 use std::collections::HashMap;
 

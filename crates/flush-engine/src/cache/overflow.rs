@@ -1,4 +1,4 @@
-//! Recording into a full cache: the oldest records make room, or the new ones wait for it.
+//! Recording into a full cache: the oldest records are dropped, or the new ones wait.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What was decided on records that were sent, carried out in one step of the store.
+//! Settles a sent batch, in one step of the store.
 
 use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
 

@@ -1,4 +1,4 @@
-//! How long a stream is left alone after a failure: pure policy.
+//! How long to back off from a stream after a failure: pure policy.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the parts of a pass share.
+//! The state that the streams of a pass share.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What one pass leaves to the next: slow links, failures, streams that were not reached.
+//! What one pass passes on to the next: slow links, failures, streams not reached.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

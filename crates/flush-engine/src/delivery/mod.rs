@@ -1,4 +1,4 @@
-//! How batches reach the service. [`Passes`] is its door: `try_run` a [`Plan`].
+//! How batches reach the service. The entry point is [`Passes`]: `try_run` a [`Plan`].
 //!
 //! ```text
 //! passes    one pass at a time; what one leaves to the next (history)

@@ -1,4 +1,4 @@
-//! One flush pass: streams side by side, each in a pipeline of its own.
+//! One flush pass: streams in parallel, each in its own pipeline.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

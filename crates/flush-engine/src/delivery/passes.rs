@@ -1,4 +1,4 @@
-//! Passes of an engine: one at a time.
+//! Runs one pass at a time.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One stream within a pass: batch after batch, for as long as the pass wants more of it.
+//! One stream within a pass: batch after batch, while the pass allows more.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What a pass is to do, and until when.
+//! What a pass should do, and until when.
 
 use std::time::Duration;
 

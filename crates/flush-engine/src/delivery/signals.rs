@@ -1,4 +1,4 @@
-//! What those who deliver at the same time tell each other without a lock.
+//! Lock-free signals between concurrent deliveries.
 //!
 //! `tests/interleavings.rs` runs this file under all interleavings of some threads, with
 //! atomics of its own in the place of these.

@@ -1,4 +1,4 @@
-//! Calls of the owner's handlers, and what may not be called from within them.
+//! Calls the owner's handlers, and tracks what they may not call.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

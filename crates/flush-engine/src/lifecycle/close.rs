@@ -1,4 +1,4 @@
-//! The end of an engine: at once, or after a last drain.
+//! Closes an engine, at once or after a last drain.
 
 use std::fmt;
 use std::sync::Arc;

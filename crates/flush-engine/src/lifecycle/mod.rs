@@ -1,4 +1,4 @@
-//! Whether an engine is open, the tasks that it runs, and how it closes.
+//! Whether an engine is open, the tasks it runs, and how it closes.
 //!
 //! [`Lifecycle`] is shared by everything else and knows none of it: what is closed at the end
 //! is handed in as a function. May be touched here: the intake, the tasks, calls of handlers,

@@ -1,4 +1,4 @@
-//! Work that is finished although its caller stopped waiting for it.
+//! Finishes work whose caller stopped waiting for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! What is switched: enabled or not, open or closing.
+//! The switches of an engine: enabled or disabled, open or closing.
 
 use record_cache::StoreError;
 use tokio::runtime::Handle;

@@ -1,4 +1,4 @@
-//! Passes when enough waits, or for long enough.
+//! Runs passes when enough records wait, or when they have waited long enough.
 
 use std::future::pending;
 use std::sync::Arc;

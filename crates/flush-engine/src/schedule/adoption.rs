@@ -1,4 +1,4 @@
-//! When the records of instances that have ended are adopted.
+//! Decides when to adopt the records of instances that have ended.
 
 use std::sync::Arc;
 use std::time::Duration;

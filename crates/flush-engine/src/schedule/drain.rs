@@ -1,4 +1,4 @@
-//! Passes that go on until nothing is cached.
+//! Runs passes until nothing is cached.
 
 use std::sync::Arc;
 use std::time::Duration;

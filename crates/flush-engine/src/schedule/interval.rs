@@ -1,4 +1,4 @@
-//! Passes on a timer.
+//! Runs passes on a timer.
 
 use std::sync::Arc;
 use std::time::Duration;

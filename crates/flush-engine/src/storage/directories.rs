@@ -1,4 +1,4 @@
-//! Where the records of a client are kept.
+//! Chooses and opens the store of a client.
 
 use std::path::PathBuf;
 use std::sync::Arc;

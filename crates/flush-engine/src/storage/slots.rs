@@ -1,4 +1,4 @@
-//! Directories for several instances of one program, side by side.
+//! The directories of several instances of one program.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Replaces `metrics.rs` where the feature is off.
+//! Replaces `metrics.rs` when the feature is off.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Calls whose future is dropped.
+//! Dropped futures.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The end of a store's life.
+//! Closing a store.
 
 use std::pin::Pin;
 

@@ -1,4 +1,4 @@
-//! Counters, and a comparison with a plain queue.
+//! Counters, and a comparison with a simple model.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What a restart must not change.
+//! What must survive a restart.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the checks share.
+//! Helpers for the checks.
 
 use std::future::{Future, poll_fn};
 use std::num::{NonZeroU64, NonZeroUsize};

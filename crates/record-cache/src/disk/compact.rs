@@ -1,4 +1,4 @@
-//! Giving the disk back.
+//! Reclaims disk space by relocating records and deleting segments.
 
 use super::writer::{Occupancy, Writer};
 use crate::index::queue::Entry;

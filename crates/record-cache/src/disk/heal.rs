@@ -1,4 +1,4 @@
-//! Going on when someone deleted the directory, or files in it.
+//! Recovers when someone deletes the directory or files in it.
 //!
 //! What is deleted while it is open can still be read. So all that is held is written again,
 //! to a new segment in the directory as it is now, before anything else is.

@@ -1,4 +1,4 @@
-//! How callers hand work to a thread, and how their answers come back.
+//! Hands work from callers to a thread, and answers back to callers.
 //!
 //! Each request leaves its reply here, for which the thread holds a ticket. So when the thread
 //! hangs in the disk, the [watch](super::watch) can answer all who wait, at no cost for those

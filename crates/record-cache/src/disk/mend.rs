@@ -1,4 +1,4 @@
-//! Building another index in the place of one that broke.
+//! Replaces an index that broke.
 
 use super::writer::Writer;
 use crate::index::memory::MemoryIndex;

@@ -1,4 +1,4 @@
-//! The shell around a log: what callers, a thread that writes and one that reads have in common.
+//! The shell around a log: a writer thread, a reader thread and their callers.
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects
 //! what comes into groups, writes and syncs each as one, enters it in the catalog, and answers.

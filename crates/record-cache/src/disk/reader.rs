@@ -1,4 +1,4 @@
-//! The thread that reads.
+//! The reader thread.
 
 use std::sync::{Arc, mpsc};
 

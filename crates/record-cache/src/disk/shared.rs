@@ -1,4 +1,4 @@
-//! What callers, the writer, the reader and the watch have in common.
+//! The state shared by callers, the writer, the reader and the watch.
 //!
 //! Each lock is held for moments and none while another is held, except that [`Catalog`] is
 //! asked while its index does I/O, in bounded time.

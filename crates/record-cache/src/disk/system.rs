@@ -1,4 +1,4 @@
-//! Directories and files of the system.
+//! Directories and files of the operating system.
 
 #[cfg(not(unix))]
 mod portable;

@@ -1,4 +1,4 @@
-//! What needs a disk that can be made to fail, or to lose what was not synced.
+//! Tests on a simulated disk that fails, or loses what was not synced.
 
 mod broken;
 mod checkpoints;

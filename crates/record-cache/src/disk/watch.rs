@@ -1,4 +1,4 @@
-//! Keeps callers from waiting for a disk that never answers.
+//! Fails calls when the disk stops responding.
 //!
 //! The threads of a store give signs at their mailboxes. When one that is at work has given
 //! none for as long as the limit, all who wait for it are told, and so is everyone who comes

@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! The writer thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The index that holds every entry in memory: 24 bytes for a record.
+//! The index that keeps every entry in memory: 24 bytes per record.
 
 use std::collections::BTreeMap;
 

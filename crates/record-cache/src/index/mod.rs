@@ -1,4 +1,4 @@
-//! Where records lie: for each stream, the places of its records in the log, in order.
+//! Where records are: for each stream, the positions of its records in the log, in order.
 //!
 //! The log is the truth and an index is derived from it. An index holds no payload, and
 //! nothing rests on it: neither durability nor integrity. One that is odd in any way, or that

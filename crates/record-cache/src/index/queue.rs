@@ -1,4 +1,4 @@
-//! Where the records of one stream lie.
+//! The positions of one stream's records.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Sets of sequence numbers, kept as ranges.
+//! Sets of sequence numbers, stored as ranges.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Memory that records are read into, again and again.
+//! Reusable memory for reading records.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -1,4 +1,4 @@
-//! The segments of a log, and the index of what lies in them.
+//! The segments of a log, and the index of their records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

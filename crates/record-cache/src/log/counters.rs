@@ -1,4 +1,4 @@
-//! How many records there are, and how many bytes.
+//! The number of records, and their bytes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What lies in the directory of a log.
+//! The contents of a log's directory.
 
 use std::io;
 

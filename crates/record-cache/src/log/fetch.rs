@@ -1,4 +1,4 @@
-//! Reading records back from their segments.
+//! Reads records back from their segments.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! The file operations that a log is made of, and no others.
+//! The file operations that a log needs, and no others.
 //!
 //! Everything that changes the disk passes through here, so that tests can make single
 //! operations fail or hang, and can write down what a loss of power may leave behind.

@@ -1,4 +1,4 @@
-//! The files of a journal, apart from the frames in them.
+//! The format of the log's files, apart from the frames.
 
 use super::frame::Fields;
 

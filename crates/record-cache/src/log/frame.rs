@@ -1,4 +1,4 @@
-//! The frames that a segment consists of.
+//! The frames of a segment.
 
 use std::io;
 

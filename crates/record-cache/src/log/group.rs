@@ -1,4 +1,4 @@
-//! Calls that are written together, as bytes.
+//! Encodes the calls of a group.
 
 use std::io::IoSlice;
 

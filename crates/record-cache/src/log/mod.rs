@@ -1,4 +1,4 @@
-//! The log: all that a store keeps, in segments that are only ever written at their end.
+//! The log: everything a store keeps, in segments that are only appended to.
 //!
 //! A segment is a file of frames. A frame is a record, a settlement or what else happened, with
 //! checksums that bind it to its place. The log is the truth: durability and integrity rest on

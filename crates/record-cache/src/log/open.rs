@@ -1,4 +1,4 @@
-//! Opening a journal: what is there, what of it counts, and how it goes on.
+//! Opens a log: finds its files, decides what counts, and prepares to continue.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;

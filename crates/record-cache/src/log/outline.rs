@@ -1,4 +1,4 @@
-//! What the frames of a segment say, without the payloads: all that an opening asks.
+//! Outlines: summaries of a segment's frames without payloads, for fast opening.
 
 mod file;
 mod read;

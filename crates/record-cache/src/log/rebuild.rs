@@ -1,4 +1,4 @@
-//! Another index for a log that is in use, in the place of one that broke.
+//! Rebuilds the index of an open log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Building the index from the log.
+//! Builds the index from the log.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Room on the disk that is kept for an emergency.
+//! Disk space reserved for emergencies.
 
 use std::io::{self, IoSlice};
 

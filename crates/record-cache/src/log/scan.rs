@@ -1,4 +1,4 @@
-//! Finding the frames of a segment.
+//! Finds the frames of a segment.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Windows: files by their paths, since std opens nothing relative to a directory there.
+//! Windows: files are opened by path, because std cannot open relative to a directory there.
 //!
 //! Files are opened so that others may delete or rename them, except for the lock file: as
 //! long as that is open, neither it nor the directory goes. Permissions are inherited from the

@@ -1,4 +1,4 @@
-//! Unix: everything is done relative to an open directory, and no link is followed in it.
+//! Unix: everything is relative to an open directory, and no link in it is followed.
 
 use std::fs::File;
 use std::io::{self, IoSlice};

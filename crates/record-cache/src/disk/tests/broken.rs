@@ -1,4 +1,4 @@
-//! Indexes that break, at any of their calls.
+//! Indexes that break at any call.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

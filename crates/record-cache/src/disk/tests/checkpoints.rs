@@ -1,4 +1,4 @@
-//! Openings with what an index kept: up to date, behind the log, ahead of it, or of another.
+//! Opening with a checkpoint that is up to date, behind the log, ahead of it, or from another log.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Operations that fail, one after the other.
+//! Each operation fails in turn.
 
 use std::io::ErrorKind;
 

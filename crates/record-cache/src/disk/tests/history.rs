@@ -1,4 +1,4 @@
-//! Random work on a journal, and what must be true of it after a crash.
+//! Random work on a log, and what must hold after a crash.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};

@@ -1,4 +1,4 @@
-//! A crash at every operation of a run, and what is left then.
+//! A crash after every operation of a run, and what must be left.
 
 use tempfile::TempDir;
 

@@ -1,4 +1,4 @@
-//! What a settlement waits for, and what not.
+//! What a settlement waits for.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! That those who wait together are served together.
+//! Callers that wait together are served together.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! A disk in memory that remembers each operation on it.
+//! An in-memory disk that records each operation.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};

@@ -1,4 +1,4 @@
-//! Groups that are written in several parts.
+//! Groups written in several parts.
 
 use std::io::ErrorKind;
 use std::num::{NonZeroU64, NonZeroUsize};

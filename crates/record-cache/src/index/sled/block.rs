@@ -1,4 +1,4 @@
-//! A block: some neighbouring entries of one stream, in memory or in the database.
+//! A block: neighbouring entries of one stream, in memory or in the database.
 
 use std::num::NonZeroU16;
 

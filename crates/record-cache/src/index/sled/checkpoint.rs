@@ -1,4 +1,4 @@
-//! The checkpoint as it is in the database, with what tells whether all blocks are there.
+//! The checkpoint record, which also says whether any block is missing.
 
 use super::block::{Stored, put_number, take_number};
 use crate::index::Checkpoint;

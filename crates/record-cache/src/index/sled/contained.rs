@@ -1,4 +1,4 @@
-//! Calls into sled: they may panic, and they may take long.
+//! Contains sled's panics, and shows progress during long calls.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! The database: a sled in a directory of its own, `index-<number>`, inside the cache's.
+//! The sled database, in a directory `index-<number>` inside the cache's.
 //!
 //! A key `b`, number of the stream, start has the value of a block; the keys `c`, part have the
 //! checkpoint. Everything changes in one batch for each checkpoint, so that the database

@@ -1,4 +1,4 @@
-//! What a database holds, read once as it is opened.
+//! The contents of a database, read once when it is opened.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Makes the indexes of one store.
+//! Creates the indexes of a store.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! An index that pages: memory and the time of an opening stay small however much waits.
+//! A paging index: memory use and opening time stay small however many records wait.
 //!
 //! The entries of a stream are in blocks of neighbours. While all entries fit into the budget,
 //! they are in memory and there is no database. Afterwards a checkpoint writes the blocks that

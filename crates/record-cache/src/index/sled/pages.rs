@@ -1,4 +1,4 @@
-//! What the blocks of all streams have in common: the database, and the memory they take.
+//! What the blocks of all streams share: the database and a memory budget.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The one thread that touches sled, and what keeps its troubles from others.
+//! The only thread that calls sled, and what isolates others from its failures.
 //!
 //! sled blocks without a limit, and it panics where it should return an error. So it has a
 //! thread of its own, which gets jobs and sends answers. An owner that waits too long, or gets

@@ -1,4 +1,4 @@
-//! Outlines of the segments that are complete.
+//! Writes the outlines of complete segments.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Beginning a segment, making it durable, and giving it up.
+//! Begins a segment, makes it durable, and abandons it.
 
 use std::io;
 use std::sync::Arc;

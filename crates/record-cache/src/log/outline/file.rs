@@ -1,4 +1,4 @@
-//! An outline behind the frames that it speaks of, in their file.
+//! Outlines in their files, after the frames they summarize.
 
 use std::io::{self, IoSlice};
 

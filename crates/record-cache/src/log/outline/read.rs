@@ -1,4 +1,4 @@
-//! Going through an outline again.
+//! Reads the steps of an outline.
 
 use super::{
     KIND_MASK, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM, SoFar,

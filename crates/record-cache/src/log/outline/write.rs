@@ -1,4 +1,4 @@
-//! Noting frames as they are written, or found.
+//! Adds frames to an outline.
 
 use super::{NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM};
 use crate::StreamName;
