@@ -1,4 +1,4 @@
-//! A delivery stream of Firehose, and the bucket behind it.
+//! A Firehose delivery stream and its bucket.
 
 use std::time::Duration;
 

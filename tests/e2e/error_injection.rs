@@ -1,4 +1,4 @@
-//! LocalStack fails every second request, on purpose.
+//! LocalStack fails every second request on purpose.
 
 use integration_tests::{Discards, Service};
 

@@ -1,4 +1,4 @@
-//! Records on their way through LocalStack, another implementation of the services.
+//! Records sent through LocalStack, an independent implementation of the services.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

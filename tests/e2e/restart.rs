@@ -1,4 +1,4 @@
-//! LocalStack is stopped and started again: what was recorded while it was away is delivered.
+//! LocalStack is stopped and restarted: what was recorded meanwhile is delivered.
 
 use integration_tests::{Client, Discards, Kind, Service};
 

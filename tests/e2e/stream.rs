@@ -1,4 +1,4 @@
-//! A stream of Kinesis, read back from its shards.
+//! A Kinesis stream, read back from its shards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use amplify_kinesis::{CloseOptions, FlushStrategy};
 use amplify_test_support::Reply;
-use integration_tests::{Case, Discards, Endpoint, Kind, Setup, StoreKind, eventually, numbered};
+use integration_tests::{
+    Case, Discards, Endpoint, Kind, Setup, StoreKind, eventually, millis, numbered, start_with,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -144,10 +146,9 @@ async fn broken_tls_costs_nothing(case: Case) {
 async fn proxies_with_opinions_cost_nothing(case: Case) {
     const PAGE: &str = "<html><body>Please log in</body></html>";
     for status in [200, 302, 403, 404, 407, 418, 429, 500, 502, 503, 504, 511] {
-        let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-        let client = setup.build().await;
+        let (aws, client) =
+            start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
         client.record_to(STREAM, ["a", "b"]).await;
         aws.always(move |_| Reply::Page {
             status,
@@ -184,10 +185,9 @@ async fn a_clock_that_is_off_costs_nothing(case: Case) {
         "AuthFailure",
         "ExpiredTokenException",
     ] {
-        let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-        let client = setup.build().await;
+        let (aws, client) =
+            start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
         client.record_to(STREAM, ["a", "b"]).await;
         aws.always(move |_| Reply::refuse(403, code));
         for _ in 0..5 {
@@ -288,7 +288,7 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache");
     for round in 0..6 {
-        let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(3));
+        let setup = Setup::new(case, &aws).flush_every(millis(3));
         // The last round's storage is released a moment after the last clone.
         let client = setup.at(&path).build_when_free().await;
         let mut clones: Vec<_> = (0..5).map(|_| client.clone()).collect();
@@ -369,11 +369,11 @@ async fn closing_may_race_everything(case: Case) {
                 }
             }
         });
-        tokio::time::sleep(Duration::from_millis(round)).await;
+        tokio::time::sleep(millis(round)).await;
         if round % 2 == 0 {
             client.close().await.unwrap();
         } else {
-            let options = CloseOptions::default().drain(Duration::from_millis(20));
+            let options = CloseOptions::default().drain(millis(20));
             client.close_with(options).await.unwrap();
         }
         let mut stored = Vec::new();

@@ -1,4 +1,4 @@
-//! What is left of a client: nothing. In a process of its own, whose threads nobody else starts.
+//! A dropped client leaves nothing behind. Runs in its own process, so that it can count threads.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]

@@ -1,4 +1,4 @@
-//! What fails around a client: the service and the way to it, the machine, the store.
+//! Faults around a client: of the service, the network, the machine and the store.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

@@ -15,7 +15,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, Result as Provided};
 use integration_tests::{
-    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, numbered, start,
+    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, millis, numbered,
+    start, start_with,
 };
 use tokio::time::Instant;
 
@@ -59,14 +60,15 @@ const LONG: Duration = Duration::from_secs(30);
 // ---- nobody there
 
 async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
     // One failure that were charged would discard a record.
-    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-    let client = setup
-        .request_timeout(Duration::from_millis(150))
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| {
+        setup
+            .max_retries(0)
+            .discards(&discards)
+            .request_timeout(millis(150))
+    })
+    .await;
     let records = numbered("record", 60);
     for (at, record) in records.iter().enumerate() {
         let stream = ["stream-a", "stream-b", "stream-c"][at % 3];
@@ -134,15 +136,12 @@ async fn what_was_taken_in_without_an_answer_is_sent_again(case: Case) {
         Reply::refuse(500, "InternalFailure"),
     ];
     for reply in replies {
-        let aws = Endpoint::start();
         let timeout = match reply {
-            Reply::Hang => Duration::from_millis(200),
+            Reply::Hang => millis(200),
             _ => LONG,
         };
-        let setup = Setup::new(case, &aws)
-            .max_retries(0)
-            .request_timeout(timeout);
-        let client = setup.build().await;
+        let (aws, client) =
+            start_with(case, |setup| setup.max_retries(0).request_timeout(timeout)).await;
         client.record_to(STREAM, ["a", "b", "c", "d"]).await;
         aws.script(reply.clone().after_accepting());
         match client.flush().await {
@@ -202,10 +201,9 @@ fn assert_in_order_but_for_a_witness(delivered: &[String], recorded: &[String]) 
 
 async fn one_poison_record_among_many_is_found_and_the_others_are_delivered(case: Case) {
     for at in [0, 1, 250, 333, 499] {
-        let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-        let client = setup.build().await;
+        let (aws, client) =
+            start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
         let mut payloads = numbered("record", 500);
         client.record_to(STREAM, payloads.clone()).await;
         let poison = payloads.remove(at);
@@ -223,10 +221,8 @@ async fn one_poison_record_among_many_is_found_and_the_others_are_delivered(case
 }
 
 async fn a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
     let payloads: Vec<_> = (0..200).map(|at| format!("{}-{at}", at % 3)).collect();
     client.record_to(STREAM, payloads.clone()).await;
     let is_poison = |payload: &str| payload.starts_with("1-");
@@ -259,10 +255,8 @@ async fn a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid(case: Cas
 }
 
 async fn bad_records_at_the_head_do_not_hold_up_a_stream(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let client = Setup::new(case, &aws).max_retries(9).discards(&discards);
-    let client = client.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(9).discards(&discards)).await;
     let mut payloads = numbered("bad", 3);
     payloads.extend(numbered("good", 497));
     client.record_to(STREAM, payloads.clone()).await;
@@ -333,10 +327,8 @@ async fn two_records_refused_before_any_was_accepted_accuse_the_stream(case: Cas
 
 async fn a_refused_batch_goes_on_as_the_service_accepts_parts_of_it(case: Case) {
     // What is refused alone pays, what is accepted is done, whatever fails alone is charged.
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
     client.record_to(STREAM, ["a", "b", "c", "d"]).await;
     aws.script(Reply::refuse(400, "ValidationException"));
     aws.script(Reply::fail_at([1], "InternalFailure"));
@@ -406,8 +398,7 @@ async fn an_entry_that_says_nothing_is_no_answer(case: Case) {
     let accepted = accepted(case.service);
     let null = r#"{"SequenceNumber":null,"RecordId":null,"ErrorCode":null}"#;
     for silent in ["{}", null] {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).max_retries(0).build().await;
+        let (aws, client) = start_with(case, |setup| setup.max_retries(0)).await;
         client.record_to(STREAM, ["a", "b"]).await;
         aws.script(answer(case.service, 0, &[accepted, silent]));
         assert_fails(client.flush().await, Kind::Unknown);
@@ -416,8 +407,7 @@ async fn an_entry_that_says_nothing_is_no_answer(case: Case) {
         assert_eq!(aws.payloads(STREAM), ["a", "b"]);
     }
     // An accepted record may well have empty error fields beside its number.
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).max_retries(0).build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(0)).await;
     client.record_to(STREAM, ["a"]).await;
     let both = format!("{},\"ErrorCode\":null}}", accepted.trim_end_matches('}'));
     aws.script(answer(case.service, 0, &[&both]));
@@ -443,12 +433,10 @@ fn assert_halved_and_doubled(log: &[RequestLog], most: usize) {
 }
 
 async fn a_slow_link_gets_smaller_batches_until_they_pass(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_retries(0);
-    let client = setup
-        .request_timeout(Duration::from_millis(400))
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.max_retries(0).request_timeout(millis(400))
+    })
+    .await;
     // 64 KiB, or 90 KB on the wire: 900 ms at this speed.
     let payloads: Vec<_> = (0..64).map(|at| format!("{at:01024}")).collect();
     client.record_to(STREAM, payloads.clone()).await;
@@ -469,12 +457,10 @@ async fn a_slow_link_gets_smaller_batches_until_they_pass(case: Case) {
 }
 
 async fn batches_shrink_to_one_record_and_grow_back(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_retries(0);
-    let client = setup
-        .request_timeout(Duration::from_millis(150))
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.max_retries(0).request_timeout(millis(150))
+    })
+    .await;
     let payloads: Vec<_> = (0..40).map(|at| format!("{at:0100}")).collect();
     client.record_to(STREAM, payloads.clone()).await;
     aws.always(|_| Reply::Hang);
@@ -501,9 +487,7 @@ async fn batches_shrink_to_one_record_and_grow_back(case: Case) {
 // ---- the SDK's own attempts
 
 async fn the_sdk_repeats_a_request_three_times(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).default_attempts().max_retries(0);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.default_attempts().max_retries(0)).await;
     client.record_to(STREAM, ["a"]).await;
     aws.always(|_| Reply::refuse(500, "InternalFailure"));
     let done = client.flush().await.unwrap();
@@ -522,9 +506,7 @@ async fn the_sdk_repeats_a_request_three_times(case: Case) {
 }
 
 async fn an_unreachable_service_is_tried_three_times_in_one_request(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).default_attempts().max_retries(0);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.default_attempts().max_retries(0)).await;
     client.record_to(STREAM, ["a"]).await;
     aws.always(|_| Reply::Close);
     assert_fails(client.flush().await, Kind::Unknown);
@@ -536,13 +518,11 @@ async fn an_unreachable_service_is_tried_three_times_in_one_request(case: Case) 
 // ---- aborted passes
 
 async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_concurrent_streams(3);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_concurrent_streams(3)).await;
     for stream in ["a-slow", "b-partly", "c-broken", "d-late", "e-late"] {
         client.record_to(stream, ["1", "2"]).await;
     }
-    let slowly = Duration::from_millis(300);
+    let slowly = millis(300);
     aws.script_for("a-slow", Reply::Accept.delayed(slowly));
     aws.script_for(
         "b-partly",
@@ -573,9 +553,7 @@ async fn an_aborted_drain_tells_the_sums_of_its_passes(case: Case) {
 }
 
 async fn the_streams_that_a_pass_did_not_reach_come_first_in_the_next(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_concurrent_streams(1);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_concurrent_streams(1)).await;
     for stream in ["a", "b", "c", "d"] {
         client.record_to(stream, ["1"]).await;
     }
@@ -589,13 +567,13 @@ async fn the_streams_that_a_pass_did_not_reach_come_first_in_the_next(case: Case
 }
 
 async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .max_concurrent_streams(2)
-        .request_timeout(Duration::from_millis(700))
-        .flush_every(Duration::from_millis(10))
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| {
+        setup
+            .max_concurrent_streams(2)
+            .request_timeout(millis(700))
+            .flush_every(millis(10))
+    })
+    .await;
     aws.always(|request: &PutRequest| match &*request.stream {
         "dead" => Reply::Hang,
         _ => Reply::Accept,
@@ -616,9 +594,7 @@ async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(ca
 }
 
 async fn a_drain_goes_on_with_all_others_while_one_stream_is_slow(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_concurrent_streams(2);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_concurrent_streams(2)).await;
     for stream in ["a-slow", "b", "c", "d"] {
         client.record_to(stream, numbered("record", 1600)).await;
     }
@@ -724,7 +700,7 @@ async fn failing_credentials_lose_nothing(case: Case) {
 
 async fn hanging_credentials_are_bounded_by_the_request_timeout(case: Case) {
     let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).request_timeout(Duration::from_millis(300));
+    let setup = Setup::new(case, &aws).request_timeout(millis(300));
     survives(case, Trouble::Hang, setup, &aws).await;
 }
 
@@ -736,7 +712,7 @@ async fn panicking_credentials_are_contained(case: Case) {
 // ---- hanging
 
 async fn a_hanging_request_is_bounded_by_the_request_timeout(case: Case) {
-    const TIMEOUT: Duration = Duration::from_millis(300);
+    const TIMEOUT: Duration = millis(300);
     for attempts in ["one", "three"] {
         let aws = Endpoint::start();
         let mut setup = Setup::new(case, &aws).request_timeout(TIMEOUT);
@@ -757,10 +733,11 @@ async fn a_hanging_request_is_bounded_by_the_request_timeout(case: Case) {
 }
 
 async fn closing_waits_no_longer_than_a_request_may_take(case: Case) {
-    const TIMEOUT: Duration = Duration::from_millis(500);
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).request_timeout(TIMEOUT);
-    let client = setup.max_concurrent_streams(1).build().await;
+    const TIMEOUT: Duration = millis(500);
+    let (aws, client) = start_with(case, |setup| {
+        setup.request_timeout(TIMEOUT).max_concurrent_streams(1)
+    })
+    .await;
     client.record_to("a", ["1"]).await;
     client.record_to("b", ["1"]).await;
     aws.always(|_| Reply::Hang);
@@ -783,12 +760,11 @@ async fn closing_waits_no_longer_than_a_request_may_take(case: Case) {
 // ---- the store
 
 async fn a_failing_store_refuses_records_and_frees_their_room(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(ScriptedStore::obedient());
-    let setup = Setup::new(case, &aws)
-        .store(store.clone())
-        .cache_max_bytes(100);
-    let client = setup.build().await;
+    let (_aws, client) = start_with(case, |setup| {
+        setup.store(store.clone()).cache_max_bytes(100)
+    })
+    .await;
     store.now_fails_at(Op::Append);
     let full = vec![b'x'; 100 - case.key_bytes()];
     for _ in 0..3 {
@@ -811,9 +787,8 @@ async fn a_failing_store_refuses_records_and_frees_their_room(case: Case) {
 }
 
 async fn a_store_that_cannot_be_read_aborts_the_pass(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(ScriptedStore::obedient());
-    let client = Setup::new(case, &aws).store(store.clone()).build().await;
+    let (aws, client) = start_with(case, |setup| setup.store(store.clone())).await;
     client.record_to(STREAM, ["a", "b"]).await;
     store.now_fails_at(Op::Oldest);
     let error = client.flush().await.unwrap_err();
@@ -826,11 +801,15 @@ async fn a_store_that_cannot_be_read_aborts_the_pass(case: Case) {
 }
 
 async fn a_store_that_cannot_settle_repeats_and_discards_again(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(ScriptedStore::obedient());
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).store(store.clone()).max_retries(0);
-    let client = setup.discards(&discards).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup
+            .store(store.clone())
+            .max_retries(0)
+            .discards(&discards)
+    })
+    .await;
     client.record_to(STREAM, ["a", "b"]).await;
     store.now_fails_at(Op::Settle);
     aws.always(|_| Reply::fail_at([1], "InternalFailure"));

@@ -1,4 +1,4 @@
-//! One workload, and many losses of power during it.
+//! One workload, and many power losses during it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

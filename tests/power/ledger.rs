@@ -1,4 +1,4 @@
-//! What a store has promised by a moment, and whether it keeps that.
+//! What a store has acknowledged by a moment, and whether it kept it.
 //!
 //! The promise is the contract of `RecordStore` with `Durability::PowerLoss`. After a loss of
 //! power at any moment:

@@ -1,4 +1,4 @@
-//! Nothing that a store acknowledged is lost with the power.
+//! No acknowledged record is lost with the power.
 //!
 //! A process uses a store and is traced; from the trace the states are rebuilt that a loss
 //! of power could leave at any moment, and each is opened and compared with what the

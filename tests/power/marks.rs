@@ -1,4 +1,4 @@
-//! What the process that uses a store says about it, in the order in which it happens.
+//! What the process that uses a store reports about it, in order.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The payloads of this suite, told by their numbers.
+//! The payloads of this suite, derived from their numbers.
 
 use amplify_test_support::payload;
 

@@ -1,4 +1,4 @@
-//! The test runs itself again: to be traced, and to open what was left.
+//! Runs the test again as another process: to be traced, or to open what was left.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The stores that lose power.
+//! The stores under test.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A store of one file, which is right, or wrong in one respect.
+//! A store of one file, either correct or with one fault.
 //!
 //! It shows that the simulation accepts what is right and notices what is not.
 

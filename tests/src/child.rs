@@ -1,4 +1,4 @@
-//! The test program, started once more in a role of its own.
+//! Starts the test program again in another role.
 
 use std::env;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Either client, behind one face.
+//! One interface to either client.
 
 use std::fmt;
 use std::path::Path;

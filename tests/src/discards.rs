@@ -1,4 +1,4 @@
-//! What is handed to `on_discard`.
+//! Collects discarded records.
 
 use std::sync::{Arc, Mutex};
 

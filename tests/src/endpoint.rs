@@ -1,4 +1,4 @@
-//! The loopback endpoint, checked at its end for broken limits.
+//! The loopback endpoint; when dropped, it checks that no limit was broken.
 
 use std::ops::Deref;
 use std::thread;

@@ -129,9 +129,18 @@ macro_rules! cases {
 
 /// An endpoint, and a client of it that flushes only when told to.
 pub async fn start(case: Case) -> (Endpoint, Client) {
+    start_with(case, |setup| setup).await
+}
+
+/// The same, with a client that is set up otherwise.
+pub async fn start_with(case: Case, change: impl FnOnce(Setup) -> Setup) -> (Endpoint, Client) {
     let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let client = change(Setup::new(case, &aws)).build().await;
     (aws, client)
+}
+
+pub const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
 /// Waits until a condition of a client holds; of the endpoint, `wait_until` is told sooner.

@@ -1,4 +1,4 @@
-//! How a client of a test is made: everything that either builder can be told.
+//! Configures the client of a test, with every setting of either builder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

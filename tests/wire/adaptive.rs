@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use amplify_kinesis::FlushStrategy;
 use amplify_test_support::{PutRequest, Reply};
-use integration_tests::{Case, Discards, Endpoint, Setup, eventually, numbered};
+use integration_tests::{
+    Case, Discards, Endpoint, Setup, eventually, millis, numbered, start_with,
+};
 use tokio::time::Instant;
 
 integration_tests::cases! {
@@ -64,7 +66,7 @@ async fn a_batch_of_bytes_is_sent_at_once(case: Case) {
 }
 
 async fn a_record_is_sent_when_it_is_old(case: Case) {
-    const DELAY: Duration = Duration::from_millis(300);
+    const DELAY: Duration = millis(300);
     let aws = Endpoint::start();
     let client = adaptive(case, &aws, DELAY).build().await;
     for stream in ["a", "b"] {
@@ -146,7 +148,7 @@ async fn a_throttled_record_is_not_charged_in_a_hurry(case: Case) {
 
 async fn an_outage_ends_and_everything_arrives(case: Case) {
     let aws = Endpoint::start();
-    let client = adaptive(case, &aws, Duration::from_millis(20))
+    let client = adaptive(case, &aws, millis(20))
         .max_retries(0)
         .build()
         .await;
@@ -154,7 +156,7 @@ async fn an_outage_ends_and_everything_arrives(case: Case) {
     for stream in ["a", "b", "c"] {
         client.record_to(stream, numbered("record", 150)).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(millis(300)).await;
     assert_eq!(client.cached(), 450);
     aws.restart().unwrap();
     eventually("everything is sent", async || client.cached() == 0).await;
@@ -163,7 +165,7 @@ async fn an_outage_ends_and_everything_arrives(case: Case) {
 
 async fn a_dead_stream_delays_no_other(case: Case) {
     let aws = Endpoint::start();
-    let setup = adaptive(case, &aws, Duration::from_millis(10));
+    let setup = adaptive(case, &aws, millis(10));
     let client = setup.max_concurrent_streams(2).build().await;
     aws.always(|request: &PutRequest| match &*request.stream {
         "dead" => Reply::Hang,
@@ -181,12 +183,10 @@ async fn a_dead_stream_delays_no_other(case: Case) {
 
 async fn a_disabled_client_sends_nothing_by_itself(case: Case) {
     let aws = Endpoint::start();
-    let client = adaptive(case, &aws, Duration::from_millis(50))
-        .build()
-        .await;
+    let client = adaptive(case, &aws, millis(50)).build().await;
     client.record_to(STREAM, ["1"]).await;
     client.disable();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(millis(200)).await;
     let sent = aws.request_count();
     assert!(sent <= 1, "{sent}");
     client.enable();
@@ -195,7 +195,7 @@ async fn a_disabled_client_sends_nothing_by_itself(case: Case) {
 
 async fn a_drain_gets_its_turn(case: Case) {
     let aws = Endpoint::start();
-    aws.set_latency(Duration::from_millis(10));
+    aws.set_latency(millis(10));
     let client = adaptive(case, &aws, FOREVER).build().await;
     for part in 0..4 {
         let records = numbered(&format!("record-{part}"), 2000);
@@ -208,7 +208,7 @@ async fn a_drain_gets_its_turn(case: Case) {
 
 async fn several_batches_of_a_stream_are_under_way_in_a_drain(case: Case) {
     let aws = Endpoint::start();
-    aws.set_latency(Duration::from_millis(200));
+    aws.set_latency(millis(200));
     let setup = Setup::new(case, &aws).max_in_flight_per_stream(4);
     let client = setup.build().await;
     let records = numbered("record", 4100);
@@ -225,7 +225,7 @@ async fn several_batches_of_a_stream_are_under_way_in_a_drain(case: Case) {
 
 async fn one_batch_of_a_stream_is_under_way_by_default(case: Case) {
     let aws = Endpoint::start();
-    aws.set_latency(Duration::from_millis(20));
+    aws.set_latency(millis(20));
     let client = Setup::new(case, &aws).build().await;
     let records = numbered("record", 3000);
     client.record_to(STREAM, records.clone()).await;
@@ -235,9 +235,7 @@ async fn one_batch_of_a_stream_is_under_way_by_default(case: Case) {
 }
 
 async fn a_stream_that_the_timer_leaves_alone_is_flushed_by_hand(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(10));
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.flush_every(millis(10))).await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.request_count() == 5).await;

@@ -15,7 +15,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Failure, Kind, SdkClient, Service, Setup,
+    Case, Client, Discards, Endpoint, Failure, Kind, SdkClient, Service, Setup, millis, start,
+    start_with,
 };
 use tokio::sync::watch;
 
@@ -184,10 +185,10 @@ async fn an_error_that_trickles_ends_with_the_request_timeout(case: Case) {
     let server = RawServer::start(|answer| {
         answer.write(head("400 Bad Request", 1_000_000));
         while answer.write(" ") {
-            pause(Duration::from_millis(20));
+            pause(millis(20));
         }
     });
-    let timeout = Duration::from_millis(500);
+    let timeout = millis(500);
     let setup = server.setup(case).default_attempts();
     let client = setup.request_timeout(timeout).build().await;
     client.record_to(STREAM, ["1"]).await;
@@ -283,7 +284,7 @@ async fn after_a_time_out_the_next_request_takes_a_fresh_connection(case: Case) 
         .request_timeout(Duration::from_secs(3))
         .build()
         .await;
-    aws.set_latency(Duration::from_millis(300));
+    aws.set_latency(millis(300));
     client
         .record_all(STREAMS.map(|stream| (stream, "1")))
         .await
@@ -389,10 +390,9 @@ async fn a_code_that_is_none_is_unreadable(case: Case) {
         (&longest, &longest),
         ("a.b_c:d#e-F9", "a.b_c:d#e-F9"),
     ] {
-        let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-        let client = setup.build().await;
+        let (aws, client) =
+            start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
         client.record_to(STREAM, ["1"]).await;
         aws.script(Reply::fail_all(code));
         assert_eq!(flush(&client).await.unwrap().records_discarded, 1);
@@ -400,8 +400,7 @@ async fn a_code_that_is_none_is_unreadable(case: Case) {
     }
     // The SDK takes what is before a colon or behind a hash.
     for code in ["Oops!", "\u{1b}[2J", &longer] {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).build().await;
+        let (aws, client) = start(case).await;
         client.record_to(STREAM, ["1"]).await;
         aws.script(Reply::refuse(400, code));
         let skipped = flush(&client).await.unwrap().skipped_streams;
@@ -410,8 +409,7 @@ async fn a_code_that_is_none_is_unreadable(case: Case) {
 }
 
 async fn the_words_of_the_service_are_escaped_and_cut(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).build().await;
+    let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
     let told = async |message: &str| {
         let refusal = Refusal::new(400, "AccessDeniedException").message(message);

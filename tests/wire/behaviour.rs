@@ -8,7 +8,8 @@ use amplify_kinesis::record_cache::{NewRecord, RecordStore, StoreError, StreamNa
 use amplify_kinesis::{FlushData, MemoryStore};
 use amplify_test_support::{Reply, RequestLog};
 use integration_tests::{
-    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, numbered, start,
+    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, millis, numbered,
+    start, start_with,
 };
 use tokio::time::Instant;
 
@@ -126,8 +127,7 @@ async fn an_empty_cache_makes_no_request(case: Case) {
 }
 
 async fn record_all_stores_all_or_nothing(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(1000).build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
     let bad = [("a", "1"), ("b", "2"), ("not a name", "3")];
     let error = client.record_all(bad).await.unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::Validation, 0));
@@ -179,7 +179,7 @@ async fn a_second_flush_returns_at_once(case: Case) {
     assert_eq!(aws.request_count(), 1);
 
     // An automatic pass and a drain count as well.
-    let setup = Setup::new(case, &aws).flush_every(Duration::from_millis(5));
+    let setup = Setup::new(case, &aws).flush_every(millis(5));
     let client = setup.build().await;
     aws.script(Reply::Accept.delayed(ANSWER));
     client.record_to(STREAM, ["2"]).await;
@@ -190,7 +190,7 @@ async fn a_second_flush_returns_at_once(case: Case) {
 async fn a_dropped_flush_goes_on(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
+    aws.script(Reply::Accept.delayed(millis(200)));
     tokio::select! {
         biased;
         _ = client.flush() => unreachable!("the answer is held back"),
@@ -204,7 +204,7 @@ async fn a_dropped_flush_goes_on(case: Case) {
 async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
     for (bound, expected) in [(1, 1), (3, 3), (100, 12)] {
         let aws = Endpoint::start();
-        aws.set_latency(Duration::from_millis(100));
+        aws.set_latency(millis(100));
         let setup = Setup::new(case, &aws).max_concurrent_streams(bound);
         let client = setup.build().await;
         let streams = numbered("stream", 12);
@@ -216,13 +216,11 @@ async fn streams_are_sent_side_by_side_within_their_bound(case: Case) {
 }
 
 async fn a_slow_stream_does_not_hold_up_another(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).max_concurrent_streams(2);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_concurrent_streams(2)).await;
     for stream in ["a-slow", "b", "c", "d", "e"] {
         client.record_to(stream, ["1"]).await;
     }
-    aws.script_for("a-slow", Reply::Accept.delayed(Duration::from_millis(500)));
+    aws.script_for("a-slow", Reply::Accept.delayed(millis(500)));
     let flush = client.flushing();
     aws.until(|aws| {
         ["b", "c", "d", "e"]
@@ -262,7 +260,7 @@ async fn a_drain_empties_the_cache(case: Case) {
 async fn a_drain_waits_for_a_pass_under_way(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 700)).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(300)));
+    aws.script(Reply::Accept.delayed(millis(300)));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
     let drained = client.drain(LONG).await.unwrap();
@@ -278,15 +276,12 @@ async fn a_drain_waits_for_a_pass_under_way(case: Case) {
 async fn a_drain_ends_at_its_deadline(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 5000)).await;
-    aws.set_latency(Duration::from_millis(200));
+    aws.set_latency(millis(200));
     let started = Instant::now();
-    let done = client.drain(Duration::from_millis(300)).await.unwrap();
+    let done = client.drain(millis(300)).await.unwrap();
     let took = started.elapsed();
     // The request that was under way is finished and counted.
-    assert!(
-        took >= Duration::from_millis(300) && took < LONG,
-        "{took:?}"
-    );
+    assert!(took >= millis(300) && took < LONG, "{took:?}");
     let sent = aws.request_count();
     assert!((1..=2).contains(&sent), "{sent}");
     assert_eq!(done.records_flushed, 500 * sent);
@@ -296,7 +291,7 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     aws.set_latency(Duration::from_secs(1));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
-    let done = client.drain(Duration::from_millis(100)).await.unwrap();
+    let done = client.drain(millis(100)).await.unwrap();
     assert_eq!(done, FlushData::default());
     assert_eq!(aws.in_flight(), 1);
     flush.await.unwrap().unwrap();
@@ -312,8 +307,7 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
         Reply::Throttle,
         Reply::refuse(400, "ResourceNotFoundException"),
     ] {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).max_retries(1000).build().await;
+        let (aws, client) = start_with(case, |setup| setup.max_retries(1000)).await;
         client.record_to(STREAM, ["1", "2"]).await;
         aws.always(move |_| reply.clone());
         let done = client.drain(LONG).await.unwrap();
@@ -321,10 +315,8 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
         assert_eq!((aws.request_count(), client.cached()), (1, 2));
     }
     // Giving records up is progress.
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
     client.record_to(STREAM, numbered("record", 501)).await;
     aws.always(|_| Reply::fail_all("InternalFailure"));
     assert_eq!(client.drain(LONG).await.unwrap().records_discarded, 501);
@@ -332,13 +324,12 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
 }
 
 async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).max_retries(1000).build().await;
+    let (aws, client) = start_with(case, |setup| setup.max_retries(1000)).await;
     client.record_to("a-bad", ["1"]).await;
     client.record_to("b-good", numbered("record", 3000)).await;
     aws.always(|request| match &*request.stream {
         "a-bad" => Reply::fail_all("InternalFailure"),
-        _ => Reply::Accept.delayed(Duration::from_millis(30)),
+        _ => Reply::Accept.delayed(millis(30)),
     });
     let done = client.drain(LONG).await.unwrap();
     assert_eq!(done.records_flushed, 3000);
@@ -362,8 +353,7 @@ async fn a_drain_of_any_length_is_fine(case: Case) {
 // ---- clearing
 
 async fn clearing_deletes_everything_and_frees_the_room(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(1000).build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
     let full = "x".repeat(1000 - case.key_bytes());
     for _ in 0..3 {
         client.record("a", full.clone()).await.unwrap();
@@ -392,11 +382,10 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         Reply::Throttle,
     ];
     for reply in replies {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).cache_max_bytes(1000).build().await;
+        let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
         let half = "x".repeat(400);
         client.record_to(STREAM, [half.clone(), half.clone()]).await;
-        aws.script(reply.clone().delayed(Duration::from_millis(200)));
+        aws.script(reply.clone().delayed(millis(200)));
         let flush = client.flushing();
         aws.until(|aws| aws.in_flight() == 1).await;
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 2);
@@ -448,11 +437,7 @@ async fn a_disabled_client_drops_records_and_flushes_all_the_same(case: Case) {
 }
 
 async fn the_timer_delivers(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .flush_every(Duration::from_millis(20))
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| setup.flush_every(millis(20))).await;
     for round in 1..=3 {
         client.record_to(STREAM, numbered("record", 10)).await;
         aws.until(|aws| aws.delivered_count() == 10 * round).await;
@@ -469,9 +454,9 @@ fn pauses(log: &[RequestLog]) -> Vec<Duration> {
 }
 
 async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
-    const INTERVAL: Duration = Duration::from_millis(150);
+    const INTERVAL: Duration = millis(150);
     let aws = Endpoint::start();
-    aws.set_latency(Duration::from_millis(200));
+    aws.set_latency(millis(200));
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
     // Few enough to be sent by one pass.
     let timer = async |requests| {
@@ -502,11 +487,8 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
 }
 
 async fn the_timer_goes_on_after_errors(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws)
-        .flush_every(Duration::from_millis(10))
-        .max_retries(0);
-    let client = setup.build().await;
+    let (aws, client) =
+        start_with(case, |setup| setup.flush_every(millis(10)).max_retries(0)).await;
     aws.script_times(3, Reply::Reset);
     aws.script_times(3, Reply::refuse(500, "InternalFailure"));
     client.record_to(STREAM, ["1", "2"]).await;
@@ -519,9 +501,8 @@ async fn the_timer_goes_on_after_errors(case: Case) {
 }
 
 async fn a_disabled_client_has_no_timer(case: Case) {
-    let aws = Endpoint::start();
-    let interval = Duration::from_millis(20);
-    let client = Setup::new(case, &aws).flush_every(interval).build().await;
+    let interval = millis(20);
+    let (aws, client) = start_with(case, |setup| setup.flush_every(interval)).await;
     client.record_to(STREAM, ["1"]).await;
     client.disable();
     eventually("no pass is running", async || aws.in_flight() == 0).await;
@@ -548,9 +529,8 @@ async fn a_disabled_client_has_no_timer(case: Case) {
 }
 
 async fn switching_leaves_one_timer(case: Case) {
-    const INTERVAL: Duration = Duration::from_millis(100);
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
+    const INTERVAL: Duration = millis(100);
+    let (aws, client) = start_with(case, |setup| setup.flush_every(INTERVAL)).await;
     aws.always(|_| Reply::Reset);
     for _ in 0..100 {
         client.enable();
@@ -584,10 +564,7 @@ async fn without_a_strategy_nothing_is_sent(case: Case) {
     let aws = Endpoint::start();
     let silent = Setup::new(case, &aws).build().await;
     silent.record_to(STREAM, ["1"]).await;
-    let clock = Setup::new(case, &aws)
-        .flush_every(Duration::from_millis(10))
-        .build()
-        .await;
+    let clock = Setup::new(case, &aws).flush_every(millis(10)).build().await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
         aws.until(|aws| aws.delivered_count_of("clock") == tick)
@@ -637,7 +614,7 @@ async fn a_closed_client_refuses_everything(case: Case) {
 async fn closing_twice_and_at_once_is_fine(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
+    aws.script(Reply::Accept.delayed(millis(200)));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
     let clone = client.clone();
@@ -653,10 +630,10 @@ async fn closing_twice_and_at_once_is_fine(case: Case) {
     // A close that nobody waits for happens.
     let client = Setup::new(case, &aws).build().await;
     client.record_to(STREAM, ["2"]).await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
+    aws.script(Reply::Accept.delayed(millis(200)));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
-    let _ = tokio::time::timeout(Duration::from_millis(1), client.close()).await;
+    let _ = tokio::time::timeout(millis(1), client.close()).await;
     assert!(client.is_closed());
     assert_fails(client.flush().await, Kind::ClientClosed);
     client.close().await.unwrap();
@@ -669,10 +646,11 @@ async fn is_closed(store: &MemoryStore) -> bool {
 }
 
 async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(MemoryStore::new());
-    let setup = Setup::new(case, &aws).store(store.clone());
-    let client = setup.flush_every(Duration::from_millis(10)).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.store(store.clone()).flush_every(millis(10))
+    })
+    .await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.request_count() >= 3).await;
@@ -690,10 +668,11 @@ async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
 }
 
 async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(MemoryStore::new());
-    let setup = Setup::new(case, &aws).store(store.clone());
-    let client = setup.flush_every(Duration::from_millis(10)).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.store(store.clone()).flush_every(millis(10))
+    })
+    .await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.request_count() >= 1).await;
@@ -712,11 +691,12 @@ async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case
 }
 
 async fn dropping_the_client_lets_a_request_under_way_finish(case: Case) {
-    let aws = Endpoint::start();
     let store = Arc::new(MemoryStore::new());
-    let setup = Setup::new(case, &aws).store(store.clone());
-    let client = setup.flush_every(Duration::from_millis(10)).build().await;
-    aws.script(Reply::Accept.delayed(Duration::from_millis(200)));
+    let (aws, client) = start_with(case, |setup| {
+        setup.store(store.clone()).flush_every(millis(10))
+    })
+    .await;
+    aws.script(Reply::Accept.delayed(millis(200)));
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.in_flight() == 1).await;
     drop(client);
@@ -784,25 +764,23 @@ async fn statistics_outlive_the_client(case: Case) {
 }
 
 async fn options_and_region_are_told(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws)
-        .max_retries(17)
-        .region("ap-southeast-2");
-    let client = setup.build().await;
+    let (_aws, client) =
+        start_with(case, |setup| setup.max_retries(17).region("ap-southeast-2")).await;
     assert_eq!(client.region(), "ap-southeast-2");
     assert_eq!(client.max_retries(), 17);
     assert!(client.options_debug().contains("17"));
 }
 
 async fn any_setting_may_be_as_large_as_it_gets(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws)
-        .cache_max_bytes(u64::MAX)
-        .max_retries(u32::MAX)
-        .max_concurrent_streams(usize::MAX)
-        .request_timeout(Duration::MAX)
-        .flush_every(Duration::MAX);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup
+            .cache_max_bytes(u64::MAX)
+            .max_retries(u32::MAX)
+            .max_concurrent_streams(usize::MAX)
+            .request_timeout(Duration::MAX)
+            .flush_every(Duration::MAX)
+    })
+    .await;
     client.record_to(STREAM, ["1", "2"]).await;
     aws.script(Reply::fail_at([1], "InternalFailure"));
     assert_eq!(

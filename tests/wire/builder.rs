@@ -19,7 +19,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use integration_tests::{
-    Case, Client, Endpoint, Kind, SdkClient, Service, Setup, assert_fails, one_attempt,
+    Case, Client, Endpoint, Kind, SdkClient, Service, Setup, assert_fails, millis, one_attempt,
+    start_with,
 };
 use tokio::time::Instant;
 
@@ -336,17 +337,14 @@ async fn the_request_timeout_beats_the_sdk_config(case: Case) {
             .timeout_config(timeouts)
             .build()
     };
-    let short = with_timeout(Duration::from_millis(20)).await;
+    let short = with_timeout(millis(20)).await;
     let setup = Setup::bare(case.service).sdk_config(short).in_memory();
-    aws.set_latency(Duration::from_millis(150));
+    aws.set_latency(millis(150));
     assert_works(&setup.build().await, &aws).await;
 
     let long = with_timeout(Duration::from_secs(3600)).await;
     let setup = Setup::bare(case.service).sdk_config(long).in_memory();
-    let client = setup
-        .request_timeout(Duration::from_millis(100))
-        .build()
-        .await;
+    let client = setup.request_timeout(millis(100)).build().await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -358,7 +356,7 @@ async fn retries_of_the_sdk_config_are_kept(case: Case) {
     let aws = Endpoint::start();
     let retries = RetryConfig::standard()
         .with_max_attempts(5)
-        .with_initial_backoff(Duration::from_millis(1));
+        .with_initial_backoff(millis(1));
     let config = loaded(&aws)
         .await
         .into_builder()
@@ -451,10 +449,7 @@ async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Ca
     let setup = Setup::bare(case.service)
         .sdk_client(given.clone())
         .in_memory();
-    let client = setup
-        .request_timeout(Duration::from_millis(100))
-        .build()
-        .await;
+    let client = setup.request_timeout(millis(100)).build().await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -466,9 +461,9 @@ async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Ca
         SdkClient::Firehose(client) => client.config().timeout_config().cloned(),
     };
     let operation = timeouts.unwrap().operation_timeout();
-    assert_eq!(operation, Some(Duration::from_millis(100)));
+    assert_eq!(operation, Some(millis(100)));
 
-    aws.set_latency(Duration::from_millis(300));
+    aws.set_latency(millis(300));
     put_one(&given).await;
     let agent = aws.requests().pop().unwrap().user_agent;
     assert!(!agent.contains("amplify"), "{agent}");
@@ -525,8 +520,7 @@ async fn each_request_names_the_client_once(case: Case) {
 }
 
 async fn each_attempt_of_the_sdk_names_the_client_once(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).default_attempts().build().await;
+    let (aws, client) = start_with(case, |setup| setup.default_attempts()).await;
     aws.script_times(2, Reply::Status(500));
     let requests = assert_works(&client, &aws).await;
     assert_eq!(requests.len(), 3);

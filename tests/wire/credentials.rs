@@ -1,4 +1,4 @@
-//! Credentials of these tests, and a provider that counts.
+//! The credentials of these tests, and a provider that counts its calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

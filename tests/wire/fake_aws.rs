@@ -1,4 +1,4 @@
-//! The endpoint is driven by the real SDK clients, which proves that it speaks their protocol.
+//! Drives the endpoint with the real SDK clients, to prove that it speaks their protocol.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -37,11 +37,8 @@ async fn kinesis_records_arrive_byte_for_byte() {
     }
     let delivered = aws.delivered(&stream);
     assert_eq!(delivered.len(), 6);
-    for ((record, length), key) in delivered
-        .iter()
-        .zip([0, 1, 2, 3, 255, 256])
-        .zip(keys.iter().cycle())
-    {
+    let lengths = delivered.iter().zip([0, 1, 2, 3, 255, 256]);
+    for ((record, length), key) in lengths.zip(keys.iter().cycle()) {
         assert_eq!(record.data, every_byte[..length]);
         assert_eq!(record.partition_key.as_deref(), Some(*key));
     }
@@ -52,15 +49,10 @@ async fn kinesis_records_arrive_byte_for_byte() {
     let key_bytes: usize = keys.iter().map(|key| key.len()).sum();
     assert_eq!(request.bytes, 1 + 2 + 3 + 255 + 256 + 2 * key_bytes);
     assert_eq!(aws.delivered_bytes(), request.bytes as u64);
-    assert!(
-        request.user_agent.contains("aws-sdk-rust/"),
-        "{}",
-        request.user_agent
-    );
+    assert!(request.user_agent.contains("aws-sdk-rust/"), "{request:?}");
     assert!(
         request.amz_user_agent.contains("api/kinesis/"),
-        "{}",
-        request.amz_user_agent
+        "{request:?}"
     );
     assert_eq!(aws.limit_violations(), [""; 0]);
 }
@@ -98,14 +90,9 @@ async fn single_records_fail_as_scripted() {
         let results = answer.records().iter();
         results
             .map(|result| {
-                assert_ne!(
-                    result.error_code().is_some(),
-                    result.sequence_number().is_some()
-                );
-                assert_eq!(
-                    result.error_code().is_some(),
-                    result.error_message().is_some()
-                );
+                let failed = result.error_code().is_some();
+                assert_ne!(failed, result.sequence_number().is_some());
+                assert_eq!(failed, result.error_message().is_some());
                 result.error_code().unwrap_or("-").to_owned()
             })
             .collect()
@@ -149,24 +136,21 @@ async fn refusals_carry_their_code_where_the_script_says() {
         let refusal = Refusal::new(400, "AccessDeniedException");
         Reply::from(refusal.message("no").code_in(place))
     };
-    let denied = Some("AccessDeniedException");
+    let [denied, failed, throttled] = [
+        "AccessDeniedException",
+        "InternalFailure",
+        "ProvisionedThroughputExceededException",
+    ]
+    .map(Some);
     let cases = [
         (code_in(CodeIn::Body), 400, denied),
         (code_in(CodeIn::Header), 400, denied),
         (code_in(CodeIn::BodyAndHeader), 400, denied),
-        (
-            Reply::refuse(500, "InternalFailure"),
-            500,
-            Some("InternalFailure"),
-        ),
+        (Reply::refuse(500, "InternalFailure"), 500, failed),
         (Refusal::without_code(400).into(), 400, None),
         (Reply::Status(500), 500, None),
         (Reply::Status(413), 413, None),
-        (
-            Reply::Throttle,
-            400,
-            Some("ProvisionedThroughputExceededException"),
-        ),
+        (Reply::Throttle, 400, throttled),
     ];
     for (reply, status, code) in cases {
         let case = format!("{reply:?}");
@@ -175,11 +159,10 @@ async fn refusals_carry_their_code_where_the_script_says() {
         assert_eq!(status_of(&error), Some(status), "{case}: {error:?}");
         assert_eq!(error.code(), code, "{case}: {error:?}");
         let logged = aws.requests().pop().unwrap();
-        if let Outcome::Answered { status: logged, .. } = logged.outcome {
-            assert_eq!(logged, status, "{case}");
-        } else {
+        let Outcome::Answered { status: logged, .. } = logged.outcome else {
             panic!("{case}: {:?}", logged.outcome);
-        }
+        };
+        assert_eq!(logged, status, "{case}");
     }
     aws.script(Reply::Throttle);
     let error = put_to_firehose(&aws, "s", &[b"a"]).await.unwrap_err();
@@ -234,11 +217,9 @@ async fn a_client_that_gives_up_ends_its_request() {
     put_until(&aws, |aws| aws.delivered_count() == 1).await;
     aws.wait_until(|aws| aws.in_flight() == 0).await.unwrap();
     let log = aws.requests();
-    let outcomes: Vec<_> = log.iter().map(|log| (&log.outcome, log.accepted)).collect();
-    assert_eq!(
-        outcomes,
-        [(&Outcome::Abandoned, 0), (&Outcome::Abandoned, 1)]
-    );
+    for (at, log) in log.iter().enumerate() {
+        assert_eq!((&log.outcome, log.accepted), (&Outcome::Abandoned, at));
+    }
     put_to_kinesis(&aws, "s", 1).await.unwrap();
 }
 
@@ -260,13 +241,11 @@ async fn broken_connections_and_answers_look_broken_to_the_client() {
             aws.script(reply);
             let error = put_to_kinesis(&aws, "s", 1).await.unwrap_err();
             assert_eq!(error.code(), None, "{case}: {error:?}");
-            assert!(
-                matches!(
-                    error,
-                    SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
-                ),
-                "{case}: {error:?}"
+            let broken = matches!(
+                &error,
+                SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
             );
+            assert!(broken, "{case}: {error:?}");
             assert_eq!(aws.requests().pop().unwrap().outcome, outcome, "{case}");
             assert_eq!(aws.delivered_count(), delivered, "{case}");
         }
@@ -332,9 +311,8 @@ async fn firehose_limits_are_enforced_to_the_byte() {
     let mut full: Vec<&[u8]> = vec![&biggest; 4];
     full.push(&rest);
     put_to_firehose(&aws, "s", &full).await.unwrap();
-    put_to_firehose(&aws, &"s".repeat(64), &[&b"a"[..]; 500])
-        .await
-        .unwrap();
+    let put = put_to_firehose(&aws, &"s".repeat(64), &[&b"a"[..]; 500]).await;
+    put.unwrap();
     assert_eq!(aws.limit_violations(), [""; 0]);
 
     let too_big = vec![7; 1000 * 1024 + 1];
@@ -434,21 +412,16 @@ async fn requests_under_way_are_counted_over_all_and_by_stream() {
             tokio::spawn(put.records(entry(b"a".to_vec(), "k")).send())
         })
         .collect();
-    aws.wait_until(|aws| aws.request_count() == 5)
-        .await
-        .unwrap();
+    let begun = aws.wait_until(|aws| aws.request_count() == 5).await;
+    begun.unwrap();
     assert_eq!((aws.in_flight(), aws.max_in_flight()), (3, 3));
     assert_eq!(
-        (aws.max_in_flight_of("a"), aws.max_in_flight_of("b")),
-        (1, 2)
+        ["a", "b"].map(|stream| aws.max_in_flight_of(stream)),
+        [1, 2]
     );
-    let at_start: Vec<_> = aws.requests()[2..]
-        .iter()
-        .map(|log| log.in_flight_at_start)
-        .max()
-        .into_iter()
-        .collect();
-    assert_eq!(at_start, [3]);
+    let requests = aws.requests();
+    let at_start = requests[2..].iter().map(|log| log.in_flight_at_start);
+    assert_eq!(at_start.max(), Some(3));
     for task in tasks {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
@@ -558,9 +531,8 @@ async fn put_to_firehose(
 }
 
 fn status_of(error: &SdkError<PutRecordsError>) -> Option<u16> {
-    error
-        .raw_response()
-        .map(|response| response.status().as_u16())
+    let response = error.raw_response()?;
+    Some(response.status().as_u16())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a link is slow in real time")]

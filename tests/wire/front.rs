@@ -1,4 +1,4 @@
-//! The two clients as a program that uses both sees them: what compiles, and what it means.
+//! Both clients as used by one program: what compiles, and what it means.
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
 use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};

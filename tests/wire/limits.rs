@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use amplify_kinesis::Bytes;
-use integration_tests::{Case, Client, Endpoint, KEY, Kind, Service, Setup, start};
+use integration_tests::{Case, Client, KEY, Kind, Service, start, start_with};
 
 integration_tests::cases! {
     everywhere:
@@ -41,9 +41,7 @@ async fn assert_refused(client: &Client, kind: Kind, stream: &str, key: &str, da
 }
 
 async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(64 * MIB as u64)).await;
     let most = case.max_record_bytes();
     for size in [most - 1, most] {
         client.record(STREAM, case.data_of(size)).await.unwrap();
@@ -127,8 +125,7 @@ async fn stream_names_are_those_of_the_service(case: Case) {
 }
 
 async fn a_lower_record_limit_holds(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).max_record_bytes(1000).build().await;
+    let (_aws, client) = start_with(case, |setup| setup.max_record_bytes(1000)).await;
     client.record(STREAM, case.data_of(1000)).await.unwrap();
     assert_refused(&client, Kind::Validation, STREAM, KEY, case.data_of(1001)).await;
 }
@@ -146,9 +143,7 @@ async fn a_request_has_500_records_at_most(case: Case) {
 }
 
 async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).cache_max_bytes(64 * MIB as u64);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(64 * MIB as u64)).await;
     // Exactly full, then one byte too many for one more, then one after the other.
     let most = case.max_request_bytes();
     let quarter = most / 8;
@@ -168,8 +163,7 @@ async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
 }
 
 async fn the_cache_is_bounded_to_the_byte(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(10_000).build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(10_000)).await;
     client.record("a", case.data_of(6000)).await.unwrap();
     assert_refused(&client, Kind::LimitExceeded, "b", KEY, case.data_of(4001)).await;
     client.record("b", case.data_of(4000)).await.unwrap();
@@ -184,11 +178,8 @@ async fn the_cache_is_bounded_to_the_byte(case: Case) {
 
 async fn the_bound_holds_while_many_tasks_record(case: Case) {
     const SIZE: usize = 100;
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws)
-        .cache_max_bytes(50 * SIZE as u64 + 99)
-        .build()
-        .await;
+    let (aws, client) =
+        start_with(case, |setup| setup.cache_max_bytes(50 * SIZE as u64 + 99)).await;
     let tasks: Vec<_> = (0..16)
         .map(|task| {
             let client = client.clone();
@@ -218,8 +209,7 @@ async fn the_bound_holds_while_many_tasks_record(case: Case) {
 }
 
 async fn small_records_are_bounded_by_their_number(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(1600).build().await;
+    let (_aws, client) = start_with(case, |setup| setup.cache_max_bytes(1600)).await;
     client.record_to(STREAM, vec!["1"; 99]).await;
     client.record(STREAM, "1").await.unwrap();
     assert_refused(&client, Kind::LimitExceeded, STREAM, KEY, "".into()).await;
@@ -234,8 +224,7 @@ async fn small_records_are_bounded_by_their_number(case: Case) {
 }
 
 async fn what_can_never_fit_is_told_so(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(1600).build().await;
+    let (_aws, client) = start_with(case, |setup| setup.cache_max_bytes(1600)).await;
     let error = client.record(STREAM, case.data_of(1601)).await.unwrap_err();
     assert_eq!(error.kind, Kind::LimitExceeded, "{error:?}");
     assert!(error.message.contains("never fit"), "{}", error.message);
@@ -258,9 +247,7 @@ async fn what_can_never_fit_is_told_so(case: Case) {
 }
 
 async fn what_was_delivered_or_given_up_frees_its_room(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).cache_max_bytes(1000).max_retries(0);
-    let client = setup.build().await;
+    let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000).max_retries(0)).await;
     for round in 0..3 {
         client
             .record_to(STREAM, [case.data_of(400), case.data_of(600)])
@@ -277,8 +264,7 @@ async fn what_was_delivered_or_given_up_frees_its_room(case: Case) {
 }
 
 async fn the_checks_come_in_their_order(case: Case) {
-    let aws = Endpoint::start();
-    let client = Setup::new(case, &aws).cache_max_bytes(1000).build().await;
+    let (_aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
     client.record(STREAM, case.data_of(1000)).await.unwrap();
     // Invalid before full.
     assert_refused(&client, Kind::Validation, "not a name", KEY, "1".into()).await;

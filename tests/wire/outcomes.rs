@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use amplify_kinesis::{DiscardReason, FlushData, SkippedStream};
 use amplify_test_support::{CodeIn, PutRequest, Refusal, Reply};
-use integration_tests::{Case, Client, Discards, Endpoint, Kind, Service, Setup};
+use integration_tests::{
+    Case, Client, Discards, Endpoint, Kind, Service, Setup, millis, start_with,
+};
 
 integration_tests::cases! {
     everywhere:
@@ -293,7 +295,7 @@ async fn no_readable_answer_charges_nobody_and_ends_the_pass(case: Case) {
         let aws = Endpoint::start();
         let discards = Discards::default();
         let timeout = match reply {
-            Reply::Hang => Duration::from_millis(200),
+            Reply::Hang => millis(200),
             _ => Duration::from_secs(30),
         };
         let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
@@ -330,12 +332,11 @@ async fn no_readable_answer_charges_nobody_and_ends_the_pass(case: Case) {
 
 async fn a_record_is_charged_one_attempt_more_than_it_may_be_retried(case: Case) {
     for max_retries in [0, 1, 4] {
-        let aws = Endpoint::start();
         let discards = Discards::default();
-        let setup = Setup::new(case, &aws)
-            .max_retries(max_retries)
-            .discards(&discards);
-        let client = setup.build().await;
+        let (aws, client) = start_with(case, |setup| {
+            setup.max_retries(max_retries).discards(&discards)
+        })
+        .await;
         client.keep(FIRST, "its key", "its payload").await;
         aws.always(|_| Reply::fail_all("InternalFailure"));
         for _ in 0..max_retries {

@@ -1,4 +1,4 @@
-//! What is asked of a client beyond sending: making room, growing old, a last drain.
+//! Client features other than sending: making room, expiry, draining on close.
 
 use std::time::Duration;
 

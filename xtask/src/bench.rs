@@ -22,6 +22,8 @@ mod page;
 #[cfg(feature = "bench")]
 mod place;
 #[cfg(feature = "bench")]
+mod prelude;
+#[cfg(feature = "bench")]
 mod process;
 #[cfg(feature = "bench")]
 mod run;

@@ -1,4 +1,4 @@
-//! Nothing lost, repeated, reordered or over a limit.
+//! No item is lost, repeated or reordered, and no limit is exceeded.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 

@@ -1,4 +1,4 @@
-//! Passes when enough waits, or for long enough.
+//! Adaptive flushing: passes when enough records wait, or for long enough.
 
 mod common;
 

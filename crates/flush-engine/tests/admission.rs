@@ -1,4 +1,4 @@
-//! The bound on what is cached.
+//! The limit on the cache.
 
 mod common;
 
@@ -100,17 +100,10 @@ async fn recording_nothing_asks_nothing_of_the_store() {
 async fn of_many_tasks_exactly_as_many_get_in_as_there_is_room_for() {
     for round in 0..40 {
         let fits = 1 + round % 63;
-        let store = if round % 2 == 0 {
-            ScriptedStore::dawdling()
-        } else {
-            ScriptedStore::obedient()
-        };
+        let store = ScriptedStore::dawdling_if(round % 2 == 0);
         let rig = Rig::on(store, Service::accepting(), bounded(fits * 100 + 99));
-        let racing = (0..64).map(|n| {
-            let engine = rig.engine.clone();
-            let record = new(&format!("stream-{}", n % 3), &"x".repeat(100));
-            tokio::spawn(async move { engine.record(vec![record]).await })
-        });
+        let racing = (0..64)
+            .map(|n| rig.recording(vec![new(&format!("stream-{}", n % 3), &"x".repeat(100))]));
         let mut stored = 0;
         for task in racing.collect::<Vec<_>>() {
             match task.await.unwrap() {

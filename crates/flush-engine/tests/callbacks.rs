@@ -1,4 +1,4 @@
-//! What may be called from within `on_discard`, and what is refused there.
+//! What `on_discard` may call, and what is refused there.
 
 #![expect(
     clippy::unwrap_used,

@@ -15,8 +15,7 @@ const FOR_TEN: CloseOptions = CloseOptions {
 };
 
 fn close_with(rig: &Rig, options: CloseOptions) -> JoinHandle<Result<FlushData, EngineError>> {
-    let engine = rig.engine.clone();
-    tokio::spawn(async move { engine.close_with(options).await })
+    rig.beside(|engine| async move { engine.close_with(options).await })
 }
 
 fn one_by_one(service: Service) -> Rig {
@@ -81,11 +80,8 @@ async fn a_drain_that_fails_closes_all_the_same_and_tells_the_sums() {
         _ => Reply::no_answer(),
     }));
     rig.record_each("a", numbered(3)).await;
-    let mut failed = rig.engine.close_with(FOR_TEN).await;
-    let Err(EngineError::Unknown { flushed, .. }) = &mut failed else {
-        panic!("the service did not answer: {failed:?}");
-    };
-    assert_eq!(flushed.take().unwrap().records_flushed, 1);
+    let failed = rig.engine.close_with(FOR_TEN).await;
+    assert_eq!(unknown(failed).records_flushed, 1);
     assert!(rig.store.is_closed());
     assert_eq!(rig.cached(), 2);
 }
@@ -99,14 +95,8 @@ async fn a_store_that_fails_to_close_is_told_with_the_sums() {
         let rig = one_by_one(service);
         rig.record_each("a", numbered(3)).await;
         rig.store.now_fails_at(Op::Close);
-        let failed = rig.engine.close_with(FOR_TEN).await;
-        let Err(EngineError::Storage { flushed, .. }) = failed else {
-            panic!("the store failed: {failed:?}");
-        };
-        assert_eq!(
-            flushed.unwrap().records_flushed,
-            rig.service.accepted_count()
-        );
+        let done = storage(rig.engine.close_with(FOR_TEN).await);
+        assert_eq!(done.records_flushed, rig.service.accepted_count());
         assert!(rig.engine.close().await.is_ok());
     }
 }
@@ -197,17 +187,10 @@ async fn dropping_the_last_clone_ends_the_drain() {
     let (gate, service) = Service::gated();
     let rig = one_by_one(service);
     rig.record_each("a", numbered(5)).await;
-    assert!(
-        cancel_after(3, rig.engine.close_with(FOR_TEN))
-            .await
-            .is_none()
-    );
+    let cancelled = cancel_after(3, rig.engine.close_with(FOR_TEN)).await;
+    assert!(cancelled.is_none());
     rig.service.called(1).await;
-    let Rig {
-        engine,
-        service,
-        store,
-    } = rig;
+    let (engine, service, store) = rig.into_parts();
     drop(engine);
     tokio::time::sleep(SECOND).await;
     gate.open();
@@ -217,40 +200,23 @@ async fn dropping_the_last_clone_ends_the_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_call_waits_for_the_first_but_no_longer_than_it_would_drain() {
-    let service = || Service::replying(|_| Reply::Accept.after(SECOND));
-    // The first one ends by itself.
-    let rig = one_by_one(service());
-    rig.record_each("a", numbered(3)).await;
-    let first = close_with(&rig, FOR_TEN);
-    rig.service.called(1).await;
-    let begin = Instant::now();
-    let second = rig.engine.close_with(FOR_TEN).await.unwrap();
-    assert_eq!(
-        (second, begin.elapsed()),
-        (FlushData::default(), SECOND * 3)
-    );
-    assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
-
-    // The second one has less time.
-    let rig = one_by_one(service());
-    rig.record_each("a", numbered(9)).await;
-    let first = close_with(&rig, FOR_TEN);
-    rig.service.called(1).await;
-    let begin = Instant::now();
+    // The first call ends by itself; the second one has less time.
     let short = CloseOptions::default().drain(Duration::from_millis(2500));
-    let second = rig.engine.close_with(short).await.unwrap();
-    assert_eq!(
-        (second, begin.elapsed()),
-        (FlushData::default(), SECOND * 3)
-    );
-    assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
-
-    // Later ones have nothing to do.
-    assert_eq!(
-        rig.engine.close_with(FOR_TEN).await.unwrap(),
-        FlushData::default()
-    );
-    rig.engine.close().await.unwrap();
+    for (records, second) in [(3, FOR_TEN), (9, short)] {
+        let rig = one_by_one(Service::replying(|_| Reply::Accept.after(SECOND)));
+        rig.record_each("a", numbered(records)).await;
+        let first = close_with(&rig, FOR_TEN);
+        rig.service.called(1).await;
+        let begin = Instant::now();
+        let second = rig.engine.close_with(second).await.unwrap();
+        assert_eq!(second, FlushData::default());
+        assert_eq!(begin.elapsed(), SECOND * 3);
+        assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
+        // Later ones have nothing to do.
+        let late = rig.engine.close_with(FOR_TEN).await.unwrap();
+        assert_eq!(late, FlushData::default());
+        rig.engine.close().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

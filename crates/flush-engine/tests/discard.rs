@@ -1,4 +1,4 @@
-//! The retry budget, and records that are given up.
+//! The retry budget, and discarded records.
 
 mod common;
 

@@ -1,12 +1,11 @@
-//! Passes back to back.
+//! Draining: passes back to back.
 
 mod common;
 
 use std::time::Duration;
 
 use common::*;
-use flush_engine::{EngineError, FlushData};
-use tokio::task::JoinHandle;
+use flush_engine::FlushData;
 use tokio::time::{Instant, sleep};
 
 /// Sends back every record of stream "a" and accepts all others.
@@ -111,10 +110,7 @@ async fn the_first_error_ends_a_drain_and_carries_the_sums() {
         .limited(2, 100),
     );
     rig.record_each("a", numbered(20)).await;
-    let Err(EngineError::Unknown { flushed, .. }) = rig.engine.drain(MINUTE).await else {
-        panic!("no answer is an error");
-    };
-    let sum = flushed.unwrap();
+    let sum = unknown(rig.engine.drain(MINUTE).await);
     assert_eq!((sum.records_flushed, sum.records_retried), (7, 1));
     assert_eq!(rig.service.call_count(), 5);
 }
@@ -123,15 +119,7 @@ async fn the_first_error_ends_a_drain_and_carries_the_sums() {
 async fn a_failing_store_ends_a_drain_and_the_sums_are_carried_too() {
     let rig = Rig::new(Service::accepting().limited(2, 100));
     rig.record_each("a", numbered(20)).await;
-    let mut reads = 0;
-    rig.store.now_does(move |op, _| {
-        reads += usize::from(op == Op::Oldest);
-        if op == Op::Oldest && reads > 3 {
-            Step::Fail
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_fails_at_calls(Op::Oldest, 3..);
     let done = storage(rig.engine.drain(MINUTE).await);
     assert_eq!(done.records_flushed, 6);
 }
@@ -186,12 +174,8 @@ async fn no_request_starts_after_the_deadline_and_one_under_way_is_finished() {
     assert_eq!(begin.elapsed().as_secs(), 4);
     assert_eq!(done.records_flushed, 4);
     assert_eq!(rig.service.streams(), ["a", "b", "c", "a"]);
-    assert!(
-        rig.service
-            .calls()
-            .iter()
-            .all(|call| call.at - begin < 3 * SECOND)
-    );
+    let calls = rig.service.calls();
+    assert!(calls.iter().all(|call| call.at - begin < 3 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,12 +217,13 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
     let done = rig.drain(3600 * SECOND).await;
     assert_eq!(done.records_flushed, 3000);
     // Half a minute of passes: each wait takes a share, by the dice, of at most so long.
-    let times = rig
-        .service
-        .calls()
-        .into_iter()
-        .filter(|call| call.stream == "a");
-    let times: Vec<_> = times.map(|call| (call.at - begin).as_secs_f64()).collect();
+    let times = |stream: &str| -> Vec<f64> {
+        let calls = rig.service.calls().into_iter();
+        let calls = calls.filter(|call| call.stream == stream);
+        calls.map(|call| (call.at - begin).as_secs_f64()).collect()
+    };
+    let others = times("b");
+    let times = times("a");
     assert!(times.len() > 7, "{times:?}");
     assert!(times.len() < 60, "the budget was burnt: {times:?}");
     let mut longest = 0.1;
@@ -248,18 +233,11 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
         longest = f64::min(longest * 2.0, 5.0);
     }
     // The others did not wait for it.
-    let others = rig
-        .service
-        .calls()
-        .into_iter()
-        .filter(|call| call.stream == "b");
-    let others: Vec<_> = others.map(|call| call.at).collect();
     let slowest = others
         .windows(2)
         .map(|pair| pair[1] - pair[0])
-        .max()
-        .unwrap();
-    assert!(slowest < Duration::from_millis(30), "{slowest:?}");
+        .fold(0.0, f64::max);
+    assert!(slowest < 0.03, "{slowest}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,23 +310,17 @@ async fn a_flush_by_hand_does_not_wait_for_a_failing_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_does_not_wait_beyond_its_deadline_for_a_failing_stream() {
     for _ in 0..50 {
-        let mut options = options();
-        options.max_retries = 1_000_000;
-        let rig = Rig::with(
-            Service::replying(|call| call.send_back("InternalFailure", |data| data == "0000"))
-                .limited(2, 100),
-            options,
-        );
+        let service =
+            Service::replying(|call| call.send_back("InternalFailure", |data| data == "0000"));
+        let rig = Rig::tuned(service.limited(2, 100), |options| {
+            options.max_retries = 1_000_000
+        });
         rig.record_each("a", numbered(20)).await;
         let begin = Instant::now();
         rig.drain(2 * SECOND).await;
         assert!(begin.elapsed() <= 2 * SECOND);
-        assert!(
-            rig.service
-                .calls()
-                .iter()
-                .all(|call| call.at - begin <= 2 * SECOND)
-        );
+        let calls = rig.service.calls();
+        assert!(calls.iter().all(|call| call.at - begin <= 2 * SECOND));
     }
 }
 
@@ -375,15 +347,8 @@ async fn drains_side_by_side_take_turns() {
     let service = Service::replying(|_| Reply::Accept.after(SECOND));
     let rig = Rig::new(service.limited(1, 100));
     rig.record_each("a", numbered(9)).await;
-    let drains = (0..3).map(|_| {
-        let engine = rig.engine.clone();
-        tokio::spawn(async move { engine.drain(MINUTE).await.unwrap().records_flushed })
-    });
-    let mut sum = 0;
-    for drain in drains.collect::<Vec<_>>() {
-        sum += drain.await.unwrap();
-    }
-    assert_eq!(sum, 9);
+    let drains = [(); 3].map(|()| rig.draining(MINUTE));
+    assert_eq!(flushed(drains).await.iter().sum::<usize>(), 9);
     assert_eq!(rig.service.most_in_flight(), 1);
     assert_eq!(rig.service.accepted("a"), numbered(9));
 }
@@ -397,13 +362,8 @@ fn one_by_one_behind(gate: &Gate) -> Rig {
     Rig::with(service.limited(1, 100), options)
 }
 
-fn drain(rig: &Rig) -> JoinHandle<Result<FlushData, EngineError>> {
-    let engine = rig.engine.clone();
-    tokio::spawn(async move { engine.drain(MINUTE).await })
-}
-
-/// How many records two drains delivered.
-async fn flushed(drains: [JoinHandle<Result<FlushData, EngineError>>; 2]) -> Vec<usize> {
+/// How many records each of the drains delivered.
+async fn flushed<const N: usize>(drains: [Beside<FlushData>; N]) -> Vec<usize> {
     let mut flushed = Vec::new();
     for drain in drains {
         let done = drain.await.ok().and_then(Result::ok);
@@ -419,9 +379,9 @@ async fn a_drain_gives_every_stream_a_turn_before_it_makes_way_for_another() {
     for stream in ["a", "b", "c"] {
         rig.record_each(stream, numbered(2)).await;
     }
-    let first = drain(&rig);
+    let first = rig.draining(MINUTE);
     rig.service.called(1).await;
-    let second = drain(&rig);
+    let second = rig.draining(MINUTE);
     sleep(SECOND).await;
     gate.open();
     assert_eq!(flushed([first, second]).await, [3, 3]);
@@ -433,9 +393,9 @@ async fn a_drain_that_makes_way_takes_up_no_stream_that_comes_meanwhile() {
     let gate = Gate::closed();
     let rig = one_by_one_behind(&gate);
     rig.record("a", "x").await;
-    let first = drain(&rig);
+    let first = rig.draining(MINUTE);
     rig.service.called(1).await;
-    let second = drain(&rig);
+    let second = rig.draining(MINUTE);
     sleep(SECOND).await;
     rig.record("b", "x").await;
     gate.open();
@@ -512,9 +472,6 @@ async fn closing_ends_a_drain() {
     tokio::task::yield_now().await;
     rig.engine.close().await.unwrap();
     drain.await.unwrap().unwrap();
-    assert!(
-        begin.elapsed() < Duration::from_millis(5),
-        "{:?}",
-        begin.elapsed()
-    );
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(5), "{took:?}");
 }

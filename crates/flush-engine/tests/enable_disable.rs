@@ -1,4 +1,4 @@
-//! Enabled, disabled, and everything in between.
+//! Enabling and disabling.
 
 mod common;
 

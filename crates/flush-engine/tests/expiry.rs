@@ -1,4 +1,4 @@
-//! Records that have grown too old to be sent.
+//! Records that are too old to be sent.
 
 #![expect(
     clippy::disallowed_methods,

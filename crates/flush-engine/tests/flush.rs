@@ -1,4 +1,4 @@
-//! One pass: what it sends, in which order, how much at once.
+//! One pass: what it sends, in which order, and how much at once.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! How much of one stream is under way at once.
+//! How many batches of one stream are in flight at once.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What is told without a lock, under all interleavings of some threads.
+//! The lock-free signals, under all interleavings of a few threads.
 
 #[path = "../src/delivery/signals.rs"]
 mod signals;

@@ -1,4 +1,4 @@
-//! What is counted and measured.
+//! The metrics, compared with those documented.
 
 #![expect(
     clippy::panic,

@@ -1,7 +1,8 @@
-//! What becomes of records after each outcome of a request: who pays, who goes on.
+//! What each outcome of a request does to its records: which are charged, which go on.
 
 mod common;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use common::*;
@@ -217,15 +218,7 @@ async fn a_store_that_cannot_be_read_aborts_the_pass() {
     for name in ["a", "b", "c"] {
         rig.record(name, "x").await;
     }
-    let mut reads = 0;
-    rig.store.now_does(move |op, _| {
-        reads += usize::from(op == Op::Oldest);
-        if op == Op::Oldest && reads == 2 {
-            Step::Fail
-        } else {
-            Step::Obey
-        }
-    });
+    rig.store.now_fails_at_calls(Op::Oldest, 1..2);
     let done = storage(rig.engine.flush().await);
     assert_eq!(done.records_flushed, 1);
     assert_eq!(rig.service.streams(), ["a"]);
@@ -271,12 +264,9 @@ async fn a_store_that_panics_is_an_error_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_and_no_room_whichever_call_of_the_store_fails() {
     for failing in 0..24 {
-        let store = ScriptedStore::scripted(move |_, call| {
-            if call == failing {
-                Step::Fail
-            } else {
-                Step::Obey
-            }
+        let store = ScriptedStore::scripted(move |_, call| match call == failing {
+            true => Step::Fail,
+            false => Step::Obey,
         });
         let mut options = options();
         options.cache_max_bytes = bytes(400);
@@ -294,13 +284,11 @@ async fn nothing_is_lost_and_no_room_whichever_call_of_the_store_fails() {
             let _ = rig.engine.flush().await;
         }
         let delivered = rig.service.distinct_accepted();
-        for data in &stored {
-            assert!(
-                delivered.contains(&("a".to_owned(), data.clone())),
-                "{failing}: {data}"
-            );
-        }
-        assert_eq!(delivered.len(), stored.len());
+        let stored: HashSet<_> = stored
+            .into_iter()
+            .map(|data| ("a".to_owned(), data))
+            .collect();
+        assert_eq!(delivered, stored, "{failing}");
         rig.store.now_obeys();
         rig.assert_all_room_is_free(400).await;
     }
@@ -318,11 +306,8 @@ async fn one_bad_record_of_500_takes_no_other_along() {
         let done = rig.flush().await;
         assert_eq!((done.records_flushed, done.records_retried), (499, 1));
         assert_eq!(skipped(&done), [("a", Some(BAD))]);
-        assert!(
-            rig.service.call_count() <= 32,
-            "{}",
-            rig.service.call_count()
-        );
+        let calls = rig.service.call_count();
+        assert!(calls <= 32, "{calls}");
         let mut others = numbered(500);
         others.retain(|data| data != bad);
         let mut accepted = rig.service.accepted("a");
@@ -346,20 +331,16 @@ async fn all_that_the_service_cannot_read_is_halved() {
         (None, 413),
     ];
     for (code, status) in refusals {
-        let rig = Rig::new(Service::replying(move |call| {
-            if call.data.contains(&"0003".to_owned()) {
-                Reply::Refuse(code, status)
-            } else {
-                Reply::Accept
-            }
-        }));
+        let poison = "0003".to_owned();
+        let service = Service::replying(move |call| match call.data.contains(&poison) {
+            true => Reply::Refuse(code, status),
+            false => Reply::Accept,
+        });
+        let rig = Rig::new(service);
         rig.record_each("a", numbered(8)).await;
         let done = rig.flush().await;
-        assert_eq!(
-            (done.records_flushed, done.records_retried),
-            (7, 1),
-            "{code:?}"
-        );
+        let counts = (done.records_flushed, done.records_retried);
+        assert_eq!(counts, (7, 1), "{code:?}");
         assert_eq!(rig.service.batch_sizes(), [8, 4, 2, 2, 1, 1, 4]);
         assert_eq!(skipped(&done), [("a", code)]);
     }

@@ -1,4 +1,4 @@
-//! A full cache whose oldest records make room.
+//! A full cache that drops its oldest records.
 
 mod common;
 
@@ -289,20 +289,11 @@ async fn a_cache_that_is_under_way_as_a_whole_is_full() {
 #[tokio::test(start_paused = true)]
 async fn a_record_waits_for_those_that_are_being_stored_and_drops_them() {
     let gate = Gate::closed();
-    let held_up = gate.clone();
-    let store = ScriptedStore::scripted(move |op, call| match (op, call) {
-        (Op::Append, 0) => Step::Behind(held_up.clone()),
-        _ => Step::Obey,
-    });
-    let (options, dropped) = dropping(100);
-    let rig = Rig::on(store, Service::accepting(), options);
-    let record = |data: &str| {
-        let (engine, record) = (rig.engine.clone(), new("a", data));
-        tokio::spawn(async move { engine.record(vec![record]).await })
-    };
-    let first = record(&"x".repeat(100));
+    let (rig, dropped) = rig(100);
+    rig.store.now_waits_at(Op::Append, &gate);
+    let first = rig.recording(vec![new("a", &"x".repeat(100))]);
     until(|| rig.store.call_count() == 1).await;
-    let second = record(&"y".repeat(100));
+    let second = rig.recording(vec![new("a", &"y".repeat(100))]);
     tokio::time::sleep(SECOND).await;
     assert!(!second.is_finished());
     gate.open();
@@ -356,15 +347,12 @@ async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails
         rig.record_each("a", (0..5).map(sized)).await;
         rig.store.now_fails_at(failing);
         let refused = rig.engine.record(vec![new("b", &sized(5))]).await;
-        let storage = matches!(refused, Err(EngineError::Storage { .. }));
-        assert!(storage, "{failing:?}: {refused:?}");
+        assert!(is_storage(&refused), "{failing:?}: {refused:?}");
         assert!(rig.cached_of("b").await.is_empty());
         rig.store.now_obeys();
         rig.record_each("b", (5..10).map(sized)).await;
-        assert_eq!(
-            rig.cached_of("b").await,
-            (5..10).map(sized).collect::<Vec<_>>()
-        );
+        let expected: Vec<_> = (5..10).map(sized).collect();
+        assert_eq!(rig.cached_of("b").await, expected);
         // Handed over before it is deleted, and so perhaps twice.
         let distinct: HashSet<_> = dropped.texts().into_iter().collect();
         assert_eq!(distinct, (0..5).map(sized).collect());
@@ -408,8 +396,7 @@ async fn a_clear_counts_what_was_not_dropped_and_only_that() {
     let record = rig.recording(vec![new("b", &sized(5))]);
     // Two reads, and the settlement.
     until(|| rig.store.call_count() == calls + 3).await;
-    let engine = rig.engine.clone();
-    let clear = tokio::spawn(async move { engine.clear().await });
+    let clear = rig.clearing();
     tokio::time::sleep(SECOND).await;
     gate.open();
     record.await.unwrap().unwrap();
@@ -436,13 +423,8 @@ async fn a_limit_that_was_lowered_is_kept_from_the_next_record_on() {
 #[tokio::test(start_paused = true)]
 async fn closing_ends_those_who_wait_for_room() {
     let gate = Gate::closed();
-    let held_up = gate.clone();
-    let store = ScriptedStore::scripted(move |op, call| match (op, call) {
-        (Op::Append, 0) => Step::Behind(held_up.clone()),
-        _ => Step::Obey,
-    });
-    let (options, _) = dropping(100);
-    let rig = Rig::on(store, Service::accepting(), options);
+    let (rig, _) = rig(100);
+    rig.store.now_waits_at(Op::Append, &gate);
     let records = (0..3).map(|_| rig.recording(vec![new("a", &"x".repeat(100))]));
     let records: Vec<_> = records.collect();
     until(|| rig.store.call_count() == 1).await;
@@ -484,12 +466,9 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
         })
     });
     let recording: Vec<_> = recording.collect();
-    let flushing = tokio::spawn({
-        let engine = rig.engine.clone();
-        async move {
-            loop {
-                engine.flush().await.unwrap();
-            }
+    let flushing = rig.beside(|engine| async move {
+        loop {
+            engine.flush().await.unwrap();
         }
     });
     for task in recording {
@@ -505,14 +484,15 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
     let delivered: Vec<_> = (0..3)
         .flat_map(|n| rig.service.accepted(&format!("stream-{n}")))
         .collect();
-    let (overflowed, exhausted): (Vec<_>, Vec<_>) = {
-        let all = dropped.all().into_iter();
-        all.partition(|record| record.reason == DiscardReason::Overflow)
-    };
-    assert!(!overflowed.is_empty() && !delivered.is_empty());
-    let fates = overflowed.iter().chain(&exhausted);
-    let fates = fates.map(|record| String::from_utf8(record.data.to_vec()).unwrap());
-    let fates: Vec<_> = fates.chain(delivered).collect();
+    let is_overflow = |reason| reason == DiscardReason::Overflow;
+    assert!(
+        dropped
+            .all()
+            .iter()
+            .any(|record| is_overflow(record.reason))
+    );
+    assert!(!delivered.is_empty());
+    let fates: Vec<_> = dropped.texts().into_iter().chain(delivered).collect();
     assert_eq!(fates.len(), 8 * 150);
     let distinct: HashSet<_> = fates.into_iter().collect();
     assert_eq!(distinct.len(), 8 * 150);
@@ -522,16 +502,11 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
 async fn many_who_fight_for_a_little_room_all_get_it() {
     for round in 0..20 {
         let (options, dropped) = dropping(100);
-        let store = if round % 2 == 0 {
-            ScriptedStore::dawdling()
-        } else {
-            ScriptedStore::obedient()
-        };
+        let store = ScriptedStore::dawdling_if(round % 2 == 0);
         let rig = Rig::on(store, Service::accepting(), options);
         let racing = (0..64).map(|n| {
-            let engine = rig.engine.clone();
-            let record = new(&format!("stream-{}", n % 3), &"x".repeat(60 + n % 41));
-            tokio::spawn(async move { engine.record(vec![record]).await })
+            let data = "x".repeat(60 + n % 41);
+            rig.recording(vec![new(&format!("stream-{}", n % 3), &data)])
         });
         for task in racing.collect::<Vec<_>>() {
             task.await.unwrap().unwrap();

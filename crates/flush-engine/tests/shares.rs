@@ -1,13 +1,11 @@
-//! `max_stream_share`: one stream's part of the cache.
+//! `max_stream_share`: one stream's share of the cache.
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use common::{Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, new, until};
-use flush_engine::{
-    DiscardHandler, EngineError, EngineOptions, FlushEngine, LimitExceeded, OverflowPolicy,
-};
+use common::{Discards, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, bytes, new, until};
+use flush_engine::{EngineError, EngineOptions, FlushEngine, LimitExceeded, OverflowPolicy};
 use record_cache::{MemoryStore, RecordStore};
 
 fn options(max_bytes: u64, share: u64) -> EngineOptions {
@@ -33,13 +31,7 @@ async fn record(rig: &Rig, stream: &str, size: usize) -> Result<(), EngineError>
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_refused_for_ever_leaves_room_for_the_others() {
-    let service = Service::replying(|call| {
-        if call.stream == "bad" {
-            Reply::throttled()
-        } else {
-            Reply::Accept
-        }
-    });
+    let service = Service::answering("bad", |_| Reply::throttled());
     let rig = Rig::with(service, options(1600, 400));
     let mut refused = 0;
     for _ in 0..50 {
@@ -61,18 +53,14 @@ async fn a_stream_that_is_refused_for_ever_leaves_room_for_the_others() {
 #[tokio::test(start_paused = true)]
 async fn what_one_call_has_for_a_stream_is_one_sum() {
     let rig = Rig::with(Service::accepting(), options(1600, 100));
-    let many = |stream: &str, n: usize| {
-        (0..n)
-            .map(|_| new(stream, "0123456789"))
-            .collect::<Vec<_>>()
-    };
+    let many = |stream: &str, n: usize| vec![new(stream, "0123456789"); n];
     let refused = rig.engine.record(many("a", 11)).await;
+    let Err(EngineError::LimitExceeded(error)) = refused else {
+        panic!("{refused:?}");
+    };
     assert!(matches!(
-        refused,
-        Err(EngineError::LimitExceeded(LimitExceeded::StreamNeverFits {
-            needed: 110,
-            ..
-        }))
+        error,
+        LimitExceeded::StreamNeverFits { needed: 110, .. }
     ));
     let mut mixed = many("a", 10);
     mixed.extend(many("b", 10));
@@ -94,10 +82,8 @@ async fn what_is_found_at_the_start_counts() {
     let refused = engine.record(vec![new("a", &"x".repeat(41))]).await;
     assert_eq!(stream_in_the_way(&refused), Some("a"));
     engine.flush().await.unwrap();
-    engine
-        .record(vec![new("a", &"x".repeat(100))])
-        .await
-        .unwrap();
+    let fits = engine.record(vec![new("a", &"x".repeat(100))]).await;
+    fits.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -162,22 +148,12 @@ async fn a_share_stays_exact_whatever_clears_and_flushes_come_between() {
 #[tokio::test(start_paused = true)]
 async fn an_append_that_overlaps_a_clear_keeps_its_share() {
     let gate = Gate::closed();
-    let behind = gate.clone();
-    let store = ScriptedStore::scripted(move |op, _| match op {
-        Op::Clear => Step::Behind(behind.clone()),
-        _ => Step::Obey,
-    });
-    let rig = Arc::new(Rig::on(store, Service::accepting(), options(1600, 100)));
+    let rig = Rig::with(Service::accepting(), options(1600, 100));
+    rig.store.now_waits_at(Op::Clear, &gate);
     record(&rig, "a", 50).await.unwrap();
-    let clearing = {
-        let rig = Arc::clone(&rig);
-        tokio::spawn(async move { rig.engine.clear().await })
-    };
+    let clearing = rig.clearing();
     until(|| rig.store.call_count() == 2).await;
-    let recording = {
-        let rig = Arc::clone(&rig);
-        tokio::spawn(async move { record(&rig, "a", 30).await })
-    };
+    let recording = rig.recording(vec![new("a", &"x".repeat(30))]);
     tokio::time::sleep(SECOND).await;
     gate.open();
     clearing.await.unwrap().unwrap();
@@ -189,19 +165,21 @@ async fn an_append_that_overlaps_a_clear_keeps_its_share() {
 
 #[tokio::test(start_paused = true)]
 async fn where_the_oldest_make_room_a_stream_makes_its_own() {
-    let dropped: Arc<Mutex<Vec<String>>> = Arc::default();
-    let heard = Arc::clone(&dropped);
+    let dropped = Discards::default();
     let mut options = options(1600, 100);
     options.overflow_policy = OverflowPolicy::DropOldest;
-    options.on_discard = Some(DiscardHandler::new(move |record| {
-        heard.lock().unwrap().push(record.stream_name);
-    }));
+    options.on_discard = dropped.handler();
     let rig = Rig::with(Service::accepting(), options);
     record(&rig, "old", 50).await.unwrap();
     for _ in 0..10 {
         record(&rig, "a", 30).await.unwrap();
     }
-    assert_eq!(*dropped.lock().unwrap(), ["a"; 7]);
+    let dropped: Vec<_> = dropped
+        .all()
+        .into_iter()
+        .map(|record| record.stream_name)
+        .collect();
+    assert_eq!(dropped, ["a"; 7]);
     let stats = rig.engine.cache_stats();
     assert_eq!((stats.records, stats.bytes), (4, 140));
 }

@@ -1,4 +1,4 @@
-//! A store that fails once, at any of its calls, or that fails for a while.
+//! A store that fails once, at any of its calls, or for a while.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 

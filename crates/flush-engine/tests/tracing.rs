@@ -1,4 +1,4 @@
-//! What is logged, compared with what is promised.
+//! The log events, compared with those documented.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 

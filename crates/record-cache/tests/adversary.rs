@@ -1,4 +1,4 @@
-//! Neighbours who share the machine, and programs that change their working directory.
+//! Hostile neighbours on the same machine, and programs that change their working directory.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,4 @@
-//! Every store keeps the contract, and so does what fails on demand.
+//! Every store conforms to the contract, and so does the store that fails on demand.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

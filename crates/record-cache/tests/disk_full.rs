@@ -1,4 +1,4 @@
-//! A disk that is full, and one that must not be written to.
+//! Full disks and read-only disks.
 //!
 //! Mounts small file systems, so it needs root and the feature `mount-tests`; without the
 //! feature it is not built, rather than built and skipped. Linux: file systems in memory.

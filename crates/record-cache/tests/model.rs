@@ -1,4 +1,4 @@
-//! Random work on a store, compared with plain queues.
+//! Random work on a store, compared with a simple model.
 
 #![expect(
     clippy::unwrap_used,

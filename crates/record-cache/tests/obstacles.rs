@@ -1,4 +1,4 @@
-//! What a cleaner, a neighbour or an accident puts into the way of a store.
+//! Obstacles in a store's directory, put there by a cleaner, a neighbour or an accident.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

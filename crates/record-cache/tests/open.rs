@@ -1,4 +1,4 @@
-//! Opening, closing and sharing the directory of a store, and the disk that it takes.
+//! Opening, closing and sharing the directory of a store, and its disk use.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What is known of one record.
+//! Everything known about one record.
 
 /// What is known of one record.
 #[derive(Debug, Clone, Default)]

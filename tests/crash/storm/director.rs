@@ -1,4 +1,4 @@
-//! Who decides what a child does besides recording, and holds everybody up at times.
+//! Decides what a child does besides recording, and pauses everyone at times.
 
 use std::collections::HashMap;
 use std::sync::Arc;

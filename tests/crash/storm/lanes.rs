@@ -1,4 +1,4 @@
-//! Those who record and flush, side by side.
+//! The tasks of a child that record and flush.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Records whose whole content follows from who wrote them and the run's seed.
+//! Records whose content is derived from their writer and the run's seed.
 
 use amplify_test_support::{PutRecord, Service, payload};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! The sums of a run.
+//! The totals of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the endpoint does to each request, drawn at random from the mood of the moment.
+//! What the endpoint does to each request, drawn at random from its current mood.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Real time: what is on a wire cannot be paused.
+//! Real time: what happens on a wire cannot be paused.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

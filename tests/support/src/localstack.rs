@@ -1,4 +1,4 @@
-//! LocalStack, run for as long as a value lives.
+//! A LocalStack that runs for as long as a value lives.
 //!
 //! `cargo xtask e2e` finds or installs what LocalStack is run with, an [`Installation`], and hands
 //! it to the tests through the environment. Tests that stop and start LocalStack, or configure it,

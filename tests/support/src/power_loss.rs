@@ -1,4 +1,4 @@
-//! What the loss of power could leave of the files of a process.
+//! The disk states that a power loss could leave after a process.
 //!
 //! A real process is [traced](trace) while it works in a directory, the arena. Its calls
 //! become a [`Timeline`]: what it wrote, named and synced, in order, and between them the

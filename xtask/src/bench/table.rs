@@ -13,13 +13,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new<S: Into<String>>(
-        title: impl Into<String>,
-        header: impl IntoIterator<Item = S>,
-    ) -> Self {
+    /// The header has the names of the columns, with ` | ` between them.
+    pub(crate) fn new(title: impl Into<String>, header: &str) -> Self {
         Self {
             title: title.into(),
-            header: header.into_iter().map(Into::into).collect(),
+            header: header.split(" | ").map(str::to_owned).collect(),
             rows: Vec::new(),
         }
     }
@@ -56,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_table_becomes_markdown() {
-        let mut table = Table::new("T", ["a", "b"]);
+        let mut table = Table::new("T", "a | b");
         table.row(["1", "2"]);
         assert_eq!(
             table.markdown(),

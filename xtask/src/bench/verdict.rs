@@ -45,7 +45,7 @@ impl Verdict {
 }
 
 pub(crate) fn table(verdicts: &[Verdict]) -> Table {
-    let mut table = Table::new("Targets", ["what", "target", "measured", "outcome"]);
+    let mut table = Table::new("Targets", "what | target | measured | outcome");
     for verdict in verdicts {
         let target = match verdict.target {
             Target::AtLeast(least) => format!("≥ {}", (verdict.text)(least)),

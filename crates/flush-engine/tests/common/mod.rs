@@ -92,6 +92,11 @@ impl Rig {
         }
     }
 
+    /// The parts, of which a test may drop the engine alone.
+    pub(crate) fn into_parts(self) -> (FlushEngine, Arc<Service>, Arc<ScriptedStore>) {
+        (self.engine, self.service, self.store)
+    }
+
     pub(crate) async fn record(&self, stream: &str, data: &str) {
         self.engine.record(vec![new(stream, data)]).await.unwrap();
     }
@@ -137,6 +142,10 @@ impl Rig {
 
     pub(crate) fn flushing(&self) -> Beside<FlushData> {
         self.beside(|engine| async move { engine.flush().await })
+    }
+
+    pub(crate) fn clearing(&self) -> Beside<flush_engine::ClearCacheData> {
+        self.beside(|engine| async move { engine.clear().await })
     }
 
     pub(crate) fn draining(&self, deadline: Duration) -> Beside<FlushData> {

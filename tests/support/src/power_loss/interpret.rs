@@ -1,4 +1,4 @@
-//! From system calls to what they do to files.
+//! Translates system calls into their effects on files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! Traces written by hand, and what may be left of them.
+//! Handwritten traces, and the states they may leave.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,13 +11,8 @@ const ARENA: &str = "/arena";
 fn timeline(log: &str) -> Timeline {
     let places = Places::pretended(Path::new(ARENA), Path::new("/marks"));
     let mut timeline = Timeline::starting_from(Image::empty());
-    let log: String = log
-        .lines()
-        .map(|line| line.trim_start().to_owned() + "\n")
-        .collect();
-    timeline
-        .record(&Calls::parse(log.as_bytes()).unwrap(), &places)
-        .unwrap();
+    let calls = Calls::parse(unindented(log).as_bytes()).unwrap();
+    timeline.record(&calls, &places).unwrap();
     timeline
 }
 
@@ -36,6 +31,25 @@ fn content(image: &Image, path: &str) -> Option<Vec<u8>> {
 /// What a file holds if nothing pending gets there.
 fn surely(log: &str, rules: Rules, path: &str) -> Option<Vec<u8>> {
     content(&at_the_end(log, rules).image(&[]), path)
+}
+
+/// Checks what a file holds if nothing pending gets there, under both kinds of rules.
+#[track_caller]
+fn assert_surely(log: &str, path: &str, content: &[u8]) {
+    for rules in [Rules::Strict, Rules::Journal] {
+        assert_eq!(
+            surely(log, rules, path).as_deref(),
+            Some(content),
+            "{rules:?}"
+        );
+    }
+}
+
+/// The log as a trace has it, without what indents it here.
+fn unindented(log: &str) -> String {
+    log.lines()
+        .map(|line| line.trim_start().to_owned() + "\n")
+        .collect()
 }
 
 /// All contents of a file that a few hundred losses of power leave.
@@ -61,14 +75,11 @@ fn a_write_is_lost_unless_it_is_synced() {
     let written = after_creation(r#"1 pwrite64(3, "abc", 3, 0) = 3"#);
     let ranged = written.clone() + "\n1 sync_file_range(3, 0, 3, SYNC_FILE_RANGE_WAIT_AFTER) = 0";
     let synced = written.clone() + "\n1 fdatasync(3) = 0";
+    assert_surely(&written, "f", b"");
+    // Nothing waits for the device.
+    assert_surely(&ranged, "f", b"");
+    assert_surely(&synced, "f", b"abc");
     for rules in [Rules::Strict, Rules::Journal] {
-        assert_eq!(surely(&written, rules, "f"), Some(vec![]));
-        assert_eq!(
-            surely(&ranged, rules, "f"),
-            Some(vec![]),
-            "nothing waits for the device"
-        );
-        assert_eq!(surely(&synced, rules, "f"), Some(b"abc".to_vec()));
         let expected = [None, Some(vec![]), Some(vec![0; 3]), Some(b"abc".to_vec())];
         assert_eq!(possible(&written, rules, "f"), BTreeSet::from(expected));
     }
@@ -113,10 +124,7 @@ fn a_descriptor_waits_for_the_disk_by_itself() {
         + r#"1 pwrite64(7, "abcd", 4, 0) = 4
         1 pwrite64(3, "XY", 2, 1) = 2
         1 pwrite64(7, "Z", 1, 600) = 1"#;
-    for rules in [Rules::Strict, Rules::Journal] {
-        let expected = [&b"abcd"[..], &[0; 596], b"Z"].concat();
-        assert_eq!(surely(&log, rules, "f"), Some(expected));
-    }
+    assert_surely(&log, "f", &[&b"abcd"[..], &[0; 596], b"Z"].concat());
 }
 
 #[test]
@@ -132,47 +140,34 @@ fn what_is_durable_is_not_undone_by_what_came_before() {
     let log = after_creation(&format!(
         "1 pwrite64(3, \"{old}\", 1024, 0) = 1024\n{WAITING}1 pwrite64(7, \"new\", 3, 0) = 3"
     ));
-    let expected = |bytes: &[u8]| Some([b"new", bytes].concat());
-    let sector = "o".repeat(509);
-    assert_eq!(
-        surely(&log, Rules::Strict, "f"),
-        expected(sector.as_bytes()),
-        "a sector is written whole"
-    );
+    // A sector is written whole.
+    let sector = surely(&log, Rules::Strict, "f").unwrap();
+    assert_eq!(sector, ("new".to_owned() + &old[..509]).as_bytes());
     let found = possible(
         &(log + "\n1 pwrite64(3, \"end\", 3, 2048) = 3"),
         Rules::Strict,
         "f",
     );
-    let after: Vec<_> = found
-        .iter()
-        .flatten()
-        .filter(|found| found.len() > 3)
-        .collect();
-    assert!(after.iter().any(|found| found.len() == 2051));
-    assert!(after.iter().any(|found| found.len() == 1024));
-    let whole = after.iter().filter(|found| found.len() >= 1024);
-    assert!(
-        whole
-            .clone()
-            .any(|found| found[512..1024] == old.as_bytes()[512..])
-    );
-    assert!(
-        whole
-            .clone()
-            .any(|found| found.len() == 2051 && found[512..1024] == [0; 512])
-    );
+    let is_found = |is: &dyn Fn(&[u8]) -> bool| found.iter().flatten().any(|found| is(found));
+    assert!(is_found(&|found| found.len() == 2051));
+    assert!(is_found(&|found| found.len() == 1024));
+    let old = &old.as_bytes()[512..];
+    assert!(is_found(
+        &|found| found.len() >= 1024 && found[512..1024] == *old
+    ));
+    assert!(is_found(
+        &|found| found.len() == 2051 && found[512..1024] == [0; 512]
+    ));
 
     let cut = after_creation("1 pwrite64(3, \"abcdef\", 6, 0) = 6\n1 ftruncate(3, 2) = 0\n")
         + WAITING
         + "1 pwrite64(7, \"XY\", 2, 2) = 2";
     for rules in [Rules::Strict, Rules::Journal] {
-        let lengths: BTreeSet<_> = possible(&cut, rules, "f")
-            .iter()
-            .flatten()
-            .map(Vec::len)
-            .collect();
-        assert!(lengths.contains(&4), "{lengths:?}");
+        let found = possible(&cut, rules, "f");
+        assert!(
+            found.iter().flatten().any(|found| found.len() == 4),
+            "{found:?}"
+        );
     }
     assert_eq!(surely(&cut, Rules::Strict, "f"), Some(b"abXY".to_vec()));
 }
@@ -186,11 +181,7 @@ fn calls_at_the_same_time_are_read_so_that_they_explain_what_is_there() {
         2 pwrite64(3, "XYZ", 3, 4) = 3
         1 <... ftruncate resumed>) = 0"#,
     );
-    let log: String = log
-        .lines()
-        .map(|line| line.trim_start().to_owned() + "\n")
-        .collect();
-    let calls = Calls::parse(log.as_bytes()).unwrap();
+    let calls = Calls::parse(unindented(&log).as_bytes()).unwrap();
     let places = Places::pretended(Path::new(ARENA), Path::new("/marks"));
     let directory = tempfile::tempdir().unwrap();
     let record = |left: &[u8]| {
@@ -217,28 +208,19 @@ fn a_large_write_is_torn_between_sectors_and_pages() {
         text(b'b')
     ));
     let found = possible(&log, Rules::Strict, "f");
-    let whole: Vec<_> = found
+    let whole = found
         .iter()
         .flatten()
-        .filter(|content| content.len() == 8192)
-        .collect();
-    let runs = |content: &[u8]| {
-        content
-            .chunk_by(|a, b| a == b)
-            .map(<[u8]>::len)
-            .collect::<Vec<_>>()
-    };
-    let all_runs: Vec<Vec<usize>> = whole.iter().map(|content| runs(content)).collect();
+        .filter(|content| content.len() == 8192);
+    let runs = |content: &Vec<u8>| content.chunk_by(|a, b| a == b).map(<[u8]>::len).collect();
+    let runs: BTreeSet<Vec<usize>> = whole.map(runs).collect();
     assert!(
-        all_runs.iter().flatten().all(|run| run % 512 == 0),
-        "no sector is torn"
+        runs.iter().flatten().all(|run| run % 512 == 0),
+        "a sector is torn"
     );
-    assert!(all_runs.contains(&vec![4096, 4096]), "pages are");
-    assert!(
-        all_runs.iter().any(|runs| runs.len() > 4),
-        "and not only once"
-    );
-    assert!(all_runs.contains(&vec![8192]));
+    // Pages are, and not only once.
+    assert!(runs.contains(&vec![4096, 4096]) && runs.contains(&vec![8192]));
+    assert!(runs.iter().any(|runs| runs.len() > 4));
 }
 
 #[test]
@@ -252,10 +234,8 @@ fn a_sector_holds_what_some_moment_had_put_there() {
     let found = possible(&log, Rules::Strict, "f");
     assert!(found.contains(&Some(b"ABcdef".to_vec())));
     assert!(found.contains(&Some(b"ABcdEF".to_vec())));
-    assert!(
-        !found.contains(&Some(b"abcdEF".to_vec())),
-        "the later half came with the earlier"
-    );
+    // The later half came with the earlier.
+    assert!(!found.contains(&Some(b"abcdEF".to_vec())));
 }
 
 #[test]
@@ -269,16 +249,13 @@ fn a_rename_is_undone_unless_its_directory_is_synced() {
         1 renameat(4, "t", AT_FDCWD, "/arena/f") = 0"#,
     );
     let synced = renamed.clone() + "\n1 fsync(4) = 0";
+    assert_surely(&renamed, "f", b"old");
+    assert_surely(&synced, "f", b"new");
     for rules in [Rules::Strict, Rules::Journal] {
-        assert_eq!(surely(&renamed, rules, "f"), Some(b"old".to_vec()));
-        assert_eq!(surely(&synced, rules, "f"), Some(b"new".to_vec()));
         assert_eq!(surely(&synced, rules, "t"), None);
     }
-    assert_eq!(
-        surely(&renamed, Rules::Strict, "t"),
-        None,
-        "the name was never asked for"
-    );
+    // Nobody asked for the name to be kept.
+    assert_eq!(surely(&renamed, Rules::Strict, "t"), None);
     assert_eq!(surely(&renamed, Rules::Journal, "t"), Some(b"new".to_vec()));
 }
 
@@ -351,19 +328,13 @@ fn a_synced_file_has_its_name_only_by_the_journal() {
         + r#"
         1 openat(AT_FDCWD, "/arena/d", O_RDONLY|O_DIRECTORY) = 6
         1 fsync(6) = 0"#;
-    assert_eq!(
-        surely(&synced, Rules::Strict, "d/f"),
-        None,
-        "the directory has no name yet"
-    );
+    // The directory has no name yet.
+    assert_eq!(surely(&synced, Rules::Strict, "d/f"), None);
     let all_synced = synced
         + r#"
         1 openat(AT_FDCWD, "/arena", O_RDONLY|O_DIRECTORY) = 7
         1 fsync(7) = 0"#;
-    assert_eq!(
-        surely(&all_synced, Rules::Strict, "d/f"),
-        Some(b"abc".to_vec())
-    );
+    assert_surely(&all_synced, "d/f", b"abc");
 }
 
 #[test]
@@ -377,10 +348,8 @@ fn a_rename_between_directories_is_whole() {
         1 openat(AT_FDCWD, "/arena/d", O_RDONLY) = 6
         1 fsync(6) = 0"#;
     let image = at_the_end(log, Rules::Strict).image(&[]);
-    assert_eq!(
-        [content(&image, "a"), content(&image, "d/b")],
-        [None, Some(vec![])]
-    );
+    assert_eq!(content(&image, "a"), None);
+    assert_eq!(content(&image, "d/b"), Some(vec![]));
     let timeline = timeline(log);
     for state in States::sample(&timeline, 0, 200, 9, Rules::Strict, &Plan::EACH) {
         let image = state.image();
@@ -400,10 +369,8 @@ fn what_follows_a_cut_needs_the_cut() {
     assert!(found.contains(&Some(b"abcd".to_vec())));
     assert!(found.contains(&Some(b"a".to_vec())));
     assert!(found.contains(&Some(b"aXY".to_vec())));
-    assert!(
-        !found.contains(&Some(b"aXYd".to_vec())),
-        "the space was not free yet"
-    );
+    // The space was not free yet.
+    assert!(!found.contains(&Some(b"aXYd".to_vec())));
 }
 
 #[test]
@@ -434,10 +401,7 @@ fn positions_copies_and_descriptors_are_followed() {
     assert_eq!(files.files().len(), 2);
     let end = timeline.events().len();
     let seen = timeline.disk_at(end, Rules::Strict).volatile();
-    assert!(
-        seen.differences(files).is_empty(),
-        "both follow the same story"
-    );
+    assert!(seen.differences(files).is_empty());
     let marks = timeline.events().iter().filter_map(|event| match event {
         super::Event::Mark(text) => Some(text.as_str()),
         _ => None,
@@ -458,10 +422,8 @@ fn what_is_not_modelled_is_refused() {
         let log = after_creation(call);
         let calls = Calls::parse(log.replace("\n    ", "\n").as_bytes()).unwrap();
         let recorded = Timeline::starting_from(Image::empty()).record(&calls, &places);
-        assert!(
-            recorded.unwrap_err().to_string().contains("not modelled"),
-            "{call}"
-        );
+        let error = recorded.unwrap_err().to_string();
+        assert!(error.contains("not modelled"), "{call}: {error}");
     }
 }
 
@@ -499,11 +461,14 @@ fn the_same_seed_gives_the_same_states() {
     };
     assert_eq!(sample(1), sample(1));
     assert_ne!(sample(1), sample(2));
-    let plans: BTreeSet<String> = sample(1)
-        .iter()
-        .map(|state| format!("{:?}", state.1))
-        .collect();
-    assert_eq!(plans.len(), Plan::EACH.len(), "every plan has its turn");
+    let plans = sample(1)
+        .into_iter()
+        .map(|(_, plan, _)| format!("{plan:?}"));
+    assert_eq!(
+        plans.collect::<BTreeSet<_>>().len(),
+        Plan::EACH.len(),
+        "a plan is left out"
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! A store in memory that does at each call what a script says.
+//! An in-memory store that follows a script.
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -81,6 +82,11 @@ impl ScriptedStore {
         Self::scripted(|_, _| Step::Dawdle(2))
     }
 
+    /// Rests at each call, or at none.
+    pub fn dawdling_if(dawdles: bool) -> Self {
+        Self::scripted(move |_, _| Step::Dawdle(if dawdles { 2 } else { 0 }))
+    }
+
     /// Can be used by another engine after it was closed.
     pub fn surviving_close(mut self) -> Self {
         self.survives_close = true;
@@ -90,6 +96,17 @@ impl ScriptedStore {
     /// Does all that it is asked from now on.
     pub fn now_obeys(&self) {
         self.now_does(|_, _| Step::Obey);
+    }
+
+    /// Fails at the calls of this kind with these numbers, counted from 0.
+    pub fn now_fails_at_calls(&self, op: Op, calls: impl RangeBounds<usize> + Send + 'static) {
+        let mut count = 0..;
+        self.now_does(move |called, _| {
+            match called == op && calls.contains(&count.next().unwrap_or_default()) {
+                true => Step::Fail,
+                false => Step::Obey,
+            }
+        });
     }
 
     /// Follows another script from now on.

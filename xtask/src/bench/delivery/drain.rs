@@ -12,14 +12,8 @@ use super::endpoint::{Counts, Endpoint};
 use super::source::Source;
 use crate::bench::amount::{KIB, bytes, multiple, number, size, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::place;
-use crate::bench::series::Series;
+use crate::bench::prelude::*;
 use crate::bench::store::fill::fill;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
 
 /// Fills a cache, then drains it. Each stream has one request in flight.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,16 +109,8 @@ impl Rounds {
         Ok(())
     }
 
-    pub(crate) const HEADER: [&str; 8] = [
-        "sender",
-        "records/s",
-        "÷ bare",
-        "CPU s per million",
-        "endpoint's CPU s",
-        "requests",
-        "repeated records",
-        "memory",
-    ];
+    pub(crate) const HEADER: &str = "sender | records/s | ÷ bare | CPU s per million | \
+        endpoint's CPU s | requests | repeated records | memory";
 
     pub(crate) fn row(&self, sender: Sender, bare: &Self) -> Vec<String> {
         vec![
@@ -193,10 +179,11 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             });
         }
     }
-    let header = ["records", "in flight", "recorded", "latency"]
-        .into_iter()
-        .chain(Rounds::HEADER);
-    let mut table = Table::new("Draining: median (least–most)", header);
+    let header = format!(
+        "records | in flight | recorded | latency | {}",
+        Rounds::HEADER
+    );
+    let mut table = Table::new("Draining: median (least–most)", &header);
     for case in cases {
         let records = format!(
             "{} × {}",

@@ -21,13 +21,7 @@ use super::endpoint::Endpoint;
 use super::source::Source;
 use crate::bench::amount::{KIB, MIB, multiple, number, spread};
 use crate::bench::contender::{self, KEY, Promise, StoreKind, payload};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::place;
-use crate::bench::series::Series;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
+use crate::bench::prelude::*;
 
 const IN_FLIGHT: usize = 4;
 /// So much waits for delivery at most; then recording waits too.
@@ -151,17 +145,13 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let lines = directory.path().join("lines");
     let records = effort.records(500_000);
     write_lines(&lines, records)?;
-    let header = ["latency", "recorded by"]
-        .into_iter()
-        .chain(Rounds::HEADER)
-        .chain(["recorded after"]);
-    let mut table = Table::new(
-        format!(
-            "{} lines of 1 KiB from a file, recorded durably and delivered",
-            number(records as f64)
-        ),
-        header,
+    let header = format!(
+        "latency | recorded by | {} | recorded after",
+        Rounds::HEADER
     );
+    let count = number(records as f64);
+    let title = format!("{count} lines of 1 KiB from a file, recorded durably and delivered");
+    let mut table = Table::new(title, &header);
     for latency in [0, 20].map(Duration::from_millis) {
         measure_file(effort, measured, &mut table, &lines, records, latency).await?;
     }

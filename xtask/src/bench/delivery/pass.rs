@@ -11,14 +11,8 @@ use super::endpoint::Endpoint;
 use super::{bare, client};
 use crate::bench::amount::{KIB, duration, multiple, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::place;
-use crate::bench::series::Series;
+use crate::bench::prelude::*;
 use crate::bench::store::fill::fill;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
 
 const STREAMS: usize = 8;
 const RECORD_BYTES: u64 = KIB;
@@ -93,13 +87,7 @@ impl Job for Pass {
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let mut table = Table::new(
         "One pass over 8 streams, 20 ms of latency: median (least–most)",
-        [
-            "store",
-            "records of each stream",
-            "one request",
-            "one pass",
-            "÷ request",
-        ],
+        "store | records of each stream | one request | one pass | ÷ request",
     );
     for store in StoreKind::USUAL {
         for batch in [10, bare::BATCH] {

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,12 +15,8 @@ use super::fill::fill;
 use crate::bench::amount::{self, GIB, KIB, MIB, bytes, number};
 use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
 use crate::bench::delivery::client;
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
-use crate::bench::{place, process};
+use crate::bench::prelude::*;
+use crate::bench::process;
 
 /// Records that are appended by one call.
 const GROUP: usize = 8;
@@ -78,16 +74,11 @@ impl Job for Churn {
         let empty_disk_bytes = settled_size(&self.directory).await;
         store.close().await?;
         drop(idle);
-        let mut samples = samples
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut samples = lock(&samples).clone();
         samples.sort_unstable();
+        let usual = samples.get(samples.len() * 9 / 10);
         Ok(Churned {
-            usual_disk_bytes: samples
-                .get(samples.len() * 9 / 10)
-                .copied()
-                .unwrap_or_default(),
+            usual_disk_bytes: usual.copied().unwrap_or_default(),
             peak_disk_bytes: samples.last().copied().unwrap_or_default(),
             empty_disk_bytes,
             memory_bytes,
@@ -122,9 +113,8 @@ impl Churn {
         while passed < self.passing_bytes {
             let batch = store.oldest(&busy, None, limits).await?;
             let ids = batch.records.iter().map(|record| record.id);
-            let removed = store
-                .settle(Settlement::new(busy.clone()).delete(ids))
-                .await?;
+            let delivered = Settlement::new(busy.clone()).delete(ids);
+            let removed = store.settle(delivered).await?;
             passed += removed.bytes;
             append(store, &busy, &data, removed.records).await?;
         }
@@ -139,9 +129,8 @@ impl Churn {
                     break;
                 }
                 let ids = batch.records.iter().map(|record| record.id);
-                store
-                    .settle(Settlement::new(stream.clone()).delete(ids))
-                    .await?;
+                let delivered = Settlement::new(stream.clone()).delete(ids);
+                store.settle(delivered).await?;
             }
         }
         Ok(())
@@ -166,13 +155,14 @@ async fn append(
     Ok(())
 }
 
+fn lock(samples: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
+    samples.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn sample(directory: PathBuf, samples: Arc<Mutex<Vec<u64>>>) {
     loop {
         let size = place::allocated(&directory);
-        samples
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(size);
+        lock(&samples).push(size);
         sleep(Duration::from_millis(1)).await;
     }
 }
@@ -203,17 +193,8 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     }
     let mut table = Table::new(
         "Disk and memory under churn",
-        [
-            "store",
-            "cached",
-            "record",
-            "stream",
-            "disk, usually",
-            "disk, peak",
-            "disk, empty",
-            "memory above idle",
-            "MiB/s",
-        ],
+        "store | cached | record | stream | disk, usually | disk, peak | disk, empty | \
+         memory above idle | MiB/s",
     );
     for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: churn"));
@@ -252,25 +233,16 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
 
 fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
     let (store, cap) = (churn.store, churn.cap_bytes);
-    let case = format!(
-        "{store}: {} cached in {} records{}",
-        bytes(cap),
-        bytes(churn.record_bytes),
-        if churn.shape == Shape::Stalled {
-            ", a stream stalled"
-        } else {
-            ""
-        }
-    );
+    let stalled = match churn.shape {
+        Shape::Steady => "",
+        Shape::Stalled => ", a stream stalled",
+    };
+    let (cached, record) = (bytes(cap), bytes(churn.record_bytes));
+    let case = format!("{store}: {cached} cached in {record} records{stalled}");
     let mut judge = |what: &str, most: u64, value: u64| {
+        let (what, most) = (format!("{case}: {what}"), Target::AtMost(most as f64));
         let value = [value as f64].into_iter().collect();
-        let most = Target::AtMost(most as f64);
-        measured.judge(Verdict::new(
-            format!("{case}: {what}"),
-            most,
-            value,
-            amount::size,
-        ));
+        measured.judge(Verdict::new(what, most, value, amount::size));
     };
     match store {
         StoreKind::Memory | StoreKind::TinySled => {}

@@ -12,12 +12,7 @@ use tokio::time::Instant;
 
 use crate::bench::amount::{KIB, MIB, bytes, multiple, number, spread};
 use crate::bench::contender::{Contender, Promise, StoreKind, Target, data_of_record};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::place;
-use crate::bench::series::Series;
-use crate::bench::table::Table;
+use crate::bench::prelude::*;
 use crate::bench::verdict::{self, Verdict};
 
 /// One contender, for a moment.
@@ -87,21 +82,13 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     for promise in [Promise::PowerLoss, Promise::ProcessCrash] {
         measured.begin(format!("durable ingest, {promise}"));
         let contenders = contenders(promise);
-        let header = ["record", "tasks", "group"].map(str::to_owned).into_iter();
-        let mut rates = Table::new(
-            format!("Records per second, {promise}: median"),
-            header.chain(contenders.iter().map(ToString::to_string)),
-        );
+        let names: Vec<_> = contenders.iter().map(ToString::to_string).collect();
+        let header = format!("record | tasks | group | {}", names.join(" | "));
+        let title = format!("Records per second, {promise}: median");
+        let mut rates = Table::new(title, &header);
         let mut ratios = Table::new(
             format!("Ratios, {promise}: median (least–most)"),
-            [
-                "store",
-                "record",
-                "tasks",
-                "÷ raw append",
-                "÷ SQLite WAL",
-                "÷ SQLite WAL grouped",
-            ],
+            "store | record | tasks | ÷ raw append | ÷ SQLite WAL | ÷ SQLite WAL grouped",
         );
         let mut cells = Vec::new();
         for record_bytes in [100, KIB, 16 * KIB, MIB] {
@@ -202,18 +189,11 @@ impl Cell {
     }
 
     fn ratios_of(&self, store: StoreKind) -> Vec<String> {
-        let mut row = vec![
-            store.to_string(),
-            bytes(self.record_bytes),
-            self.tasks.to_string(),
-        ];
-        for to in [
-            Contender::Raw,
-            Contender::SqliteWal,
-            Contender::SqliteWalGrouped,
-        ] {
-            row.push(spread(&self.ratio(store, to), multiple));
-        }
+        use Contender::{Raw, SqliteWal, SqliteWalGrouped};
+        let mut row = vec![store.to_string(), bytes(self.record_bytes)];
+        row.push(self.tasks.to_string());
+        let ratio = |to| spread(&self.ratio(store, to), multiple);
+        row.extend([Raw, SqliteWal, SqliteWalGrouped].map(ratio));
         row
     }
 

@@ -10,13 +10,8 @@ use tokio::time::Instant;
 use super::fill::Fill;
 use crate::bench::amount::{GIB, KIB, MIB, bytes, duration, spread};
 use crate::bench::contender::{self, Promise, StoreKind};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::series::Series;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
-use crate::bench::{amount, place, process};
+use crate::bench::prelude::*;
+use crate::bench::{amount, process};
 
 const RECORD_BYTES: u64 = KIB;
 
@@ -59,12 +54,9 @@ impl Job for Open {
         let store = contender::open(self.store, directory, Promise::PowerLoss, expected).await?;
         let seconds = start.elapsed().as_secs_f64();
         let bytes = process::peak_bytes()?.saturating_sub(before);
-        if store.stats().records() != self.records {
-            bail!(
-                "{} records are there, not {}",
-                store.stats().records(),
-                self.records
-            );
+        let (found, expected) = (store.stats().records(), self.records);
+        if found != expected {
+            bail!("{found} records are there, not {expected}");
         }
         store.close().await?;
         Ok(Opened { seconds, bytes })
@@ -78,15 +70,8 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     };
     let mut table = Table::new(
         "Opening, records of 1 KiB: median (least–most)",
-        [
-            "store",
-            "cached",
-            "on disk",
-            "first opening, files in memory",
-            "first opening, files not in memory",
-            "next opening",
-            "memory taken",
-        ],
+        "store | cached | on disk | first opening, files in memory | \
+         first opening, files not in memory | next opening | memory taken",
     );
     for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: opening"));

@@ -10,13 +10,7 @@ use tokio::time::Instant;
 use super::fill::{BATCH, fill};
 use crate::bench::amount::{KIB, duration, multiple, number, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::place;
-use crate::bench::series::Series;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
+use crate::bench::prelude::*;
 
 const RECORD_BYTES: u64 = KIB;
 
@@ -83,14 +77,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     };
     let mut table = Table::new(
         "A batch of 500 records of 1 KiB: median of the batches",
-        [
-            "store",
-            "cached records",
-            "read",
-            "settle",
-            "both",
-            "÷ fewest",
-        ],
+        "store | cached records | read | settle | both | ÷ fewest",
     );
     for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: reading and settling a batch"));
