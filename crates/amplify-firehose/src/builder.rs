@@ -11,10 +11,10 @@ use record_cache::RecordStore;
 use crate::service::Firehose;
 use crate::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, AmplifyFirehoseError};
 
-/// Makes an [`AmplifyFirehoseClient`]: connection, storage and settings.
+/// Builds an [`AmplifyFirehoseClient`]: connection, storage and settings.
 ///
-/// What is set here beats what [`sdk_config`](Self::sdk_config) or
-/// [`firehose_client`](Self::firehose_client) bring.
+/// Settings made here override those from [`sdk_config`](Self::sdk_config) and
+/// [`firehose_client`](Self::firehose_client).
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct AmplifyFirehoseClientBuilder(ClientBuilder<Firehose>);
@@ -25,20 +25,20 @@ impl AmplifyFirehoseClientBuilder {
         Self(self.0.region(region.into()))
     }
 
-    /// Sets where credentials come from.
+    /// Sets the credentials provider.
     pub fn credentials_provider(self, provider: impl ProvideCredentials + 'static) -> Self {
         let provider = SharedCredentialsProvider::new(provider);
         Self(self.0.credentials_provider(provider))
     }
 
-    /// Takes region, credentials, endpoint, HTTP client, retries and time-outs from what
-    /// `aws_config::load_defaults` gives.
+    /// Takes region, credentials, endpoint, HTTP client, retries and timeouts from an SDK
+    /// configuration, such as that of `aws_config::load_defaults`.
     pub fn sdk_config(self, config: &SdkConfig) -> Self {
         Self(self.0.sdk_config(config.clone()))
     }
 
-    /// Brings an SDK client. It is rebuilt for the user agent and the time-out; the one given
-    /// is not changed. Beats [`sdk_config`](Self::sdk_config).
+    /// Supplies an SDK client. The client uses a copy with its own user agent and timeout; the
+    /// original is not changed. Overrides [`sdk_config`](Self::sdk_config).
     pub fn firehose_client(self, client: aws_sdk_firehose::Client) -> Self {
         Self(self.0.client(client))
     }
@@ -48,37 +48,37 @@ impl AmplifyFirehoseClientBuilder {
         Self(self.0.endpoint_url(url.into()))
     }
 
-    /// Names the directory below the platform's local data directory in which records are kept
-    /// unless a storage is named; the executable's name unless set.
+    /// Names the default directory, under the platform's local data directory. The default is the
+    /// executable's name. Has no effect if a storage is chosen.
     ///
-    /// Several instances of a program may run there at once. Clients of one program that send to
-    /// the same region and endpoint, for two accounts perhaps, need a name each.
+    /// Several instances of a program may share the default directory. If one program has two
+    /// clients for the same region and endpoint, say for two accounts, give each a name.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self(self.0.name(name.into()))
     }
 
-    /// Keeps records in this directory, which has one user at a time. It is made if needed.
+    /// Stores records in this directory, which has one user at a time. It is created if needed.
     pub fn storage_path(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.storage_path(path.into()))
     }
 
-    /// Keeps records in memory: they do not survive the process.
+    /// Stores records in memory: they do not survive the process.
     pub fn in_memory(self) -> Self {
         Self(self.0.in_memory())
     }
 
-    /// Keeps records in a [`JournalStore`](crate::JournalStore) in this directory, which has
-    /// one user at a time. It is made if needed.
+    /// Keeps records in a [`JournalStore`](crate::JournalStore) in this directory, which has one
+    /// user at a time. It is created if needed.
     ///
-    /// The files are those of `storage_path`, and either opens what the other left; the index
-    /// is in memory, which costs least CPU and 24 bytes for each record that waits. A directory
-    /// that holds something else is refused.
+    /// The files are the same as with `storage_path`, so each setting opens what the other left.
+    /// The index is kept in memory, which uses the least CPU and 24 bytes per waiting record. A
+    /// directory that holds something else is refused.
     #[cfg(feature = "journal")]
     pub fn journal(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.journal(path.into()))
     }
 
-    /// Keeps records in any other store. The client closes it when it is closed itself.
+    /// Stores records in any other store. Closing the client closes the store.
     pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
         Self(self.0.store(store))
     }
@@ -88,16 +88,16 @@ impl AmplifyFirehoseClientBuilder {
         Self(self.0.options(options))
     }
 
-    /// Opens the storage and starts the client, in the tokio runtime that it is called in.
+    /// Opens the storage and starts the client in the current tokio runtime.
     ///
     /// # Errors
-    /// [`Validation`](AmplifyFirehoseError::Validation), naming the setting: a value is zero or
-    /// out of range, two storages were named, the region or the credentials provider is missing,
-    /// another client of this process has the default directory, there is no tokio runtime.
+    /// [`Validation`](AmplifyFirehoseError::Validation), naming the setting: a value is zero or out
+    /// of range, two storages were chosen, the region or the credentials provider is missing,
+    /// another client of this process uses the default directory, or there is no tokio runtime.
     /// [`Storage`](AmplifyFirehoseError::Storage): the directory is in use or cannot be used.
     ///
     /// # Cancel safety
-    /// A storage that was opened is released a moment later.
+    /// If the storage was already opened, it is released shortly afterwards.
     pub async fn build(self) -> Result<AmplifyFirehoseClient, AmplifyFirehoseError> {
         Ok(AmplifyFirehoseClient(self.0.build().await?))
     }

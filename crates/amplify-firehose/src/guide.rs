@@ -1,12 +1,11 @@
-//! A walk through the client.
+//! A tour of the client.
 //!
-//! The examples run against an endpoint on this machine, which is why they name one; leave
-//! `endpoint_url` out to talk to the service.
+//! The examples run against an endpoint on this machine, so they set `endpoint_url`; leave it out
+//! to use the service.
 //!
 //! # Creating a client
 //!
-//! A client needs a region and a credentials provider. What `aws_config::load_defaults` finds
-//! brings both:
+//! A client needs a region and a credentials provider. `aws_config::load_defaults` provides both:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), amplify_firehose::AmplifyFirehoseError> {
@@ -32,9 +31,9 @@
 //! # }
 //! ```
 //!
-//! The default directory belongs to the name of the program, the region and the endpoint, but not
-//! to an account. A program that delivers to two accounts, or makes two clients for one region,
-//! gives each of them a [`name`](crate::AmplifyFirehoseClientBuilder::name) or a directory.
+//! The default directory depends on the name of the program, the region and the endpoint, but not
+//! on the account. If a program delivers to two accounts, or has two clients for one region, give
+//! each a [`name`](crate::AmplifyFirehoseClientBuilder::name) or a directory.
 //!
 //! # Configuration options
 //!
@@ -53,7 +52,7 @@
 //!     .cache_max_bytes(10 * 1024 * 1024)
 //!     .max_retries(3)
 //!     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)))
-//!     .on_discard(|record| eprintln!("given up: {record:?}"));
+//!     .on_discard(|record| eprintln!("discarded: {record:?}"));
 //! let firehose = AmplifyFirehoseClient::builder()
 //!     .region("us-east-1")
 //!     .credentials_provider(credentials)
@@ -68,9 +67,9 @@
 //! ```
 //!
 //! `FlushStrategy::None` leaves delivery to [`flush`](crate::AmplifyFirehoseClient::flush) and
-//! [`drain`](crate::AmplifyFirehoseClient::drain) alone. A program that records all the time
-//! is served best by [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive): it delivers
-//! as soon as a full batch of a stream waits, or its oldest record has waited for long.
+//! [`drain`](crate::AmplifyFirehoseClient::drain) alone. For a program that records continuously,
+//! [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive) is best: it delivers as soon as a
+//! stream has a full batch, or its oldest record has waited long enough.
 //!
 //! ```
 //! use amplify_firehose::{AmplifyFirehoseClientOptions, FlushStrategy};
@@ -115,7 +114,7 @@
 //! }
 //! # assert_eq!(endpoint.delivered_count_of("my-delivery-stream"), 1);
 //!
-//! // While disabled, records are dropped, and the timer is paused; cached ones stay.
+//! // While disabled, new records are dropped and the timer is paused; cached records stay.
 //! firehose.disable();
 //! firehose.record("dropped", "my-delivery-stream").await?;
 //! firehose.enable();
@@ -130,9 +129,9 @@
 //! # }
 //! ```
 //!
-//! Each flush sends at most one batch for each delivery stream; the rest goes with the next one.
-//! [`drain`](crate::AmplifyFirehoseClient::drain) goes on until everything is delivered, or
-//! until its deadline.
+//! Each flush sends at most one batch of each delivery stream; the rest goes with the next flush.
+//! [`drain`](crate::AmplifyFirehoseClient::drain) continues until everything is delivered or its
+//! deadline passes.
 //!
 //! # Errors
 //!
@@ -144,8 +143,8 @@
 //!     Ok(_) => {}
 //!     Err(AmplifyFirehoseError::Validation { message, .. }) => println!("not valid: {message}"),
 //!     Err(AmplifyFirehoseError::LimitExceeded { .. }) => println!("the cache is full"),
-//!     Err(AmplifyFirehoseError::Storage { .. }) => println!("the disk refused"),
-//!     Err(AmplifyFirehoseError::ClientClosed) => println!("the client was closed"),
+//!     Err(AmplifyFirehoseError::Storage { .. }) => println!("the disk failed"),
+//!     Err(AmplifyFirehoseError::ClientClosed) => println!("the client is closed"),
 //!     Err(error @ AmplifyFirehoseError::Unknown { .. }) => println!("no answer: {:?}", error.reason()),
 //! }
 //! # }
@@ -155,39 +154,40 @@
 //! |---|---|---|
 //! | `Validation` | a record or a setting breaks a [limit](crate::limits) | correct it |
 //! | `LimitExceeded` | the cache is full | flush, clear, or raise `cache_max_bytes` |
-//! | `Storage` | the disk refused | make room, check permissions, try again |
-//! | `ClientClosed` | the client was closed | make a new one |
-//! | `Unknown` | no answer that can be read, for this [`reason`](crate::NoAnswer) | nothing is lost; a later flush sends it |
+//! | `Storage` | the disk failed | free disk space, check permissions, try again |
+//! | `ClientClosed` | the client is closed | create a new one |
+//! | `Unknown` | there was no readable answer; see its [`reason`](crate::NoAnswer) | nothing is lost; a later flush tries again |
 //!
-//! # What a request costs a record
+//! # What counts as an attempt
 //!
 //! | what the service did | the record | its retry count |
 //! |---|---|---|
 //! | accepted it | is deleted | |
-//! | sent it back with an error code | is kept | + 1 |
-//! | refused the request for what it asks (no such stream, invalid argument) | is kept | + 1 |
-//! | refused the request otherwise (throttling, failure, credentials) | is kept | as it was |
-//! | gave no answer that can be read | is kept | as it was |
+//! | rejected the record with an error code | is kept | + 1 |
+//! | refused a request that cannot succeed (no such stream, invalid argument) | is kept | + 1 |
+//! | refused the request for another reason (throttling, failure, credentials) | is kept | unchanged |
+//! | gave no readable answer | is kept | unchanged |
 //!
-//! A request that is refused for what is in it is sent again in halves, until the records at
-//! fault are found: only they pay. A record whose count has reached `max_retries` when it
-//! fails again is given up: handed to
-//! [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then deleted.
+//! A request refused for its contents is resent in halves until the bad records are found; only
+//! those are charged. A record that fails again after its count has reached `max_retries` is
+//! discarded: handed to [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then
+//! deleted.
 //!
-//! # A full cache, old records, the end
+//! # Full caches, old records, closing
 //!
-//! Streams share the cache. Where one may be refused for long, as one that was never created, give
-//! streams a [`max_stream_share`](crate::AmplifyFirehoseClientOptions::max_stream_share), so that it
-//! leaves room for the others. A record for which there is none can also wait:
+//! All streams share the cache. If a stream might be refused for a long time, for example because
+//! it was never created, set a
+//! [`max_stream_share`](crate::AmplifyFirehoseClientOptions::max_stream_share)so that it leaves
+//! room for the others. `record` can also wait for room:
 //! [`OverflowPolicy::Wait`](crate::OverflowPolicy).
 //!
-//! A record for which the cache has no room is refused. With
-//! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records make room instead,
-//! whatever stream they belong to: as few as it takes, and none of a request under way.
-//! [`max_record_age`](crate::AmplifyFirehoseClientOptions::max_record_age) gives up records
-//! that nobody wants any more. What is given up goes to `on_discard`, with its
+//! If the cache is full, a new record is refused. With
+//! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records are dropped instead,
+//! from any stream: as few as necessary, and none that are in flight.
+//! [`max_record_age`](crate::AmplifyFirehoseClientOptions::max_record_age) discards records that
+//! are no longer wanted. Discarded records go to `on_discard`, with their
 //! [reason](crate::DiscardReason). Before the program ends,
-//! [`close_with`](crate::AmplifyFirehoseClient::close_with) takes a last chance to deliver:
+//! [`close_with`](crate::AmplifyFirehoseClient::close_with) makes a last attempt to deliver:
 //!
 //! ```
 //! # use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
@@ -198,16 +198,16 @@
 //! let options = AmplifyFirehoseClientOptions::default()
 //!     .overflow_policy(OverflowPolicy::DropOldest)
 //!     .max_record_age(Duration::from_secs(7 * 24 * 60 * 60))
-//!     .on_discard(|record| eprintln!("given up: {:?}", record.reason));
-//! // … a client with these options records, and when the program ends:
+//!     .on_discard(|record| eprintln!("discarded: {:?}", record.reason));
+//! // … a client with these options records, and before the program ends:
 //! let last_chance = CloseOptions::default().drain(Duration::from_secs(5));
 //! let delivered = firehose.close_with(last_chance).await?;
-//! println!("{} records went out at the last minute", delivered.records_flushed);
+//! println!("{} records were delivered at the last minute", delivered.records_flushed);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Everything else that the service can do
+//! # Everything else the service can do
 //!
 //! ```
 //! # async fn example(firehose: &amplify_firehose::AmplifyFirehoseClient) {

@@ -6,7 +6,7 @@ use flush_engine::aws::{IntoPayload, Stream};
 use crate::AmplifyFirehoseError;
 use crate::service::Firehose;
 
-/// One delivery stream of a client, its name checked once; made by
+/// One delivery stream of a client, with its name checked once; created by
 /// [`AmplifyFirehoseClient::stream`](crate::AmplifyFirehoseClient::stream).
 #[derive(Debug, Clone)]
 pub struct FirehoseStream(pub(crate) Stream<Firehose>);
@@ -25,7 +25,7 @@ impl FirehoseStream {
     /// As `AmplifyFirehoseClient::record`.
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored the whole record or nothing.
+    /// If the future is dropped, the whole record is stored or nothing is.
     pub async fn record(&self, data: impl IntoPayload) -> Result<RecordData, AmplifyFirehoseError> {
         self.record_all([data]).await
     }
@@ -36,7 +36,7 @@ impl FirehoseStream {
     /// As [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored all of the records or none.
+    /// If the future is dropped, all of the records are stored or none is.
     pub async fn record_all<D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = D>,

@@ -15,7 +15,7 @@ use crate::{
 
 /// A durable client for Amazon Kinesis Data Streams.
 ///
-/// Records are kept in a local cache and delivered in batches by `PutRecords`: on a timer, by
+/// Records are stored in a local cache and delivered in batches by `PutRecords`: on a timer, by
 /// [`flush`](Self::flush) or by [`drain`](Self::drain). Clones share one client.
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
@@ -24,13 +24,13 @@ use crate::{
 pub struct AmplifyKinesisClient(pub(crate) Client<Kinesis>);
 
 impl AmplifyKinesisClient {
-    /// Makes a client that keeps its records in the default directory.
+    /// Creates a client that stores its records in the default directory.
     ///
     /// # Errors
     /// As [`AmplifyKinesisClientBuilder::build`].
     ///
     /// # Cancel safety
-    /// A storage that was opened is released a moment later.
+    /// If the storage was already opened, it is released shortly afterwards.
     pub async fn create(
         region: impl Into<String>,
         credentials: impl ProvideCredentials + 'static,
@@ -41,27 +41,27 @@ impl AmplifyKinesisClient {
         builder.options(options).build().await
     }
 
-    /// Begins to make a client.
+    /// Returns a builder for a client.
     pub fn builder() -> AmplifyKinesisClientBuilder {
         AmplifyKinesisClientBuilder::default()
     }
 
     /// Records data for a stream.
     ///
-    /// `Ok` means that the record is stored, at the promised
-    /// [`durability`](AmplifyKinesisClientOptions::durability), behind all earlier ones of its
-    /// stream. While the client is disabled, it means that the record was dropped.
+    /// `Ok` means that the record is stored with the configured
+    /// [`durability`](AmplifyKinesisClientOptions::durability), after all earlier records of its
+    /// stream. While the client is disabled, the record is dropped, and `Ok` means only that.
     ///
     /// # Errors
     /// In this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
     /// [`Validation`](AmplifyKinesisError::Validation) when the record breaks one of the
     /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) when the
-    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when the oldest
-    /// records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) when the disk
-    /// refuses. Nothing is stored then.
+    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when dropping the
+    /// oldest records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) when the
+    /// disk fails. In each case, nothing is stored.
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored the whole record or nothing.
+    /// If the future is dropped, the whole record is stored or nothing is.
     pub async fn record(
         &self,
         data: impl IntoPayload,
@@ -72,13 +72,13 @@ impl AmplifyKinesisClient {
             .await
     }
 
-    /// Records several records, of one stream or of many: all of them or, on an error, none.
+    /// Records several records, of one or more streams: all of them or, on an error, none.
     ///
     /// # Errors
     /// As [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored all of the records or none.
+    /// If the future is dropped, all of the records are stored or none is.
     pub async fn record_all(
         &self,
         records: impl IntoIterator<Item = KinesisRecord>,
@@ -87,7 +87,7 @@ impl AmplifyKinesisClient {
         Ok(self.0.record(checked).await?)
     }
 
-    /// A handle for one stream, whose name is checked once, here.
+    /// A handle for one stream. Its name is checked once, here.
     ///
     /// # Errors
     /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name.
@@ -95,67 +95,65 @@ impl AmplifyKinesisClient {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }
 
-    /// Sends one batch for each stream that has cached records, oldest first, streams side by
-    /// side. Works while the client is disabled.
+    /// Sends one batch of each stream that has cached records, oldest first, with streams in
+    /// parallel. Works while the client is disabled.
     ///
-    /// Returns at once, with [`flush_in_progress`](FlushData::flush_in_progress), when a pass
-    /// is running. Records and streams that the service turns down are counted, not returned
-    /// as errors.
+    /// Returns at once, with [`flush_in_progress`](FlushData::flush_in_progress), if a pass is
+    /// already running. Rejected records and skipped streams are counted, not returned as errors.
     ///
     /// # Errors
-    /// [`Unknown`](AmplifyKinesisError::Unknown) when there was no answer that can be read
-    /// (no network, a time-out, no credentials) and [`Storage`](AmplifyKinesisError::Storage);
-    /// [`flush_data`](AmplifyKinesisError::flush_data) tells what was done before.
-    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). No record is lost by any of them.
+    /// [`Unknown`](AmplifyKinesisError::Unknown) when there was no readable answer (no network, a
+    /// timeout, no credentials), and [`Storage`](AmplifyKinesisError::Storage);
+    /// [`flush_data`](AmplifyKinesisError::flush_data) says what was done before the error.
+    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). None of these errors loses a record.
     ///
     /// # Cancel safety
-    /// The pass goes on although the future was dropped.
+    /// The pass continues if the future is dropped.
     pub async fn flush(&self) -> Result<FlushData, AmplifyKinesisError> {
         Ok(self.0.flush().await?)
     }
 
-    /// Flushes until the cache is empty, nothing moves, an error occurs or the deadline, counted
-    /// from now, is there. Returns the sums.
+    /// Flushes until the cache is empty, no progress is made, an error occurs, or the deadline
+    /// (counted from now) passes. Returns the totals.
     ///
-    /// Waits for a pass under way first. At the deadline no new request starts; those under way
-    /// are finished. A stream whose records failed is left alone for a while, up to 5 s,
-    /// before it is tried again. Each stream has one request under way at a time, or as many as
-    /// `max_in_flight_per_stream` allows.
+    /// Waits for a running pass first. After the deadline, no new request starts; requests in
+    /// flight are finished. After a failure, a stream is retried after a backoff of up to 5 s. Each
+    /// stream has one request in flight at a time, or as many as `max_in_flight_per_stream` allows.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
     ///
     /// # Cancel safety
-    /// Requests under way are finished although the future was dropped; no other starts.
+    /// If the future is dropped, requests in flight are finished and no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, AmplifyKinesisError> {
         Ok(self.0.drain(deadline).await?)
     }
 
-    /// Deletes all cached records. Those of a request under way are deleted too, though they may
-    /// be delivered all the same.
+    /// Deletes all cached records, including those of requests in flight, which may still be
+    /// delivered.
     ///
     /// # Errors
     /// [`Storage`](AmplifyKinesisError::Storage) and
     /// [`ClientClosed`](AmplifyKinesisError::ClientClosed).
     ///
     /// # Cancel safety
-    /// The cache is cleared although the future was dropped.
+    /// The cache is cleared even if the future is dropped.
     pub async fn clear_cache(&self) -> Result<ClearCacheData, AmplifyKinesisError> {
         Ok(self.0.clear_cache().await?)
     }
 
-    /// Takes records in again and resumes the timer. Changes nothing when the client is enabled.
+    /// Accepts records again and resumes the timer. Does nothing if the client is enabled.
     pub fn enable(&self) {
         self.0.enable();
     }
 
-    /// Drops new records from now on and pauses the timer. Cached records stay, and
+    /// From now on, drops new records and pauses the timer. Cached records stay, and
     /// [`flush`](Self::flush) still sends them.
     pub fn disable(&self) {
         self.0.disable();
     }
 
-    /// Whether records are taken in.
+    /// Whether records are accepted.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.is_enabled()
@@ -167,22 +165,22 @@ impl AmplifyKinesisClient {
         self.0.is_closed()
     }
 
-    /// Delivers what is cached, as [`drain`](Self::drain) does and for no longer than it is
-    /// told, then closes, whatever came of it. Returns what was delivered; what was not stays
-    /// on disk. The [guide](crate::guide) has an example.
+    /// Delivers cached records, as [`drain`](Self::drain) does, within the given time, and then
+    /// closes in any case. Returns what was delivered; the rest stays on disk. The
+    /// [guide](crate::guide) has an example.
     ///
-    /// As soon as the call has begun, nothing is recorded any more: all other operations
-    /// return [`ClientClosed`](AmplifyKinesisError::ClientClosed). A call of
-    /// [`close`](Self::close) meanwhile ends the drain. A second `close_with` waits for the
-    /// first one, but not longer than it would drain itself, and has nothing to report.
+    /// Once the call has begun, nothing is recorded: all other operations return
+    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). Calling [`close`](Self::close) ends the
+    /// drain. A second `close_with` waits for the first, but no longer than its own limit, and has
+    /// nothing to report.
     ///
     /// # Errors
-    /// As [`drain`](Self::drain), with what was delivered before, and
-    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made
-    /// durable. The client is closed all the same.
+    /// As [`drain`](Self::drain), with what was delivered before the error, and
+    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
+    /// The client is closed in any case.
     ///
     /// # Cancel safety
-    /// The client drains and closes although the future was dropped.
+    /// The client drains and closes even if the future is dropped.
     pub async fn close_with(
         &self,
         options: CloseOptions,
@@ -190,24 +188,24 @@ impl AmplifyKinesisClient {
         Ok(self.0.close_with(options).await?)
     }
 
-    /// Stops the timer, waits for requests under way (each takes no longer than
+    /// Stops the timer, waits for requests in flight (each takes at most
     /// [`request_timeout`](AmplifyKinesisClientOptions::request_timeout)), and releases the
     /// storage: the same directory can be opened again at once.
     ///
-    /// Records that are still cached stay on disk. Calls at the same time all wait; later ones
-    /// do nothing.
+    /// Records that are still cached stay on disk. Concurrent calls all wait; later calls do
+    /// nothing.
     ///
     /// # Errors
     /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
     /// The client is closed all the same.
     ///
     /// # Cancel safety
-    /// The client closes although the future was dropped.
+    /// The client closes even if the future is dropped.
     pub async fn close(&self) -> Result<(), AmplifyKinesisError> {
         Ok(self.0.close().await?)
     }
 
-    /// The SDK client, for everything else that the service can do.
+    /// The SDK client, for everything else the service can do.
     #[must_use]
     pub fn kinesis_client(&self) -> &aws_sdk_kinesis::Client {
         self.0.sdk_client()
@@ -219,19 +217,20 @@ impl AmplifyKinesisClient {
         self.0.region()
     }
 
-    /// The options that the client was made with.
+    /// The options that the client was created with.
     #[must_use]
     pub fn options(&self) -> &AmplifyKinesisClientOptions {
         self.0.options()
     }
 
-    /// The directory of this client's cache, if it is in one that the client has opened.
+    /// The directory of this client's cache, if the client opened one.
     #[must_use]
     pub fn storage_path(&self) -> Option<&Path> {
         self.0.storage_path()
     }
 
-    /// What the cache holds, from counters: no storage is read. After closing, the last values.
+    /// The contents of the cache, from counters: no storage is read. After closing, the last
+    /// values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.0.cache_stats()

@@ -6,7 +6,7 @@ use flush_engine::aws::{IntoPayload, Stream};
 use crate::AmplifyKinesisError;
 use crate::service::Kinesis;
 
-/// One stream of a client, its name checked once; made by
+/// One stream of a client, with its name checked once; created by
 /// [`AmplifyKinesisClient::stream`](crate::AmplifyKinesisClient::stream).
 #[derive(Debug, Clone)]
 pub struct KinesisStream(pub(crate) Stream<Kinesis>);
@@ -25,7 +25,7 @@ impl KinesisStream {
     /// As `AmplifyKinesisClient::record`.
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored the whole record or nothing.
+    /// If the future is dropped, the whole record is stored or nothing is.
     pub async fn record(
         &self,
         data: impl IntoPayload,
@@ -40,7 +40,7 @@ impl KinesisStream {
     /// As [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored all of the records or none.
+    /// If the future is dropped, all of the records are stored or none is.
     pub async fn record_all<D: IntoPayload, K: Into<String>>(
         &self,
         records: impl IntoIterator<Item = (D, K)>,

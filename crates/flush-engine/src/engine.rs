@@ -1,4 +1,4 @@
-//! The engine as its owner sees it.
+//! [`FlushEngine`]: what the owner of an engine calls.
 
 use std::fmt;
 use std::panic::catch_unwind;
@@ -19,10 +19,10 @@ use crate::lifecycle::{Closer, Intake, Lifecycle};
 use crate::schedule;
 use crate::telemetry::Meter;
 
-/// Takes records into a store and delivers them through a sender.
+/// Stores records and delivers them through a sender.
 ///
-/// Clones share one engine. When the last one is dropped, the timer stops, requests under
-/// way end, and the store is closed a moment later.
+/// Clones share one engine. When the last one is dropped, the timer stops, requests in flight end,
+/// and the store is closed shortly afterwards.
 #[derive(Clone)]
 pub struct FlushEngine {
     handle: Arc<EngineHandle>,
@@ -95,7 +95,7 @@ impl FlushEngine {
         }
     }
 
-    /// From now on, takes over the records of slots that no instance holds.
+    /// From now on, adopts the records of slots that no instance holds.
     #[cfg(feature = "sled")]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
@@ -112,7 +112,7 @@ impl FlushEngine {
         ));
     }
 
-    /// Whether records are taken in.
+    /// Whether records are accepted.
     #[must_use]
     pub fn intake(&self) -> Intake {
         self.handle.lifecycle.intake()
@@ -120,16 +120,15 @@ impl FlushEngine {
 
     /// Stores records, all or none. While the engine is disabled, drops them.
     ///
-    /// Where the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
+    /// If the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
     ///
     /// # Errors
-    /// [`EngineError::LimitExceeded`] when the cache, or the share of a stream, has no room for them,
-    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. Nothing is
-    /// stored then.
+    /// [`EngineError::LimitExceeded`] when the cache, or the share of a stream, has no room for
+    /// them, [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. In each case,
+    /// nothing is stored.
     ///
     /// # Cancel safety
-    /// Once polled, the records may be stored although the future was dropped: all of
-    /// them or none.
+    /// Once polled, the records may be stored even if the future is dropped: all of them or none.
     pub async fn record(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
         match self.intake() {
             Intake::Closed => return Err(EngineError::Closed),
@@ -144,18 +143,17 @@ impl FlushEngine {
         Ok(RecordData { records_stored })
     }
 
-    /// Runs one pass: at most one batch for each stream. Works while disabled.
+    /// Runs one pass: at most one batch of each stream. Works while disabled.
     ///
-    /// Returns at once when a pass is running, and from within a handler; see
+    /// Returns at once if a pass is running, or within a handler; see
     /// [`FlushData::flush_in_progress`].
     ///
     /// # Errors
-    /// [`EngineError::Unknown`] when a request had no answer that can be read,
-    /// [`EngineError::Storage`] when the store failed, [`EngineError::Closed`]. No record
-    /// is lost by any of them.
+    /// [`EngineError::Unknown`] when a request had no readable answer, [`EngineError::Storage`]
+    /// when the store failed, [`EngineError::Closed`]. None of these errors loses a record.
     ///
     /// # Cancel safety
-    /// The pass goes on although the future was dropped.
+    /// The pass continues even if the future is dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
         // A pass would wait for the handler; a handler within a pass finds that one running.
@@ -168,19 +166,19 @@ impl FlushEngine {
         }
     }
 
-    /// Delivers batch after batch of all streams, side by side, and adds up what was done.
+    /// Delivers batch after batch of all streams, in parallel, and adds up the results.
     ///
-    /// Waits for a pass under way first. Ends when the cache is empty, when neither the last
-    /// batch nor any beside it delivered or discarded anything, at the first error, or at the
-    /// deadline: then no request starts any more and those under way are finished. A stream
-    /// that failed is left alone for a while before it is tried again.
+    /// Waits for a running pass first. Ends when the cache is empty, when neither the last batch
+    /// nor any concurrent one delivered or discarded anything, at the first error, or at the
+    /// deadline. After the deadline no request starts, and requests in flight are finished. After a
+    /// failure, a stream is retried after a backoff.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the error carries the sums. [`EngineError::Validation`] from
-    /// within a handler.
+    /// As [`flush`](Self::flush); the error carries the totals. [`EngineError::Validation`] within
+    /// a handler.
     ///
     /// # Cancel safety
-    /// Requests under way are finished although the future was dropped; no other starts.
+    /// If the future is dropped, requests in flight are finished and no other starts.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
         let lifecycle = &self.handle.lifecycle;
@@ -192,14 +190,14 @@ impl FlushEngine {
         lifecycle.run_to_end(drain).await
     }
 
-    /// Deletes all cached records, those of a request under way included.
+    /// Deletes all cached records, including those in flight.
     ///
     /// # Errors
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`],
     /// [`EngineError::Validation`] from within a handler.
     ///
     /// # Cancel safety
-    /// The cache is cleared although the future was dropped.
+    /// The cache is cleared even if the future is dropped.
     pub async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         self.check_open()?;
         self.handle
@@ -210,17 +208,17 @@ impl FlushEngine {
         self.handle.lifecycle.run_to_end(clear).await
     }
 
-    /// Takes records in again and resumes the timer. Changes nothing if that is so already.
+    /// Accepts records again and resumes the timer. Does nothing if the engine is enabled.
     pub fn enable(&self) {
         self.handle.lifecycle.switch(true);
     }
 
-    /// Drops new records and pauses the timer. What is cached stays cached.
+    /// Drops new records and pauses the timer. Cached records stay cached.
     pub fn disable(&self) {
         self.handle.lifecycle.switch(false);
     }
 
-    /// Whether records are taken in, if the engine is not closed.
+    /// Whether records are accepted, if the engine is not closed.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.handle.lifecycle.is_enabled()
@@ -232,27 +230,27 @@ impl FlushEngine {
         self.handle.lifecycle.is_closing()
     }
 
-    /// What the cache holds, from counters. After closing, the last values.
+    /// The contents of the cache, from counters. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.handle.cache.stats().into()
     }
 
-    /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.
+    /// Drains for a while, then closes in any case, as [`close`](Self::close) does.
     ///
-    /// From the first poll on, nothing is taken in and other operations return
-    /// [`EngineError::Closed`]. Calling `close` meanwhile, or dropping the last clone, ends the
-    /// drain. A second call waits for the first one, but not longer than it would drain
-    /// itself, and has nothing to report.
+    /// From the first poll on, nothing is recorded and other operations return
+    /// [`EngineError::Closed`]. Calling `close`, or dropping the last clone, ends the drain. A
+    /// second call waits for the first, but no longer than its own limit, and has nothing to
+    /// report.
     ///
-    /// Returns what the drain did.
+    /// Returns the result of the drain.
     ///
     /// # Errors
-    /// As [`drain`](Self::drain) and [`close`](Self::close), with the sums of the drain. The
-    /// engine is closed all the same.
+    /// As [`drain`](Self::drain) and [`close`](Self::close), with the totals of the drain. The
+    /// engine is closed in any case.
     ///
     /// # Cancel safety
-    /// The engine drains and closes although the future was dropped.
+    /// The engine drains and closes even if the future is dropped.
     pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, EngineError> {
         self.handle.lifecycle.refuse_within_callback("close_with")?;
         let closer = &self.handle.closer;
@@ -266,17 +264,17 @@ impl FlushEngine {
         closer.close_after(within, drain).await
     }
 
-    /// Stops the timer, waits for requests under way, and closes the store.
+    /// Stops the timer, waits for requests in flight, and closes the store.
     ///
-    /// All calls wait for the end; calls after that do nothing.
+    /// Concurrent calls all wait for the end; later calls do nothing.
     ///
     /// # Errors
-    /// [`EngineError::Storage`] when the store could not make its last writes durable.
-    /// The engine is closed all the same. [`EngineError::Validation`] from within a handler:
-    /// nothing was done.
+    /// [`EngineError::Storage`] when the store could not make its last writes durable. The engine
+    /// is closed in any case. [`EngineError::Validation`] within a handler, where the call does
+    /// nothing.
     ///
     /// # Cancel safety
-    /// The engine closes although the future was dropped.
+    /// The engine closes even if the future is dropped.
     pub async fn close(&self) -> Result<(), EngineError> {
         self.handle.lifecycle.refuse_within_callback("close")?;
         self.handle.closer.close().await
@@ -291,7 +289,7 @@ impl FlushEngine {
     }
 }
 
-/// The runtime that an engine can run in.
+/// The current runtime, if an engine can run in it.
 pub(crate) fn runtime() -> Result<Handle, InvalidSetting> {
     let invalid = |problem: &str| {
         InvalidSetting::new(
@@ -324,7 +322,7 @@ impl fmt::Debug for FlushEngine {
     }
 }
 
-/// What clones of an engine share, and its tasks do not: dropping it ends them.
+/// Shared by the clones of an engine, but not by its tasks: dropping it ends the tasks.
 struct EngineHandle {
     cache: Arc<Cache>,
     passes: Arc<Passes>,

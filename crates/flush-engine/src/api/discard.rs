@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use record_cache::{Record, StreamName};
 
-/// Why a record was given up.
+/// Why a record was discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiscardReason {
     /// It was charged a failure more often than `max_retries`.
     RetriesExhausted,
-    /// It made room for newer records.
+    /// It was dropped to make room for newer records.
     Overflow,
-    /// It grew too old.
+    /// It became too old.
     Expired,
 }
 
@@ -30,7 +30,7 @@ impl DiscardReason {
     }
 }
 
-/// A record that was given up: the last chance to keep it elsewhere.
+/// A discarded record: the last chance to keep it elsewhere.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiscardedRecord {
@@ -42,7 +42,7 @@ pub struct DiscardedRecord {
     pub data: Bytes,
     /// How many attempts were charged to it.
     pub attempts: u32,
-    /// Why it was given up.
+    /// Why it was discarded.
     pub reason: DiscardReason,
     /// The error code of the last attempt, if it had one.
     pub code: Option<String>,
@@ -79,16 +79,17 @@ impl fmt::Debug for DiscardedRecord {
     }
 }
 
-/// Called for every record that is given up, before it is deleted.
+/// Called for every discarded record, before it is deleted.
 #[derive(Clone)]
 pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
 
 impl DiscardHandler {
     /// Wraps a function. A panic in it is contained.
     ///
-    /// From within it, `drain`, `clear`, `close` and `close_with` of the same engine return
-    /// [`EngineError::Validation`](crate::EngineError::Validation) at once, as they would wait
-    /// for it; `flush` says that one is in progress; `record` neither waits nor makes room.
+    /// Within it, `drain`, `clear`, `close` and `close_with` of the same engine return
+    /// [`EngineError::Validation`](crate::EngineError::Validation) at once, since they would wait
+    /// for the handler; `flush` reports that one is in progress; `record` neither waits nor drops
+    /// records.
     pub fn new(handler: impl Fn(DiscardedRecord) + Send + Sync + 'static) -> Self {
         Self(Arc::new(handler))
     }

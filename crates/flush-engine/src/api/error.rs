@@ -4,7 +4,7 @@ use record_cache::StoreError;
 
 use crate::api::{Cause, FlushData, InvalidSetting, NoAnswer};
 
-/// Why an engine could not do what was asked.
+/// The errors of an engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -18,7 +18,7 @@ pub enum EngineError {
         /// How it failed.
         #[source]
         source: StoreError,
-        /// What the pass had done before.
+        /// What the pass had done before the error.
         flushed: Option<Box<FlushData>>,
     },
     /// The call cannot be made here.
@@ -27,7 +27,7 @@ pub enum EngineError {
     /// The engine was closed.
     #[error("the client is closed")]
     Closed,
-    /// The service gave no answer that can be read, or something unforeseen happened.
+    /// The service gave no readable answer, or something unexpected happened.
     #[error("{message}")]
     #[non_exhaustive]
     Unknown {
@@ -81,7 +81,7 @@ impl EngineError {
         }
     }
 
-    /// The same error, with what was done before it happened.
+    /// The same error, with what the pass had done before it.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {
             *flushed = Some(Box::new(done));
@@ -89,7 +89,7 @@ impl EngineError {
         self
     }
 
-    /// Takes out what was done before the error happened.
+    /// Takes what the pass had done before the error.
     pub(crate) fn take_flushed(&mut self) -> Option<FlushData> {
         match self {
             Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } => {
@@ -100,7 +100,7 @@ impl EngineError {
     }
 }
 
-/// The cache has no room for what was to be recorded.
+/// The cache has no room for new records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitExceeded {
@@ -115,9 +115,9 @@ pub enum LimitExceeded {
         needed: u64,
         /// Records to be recorded.
         needed_records: u64,
-        /// Bytes that are cached or being cached.
+        /// Bytes that are cached or being stored.
         held: u64,
-        /// Records that are cached or being cached.
+        /// Records that are cached or being stored.
         held_records: u64,
         /// Bytes that may be cached.
         max_bytes: u64,
@@ -140,8 +140,8 @@ pub enum LimitExceeded {
         /// Records that may be cached.
         max_records: u64,
     },
-    /// The stream has its share of the cache. There will be room once records of it have been
-    /// delivered or cleared; other streams are taken in.
+    /// The stream has used up its share of the cache. There will be room once some of its records
+    /// have been delivered or cleared; other streams are not affected.
     #[error(
         "the share of the stream {stream_name} is used up: {needed} bytes do not fit beside {held}; \
          max_stream_share is {max_stream_share} bytes"
@@ -152,7 +152,7 @@ pub enum LimitExceeded {
         stream_name: String,
         /// Bytes to be recorded for it.
         needed: u64,
-        /// Bytes of it that are cached or being cached.
+        /// Bytes of it that are cached or being stored.
         held: u64,
         /// Bytes that one stream may take.
         max_stream_share: u64,

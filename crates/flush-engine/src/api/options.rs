@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use crate::api::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
 
-/// When records are delivered without being asked for.
+/// When records are delivered automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlushStrategy {
-    /// A pass runs this long after the last one ended.
+    /// A pass runs this long after the previous one ended.
     ///
-    /// It leaves a stream alone that the service turns away (throttling, failures of the
-    /// service, refused callers): for up to two intervals after the first refusal, doubled
-    /// with each further one up to 32 intervals or 5 minutes, and a random share of that.
-    /// A success ends it. What gets no answer at all is tried with every pass.
+    /// The timer backs off from a stream that the service refuses (throttling, service failures,
+    /// refused credentials): for a random part of up to two intervals after the first refusal,
+    /// doubled with each further one, up to 32 intervals or 5 minutes. A success ends the backoff.
+    /// A stream that gets no answer at all is tried in every pass.
     ///
-    /// A pass that delivered a batch of a stream is followed by another one at once, for as
-    /// long as a full batch of that stream waits and the stream does not fail.
+    /// After a pass has delivered a batch of a stream, another pass follows at once, as long as
+    /// that stream has a full batch waiting and does not fail.
     Interval(Duration),
-    /// A stream is flushed when a full batch of it waits or its oldest record has waited for
-    /// long, and for as long as that is so. Nothing runs while nothing waits.
+    /// A stream is flushed when it has a full batch or its oldest record has waited long enough,
+    /// and for as long as that holds. Nothing runs while no records wait.
     ///
-    /// A stream that failed is left alone as a drain leaves it alone: for up to 100 ms,
-    /// doubled with each further failure up to 5 s, and a random share of that. Records that
-    /// are found in the cache at the start count as old.
+    /// After a failure, the backoff of a stream is the same as in a drain: a random part of up to
+    /// 100 ms, doubled with each further failure, up to 5 s. Records found in the cache at the
+    /// start count as old.
     Adaptive {
-        /// How long a record waits at most until it is sent for the first time. It may be
-        /// sent earlier by a 64th of that.
+        /// The longest time that a record waits before it is first sent. It may be sent up to a
+        /// 64th of that earlier.
         max_delay: Duration,
-        /// Records that make a full batch; at most what one request of the service takes.
+        /// Number of records in a full batch, up to the service's limit for a request.
         max_records: usize,
-        /// Bytes that make a full batch; at most what one request of the service takes.
+        /// Bytes in a full batch, up to the service's limit for a request.
         max_bytes: u64,
     },
     /// Only `flush` and `drain` deliver.
@@ -40,7 +40,7 @@ pub enum FlushStrategy {
 }
 
 impl FlushStrategy {
-    /// The same strategy, if nothing in it is zero.
+    /// Checks that no value is zero.
     ///
     /// # Errors
     /// [`InvalidSetting`], naming the setting.
@@ -71,29 +71,27 @@ impl Default for FlushStrategy {
     }
 }
 
-/// What happens to a record for which the cache has no room.
+/// What happens when a record does not fit into the cache.
 ///
-/// A record that an empty cache could not hold is refused in any case.
+/// A record that would not fit into an empty cache is always refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverflowPolicy {
-    /// It is refused; what is cached stays.
+    /// The record is refused; cached records stay.
     #[default]
     Reject,
-    /// The oldest cached records make room: by the time at which they were recorded, whatever
-    /// stream they belong to, and not more of them than it takes.
+    /// The oldest cached records are dropped, by the time of recording, from any stream, and no
+    /// more than necessary.
     ///
-    /// Each is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
-    /// then deleted. Records of a request under way are not dropped, as they may be delivered;
-    /// where all others together would not make enough room, nothing is dropped and the new
-    /// record is refused.
+    /// Each one is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
+    /// then deleted. Records in flight are not dropped, as they may be delivered; if dropping all
+    /// others would not make enough room, nothing is dropped and the new record is refused.
     DropOldest,
-    /// It waits for room, in line behind those that came before, and is refused if there is
-    /// none in time.
+    /// The record waits for room in line, and is refused if there is none in time.
     ///
-    /// A stream that has its share of the cache holds up no other stream. A call that is
-    /// dropped leaves the line; closing refuses all that wait. Called from within a handler,
-    /// `record` does not wait.
+    /// A stream that has used up its share of the cache does not hold up other streams. A call
+    /// whose future is dropped leaves the line; closing refuses all waiting calls. Within a
+    /// handler, `record` does not wait.
     Wait {
         /// The longest wait.
         at_most: Duration,
@@ -111,7 +109,7 @@ pub enum OverflowPolicy {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CloseOptions {
-    /// For how long cached records are delivered before. Default: zero, not at all.
+    /// How long to deliver cached records before closing. Default: zero, not at all.
     pub drain: Duration,
 }
 
@@ -128,34 +126,34 @@ impl CloseOptions {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// What kind of client this is: a label of its metrics.
+    /// The kind of client: a label of its metrics.
     pub client: &'static str,
-    /// Where it sends to: a label of its metrics.
+    /// The region it sends to: a label of its metrics.
     pub region: String,
-    /// Bytes of records that the cache holds at most; see [`FlushEngine::record`](crate::FlushEngine::record).
+    /// The most bytes of records to cache; see [`FlushEngine::record`](crate::FlushEngine::record).
     pub cache_max_bytes: NonZeroU64,
-    /// How often a record is tried again after it was charged a failure.
+    /// How often a record is retried after it was charged a failure.
     pub max_retries: u32,
-    /// Bytes of records that one stream may take of the cache; none: all.
+    /// Bytes of the cache that one stream may use; `None`: all of them.
     pub max_stream_share: Option<u64>,
     /// When records are delivered without being asked for.
     pub flush_strategy: FlushStrategy,
-    /// How long one request may take, in all.
+    /// The total time limit of one request.
     pub request_timeout: Duration,
-    /// Streams that are sent to at the same time, at most.
+    /// The most streams to send to at the same time.
     pub max_concurrent_streams: NonZeroUsize,
     /// What happens to a record for which the cache has no room.
     pub overflow_policy: OverflowPolicy,
-    /// Records that are older are given up by the next pass instead of being sent.
+    /// Older records are discarded by the next pass instead of sent.
     ///
-    /// The age is that by the system clock or, where this process recorded the record and a
-    /// monotonic clock says less, that. If the clock was set back since a record was recorded,
-    /// it counts from when a pass first comes upon such a record.
+    /// The age is measured by the system clock; if this process recorded the record and the
+    /// monotonic clock gives a lower age, that counts. If the clock was set back after recording,
+    /// the age counts from when a pass first finds such a record.
     pub max_record_age: Option<Duration>,
-    /// Batches of one stream that are sent at the same time, at most, by a drain or by
-    /// adaptive flushing. More than one gives up the order within a stream.
+    /// The most batches of one stream that a drain or adaptive flushing sends at the same time.
+    /// More than one gives up the order within a stream.
     pub max_in_flight_per_stream: NonZeroUsize,
-    /// Called for every record that is given up.
+    /// Called for every discarded record.
     pub on_discard: Option<DiscardHandler>,
 }
 

@@ -3,20 +3,21 @@
 use std::error::Error;
 use std::fmt;
 
-/// Who is at fault when a service refuses a whole request, and so who pays.
+/// Who is at fault when a service refuses a whole request, and so which records are charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// What was asked for: some record may be unacceptable. Bisected, then charged.
+    /// The contents: some record may be unacceptable. The batch is bisected, and bad records are
+    /// charged.
     Records,
-    /// The stream: it is not there, or not open to callers. Charged as it is.
+    /// The stream: it does not exist, or does not accept records. All records are charged.
     Stream,
-    /// The service or the caller's standing with it. Nobody is charged.
+    /// The service, or the caller's permissions. Nothing is charged.
     Service,
-    /// Nothing can be said: the answer came from elsewhere, or cannot be read.
+    /// Unknown: the answer came from elsewhere, or is unreadable. Nothing is charged.
     Unreadable,
 }
 
-/// Why there was no answer that can be read.
+/// Why there was no readable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -26,13 +27,13 @@ pub enum NoAnswer {
     TimedOut,
     /// There were no credentials to sign the request with.
     Credentials,
-    /// There was an answer, but not one of the service.
+    /// There was an answer, but not from the service.
     Unreadable,
     /// Anything else.
     Other,
 }
 
-/// What an error was caused by, and that by what: the texts of a chain of errors, kept.
+/// The texts of a chain of error causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,

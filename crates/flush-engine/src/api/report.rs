@@ -2,7 +2,7 @@
 
 use record_cache::{QueueStats, StoreStats, StreamName};
 
-/// What `record` gives back.
+/// The result of `record`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordData {
@@ -10,7 +10,7 @@ pub struct RecordData {
     pub records_stored: usize,
 }
 
-/// What a flush did.
+/// The result of a flush.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushData {
@@ -20,8 +20,8 @@ pub struct FlushData {
     pub flush_in_progress: bool,
     /// Records that failed and were kept with their retry count raised.
     pub records_retried: usize,
-    /// Records that failed once too often or grew too old: handed to `on_discard` and deleted.
-    /// Those that made room for newer ones are not among them.
+    /// Records that failed too often or became too old: handed to `on_discard` and deleted. Records
+    /// dropped to make room are not counted.
     pub records_discarded: usize,
     /// Streams whose request was refused.
     pub skipped_streams: Vec<SkippedStream>,
@@ -47,7 +47,7 @@ impl FlushData {
         self.records_flushed > 0 || self.records_discarded > 0
     }
 
-    /// Adds up two passes; of a stream skipped in both, the later word counts.
+    /// Adds up two passes; for a stream skipped in both, the later entry counts.
     pub(crate) fn add(&mut self, later: Self) {
         self.records_flushed += later.records_flushed;
         self.records_retried += later.records_retried;
@@ -60,8 +60,8 @@ impl FlushData {
     }
 }
 
-/// A stream whose request was refused. Its records stay cached, but for those that were
-/// accepted or given up.
+/// A stream whose request was refused. Its records stay cached, except those that were accepted or
+/// discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedStream {
@@ -69,7 +69,7 @@ pub struct SkippedStream {
     pub stream_name: String,
     /// The error code of the service, if it gave one.
     pub code: Option<String>,
-    /// What the service said, or what is known of it.
+    /// The service's message, or what is known about the failure.
     pub message: String,
 }
 
@@ -83,7 +83,7 @@ impl SkippedStream {
     }
 }
 
-/// What clearing the cache did.
+/// The result of clearing the cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClearCacheData {
@@ -97,7 +97,7 @@ impl ClearCacheData {
     }
 }
 
-/// What the cache holds.
+/// The contents of the cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -105,7 +105,7 @@ pub struct CacheStats {
     pub records: usize,
     /// Their sizes in bytes: data and partition keys.
     pub bytes: u64,
-    /// The same for each stream that has any, in the order of their names.
+    /// The same for each stream that has cached records, sorted by name.
     pub streams: Vec<StreamStats>,
 }
 
@@ -119,7 +119,7 @@ impl From<StoreStats> for CacheStats {
     }
 }
 
-/// What the cache holds for one stream.
+/// The cached records of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamStats {

@@ -11,28 +11,28 @@ use crate::api::{Cause, Fault, NoAnswer};
 /// Sends one batch to a service.
 #[async_trait]
 pub trait RecordSender: Debug + Send + Sync + 'static {
-    /// How large one request of the service may be.
+    /// The service's limits for one request.
     fn limits(&self) -> BatchLimits;
 
-    /// Sends a batch, never empty and within [`limits`](Self::limits), and gives one
+    /// Sends a batch, which is never empty and within [`limits`](Self::limits), and returns one
     /// verdict for each record, in order.
     ///
     /// # Errors
     /// [`SendError::Refused`] when the service refused the request as a whole, and
-    /// [`SendError::NoAnswer`] when it is not known what became of it.
+    /// [`SendError::NoAnswer`] when its outcome is unknown.
     ///
     /// # Cancel safety
-    /// The engine drops the future when the request takes too long; the service may
-    /// have accepted the records all the same.
+    /// The engine drops the future when the request takes too long; the service may have accepted
+    /// the records anyway.
     async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError>;
 }
 
-/// What the service made of one record.
+/// The service's answer for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the service's now.
+    /// The service has accepted it.
     Accepted,
-    /// It was sent back with this error code.
+    /// The service rejected it with this error code.
     Failed {
         /// The code.
         code: String,
@@ -46,27 +46,27 @@ pub enum SendError {
     /// The service refused the request as a whole.
     #[non_exhaustive]
     Refused {
-        /// Who pays.
+        /// Who is at fault, which decides what is charged.
         fault: Fault,
         /// The error code, if there was one.
         code: Option<String>,
-        /// What the service said; shown to the caller, never logged.
+        /// The service's message; shown to the caller, never logged.
         message: String,
     },
-    /// There was no answer that can be read.
+    /// There was no readable answer.
     #[non_exhaustive]
     NoAnswer {
         /// Why.
         reason: NoAnswer,
         /// What happened; shown to the caller, never logged.
         message: String,
-        /// What caused it; shown to the caller, never logged.
+        /// The cause; shown to the caller, never logged.
         source: Option<Cause>,
     },
 }
 
 impl SendError {
-    /// A refusal, with the code and the words of the service.
+    /// A refusal, with the service's code and message.
     #[must_use]
     pub fn refused(fault: Fault, code: Option<String>, message: impl Into<String>) -> Self {
         match fault {
@@ -79,25 +79,25 @@ impl SendError {
         }
     }
 
-    /// No answer, for a reason that has no name.
+    /// No answer, for some other reason.
     #[must_use]
     pub fn no_answer(message: impl Into<String>) -> Self {
         Self::lost(NoAnswer::Other, message, None)
     }
 
-    /// No answer within the time that a request may take.
+    /// No answer within the time limit of the request.
     #[must_use]
     pub fn timed_out(message: impl Into<String>) -> Self {
         Self::lost(NoAnswer::TimedOut, message, None)
     }
 
-    /// An answer that cannot be read.
+    /// An unreadable answer.
     #[must_use]
     pub fn unreadable(message: impl Into<String>) -> Self {
         Self::lost(NoAnswer::Unreadable, message, None)
     }
 
-    /// No answer, for this reason and by this cause.
+    /// No answer, with this reason and cause.
     #[must_use]
     pub fn lost(reason: NoAnswer, message: impl Into<String>, source: Option<Cause>) -> Self {
         Self::NoAnswer {

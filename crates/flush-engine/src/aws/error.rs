@@ -8,9 +8,9 @@ use crate::{EngineError, FlushData, InvalidSetting, LimitExceeded, NoAnswer, Sto
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What can go wrong in a client of any service.
+/// The errors of a client of any service.
 ///
-/// A client's own error has the same variants; [`aws_error!`](crate::aws_error) makes it.
+/// A client's own error has the same variants; [`aws_error!`](crate::aws_error) creates it.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "as in the error of each client")]
 pub enum ClientError {
@@ -144,7 +144,7 @@ impl From<StorageError> for ClientError {
     }
 }
 
-/// Makes the error of a client: an enum with the five kinds that callers treat differently.
+/// Creates the error of a client: an enum of five kinds, which callers treat differently.
 ///
 /// The crate that calls it depends on `thiserror`.
 #[macro_export]
@@ -153,7 +153,7 @@ macro_rules! aws_error {
         $(#[$meta])*
         #[derive(Debug, thiserror::Error)]
         pub enum $error {
-            /// A record or a setting is not valid. Nothing was stored; trying again is of no use.
+            /// A record or a setting is not valid. Nothing was stored, and retrying does not help.
             #[error("{message}")]
             #[non_exhaustive]
             Validation {
@@ -171,7 +171,7 @@ macro_rules! aws_error {
                 /// What to do.
                 recovery_suggestion: String,
             },
-            /// The local cache failed. Nothing that was acknowledged is lost.
+            /// The local cache failed. No acknowledged record is lost.
             #[error("{message}")]
             #[non_exhaustive]
             Storage {
@@ -179,15 +179,15 @@ macro_rules! aws_error {
                 message: String,
                 /// What to do.
                 recovery_suggestion: String,
-                /// What the system said, if it said anything.
+                /// The error of the operating system, if there was one.
                 source: Option<Box<dyn std::error::Error + Send + Sync>>,
-                /// What the pass had done before, if it was a flush.
+                /// What the pass had done before the error, if it was a flush.
                 flush_data: Option<Box<$crate::FlushData>>,
             },
-            /// The client was closed and cannot be used any more.
+            /// The client was closed and can no longer be used.
             #[error("the client is closed")]
             ClientClosed,
-            /// The service did not answer, or something unforeseen happened. Nothing is lost.
+            /// The service did not answer, or something unexpected happened. Nothing is lost.
             #[error("{message}")]
             #[non_exhaustive]
             Unknown {
@@ -197,7 +197,7 @@ macro_rules! aws_error {
                 recovery_suggestion: String,
                 /// Why there was no answer.
                 reason: $crate::NoAnswer,
-                /// What caused it, if that is known.
+                /// The cause, if it is known.
                 source: Option<Box<dyn std::error::Error + Send + Sync>>,
                 /// What the pass had done before, if it was a flush.
                 flush_data: Option<Box<$crate::FlushData>>,

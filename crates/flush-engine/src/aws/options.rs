@@ -14,9 +14,9 @@ use crate::{
 /// Room for one record.
 const LEAST_CACHE_BYTES: NonZeroU64 = NonZeroU64::new(16).expect("not zero");
 
-/// The settings that clients of all services have, not checked yet.
+/// The settings of all clients, before validation.
 ///
-/// A client's own options are made by [`aws_options!`](crate::aws_options).
+/// A client's own options are created by [`aws_options!`](crate::aws_options).
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in the options of each client")]
 pub struct ClientOptions {
@@ -55,7 +55,7 @@ impl ClientOptions {
         }
     }
 
-    /// The engine's part of the settings, checked.
+    /// The engine's part of the settings, validated.
     pub(crate) fn checked<S: Service>(&self) -> Result<EngineOptions, InvalidSetting> {
         let most = S::LIMITS.record_bytes;
         non_zero_bytes("max_record_bytes", self.max_record_bytes)?;
@@ -103,11 +103,11 @@ impl ClientOptions {
     }
 }
 
-/// Makes the options of a client: a struct with public fields and setters of the same names.
+/// Creates the options of a client: a struct with public fields and setters of the same names.
 ///
 /// `request` is the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both are words for the documentation. Settings that only this client has follow, with
-/// their defaults.
+/// be; both are used in the documentation. Settings that only this client has follow, with their
+/// defaults.
 #[macro_export]
 macro_rules! aws_options {
     (
@@ -126,16 +126,17 @@ macro_rules! aws_options {
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         pub struct $options {
-            /// Bytes of records (data and partition keys, where there are any) that are cached at
-            /// most; beside it, at most a sixteenth as many records. At least 16. Default: 5 MiB.
+            /// The most bytes of records (data and partition keys, if any) to cache. The number of
+            /// records is limited too, to one for every 16 bytes of it. At least 16. Default: 5
+            /// MiB.
             pub cache_max_bytes: u64,
-            /// How often a record is tried again after the service sent it back or refused a
-            /// request for what is in it, before it is given up. Being offline and requests that
-            /// are throttled or refused for another reason do not count. Default: 5.
+            /// How often a record is retried after the service rejected it, or refused a request
+            /// because of its contents, before it is discarded. Being offline does not count, nor
+            /// do requests that are throttled or refused for another reason. Default: 5.
             pub max_retries: u32,
-            /// When records are delivered without being asked for. Default: every 30 seconds.
+            /// When records are delivered automatically. Default: every 30 seconds.
             pub flush_strategy: $crate::FlushStrategy,
-            /// What a record survives once it is recorded. Default: the loss of power.
+            /// What a recorded record survives. Default: power loss.
             pub durability: $crate::aws::Durability,
             #[doc = concat!(
                 "How long one `", $request, "` call may take, the SDK's own retries included. ",
@@ -144,25 +145,23 @@ macro_rules! aws_options {
             pub request_timeout: ::std::time::Duration,
             #[doc = $record_limit]
             pub max_record_bytes: u64,
-            /// Streams that are sent to at the same time, at most. Default: 8.
+            /// The most streams to send to at the same time. Default: 8.
             pub max_concurrent_streams: usize,
-            /// What happens to a record for which the cache has no room. Default: it is refused.
+            /// What happens when a record does not fit into the cache. Default: it is refused.
             pub overflow_policy: $crate::OverflowPolicy,
-            /// Records that are older are given up by the next flush instead of being sent.
-            /// Default: none are.
+            /// Older records are discarded by the next flush instead of sent. Default: no limit.
             ///
-            /// The age is that by the system's clock. If the clock was set back since a record was
-            /// recorded, it counts from when a flush first comes upon such a record.
+            /// The age is measured by the system clock. If the clock was set back after recording,
+            /// the age counts from when a flush first finds such a record.
             pub max_record_age: Option<::std::time::Duration>,
-            /// Batches of one stream that are sent at the same time, at most, by `drain` and by
-            /// [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive); a flush sends one.
-            /// More than one gives up the order of records within a stream, for speed where
-            /// requests take long. After a failure batches go one by one until one goes through.
-            /// Default: 1.
+            /// The most batches of one stream sent at the same time by `drain` and by
+            /// [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive); a flush sends one. More
+            /// than one gives up the order of records within a stream, for speed where requests are
+            /// slow. After a failure, batches are sent one by one until one succeeds. Default: 1.
             pub max_in_flight_per_stream: usize,
-            /// Bytes of the cache that one stream may take. Default: all of them.
+            /// Bytes of the cache that one stream may use. Default: all of them.
             ///
-            /// With a share, a stream that is refused for ever leaves room for the others.
+            /// With a share, a stream that cannot be delivered leaves room for the others.
             pub max_stream_share: Option<u64>,
             $(
                 $(#[$own_doc])*
@@ -199,8 +198,8 @@ macro_rules! aws_options {
                 self
             }
 
-            /// Has every record that is given up handed to a function, before it is deleted: after
-            /// a crash in between, once more. The function should be quick; a panic in it is
+            /// Calls a function with every discarded record, before it is deleted; after a crash in
+            /// between, it is called again. The function should be quick; a panic in it is
             /// contained.
             #[must_use]
             pub fn on_discard(
