@@ -11,17 +11,17 @@ use tokio::time::Instant;
 
 use crate::api::FlushStrategy;
 
-/// Ages are known to this share of the longest delay.
+/// Ages are accurate to this fraction of the longest delay.
 const GRAINS: u32 = 64;
 
-/// Watches what is recorded, and wakes the delivery when there is something to do.
+/// Watches new records, and wakes the delivery when there is something to do.
 ///
-/// The store knows how much is cached; this adds when it came. Records leave in the order
-/// of their arrival, but for those that a service sends back, and other rules wait for those.
+/// The store knows how much is cached; this adds when it arrived. Records leave in order of
+/// arrival, except those that a service rejects, for which other rules apply.
 #[derive(Debug)]
 pub(super) struct Backlog {
     max_delay: Duration,
-    /// A stream with this many records, or this many bytes, is to be flushed.
+    /// A stream with this many records, or this many bytes, is flushed.
     full: Amount,
     state: Mutex<State>,
     wake: Notify,
@@ -32,7 +32,7 @@ struct State {
     streams: HashMap<StreamName, Stream>,
     /// When the delivery looks without being woken.
     next_look: Option<Instant>,
-    /// Streams that failed, and when they are to be tried again.
+    /// Streams that failed, and when to retry them.
     failed: HashMap<StreamName, Instant>,
 }
 
@@ -40,20 +40,20 @@ struct State {
 struct Stream {
     /// Records that have arrived so far.
     arrived: u64,
-    /// When they did, oldest first. The first mark is that of the oldest record cached.
+    /// When they arrived, oldest first. The first mark is that of the oldest cached record.
     marks: VecDeque<Mark>,
-    /// What is missing until the stream is full, if nothing leaves it.
+    /// How much must still arrive until a batch is full, if nothing leaves the stream.
     room: Amount,
 }
 
-/// Records from this one on arrived at this time, or before this engine watched.
+/// Records from this one on arrived at this time, or before the engine started.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     first: u64,
     at: Option<Instant>,
 }
 
-/// What is to be flushed now, and when to look again.
+/// What to flush now, and when to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     pub(crate) due: Vec<StreamName>,
@@ -61,8 +61,7 @@ pub(crate) struct Look {
 }
 
 impl Backlog {
-    /// What adaptive flushing goes by, if that is the strategy. What is cached already counts
-    /// as old.
+    /// `None` unless the strategy is adaptive. Records that are already cached count as old.
     pub(super) fn new(
         strategy: FlushStrategy,
         request: BatchLimits,
@@ -118,7 +117,7 @@ impl Backlog {
         }
     }
 
-    /// Looks at all streams. `stats` is asked while nothing is noted.
+    /// Looks at all streams. `stats` is called under the lock, so that no arrival is missed.
     pub(super) fn look(&self, stats: impl FnOnce() -> StoreStats) -> Look {
         let now = Instant::now();
         let mut state = self.state();
@@ -147,7 +146,7 @@ impl Backlog {
         look
     }
 
-    /// Whether a stream is to be flushed, apart from what is under way.
+    /// Whether to flush a stream, not counting what is in flight.
     pub(super) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Amount) -> bool {
         let Some(queue) = stats.streams.get(name) else {
             return false;
@@ -168,7 +167,7 @@ impl Backlog {
             .is_some_and(|at| at <= now)
     }
 
-    /// Learns when a stream is to be tried again, if it failed the last time.
+    /// Sets when to retry a stream that failed; `None` if it did not.
     pub(super) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
         let mut state = self.state();
         match at {
@@ -177,7 +176,7 @@ impl Backlog {
         }
     }
 
-    /// When a stream in which this much waits is to be flushed: `now`, later or never.
+    /// When to flush a stream in which this much waits: `now`, later or never.
     fn due_at(&self, stream: &mut Stream, waiting: QueueStats, now: Instant) -> Option<Instant> {
         let is_full = waiting.records >= self.full.records || waiting.bytes >= self.full.bytes;
         match stream.oldest_of(waiting.records as u64) {
@@ -199,7 +198,7 @@ impl Backlog {
 }
 
 impl State {
-    /// Tells whether the delivery has to be woken.
+    /// Returns whether the delivery must be woken.
     fn note(&mut self, name: &StreamName, new: Amount, now: Instant, rules: &Backlog) -> bool {
         if !self.streams.contains_key(name) {
             let mut stream = Stream::new(0, Some(now));

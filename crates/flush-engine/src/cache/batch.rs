@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::cache::in_flight::Claim;
 use crate::telemetry::log;
 
-/// Records that were read to be sent together.
+/// Records that were read to be sent in one request.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<Record>,
@@ -18,11 +18,11 @@ pub(crate) struct Batch {
     pub(crate) clears: u64,
     /// How much they are.
     pub(crate) amount: Amount,
-    /// Whether another record like these would not have fitted.
+    /// Whether another record of this size would not have fitted.
     pub(crate) is_full: bool,
     /// The last of them.
     pub(crate) last: Option<RecordId>,
-    /// Keeps others from deciding on them.
+    /// Keeps others from deciding about them.
     pub(crate) claim: Option<Claim>,
 }
 
@@ -30,13 +30,13 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) batch: Result<Batch, EngineError>,
-    /// Records that were given up on the way because they are too old.
+    /// Records that were discarded because they are too old.
     pub(crate) expired: usize,
 }
 
 impl Cache {
-    /// Reads the oldest records of a stream, behind `after` if it is given, and claims them.
-    /// Gives up those that are too old.
+    /// Reads and claims the oldest records of a stream, after `after` if it is given. Discards
+    /// those that are too old.
     pub(crate) async fn read(
         &self,
         stream: &StreamName,
@@ -64,7 +64,7 @@ impl Cache {
         loop {
             let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
             let read = self.read_stored(stream, after, reach).await?;
-            // A store may give more than it was asked for; a request may not.
+            // A store may return more than it was asked for; a request must not exceed its limits.
             let records = batcher::pack(read, limits, Record::size).next();
             let mut records = records.unwrap_or_default();
             let too_old = self.discard_expired(stream, &mut records).await?;
@@ -75,7 +75,7 @@ impl Cache {
         }
     }
 
-    /// Reads from the store, which may drop what is damaged.
+    /// Reads from the store, which may drop damaged records.
     pub(super) async fn read_stored(
         &self,
         stream: &StreamName,

@@ -7,7 +7,7 @@ use crate::cache::Cache;
 use crate::telemetry::log;
 
 impl Cache {
-    /// Gives up those records of a batch that are too old. Returns how many.
+    /// Discards the records of a batch that are too old. Returns how many there were.
     ///
     /// Called while no other task decides on them or clears the cache.
     pub(super) async fn discard_expired(
@@ -32,7 +32,7 @@ impl Cache {
         Ok(amount.records)
     }
 
-    /// Gives up records that make room for others.
+    /// Discards records to make room for others.
     ///
     /// Called while no other task decides on them or clears the cache.
     pub(super) async fn discard_oldest(

@@ -11,8 +11,8 @@ use crate::cache::Cache;
 use crate::cache::incoming::Incoming;
 use crate::cache::room::Shortfall;
 
-/// The oldest record of each stream that is not in flight, as far as it is known. Saves
-/// reading the first records of all streams each time.
+/// The oldest record of each stream that is not in flight, if known. Saves reading the first
+/// records of all streams each time.
 #[derive(Debug, Default)]
 pub(super) struct KnownOldest(HashMap<StreamName, Oldest>);
 
@@ -24,8 +24,9 @@ struct Oldest {
 }
 
 impl Cache {
-    /// Drops as many of the oldest records as make room, or none if they would not suffice:
-    /// of one stream, if that has its share, or of all. Tells whether there may be room now.
+    /// Drops just enough of the oldest records to make room, or none if that is impossible: records
+    /// of one stream, if that has used up its share, or of all. Returns whether there may be room
+    /// now.
     pub(super) async fn evict(
         &self,
         known: &mut KnownOldest,
@@ -40,7 +41,7 @@ impl Cache {
         }
         for (stream, records) in choice.chosen {
             if let Err(error) = self.discard_oldest(&stream, records).await {
-                // What was to be dropped is the oldest again.
+                // The records chosen for dropping are the oldest again.
                 known.0.clear();
                 return Err(error);
             }
@@ -49,16 +50,16 @@ impl Cache {
     }
 }
 
-/// Records that are to be dropped, oldest first.
+/// Records to drop, oldest first.
 struct Choice<'a> {
     cache: &'a Cache,
     known: &'a mut KnownOldest,
     incoming: &'a Incoming,
-    /// The stream to drop from, if it is one.
+    /// The stream to drop from, if only one.
     only: Option<StreamName>,
     /// The last record in flight, by stream.
     in_flight: BTreeMap<StreamName, Option<RecordId>>,
-    /// The streams that may have more records, with the last one that was looked at.
+    /// The streams that may have more records, with the last record that was looked at.
     after: BTreeMap<StreamName, Option<RecordId>>,
     chosen: BTreeMap<StreamName, Vec<Record>>,
     amount: Amount,
@@ -107,14 +108,14 @@ impl<'a> Choice<'a> {
         Ok(true)
     }
 
-    /// What is missing still. What a store drops as damaged makes room too.
+    /// How much is still missing. Damaged records that the store drops also make room.
     fn shortfall(&self) -> Amount {
         let shortfall = match (self.cache.admission.shortfall(self.incoming), &self.only) {
             (Shortfall::Cache(shortfall), None) => shortfall,
             (Shortfall::Stream(stream, bytes), Some(only)) if stream == *only => {
                 Amount::new(0, bytes)
             }
-            // Another bound is in the way, or none: that is seen once room is taken.
+            // Another limit is in the way, or none: reserving room will tell.
             (Shortfall::Cache(_) | Shortfall::Stream(..), _) => Amount::default(),
         };
         Amount::new(
@@ -123,7 +124,7 @@ impl<'a> Choice<'a> {
         )
     }
 
-    /// The stream with the oldest record, and the time after which another one has an older.
+    /// The stream with the oldest record, and the time after which another stream has an older one.
     async fn oldest_stream(
         &mut self,
     ) -> Result<Option<(StreamName, Option<SystemTime>)>, EngineError> {
@@ -157,7 +158,7 @@ impl<'a> Choice<'a> {
         until: Option<SystemTime>,
     ) -> Result<(), EngineError> {
         let records = self.read(&stream, reach(self.shortfall())).await?;
-        // Perhaps not those that were there when the stream was looked at.
+        // They may differ from those that were there when the stream was last looked at.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
             if !is_oldest || self.shortfall() == Amount::default() {
@@ -198,7 +199,7 @@ impl<'a> Choice<'a> {
 
 const ONE: ReadLimits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
 
-/// About as many records as are missing.
+/// Roughly the number of missing records.
 fn reach(shortfall: Amount) -> ReadLimits {
     const STEP_RECORDS: usize = 500;
     const STEP_BYTES: u64 = 64 * 1024;

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use crate::cache::clock;
 
-/// A difference between two clocks that is no jump.
+/// A larger difference between the two clocks counts as a jump.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// Stores keep times to the millisecond.
 const GRAIN: Duration = Duration::from_millis(1);
 
-/// Tells which records have grown too old: by the system clock and, for what this process
-/// recorded, by the monotonic clock. The smaller age counts, so a clock that is set forward
-/// expires nothing that was just recorded.
+/// Decides which records are too old: by the system clock and, for records of this process, by the
+/// monotonic clock. The smaller age counts, so setting the clock forward does not expire new
+/// records.
 ///
 /// A record of a future time was recorded before the clock was set back. Its age is unknown,
 /// but it is at least the time for which the record has been known.
@@ -27,12 +27,12 @@ pub(super) struct Expiry {
     clock: Mutex<Clock>,
 }
 
-/// What is known of the system clock.
+/// What is known about the system clock.
 #[derive(Debug, Default)]
 struct Clock {
-    /// When it was last looked at, and what it said.
+    /// When it was last read, and its value.
     seen: Option<(Instant, SystemTime)>,
-    /// Since when records of a future time are known.
+    /// Since when records with a future time have been known.
     ahead: Option<Instant>,
     /// Stretches of time without a jump, oldest first.
     eras: VecDeque<Era>,
@@ -55,7 +55,7 @@ impl Expiry {
         }
     }
 
-    /// Learns when this process recorded something.
+    /// Notes when this process recorded records.
     pub(super) fn recorded(&self, records: &[NewRecord]) {
         if self.max_age.is_none() {
             return;
@@ -71,7 +71,7 @@ impl Expiry {
         clock.recorded(last, now.0);
     }
 
-    /// Takes those records out of a batch that are too old.
+    /// Removes the records that are too old from a batch.
     pub(super) fn take_expired(&self, batch: &mut Vec<Record>) -> Vec<Record> {
         let Some(max_age) = self.max_age else {
             return Vec::new();
@@ -83,7 +83,7 @@ impl Expiry {
         expired.collect()
     }
 
-    /// Whether this process recorded something at this time.
+    /// Whether this process recorded a record at this time.
     #[cfg(test)]
     pub(super) fn knows(&self, recorded_at: SystemTime) -> bool {
         let clock = self.clock();
@@ -96,8 +96,8 @@ impl Expiry {
 }
 
 impl Clock {
-    /// Begins an era if the clock has jumped. If it was set back once more, forgets since when
-    /// records of a future time are known: they may be younger than the others then.
+    /// Begins an era if the clock has jumped. If it was set back again, forgets since when records
+    /// with a future time have been known, since new ones may be younger.
     fn look(&mut self, (monotonic, now): (Instant, SystemTime)) {
         const MOST_ERAS: usize = 64;
         let jumped = match self.seen {
@@ -124,7 +124,7 @@ impl Clock {
         self.seen = Some((monotonic, now));
     }
 
-    /// Notes that this process recorded something at a time of the system clock.
+    /// Notes that this process recorded a record at this time of the system clock.
     fn recorded(&mut self, at: SystemTime, monotonic: Instant) {
         let mut end = monotonic;
         for era in self.eras.iter_mut().rev() {
@@ -158,7 +158,7 @@ impl Clock {
         })
     }
 
-    /// What has passed since, if this process recorded it.
+    /// The time since then, if this process recorded the record.
     fn age_by_process(&self, recorded_at: SystemTime, monotonic: Instant) -> Option<Duration> {
         let era = self.eras.iter().rev().find(|era| {
             era.recorded
@@ -180,8 +180,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + 12 * HOUR
     }
 
-    /// How old a record is at these moments, given as what has really passed since the
-    /// first and what the clock says.
+    /// The age of a record at these moments, each given as the real time since the first and the
+    /// reading of the clock.
     fn ages<const N: usize>(
         recorded_at: SystemTime,
         moments: [(Duration, SystemTime); N],
@@ -199,7 +199,7 @@ mod tests {
         let moments = [
             (Duration::ZERO, noon()),
             (HOUR, noon() + HOUR),
-            // A computer that slept, or whose clock was set forward.
+            // The computer slept, or its clock was set forward.
             (2 * HOUR, noon() + 99 * HOUR),
         ];
         assert_eq!(ages(noon(), moments), [Duration::ZERO, HOUR, 99 * HOUR]);
@@ -219,7 +219,7 @@ mod tests {
             (Duration::ZERO, back),
             (HOUR / 2, back + HOUR / 2),
             (HOUR, back + HOUR),
-            // What passes while the computer sleeps is not counted.
+            // Time during sleep is not counted.
             (2 * HOUR, back + 9 * HOUR),
             (3 * HOUR, back + 11 * HOUR),
         ];
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(ages(noon(), moments), expected);
     }
 
-    /// As [`ages`], of a record that this process recorded at the first moment.
+    /// As [`ages`], for a record that this process recorded at the first moment.
     fn ages_here<const N: usize>(moments: [(Duration, SystemTime); N]) -> [Duration; N] {
         let (mut clock, start) = (Clock::default(), Instant::now());
         let recorded_at = moments[0].1;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use record_cache::{RecordId, StreamName};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The records that requests are made of. Only its claimant decides on a claimed record.
+/// The records in requests. Only its claimant decides about a claimed record.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     /// Held for reading while records are read and claimed, and for writing while others
@@ -17,12 +17,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// While this is held, no record is dropped that is not claimed.
+    /// While this is held, no unclaimed record is dropped.
     pub(super) async fn reading(&self) -> RwLockReadGuard<'_, ()> {
         self.choice.read().await
     }
 
-    /// While this is held, no records are read to be claimed.
+    /// While this is held, no records are read for claiming.
     pub(super) async fn choosing(&self) -> RwLockWriteGuard<'_, ()> {
         self.choice.write().await
     }
@@ -39,7 +39,7 @@ impl InFlight {
         }
     }
 
-    /// The last record of a stream that is claimed, if any is.
+    /// The last claimed record of a stream, if any.
     pub(super) fn last(&self, stream: &StreamName) -> Option<RecordId> {
         self.claimed().get(stream)?.iter().max().copied()
     }
@@ -49,7 +49,7 @@ impl InFlight {
     }
 }
 
-/// Records that a request is made of.
+/// The records of a request.
 #[derive(Debug)]
 pub(crate) struct Claim {
     all: Arc<InFlight>,

@@ -1,4 +1,4 @@
-//! What is cached. [`Cache`] is the only caller of the store.
+//! The cached records. [`Cache`] is the only caller of the store.
 //!
 //! Everything that enters or leaves goes through its methods:
 //!
@@ -11,20 +11,20 @@
 //! ```
 //!
 //! Invariants:
-//! - Room is reserved before the store is asked, and given back only for what the store says
-//!   that it deleted or did not take.
-//! - What is read to be sent is claimed before others may choose records to drop, and only its
-//!   claimant decides on it.
-//! - A decision on records that were cleared meanwhile has no effect.
-//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` is logged
+//! - Room is reserved before the store is called, and given back only for what the store reports as
+//!   deleted or refused.
+//! - A batch is claimed before others may choose records to drop, and only its claimant decides
+//!   about it.
+//! - A decision about records that have been cleared has no effect.
+//! - A panic in the store becomes an error of the call ([`store`]); one in `on_discard` is logged
 //!   ([`discard`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
-//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
-//! but for the store's counters under that of the backlog.
+//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or
+//! locked under them, except the store's counters under that of the backlog.
 //!
-//! May be touched here: what is kept, dropped and counted. Not here: when to send, how to
-//! judge an answer.
+//! Belongs here: what is kept, dropped and counted. Does not: when to send, and what an answer
+//! means.
 
 mod admission;
 mod backlog;
@@ -65,35 +65,34 @@ pub(crate) use self::batch::Batch;
 pub(crate) use self::incoming::Incoming;
 pub(crate) use self::settle::Decision;
 
-/// The records of an engine, and all that decides on their room.
+/// The records of an engine, and everything that limits them.
 pub(crate) struct Cache {
     store: ContainedStore,
     admission: Admission,
     in_flight: Arc<InFlight>,
-    /// How often the cache was cleared. Held for writing while it is, and for reading while
-    /// records that were read before are settled.
+    /// How often the cache was cleared. Held for writing during a clear, and for reading while a
+    /// batch is settled.
     clears: RwLock<u64>,
-    /// Where streams have shares: held for reading while records are appended, and for writing
-    /// while the cache is cleared.
+    /// If streams have shares: held for reading during an append, and for writing during a clear.
     appending: RwLock<()>,
     expiry: Expiry,
-    /// What waits for how long, where flushing goes by that.
+    /// How much waits, and for how long; only with adaptive flushing.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
-    /// What one request of the service takes.
+    /// The service's limits for one request.
     request: BatchLimits,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
 
-/// What became of records of another instance.
+/// The outcome of adopting records of another instance.
 #[cfg(feature = "sled")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
-    /// There is no room for them now.
+    /// There is currently no room for them.
     NoRoom,
 }
 
@@ -124,9 +123,9 @@ impl Cache {
         }
     }
 
-    /// Stores records, all or none, to the end though the caller may stop waiting for it.
+    /// Stores all records or none. Finishes even if the caller stops waiting.
     pub(crate) async fn append(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
-        // From within a handler, nothing is waited for that may wait for the handler.
+        // A handler must not wait for anything that may wait for the handler.
         let overflow = match self.lifecycle.is_within_callback() {
             true => OverflowPolicy::Reject,
             false => self.overflow,
@@ -152,8 +151,9 @@ impl Cache {
         }
     }
 
-    /// Waits in line for room. A task does, so that a caller which keeps its future without
-    /// polling it holds up no other; it leaves the line with a caller that drops it.
+    /// Waits in line for room. A task does the waiting, so that a caller that keeps its future
+    /// without polling it blocks no one else; if the caller drops the future, the task leaves the
+    /// line.
     async fn append_in_line(
         self: &Arc<Self>,
         incoming: Incoming,
@@ -197,13 +197,13 @@ impl Cache {
         appended.map_err(EngineError::storage)
     }
 
-    /// Stores records for which there is room, and returns how much of each stream they are.
-    /// Gives the room back if they were not stored, but not where that cannot be known.
+    /// Stores records whose room is reserved, and returns their amounts by stream. Gives the room
+    /// back if they were not stored, but not if that is unknown.
     async fn store_admitted(
         &self,
         incoming: Incoming,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
-        // A clear that knows what each stream has must not overlap.
+        // A clear relies on the amount of each stream, so it must not overlap with an append.
         let _appending = match self.admission.bounds_streams() {
             true => Some(self.appending.read().await),
             false => None,
@@ -224,7 +224,7 @@ impl Cache {
         }
     }
 
-    /// Deletes everything, what is in flight included.
+    /// Deletes everything, including what is in flight.
     pub(crate) async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         let mut clears = self.clears.write().await;
         let _no_append = match self.admission.bounds_streams() {
@@ -243,18 +243,18 @@ impl Cache {
         *self.clears.read().await
     }
 
-    /// What is cached, from counters.
+    /// The contents of the cache, from counters.
     pub(crate) fn stats(&self) -> StoreStats {
         self.store.stats()
     }
 
-    /// Which streams are to be flushed now, if flushing goes by what waits.
+    /// Which streams to flush now, if flushing is adaptive.
     pub(crate) fn look_at_backlog(&self) -> Option<Look> {
         let backlog = self.backlog.as_ref()?;
         Some(backlog.look(|| self.stats()))
     }
 
-    /// Waits until there is something new to look at, perhaps for ever.
+    /// Waits until there is something new to look at, possibly forever.
     pub(crate) async fn backlog_changed(&self) {
         match &self.backlog {
             Some(backlog) => backlog.changed().await,
@@ -262,7 +262,7 @@ impl Cache {
         }
     }
 
-    /// Whether a stream is to be flushed, apart from what is under way.
+    /// Whether to flush a stream, not counting what is in flight.
     pub(crate) fn is_due(&self, stream: &StreamName, under_way: Amount) -> bool {
         match &self.backlog {
             Some(backlog) => backlog.is_due(&self.stats(), stream, under_way),
@@ -270,7 +270,7 @@ impl Cache {
         }
     }
 
-    /// Learns when a stream is to be tried again, if it failed the last time.
+    /// Sets when to retry a stream that failed; `None` if it did not.
     pub(crate) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
         if let Some(backlog) = &self.backlog {
             backlog.set_retry(stream, at);

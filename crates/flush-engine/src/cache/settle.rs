@@ -7,7 +7,7 @@ use crate::cache::Cache;
 use crate::cache::in_flight::Claim;
 use crate::telemetry::GivenUp;
 
-/// What was decided on records of one stream.
+/// The decision about the records of one stream.
 #[derive(Debug)]
 pub(crate) struct Decision {
     stream: StreamName,
@@ -17,9 +17,9 @@ pub(crate) struct Decision {
     accepted: Vec<RecordId>,
     /// They failed, and are kept with their count raised.
     retried: Vec<RecordId>,
-    /// They failed once too often, with this code.
+    /// They failed too often, with this code.
     exhausted: Vec<(Record, Option<String>)>,
-    /// Held until the store has taken the decision.
+    /// Held until the store has carried out the decision.
     claim: Option<Claim>,
 }
 
@@ -47,7 +47,7 @@ impl Decision {
         self.exhausted.push((record, code));
     }
 
-    /// The records that are to be charged, and kept.
+    /// The records to charge and keep.
     pub(crate) fn retried(&self) -> &[RecordId] {
         &self.retried
     }
@@ -62,15 +62,15 @@ impl Decision {
         given_up
     }
 
-    /// Holds a claim until the store has taken the decision.
+    /// Holds a claim until the store has carried out the decision.
     pub(crate) fn hold(&mut self, claim: Option<Claim>) {
         self.claim = claim;
     }
 }
 
 impl Cache {
-    /// Carries a decision out, in one step of the store. On records that were cleared meanwhile
-    /// nothing is left to decide: they count as cleared, and only so.
+    /// Carries out a decision, in one step of the store. If the records have been cleared, the
+    /// decision has no effect: they count as cleared only.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,

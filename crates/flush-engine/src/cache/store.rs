@@ -12,16 +12,16 @@ use record_cache::{
 use crate::api::EngineError;
 use crate::telemetry::log;
 
-/// A store whose calls return, whatever happens in them.
+/// A store whose calls always return.
 #[derive(Debug)]
 pub(super) struct ContainedStore(Arc<dyn RecordStore>);
 
-/// Why a call of the store came to no result.
+/// Why a call of the store returned nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The store said so.
     Refused(StoreError),
-    /// It panicked, and may have done what was asked or not.
+    /// It panicked; the call may or may not have taken effect.
     Panicked,
 }
 
@@ -70,7 +70,7 @@ impl ContainedStore {
         contained(async { self.0.close().await }).await
     }
 
-    /// A store that panics over its counters counts as empty.
+    /// A store that panics in `stats` counts as empty.
     pub(super) fn stats(&self) -> StoreStats {
         catch_unwind(AssertUnwindSafe(|| self.0.stats())).unwrap_or_else(|_panic| {
             tracing::error!(target: log::TARGET, "the store panicked over its counters");
@@ -79,7 +79,7 @@ impl ContainedStore {
     }
 }
 
-/// Also contains a panic of the call that makes the future.
+/// Also contains a panic in the call that creates the future.
 async fn contained<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
     let ended = AssertUnwindSafe(call).catch_unwind().await;
     match ended {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// Sends halves of a refused batch until the refusal is pinned to single records.
+/// Halves a refused batch until the refusal is pinned to single records.
 ///
-/// The batch as a whole is the first part. Then come those records that were charged
-/// least, because one that was refused alone before will be so again: it would be the
-/// first to be pinned in each pass, and two of them would accuse the stream. From there
-/// on the left half goes before the right one, so that records stay in order.
+/// The whole batch is the first part. Next come the records that were charged least, because a
+/// record that was refused alone before will be refused again: it would be pinned first in each
+/// pass, and two such records would accuse the stream. After that, the left half goes before the
+/// right one, so that records stay in order.
 #[derive(Debug)]
 pub(super) struct Bisection {
     parts: Vec<Range<usize>>,
@@ -19,19 +19,19 @@ pub(super) struct Bisection {
     refused_alone: u32,
 }
 
-/// What a refusal of one part tells.
+/// What the refusal of a part means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The part is to be sent in halves.
+    /// The part must be halved.
     Halved,
-    /// The one record of the part is at fault.
+    /// The only record of the part is at fault.
     Pinned,
-    /// Not the records but the stream is at fault: stop.
+    /// The stream is at fault, not the records: stop.
     StreamAtFault,
 }
 
 impl Bisection {
-    /// Requests for one batch, the first one included.
+    /// Requests for one batch, including the first.
     pub(super) const MAX_REQUESTS: u32 = 32;
 
     /// For a batch whose first `least_charged` records were charged least, if the whole is
@@ -87,8 +87,8 @@ impl Bisection {
         Refusal::Pinned
     }
 
-    /// Sends one record of the rest next, alone. Bad records come in bursts: a neighbour of
-    /// the one that was just refused is no witness against the stream.
+    /// Sends one record of the rest alone next. Bad records come in bursts, so a neighbour of the
+    /// refused record says nothing about the stream.
     fn single_out_a_witness(&mut self, rest: usize) {
         let end = if rest < self.least_charged {
             self.least_charged
@@ -107,7 +107,7 @@ impl Bisection {
     }
 }
 
-/// One of `of` items, by the jitter.
+/// Chooses one of `of` items, by the jitter.
 fn share(jitter: f64, of: usize) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -131,7 +131,7 @@ mod tests {
         stream_at_fault: bool,
     }
 
-    /// Plays a service that refuses every request with a record of `poison` in it.
+    /// Simulates a service that refuses every request that contains a record of `poison`.
     fn play_with(mut bisection: Bisection, poison: &[usize]) -> Played {
         let mut played = Played::default();
         while let Some(part) = bisection.next_part() {

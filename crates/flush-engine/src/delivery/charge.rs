@@ -10,10 +10,10 @@ use tokio::time::Instant;
 /// The least time between two charges of a record by automatic passes and drains.
 pub(super) const SPACING: Duration = Duration::from_secs(30);
 
-/// What becomes of a record that failed.
+/// What happens to a record that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charge {
-    /// It is kept as it is: it was charged a short while ago.
+    /// It is kept unchanged: it was charged recently.
     Free,
     /// It is kept, with its count raised.
     Retry,
@@ -21,8 +21,8 @@ pub(super) enum Charge {
     Discard,
 }
 
-/// Charges a failure to a record that was charged `attempts` before, the last time so long
-/// ago, if that is known. `spacing` is the least time between two charges.
+/// Charges a failure to a record. `attempts` is the number of charges before, `since` the time
+/// since the last one, if known, and `spacing` the least time between two charges.
 pub(super) fn charge(
     attempts: u32,
     max_retries: u32,
@@ -38,8 +38,8 @@ pub(super) fn charge(
     }
 }
 
-/// When records were charged last, as long as that matters. Known to this process only: after
-/// a restart a record may be charged at once.
+/// When records were last charged, for as long as it matters. Known to this process only: after a
+/// restart, a record may be charged at once.
 #[derive(Debug, Default)]
 pub(super) struct Charges(Mutex<HashMap<StreamName, HashMap<RecordId, Instant>>>);
 
@@ -51,7 +51,7 @@ impl Charges {
         Some(at.elapsed())
     }
 
-    /// Notes that records were charged now, and forgets what was charged long ago.
+    /// Notes that records were charged now, and forgets old charges.
     pub(super) fn note(&self, stream: &StreamName, records: &[RecordId]) {
         if records.is_empty() {
             return;

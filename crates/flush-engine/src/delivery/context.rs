@@ -13,7 +13,7 @@ use crate::delivery::signals::{Signals, Turns};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
-/// What all passes of an engine work with.
+/// What all passes of an engine use.
 #[derive(Debug)]
 pub(super) struct Environment {
     pub(super) cache: Arc<Cache>,
@@ -25,7 +25,7 @@ pub(super) struct Environment {
     pub(super) charges: Charges,
 }
 
-/// One pass, as its streams see it: the plan, and what they tell each other.
+/// One pass, as its streams see it: the plan and their signals.
 #[derive(Debug)]
 pub(super) struct PassContext {
     pub(super) env: Arc<Environment>,
@@ -54,7 +54,7 @@ impl PassContext {
         in_time && !self.signals.is_aborted() && self.env.lifecycle.may_send()
     }
 
-    /// Whether a batch may be begun.
+    /// Whether a batch may start.
     pub(super) fn may_start(&self) -> bool {
         let lifecycle = &self.env.lifecycle;
         let is_wanted = match &self.plan {
@@ -70,7 +70,8 @@ impl PassContext {
         self.plan.goes_on()
     }
 
-    /// Whether a stream is to make way: another one waits for its slot, or the next pass.
+    /// Whether a stream should make way, because another stream waits for its slot, or another pass
+    /// waits.
     pub(super) fn makes_way(&self) -> bool {
         self.signals.is_slot_wanted() || self.is_turn_wanted()
     }
@@ -80,7 +81,7 @@ impl PassContext {
         self.env.turns.are_wanted()
     }
 
-    /// Whether another batch of a stream is wanted, beside what is under way.
+    /// Whether another batch of a stream is wanted in addition to those in flight.
     pub(super) fn wants_more(&self, stream: &StreamName, under_way: Amount) -> bool {
         match &self.plan {
             Plan::Flush | Plan::Timer | Plan::CatchUp(_) => false,

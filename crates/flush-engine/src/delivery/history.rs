@@ -8,22 +8,22 @@ use tokio::time::Instant;
 
 use crate::delivery::backoff;
 
-/// What passes leave to those that follow. The pass that runs holds it.
+/// What passes leave to later passes. The running pass holds it.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Streams that the last pass did not get to, in their order.
+    /// Streams that the last pass did not reach, in order.
     unreached: Vec<StreamName>,
     streams: HashMap<StreamName, StreamHistory>,
 }
 
-/// What is known of one stream. Healthy streams have no entry.
+/// What is known about one stream. Healthy streams have no entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct StreamHistory {
-    /// Bytes that a batch may have, after a time-out.
+    /// The limit on the bytes of a batch, after a timeout.
     slow_link: Option<u64>,
     /// Set by any failure; a drain waits for it.
     failing: Option<Backoff>,
-    /// Set when the service turns the stream away; the timer waits for it.
+    /// Set when the service refuses the stream; the timer waits for it.
     turned_away: Option<Backoff>,
 }
 
@@ -34,7 +34,7 @@ struct Backoff {
     until: Instant,
 }
 
-/// The outcome of a request, seen from the link.
+/// The outcome of a request, as far as it concerns the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     /// The records were answered for.
@@ -46,12 +46,12 @@ pub(super) enum Link {
     },
 }
 
-/// The outcome of a batch, seen from the service.
+/// The outcome of a batch, as far as it concerns the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Every record was accepted.
     Delivered,
-    /// Some record was sent back, or the request was refused for what it asks.
+    /// Some record was rejected, or the request was refused for its contents or its stream.
     SentBack,
     /// The service was throttled, failed, or refused the caller.
     TurnedAway,
@@ -60,7 +60,7 @@ pub(super) enum Outcome {
 }
 
 impl History {
-    /// The order of a pass: first those that the last one did not get to.
+    /// The order of a pass: first the streams that the last one did not reach.
     pub(super) fn order(&mut self, streams: Vec<StreamName>) -> Vec<StreamName> {
         let mut rest: BTreeSet<_> = streams.into_iter().collect();
         let unreached = std::mem::take(&mut self.unreached);
@@ -72,12 +72,12 @@ impl History {
         order
     }
 
-    /// Notes the streams that this pass did not get to.
+    /// Notes the streams that this pass did not reach.
     pub(super) fn set_unreached(&mut self, streams: Vec<StreamName>) {
         self.unreached = streams;
     }
 
-    /// Forgets streams that are not cached any more.
+    /// Forgets streams that are no longer cached.
     pub(super) fn retain(&mut self, is_cached: impl Fn(&StreamName) -> bool) {
         self.streams.retain(|name, _| is_cached(name));
     }
@@ -111,7 +111,7 @@ impl StreamHistory {
         self.failing.is_some()
     }
 
-    /// Until when a drain leaves the stream alone, if the last batch failed.
+    /// When a drain may retry the stream, if the last batch failed.
     pub(super) fn failing_until(&self) -> Option<Instant> {
         self.failing.map(|backoff| backoff.until)
     }
@@ -138,8 +138,8 @@ impl StreamHistory {
                 }))
             }
         };
-        // Without an answer every interval is tried, so that a network that comes back is
-        // noticed; what was sent back is paid for, and so comes to an end.
+        // Without an answer, every interval is tried, so that a recovering network is noticed.
+        // Rejected records are charged, so their retries are limited.
         self.turned_away = match (outcome, interval) {
             (Outcome::TurnedAway, Some(interval)) => Some(Backoff::again(self.turned_away, |n| {
                 backoff::timer_wait(interval, n, jitter)
@@ -148,12 +148,12 @@ impl StreamHistory {
         };
     }
 
-    /// How long a drain has to leave the stream alone yet.
+    /// How much longer a drain must back off from the stream.
     pub(super) fn wait(&self) -> Duration {
         Backoff::left(self.failing)
     }
 
-    /// How long the timer has to leave the stream alone yet.
+    /// How much longer the timer must back off from the stream.
     pub(super) fn timer_wait(&self) -> Duration {
         Backoff::left(self.turned_away)
     }

@@ -7,19 +7,19 @@
 //! request   one batch: sent, judged, settled; halves of it if it is refused (bisect, charge)
 //! ```
 //!
-//! `backoff`, `bisect`, `charge` and `history` are pure policy: jitter and time come from
-//! outside. `signals` is all that streams of one pass tell each other; it takes no lock and is
-//! tried under every interleaving by `tests/interleavings.rs`.
+//! `backoff`, `bisect`, `charge` and `history` are pure policy: jitter and time come from outside.
+//! `signals` is all the communication between streams of one pass; it is lock-free, and tested
+//! under every interleaving by `tests/interleavings.rs`.
 //!
 //! Invariants:
-//! - The pass that runs holds the lock on [`history::History`], so there is one.
-//! - A batch is in flight from its request until the store has taken the decision on it, and
-//!   `max_in_flight_per_stream` bounds them. This is what a crash can repeat.
-//! - A stream goes on only behind batches that were accepted whole. After any other outcome
-//!   nothing more of it is read ahead or sent until its backoff is over.
+//! - The running pass holds the lock on [`history::History`], so there is only one.
+//! - A batch is in flight from its request until the store has carried out the decision about it;
+//!   `max_in_flight_per_stream` limits how many are. A crash can repeat only these.
+//! - A stream is read ahead only after batches that were accepted whole. After any other outcome,
+//!   nothing more of it is read or sent until its backoff is over.
 //!
-//! May be touched here: what is sent next and what an answer means. Not here: the store (ask
-//! the cache), when a pass starts (that is `schedule`).
+//! Belongs here: what is sent next, and what an answer means. Does not: the store (use the cache),
+//! and when a pass starts (`schedule`).
 
 mod backoff;
 mod bisect;

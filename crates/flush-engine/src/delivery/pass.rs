@@ -17,7 +17,7 @@ use crate::delivery::pipeline::{Pipeline, Reach, Report};
 use crate::delivery::plan::Plan;
 use crate::telemetry::log;
 
-/// How often a pass that goes on looks for new streams while it is busy.
+/// How often a long pass looks for new streams while it is busy.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a pass did.
@@ -26,8 +26,8 @@ pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
     pub(crate) effect: Effect,
-    /// Streams of which a batch was delivered, and another full one waits, where a timer is to
-    /// catch up with them.
+    /// Streams that have another full batch waiting after one was delivered, if a timer should
+    /// catch up.
     pub(super) behind: Vec<StreamName>,
 }
 
@@ -36,8 +36,8 @@ pub(crate) struct Passed {
 pub(crate) enum Effect {
     /// No stream had its turn.
     Idle,
-    /// From when the last batch could have been sent until it was answered, no record of any
-    /// stream left the cache.
+    /// No record of any stream left the cache between the moment the last batch could have been
+    /// sent and its answer.
     Stalled,
     /// Records left the cache.
     Moved,
@@ -126,7 +126,7 @@ async fn run_within(
 struct Pass {
     context: Arc<PassContext>,
     history: OwnedMutexGuard<History>,
-    /// Streams that wait for a slot, and the progress when they began to.
+    /// Streams that wait for a slot, each with the progress when it began to wait.
     queue: VecDeque<(StreamName, u64)>,
     pipelines: JoinSet<Report>,
     running: HashSet<StreamName>,
@@ -134,11 +134,11 @@ struct Pass {
     served: HashSet<StreamName>,
     /// Streams in which there was nothing to send.
     empty: HashSet<StreamName>,
-    /// Streams of which records were delivered, and that did not fail since.
+    /// Streams that had records delivered, and have not failed since.
     delivered: HashSet<StreamName>,
     unreached: Vec<StreamName>,
     looked_at: Instant,
-    /// When a stream may be ready that is not now.
+    /// When the next stream may become ready.
     look_at: Option<Instant>,
     passed: Passed,
 }
@@ -152,7 +152,7 @@ impl Pass {
         let stats = self.context.env.cache.stats();
         self.history.retain(|name| stats.streams.contains_key(name));
         let mut ready = self.ready(stats);
-        // A pass that catches up leaves the streams that others did not reach to those.
+        // A pass that catches up leaves unreached streams to other passes.
         if is_first && !self.catches_up() {
             ready = self.history.order(ready);
         }
@@ -273,7 +273,7 @@ impl Pass {
         matches!(self.context.plan, Plan::CatchUp(_))
     }
 
-    /// Streams of which records were delivered, and another full batch waits.
+    /// Streams that had records delivered, and have another full batch waiting.
     fn behind(&self) -> Vec<StreamName> {
         let limits = self.context.env.sender.limits();
         let is_full = |name: &StreamName, queue: &QueueStats| {
@@ -300,7 +300,7 @@ impl Pass {
     }
 }
 
-/// Waits for a moment, or for ever.
+/// Waits until a given time, or forever.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -308,7 +308,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Waits until there is something new to flush, if the pass goes by that.
+/// Waits until there is something new to flush, if the pass is adaptive.
 async fn backlog_changed(context: &PassContext) {
     match &context.plan {
         Plan::Adaptive => context.env.cache.backlog_changed().await,

@@ -18,20 +18,20 @@ use crate::delivery::signals::Turns;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
-/// Runs passes, and keeps what one leaves to the next.
+/// Runs passes, and keeps the history between them.
 pub(crate) struct Passes {
     env: Arc<Environment>,
-    /// Locked by the pass that runs.
+    /// Locked by the running pass.
     history: Arc<Mutex<History>>,
     ended: watch::Sender<Ended>,
 }
 
-/// What passes that have ended leave to the timer.
+/// What ended passes report to the timer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ended {
-    /// How many there were, but for those that caught up.
+    /// How many passes ended, except those that caught up.
     pub(crate) passes: u64,
-    /// Streams of which the last pass delivered a batch, and another full one waits.
+    /// Streams that have another full batch waiting after the last pass delivered one.
     pub(crate) behind: Vec<StreamName>,
 }
 
@@ -72,7 +72,7 @@ impl Passes {
         Some(passed.unwrap_or_else(Passed::failed))
     }
 
-    /// Waits until no pass is running. The one that is makes way.
+    /// Waits until no pass is running. A running pass makes way.
     pub(crate) async fn turn(&self) -> Turn {
         let _wanted = self.env.turns.want();
         Turn(Arc::clone(&self.history).lock_owned().await)
@@ -81,7 +81,7 @@ impl Passes {
     /// Runs a pass.
     pub(crate) async fn run(self: Arc<Self>, turn: Turn, plan: Plan) -> Passed {
         let env = Arc::clone(&self.env);
-        // Dropped last, so that those who hear of the end find no pass running.
+        // Dropped last, so that tasks woken by the end find no pass running.
         let mut end = EndOfPass {
             catches_up: matches!(plan, Plan::CatchUp(_)),
             behind: Vec::new(),
@@ -107,7 +107,7 @@ impl fmt::Debug for Passes {
     }
 }
 
-/// Announces the end of a pass, however it comes about.
+/// Announces the end of a pass, however it ends.
 struct EndOfPass {
     passes: Arc<Passes>,
     catches_up: bool,
@@ -125,7 +125,7 @@ impl Drop for EndOfPass {
 }
 
 impl Turn {
-    /// How long the stream that is ready first has to be left alone yet, if there is any.
+    /// The remaining backoff of the stream that is ready first, if any.
     pub(crate) fn wait(&self, cached: &StoreStats) -> Option<Duration> {
         let wait = |stream: &StreamName| self.0.of(stream).wait();
         cached.streams.keys().map(wait).min()

@@ -20,17 +20,17 @@ use crate::delivery::request::{Delivery, deliver};
 
 /// Delivers batches of one stream.
 ///
-/// While requests are under way, the next batch is read. Batches count as in flight until the
-/// store has taken the decision on them, so `max_in_flight_per_stream` bounds what a crash can
-/// repeat. A batch that was not accepted as a whole ends the pipeline, since the next one then
-/// has to wait.
+/// While requests are in flight, the next batch is read. Batches count as in flight until the store
+/// has carried out the decision about them, so `max_in_flight_per_stream` limits what a crash can
+/// repeat. A batch that was not accepted as a whole ends the pipeline, since the next one must then
+/// wait.
 pub(super) struct Pipeline {
     context: Arc<PassContext>,
     history: StreamHistory,
     phase: Phase,
     sending: JoinSet<Sent>,
     settling: FuturesUnordered<Settling>,
-    /// Sent last; what is read next is behind it.
+    /// The last record sent; reading continues after it.
     last: Option<RecordId>,
     ahead: Ahead,
     /// Read, and not settled.
@@ -46,10 +46,10 @@ enum Phase {
     Fresh,
     /// A batch was sent, and others may follow.
     Going,
-    /// Nothing more is to be sent.
+    /// Nothing more will be sent.
     Over,
-    /// Nothing more is to be sent, because a batch failed. Of batches that were in flight
-    /// together, the first failure counts.
+    /// Nothing more will be sent, because a batch failed. If several batches in flight failed, the
+    /// first failure counts.
     Failed,
 }
 
@@ -60,14 +60,14 @@ enum Ahead {
     Unread,
     /// The next batch.
     Batch(Batch),
-    /// What there is does not fill a batch; it may by the time others are answered.
+    /// The waiting records do not fill a batch, but may do so by the time others are answered.
     Short,
 }
 
 /// How far a stream got in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
-    /// Not to a request that was needed.
+    /// It was not reached, although it needed a request.
     Missed,
     /// There was nothing to send.
     Empty,
@@ -75,15 +75,15 @@ pub(super) enum Reach {
     Sent,
 }
 
-/// What became of one stream in a pass.
+/// The outcome of one stream in a pass.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) stream: StreamName,
     pub(super) history: StreamHistory,
     pub(super) done: FlushData,
     pub(super) reach: Reach,
-    /// Whether no record of any stream left the cache from when its last batch could have
-    /// been sent until that was answered.
+    /// Whether no record of any stream left the cache between the moment its last batch could have
+    /// been sent and the answer.
     pub(super) stalled: bool,
     /// Whether the stream made way for another and wants to go on.
     pub(super) wants_more: bool,
@@ -151,7 +151,7 @@ impl Pipeline {
         self.report
     }
 
-    /// Sends as much as may be sent now, then reads ahead.
+    /// Sends as much as allowed now, then reads ahead.
     async fn fill(&mut self) {
         while self.may_begin() {
             let batch = match std::mem::replace(&mut self.ahead, Ahead::Unread) {
@@ -173,7 +173,7 @@ impl Pipeline {
         }
         let is_wanted = self.context.goes_on() && self.wants_more();
         if is_wanted && matches!(self.ahead, Ahead::Unread) && !self.history.is_slow() {
-            // What is not full may grow until it is sent, and what cannot be read is read again.
+            // A partial batch may grow until it is sent, and a failed read is repeated.
             let read = self.read_behind().await.ok();
             self.ahead = match read.filter(|batch| batch.is_full) {
                 Some(batch) => Ahead::Batch(batch),
@@ -182,7 +182,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether another batch may be begun now.
+    /// Whether another batch may start now.
     fn may_begin(&mut self) -> bool {
         match self.phase {
             Phase::Over | Phase::Failed => false,
@@ -195,7 +195,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether the pass wants more of this stream, and not of another first.
+    /// Whether the pass wants more of this stream before any other.
     fn wants_more(&mut self) -> bool {
         if self.is_over() || !self.context.goes_on() {
             return false;
@@ -208,13 +208,13 @@ impl Pipeline {
         self.context.wants_more(&self.report.stream, self.in_flight)
     }
 
-    /// Whether a batch is worth a request of its own while others are under way.
+    /// Whether a batch is worth a request of its own while others are in flight.
     fn may_join(&self, batch: &Batch) -> bool {
         batch.is_full || matches!(self.context.plan, Plan::Adaptive)
     }
 
     fn most_in_flight(&self) -> usize {
-        // After a failure one by one, until something goes through.
+        // After a failure one by one, until one succeeds.
         if self.history.is_failing() || !self.context.goes_on() {
             1
         } else {
@@ -241,7 +241,7 @@ impl Pipeline {
         }
     }
 
-    /// What is behind the records that were sent last.
+    /// Reads the records after those that were sent last.
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
         let env = &self.context.env;
         let max_bytes = self.history.max_bytes(env.sender.limits().max_bytes.get());
@@ -314,7 +314,7 @@ impl Pipeline {
         }
     }
 
-    /// Of batches that were in flight together, the first failure counts.
+    /// If several batches in flight failed, the first failure counts.
     fn learn(&mut self, outcome: Outcome) {
         if self.phase == Phase::Failed {
             return;
@@ -326,7 +326,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands a decision to the store, and does not wait until it has taken it.
+    /// Hands a decision to the store without waiting for it.
     async fn settle(&mut self, decision: Decision, amount: Amount) {
         let context = Arc::clone(&self.context);
         let mut settling: Settling = Box::pin(async move {
@@ -370,7 +370,7 @@ impl Pipeline {
         }
     }
 
-    /// No new request starts in the whole pass; the first reason is the one that is told.
+    /// No new request starts in the whole pass; the first reason is reported.
     fn abort(&mut self, error: EngineError) {
         self.context.abort();
         self.stop();

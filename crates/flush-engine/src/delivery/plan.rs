@@ -13,7 +13,7 @@ use crate::delivery::charge::SPACING;
 pub(crate) enum Plan {
     /// One batch of each stream.
     Flush,
-    /// One batch of each stream that the service does not turn away.
+    /// One batch of each stream that is not in backoff.
     Timer,
     /// One batch of each of these streams, unless it fails.
     CatchUp(Vec<StreamName>),
@@ -24,7 +24,7 @@ pub(crate) enum Plan {
         /// Cancelled when no further batch is wanted.
         stop: CancellationToken,
     },
-    /// Batch after batch of each stream in which enough waits, or for long enough.
+    /// Batch after batch of each stream in which enough records wait, or have waited long enough.
     Adaptive,
 }
 

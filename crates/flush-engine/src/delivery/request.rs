@@ -19,17 +19,17 @@ use crate::telemetry::{GivenUp, log};
 /// What became of one batch.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// What was done; `skipped_streams` has one entry at most.
+    /// The result; `skipped_streams` has at most one entry.
     pub(super) done: FlushData,
     /// Whether a request was made.
     pub(super) reached: bool,
-    /// The outcome for the records; without one, all is well.
+    /// The outcome for the records; `None` if all were accepted.
     pub(super) outcome: Option<Outcome>,
     /// The outcome of the last request.
     pub(super) link: Option<Link>,
     /// What ends the whole pass.
     pub(super) abort: Option<EngineError>,
-    /// Every record was accepted, which the store has not been told yet.
+    /// Every record was accepted, but the store has not deleted them yet.
     pub(super) unsettled: Option<Decision>,
 }
 
@@ -65,7 +65,7 @@ struct Exchange<'a> {
     batch: Vec<Record>,
     /// How often the cache was cleared before the batch was read.
     clears: u64,
-    /// Which records nothing has been decided on yet.
+    /// The records that are still undecided.
     undecided: Vec<bool>,
     given_up: GivenUp,
 }
@@ -140,7 +140,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// One line for what was refused, and one for what was given up.
+    /// One line for refused records, and one for discarded records.
     fn log(&self, delivery: &Delivery) {
         let done = &delivery.done;
         if let Some(skipped) = done.skipped_streams.first() {
@@ -156,8 +156,8 @@ impl Exchange<'_> {
         log::given_up(self.stream, &self.given_up);
     }
 
-    /// One request, bounded in time. A panic of the sender is no answer, nor is a wrong number
-    /// of verdicts.
+    /// One request, limited in time. A panic in the sender counts as no answer, and so does a wrong
+    /// number of verdicts.
     async fn send(&self, records: &[Record]) -> Result<Vec<Verdict>, SendError> {
         let limit = self.env.options.request_timeout;
         let request = self.env.sender.send(self.stream, records);
@@ -181,8 +181,7 @@ impl Exchange<'_> {
         )))
     }
 
-    /// Decides on the records of a part that the service answered for. Returns how many it
-    /// accepted.
+    /// Decides about the records of an answered part. Returns how many were accepted.
     async fn answered(
         &mut self,
         part: Range<usize>,
@@ -212,7 +211,7 @@ impl Exchange<'_> {
         Ok(accepted)
     }
 
-    /// Charges those records of a refused range that nothing was decided on before.
+    /// Charges the undecided records of a refused range.
     async fn refused(
         &mut self,
         range: Range<usize>,

@@ -1,19 +1,19 @@
 //! Lock-free signals between concurrent deliveries.
 //!
-//! `tests/interleavings.rs` runs this file under all interleavings of some threads, with
-//! atomics of its own in the place of these.
+//! `tests/interleavings.rs` runs this file under all interleavings of a few threads, with `loom`'s
+//! atomics in place of these.
 
 use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// What the streams of one pass tell each other.
+/// The signals between the streams of one pass.
 ///
-/// Nothing else is read by what they say, so no order with other memory hangs on it.
+/// They guard no other memory, so no ordering is needed.
 #[derive(Debug)]
 pub(crate) struct Signals {
     aborted: AtomicBool,
     /// Streams that wait for a slot.
     queued: AtomicUsize,
-    /// Batches of which some record left the cache.
+    /// Batches with a record that left the cache.
     progress: AtomicU64,
 }
 
@@ -57,7 +57,7 @@ impl Signals {
 #[derive(Debug)]
 pub(crate) struct Turns(AtomicUsize);
 
-/// A request for the next turn, until this is dropped.
+/// Requests the next turn until dropped.
 pub(crate) struct Wanted<'a>(&'a Turns);
 
 impl Turns {

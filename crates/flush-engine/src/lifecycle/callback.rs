@@ -7,7 +7,7 @@ use crate::api::{EngineError, InvalidSetting};
 use crate::lifecycle::Lifecycle;
 
 thread_local! {
-    /// The engines whose handlers this thread is within, outermost first.
+    /// The engines whose handlers are running on this thread, outermost first.
     static WITHIN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -22,12 +22,12 @@ impl Lifecycle {
         catch_unwind(AssertUnwindSafe(handler)).map_err(|_panic| Panicked)
     }
 
-    /// Whether this is called from within a handler of this engine.
+    /// Whether the caller is a handler of this engine.
     pub(crate) fn is_within_callback(&self) -> bool {
         WITHIN.with_borrow(|within| within.contains(&self.identity()))
     }
 
-    /// Refuses an operation that would wait for the handler from within which it is called.
+    /// Refuses an operation that would wait for the handler that calls it.
     pub(crate) fn refuse_within_callback(&self, operation: &str) -> Result<(), EngineError> {
         if !self.is_within_callback() {
             return Ok(());

@@ -14,10 +14,10 @@ use crate::api::{EngineError, FlushData};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::state::Phase;
 
-/// Closes the store. Called when no task is left that could use it.
+/// Closes the store. Called when no remaining task can use it.
 type CloseStore = dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync;
 
-/// Closes an engine, once, for all that ask for it.
+/// Closes an engine once, for all callers.
 #[derive(Clone)]
 pub(crate) struct Closer {
     lifecycle: Arc<Lifecycle>,
@@ -46,8 +46,8 @@ impl Closer {
         self.end().await
     }
 
-    /// Drains and closes the engine, though the caller may stop waiting for it. `drain` is
-    /// told when to stop.
+    /// Drains and closes the engine, even if the caller stops waiting. The argument of `drain` says
+    /// when to stop.
     pub(crate) async fn close_after<D, F>(
         &self,
         within: Duration,
@@ -104,7 +104,7 @@ impl Closer {
         Err(error.after(sums))
     }
 
-    /// Waits for the drain of another call, but not for longer than this, and for the end.
+    /// Waits for another call's drain, at most this long, and then for the end.
     async fn join_drain(self, within: Duration) -> Result<FlushData, EngineError> {
         let mut phase = self.lifecycle.phase.subscribe();
         let drained = phase.wait_for(|phase| !matches!(phase, Phase::Draining));
@@ -114,7 +114,7 @@ impl Closer {
         Ok(FlushData::default())
     }
 
-    /// Begins to close, unless that is done, and waits for the end.
+    /// Begins to close, if not already done, and waits for the end.
     async fn end(&self) -> Result<(), EngineError> {
         let mut phase = self.lifecycle.phase.subscribe();
         let mut began = false;
@@ -135,17 +135,17 @@ impl Closer {
         }
     }
 
-    /// Begins to close, unless that is done or under way, with no caller to wait for the end.
+    /// Begins to close, if not already done or in progress, with no caller waiting for the end.
     pub(crate) fn begin_unattended(&self) {
         self.begin(&self.lifecycle.home);
-        // Where the engine was started, no task starts any more, but here one may.
+        // The runtime that the engine was started in no longer runs tasks, but the current one may.
         let cut_short = matches!(*self.lifecycle.phase.borrow(), Phase::CutShort);
         if let (true, Ok(here)) = (cut_short, Handle::try_current()) {
             self.begin(&here);
         }
     }
 
-    /// Starts the task that closes, unless it is done or under way.
+    /// Starts the closing task, if not already done or in progress.
     fn begin(&self, runtime: &Handle) -> bool {
         self.lifecycle.stop();
         let begins = self.lifecycle.phase.send_if_modified(|phase| {
@@ -168,7 +168,7 @@ impl fmt::Debug for Closer {
     }
 }
 
-/// Tells those who wait for the end, even if it is cut short.
+/// Wakes everyone who waits for the end, even if it is cut short.
 struct ClosingTask(Closer);
 
 impl ClosingTask {

@@ -1,11 +1,11 @@
 //! Whether an engine is open, the tasks it runs, and how it closes.
 //!
-//! [`Lifecycle`] is shared by everything else and knows none of it: what is closed at the end
-//! is handed in as a function. May be touched here: the intake, the tasks, calls of handlers,
-//! the phases of closing. Not here: records, passes, stores.
+//! [`Lifecycle`] is shared by everything else and depends on none of it: it gets a function that
+//! closes the store. Belongs here: the intake, the tasks, calls of handlers, the phases of closing.
+//! Does not: records, passes, stores.
 //!
-//! A close runs through these phases: `Open`, perhaps `Draining`, then `Closing`
-//! and `Closed`. `CutShort` replaces `Closing` when the runtime of the closing task ends first.
+//! Closing has these phases: `Open`, perhaps `Draining`, then `Closing` and `Closed`. `CutShort`
+//! replaces `Closing` when the runtime of the closing task ends first.
 
 mod callback;
 mod close;

@@ -10,8 +10,8 @@ use crate::api::EngineError;
 use crate::lifecycle::Lifecycle;
 
 impl Lifecycle {
-    /// Runs a future as a task, to its end. So neither a caller that stops waiting for it nor
-    /// one that keeps it without polling it delays others.
+    /// Runs a future to its end in a task, so that a caller that stops waiting, or stops polling,
+    /// does not delay others.
     pub(crate) async fn run_to_end<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -38,12 +38,13 @@ impl Lifecycle {
     }
 }
 
-/// A future that, dropped before its end, goes on as a task.
+/// A future that continues as a task if it is dropped early.
 ///
-/// Costs no task as long as it is awaited to the end. Runs within the given runtime, so that
-/// it may be awaited from outside one.
+/// Needs no task while it is awaited. Runs in the given runtime, so that it can be awaited outside
+/// of one.
 ///
-/// Not for what others wait for: a caller that keeps it without polling it stops it.
+/// Not for work that others wait for: it makes no progress while its caller keeps it without
+/// polling.
 pub(crate) struct Completing<F>
 where
     F: Future + Send + 'static,

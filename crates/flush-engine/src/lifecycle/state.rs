@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Whether an engine takes records in.
+/// Whether an engine accepts records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
     /// Records are stored.
@@ -21,11 +21,11 @@ pub enum Intake {
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     enabled: watch::Sender<bool>,
-    /// Cancelled as soon as the engine begins to close: nothing is taken in any more, and
-    /// the timer stops.
+    /// Cancelled when the engine begins to close: no more records are accepted, and the timer
+    /// stops.
     closing: CancellationToken,
-    /// Cancelled when no further request may start: when the engine begins to close or, if it
-    /// drains first, when the drain ends.
+    /// Cancelled when no further request may start: when closing begins or, after a drain, when the
+    /// drain ends.
     sending_ends: CancellationToken,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) tasks: TaskTracker,
@@ -38,7 +38,7 @@ pub(crate) struct Lifecycle {
 pub(super) enum Phase {
     /// No close was asked for.
     Open,
-    /// What is cached is being delivered first.
+    /// Cached records are delivered first.
     Draining,
     /// A task waits for the others and closes the store.
     Closing,
@@ -116,7 +116,7 @@ impl Lifecycle {
         self.closing.cancel();
     }
 
-    /// Takes nothing in any more and starts no further request or task.
+    /// Stops accepting records and starting requests or tasks.
     pub(super) fn stop(&self) {
         self.closing.cancel();
         self.sending_ends.cancel();
@@ -128,7 +128,7 @@ impl Lifecycle {
         self.tasks.spawn_on(task, &self.runtime());
     }
 
-    /// The caller's runtime or, where there is none, the one that the engine was started in.
+    /// The caller's runtime or, if there is none, the one that the engine was started in.
     pub(super) fn runtime(&self) -> Handle {
         Handle::try_current().unwrap_or_else(|_| self.home.clone())
     }

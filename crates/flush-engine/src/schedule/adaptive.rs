@@ -27,7 +27,7 @@ pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<L
         };
         let mut wakes_at = look.next;
         if rest.is_over() && !look.due.is_empty() {
-            // If a pass is running already, its end is waited for.
+            // If a pass is already running, waits for its end.
             if let Some(passed) = passes.try_run(Plan::Adaptive).await {
                 passed.log();
                 rest.after(&passed);
@@ -53,7 +53,7 @@ pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<L
     }
 }
 
-/// Keeps passes apart that have no effect.
+/// Spaces passes that have no effect.
 #[derive(Debug, Default)]
 struct Rest {
     errors: u32,
@@ -65,7 +65,7 @@ impl Rest {
         self.until.is_none_or(|until| until <= Instant::now())
     }
 
-    /// A pass that fails as a whole is followed by a wait, as a stream that fails.
+    /// A pass that fails as a whole is followed by a backoff, like a stream that fails.
     fn after(&mut self, passed: &Passed) {
         let failed = passed.error.is_some() && !passed.done.made_progress();
         self.errors = if failed {

@@ -35,7 +35,7 @@ pub(crate) async fn run(
             drop(turn);
             let woken = Instant::now() + wait;
             if deadline.is_some_and(|deadline| deadline <= woken) {
-                // Nothing more can be sent in time, and nothing is under way.
+                // Nothing more can be sent in time, and nothing is in flight.
                 return Ok(sum);
             }
             if stop.run_until_cancelled(sleep_until(woken)).await.is_none() {
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Waits for a future, but not beyond the deadline.
+/// Waits for a future until the deadline.
 async fn until<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => timeout_at(deadline, future).await.ok(),

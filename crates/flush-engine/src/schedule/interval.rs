@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep};
 use crate::delivery::{Passes, Plan};
 use crate::lifecycle::Lifecycle;
 
-/// Runs a pass when the engine was enabled for `interval` since the last one ended, until
-/// it closes. In between it catches up: while full batches of a stream wait that the last pass
-/// delivered some of, passes of such streams alone follow at once. They do not put off the next
-/// pass of all.
+/// Runs a pass when the engine has been enabled for `interval` since the last one ended, until it
+/// closes. In between, it catches up: while streams that the last pass delivered have full batches
+/// waiting, passes of those streams alone follow at once. They do not delay the next pass of all
+/// streams.
 ///
-/// Time during which it is disabled does not count. Were the interval to begin anew with each
-/// `enable`, an owner that switches often would never see a pass.
+/// Disabled time does not count. If each `enable` restarted the interval, frequent switching would
+/// prevent any pass.
 pub(crate) async fn run(passes: Arc<Passes>, lifecycle: Arc<Lifecycle>, interval: Duration) {
     let mut enabled = lifecycle.enabled();
     let mut pass_ended = passes.ended();
@@ -58,7 +58,7 @@ pub(crate) async fn run(passes: Arc<Passes>, lifecycle: Arc<Lifecycle>, interval
         };
         if due {
             left = interval;
-            // If a pass is running already, the interval counts from its end.
+            // If a pass is already running, the interval counts from its end.
             if let Some(passed) = passes.try_run(Plan::Timer).await {
                 passed.log();
             }

@@ -1,8 +1,8 @@
-//! When passes run: on a timer, when enough waits, until the cache is empty; and when the
+//! When passes run (on a timer, when enough records wait, until the cache is empty), and when the
 //! records of other instances are adopted.
 //!
-//! Each file is one loop, run as a task or by a caller. May be touched here: when and how often.
-//! Not here: what a pass does.
+//! Each file is one loop, run as a task or by a caller. Belongs here: when and how often. Does not:
+//! what a pass does.
 
 mod adaptive;
 #[cfg(feature = "sled")]

@@ -12,7 +12,7 @@ use crate::storage::default_directory::absolute;
 #[cfg(feature = "sled")]
 use crate::storage::slots::{Slots, open_sled};
 
-/// What a client was told about its storage, setter by setter.
+/// The storage settings of a client, as set.
 #[derive(Debug, Clone, Default)]
 pub struct StorageSettings {
     storage_path: Option<PathBuf>,
@@ -25,11 +25,11 @@ pub struct StorageSettings {
 /// Where the records of a client are kept.
 #[derive(Debug, Clone)]
 pub enum Storage {
-    /// Below the platform's local data directory.
+    /// Under the platform's local data directory.
     Default,
     /// In this directory.
     Path(PathBuf),
-    /// Nowhere but in memory.
+    /// In memory only.
     InMemory,
     /// In a journal in this directory.
     #[cfg(feature = "journal")]
@@ -60,10 +60,10 @@ impl StorageSettings {
         self.store = Some(store);
     }
 
-    /// The one place that was named, or the default.
+    /// Returns the chosen storage, or the default.
     ///
     /// # Errors
-    /// [`InvalidSetting`] when two were named, or a path is empty.
+    /// [`InvalidSetting`] when two were chosen, or a path is empty.
     pub fn choose(self) -> Result<Storage, InvalidSetting> {
         let named = [
             self.storage_path.as_ref().map(|_| "storage_path"),
@@ -119,7 +119,7 @@ impl StorageSettings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// There is no such storage here.
+    /// The setting is not valid here.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     /// It did not open.
@@ -133,10 +133,9 @@ pub enum StorageError {
 pub struct OpenStorage {
     /// The store.
     pub store: Arc<dyn RecordStore>,
-    /// The directory that the store is in, if it is in one.
+    /// The directory of the store, if it has one.
     pub path: Option<PathBuf>,
-    /// The directory that holds the slots of this program's instances, if the store is
-    /// in one of them.
+    /// The slots of this program's instances, if the store is in one of them.
     #[cfg(feature = "sled")]
     pub slots: Option<Slots>,
 }
@@ -156,9 +155,9 @@ impl Storage {
     /// Opens the storage.
     ///
     /// # Errors
-    /// [`StorageError::Store`] when the directory cannot be used, and
-    /// [`StorageError::Setting`] when there is no default directory on this platform, when another
-    /// client of this process has it, or when the feature `sled` is off.
+    /// [`StorageError::Store`] when the directory cannot be used, and [`StorageError::Setting`]
+    /// when there is no default directory on this platform, when another client of this process
+    /// uses it, or when the feature `sled` is off.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal")),
         expect(clippy::unused_async, reason = "as with a store on disk")

@@ -1,8 +1,8 @@
-//! Where a client keeps its records: which store, which directory, which slot of several
+//! Where a client stores its records: which store, which directory, and which slot among several
 //! instances.
 //!
-//! May be touched here: names of directories, the choice of a store, what is taken over from
-//! other instances. Not here: what is in a directory (that is the store's).
+//! Belongs here: names of directories, the choice of a store, adoption from other instances. Does
+//! not: the contents of a directory, which belong to the store.
 
 mod default_directory;
 mod directories;

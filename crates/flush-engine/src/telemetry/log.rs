@@ -1,5 +1,5 @@
-//! The name under which the engine logs, and what several of its parts log. Messages and
-//! fields are written down in `docs/observability.md`.
+//! The name under which the engine logs, and what several of its parts log. `docs/observability.md`
+//! lists messages and fields.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use tracing::Span;
 
 use crate::api::{EngineError, FlushData};
 
-/// Stream names, codes, counts and sizes only: never a payload, a key, a credential
-/// or what a service said.
+/// Only stream names, codes, counts and sizes: never a payload, a key, a credential or a message
+/// from the service.
 pub(crate) const TARGET: &str = "flush_engine";
 
 /// Around a flush pass.
@@ -42,11 +42,11 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     );
 }
 
-/// Records of one batch that are given up because their retries are exhausted.
+/// Records of one batch that are discarded because their retries are exhausted.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
     pub(crate) amount: Amount,
-    /// The codes that they were last refused with.
+    /// The codes of their last refusals.
     pub(crate) codes: BTreeSet<String>,
 }
 
@@ -57,7 +57,7 @@ impl GivenUp {
     }
 }
 
-/// Tells of records that were given up and deleted.
+/// Logs records that were discarded and deleted.
 pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
     /// More codes than this in one batch are not listed.
     const MOST_CODES: usize = 8;
@@ -75,7 +75,7 @@ pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
     }
 }
 
-/// Tells of records that a store dropped because they could not be read back whole.
+/// Logs records that a store dropped because they were damaged.
 pub(crate) fn damage(stream: &StreamName, lost: Amount) {
     if lost.records > 0 {
         tracing::error!(

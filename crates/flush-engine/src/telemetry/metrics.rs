@@ -12,7 +12,7 @@ use record_cache::{Amount, Record, StreamName};
 
 use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
 
-/// Names the client in everything that it counts.
+/// Labels every metric with the client.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     labels: [Label; 2],
@@ -30,7 +30,7 @@ impl Meter {
         }
     }
 
-    /// What is cached or being cached now.
+    /// Sets the gauges of cached records, including those being stored.
     pub(crate) fn cached(&self, records: u64, bytes: u64) {
         gauge!("amplify_cached_records", self.labels.iter()).set(as_f64(records));
         gauge!("amplify_cached_bytes", self.labels.iter()).set(as_f64(bytes));
@@ -60,7 +60,7 @@ impl Meter {
         }
     }
 
-    /// One request: how full it was, how long it took, and what came of it.
+    /// One request: its size, duration and outcome.
     pub(crate) fn request(
         &self,
         stream: &StreamName,
