@@ -4,7 +4,7 @@
 use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The present moment, cut to the millisecond that stores keep.
+/// The current time, truncated to the millisecond that stores keep.
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where the clock is read"
@@ -13,7 +13,7 @@ pub(crate) fn now() -> SystemTime {
     from_unix_millis(to_unix_millis(SystemTime::now()))
 }
 
-/// A moment that only serves to measure how long something takes.
+/// A moment for measuring durations.
 #[cfg(any(feature = "sled", feature = "journal"))]
 #[expect(
     clippy::disallowed_methods,
@@ -29,7 +29,7 @@ pub(crate) fn to_unix_millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The moment that many milliseconds after 1970, as far as the platform can say it.
+/// The moment this many milliseconds after 1970, as far as the platform can represent it.
 pub(crate) fn from_unix_millis(millis: u64) -> SystemTime {
     UNIX_EPOCH
         .checked_add(Duration::from_millis(millis))

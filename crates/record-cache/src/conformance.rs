@@ -1,7 +1,7 @@
 //! The conformance suite for stores.
 //!
-//! It checks each sentence of the contract of [`RecordStore`] against a store that is
-//! new and empty, so whoever writes another store can hold it to the same promise:
+//! It checks each sentence of the contract of [`RecordStore`] against a new, empty store. Use it to
+//! test your own implementation:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,8 +32,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! The functions need nothing of the runtime that they run on, and panic with the
-//! sentence that is not kept.
+//! The functions make no demands on the runtime, and panic with the sentence that is violated.
 
 #![expect(clippy::expect_used, reason = "a suite reports by panicking")]
 
@@ -51,9 +50,9 @@ use std::sync::Arc;
 
 use crate::RecordStore;
 
-/// Checks the contract, as far as it does not concern a restart.
+/// Checks the contract, except for restarts.
 ///
-/// `open` gives a new, empty store each time.
+/// `open` returns a new, empty store each time.
 ///
 /// # Panics
 /// When the store breaks the contract.
@@ -83,10 +82,10 @@ pub async fn run_all(open: impl AsyncFn() -> Arc<dyn RecordStore>) {
     closing::calls_before_a_close_are_completed(&*open().await).await;
 }
 
-/// Checks what the contract says of a restart.
+/// Checks what the contract says about restarts.
 ///
-/// `open` opens the store that is kept at the given place, which may not exist yet.
-/// Each check uses its own place below `directory`.
+/// `open` opens the store at the given path, which may not exist yet. Each check uses its own path
+/// under `directory`.
 ///
 /// # Panics
 /// When the store breaks the contract.

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why a store could not do what was asked.
+/// The errors of a store.
 ///
-/// Cheap to clone, because one failed commit answers everyone who waited for it.
+/// Cheap to clone, because one failed commit fails every call in it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -17,7 +17,7 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory was written by another format or version and was left as it is.
+    /// The directory has another format or version, and was left unchanged.
     #[error("the directory has another storage format: path={}, found={found}", path.display())]
     #[non_exhaustive]
     Incompatible {
@@ -29,11 +29,11 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// The storage refused (full, not writable, failing); a later call may succeed.
+    /// The storage failed (full, not writable, broken); a later call may succeed.
     #[error("the storage is unavailable: {context}")]
     #[non_exhaustive]
     Unavailable {
-        /// What was being done, with the path where there is one.
+        /// What was being done, with the path if there is one.
         context: String,
         /// What the system said.
         #[source]
@@ -55,7 +55,7 @@ impl StoreError {
         }
     }
 
-    /// The storage refused, for the reason given.
+    /// The storage failed, with this cause.
     pub fn unavailable(
         context: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -66,7 +66,7 @@ impl StoreError {
         }
     }
 
-    /// The storage refused and there is no underlying error.
+    /// The storage failed, without an underlying error.
     pub fn unavailable_because(context: impl Into<String>) -> Self {
         Self::Unavailable {
             context: context.into(),

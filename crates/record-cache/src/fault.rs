@@ -9,11 +9,11 @@ use crate::{
     StoreStats, StreamName,
 };
 
-/// Passes calls on to another store, but has some of them fail.
+/// Passes calls on to another store, but makes some of them fail.
 ///
 /// A call that fails does nothing, as the contract of [`RecordStore`] demands, except that
-/// [`close`](RecordStore::close) releases the storage all the same. Whoever uses a store and
-/// says that it loses nothing can have each of its calls fail in turn:
+/// [`close`](RecordStore::close) releases the storage anyway. To test that a user of a store loses
+/// nothing, make each of its calls fail in turn:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -37,7 +37,7 @@ pub struct FailAfter<S> {
 }
 
 impl<S> FailAfter<S> {
-    /// Passes so many calls on, has one fail, and passes all others on.
+    /// Passes this many calls on, makes the next one fail, and passes all others on.
     pub const fn new(store: S, calls: u64) -> Self {
         Self {
             store,
@@ -47,19 +47,19 @@ impl<S> FailAfter<S> {
         }
     }
 
-    /// Has so many calls fail, one after the other, instead of one.
+    /// Makes this many consecutive calls fail, instead of one.
     #[must_use]
     pub const fn failures(mut self, calls: u64) -> Self {
         self.failing = calls;
         self
     }
 
-    /// How many calls there were; [`stats`](RecordStore::stats) does not count.
+    /// The number of calls so far; [`stats`](RecordStore::stats) does not count.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// The store behind, which never fails.
+    /// The underlying store, which never fails.
     pub const fn store(&self) -> &S {
         &self.store
     }

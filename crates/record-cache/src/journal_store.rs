@@ -6,10 +6,10 @@ use crate::disk::{Settings, Store, record_store};
 use crate::index::InMemory;
 use crate::{Durability, StoreError};
 
-/// Keeps records in an append-only log on disk, at the speed of the disk.
+/// Stores records in an append-only log on disk, at the speed of the disk.
 ///
-/// What many tasks append while a write is under way goes into the next one, so one
-/// sync serves all. Payloads stay on disk; in memory there are 24 bytes for each record.
+/// Records that tasks append during a write go into the next write, so one sync serves them all.
+/// Payloads stay on disk; memory holds 24 bytes per record.
 ///
 /// # What is promised
 /// With [`Durability::PowerLoss`] (the default) a record is on stable storage when
@@ -17,13 +17,12 @@ use crate::{Durability, StoreError};
 /// and only a crash of the machine can lose it. [`clear`](crate::RecordStore::clear) and
 /// [`close`](crate::RecordStore::close) are durable in both.
 ///
-/// The log takes at most twice the bytes that the records held take with their frames,
-/// and two segments; an empty store keeps one segment.
+/// The log takes at most twice the bytes of the live frames plus two segments; an empty store keeps
+/// one segment.
 ///
-/// An incomplete write at the end of the log is dropped when it is opened. A damaged
-/// record is skipped and counted; all others are kept. The directory has one user at a
-/// time, in this process or another. `SledStore` (feature `sled`) keeps the same files, so
-/// either opens what the other left.
+/// An incomplete write at the end of the log is dropped when it is opened. A damaged record is
+/// skipped and counted; all others are kept. The directory has one user at a time, in this process
+/// or another. `SledStore` (feature `sled`) uses the same files, so each opens what the other left.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -46,7 +45,7 @@ pub struct JournalStore(pub(crate) Store);
 pub struct JournalStoreBuilder(Settings);
 
 impl JournalStore {
-    /// A store in this directory, which is made if there is none, with defaults.
+    /// Opens a store in this directory, with defaults. The directory is created if needed.
     ///
     /// # Errors
     /// As [`JournalStoreBuilder::open`].
@@ -54,7 +53,7 @@ impl JournalStore {
         Self::builder(path).open().await
     }
 
-    /// A store in this directory, which is made if there is none.
+    /// A builder of a store in this directory, which is created if needed.
     pub fn builder(path: impl Into<PathBuf>) -> JournalStoreBuilder {
         JournalStoreBuilder(Settings::new(path.into()))
     }
@@ -67,9 +66,9 @@ impl JournalStoreBuilder {
         self
     }
 
-    /// How many bytes will be held at most, roughly; 5 MiB unless set.
+    /// Roughly the most bytes that will be stored. Default: 5 MiB.
     ///
-    /// It decides how large a segment grows: a quarter of this, from 4 MiB to 64 MiB.
+    /// Determines the size of segments: a quarter of this, from 4 MiB to 64 MiB.
     pub fn expected_bytes(mut self, bytes: u64) -> Self {
         self.0.expect_bytes(bytes);
         self
@@ -79,14 +78,13 @@ impl JournalStoreBuilder {
     ///
     /// # Errors
     /// - [`StoreError::InUse`] when another store holds the directory.
-    /// - [`StoreError::Incompatible`] when the directory has another format or version,
-    ///   or files that are none of a store's; it is left as it is.
-    /// - [`StoreError::Unavailable`] when the directory cannot be made, read or written,
-    ///   belongs to another user or can be written to by others, or when the disk does not
-    ///   answer.
+    /// - [`StoreError::Incompatible`] when the directory has another format or version, or files
+    ///   that do not belong to a store; it is left unchanged.
+    /// - [`StoreError::Unavailable`] when the directory cannot be created, read or written, belongs
+    ///   to another user, is writable by others, or when the disk does not respond.
     ///
     /// # Cancel safety
-    /// A store that is opened after all is closed at once.
+    /// If the store is opened anyway, it is closed at once.
     pub async fn open(self) -> Result<JournalStore, StoreError> {
         let in_memory = |_: &Path| Box::new(InMemory) as Box<_>;
         Store::open(self.0, in_memory).await.map(JournalStore)

@@ -11,7 +11,7 @@ use crate::{
     Settlement, StoreError, StoreStats, StreamName,
 };
 
-/// Keeps records in memory: gone when the process ends.
+/// Stores records in memory; they are lost when the process ends.
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
@@ -23,7 +23,7 @@ struct State {
     queues: BTreeMap<StreamName, Queue>,
 }
 
-/// Stays, though empty, so that its ids go on from where they were.
+/// Kept even when empty, so that its ids continue from where they were.
 #[derive(Default)]
 struct Queue {
     next: u64,
@@ -47,7 +47,7 @@ impl MemoryStore {
         }
     }
 
-    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,7 +178,7 @@ impl Queue {
         };
         let reach = self.records.partition_point(|record| record.id <= last);
         let mut removed = Amount::default();
-        // Only the front as far as the last id is looked at: what lies behind costs nothing.
+        // Only looks at the front, up to the last id: the rest costs nothing.
         let mut kept = Vec::new();
         for record in self.records.drain(..reach) {
             if ids.binary_search(&record.id).is_ok() {

@@ -63,16 +63,15 @@ pub struct InvalidStreamName {
     pub bytes: usize,
 }
 
-/// The place of a record in its stream.
+/// The position of a record in its stream.
 ///
 /// Ids of one stream only grow and are never used again, not even after
-/// [`clear`](crate::RecordStore::clear) or a restart. Ids of two streams have
-/// nothing to do with each other.
+/// [`clear`](crate::RecordStore::clear) or a restart. Ids of different streams are unrelated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(u64);
 
 impl RecordId {
-    /// Makes an id from its number; for implementors of stores.
+    /// Creates an id from its number; for implementors of stores.
     #[must_use]
     pub const fn new(sequence: u64) -> Self {
         Self(sequence)
@@ -91,18 +90,18 @@ impl RecordId {
 pub struct NewRecord {
     /// The queue that it joins.
     pub stream: StreamName,
-    /// What the caller files it under, if anything (a partition key, say).
+    /// The caller's key, if any, such as a partition key.
     pub key: Option<String>,
     /// The payload.
     pub data: Bytes,
-    /// When the caller handed it over; kept to the millisecond.
+    /// When it was recorded; stored to the millisecond.
     pub recorded_at: SystemTime,
-    /// Attempts that were counted elsewhere, in a store that it is moved from.
+    /// Attempts counted by the store that it was moved from.
     pub attempts: u32,
 }
 
 impl NewRecord {
-    /// A record of the present moment.
+    /// A record with the current time.
     #[must_use]
     pub fn new(stream: StreamName, key: Option<String>, data: impl Into<Bytes>) -> Self {
         Self {
@@ -114,7 +113,7 @@ impl NewRecord {
         }
     }
 
-    /// A record that is moved from another store, with what is known of it there.
+    /// A record moved from another store, with its time and attempts.
     #[must_use]
     pub fn moved(stream: StreamName, record: Record) -> Self {
         let Record {
@@ -155,18 +154,18 @@ impl fmt::Debug for NewRecord {
 pub struct Record {
     /// Its place in the stream.
     pub id: RecordId,
-    /// What the caller filed it under.
+    /// The caller's key.
     pub key: Option<String>,
     /// The payload.
     pub data: Bytes,
     /// How many attempts were counted by [`settle`](crate::RecordStore::settle).
     pub attempts: u32,
-    /// When the caller handed it over, to the millisecond.
+    /// When it was recorded, to the millisecond.
     pub recorded_at: SystemTime,
 }
 
 impl Record {
-    /// Puts a record together; for implementors of stores.
+    /// Creates a record; for implementors of stores.
     #[must_use]
     pub fn new(
         id: RecordId,

@@ -6,25 +6,25 @@ use crate::disk::{Settings, Store, record_store};
 use crate::index::sled::{InSled, SledIndexSettings};
 use crate::{Durability, StoreError};
 
-/// Keeps records in an append-only log on disk, and where they lie in a
-/// [sled](https://docs.rs/sled) database once there are many.
+/// Stores records in an append-only log on disk and, once there are many, their positions in a
+/// [sled](https://docs.rs/sled) database.
 ///
-/// What [`append`](crate::RecordStore::append) returned `Ok` for survives what its
-/// [`Durability`] says: the loss of power, or the end of the process. What many tasks append
-/// while a write is under way goes into the next one, so one sync serves them all.
+/// When [`append`](crate::RecordStore::append) returns `Ok`, the records survive what the
+/// [`Durability`] says: power loss, or the end of the process. Records that tasks append during a
+/// write go into the next write, so one sync serves them all.
 ///
-/// A directory has one user at a time, in this process or another. The disk it takes is
-/// bounded by twice what it holds and two segments, and given back when it is empty. Damage
-/// never keeps the store from opening: a damaged record is skipped and counted, and what
-/// nothing can be read of is moved aside within the directory, to `corrupt-<unix time>`. The
-/// database is built anew from the log when anything about it is odd. `JournalStore` (feature
-/// `journal`) keeps the same files, so either opens what the other left.
+/// A directory has one user at a time, in this process or another. The log takes at most twice the
+/// bytes of the live frames plus two segments, and disk space is returned when it is empty. Damage
+/// never prevents opening: a damaged record is skipped and counted, and unreadable files are moved
+/// aside within the directory, to `corrupt-<unix time>`. The database is rebuilt from the log if
+/// anything is wrong with it. `JournalStore` (feature `journal`) uses the same files, so each opens
+/// what the other left.
 ///
-/// Dropping the store completes what was begun and releases the directory a moment
-/// later; [`close`](crate::RecordStore::close) waits for that.
+/// Dropping the store finishes pending work and releases the directory shortly afterwards;
+/// [`close`](crate::RecordStore::close) waits for that.
 pub struct SledStore(pub(crate) Store);
 
-/// Opens a [`SledStore`]; made by [`SledStore::builder`].
+/// Opens a [`SledStore`]; created by [`SledStore::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `open` is called"]
 pub struct SledStoreBuilder {
@@ -39,33 +39,33 @@ impl SledStoreBuilder {
         self
     }
 
-    /// How many bytes of records the owner means to keep at most; 5 MiB unless set.
+    /// Roughly the most bytes of records that will be stored. Default: 5 MiB.
     ///
-    /// The store does not enforce it. It chooses how coarsely disk is taken.
+    /// This is not enforced. It determines the size of segments.
     pub fn expected_bytes(mut self, bytes: u64) -> Self {
         self.store.expect_bytes(bytes);
         self
     }
 
-    /// About how many records' places may be held in memory; 131,072 unless set.
+    /// About how many records' positions to keep in memory. Default: 131,072.
     ///
-    /// With more, they are in a database, and memory holds what was used last. A place takes
-    /// some 30 bytes.
+    /// With more records, the positions are in a database, and memory holds those used last. A
+    /// position takes about 30 bytes.
     pub fn records_in_memory(mut self, records: usize) -> Self {
         self.index.records_in_memory = records;
         self
     }
 
-    /// Opens the directory, which is made where there is none.
+    /// Opens the directory, which is created if needed.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another store holds the directory,
-    /// [`StoreError::Incompatible`] when it is of another format, and
-    /// [`StoreError::Unavailable`] when it cannot be made, written to or read, belongs to
-    /// another user or can be written to by others, or when the disk does not answer.
+    /// [`StoreError::InUse`] when another store holds the directory, [`StoreError::Incompatible`]
+    /// when it has another format, and [`StoreError::Unavailable`] when it cannot be created,
+    /// written or read, belongs to another user, is writable by others, or when the disk does not
+    /// respond.
     ///
     /// # Cancel safety
-    /// The directory is released again, a moment later.
+    /// The directory is released shortly afterwards.
     pub async fn open(self) -> Result<SledStore, StoreError> {
         let Self { store, index } = self;
         let in_sled = |path: &Path| Box::new(InSled::new(path, index)) as Box<_>;

@@ -8,56 +8,54 @@ use async_trait::async_trait;
 
 use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 
-/// A first-in, first-out queue of records for each stream.
+/// First-in, first-out queues of records, one per stream.
 ///
 /// # Contract
 /// - **Order.** Records of one stream are read in the order in which their
 ///   `append` calls took effect; those of one call in the order given.
 /// - **Ids.** Ids of one stream only grow and are never given out twice, not
 ///   even after `clear` or a restart.
-/// - **Atomic.** A call takes effect whole or not at all, across a crash too.
-///   A future that is dropped midway leaves its call done or undone, never half.
-/// - **Durable.** What `append` and `clear` return `Ok` for survives what the
-///   store promises to survive (each store says what). What `settle` returns
-///   `Ok` for survives at least the end of the process; a power failure may undo
-///   it, or parts of it, so that records are read again, in their order.
+/// - **Atomic.** A call takes effect as a whole or not at all, even across a crash. If a future is
+///   dropped midway, its call is done or not done, never half done.
+/// - **Durable.** After `append` or `clear` returns `Ok`, its effect survives whatever the store
+///   guarantees (each store says what). After `settle` returns `Ok`, its effect survives at least
+///   the end of the process; a power loss may undo it or parts of it, so that records are read
+///   again, in order.
 /// - **Counters.** [`stats`](Self::stats) never blocks and never reads storage.
 ///   The counters change before the call that changes them returns. Sizes are
 ///   [`Record::size`], framing is not counted.
-/// - **Damage.** A record that cannot be read back whole is never returned: it
-///   is dropped, and reported once, in [`ReadBatch::damaged`]. What is found missing
-///   when a store opens was never in its counters: only
-///   [`StoreStats::damaged_records`] tells of it.
-/// - **No limit.** A store knows no limit on what it holds; its owner does.
+/// - **Damage.** A damaged record is never returned: it is dropped, and reported once, in
+///   [`ReadBatch::damaged`]. Records found missing when a store opens were never in its counters;
+///   only [`StoreStats::damaged_records`] counts them.
+/// - **No limit.** A store does not limit what it holds; its owner does.
 ///
 /// The suite in `record_cache::conformance` (feature `test-support`)
 /// checks all of this for any implementation.
 #[async_trait]
 pub trait RecordStore: Debug + Send + Sync + 'static {
-    /// Appends all records, to one stream or to many, or none of them.
+    /// Appends all records, to one or more streams, or none of them.
     ///
     /// An empty list does nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the storage refuses, and
-    /// [`StoreError::Closed`] after [`close`](Self::close). Nothing is stored then.
+    /// [`StoreError::Unavailable`] when the storage fails, and [`StoreError::Closed`] after
+    /// [`close`](Self::close). In each case, nothing is stored.
     ///
     /// # Cancel safety
-    /// Once polled, the records may be stored although the future was dropped:
-    /// all of them or none.
+    /// Once polled, the records may be stored even if the future is dropped: all of them or none.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError>;
 
     /// Reads the oldest records of a stream, those after `after` if it is given.
     ///
-    /// Returns as many as the limits allow, in order, but at least one where there
-    /// is one: a record larger than `limits.max_bytes` is returned alone. An unknown
-    /// stream is an empty one. Costs what it returns, whatever lies behind.
+    /// Returns as many as the limits allow, in order, but at least one if there is any: a record
+    /// larger than `limits.max_bytes` is returned alone. An unknown stream is empty. The cost
+    /// depends on what is returned, not on how much is queued behind it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Closed`].
     ///
     /// # Cancel safety
-    /// Changes nothing but the report of damage, which may be lost.
+    /// Changes nothing, except that a report of damage may be lost.
     async fn oldest(
         &self,
         stream: &StreamName,
@@ -67,39 +65,39 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
 
     /// Deletes some records of a stream and counts an attempt on others, in one step.
     ///
-    /// Ids that are not there (any more) are passed over. Returns what was deleted.
+    /// Ignores ids that do not exist (any more). Returns what was deleted.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] and [`StoreError::Closed`]; nothing has changed then.
+    /// [`StoreError::Unavailable`] and [`StoreError::Closed`]; in both cases, nothing has changed.
     ///
     /// # Cancel safety
-    /// Once polled, the step may be taken although the future was dropped.
+    /// Once polled, the step may be taken even if the future is dropped.
     async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError>;
 
-    /// Deletes all records of all streams, and copies kept of damaged data.
+    /// Deletes all records of all streams, and saved copies of damaged data.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Closed`].
     ///
     /// # Cancel safety
-    /// Once polled, the store may be emptied although the future was dropped.
+    /// Once polled, the store may be emptied even if the future is dropped.
     async fn clear(&self) -> Result<Amount, StoreError>;
 
-    /// What the store holds now, from counters.
+    /// The contents of the store, from counters.
     ///
-    /// After [`close`](Self::close) it gives the last values.
+    /// After [`close`](Self::close), the last values.
     fn stats(&self) -> StoreStats;
 
-    /// Waits for calls under way, makes everything durable and releases the storage.
+    /// Waits for running calls, makes everything durable, and releases the storage.
     ///
     /// When it returns, the same place can be opened again. Closing again is `Ok`.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the last writes could not be made durable.
-    /// The storage is released all the same.
+    /// [`StoreError::Unavailable`] when the last writes could not be made durable. The storage is
+    /// released in any case.
     ///
     /// # Cancel safety
-    /// The store is closed, a moment later, although the future was dropped.
+    /// The store is closed shortly afterwards, even if the future is dropped.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
@@ -109,7 +107,7 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
 pub struct ReadLimits {
     /// Records at most.
     pub max_records: NonZeroUsize,
-    /// Bytes of [`Record::size`] at most, except that one record always fits.
+    /// The most bytes, by [`Record::size`], except that one record always fits.
     pub max_bytes: NonZeroU64,
 }
 
@@ -130,19 +128,19 @@ impl ReadLimits {
 pub struct ReadBatch {
     /// The records, oldest first.
     pub records: Vec<Record>,
-    /// Damaged records that this read came upon and dropped.
+    /// Damaged records that this read found and dropped.
     pub damaged: Amount,
 }
 
 impl ReadBatch {
-    /// Puts a batch together; for implementors of stores.
+    /// Creates a batch; for implementors of stores.
     #[must_use]
     pub const fn new(records: Vec<Record>, damaged: Amount) -> Self {
         Self { records, damaged }
     }
 }
 
-/// What became of some records of one stream.
+/// A decision about some records of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settlement {
@@ -150,7 +148,7 @@ pub struct Settlement {
     pub stream: StreamName,
     /// Records that are done.
     pub delete: Vec<RecordId>,
-    /// Records that stay, with their count of attempts raised by one.
+    /// Records that stay, with one more attempt counted.
     pub count_attempt: Vec<RecordId>,
 }
 
@@ -197,7 +195,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// So many records of so many bytes.
+    /// This many records of this many bytes in total.
     #[must_use]
     pub const fn new(records: usize, bytes: u64) -> Self {
         Self { records, bytes }
@@ -215,7 +213,7 @@ impl std::ops::AddAssign for Amount {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// The streams that hold at least one record, in the order of their names.
+    /// The streams that hold at least one record, sorted by name.
     pub streams: BTreeMap<StreamName, QueueStats>,
     /// Records lost to damage since the store was opened.
     pub damaged_records: u64,
@@ -255,7 +253,7 @@ pub struct QueueStats {
 }
 
 impl QueueStats {
-    /// So many records of so many bytes; for implementors of stores.
+    /// This many records of this many bytes in total; for implementors of stores.
     #[must_use]
     pub const fn new(records: usize, bytes: u64) -> Self {
         Self { records, bytes }

@@ -11,22 +11,21 @@ use crate::log::group::{Call, Carried};
 use crate::{ReadLimits, StoreError, StreamName};
 use std::num::{NonZeroU64, NonZeroUsize};
 
-/// Records are moved in portions of so many bytes.
+/// Records are relocated in portions of this many bytes.
 const PORTION_BYTES: u64 = 4 << 20;
-/// How many turns pass before compaction that failed is tried again.
+/// Turns to wait before retrying a failed compaction.
 const REST: u32 = 200;
-/// How many entries are asked for at a time.
+/// Entries to request at a time.
 const SOME: ReadLimits = ReadLimits::new(
     NonZeroUsize::MIN.saturating_add((1 << 14) - 1),
     NonZeroU64::MAX,
 );
 
 impl Writer {
-    /// Deletes segments that hold nothing, and empties the oldest ones while the log is
-    /// more than twice as large as what it holds.
+    /// Deletes empty segments, and empties the oldest ones while the log is more than twice as
+    /// large as its live data.
     ///
-    /// Only the oldest segment ever goes, so what says that a record is settled stays as
-    /// long as the record is there to be found.
+    /// Only the oldest segment is ever deleted, so a settlement outlives the records it settles.
     pub(crate) fn compact(&mut self) {
         if self.rest > 0 {
             self.rest -= 1;
@@ -53,7 +52,7 @@ impl Writer {
         }
     }
 
-    /// Nothing is lost; a full disk, say, is tried again later.
+    /// Nothing is lost; after a full disk, for example, it is retried later.
     fn rest_after(&mut self, error: &dyn std::fmt::Display) {
         tracing::debug!(target: "record_cache", %error, "cannot give disk space back");
         self.rest = REST;
@@ -89,13 +88,13 @@ impl Writer {
         }
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
-            // One that stays is deleted by the next opening: the log says that it may go.
+            // If it remains, the next opening deletes it: the log says that it is not needed.
             let _ = self.disk.remove(&segment_name(number));
         }
         Ok(())
     }
 
-    /// Writes what a segment holds to the end of the log.
+    /// Relocates the records of a segment to the end of the log.
     pub(crate) fn carry_forward(&mut self, number: u32) -> Result<(), Failure> {
         let segment = lock(&self.shared.catalog).segments.get(&number).cloned();
         let Some(segment) = segment else {
@@ -119,7 +118,7 @@ impl Writer {
         Ok(())
     }
 
-    /// All that lies in one segment, as the index says.
+    /// All records in one segment, according to the index.
     fn lying_in(&self, segment: u32) -> Result<Vec<(StreamName, Entry)>, Failure> {
         let names = lock(&self.shared.counters).names();
         let mut found = Vec::new();
@@ -147,7 +146,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes records once more, and forgets where they were.
+    /// Writes records again, and updates their positions.
     ///
     /// The index may be broken afterwards; the log has them.
     pub(crate) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Recovers when someone deletes the directory or files in it.
 //!
-//! What is deleted while it is open can still be read. So all that is held is written again,
-//! to a new segment in the directory as it is now, before anything else is.
+//! A deleted file can still be read while it is open. So everything is written again to a new
+//! segment in the current directory, before anything else is written.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::log::end::Barrier;
 use crate::log::format::segment_name;
 use crate::log::reserve::Reserve;
 
-/// How often files are looked after when nothing is synced.
+/// How often to check the files when nothing is synced.
 const OFTEN: Duration = Duration::from_millis(100);
-/// And how often those that are not written to.
+/// And how often to check files that are not written to.
 const SELDOM: Duration = Duration::from_secs(1);
 
 impl Writer {
-    /// Looks whether files that are in use were deleted, and if so writes again what they hold.
+    /// Checks whether files in use were deleted, and if so writes their contents again.
     ///
     /// Called before a group is begun.
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
@@ -28,7 +28,7 @@ impl Writer {
             return;
         }
         let gone = self.log.is_gone() || {
-            // The directory may go while no file in it is written to.
+            // The directory may be deleted while no file in it is written to.
             self.log.active_segment().is_none() && self.disk.is_gone()
         };
         let gone = gone || (since >= SELDOM && self.is_any_gone());
@@ -75,7 +75,7 @@ impl Writer {
             .copied()
             .collect();
         for number in &old {
-            // A broken index is none that anything could be asked.
+            // A broken index cannot be queried.
             while let Err(failure) = self.carry_forward(*number) {
                 let Failure::Index(_) = failure else {
                     return Err(failure);
@@ -83,7 +83,7 @@ impl Writer {
                 self.mend()?;
             }
         }
-        // From here on the log says that it needs none of them, whatever power is lost.
+        // From here on, the log says that it needs none of them, even after a power loss.
         let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
         committed?;
         for number in old {

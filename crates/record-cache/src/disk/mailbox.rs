@@ -1,18 +1,18 @@
 //! Hands work from callers to a thread, and answers back to callers.
 //!
-//! Each request leaves its reply here, for which the thread holds a ticket. So when the thread
-//! hangs in the disk, the [watch](super::watch) can answer all who wait, at no cost for those
-//! who are served.
+//! Each request leaves its reply handle here, and the thread holds a ticket for it. So if the
+//! thread hangs in the disk, the [watch](super::watch) can answer all waiting callers, at no cost
+//! in the normal case.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A queue that is emptied in one go, with the replies to what was in it.
+/// A queue that is emptied all at once, with the reply handles of its items.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, R> {
     state: Mutex<State<T, R>>,
     arrived: Condvar,
-    /// What has to be done although nobody waits for it any more.
+    /// Work that must be done even if no one waits for it any more.
     must_be_done: fn(&T) -> bool,
 }
 
@@ -21,12 +21,12 @@ struct State<T, R> {
     waiting: Vec<(T, Ticket)>,
     replies: Vec<Place<R>>,
     free: Vec<u32>,
-    /// The thread sleeps until so many are waiting; 0 while it is awake.
+    /// The thread sleeps until this many items wait; 0 while it is awake.
     wanted: usize,
     closed: bool,
     /// Whether the thread is at work.
     busy: bool,
-    /// Counts the signs that it gives.
+    /// Counts the thread's signs of life.
     signs: u64,
     /// It gave none for too long.
     stalled: bool,
@@ -48,7 +48,7 @@ enum Place<R> {
 #[derive(Debug)]
 pub(crate) enum Refused<R> {
     Closed(R),
-    /// The thread hangs. What must be done is done all the same.
+    /// The thread hangs. Mandatory work is still queued.
     Stalled(R),
 }
 
@@ -94,7 +94,7 @@ impl<T, R> State<T, R> {
         }
     }
 
-    /// All replies that are there; their tickets are worth nothing from now on.
+    /// Takes all reply handles; their tickets become invalid.
     fn take_replies(&mut self) -> Vec<R> {
         let mut replies = Vec::new();
         for place in &mut self.replies {
@@ -109,7 +109,7 @@ impl<T, R> State<T, R> {
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// A mailbox of a thread that is at work.
+    /// A mailbox whose thread is working.
     pub(crate) fn new(must_be_done: fn(&T) -> bool) -> Self {
         let state = State {
             waiting: Vec::new(),
@@ -155,7 +155,7 @@ impl<T, R> Mailbox<T, R> {
         self.lock().keep(Place::Waiting(reply))
     }
 
-    /// Waits for items and takes them all; nothing once the mailbox is closed and empty.
+    /// Waits for items and takes them all; empty once the mailbox is closed and drained.
     pub(crate) fn next(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         (state.busy, state.stalled) = (false, false);
@@ -167,7 +167,7 @@ impl<T, R> Mailbox<T, R> {
         state.take()
     }
 
-    /// Waits for so many items, no longer than this, and takes what has come.
+    /// Waits for this many items, at most this long, and takes what has arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.wanted = wanted;
@@ -197,7 +197,7 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
-    /// The thread is at work, and does not hang.
+    /// The thread is working, and does not hang.
     pub(crate) fn sign(&self) {
         self.lock().sign();
     }
@@ -218,7 +218,7 @@ impl<T, R> Mailbox<T, R> {
         self.lock().closed
     }
 
-    /// Refuses all that comes, and returns what has come.
+    /// Refuses new items, and returns those that are queued.
     pub(crate) fn close(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.closed = true;
@@ -228,14 +228,14 @@ impl<T, R> Mailbox<T, R> {
         left
     }
 
-    /// Refuses all that comes; gives up the replies that are left.
+    /// Refuses new items, and drops the remaining reply handles.
     pub(crate) fn abandon(&self) -> Vec<R> {
         drop(self.close());
         self.lock().take_replies()
     }
 
-    /// Looks whether the thread has given no sign so many times; then returns the replies of
-    /// all who wait, and forgets what they wait for.
+    /// If the thread has shown no sign of life at this many checks, returns the reply handles of
+    /// all waiting callers and drops their requests.
     pub(crate) fn look(&self, seen: &mut Seen, patience: u32) -> Vec<R> {
         let mut state = self.lock();
         let signs = state.busy.then_some(state.signs);
@@ -259,7 +259,7 @@ impl<T, R> Mailbox<T, R> {
         replies
     }
 
-    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
     fn lock(&self) -> MutexGuard<'_, State<T, R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ impl Writer {
     /// Builds another index from the log if the present one is broken.
     ///
     /// # Errors
-    /// When the log cannot be read now; a later call tries again.
+    /// If the log cannot be read now; a later call tries again.
     pub(crate) fn mend(&mut self) -> Result<(), StoreError> {
         let Some(broken) = lock(&self.shared.catalog).broken() else {
             return Ok(());
@@ -48,7 +48,7 @@ impl Writer {
     }
 }
 
-/// The index to go on with: one of the kind that it was, or else one in memory.
+/// The index to continue with: one of the same kind or, if that fails, one in memory.
 pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
     let fresh = indexes.fresh();
     fresh.unwrap_or_else(|| Box::new(MemoryIndex::default()))

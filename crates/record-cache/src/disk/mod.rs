@@ -1,10 +1,11 @@
 //! The shell around a log: a writer thread, a reader thread and their callers.
 //!
-//! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects
-//! what comes into groups, writes and syncs each as one, enters it in the catalog, and answers.
-//! A read goes to the [`reader`]. A [`watch`] answers in their place when one of the two hangs.
-//! After each group the writer keeps house: it [compacts](compact), and has the index keep a
-//! checkpoint. When the index breaks it [mends](mend) it; when files vanish it [heals](heal).
+//! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
+//! into groups, writes and syncs each group as one, enters it in the catalog, and answers. A read
+//! goes to the [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
+//! group, the writer does housekeeping: it [compacts](compact) the log and has the index write a
+//! checkpoint. It [replaces](mend) an index that breaks, and [recovers](heal) when files are
+//! deleted.
 //!
 //! Locks, none of which is taken while another is held: the two mailboxes, the catalog, the
 //! counters, the buffers. Only the writer changes the catalog and the counters.
@@ -49,7 +50,7 @@ use crate::{
 const SMALLEST_SEGMENT: u64 = 4 << 20;
 const LARGEST_SEGMENT: u64 = 64 << 20;
 
-/// A store on disk, with one or the other index.
+/// A disk store, with either index.
 pub(crate) struct Store {
     shared: Arc<Shared>,
     /// Commits of groups that append.
@@ -76,7 +77,7 @@ impl Settings {
         }
     }
 
-    /// Chooses the size of a segment for so many bytes of records.
+    /// Chooses the size of a segment for this many bytes of records.
     pub(crate) fn expect_bytes(&mut self, bytes: u64) {
         self.segment_bytes = (bytes / 4).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
     }
@@ -97,7 +98,7 @@ impl Store {
         disk: impl FnOnce(&Path) -> Result<Arc<dyn Disk>, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
         if !settings.path.is_absolute() {
-            // Once: what is done later must not depend on the working directory.
+            // Only once: later steps must not depend on the working directory.
             settings.path = std::path::absolute(&settings.path).map_err(|error| {
                 let context = format!("not a path: path={}", settings.path.display());
                 StoreError::unavailable(context, error)
@@ -117,7 +118,7 @@ impl Store {
                 Ok(writer) => {
                     let store = writer.store();
                     match reply {
-                        // When nobody waits any more, the store is dropped, and so closed.
+                        // If no one waits any more, the store is dropped and thereby closed.
                         Some(Reply::Opened(reply)) => drop(reply.send(Ok(store))),
                         _ => drop(store),
                     }
@@ -235,7 +236,7 @@ fn refusal<R>(refused: Refused<R>) -> StoreError {
     }
 }
 
-/// Reads what lies in the directory, and makes it ready to go on.
+/// Reads the directory, and prepares it for writing.
 fn prepare(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -321,7 +322,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .map_err(|error| StoreError::unavailable("cannot start a thread", error))
 }
 
-/// What every store that is a newtype around [`Store`] does.
+/// Implements `RecordStore` for a newtype around [`Store`].
 macro_rules! record_store {
     ($store:ident) => {
         #[async_trait::async_trait]

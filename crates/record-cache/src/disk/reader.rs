@@ -9,7 +9,7 @@ use crate::log::catalog::{Settled, lock};
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{Amount, ReadBatch, StoreError, StreamName};
 
-/// How often an index is asked that breaks again and again.
+/// How often to retry with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
 
 /// Reads until the store is closed.
@@ -91,7 +91,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
     }
 }
 
-/// Has the writer forget them, so that they are reported once, and waits for it.
+/// Has the writer drop them, so that they are reported only once, and waits for it.
 fn drop_damaged(shared: &Shared, stream: &StreamName, deleted: Ranges) {
     let records = deleted.count();
     tracing::warn!(target: "record_cache", %stream, records, "damaged records are dropped");
@@ -101,8 +101,8 @@ fn drop_damaged(shared: &Shared, stream: &StreamName, deleted: Ranges) {
     );
 }
 
-/// Has the writer do something. It is not done when the store is closed meanwhile, or when the
-/// disk does not answer.
+/// Has the writer do something. Returns without doing it if the store is closed or the disk does
+/// not respond.
 fn wait_for(shared: &Shared, request: Request) {
     let (reply, done) = mpsc::channel();
     if let Err(Refused::Closed(reply) | Refused::Stalled(reply)) =

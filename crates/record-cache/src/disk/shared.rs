@@ -1,7 +1,7 @@
 //! The state shared by callers, the writer, the reader and the watch.
 //!
-//! Each lock is held for moments and none while another is held, except that [`Catalog`] is
-//! asked while its index does I/O, in bounded time.
+//! Each lock is held briefly, and none is taken while another is held. [`Catalog`] stays locked
+//! while its index does I/O, in bounded time.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, mpsc};
@@ -25,9 +25,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Mutex<Counters>,
     pub(crate) requests: Mailbox<Request, Reply>,
     pub(crate) reads: Mailbox<Read, oneshot::Sender<Result<ReadBatch, StoreError>>>,
-    /// What is read is read into these.
+    /// Reads use these buffers.
     pub(crate) buffers: Buffers,
-    /// Woken when there is nothing left to watch.
+    /// Woken when the store is gone.
     pub(crate) watcher: OnceLock<Thread>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Read {
     pub(crate) limits: ReadLimits,
 }
 
-/// What the writer is asked to do.
+/// A request to the writer.
 #[derive(Debug)]
 pub(crate) enum Request {
     Append(Vec<NewRecord>),

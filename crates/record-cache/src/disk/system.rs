@@ -20,11 +20,11 @@ use crate::log::directory;
 use crate::log::files::{Disk, DiskFile};
 use crate::log::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
 
-/// A directory that no other store uses as long as this value lives.
+/// A directory that no other store uses while this value exists.
 #[derive(Debug)]
 pub(crate) struct SystemDisk {
     path: PathBuf,
-    /// Another one once the directory was made again.
+    /// Replaced when the directory is recreated.
     place: Mutex<Arc<Directory>>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct SystemDisk {
 #[derive(Debug)]
 enum Refusal {
     InUse,
-    /// It belongs to others, or they can write to it.
+    /// It belongs to another user, or others can write to it.
     #[cfg(unix)]
     Unsafe(&'static str),
     /// Doing this failed.
@@ -40,13 +40,13 @@ enum Refusal {
 }
 
 impl SystemDisk {
-    /// Takes the directory, which is made where there is none. The path is absolute.
+    /// Takes the directory, and creates it if needed. The path is absolute.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
         let refused = |refusal: Refusal| refusal.into_error(path);
         let directory = hold(path).map_err(refused)?;
         let names = directory.names();
         let names = names.map_err(|error| refused(Refusal::Failed("cannot read", error)))?;
-        // A directory of other things is left exactly as it is.
+        // A directory with other contents is left unchanged.
         if let Some(found) = foreign(&names) {
             return Err(StoreError::incompatible(path, found));
         }
@@ -62,8 +62,8 @@ impl SystemDisk {
         Arc::clone(&lock(&self.place))
     }
 
-    /// Holds the lock file too, which is what says to others that the directory is in use
-    /// where directories cannot be locked.
+    /// Locks the lock file too: where directories cannot be locked, it shows others that the
+    /// directory is in use.
     fn lock_file(&self) -> Result<(), Refusal> {
         let place = self.place();
         match place.take_lock(LOCK) {
@@ -72,7 +72,7 @@ impl SystemDisk {
                 cleared.map_err(|error| Refusal::Failed("cannot clear", error))?;
                 place.take_lock(LOCK)
             }
-            // With no room for a file, the lock on the directory has to do.
+            // If there is no space for the file, the lock on the directory must suffice.
             Err(Refusal::Failed(_, error))
                 if place.is_locked() && error.kind() == io::ErrorKind::StorageFull =>
             {
@@ -83,14 +83,14 @@ impl SystemDisk {
     }
 }
 
-/// Makes the directory where there is none, and locks it where that can be done.
+/// Creates the directory if needed, and locks it if possible.
 fn hold(path: &Path) -> Result<Directory, Refusal> {
     create_directories(path).map_err(|error| Refusal::Failed("cannot create", error))?;
     let directory = Directory::open(path).map_err(|error| Refusal::Failed("cannot open", error))?;
     directory.check()
 }
 
-/// What a directory holds that is no cache.
+/// Describes a directory that is not a cache.
 fn foreign(names: &[String]) -> Option<String> {
     let is_own = |name: &String| name == MARK || segment_number(name).is_some();
     if names.iter().any(is_own) {
@@ -111,17 +111,18 @@ fn foreign(names: &[String]) -> Option<String> {
 /// Directories of an index.
 const INDEX_PREFIX: &str = "index-";
 
-/// Makes a directory, and those above it, that nobody but its owner may enter.
+/// Creates a directory and its parents, accessible only to the owner.
 fn create_directories(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     if missing.is_empty() && !path.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     private_directory().recursive(true).create(path)?;
-    // The last one also where it is there from a process that ended before it had synced.
+    // The last one is synced even if it exists, because an earlier process may have ended before
+    // syncing it.
     for made in missing.into_iter().chain([path]) {
         if let Some(parent) = made.parent() {
-            // Not every parent may be read; what was made there is used all the same.
+            // Some parents may not be readable; the new directories are used anyway.
             let _ = sync_by_path(parent);
         }
     }
@@ -136,7 +137,7 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-/// What stands at a name of ours and is no regular file, or a link to one.
+/// Something at one of our names that is not a regular file, or is a link to one.
 fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }

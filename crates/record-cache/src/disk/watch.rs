@@ -1,8 +1,7 @@
 //! Fails calls when the disk stops responding.
 //!
-//! The threads of a store give signs at their mailboxes. When one that is at work has given
-//! none for as long as the limit, all who wait for it are told, and so is everyone who comes
-//! later, until it gives a sign again.
+//! The threads of a store show signs of life at their mailboxes. If a working thread has shown none
+//! for the time limit, all waiting calls fail, and so do later ones, until it shows a sign again.
 
 use std::sync::Weak;
 use std::thread;
@@ -12,12 +11,12 @@ use super::mailbox::Seen;
 use super::shared::{Shared, stalled};
 use crate::{StoreError, clock};
 
-/// How long the disk may take before callers are told that it does not answer.
+/// How long the disk may take before calls fail.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// A limit is this many looks without a sign.
+/// The limit is this many checks without a sign of life.
 const LOOKS: u32 = 4;
 
-/// Watches a store until it is gone; a store that goes away does not wait for it.
+/// Watches a store until it is dropped; dropping does not wait for the watch.
 pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thread, StoreError> {
     let watcher = thread::Builder::new()
         .name("record-cache-watch".to_owned())
@@ -27,7 +26,7 @@ pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thr
     Ok(watcher.thread().clone())
 }
 
-/// What was seen of the two threads.
+/// The last observation of the two threads.
 #[derive(Debug)]
 struct Looks {
     of_writer: Seen,
@@ -47,7 +46,7 @@ impl Looks {
 
     fn look(&mut self, store: &Shared, now: Instant, limit: Duration) {
         if now.saturating_duration_since(self.last) > limit {
-            // The whole process stood still, and the disk had no time to answer.
+            // The whole process was suspended, so the disk had no time to respond.
             *self = Self::new(now);
         }
         self.last = now;
@@ -66,7 +65,7 @@ fn look_after(shared: &Weak<Shared>, limit: Duration) {
     while let Some(store) = shared.upgrade() {
         looks.look(&store, clock::monotonic(), limit);
         drop(store);
-        // A wake-up before the time says that the store is gone, or says nothing.
+        // An early wake-up means that the store is gone, or is spurious.
         while looks.last.elapsed() < tick && shared.strong_count() > 0 {
             thread::park_timeout(tick.saturating_sub(looks.last.elapsed()));
         }

@@ -19,19 +19,19 @@ use crate::{Amount, Durability, NewRecord, RecordId, Settlement, StoreError, Str
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
-/// So much of a group is written while others of it are still to come, or this part of a
-/// segment where that is less.
+/// This much of a group is written while more of its calls are expected; a fraction of a segment,
+/// if that is less.
 const STAGED_BYTES: u64 = 64 << 10;
 const STAGED_PART: u64 = 64;
-/// And so many callers are waited for at a time.
+/// And this many callers are waited for at a time.
 const PORTION: usize = 128;
-/// How often a group goes on although fewer came than were waited for.
+/// How often a group continues although fewer callers came than expected.
 const MOST_SHORT: usize = 6;
-/// A group waits for callers who come within this part of the time that a group takes.
+/// A group waits for callers that arrive within this fraction of the time that a group takes.
 const GAPS: u32 = 8;
 const SHORTEST_GAP: Duration = Duration::from_micros(50);
 const LONGEST_GAP: Duration = Duration::from_micros(500);
-/// What one call may take, so that places within a segment fit their 32 bits.
+/// The limit on one call, so that offsets within a segment fit into 32 bits.
 const CALL_BYTES: u64 = 1 << 31;
 
 /// Owns the end of the log.
@@ -41,24 +41,24 @@ pub(crate) struct Writer {
     pub(crate) indexes: Box<dyn Indexes>,
     pub(crate) durability: Durability,
     pub(crate) log: Log,
-    /// Turns in which compaction is not tried again, since it has just failed.
+    /// Turns left before a failed compaction is retried.
     pub(crate) rest: u32,
     pub(crate) reserve: Reserve,
     /// Requests that were waiting when the last group was answered.
     pub(crate) came_meanwhile: usize,
-    /// When the files were last looked after.
+    /// When the files were last checked.
     pub(crate) looked: Instant,
     /// Commits of groups that append.
     #[cfg(test)]
     pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// Calls that are written together, and who waits for them.
+/// Calls that are written together, and their waiting callers.
 #[derive(Default)]
 struct Group {
     calls: Vec<Call>,
     answers: Vec<Answer>,
-    /// Bytes of all calls, and of those that are not written yet.
+    /// Bytes of all calls, and of the unwritten ones.
     bytes: u64,
     unwritten: u64,
 }
@@ -70,11 +70,11 @@ struct Close {
     behind: Vec<(Request, Ticket)>,
 }
 
-/// What one call is answered with, and whom.
+/// The answer to one call, and its recipient.
 struct Answer {
     ticket: Option<Ticket>,
     what: What,
-    /// What a settlement will have removed.
+    /// What a settlement will remove.
     planned: Amount,
 }
 
@@ -86,7 +86,7 @@ enum What {
 }
 
 impl Writer {
-    /// Writes what an opening found to be missing or out of place.
+    /// Writes what opening found to be missing or misplaced.
     pub(crate) fn recover(&mut self, stranded: &[(StreamName, Entry)]) -> Result<(), StoreError> {
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group: where the last segment ends changes with it.
@@ -98,7 +98,7 @@ impl Writer {
             }
             self.mend()?;
         } else if lock(&self.shared.counters).damaged_records > 0 {
-            // So that a loss is counted once; without room it is counted again.
+            // So that a loss is counted only once; if there is no space, it is counted again.
             let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
         }
         self.keep_house();
@@ -107,7 +107,7 @@ impl Writer {
 
     /// Works until the store is closed.
     pub(crate) fn run(mut self) {
-        // However this thread ends, nobody waits for it in vain.
+        // However this thread ends, no caller waits forever.
         let _ending = Ending(Arc::clone(&self.shared));
         let mut expected = 1;
         let mut took = Duration::ZERO;
@@ -121,12 +121,12 @@ impl Writer {
             let (mut came, mut short) = (0, 0);
             requests = self.settle_first(requests);
             if requests.is_empty() {
-                // Nobody had to wait, and the others are expected as before.
+                // No one had to wait, and the others are expected as before.
                 self.keep_house();
                 continue;
             }
-            // Whoever was answered may come back at once, and joins those who came
-            // meanwhile; a lone caller waits for nobody.
+            // Callers that were answered may come back at once and join those who arrived since; a
+            // lone caller waits for no one.
             loop {
                 came += requests.len();
                 if let Some(ending) = self.accept(&mut group, requests) {
@@ -137,7 +137,7 @@ impl Writer {
                 if came >= expected || short == MOST_SHORT {
                     break;
                 }
-                // The disk can have what is there while the others come.
+                // The disk can work on what is there while others arrive.
                 self.stage(&mut group);
                 let wanted = PORTION.min(expected - came);
                 requests = self.shared.requests.more(wanted, gap);
@@ -157,7 +157,7 @@ impl Writer {
         }
     }
 
-    /// What is done when all who wait are answered.
+    /// Housekeeping, once all waiting callers are answered.
     fn keep_house(&mut self) {
         self.compact();
         let room = self.reserve.is_there();
@@ -176,7 +176,7 @@ impl Writer {
         }
     }
 
-    /// Serves those who settle before those for whom the disk is waited for.
+    /// Serves settlements before calls that must wait for the disk.
     fn settle_first(&mut self, requests: Vec<(Request, Ticket)>) -> Vec<(Request, Ticket)> {
         let (settles, rest): (Vec<_>, Vec<_>) = requests
             .into_iter()
@@ -191,7 +191,7 @@ impl Writer {
         rest
     }
 
-    /// Has the requests join the group, or serves them; says when the last one has come.
+    /// Adds the requests to the group, or serves them; reports when the last one has arrived.
     fn accept(&mut self, group: &mut Group, requests: Vec<(Request, Ticket)>) -> Option<Close> {
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
@@ -222,7 +222,7 @@ impl Writer {
         None
     }
 
-    /// What has to be written for a request, if anything.
+    /// What must be written for a request, if anything.
     fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
         let (wish, what) = match request {
             Request::Append(records) => {
@@ -277,7 +277,7 @@ impl Writer {
         }
     }
 
-    /// Writes what a group has so far, if that is worth a write of its own.
+    /// Writes the group so far, if that is worth a separate write.
     fn stage(&mut self, group: &mut Group) {
         let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
         if group.unwritten < enough {
@@ -299,7 +299,7 @@ impl Writer {
         }
     }
 
-    /// Writes a group, applies it and answers all who wait for it.
+    /// Writes a group, applies it, and answers its callers.
     fn write(&mut self, mut group: Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
@@ -335,7 +335,7 @@ impl Writer {
         }
     }
 
-    /// What makes records as durable as they get.
+    /// Makes records as durable as configured.
     pub(crate) fn strongest(&self) -> Barrier {
         match self.durability {
             Durability::PowerLoss => Barrier::Synced,
@@ -346,7 +346,7 @@ impl Writer {
     fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &Written) {
         let removed = self.enter(calls, &answers, written);
         self.count(calls, &answers, &removed);
-        // The log has the group, so another index has it too.
+        // The group is in the log, so a rebuilt index has it too.
         let _ = self.mend();
         let mut tickets = Vec::with_capacity(answers.len());
         let mut appends = Vec::with_capacity(answers.len());
@@ -374,7 +374,7 @@ impl Writer {
         }
     }
 
-    /// Tells the index; says what each call removed.
+    /// Updates the index; returns what each call removed.
     fn enter(&self, calls: &[Call], answers: &[Answer], written: &Written) -> Vec<Amount> {
         let mut catalog = lock(&self.shared.catalog);
         let mut sequence = written.first;
@@ -424,7 +424,7 @@ impl Writer {
         }
     }
 
-    /// Undoes appends for callers who had been told that the disk does not answer.
+    /// Undoes appends whose callers were told that the disk does not respond.
     fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) {
         let mut sequence = first;
         let mut undone: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
@@ -467,7 +467,7 @@ impl Writer {
                 rest.push(call, answer);
             }
         }
-        // Settling makes room, so it is tried without the appends that had none.
+        // Settling frees space, so it is retried without the appends that did not fit.
         if !rest.calls.is_empty() && (appends || self.reserve.spend(&mut self.log)) {
             return self.write(rest);
         }
@@ -475,7 +475,7 @@ impl Writer {
             if answer.what == What::Lose
                 && let Call::Settle(lost) = call
             {
-                // Damaged all the same, and reported.
+                // They are damaged in any case, and reported.
                 let removed = self.enter_loss(lost);
                 tracing::debug!(target: "record_cache", ?removed, %error, "damage is not noted");
             }
@@ -483,7 +483,7 @@ impl Writer {
         }
     }
 
-    /// Forgets records that cannot be read, and counts them.
+    /// Drops unreadable records, and counts them.
     pub(crate) fn enter_loss(&self, lost: &Settled) -> Amount {
         let mut catalog = lock(&self.shared.catalog);
         let removed = catalog.settle(lost).unwrap_or_default();
@@ -507,7 +507,7 @@ impl Writer {
         }
     }
 
-    /// Commits what makes room, if need be with the room that is kept for it.
+    /// Commits what frees space, if necessary with the reserved space.
     pub(crate) fn commit_in_need(
         &mut self,
         calls: &[Call],
@@ -540,7 +540,7 @@ impl Writer {
         Ok(removed)
     }
 
-    /// Notes where the log ends, all of it sound; without that, the next opening checks it.
+    /// Records where the log ends, all of it verified; otherwise the next opening verifies it.
     ///
     /// Says whether there is a mark.
     fn write_mark(&mut self) -> bool {
@@ -549,7 +549,7 @@ impl Writer {
         if written.is_err() && self.reserve.spend(&mut self.log) {
             written = self.log.write_leftovers(&self.shared.catalog);
         }
-        // A mark is not worth the room that settling may be in need of.
+        // A mark is not worth the space that settling may need.
         let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {
             tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
@@ -564,7 +564,7 @@ impl Writer {
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
         match (self.log.sync(), self.durability) {
-            // What a failed sync may have lost are settlements, and they are written again.
+            // A failed sync can only lose settlements, which are written again.
             (Err(_), Durability::PowerLoss) => {
                 let written = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
                 written.map(drop)
@@ -672,7 +672,7 @@ impl Drop for Ending {
     }
 }
 
-/// What the log takes on the disk, and what of it is needed.
+/// The size of the log on disk, and of its live data.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Occupancy {
     pub(crate) total: u64,

@@ -7,7 +7,7 @@ use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Index};
 use crate::{ReadLimits, StreamName};
 
-/// Never breaks, and keeps nothing for the next opening.
+/// It never breaks, and keeps nothing for the next opening.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct MemoryIndex {
     /// None is empty.

@@ -1,18 +1,18 @@
 //! Where records are: for each stream, the positions of its records in the log, in order.
 //!
-//! The log is the truth and an index is derived from it. An index holds no payload, and
-//! nothing rests on it: neither durability nor integrity. One that is odd in any way, or that
-//! fails, is [`Broken`]: its owner throws it away and builds another from the log.
+//! The log is the truth, and an index is derived from it. An index holds no payload, and neither
+//! durability nor integrity depends on it. An index that fails or is inconsistent in any way is
+//! [`Broken`]: its owner throws it away and rebuilds it from the log.
 //!
-//! The owner keeps the counters (records and bytes of a stream, live bytes of a segment). An
-//! index only says what was there, so that they can be kept: see the results below.
+//! The owner keeps the counters (records and bytes of a stream, live bytes of a segment). An index
+//! only returns what they need: see the results below.
 //!
 //! # Contract
-//! - Sequence numbers are unique over all streams. Within a stream, entries are ordered by
-//!   them. `put` of a number that is there replaces the entry: the record was relocated.
-//! - What was put is found by every later call, until it is removed.
+//! - Sequence numbers are unique over all streams. Within a stream, entries are ordered by them.
+//!   `put` of an existing number replaces the entry: the record was relocated.
+//! - Every later call finds what was put, until it is removed.
 //! - A call that fails with [`Broken`] leaves an index that only fails from then on.
-//! - A call ends within a bounded time, whatever a disk or a database beneath it does.
+//! - A call ends within a bounded time, whatever the disk or database does.
 //! - [`checkpoint`](Index::checkpoint) makes what the index holds at that moment available to
 //!   the next opening, as one step: the next opening finds this state or an earlier one or none.
 
@@ -33,13 +33,13 @@ use crate::{QueueStats, ReadLimits, StreamName};
 
 /// Places of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
-    /// Adds an entry, or puts it in the place of the one of the same number, which comes back.
+    /// Adds an entry. Returns the entry that it replaces, if one has the same number.
     fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken>;
 
-    /// Those of the numbers that are there, in order.
+    /// The entries with these numbers, in order.
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken>;
 
-    /// Removes the numbers, and hands over each entry that was there.
+    /// Removes the numbers, and passes on each entry that existed.
     fn remove(
         &mut self,
         stream: &StreamName,
@@ -47,11 +47,11 @@ pub(crate) trait Index: Debug + Send + 'static {
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken>;
 
-    /// Raises the attempts of the numbers that are there by one.
+    /// Increments the attempts of the numbers that exist.
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken>;
 
-    /// The oldest entries behind a number, or of all: as many as the limits allow, and one
-    /// at least where there is one.
+    /// The oldest entries after a number, or of all: as many as the limits allow, and at least one
+    /// if there is any.
     fn after(
         &mut self,
         stream: &StreamName,
@@ -59,43 +59,43 @@ pub(crate) trait Index: Debug + Send + 'static {
         limits: ReadLimits,
     ) -> Result<Vec<Entry>, Broken>;
 
-    /// The streams that have an entry of one of the numbers. Where that cannot be told for
-    /// little, streams that have none may be among them.
+    /// The streams that have an entry with one of the numbers. May include other streams, if
+    /// checking would be expensive.
     fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken>;
 
     /// Removes everything.
     fn clear(&mut self) -> Result<(), Broken>;
 
-    /// Whether a checkpoint now would free memory, or spare the next opening much work.
+    /// Whether a checkpoint now would free memory, or save the next opening much work.
     fn wants_checkpoint(&self) -> bool;
 
-    /// Keeps the present state for the next opening, together with `at`.
+    /// Keeps the current state for the next opening, together with `at`.
     ///
-    /// It need not survive a loss of power, nor the end of the process.
+    /// It need not survive a power loss or the end of the process.
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken>;
 
-    /// Writes out what is not written yet, and lets go of files.
+    /// Writes what is not written yet, and closes files.
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken>;
 }
 
 /// Where indexes come from: one kind for a store.
 pub(crate) trait Indexes: Debug + Send + 'static {
-    /// What an earlier opening left, or an empty one.
+    /// The index that an earlier opening left, or an empty one.
     fn open(&mut self) -> Result<Found, Broken>;
 
-    /// An empty one in the place of one that broke; nothing when this kind is to be left alone.
+    /// An empty index to replace a broken one; `None` if this kind should not be used again.
     fn fresh(&mut self) -> Option<Box<dyn Index>>;
 }
 
-/// An index as an opening finds it.
+/// An index as found when opening.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) index: Box<dyn Index>,
-    /// How far it speaks, and what it holds of each stream; nothing of an empty one.
+    /// How far it covers the log, and what it holds of each stream; `None` for an empty one.
     pub(crate) kept: Option<Restored>,
 }
 
-/// A checkpoint, and what each stream held then.
+/// A checkpoint, and the contents of each stream at that time.
 pub(crate) type Restored = (Checkpoint, BTreeMap<StreamName, QueueStats>);
 
 /// Makes indexes in memory.
@@ -115,15 +115,15 @@ impl Indexes for InMemory {
     }
 }
 
-/// How far into the log an index speaks.
+/// How much of the log an index covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// The store that the log belongs to.
     pub(crate) salt: u64,
-    /// All frames before this place are accounted for, and none behind it.
+    /// Covers all frames before this offset, and none after it.
     pub(crate) segment: u32,
     pub(crate) offset: u64,
-    /// Checksum of the last frame's header before that place: another log has another one.
+    /// Checksum of the last frame header before that offset, which distinguishes logs.
     pub(crate) last_frame: u32,
     /// The number that the next record will get.
     pub(crate) next_sequence: u64,
@@ -131,6 +131,6 @@ pub(crate) struct Checkpoint {
     pub(crate) segments: Vec<(u32, u64, u64)>,
 }
 
-/// An index that cannot be used any more, and why, in words for a log line.
+/// An index that is no longer usable, and the reason, for a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken(pub(crate) String);

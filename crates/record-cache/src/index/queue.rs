@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::ranges::Ranges;
 
-/// Entries that are kept together; taking one out moves no more than these.
+/// Entries in one block; removing one moves at most these.
 const BLOCK: usize = 128;
 
-/// The place of one record: 24 bytes.
+/// The position of one record: 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
 }
 
-/// The entries of one stream in the order of their sequence numbers.
+/// The entries of one stream, ordered by sequence number.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Queue {
     /// None is empty.
@@ -31,7 +31,7 @@ impl Queue {
         self.blocks.is_empty()
     }
 
-    /// Adds an entry, or puts it in the place of the one of the same number.
+    /// Adds an entry, replacing one with the same number.
     pub(crate) fn put(&mut self, entry: Entry) -> Option<Entry> {
         let at = self.block_of(entry.sequence);
         let Some(block) = self.blocks.get_mut(at) else {
@@ -62,7 +62,7 @@ impl Queue {
         block.get_mut(found)
     }
 
-    /// Those of the numbers that are there, in order.
+    /// The entries with these numbers, in order.
     pub(crate) fn find(&self, numbers: &Ranges) -> Vec<Entry> {
         let mut found = Vec::new();
         for (start, end) in numbers.iter() {
@@ -79,7 +79,7 @@ impl Queue {
         found
     }
 
-    /// Takes the numbers out, and hands over what was there.
+    /// Removes the numbers, and passes on their entries.
     pub(crate) fn remove(&mut self, sequences: &Ranges, mut removed: impl FnMut(Entry)) {
         for (start, end) in sequences.iter() {
             let mut at = self.block_of(start);
@@ -106,7 +106,7 @@ impl Queue {
         }
     }
 
-    /// The entries behind a number, or all.
+    /// The entries after a number, or all.
     pub(crate) fn after(&self, sequence: Option<u64>) -> impl Iterator<Item = &Entry> + Clone {
         let first = sequence.map_or(0, |sequence| self.block_of(sequence));
         let entries = self.blocks.range(first.min(self.blocks.len())..).flatten();
@@ -117,7 +117,7 @@ impl Queue {
         match self.blocks.back_mut() {
             Some(last) if last.len() < BLOCK => last.push(entry),
             _ => {
-                // A lone record of a stream that is hardly used takes no whole block.
+                // A single record of a rarely used stream does not take a whole block.
                 let mut block = Vec::with_capacity(if self.blocks.is_empty() { 4 } else { BLOCK });
                 block.push(entry);
                 self.blocks.push_back(block);
@@ -125,10 +125,10 @@ impl Queue {
         }
     }
 
-    /// The first block that reaches as far as the number.
+    /// The first block that reaches the number.
     fn block_of(&self, sequence: u64) -> usize {
         let reaches = |block: &Vec<Entry>| block.last().is_some_and(|e| e.sequence >= sequence);
-        // Work is done at the two ends, for the most part.
+        // Most work happens at the two ends.
         if self.blocks.front().is_some_and(reaches) {
             return 0;
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 /// Bytes that one range takes on disk.
 const RANGE_BYTES: usize = 12;
 
-/// A set of numbers in which neighbours share one entry.
+/// A set of numbers; adjacent numbers share one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
-    /// First number of each range, and the number behind its last.
+    /// The first number of each range, and the number after its last.
     bounds: BTreeMap<u64, u64>,
 }
 
@@ -22,12 +22,12 @@ impl Ranges {
         self.iter().map(|(start, end)| end - start).sum()
     }
 
-    /// The ranges, from the lowest on, each with the number behind its last.
+    /// The ranges in ascending order, each with the number after its last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.bounds.iter().map(|(&start, &end)| (start, end))
     }
 
-    /// All numbers, from the lowest on.
+    /// All numbers, in ascending order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.iter().flat_map(|(start, end)| start..end)
     }
@@ -36,7 +36,7 @@ impl Ranges {
         if start >= end {
             return;
         }
-        // The usual case: behind everything that is there.
+        // The usual case: after everything in the set.
         if let Some(mut last) = self.bounds.last_entry()
             && *last.get() == start
         {
@@ -87,7 +87,7 @@ impl Ranges {
     }
 
     pub(crate) fn encoded_length(&self) -> usize {
-        // A range that is too long for its count is written as several.
+        // A range too long for its length field is written as several.
         let entries = self.iter().map(|(start, end)| pieces(start, end).count());
         4 + entries.sum::<usize>() * RANGE_BYTES
     }
@@ -104,7 +104,7 @@ impl Ranges {
         }
     }
 
-    /// Reads what `encode` wrote, and moves on behind it.
+    /// Reads what `encode` wrote, and advances past it.
     pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
         let (entries, mut rest) = from.split_first_chunk()?;
         let mut ranges = Self::default();

@@ -12,11 +12,11 @@ pub(super) const BLOCK: usize = 256;
 /// cost memory and disk.
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
 
-/// Up to here sled never makes a file of its own for a value, at the size of its segments:
-/// a leaf of 16 to 19 values goes to its log in one piece.
+/// Up to this size, sled never writes a value to a separate file: a leaf of 16 to 19 values fits
+/// into its log in one piece.
 pub(super) const LARGEST_VALUE: usize = (SEGMENT_BYTES / 4 - 52) / 20;
 
-/// Where a block lies in the database.
+/// The position of a block in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) stream: u64,
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// What tells the value in the database from any other.
+/// What distinguishes the value in the database from any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) crc: u32,
@@ -74,7 +74,7 @@ pub(super) enum Entries {
 }
 
 impl Block {
-    /// A block that the database does not have.
+    /// A block that is not in the database.
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         Self {
             start: entries.first().map_or(0, |entry| entry.sequence),
@@ -93,7 +93,7 @@ impl Block {
         }
     }
 
-    /// Whether its entries may be forgotten, because the database has them.
+    /// Whether its entries may be unloaded, because the database has them.
     pub(super) fn is_clean(&self) -> bool {
         matches!(self.entries, Entries::In(_)) && !self.changed
     }
@@ -103,7 +103,7 @@ impl Block {
         (Key { stream, start }, self.stored)
     }
 
-    /// Leaves a half of its entries to a block that comes next.
+    /// Moves half of its entries to a new next block.
     pub(super) fn split(&mut self) -> Option<Self> {
         let Entries::In(entries) = &mut self.entries else {
             return None;
@@ -127,16 +127,16 @@ pub(super) struct Header<'a> {
     pub(super) name: &'a str,
     pub(super) last: u64,
     pub(super) count: u32,
-    /// The sizes of the records, added up.
+    /// The total size of the records.
     pub(super) bytes: u64,
     pub(super) stored: Stored,
     entries: &'a [u8],
 }
 
-/// A block as a value, unless that is larger than a value may be.
+/// Encodes a block as a value, unless that would be too large.
 ///
-/// The value is the header, the entries, each as what differs from the one before, and a
-/// checksum of the key and all of that.
+/// The value is a header, the entries, each as its difference from the previous one, and a checksum
+/// of the key and all of that.
 pub(super) fn encode(
     key: Key,
     name: &StreamName,
@@ -160,7 +160,7 @@ pub(super) fn encode(
     (value.len() <= LARGEST_VALUE).then_some((value, Stored { crc, length }))
 }
 
-/// Reads the beginning of a value that is sound.
+/// Reads the header of a valid value.
 pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     let (body, crc) = value.split_last_chunk()?;
     let crc = u32::from_le_bytes(*crc);
@@ -184,7 +184,7 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     })
 }
 
-/// Reads the value that was stored, and no other.
+/// Reads a value, if it is the one that was stored.
 pub(super) fn decode(key: Key, value: &[u8], stored: Stored) -> Option<Vec<Entry>> {
     let header = header(key, value)?;
     if header.stored != stored {
@@ -240,7 +240,7 @@ impl Before {
     }
 }
 
-/// A difference, which may wrap, as a number that is small if it is near zero.
+/// Encodes a difference, which may wrap, so that values near zero are small.
 fn zigzag(difference: u32) -> u64 {
     let signed = difference.cast_signed();
     u64::from(((signed << 1) ^ (signed >> 31)).cast_unsigned())
@@ -251,7 +251,7 @@ fn unzigzag(number: u64) -> Option<u32> {
     Some((number >> 1) ^ (number & 1).wrapping_neg())
 }
 
-/// Seven bits a byte, the lowest first; the last byte has the highest bit clear.
+/// Seven bits per byte, lowest first; the last byte has its highest bit clear.
 pub(super) fn put_number(into: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         into.push((number & 0x7f) as u8 | 0x80);

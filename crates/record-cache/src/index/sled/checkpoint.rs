@@ -8,7 +8,7 @@ const PREFIX: u8 = b'c';
 /// A record with many segments takes several values.
 const PART: usize = 3_000;
 
-/// What the blocks in the database come to, in whatever order they are added.
+/// The totals of the blocks in the database, independent of their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) blocks: u64,
@@ -30,7 +30,7 @@ impl Totals {
     }
 }
 
-/// So that two errors do not make up for each other in the sum.
+/// So that two errors do not cancel each other out in the sum.
 fn spread(stored: Stored) -> u64 {
     (u64::from(stored.crc) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -66,7 +66,7 @@ pub(super) fn key(part: u16) -> [u8; 3] {
     [PREFIX, high, low]
 }
 
-/// Reads what `encode` wrote from the values of all parts, one behind the other.
+/// Reads what `encode` wrote from the concatenated values of all parts.
 pub(super) fn decode(record: &[u8]) -> Option<(Checkpoint, Totals)> {
     let (body, crc) = record.split_last_chunk()?;
     if u32::from_le_bytes(*crc) != crc32c::crc32c(body) {

@@ -1,8 +1,8 @@
 //! The sled database, in a directory `index-<number>` inside the cache's.
 //!
-//! A key `b`, number of the stream, start has the value of a block; the keys `c`, part have the
-//! checkpoint. Everything changes in one batch for each checkpoint, so that the database
-//! always has the state of a checkpoint.
+//! The key (`b`, stream number, start) has a block; the keys (`c`, part) have the checkpoint. Each
+//! checkpoint changes everything in one batch, so the database always has the state of a
+//! checkpoint.
 
 use std::fs;
 use std::io;
@@ -17,17 +17,17 @@ use super::contained::{Outcome, Progress, contained};
 
 const NAME: &str = "index-";
 
-/// sled holds a good deal more, whatever it is told: see `age`.
+/// sled uses considerably more, whatever this says: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
-/// For so many bytes that are used, sled is asked for them once more: see `Database::age`.
+/// sled is queried once more per this many bytes: see `Database::age`.
 const BYTES_OF_TOUCH: usize = 200;
 
-/// Up to here a database is never copied.
+/// A database up to this size is never copied.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
-/// How often the blocks fit into what the database takes, at most.
+/// The most that a database may be larger than its blocks, as a factor.
 const SPARSE: u64 = 4;
 
-/// Another handle of this process that was dropped a moment ago may still hold the file.
+/// Another handle of this process, dropped just now, may still hold the file.
 const LOCK_TRIES: u32 = 2_000;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -41,12 +41,12 @@ pub(super) struct Database {
     number: u64,
     pub(super) sled: sled::Db,
     pub(super) progress: Progress,
-    /// It is copied when it takes more than that.
+    /// It is copied when it becomes larger than this.
     bound: u64,
 }
 
 impl Database {
-    /// Makes an empty one, and deletes all others.
+    /// Creates an empty database, and deletes all others.
     pub(super) fn create(home: &Path, progress: &Progress) -> Outcome<Self> {
         let database = Self::create_beside(home, progress)?;
         delete_others(home, Some(database.number));
@@ -60,14 +60,14 @@ impl Database {
         Self::open_sled(home, number, progress)
     }
 
-    /// Opens one, which may turn out to be unusable in any way.
+    /// Opens a database, which may be unusable in any way.
     pub(super) fn open(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let path = path(home, number);
         let describe = |error: io::Error| format!("{}: {error}", path.display());
         if !fs::symlink_metadata(&path).map_err(describe)?.is_dir() {
             return Err(format!("{} is no directory", path.display()));
         }
-        // sled fails over a snapshot that it had no room to finish.
+        // sled fails on a snapshot that it had no space to finish.
         for entry in fs::read_dir(&path).map_err(describe)? {
             let unfinished = entry.map_err(describe)?.path();
             if unfinished
@@ -114,7 +114,7 @@ impl Database {
         Ok(value)
     }
 
-    /// Makes all changes or none of them, for the blocks to take so many bytes.
+    /// Makes all changes or none, after which the blocks take this many bytes.
     pub(super) fn apply(&mut self, changes: Changes, bytes: u64) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {
@@ -133,18 +133,18 @@ impl Database {
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
                 Ok(copy) => std::mem::replace(self, copy).delete(),
-                // There may be no room for two, so this one stays a little longer.
+                // There may be no space for two, so this one stays for now.
                 Err(_) => self.bound = 2 * takes,
             }
         }
         Ok(())
     }
 
-    /// sled never gives disk back, and a stream that is not read keeps much from being reused.
+    /// sled never returns disk space, and a stream that is not read prevents reuse of much of it.
     fn copy(&self) -> Outcome<Self> {
         let mut copy = Self::create_beside(&self.home, &self.progress)?;
         let filled = contained(|| {
-            // The checkpoint is what comes last.
+            // The checkpoint comes last.
             for entry in self.sled.iter() {
                 let (key, value) = entry.map_err(describe)?;
                 self.age(&key, &value)?;
@@ -183,10 +183,10 @@ impl Database {
         remove(&path);
     }
 
-    /// Has sled let go of leaves that were used before.
+    /// Nudges sled to evict leaves that it has already used.
     ///
-    /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
-    /// access. One for each block leaves 16,000 leaves in memory.
+    /// Each of the 256 shards of sled's page cache checks its size only at every 64th access. With
+    /// one access per block, 16,000 leaves would stay in memory.
     pub(super) fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
@@ -211,7 +211,7 @@ pub(super) fn path(home: &Path, number: u64) -> PathBuf {
     home.join(format!("{NAME}{number}"))
 }
 
-/// The next opening tries again where this fails.
+/// If this fails, the next opening tries again.
 pub(super) fn delete_others(home: &Path, keep: Option<u64>) {
     for number in numbers(home) {
         if Some(number) != keep {

@@ -9,17 +9,17 @@ use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::{ReadLimits, StreamName};
 
-/// A last block that is not in memory is left alone, and a new one begun. The two are made one
-/// when they are written, if the first has no more entries than this: a stream that is seldom
-/// used would have many blocks.
+/// If the last block is not in memory, a new one is begun. The two are merged when they are
+/// written, if the first has at most this many entries; otherwise a rarely used stream would have
+/// many blocks.
 const SHORT: usize = 64;
 
-/// Entries that are read at once by a read of a batch, at least.
+/// The least number of entries that a read loads at once.
 const READ_AHEAD: usize = 4 * BLOCK;
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// What it is called in the database.
+    /// Its number in the database.
     number: u64,
     /// None is empty. Each ends before the next one starts.
     blocks: VecDeque<Block>,
@@ -29,7 +29,7 @@ impl Stream {
     pub(super) fn new(number: u64) -> Self {
         Self {
             number,
-            // A stream that is seldom used has one.
+            // A rarely used stream has one.
             blocks: VecDeque::with_capacity(1),
         }
     }
@@ -38,7 +38,7 @@ impl Stream {
         self.blocks.is_empty()
     }
 
-    /// Adds a block that was found in the database, unless it cannot be the next one.
+    /// Adds a block found in the database, unless it cannot be the next one.
     pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
         let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
         let possible = key.stream == self.number && follows && block.last >= key.start;
@@ -196,7 +196,7 @@ impl Stream {
         }
     }
 
-    /// Whether there may be an entry of one of the numbers.
+    /// Whether there may be an entry with one of the numbers.
     pub(super) fn may_have(&self, numbers: &Ranges) -> bool {
         numbers.iter().any(|(from, end)| {
             let block = self.blocks.get(self.reaching(from));
@@ -232,7 +232,7 @@ impl Stream {
         (is_short && fits && last.changed).then(|| before.key(self.number))
     }
 
-    /// Makes the last block a part of the short one before it, which has these entries.
+    /// Merges the last block into the short one before it, which has these entries.
     pub(super) fn join(&mut self, mut entries: Vec<Entry>, pages: &mut Pages) {
         let Some(mut last) = self.blocks.pop_back() else {
             return;
@@ -250,7 +250,7 @@ impl Stream {
         }
     }
 
-    /// Hands out the values of blocks that are to be written, and takes them for written.
+    /// Passes on the values of changed blocks, and marks them as written.
     pub(super) fn write(
         &mut self,
         name: &StreamName,
@@ -283,7 +283,7 @@ impl Stream {
         }
     }
 
-    /// Calls for each block that may have some of the numbers, and asks whether it changed.
+    /// Visits each block that may have some of the numbers, and notes whether it changed.
     fn visit(
         &mut self,
         numbers: &Ranges,
@@ -322,9 +322,9 @@ impl Stream {
         Ok(())
     }
 
-    /// The first block that reaches as far as the number.
+    /// The first block that reaches the number.
     fn reaching(&self, number: u64) -> usize {
-        // Work is done at the two ends, for the most part.
+        // Most work happens at the two ends.
         if self
             .blocks
             .front()
@@ -345,7 +345,7 @@ impl Stream {
     }
 }
 
-/// The database's copy of a block has to go.
+/// The database's copy of a block must be deleted.
 fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
     if let Some(stored) = block.stored.take() {
         let start = block.start;
@@ -354,10 +354,10 @@ fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
     }
 }
 
-/// Numbers that are sought from the lowest on.
+/// Numbers, searched in ascending order.
 struct Wanted<'a> {
     rest: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
-    /// The first range that is not passed.
+    /// The first range not yet passed.
     next: Option<(u64, u64)>,
 }
 
@@ -368,7 +368,7 @@ impl<'a> Wanted<'a> {
         Self { rest, next }
     }
 
-    /// Passes over all below a number.
+    /// Skips all numbers below this one.
     fn pass(&mut self, number: u64) {
         while let Some((from, end)) = &mut self.next {
             if *end > number {

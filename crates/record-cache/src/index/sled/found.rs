@@ -22,7 +22,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads everything once: a sled that is damaged may open without an error and lack a part.
+    /// Reads everything once: a damaged sled database may open without an error and lack a part.
     pub(super) fn load(database: &Database) -> Outcome<(Checkpoint, Self)> {
         let mut found = Self::default();
         let mut record = Vec::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{SledIndex, SledIndexSettings};
 use crate::index::{Broken, Found, Index, Indexes};
 
-/// Gives sled one more chance when an index broke; after that it is left alone.
+/// Tries sled once more after an index broke; after that it is not used.
 #[derive(Debug)]
 pub(crate) struct InSled {
     home: PathBuf,

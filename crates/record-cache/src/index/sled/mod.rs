@@ -1,17 +1,17 @@
 //! A paging index: memory use and opening time stay small however many records wait.
 //!
-//! The entries of a stream are in blocks of neighbours. While all entries fit into the budget,
-//! they are in memory and there is no database. Afterwards a checkpoint writes the blocks that
-//! changed into a sled database, and blocks that it has may be forgotten until they are used.
-//! In memory there is then, for each block, where it starts and ends and a checksum of its value.
+//! The entries of a stream are grouped into blocks of neighbours. While all entries fit into the
+//! memory budget, there is no database. Beyond that, a checkpoint writes changed blocks to a sled
+//! database, and blocks that are stored there may be unloaded until they are used. Memory then has
+//! the start, the end and a checksum of each block.
 //!
 //! # Invariants
-//! - The database has the state of one checkpoint: it changes by one batch for each.
-//! - Nothing of sled is believed. An opening reads every block once and compares their count
-//!   and sum with the checkpoint; a block that is read later must have the checksum in memory.
-//!   Whatever is odd breaks the index, and its owner builds another.
-//! - Only the thread of [`worker`] calls sled, and it is not waited for without a limit.
-//! - An empty or small index has no database: the disk is given back.
+//! - The database has the state of one checkpoint: each checkpoint changes it in one batch.
+//! - sled is never trusted. Opening reads every block once and compares count and sum with the
+//!   checkpoint; a block read later must match the checksum in memory. Any inconsistency breaks the
+//!   index, and its owner rebuilds it.
+//! - Only the thread of [`worker`] calls sled, and waiting for it is limited in time.
+//! - An empty or small index has no database: its disk space is returned.
 
 mod block;
 mod checkpoint;
@@ -42,12 +42,12 @@ use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Index, Restored};
 use crate::{ReadLimits, StreamName};
 
-/// Blocks that are read at once to be continued.
+/// Blocks to load at once for merging.
 const JOINED_AT_ONCE: usize = 1_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SledIndexSettings {
-    /// Entries that may be in memory; beyond, a database is made.
+    /// Entries that may be in memory; with more, a database is created.
     pub(crate) records_in_memory: usize,
     /// How long sled may take without a sign of life.
     pub(crate) limit: Duration,
@@ -69,19 +69,19 @@ impl Default for SledIndexSettings {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SledIndex {
-    /// The directory of the cache, in which databases are made.
+    /// The directory of the cache, which holds the databases.
     home: PathBuf,
     settings: SledIndexSettings,
     streams: BTreeMap<StreamName, Stream>,
     next_stream: u64,
-    /// Values that the checkpoint in the database takes.
+    /// Number of values of the checkpoint in the database.
     parts: u16,
     pages: Pages,
     broken: Option<Broken>,
 }
 
 impl SledIndex {
-    /// An index with nothing in it, whatever there was before.
+    /// An empty index, whatever was there before.
     pub(crate) fn empty(home: &Path, settings: SledIndexSettings) -> Self {
         Self {
             home: home.to_owned(),
@@ -96,7 +96,7 @@ impl SledIndex {
 
     /// Opens what the last checkpoint left in the directory of a cache.
     ///
-    /// Where there is nothing, or nothing that is usable, the index is empty.
+    /// If there is nothing usable, the index is empty.
     pub(crate) fn open(home: &Path, settings: SledIndexSettings) -> (Self, Option<Restored>) {
         let mut reasons = Vec::new();
         let mut index = Self::empty(home, settings);
@@ -143,7 +143,7 @@ impl SledIndex {
         Ok((checkpoint, stats))
     }
 
-    /// Runs a call, after which the index is broken if it fails.
+    /// Runs a call; if it fails, the index is broken.
     fn call<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
@@ -158,7 +158,7 @@ impl SledIndex {
         outcome
     }
 
-    /// Lets all calls fail from now on.
+    /// Makes all calls fail from now on.
     fn end(&mut self, reason: Broken) {
         self.broken = Some(reason);
         self.streams.clear();
@@ -177,7 +177,7 @@ impl SledIndex {
         })
     }
 
-    /// Forgets the blocks that were not used for longest, if the database has them.
+    /// Unloads the least recently used blocks that the database has.
     fn unload(&mut self) {
         let blocks = self.streams.values().flat_map(Stream::blocks);
         let mut ages: Vec<(u32, usize)> = blocks
@@ -225,7 +225,7 @@ impl SledIndex {
             changes.push((IVec::from(&key), Some(value.into())));
         }
         (self.parts, self.pages.changes) = (parts, 0);
-        // One at a time, so that an owner is not faster than the disk.
+        // Only one at a time, so that the owner does not outrun the disk.
         self.pages.await_checkpoint()?;
         let bytes = self.pages.totals.bytes;
         if let Some(worker) = &mut self.pages.worker {
@@ -261,12 +261,12 @@ impl SledIndex {
         Ok(())
     }
 
-    /// Whether the database is not worth its disk any more.
+    /// Whether the database is no longer worth its disk space.
     fn is_small(&self) -> bool {
         self.pages.counts.all <= self.pages.budget / 4
     }
 
-    /// Holds everything in memory again.
+    /// Loads everything into memory again.
     fn reclaim(&mut self) -> Result<(), Broken> {
         for stream in self.streams.values_mut() {
             stream.reclaim(&mut self.pages)?;
@@ -274,7 +274,7 @@ impl SledIndex {
         self.discard()
     }
 
-    /// Deletes the database, which has nothing that is needed.
+    /// Deletes the database, which is no longer needed.
     fn discard(&mut self) -> Result<(), Broken> {
         self.pages.await_checkpoint()?;
         if let Some(mut worker) = self.pages.worker.take() {

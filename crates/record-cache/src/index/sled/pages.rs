@@ -10,29 +10,29 @@ use super::worker::{Awaited, Worker};
 use crate::index::Broken;
 use crate::index::queue::Entry;
 
-/// The memory that a block takes, in entries.
+/// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Pages {
     /// Absent while everything fits into memory.
     pub(super) worker: Option<Worker>,
-    /// A checkpoint that was handed to the thread, whose outcome is not known yet.
+    /// A checkpoint handed to the thread, with its outcome still unknown.
     pub(super) pending: Option<Awaited<()>>,
     /// Entries that may be in memory.
     pub(super) budget: usize,
     pub(super) counts: Counts,
-    /// Entries that came, went or changed since the last checkpoint.
+    /// Entries added, removed or changed since the last checkpoint.
     pub(super) changes: usize,
-    /// The blocks in the database, but for those in `gone`.
+    /// The blocks in the database, except those in `gone`.
     pub(super) totals: Totals,
-    /// Blocks to be deleted from the database.
+    /// Blocks to delete from the database.
     pub(super) gone: Vec<Key>,
     /// Counts calls.
     pub(super) clock: u32,
 }
 
-/// Entries, and for each block as many more as take its own memory.
+/// Entries, plus the overhead of each block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) all: usize,
@@ -84,7 +84,7 @@ impl Pages {
         }
     }
 
-    /// Does something to a block, and keeps count.
+    /// Changes a block, and updates the counts.
     pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
         self.counts.subtract(Counts::of(block));
         let done = work(block);
@@ -104,7 +104,7 @@ impl Pages {
         block
     }
 
-    /// Whether there are so many entries in memory that some have to go.
+    /// Whether so many entries are in memory that some must be unloaded.
     pub(super) fn is_crowded(&self) -> bool {
         self.counts.clean > self.budget / 2
     }
@@ -118,8 +118,7 @@ impl Pages {
         }
     }
 
-    /// Reads blocks into memory from one on, as far as it and its neighbours are not there,
-    /// until there are so many entries.
+    /// Loads a block and the unloaded ones after it, until there are this many entries.
     pub(super) fn load(
         &mut self,
         stream: u64,
@@ -164,7 +163,7 @@ impl Pages {
         })
     }
 
-    /// Has the thread do something, once it has done the last checkpoint.
+    /// Has the thread do something, after the last checkpoint.
     pub(super) fn call<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,

@@ -1,8 +1,8 @@
 //! The only thread that calls sled, and what isolates others from its failures.
 //!
-//! sled blocks without a limit, and it panics where it should return an error. So it has a
-//! thread of its own, which gets jobs and sends answers. An owner that waits too long, or gets
-//! an error, abandons the thread, which ends by itself should it ever come back.
+//! sled may block indefinitely, and panics where it should return an error. So it runs on its own
+//! thread, which takes jobs and sends answers. An owner that waits too long, or gets an error,
+//! abandons the thread, which ends by itself if it ever continues.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -15,7 +15,7 @@ use crate::index::Broken;
 
 type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
 
-/// The thread of a database. Dropping this lets it finish its jobs and end.
+/// The thread of a database. When dropped, the thread finishes its jobs and ends.
 #[derive(Debug)]
 pub(super) struct Worker {
     jobs: Sender<Job>,
@@ -25,12 +25,12 @@ pub(super) struct Worker {
     trouble: Option<Trouble>,
 }
 
-/// The answer of a job, to be had from [`Worker::wait`].
+/// The pending answer of a job; see [`Worker::wait`].
 #[derive(Debug)]
 pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
 
 impl Worker {
-    /// Starts a thread that has no database yet: its first job opens one.
+    /// Starts a thread without a database: its first job opens one.
     pub(super) fn start(settings: &SledIndexSettings) -> Result<Self, Broken> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let serve = move || {
@@ -53,7 +53,7 @@ impl Worker {
         })
     }
 
-    /// Has a job done after those before it, without waiting for it.
+    /// Queues a job, without waiting for it.
     pub(super) fn post<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
@@ -62,7 +62,7 @@ impl Worker {
         let progress = self.progress.clone();
         #[cfg(test)]
         let trouble = Trouble::at_next_job(&mut self.trouble);
-        // A thread that is gone drops the sender, which is an answer too.
+        // If the thread is gone, the sender is dropped, which is an answer too.
         let _ = self.jobs.send(Box::new(move |database| {
             let outcome = contained(|| {
                 #[cfg(test)]
@@ -72,14 +72,14 @@ impl Worker {
             let failed = outcome.is_err();
             let _ = sender.send(outcome);
             if failed {
-                // Nothing that sled says is to be relied on any more.
+                // sled can no longer be trusted.
                 close(database);
             }
         }));
         Awaited(answer)
     }
 
-    /// Waits for the answer, as long as there are signs of life.
+    /// Waits for the answer while there are signs of life.
     pub(super) fn wait<T>(&self, awaited: &Awaited<T>) -> Result<T, Broken> {
         loop {
             let beats = self.progress.beats();
