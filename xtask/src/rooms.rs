@@ -1,7 +1,7 @@
-//! Which part of the workspace may import which, and a check of it that reads the sources as text.
+//! Which part of the workspace may import which, and a check that reads the sources as text.
 //!
-//! A room is a folder of a crate below `src`. [`CRATES`] says which rooms a room may import,
-//! [`APART`] which crates never name one another. Comments and unit tests are not looked at.
+//! A room is a folder of a crate under `src`. [`CRATES`] says which rooms a room may import, and
+//! [`APART`] which crates never name each other. Comments and unit tests are ignored.
 
 mod source;
 mod tree;
@@ -14,16 +14,16 @@ use anyhow::{Result, bail};
 use self::tree::Tree;
 use crate::shell;
 
-/// A crate, and what holds in it.
+/// A crate, and its rules.
 struct Crate {
     folder: &'static str,
-    /// Each room with those that it may import; files beside them may be imported by all.
+    /// Each room with the rooms it may import. All rooms may import files outside of rooms.
     rooms: &'static [(&'static str, &'static [&'static str])],
-    /// The only files that may lie beside the rooms; nothing is said if there are none.
+    /// The only files allowed outside of rooms; no rule if empty.
     root: &'static [&'static str],
-    /// Words of which only these rooms may have any.
+    /// Rooms, and words that only they may contain.
     words: &'static [(&'static [&'static str], &'static [&'static str])],
-    /// Whether no two files may import each other, on whatever way.
+    /// Whether circles of imports between files are forbidden.
     no_circle: bool,
 }
 
@@ -92,7 +92,7 @@ const CRATES: [Crate; 3] = [
     },
 ];
 
-/// Crates, and the names of others that they know nothing of.
+/// Crates, and others that they must not name.
 const APART: [(&str, &[&str]); 5] = [
     ("crates/amplify-kinesis", &["amplify-firehose"]),
     ("crates/amplify-firehose", &["amplify-kinesis"]),
@@ -104,10 +104,19 @@ const APART: [(&str, &[&str]); 5] = [
     ),
 ];
 
+/// The map of the code. A path in it starts at the workspace or at one of these folders.
+const MAP: &str = "docs/architecture.md";
+const STARTS: [&str; 4] = [
+    "",
+    "crates/record-cache/src",
+    "crates/flush-engine/src",
+    "crates/aggregation/src",
+];
+
 /// Checks this workspace, or another checkout of it.
 ///
 /// # Errors
-/// If a file cannot be read, and if one imports what it may not, naming each.
+/// If a file cannot be read, or if a rule is broken; lists every violation.
 pub(crate) fn check(checkout: Option<&Path>) -> Result<()> {
     let workspace = checkout.unwrap_or(shell::workspace());
     let mut wrong = Vec::new();
@@ -126,6 +135,8 @@ pub(crate) fn check(checkout: Option<&Path>) -> Result<()> {
             others,
         ));
     }
+    let map = std::fs::read_to_string(workspace.join(MAP))?;
+    wrong.extend(not_there(workspace, &map));
     if !wrong.is_empty() {
         bail!("the rooms are not in order:\n{}", wrong.join("\n"));
     }
@@ -177,12 +188,12 @@ impl Crate {
     }
 }
 
-/// The folder that a file lies in; a file beside the rooms is a room of its own.
+/// The room of a file; a file outside of rooms is its own room.
 fn room_of(file: &str) -> &str {
     file.split_once('/').map_or(file, |(room, _)| room)
 }
 
-/// Files of which each imports the next, and the last one the first.
+/// A circle: files that each import the next, and the last the first.
 fn circle(tree: &Tree) -> Option<Vec<String>> {
     let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for import in tree.imports() {
@@ -190,7 +201,7 @@ fn circle(tree: &Tree) -> Option<Vec<String>> {
             next.entry(import.from).or_default().insert(import.to);
         }
     }
-    // Whatever imports nothing that is left is in no circle.
+    // A file that imports none of the remaining files is in no circle.
     loop {
         let left: BTreeSet<String> = next.keys().cloned().collect();
         for targets in next.values_mut() {
@@ -213,7 +224,7 @@ fn circle(tree: &Tree) -> Option<Vec<String>> {
     }
 }
 
-/// Where a crate names others that it is to know nothing of.
+/// Where a crate names others that it must not name.
 fn named(folder: &str, manifest: &str, tree: &Tree, others: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for other in others {
@@ -234,13 +245,26 @@ fn named(folder: &str, manifest: &str, tree: &Tree, others: &[&str]) -> Vec<Stri
     wrong
 }
 
+/// The files and folders that the map names but that do not exist.
+fn not_there(workspace: &Path, map: &str) -> Vec<String> {
+    let quoted = map.split('`').skip(1).step_by(2);
+    let is_path =
+        |text: &&str| text.contains('/') && (text.ends_with(".rs") || text.ends_with('/'));
+    let paths = quoted.filter(is_path);
+    let exists = |path: &str| STARTS.map(|start| workspace.join(start).join(path).exists());
+    let missing = paths.filter(|path| !exists(path).contains(&true));
+    missing
+        .map(|path| format!("{MAP}: {path} does not exist"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ENGINE: &Crate = &CRATES[0];
 
-    /// An engine in order, with one file exchanged or more.
+    /// An engine that follows the rules, with one file replaced or added.
     fn complaints(planted: &str, source: &str) -> Vec<String> {
         let mut files = BTreeMap::from([
             (
@@ -368,6 +392,14 @@ mod tests {
         assert_eq!(circle(&tree("pub struct Flags;")), None);
         let found = circle(&tree("use super::ci::Step;")).unwrap();
         assert_eq!(found, ["ci.rs", "flags.rs", "ci.rs"]);
+    }
+
+    #[test]
+    fn a_file_on_the_map_that_does_not_exist_is_reported() {
+        let map = "`cache/mod.rs`, `cache/`, `cache/gone.rs`, `gone/`, `flush()`, `s/gone`";
+        let missing = not_there(shell::workspace(), map);
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(missing[0].contains("cache/gone.rs") && missing[1].contains("gone/"));
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn what_is_given_up_or_refused_is_one_line_a_batch() {
         let all = log.0.lock().unwrap().clone();
         all.iter().filter(|seen| seen.message == message).count()
     };
-    let given_up = "records were given up: their retries are exhausted";
+    let given_up = "records were discarded: their retries are exhausted";
     assert_eq!(lines(given_up), 2);
     assert_eq!(lines("the service refused a request"), 1);
     let says_they_stay = log

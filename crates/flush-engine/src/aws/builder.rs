@@ -158,7 +158,7 @@ fn checked_name(name: String) -> Result<String, InvalidSetting> {
     }
     Err(InvalidSetting::new(
         "name",
-        "is not valid: 1 to 64 characters of A-Z a-z 0-9 _ . - make one, no dot first",
+        "is not valid: use 1 to 64 of the characters A-Z a-z 0-9 _ . -, and no dot at the start",
         "set name to a short word",
     ))
 }

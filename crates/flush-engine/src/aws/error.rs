@@ -51,7 +51,9 @@ impl ClientError {
 
     fn limit_exceeded(limit: &LimitExceeded) -> Self {
         let recovery_suggestion = match limit {
-            LimitExceeded::NeverFits { .. } => "record less at once, or raise cache_max_bytes",
+            LimitExceeded::NeverFits { .. } => {
+                "record fewer bytes per call, or raise cache_max_bytes"
+            }
             _ => {
                 "call flush or clear_cache to free space, raise cache_max_bytes, or let the oldest \
                  records make room by overflow_policy"
@@ -124,7 +126,7 @@ fn remedy(reason: NoAnswer) -> &'static str {
         NoAnswer::Offline => "check the network and the endpoint",
         NoAnswer::TimedOut => "check the network, or raise request_timeout",
         NoAnswer::Credentials => "check the credentials provider",
-        NoAnswer::Unreadable => "check what answers at the endpoint, a proxy perhaps",
+        NoAnswer::Unreadable => "check what answers at the endpoint; it may be a proxy",
         NoAnswer::Other => "check the network, the endpoint and the credentials",
     }
 }

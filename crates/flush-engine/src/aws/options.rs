@@ -62,7 +62,7 @@ impl ClientOptions {
         if self.max_record_bytes > most {
             return Err(InvalidSetting::new(
                 "max_record_bytes",
-                format!("the service takes records of {most} bytes at most"),
+                format!("the service accepts records of at most {most} bytes"),
                 format!("set max_record_bytes to {most} or less"),
             ));
         }
@@ -70,7 +70,7 @@ impl ClientOptions {
         if cache_max_bytes < LEAST_CACHE_BYTES {
             return Err(InvalidSetting::new(
                 "cache_max_bytes",
-                "holds no record: one counts as 16 bytes at least",
+                "is too small for any record: each counts as at least 16 bytes",
                 "set cache_max_bytes to 16 or more",
             ));
         }

@@ -27,7 +27,7 @@ impl Cache {
             stream = %stream,
             records = amount.records,
             bytes = amount.bytes,
-            "records were given up: they are older than max_record_age"
+            "records were discarded: they are older than max_record_age"
         );
         Ok(amount.records)
     }

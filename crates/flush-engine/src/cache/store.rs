@@ -73,7 +73,7 @@ impl ContainedStore {
     /// A store that panics in `stats` counts as empty.
     pub(super) fn stats(&self) -> StoreStats {
         catch_unwind(AssertUnwindSafe(|| self.0.stats())).unwrap_or_else(|_panic| {
-            tracing::error!(target: log::TARGET, "the store panicked over its counters");
+            tracing::error!(target: log::TARGET, "the store panicked in stats");
             StoreStats::default()
         })
     }

@@ -70,7 +70,7 @@ pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
             records = given_up.amount.records,
             bytes = given_up.amount.bytes,
             codes = codes.join(","),
-            "records were given up: their retries are exhausted"
+            "records were discarded: their retries are exhausted"
         );
     }
 }

@@ -54,7 +54,7 @@ impl Writer {
 
     /// Nothing is lost; after a full disk, for example, it is retried later.
     fn rest_after(&mut self, error: &dyn std::fmt::Display) {
-        tracing::debug!(target: "record_cache", %error, "cannot give disk space back");
+        tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
         self.rest = REST;
     }
 

@@ -54,7 +54,7 @@ impl Writer {
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,
-                "files were deleted while in use; what they held is written again"
+                "files were deleted while in use; their contents were written again"
             ),
             Err(failure) => tracing::warn!(
                 target: "record_cache", path, records, lost, ?failure,

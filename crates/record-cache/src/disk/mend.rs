@@ -27,7 +27,7 @@ impl Writer {
             match rebuild(&segments, salt, pending, index, &alive) {
                 Ok(rebuilt) => break rebuilt,
                 Err(Failure::Index(Broken(reason))) => {
-                    tracing::debug!(target: "record_cache", reason, "another index broke");
+                    tracing::debug!(target: "record_cache", reason, "the rebuilt index broke");
                 }
                 Err(Failure::Disk(error)) => {
                     return Err(self.log.refused("cannot rebuild the index", "", error));

@@ -102,7 +102,7 @@ impl Reply {
 }
 
 pub(crate) fn stalled() -> StoreError {
-    StoreError::unavailable_because("the disk does not answer")
+    StoreError::unavailable_because("the disk does not respond")
 }
 
 pub(crate) fn gone() -> StoreError {

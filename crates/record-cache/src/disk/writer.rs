@@ -477,7 +477,7 @@ impl Writer {
             {
                 // They are damaged in any case, and reported.
                 let removed = self.enter_loss(lost);
-                tracing::debug!(target: "record_cache", ?removed, %error, "damage is not noted");
+                tracing::debug!(target: "record_cache", ?removed, %error, "damage could not be recorded");
             }
             self.answer_one(answer, Err(error.clone()));
         }
@@ -599,7 +599,7 @@ impl Writer {
         self.shared.requests.sign();
         let kept = lock(&self.shared.catalog).close(at.as_ref());
         if let Err(broken) = kept {
-            tracing::debug!(target: "record_cache", reason = broken.0, "the index is not kept");
+            tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
         }
         let Self {
             shared, log, disk, ..

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// What is kept for the next reads; more is given back at once.
+/// The most to keep for later reads; anything more is freed at once.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Buffers that are not in use, as long as others are.
+/// Unused buffers.
 ///
 /// Fresh memory costs a page fault for every 4 KiB, about as much as reading into it.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Buffers(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those that came back last are at the end.
+    /// The most recently returned ones are at the end.
     free: VecDeque<Vec<u8>>,
     free_bytes: usize,
     /// In use.
@@ -25,9 +25,9 @@ struct State {
 }
 
 impl Buffers {
-    /// A buffer for so many bytes, with anything in it.
+    /// A buffer of this many bytes, with arbitrary contents.
     ///
-    /// What is read fills all the room that a buffer has, so it has little more than that.
+    /// A read fills the whole buffer, so it should be no larger than needed.
     pub(crate) fn lend(&self, length: usize) -> Buffer {
         let suitable = length..=length.saturating_add(length / 4);
         let mut state = self.lock();
@@ -63,13 +63,13 @@ impl Buffers {
         }
     }
 
-    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Goes back to where it was lent from when the last of its bytes is dropped.
+/// Returns to its pool when the last of its bytes is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     pub(crate) bytes: Vec<u8>,
@@ -99,7 +99,7 @@ impl Drop for Buffer {
 mod tests {
     use super::{Buffers, KEPT_BYTES};
 
-    /// How many buffers are kept, and their bytes.
+    /// The number of unused buffers, and their bytes.
     fn kept(buffers: &Buffers) -> (usize, usize) {
         let state = buffers.lock();
         let bytes = state.free.iter().map(Vec::capacity).sum();

@@ -10,10 +10,10 @@ use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Index};
 use crate::{Amount, ReadLimits, Settlement, StreamName};
 
-/// Shared by those who write and who read.
+/// Shared by the writer and the reader.
 ///
-/// Keeps the live numbers of the segments from what the index hands over. An index that fails
-/// is dropped at once; from then on every call fails, until [`replace`](Self::replace).
+/// Counts the live records of each segment, from what the index returns. An index that fails is
+/// dropped at once; from then on every call fails, until [`replace`](Self::replace).
 #[derive(Debug)]
 pub(crate) struct Catalog {
     pub(crate) segments: BTreeMap<u32, Segment>,
@@ -29,7 +29,7 @@ pub(crate) struct Catalog {
 pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) seal: Seal,
-    /// The first sequence number that was given out when it was the last one.
+    /// The first sequence number assigned while it was the last segment.
     pub(crate) base: u64,
     /// Where its frames end.
     pub(crate) end: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Segment {
     pub(crate) live_bytes: u64,
 }
 
-/// What is to be done to records of one stream.
+/// What to do with records of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
     pub(crate) stream: StreamName,
@@ -99,12 +99,12 @@ impl Catalog {
         }
     }
 
-    /// Why the index cannot be used, if it cannot.
+    /// Why the index is unusable, if it is.
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.places.as_ref().err().cloned()
     }
 
-    /// Goes on with what another catalog of the same segments knows.
+    /// Continues with the index of another catalog of the same segments.
     pub(crate) fn replace(&mut self, other: Self) {
         for (number, segment) in &mut self.segments {
             let found = other.segments.get(number);
@@ -114,7 +114,7 @@ impl Catalog {
         self.places = other.places;
     }
 
-    /// Adds a record, or gives one that is there its new place; says whether it is new.
+    /// Adds a record, or updates the position of an existing one. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
         let old = self.ask(|index| index.put(name, entry))?;
         let bytes = frame_length(name.as_str().len(), entry.size);
@@ -128,7 +128,7 @@ impl Catalog {
         Ok(old.is_none())
     }
 
-    /// Changes the place of a record that is still where it was.
+    /// Updates the position of a record, if it has not changed in the meantime.
     pub(crate) fn relocate(
         &mut self,
         name: &StreamName,
@@ -145,7 +145,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// What is left to do of a wish, if anything, and how much that deletes.
+    /// The part of a settlement that still has an effect, if any, and how much it deletes.
     pub(crate) fn plan(&mut self, wish: &Settlement) -> Result<Option<(Settled, Amount)>, Broken> {
         let stream = &wish.stream;
         let mut present = |ids: &[crate::RecordId]| -> Result<Vec<Entry>, Broken> {
@@ -172,7 +172,7 @@ impl Catalog {
         Ok((!nothing).then_some((settled, amount)))
     }
 
-    /// Settles records; says what of them was there to be deleted.
+    /// Settles records. Returns how much was deleted.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<Amount, Broken> {
         if !settled.counted.is_empty() {
             self.ask(|index| index.count_attempts(&settled.stream, &settled.counted))?;
@@ -199,7 +199,7 @@ impl Catalog {
         Ok(removed)
     }
 
-    /// Forgets records whatever their stream; says what was there.
+    /// Removes records of any stream. Returns how much was removed.
     pub(crate) fn remove_everywhere(
         &mut self,
         sequences: &Ranges,
@@ -221,7 +221,7 @@ impl Catalog {
         self.ask(|index| index.clear())
     }
 
-    /// The oldest entries of a stream behind a number, or of all.
+    /// The oldest entries of a stream, after a number if it is given.
     pub(crate) fn after(
         &mut self,
         name: &StreamName,
@@ -231,8 +231,8 @@ impl Catalog {
         self.ask(|index| index.after(name, sequence, limits))
     }
 
-    /// Those of the records that are there, and still where they were, as they are now; in the
-    /// order of their places.
+    /// The current entries of those records that still exist and have not moved, in the order of
+    /// their positions.
     pub(crate) fn current(
         &mut self,
         records: &[(StreamName, Entry)],
@@ -271,7 +271,7 @@ impl Catalog {
         self.ask(|index| index.checkpoint(at))
     }
 
-    /// Nothing is read or changed any more; gives up all files.
+    /// Ends all reads and changes, and closes all files.
     pub(crate) fn close(&mut self, at: Option<&Checkpoint>) -> Result<(), Broken> {
         self.closed = true;
         self.segments.clear();
@@ -288,7 +288,7 @@ impl Catalog {
         }
     }
 
-    /// Damage in a stream that is to be reported now, once.
+    /// Takes the unreported damage of a stream.
     pub(crate) fn take_unreported(&mut self, name: &StreamName) -> Amount {
         if self.unreported.is_empty() {
             return Amount::default();
@@ -329,7 +329,7 @@ fn forget(segments: &mut BTreeMap<u32, Segment>, name: &StreamName, entry: &Entr
     }
 }
 
-// No code that can panic runs under these locks, so a poisoned one is still whole.
+// No code that can panic runs under these locks, so a poisoned lock is still consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,13 +9,13 @@ use super::scan::{Found, Scanner};
 use crate::StreamName;
 use crate::index::queue::Entry;
 
-/// So many records are handed over at a time.
+/// Records are passed on in portions of this many.
 const PORTION: usize = 8192;
 
-/// Hands over the records of a segment, in portions, in the order of their places.
+/// Passes on the records of a segment, in portions, in the order of their positions.
 ///
-/// They come from its outline or, where there is none, from its frames; those whose frames are
-/// damaged are missing. Whether they still count is for an index to say.
+/// They come from its outline or, if there is none, from its frames; records with damaged frames
+/// are missing. The index knows which of them are still live.
 pub(crate) fn records<E: From<io::Error>>(
     segment: &Segment,
     number: u32,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
 
-/// Apart from the catalog, so that statistics never wait for an index.
+/// Separate from the catalog, so that statistics never wait for an index.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// None is empty.
@@ -33,7 +33,7 @@ impl Counters {
         self.streams.insert(stream.clone(), queue);
     }
 
-    /// Adds the records of one call, which mostly are of one stream.
+    /// Adds the records of one call, which are mostly of one stream.
     pub(crate) fn add_all(&mut self, records: &[NewRecord]) {
         for run in records.chunk_by(|one, next| one.stream == next.stream) {
             if let Some(first) = run.first() {
@@ -54,7 +54,7 @@ impl Counters {
         }
     }
 
-    /// Forgets all streams; says what they held.
+    /// Removes all streams. Returns what they held.
     pub(crate) fn clear(&mut self) -> Amount {
         let mut held = Amount::default();
         for queue in std::mem::take(&mut self.streams).into_values() {

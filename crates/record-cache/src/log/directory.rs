@@ -8,7 +8,7 @@ use crate::clock;
 
 const KEPT_COPIES: usize = 2;
 
-/// The numbers of all segments that are there, the oldest first.
+/// The numbers of all segments, oldest first.
 pub(crate) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
     let names = disk.names()?;
     let mut numbers: Vec<u32> = names
@@ -24,7 +24,7 @@ pub(crate) fn is_own(name: &str) -> bool {
     [LOCK, MARK, TEMPORARY_MARK, RESERVE].contains(&name) || segment_number(name).is_some()
 }
 
-/// Moves what has a name of ours and is no regular file out of the way.
+/// Moves aside anything at one of our names that is not a regular file.
 pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
     let mut obstacles = Vec::new();
     for name in disk.names()? {
@@ -35,16 +35,16 @@ pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
     if !obstacles.is_empty() {
         let copy = set_aside(disk, &obstacles)?;
         let path = disk.path().display();
-        tracing::warn!(target: "record_cache", %path, copy, ?obstacles, "no regular files, set aside");
+        tracing::warn!(target: "record_cache", %path, copy, ?obstacles, "files that are not regular were set aside");
     }
     Ok(())
 }
 
-/// Moves entries that nothing can be read of to a copy that is kept for a while.
+/// Moves unreadable entries to a copy, which is kept for a while.
 pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<String> {
     let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
-        // On a full disk, the room that is kept for it.
+        // On a full disk, use the reserved space.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
             disk.remove(RESERVE)?;
             disk.make_directory(&to)?;
@@ -57,7 +57,7 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
     disk.sync()?;
     let copies = copies(disk)?;
     for old in copies.iter().take(copies.len().saturating_sub(KEPT_COPIES)) {
-        // Where somebody has a file in it open, Windows keeps it until the next time.
+        // If someone has a file in it open, Windows keeps it until the next attempt.
         let _ = disk.remove_directory(old);
     }
     Ok(to)
@@ -76,7 +76,7 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// A copy is named after the moment, and always sorts behind those that are there.
+/// A copy is named after the time, and always sorts after existing copies.
 fn name_of_next_copy(names: &[String]) -> io::Result<String> {
     let now = clock::to_unix_millis(clock::now()) / 1000;
     match names.iter().filter_map(|name| moment_of_copy(name)).max() {

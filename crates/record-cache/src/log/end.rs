@@ -19,10 +19,10 @@ use crate::index::Checkpoint;
 use crate::index::ranges::Ranges;
 use crate::{Durability, StoreError};
 
-/// Settled records are remembered until a sync; a sync is made when they are this many bytes.
+/// Settlements are remembered until a sync; at this many bytes, a sync is forced.
 const UNSYNCED_BYTES: u64 = 1 << 20;
 
-/// Whether a group has to be on stable storage before it counts.
+/// Whether a group must be on stable storage before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Barrier {
     None,
@@ -39,7 +39,7 @@ pub(crate) struct Written {
     pub(crate) places: Vec<u32>,
 }
 
-/// The segment that is written to, and what must be written next.
+/// The current segment, and what must be written next.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
@@ -47,24 +47,24 @@ pub(crate) struct Log {
     segment_bytes: u64,
     salt: u64,
     active: Option<Active>,
-    /// Where the log ends, as long as no segment is written to.
+    /// Where the log ends, while there is no current segment.
     end: Option<Previous>,
-    /// A file for the next segment, with room of its own.
+    /// A file for the next segment, with reserved space.
     spare: Option<(u32, Arc<dyn DiskFile>)>,
     next_number: u32,
     next_sequence: u64,
-    /// Numbers that no record got, not yet written down.
+    /// Void numbers, not yet written.
     voids: Ranges,
     /// Written and not yet synced: lost if the next sync fails.
     unsynced: Vec<Settled>,
     unsynced_bytes: u64,
-    /// Lost by a sync that failed; written again with the next group.
+    /// Possibly lost by a failed sync; written again with the next group.
     rewrite: Vec<Settled>,
-    /// Segments below are not needed, which is as durable as it has to be.
+    /// Segments below this one are not needed; this is durable.
     needless_below: u32,
     encoder: Encoder,
     staged: Option<Staged>,
-    /// Segments that are complete, but for their outlines.
+    /// Complete segments that have no outline yet.
     sealed: Vec<Sealed>,
 }
 
@@ -75,15 +75,15 @@ pub(crate) struct Active {
     pub(crate) seal: Seal,
     pub(crate) written: u64,
     pub(crate) synced: u64,
-    /// The checksum of the last frame, if that is known.
+    /// The checksum of the last frame, if known.
     pub(crate) last_frame: Option<u32>,
-    /// Whether the directory is known to hold it after a loss of power.
+    /// Whether its directory entry has been synced.
     pub(crate) entered: bool,
-    /// What it says so far; nothing when that is not known.
+    /// Its outline so far, if known.
     pub(crate) outline: Option<Outline>,
 }
 
-/// A group that is written in part or whole, and does not count yet.
+/// A group that is partly or completely written, but does not count yet.
 #[derive(Debug)]
 struct Staged {
     active: Active,
@@ -91,14 +91,14 @@ struct Staged {
     fresh: bool,
     /// The number of its first record.
     first: u64,
-    /// How many of its calls are written, and where they end.
+    /// The number of written calls, and where they end.
     calls: usize,
     end: u64,
     last_frame: Option<u32>,
     places: Vec<u32>,
 }
 
-/// How a log goes on after it was read.
+/// How a log continues after it was read.
 #[derive(Debug, Default)]
 pub(crate) struct Continuation {
     pub(crate) active: Option<Active>,
@@ -107,7 +107,7 @@ pub(crate) struct Continuation {
     pub(crate) next_sequence: u64,
     pub(crate) voids: Ranges,
     pub(crate) rewrite: Vec<Settled>,
-    /// Complete segments that were found without an outline.
+    /// Complete segments found without an outline.
     pub(crate) sealed: Vec<Sealed>,
 }
 
@@ -154,7 +154,7 @@ impl Log {
         self.needless_below
     }
 
-    /// Whether the file that is written to was deleted meanwhile.
+    /// Whether the current file has been deleted.
     pub(crate) fn is_gone(&self) -> bool {
         let active = self.active.as_ref();
         active.is_some_and(|active| active.file.is_gone())
@@ -180,14 +180,14 @@ impl Log {
         }
     }
 
-    /// Numbers that no record has any more; noted with the next group.
+    /// Numbers that no longer have a record; written with the next group.
     pub(crate) fn note_voids(&mut self, voids: &Ranges) {
         self.voids.insert_all(voids);
     }
 
-    /// How far an index speaks that knows all groups, if that can be said.
+    /// The checkpoint of an index that knows all groups, if there can be one.
     ///
-    /// Not while settlements wait to be written again: they count, and lie behind this place.
+    /// Not while settlements wait to be written again: they count, but lie after this offset.
     pub(crate) fn checkpoint(&self, catalog: &Catalog) -> Option<Checkpoint> {
         let active = self.active.as_ref()?;
         let sound = self.staged.is_none() && self.rewrite.is_empty();
@@ -205,9 +205,9 @@ impl Log {
         })
     }
 
-    /// Writes calls of a group that more are going to join; `calls` are all of it so far.
+    /// Writes calls of a group that is still growing; `calls` is all of it so far.
     ///
-    /// When that fails, nothing of the group counts.
+    /// If that fails, nothing of the group counts.
     pub(crate) fn stage(
         &mut self,
         index: &Mutex<Catalog>,
@@ -218,12 +218,12 @@ impl Log {
         Ok(())
     }
 
-    /// How many calls of the present group are written.
+    /// The number of written calls of the current group.
     pub(crate) fn staged_calls(&self) -> usize {
         self.staged.as_ref().map_or(0, |staged| staged.calls)
     }
 
-    /// Whether the rest of the present group has to go to another segment.
+    /// Whether the rest of the current group must go to another segment.
     pub(crate) fn is_full_for(&self, calls: &[Call]) -> bool {
         self.staged.as_ref().is_some_and(|staged| {
             let rest = calls.get(staged.calls..).unwrap_or_default();
@@ -231,7 +231,7 @@ impl Log {
         })
     }
 
-    /// Writes a group, or the rest of it; when that fails, nothing of it counts.
+    /// Writes a group, or the rest of it. If that fails, nothing of it counts.
     pub(crate) fn commit(
         &mut self,
         index: &Mutex<Catalog>,
@@ -284,7 +284,7 @@ impl Log {
         self.commit(index, &[], Barrier::Synced).map(drop)
     }
 
-    /// Notes how far the log has come, for the next time that it is opened.
+    /// Records how far the log reaches, for the next opening.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.active.as_ref();
         let written = active.map(|active| Previous {
@@ -305,7 +305,7 @@ impl Log {
         refused(&*self.disk, doing, name, error)
     }
 
-    /// Writes those calls of a group that are not written yet.
+    /// Writes the remaining calls of a group.
     fn write_part(
         &mut self,
         index: &Mutex<Catalog>,
@@ -365,8 +365,7 @@ impl Log {
         })
     }
 
-    /// Whether a segment that is written up to some place has room for these, and for its
-    /// outline.
+    /// Whether a segment has room for these calls and its outline, after this offset.
     fn fits(&self, active: &Active, end: u64, calls: &[Call]) -> bool {
         let outline = active.outline.as_ref();
         let behind = outline.map_or(0, |outline| outline.length_with(calls));
@@ -389,7 +388,7 @@ impl Log {
     ) {
         let first = self.next_sequence;
         let count: usize = calls.iter().map(Call::records).sum();
-        // Where the write fails there is none any more.
+        // If the write fails, there is none any more.
         let outline = staged.active.outline.take();
         let active = &staged.active;
         let encoder = &mut self.encoder;
@@ -428,7 +427,7 @@ impl Log {
             .for_each(|call| encoder.call(call, &active.seal));
     }
 
-    /// What holds once a group is written.
+    /// Updates the state after a group was written.
     fn settle_accounts(
         &mut self,
         index: &Mutex<Catalog>,

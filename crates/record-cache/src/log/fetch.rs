@@ -13,12 +13,12 @@ use super::frame::{Header, Kind, Seal, frame_length};
 use crate::index::queue::Entry;
 use crate::{Record, RecordId, StreamName, clock};
 
-/// Records that lie no further apart than this are read in one go.
+/// Records no further apart than this are read together.
 const GAP: u64 = 8 * 1024;
 /// One read is no longer than this, except for a single record.
 const RUN_BYTES: u64 = 4 << 20;
 
-/// The segments that some records lie in, held open although they may be deleted meanwhile.
+/// The segments of some records, kept open because they may be deleted meanwhile.
 pub(crate) type Sources = BTreeMap<u32, (Arc<dyn DiskFile>, Seal)>;
 
 /// A record's frame, checked.
@@ -68,7 +68,7 @@ pub(crate) fn sources<'a>(
     sources
 }
 
-/// Reads the records and hands them over one by one; nothing stands for one that is damaged.
+/// Reads the records and passes them on one by one; `None` for a damaged one.
 pub(crate) fn fetch(
     mut wanted: &[(&StreamName, Entry)],
     sources: &Sources,
@@ -96,7 +96,7 @@ pub(crate) fn fetch(
     Ok(())
 }
 
-/// The records at the front that are read in one go, and the bytes that they lie in.
+/// The first records that can be read together, and their range of bytes.
 fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
     let Some((_, first)) = wanted.first() else {
         return (wanted, 0, 0);

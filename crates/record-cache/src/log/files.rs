@@ -1,7 +1,7 @@
 //! The file operations that a log needs, and no others.
 //!
-//! Everything that changes the disk passes through here, so that tests can make single
-//! operations fail or hang, and can write down what a loss of power may leave behind.
+//! All changes to the disk go through this trait, so that tests can make single operations fail or
+//! hang, and can record what a power loss may leave behind.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -15,13 +15,13 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     /// The names of all entries.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// Whether a regular file has this name; a link to one is none.
+    /// Whether there is a regular file with this name; a link does not count.
     fn is_file(&self, name: &str) -> io::Result<bool>;
 
-    /// Makes a file that is not there yet.
+    /// Creates a new file.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens a regular file that is there.
+    /// Opens an existing regular file.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -33,7 +33,7 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     /// Removes a directory and everything in it.
     fn remove_directory(&self, name: &str) -> io::Result<()>;
 
-    /// Makes the entries of the directory durable.
+    /// Makes the directory's entries durable.
     fn sync(&self) -> io::Result<()>;
 
     /// Whether the directory was deleted while it was in use.
@@ -41,7 +41,7 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Makes a directory that was deleted again, and takes hold of it.
+    /// Recreates and locks a deleted directory.
     fn make_again(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -53,10 +53,10 @@ pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
 
     /// Reads `length` bytes or, at the end of the file, fewer.
     ///
-    /// They replace what the buffer held.
+    /// They replace the contents of the buffer.
     fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()>;
 
-    /// Writes all parts, one behind the other.
+    /// Writes all parts in sequence.
     fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
 
     fn truncate(&self, length: u64) -> io::Result<()>;
@@ -64,16 +64,16 @@ pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Says that all of it is about to be read, which is a hint.
+    /// Hints that the whole file is about to be read.
     fn will_be_read(&self) {}
 
-    /// Whether it was deleted while it is open.
+    /// Whether it was deleted while open.
     fn is_gone(&self) -> bool {
         false
     }
 }
 
-/// Removes a file; it is no error that there is none.
+/// Removes a file; it is not an error if there is none.
 pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -9,7 +9,7 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = BYTES as u64;
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const MARK: &str = "journal-mark";
 pub(crate) const TEMPORARY_MARK: &str = "journal-mark.tmp";
-/// Room that is given up so that records can be settled on a full disk.
+/// Space that is released so that records can be settled on a full disk.
 pub(crate) const RESERVE: &str = "journal-reserve";
 pub(crate) const RESERVE_BYTES: usize = 64 * 1024;
 pub(crate) const COPY_PREFIX: &str = "corrupt-";
@@ -44,27 +44,27 @@ pub(crate) struct SegmentHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Previous {
     pub(crate) number: u32,
-    /// What lies behind this offset was never acknowledged.
+    /// Data after this offset was never acknowledged.
     pub(crate) end: u64,
 }
 
-/// The high-water mark, written when a store is made and when it is closed.
+/// The high-water mark, written when a store is created and when it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) salt: u64,
-    /// No sequence number below was left to be given out.
+    /// All lower sequence numbers have been assigned.
     pub(crate) next: u64,
-    /// The last segment then, and its bytes, all of them synced.
+    /// The last segment at that time, and its length, all of it synced.
     pub(crate) last: Option<Previous>,
     /// How many records the log held.
     pub(crate) held: u64,
 }
 
-/// What a file's first bytes turn out to be.
+/// What the first bytes of a file are.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<T> {
     Sound(T),
-    /// Whole, and of a version that is not known here.
+    /// Intact, but of an unknown version.
     OtherVersion(u32),
     Damaged,
 }
@@ -132,7 +132,7 @@ fn encode(magic: [u8; 8], one: u32, other: u32, words: [u64; 4]) -> [u8; BYTES] 
     bytes
 }
 
-/// All versions agree on the magic, the version's place and the checksum.
+/// All versions share the magic, the position of the version, and the checksum.
 fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 4]) -> T) -> Found<T> {
     let parsed = || {
         let (bytes, _) = bytes.split_first_chunk::<BYTES>()?;

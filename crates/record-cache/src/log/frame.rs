@@ -8,7 +8,7 @@ use crate::index::ranges::Ranges;
 
 /// Bytes in front of the name.
 pub(crate) const HEADER_BYTES: usize = 40;
-/// Frames begin at multiples of this, so that they can be found again behind damage.
+/// Frames are aligned to this, so that they can be found again after damage.
 pub(crate) const ALIGNMENT: u64 = 8;
 /// The longest header with its name.
 pub(crate) const LONGEST_HEAD: usize = HEADER_BYTES + StreamName::MAX_BYTES;
@@ -52,11 +52,11 @@ impl Kind {
     }
 }
 
-/// What stands in front of a frame's body.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// First and last frame of what takes effect as a whole.
+    /// Whether it is the first and the last frame of a call.
     pub(crate) starts: bool,
     pub(crate) ends: bool,
     pub(crate) name_length: u16,
@@ -70,7 +70,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// A frame of this kind that stands for itself.
+    /// The only frame of a call.
     pub(crate) const fn new(kind: Kind, body_length: u32, body_checksum: u32) -> Self {
         Self {
             kind,
@@ -94,7 +94,7 @@ impl Header {
         frame_length(usize::from(self.name_length), self.body_length)
     }
 
-    /// The checksum that stands at a place where a frame begins.
+    /// The checksum field of the frame at this offset.
     pub(crate) fn checksum_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u32>> {
         let mut head = Vec::new();
         file.read(&mut head, MAGIC_AT, offset)?;
@@ -124,7 +124,7 @@ impl Header {
         checksum
     }
 
-    /// Reads a header and its name at the beginning of the bytes, if a whole one is there.
+    /// Reads a header and its name from the start of the bytes, if it is complete.
     pub(crate) fn decode<'a>(
         bytes: &'a [u8],
         seal: &Seal,
@@ -170,7 +170,7 @@ pub(crate) fn void_length(voids: &Ranges) -> u64 {
     frame_length(0, body)
 }
 
-/// Binds a frame to its place, so that bytes left over from elsewhere never pass for one.
+/// Binds a frame to its position, so that leftover bytes are never mistaken for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     with_salt: u32,
@@ -206,9 +206,9 @@ pub(crate) struct GroupBody {
     pub(crate) count: u32,
     /// The segment's bytes that had been synced before.
     pub(crate) stable: u32,
-    /// No older segment is needed any more.
+    /// The oldest segment still needed.
     pub(crate) oldest: u32,
-    /// The first sequence number that was given out in that segment or later.
+    /// The first sequence number assigned in that segment or later.
     pub(crate) oldest_base: u64,
 }
 

@@ -11,9 +11,9 @@ use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
 
-/// Payloads from here on are written from where they are.
+/// Payloads of at least this size are written without copying.
 const SHARED_FROM: usize = 16 * 1024;
-/// What the buffer keeps for the next group.
+/// The capacity that the buffer keeps for the next group.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// What takes effect as a whole.
@@ -25,7 +25,7 @@ pub(crate) enum Call {
     Clear,
 }
 
-/// A record on its way to a newer segment.
+/// A record being relocated to a newer segment.
 #[derive(Debug)]
 pub(crate) struct Carried {
     pub(crate) stream: StreamName,
@@ -65,7 +65,7 @@ pub(crate) fn record_length(record: &NewRecord) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     bytes: Vec<u8>,
-    /// Payloads, each with the place in `bytes` that it precedes.
+    /// Payloads, each with the offset in `bytes` that it precedes.
     shared: Vec<(usize, Bytes)>,
     offset: u64,
     next_sequence: u64,
@@ -73,12 +73,12 @@ pub(crate) struct Encoder {
     last_frame: Option<u32>,
     /// Where each record's frame begins.
     places: Vec<u32>,
-    /// Of the segment, as far as one is kept.
+    /// The outline of the segment, if there is one.
     outline: Option<Outline>,
 }
 
 impl Encoder {
-    /// Begins a group that will lie at this offset of a segment, whose outline goes on.
+    /// Begins a group at this offset of a segment, and continues its outline.
     pub(crate) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
@@ -154,7 +154,7 @@ impl Encoder {
         self.note(|outline| outline.voids(voids));
     }
 
-    /// The outline with what the group says.
+    /// The outline, including the group.
     pub(crate) fn take_outline(&mut self) -> Option<Outline> {
         self.outline.take()
     }
@@ -254,7 +254,7 @@ impl Encoder {
 }
 
 fn name_length(stream: &StreamName) -> u16 {
-    // A name has no more than 1024 bytes.
+    // A name has at most 1024 bytes.
     u16::try_from(stream.as_str().len()).unwrap_or(u16::MAX)
 }
 

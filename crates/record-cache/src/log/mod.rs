@@ -1,20 +1,20 @@
 //! The log: everything a store keeps, in segments that are only appended to.
 //!
-//! A segment is a file of frames. A frame is a record, a settlement or what else happened, with
-//! checksums that bind it to its place. The log is the truth: durability and integrity rest on
-//! it alone, and an index of where records lie is derived from it ([`crate::index`]).
+//! A segment is a file of frames. A frame is a record, a settlement or another event, with
+//! checksums that bind it to its position. The log is the truth: it alone provides durability and
+//! integrity, and the index of record positions is derived from it ([`crate::index`]).
 //!
 //! - [`end`] writes groups of frames at the end, syncs, and begins segments. [`group`] encodes,
-//!   [`outline`] keeps what an opening needs of the frames and writes it behind them.
+//!   [`outline`] keeps what opening needs of the frames, and writes it after them.
 //! - [`open`] finds how far the log goes and continues it; [`replay`] reads its frames into a
 //!   [`catalog`], by way of [`scan`] or of outlines. [`rebuild`] does so for a running store.
 //! - [`fetch`] reads records back; [`contents`] lists those of a segment.
 //!
 //! # Invariants
-//! - What was acknowledged lies before the end that the next segment's header states, or, in
-//!   the last one, before the end of its whole calls.
-//! - Only the oldest segment is ever deleted, so what settles a record outlives the record.
-//! - A number is given out once, whatever becomes of its record.
+//! - Acknowledged data lies before the end that the next segment's header states or, in the last
+//!   segment, before the end of its complete calls.
+//! - Only the oldest segment is ever deleted, so a settlement outlives its records.
+//! - A number is assigned only once, whatever happens to its record.
 
 pub(crate) mod buffers;
 pub(crate) mod catalog;
@@ -44,9 +44,9 @@ use crate::index::Broken;
 pub(crate) enum Failure {
     /// The disk refused.
     Disk(io::Error),
-    /// The store cannot be opened, for a reason that words were found for.
+    /// The store cannot be opened, for a reason that the caller can understand.
     Store(StoreError),
-    /// The index failed, or is not of this log.
+    /// The index failed, or belongs to another log.
     Index(Broken),
 }
 

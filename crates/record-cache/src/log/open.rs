@@ -22,14 +22,14 @@ use crate::index::queue::Entry;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::{Durability, StoreError, StreamName, clock};
 
-/// What an opening found, ready to go on.
+/// The result of opening, ready to continue.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) catalog: Catalog,
     pub(crate) counters: Counters,
     pub(crate) salt: u64,
     pub(crate) continuation: Continuation,
-    /// Whole records that lie behind the end of the log, to be written again.
+    /// Complete records after the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
 }
 
@@ -39,13 +39,13 @@ struct Candidate {
     number: u32,
     file: Arc<dyn DiskFile>,
     header: Option<SegmentHeader>,
-    /// Where its successor says that it ends.
+    /// Its end, according to its successor.
     end: u64,
 }
 
-/// Reads the log that lies in a directory, or begins a new one.
+/// Reads the log in a directory, or begins a new one.
 ///
-/// Changes nothing that a second attempt with another index could miss.
+/// Changes nothing that a second attempt with another index would need.
 pub(crate) fn open(
     disk: &dyn Disk,
     durability: Durability,
@@ -55,7 +55,7 @@ pub(crate) fn open(
     let failed = |error: io::Error| refused(disk, "cannot read the log", "", error);
     directory::clear_the_way(disk).map_err(failed)?;
     if durability == Durability::PowerLoss {
-        // Whoever was here before may have ended between making a name and syncing it.
+        // An earlier process may have ended between creating a name and syncing it.
         disk.sync().map_err(failed)?;
     }
     let mark = read_mark(disk)?;
@@ -71,7 +71,7 @@ pub(crate) fn open(
         return begin(disk, next_number, &candidates, found);
     };
     for candidate in &mut candidates {
-        // A segment of another store says nothing here.
+        // A segment of another store does not count.
         candidate.header = candidate.header.filter(|header| header.salt == salt);
     }
     for number in link(&mut candidates) {
@@ -121,12 +121,12 @@ pub(crate) fn open(
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
-    // Where nothing is left of the log, the mark tells how much that was.
+    // If nothing is left of the log, the mark tells how much is lost.
     let all_gone = mark.filter(|_| candidates.is_empty());
     let missing = all_gone.map_or(replay.missing.count(), |mark| mark.held);
     counters.damaged_records = missing;
     if let Some(segment) = catalog.segments.last_entry().map(|last| last.into_mut()) {
-        // What lies behind a cut does not count until it is written again.
+        // Data after a cut does not count until it is written again.
         segment.end = tail.cut.unwrap_or(segment.end);
     }
     let continuation = Continuation {
@@ -219,7 +219,7 @@ fn find_salt(mark: Option<Mark>, candidates: &[Candidate]) -> io::Result<Option<
     Ok(None)
 }
 
-/// Begins a new journal, beside what nothing can be read of.
+/// Begins a new log, and sets unreadable files aside.
 fn begin(
     disk: &dyn Disk,
     next_number: u32,
@@ -227,7 +227,7 @@ fn begin(
     found: FoundIndex,
 ) -> Result<Opened, Failure> {
     if found.kept.is_some() {
-        return Err(Broken("there is no log that it speaks of".to_owned()).into());
+        return Err(Broken("the log that it belongs to is gone".to_owned()).into());
     }
     let failed = |error: io::Error| refused(disk, "cannot write", MARK, error);
     put_away(disk, &unreadable.iter().collect::<Vec<_>>()).map_err(failed)?;
@@ -257,7 +257,7 @@ fn begin(
     })
 }
 
-/// Lets each segment say where the one before it ends, and drops what no segment continues.
+/// Ends each segment where its successor says, and drops segments that none continues.
 fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
     let mut follower: Option<Previous> = None;
     for candidate in candidates.iter_mut().rev() {
@@ -278,7 +278,7 @@ fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
         .collect()
 }
 
-/// Takes out what neither has a header nor a single frame.
+/// Removes segments that have neither a header nor a frame.
 fn take_unusable(candidates: &mut Vec<Candidate>, salt: u64) -> io::Result<Vec<Candidate>> {
     let mut unusable = Vec::new();
     for candidate in std::mem::take(candidates) {
@@ -311,13 +311,13 @@ fn put_away(disk: &dyn Disk, unusable: &[impl std::borrow::Borrow<Candidate>]) -
     if !damaged.is_empty() {
         let copy = directory::set_aside(disk, &damaged)?;
         let path = disk.path().display();
-        tracing::warn!(target: "record_cache", %path, copy, segments = damaged.len(), "nothing could be read, set aside");
+        tracing::warn!(target: "record_cache", %path, copy, segments = damaged.len(), "unreadable segments were set aside");
     }
     Ok(())
 }
 
 impl Candidate {
-    /// As one of which nothing has to be read.
+    /// Marks the segment as not to be read.
     fn segment(&self, salt: u64) -> io::Result<Segment> {
         let length = self.file.length()?;
         let (file, seal) = (Arc::clone(&self.file), Seal::new(salt, self.number));
@@ -329,10 +329,10 @@ impl Candidate {
         })
     }
 
-    /// What it says, if that is written behind its frames.
+    /// Its outline, if there is one after its frames.
     fn outline(&self, salt: u64) -> Option<Outline> {
         self.header?;
-        // One that cannot be read is not needed.
+        // An unreadable outline is not needed.
         let outline = Outline::read(&*self.file, self.number, salt).ok()??;
         (self.end == u64::MAX || self.end == outline.end()).then_some(outline)
     }
@@ -368,11 +368,10 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
     Ok(None)
 }
 
-/// A replay of all of the log, or of what an index does not know yet.
+/// A replay of the whole log, or of what an index does not know yet.
 ///
-/// The files of the segments that hold what the index knows must be there, and as long as
-/// they were, unless the log says that they are not needed any more: otherwise all of the log
-/// is read, which counts what is missing.
+/// The segments that the index covers must exist at their full length, unless the log says that
+/// they are no longer needed; otherwise the whole log is read, which counts what is missing.
 fn begin_replay(
     found: FoundIndex,
     oldest: u32,
@@ -386,7 +385,7 @@ fn begin_replay(
     };
     let unfit = |why: &str| Failure::Index(Broken(why.to_owned()));
     if at.salt != salt {
-        return Err(unfit("it speaks of another store"));
+        return Err(unfit("it belongs to another store"));
     }
     let here = |number: u32| {
         let found = candidates.binary_search_by_key(&number, |candidate| candidate.number);
@@ -394,7 +393,7 @@ fn begin_replay(
     };
     let of_last = here(at.segment).filter(|candidate| candidate.header.is_some());
     if of_last.is_none_or(|candidate| candidate.end < at.offset) {
-        return Err(unfit("it speaks of more than the log has"));
+        return Err(unfit("it covers more than the log has"));
     }
     for &(number, live_records, live_bytes) in at.segments.iter().filter(|at| at.0 >= oldest) {
         let Some(candidate) = here(number).filter(|_| number <= at.segment) else {
@@ -486,7 +485,7 @@ fn read_all(
             tail = replay.outlined(*number, outline, &**file)?;
             continue;
         }
-        // The next one comes from the disk while this one is looked through.
+        // The next segment is read from disk while this one is processed.
         let near = candidates.iter().skip(n).take(2);
         near.filter(|near| near.number == *number || !Outline::seems_to_be_in(&*near.file))
             .for_each(|near| near.file.will_be_read());
@@ -514,7 +513,7 @@ fn read_all(
     Ok((tail, sealed))
 }
 
-/// Makes the last segment ready to be written to, or says where the next one goes on.
+/// Prepares the last segment for writing, or says where the next one continues.
 fn continue_last(
     last: Option<&Candidate>,
     salt: u64,
@@ -531,7 +530,7 @@ fn continue_last(
         return Ok((None, None));
     };
     let length = file.length()?;
-    // A frame that ran on behind the end would swallow what is written there.
+    // A frame that extends past the end would swallow new data.
     let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
     if stranded || header.is_none() {
@@ -568,7 +567,7 @@ fn continue_last(
     Ok((Some(active), None))
 }
 
-/// Whether nothing but zeros lies behind a place: room that a full disk may be in need of.
+/// Whether there are only zeros after this offset: space that a full disk may need.
 fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
     let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
     if bytes > RESERVE_BYTES {
@@ -592,6 +591,6 @@ fn report(disk: &dyn Disk, replay: &Replay, tail: &Tail, all_gone: Option<Mark>)
     if let Some(cut) = tail.cut
         && replay.missing.is_empty()
     {
-        tracing::info!(target: "record_cache", %path, cut, "the log ended in an incomplete write, which is dropped");
+        tracing::info!(target: "record_cache", %path, cut, "dropped an incomplete write at the end of the log");
     }
 }

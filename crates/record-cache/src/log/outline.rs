@@ -14,24 +14,24 @@ use crate::StreamName;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 
-/// The frames from the beginning of a segment on, each without gap behind the other.
+/// The frames of a segment from its start, without gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outline {
     bytes: Vec<u8>,
     so_far: SoFar,
-    /// The places of the names in the list of them.
+    /// The index of each name in the list.
     places: HashMap<StreamName, usize>,
 }
 
 /// What one frame says.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The numbers of a group's records begin with this one, and are so many.
+    /// A group: the first number of its records, and how many there are.
     Group {
         first: u64,
         count: u32,
     },
-    /// The record of a stream, which is told by its place in the list of names.
+    /// A record; its stream is an index into the list of names.
     Record {
         carried: bool,
         stream: usize,
@@ -42,7 +42,7 @@ pub(crate) enum Step {
     Cleared,
 }
 
-/// What the steps before one tell about it, so that it need not say so itself.
+/// The state after the previous steps, which the next step need not repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SoFar {
     /// Where the next frame begins.
@@ -52,13 +52,13 @@ struct SoFar {
     names: Vec<StreamName>,
     stream: Option<usize>,
     size: u32,
-    /// The number that the next record has if no other is said.
+    /// The number of the next record, unless stated otherwise.
     next: u64,
-    /// What the last group says to be needed: a segment, and its first number.
+    /// The oldest segment that the last group needs, and its first number.
     oldest: Option<(u32, u64)>,
 }
 
-// Beside the kind of the frame, what is left out because it is as before.
+// Flags next to the kind: what is omitted because it is unchanged.
 const SAME_STREAM: u8 = 0x10;
 const NEXT_SEQUENCE: u8 = 0x20;
 const SAME_SIZE: u8 = 0x40;
@@ -94,12 +94,12 @@ impl Outline {
         self.so_far.last_frame
     }
 
-    /// The oldest segment that is needed, and its first number, as the last group says.
+    /// The oldest segment still needed, and its first number, according to the last group.
     pub(crate) fn oldest_needed(&self) -> Option<(u32, u64)> {
         self.so_far.oldest
     }
 
-    /// The stream at a place in the list of names.
+    /// The stream at an index in the list of names.
     pub(crate) fn stream(&self, place: usize) -> Option<&StreamName> {
         self.so_far.names.get(place)
     }

@@ -12,16 +12,16 @@ use super::scan::Scanner;
 use crate::index::Index;
 use crate::index::ranges::Ranges;
 
-/// What the log says, all of it read again.
+/// The contents of the log, read again.
 #[derive(Debug)]
 pub(crate) struct Rebuilt {
     pub(crate) catalog: Catalog,
     pub(crate) counters: Counters,
-    /// Records that were there, and whose frames cannot be found any more.
+    /// Records that existed, but whose frames can no longer be found.
     pub(crate) missing: Ranges,
 }
 
-/// What the log is to say that is not written yet.
+/// What still has to be written to the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending<'a> {
     /// Numbers that no record has.

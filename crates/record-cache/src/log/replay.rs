@@ -16,37 +16,37 @@ use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::{Amount, StreamName};
 
-/// What the log says, read from front to back.
+/// The contents of the log, read from front to back.
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) catalog: Catalog,
     pub(crate) counters: Counters,
-    /// Numbers of records that should be there, and are not.
+    /// Numbers of missing records.
     pub(crate) missing: Ranges,
-    /// Numbers that went to calls which never took effect.
+    /// Numbers of calls that never took effect.
     pub(crate) torn: Ranges,
-    /// Numbers that the log says no record has.
+    /// Numbers that the log declares void.
     voids: Ranges,
-    /// Places where something else was found than a frame.
+    /// Positions where something other than a frame was found.
     pub(crate) damaged_places: u64,
     /// The number that the next record should have.
     expected: Option<u64>,
-    /// Where the numbers of the present group end.
+    /// Where the numbers of the current group end.
     group_end: u64,
-    /// Whether something is gone since the last number that was seen.
+    /// Whether something is missing since the last number.
     hole: bool,
-    /// Whether what is read was never known to be synced.
+    /// Whether the data being read was possibly never synced.
     in_tail: bool,
-    /// Whether the disk kept the order of writes, so that only what is last can be torn.
+    /// Whether the disk kept the order of writes, so that only the end can be torn.
     pub(crate) in_order: bool,
     names: HashMap<Vec<u8>, StreamName>,
     last_name: Option<StreamName>,
     body: Vec<u8>,
-    /// Where an index says that it speaks of all that comes before.
+    /// Up to where an index covers everything.
     known: Option<Known>,
 }
 
-/// How far into a segment an index speaks.
+/// How much of a segment an index covers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) segment: u32,
@@ -57,17 +57,17 @@ pub(crate) struct Known {
 /// How the last segment ends.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    /// Where the first call that is not whole begins, if there is one.
+    /// Where the first incomplete call begins, if there is one.
     pub(crate) cut: Option<u64>,
-    /// Where the last sound frame ends, and its checksum.
+    /// Where the last valid frame ends, and its checksum.
     pub(crate) end: u64,
     pub(crate) last_frame: Option<u32>,
-    /// Whole calls that lie behind the cut.
+    /// Complete calls after the cut.
     pub(crate) records: Vec<(StreamName, Entry)>,
     pub(crate) settled: Vec<Settled>,
-    /// What the segment says, if all of it is sound.
+    /// The outline of the segment, if all of it is valid.
     pub(crate) outline: Option<Outline>,
-    /// Whether a frame ends where the index says that one does.
+    /// Whether a frame ends where the index says.
     reaches_known: bool,
 }
 
@@ -79,7 +79,7 @@ enum Change {
     Cleared,
 }
 
-/// A call of which not all frames have been seen.
+/// A call with frames still missing.
 #[derive(Default)]
 struct Unfinished {
     start: Option<u64>,
@@ -87,7 +87,7 @@ struct Unfinished {
 }
 
 impl Replay {
-    /// A replay of a log in which this is the first number to be expected.
+    /// A replay of a log whose first expected number is this.
     pub(crate) fn new(expected: Option<u64>, catalog: Catalog) -> Self {
         Self {
             catalog,
@@ -108,7 +108,7 @@ impl Replay {
         }
     }
 
-    /// A replay of what comes behind the place up to which an index speaks.
+    /// A replay of what comes after the part covered by an index.
     pub(crate) fn behind(known: Known, next: u64, catalog: Catalog, counters: Counters) -> Self {
         Self {
             counters,
@@ -117,12 +117,12 @@ impl Replay {
         }
     }
 
-    /// Whether nothing has to be read of a segment.
+    /// Whether a segment need not be read.
     pub(crate) fn knows_all_of(&self, segment: u32) -> bool {
         self.known.is_some_and(|known| segment < known.segment)
     }
 
-    /// Adds a segment, which holds what the index knows to be in it.
+    /// Adds a segment with the contents that the index knows.
     pub(crate) fn add_segment(&mut self, number: u32, mut segment: Segment) {
         if let Some(known) = self.catalog.segments.get(&number) {
             segment.live_records = known.live_records;
@@ -131,7 +131,7 @@ impl Replay {
         self.catalog.segments.insert(number, segment);
     }
 
-    /// Where the index speaks up to in this segment, if it speaks of some of it.
+    /// Up to where the index covers this segment, if it does.
     fn known_in(&self, segment: u32) -> Option<Known> {
         self.known.filter(|known| known.segment == segment)
     }
@@ -142,8 +142,8 @@ impl Replay {
 
     /// Reads one segment, the next in order.
     ///
-    /// What lies before `stable` was synced once, so whatever is wrong there is damage.
-    /// Behind it calls may be incomplete, and only whole ones count.
+    /// Data before `stable` was synced, so errors there are damage. After it, calls may be
+    /// incomplete, and only complete ones count.
     pub(crate) fn segment(
         &mut self,
         number: u32,
@@ -167,7 +167,7 @@ impl Replay {
             let sound = scanner.frame(offset, &mut found)?
                 && (offset < stable || scanner.body_is_whole(&found)?);
             if !sound && is_known && offset >= stable {
-                // A loss of power took what the index knows; both must forget it.
+                // A power loss removed what the index knows; both must forget it.
                 return Err(self.unknown());
             }
             if !sound {
@@ -228,7 +228,7 @@ impl Replay {
             }
             let Some(change) = change.filter(|_| found.header.starts || call.start.is_some())
             else {
-                // The rest of a call whose beginning is gone.
+                // The rest of a call whose beginning is missing.
                 tail.cut_at(call.give_up().unwrap_or(found.offset));
                 self.hole = true;
                 continue;
@@ -249,7 +249,7 @@ impl Replay {
             return Err(self.unknown());
         }
         self.hole |= scanner.end() < stable;
-        // What is last may be missing because it was being written.
+        // The end may be missing because it was being written.
         self.hole &= !self.in_tail;
         self.end_group();
         let whole = |outline: &Outline| tail.cut.is_none() && outline.end() == tail.end;
@@ -257,7 +257,7 @@ impl Replay {
         Ok(tail)
     }
 
-    /// Takes the word of an outline for what the next segment in order says.
+    /// Trusts an outline for the contents of the next segment.
     pub(crate) fn outlined(
         &mut self,
         number: u32,
@@ -309,7 +309,7 @@ impl Replay {
         })
     }
 
-    /// Settles records that are there.
+    /// Settles existing records.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<(), Broken> {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
@@ -317,10 +317,10 @@ impl Replay {
     }
 
     fn unknown(&self) -> Failure {
-        Failure::Index(Broken("it speaks of another log".to_owned()))
+        Failure::Index(Broken("it belongs to another log".to_owned()))
     }
 
-    /// Goes on with the outline only: the index knows it.
+    /// Only continues the outline: the index already knows it.
     fn pass_over(
         &mut self,
         number: u32,
@@ -342,12 +342,12 @@ impl Replay {
         Ok(())
     }
 
-    /// Says that a part of the log is gone which belongs here.
+    /// Notes that a part of the log is missing here.
     pub(crate) fn note_hole(&mut self) {
         self.hole = true;
     }
 
-    /// Ends the replay; counts what is missing up to a number that is known from elsewhere.
+    /// Ends the replay, and counts what is missing up to a number known from elsewhere.
     pub(crate) fn finish(&mut self, next: Option<u64>) {
         (self.hole, self.in_tail) = (true, false);
         if let Some(next) = next {
@@ -381,11 +381,11 @@ impl Replay {
         }
     }
 
-    /// Judges the numbers that no record has up to this one.
+    /// Decides about the numbers without a record up to this one.
     ///
-    /// Where frame follows frame, nothing can be lost in between: the numbers belong to a
-    /// write that ended between two frames. What is gone of the tail was never whole, unless
-    /// the disk keeps the order of writes: then only what is last can be incomplete.
+    /// Between adjacent frames nothing can be lost: the numbers belong to a write that ended
+    /// between two frames. What is missing in the tail was never complete, unless the disk keeps
+    /// the order of writes: then only the end can be incomplete.
     fn gap_up_to(&mut self, sequence: u64) {
         let expected = *self.expected.get_or_insert(sequence);
         if expected < sequence {
@@ -504,14 +504,14 @@ impl Replay {
     fn apply_in_tail(&mut self, change: Change, tail: &mut Tail) -> Result<(), Broken> {
         let mut lost_voids = Ranges::default();
         if tail.cut.is_some() {
-            // It lies behind the end of the log now, so it has to be written again.
+            // It is now after the end of the log, so it must be written again.
             match &change {
                 Change::Record(name, entry) | Change::Carried(name, entry) => {
                     tail.records.push((name.clone(), *entry));
                 }
                 Change::Settled(settled) => tail.settled.push(settled.clone()),
                 Change::Void(voids) => lost_voids = voids.clone(),
-                // Nothing is cleared unless all of the group is there.
+                // Nothing is cleared unless the group is complete.
                 Change::Cleared => return Ok(()),
             }
         }
@@ -526,7 +526,7 @@ impl Tail {
         self.cut.get_or_insert(offset);
     }
 
-    /// Goes on with the outline, unless it is not known what to write.
+    /// Continues the outline, unless its contents are unknown.
     fn note<T>(&mut self, what: Option<T>, note: impl FnOnce(&mut Outline, &T)) {
         match (what, &mut self.outline) {
             (Some(what), Some(outline)) => note(outline, &what),
@@ -545,22 +545,22 @@ fn note(outline: &mut Outline, change: &Change, found: &Found) {
 }
 
 impl Unfinished {
-    /// Forgets the call, and says where it began.
+    /// Drops the call, and returns where it began.
     fn give_up(&mut self) -> Option<u64> {
         self.changes.clear();
         self.start.take()
     }
 }
 
-/// What the last group of a segment tells about the log.
+/// What the last group of a segment says about the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastGroup {
     pub(crate) body: GroupBody,
-    /// The furthest that any group of the segment knows to be synced.
+    /// The highest synced offset that any group of the segment records.
     pub(crate) stable: u64,
 }
 
-/// Looks for the last group of a segment.
+/// Finds the last group of a segment.
 pub(crate) fn last_group(scanner: &mut Scanner<'_>) -> io::Result<Option<LastGroup>> {
     let mut last: Option<LastGroup> = None;
     let (mut found, mut body) = (Found::default(), Vec::new());

@@ -6,11 +6,11 @@ use super::end::Log;
 use super::files::Disk;
 use super::format::{RESERVE, RESERVE_BYTES};
 
-/// How many turns pass before another attempt to keep room.
+/// Turns to wait before trying to reserve space again.
 const PATIENCE: u32 = 200;
 
-/// A file that becomes a segment when the disk is full, so that settling, which makes room, can
-/// be written down.
+/// A file that becomes a segment when the disk is full, so that settlements, which free space, can
+/// be written.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     there: bool,
@@ -27,22 +27,23 @@ impl Reserve {
         Self { there, patience: 0 }
     }
 
-    /// Whether nothing was in need of it since there was room for it.
+    /// Whether it has been unused since it was last reserved.
     pub(crate) fn is_there(&self) -> bool {
         self.there
     }
 
-    /// Has the log go on in the room; says whether there was any.
+    /// Lets the log continue in the reserved space. Returns whether there was any.
     ///
-    /// The file becomes a segment, so that nobody else gets what it takes.
+    /// The file becomes a segment, so that no one else gets its space.
     pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        // One that a loss of power took back has frames in it, which must never be found again.
+        // After a power loss, an old file may come back with frames in it, which must never be
+        // found again.
         there && is_blank(log.disk()) && log.go_on_in(RESERVE).is_ok()
     }
 
-    /// Takes room again, where there is some.
+    /// Reserves space again, if there is some.
     pub(crate) fn restore(&mut self, disk: &dyn Disk) {
         if self.there {
             return;
@@ -68,7 +69,7 @@ fn is_blank(disk: &dyn Disk) -> bool {
 }
 
 fn fill(disk: &dyn Disk) -> io::Result<()> {
-    // What is left of an earlier attempt may be too short.
+    // A file from an earlier attempt may be too short.
     let _ = disk.remove(RESERVE);
     disk.create(RESERVE)?
         .write(&mut [IoSlice::new(&[0; RESERVE_BYTES])], 0)

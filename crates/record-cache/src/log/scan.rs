@@ -35,7 +35,7 @@ impl Found {
         self.offset + self.header.frame_length()
     }
 
-    /// Where a record lies, in the segment with this number.
+    /// The position of a record, in the segment with this number.
     pub(crate) fn entry(&self, segment: u32) -> Entry {
         Entry {
             sequence: self.header.sequence,
@@ -48,7 +48,7 @@ impl Found {
 }
 
 impl<'a> Scanner<'a> {
-    /// Scans as far as `end`, or as the file reaches.
+    /// Scans up to `end`, or to the end of the file.
     pub(crate) fn new(file: &'a dyn DiskFile, seal: Seal, end: u64) -> io::Result<Self> {
         let end = end.min(file.length()?);
         Ok(Self {
@@ -64,7 +64,7 @@ impl<'a> Scanner<'a> {
         self.end
     }
 
-    /// The frame at this offset, if one is there, in the place of what `found` was.
+    /// The frame at this offset, if there is one; replaces `found`.
     pub(crate) fn frame(&mut self, offset: u64, found: &mut Found) -> io::Result<bool> {
         let seal = self.seal;
         let end = self.end;
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// The first frame behind an offset where none is.
+    /// The first frame after an offset that has none.
     pub(crate) fn next_frame(&mut self, behind: u64, found: &mut Found) -> io::Result<bool> {
         let mut offset = behind.next_multiple_of(STRIDE).max(SEGMENT_HEADER_BYTES);
         if offset == behind {
@@ -106,7 +106,7 @@ impl<'a> Scanner<'a> {
         Ok(false)
     }
 
-    /// Whether the body is as it was written.
+    /// Whether the body is intact.
     pub(crate) fn body_is_whole(&mut self, found: &Found) -> io::Result<bool> {
         let mut checksum = 0;
         let mut at = found.offset + found.header.head_length();
@@ -124,7 +124,7 @@ impl<'a> Scanner<'a> {
         Ok(checksum == found.header.body_checksum)
     }
 
-    /// Reads the body, if it is as it was written.
+    /// Reads the body, if it is intact.
     pub(crate) fn body(&mut self, found: &Found, into: &mut Vec<u8>) -> io::Result<bool> {
         let length = usize::try_from(found.header.body_length).unwrap_or(usize::MAX);
         let at = found.offset + found.header.head_length();
@@ -138,7 +138,7 @@ impl<'a> Scanner<'a> {
         Ok(into.len() == length && crc32c::crc32c(into) == found.header.body_checksum)
     }
 
-    /// The bytes at an offset: as many as asked for, or fewer at the end; perhaps more.
+    /// The bytes at an offset: at least as many as asked for, or fewer at the end of the file.
     fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         let length =
             length.min(usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX));

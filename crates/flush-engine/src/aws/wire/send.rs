@@ -131,7 +131,7 @@ impl Wire {
         }
         let is_refused = refuses_cbor(error) && self.choice.refused();
         if is_refused {
-            tracing::warn!(target: log::TARGET, "the endpoint does not take CBOR: JSON from now on");
+            tracing::warn!(target: log::TARGET, "the endpoint does not accept CBOR: using JSON from now on");
         }
         is_refused
     }

@@ -142,8 +142,8 @@ impl Trouble {
 impl TroubleKind {
     fn meet(self) -> Outcome<()> {
         match self {
-            Self::Fail => Err("it was to fail".to_owned()),
-            Self::Panic => panic!("it was to panic"),
+            Self::Fail => Err("it was told to fail".to_owned()),
+            Self::Panic => panic!("it was told to panic"),
             Self::Hang => loop {
                 thread::park();
             },

@@ -7,10 +7,10 @@ use crate::log::catalog::lock;
 use crate::log::files::DiskFile;
 use crate::log::outline::Outline;
 
-/// One is written for the last segment only when that is at least this part of a whole one.
+/// The last segment gets one only if it is at least this fraction full.
 const LONG_ENOUGH: u64 = 16;
 
-/// A segment that is not written to any more.
+/// A segment that is no longer written to.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     number: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// A segment that ends here, if the outline speaks of all of it.
+    /// A segment that ends here, if the outline covers all of it.
     pub(crate) fn new(
         number: u32,
         file: Arc<dyn DiskFile>,
@@ -35,7 +35,7 @@ impl Sealed {
 }
 
 impl Log {
-    /// Notes that a segment is complete, and as durable as it has to be.
+    /// Notes that a segment is complete and durable.
     pub(crate) fn seal(&mut self, active: Active) {
         let Active {
             number,
@@ -48,7 +48,7 @@ impl Log {
         self.sealed.extend(sealed);
     }
 
-    /// Writes the outlines of segments that have become complete, where there is room.
+    /// Writes the outlines of newly complete segments, if there is space.
     pub(crate) fn write_outlines(&mut self, index: &Mutex<Catalog>, room: bool) {
         for Sealed {
             number,
@@ -73,7 +73,7 @@ impl Log {
         }
     }
 
-    /// Goes no further in this segment, since the log is closed.
+    /// Ends the current segment, because the log is closed.
     pub(crate) fn seal_last(&mut self) {
         if let Some(active) = self.active.take()
             && active.written >= self.segment_bytes / LONG_ENOUGH

@@ -31,7 +31,7 @@ impl Log {
         self.seal(active);
     }
 
-    /// Makes all that was written durable.
+    /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         let Some(mut active) = self.active.take() else {
             return Ok(());
@@ -48,7 +48,7 @@ impl Log {
         Ok(())
     }
 
-    /// Continues in a segment that is made of a file with room of its own.
+    /// Continues in a segment made from a file with reserved space.
     pub(crate) fn go_on_in(&mut self, name: &str) -> io::Result<()> {
         self.roll();
         let number = self.next_number;
@@ -77,7 +77,7 @@ impl Log {
                     self.next_number = after;
                     return Ok(self.begin_segment(number, file));
                 }
-                // Left by an attempt that failed and could not be undone.
+                // Left by a failed attempt that could not be undone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     self.next_number = after;
                 }
@@ -108,9 +108,9 @@ impl Log {
         Ok(())
     }
 
-    /// Gives up a segment that cannot be written or synced any more.
+    /// Abandons a segment that can no longer be written or synced.
     ///
-    /// What was not synced is not relied on: it is written again, elsewhere.
+    /// Unsynced data is not relied on: it is written again elsewhere.
     pub(crate) fn abandon(&mut self, active: &Active) {
         let end = match self.durability {
             Durability::PowerLoss => {
@@ -120,7 +120,7 @@ impl Log {
             }
             Durability::ProcessCrash => active.written,
         };
-        // The next segment says where this one ends, so this is for its space only.
+        // The next segment says where this one ends, so truncating only frees space.
         let _ = active.file.truncate(end);
         self.end = Some(Previous {
             number: active.number,
@@ -128,9 +128,9 @@ impl Log {
         });
     }
 
-    /// Gives up a segment that nothing was acknowledged in.
+    /// Abandons a segment in which nothing was acknowledged.
     pub(crate) fn discard(&self, active: &Active) {
-        // Left behind, it is passed over, since no other segment continues it.
+        // If it remains, it is ignored, since no other segment continues it.
         let _ = active.file.truncate(0);
         let _ = self.disk.remove(&segment_name(active.number));
     }

@@ -19,21 +19,20 @@ struct Trailer {
     /// Where the frames end, and the outline begins.
     end: u64,
     length: u32,
-    /// Where the last frame begins, and its checksum: others would have another one.
+    /// Where the last frame begins, and its checksum, which identifies it.
     last_frame: u32,
     last_checksum: u32,
 }
 
 impl Outline {
-    /// Bytes that it takes behind the frames.
+    /// Its length after the frames.
     pub(crate) fn file_length(&self) -> u64 {
         (self.bytes.len() + TRAILER_BYTES) as u64
     }
 
-    /// Writes it behind the frames; says how long the file is then.
+    /// Writes it after the frames. Returns the new length of the file.
     ///
-    /// Where that fails, it is as if it had not been tried. Nothing has to be synced: one
-    /// that is not whole is none.
+    /// If that fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
     pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
         let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
         let mut trailer = Trailer {
@@ -55,12 +54,12 @@ impl Outline {
         Ok(self.end() + self.file_length())
     }
 
-    /// Whether a file looks as if it ended in an outline.
+    /// Whether a file appears to end in an outline.
     pub(crate) fn seems_to_be_in(file: &dyn DiskFile) -> bool {
         matches!(trailer(file), Ok(Some(_)))
     }
 
-    /// The outline at the end of a file, if there is one that belongs to its frames.
+    /// The outline at the end of a file, if it matches its frames.
     pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
         let Some((trailer, bytes)) = trailer(file)? else {
             return Ok(None);
@@ -106,7 +105,7 @@ impl Trailer {
         bytes
     }
 
-    /// What the bytes say, whose checksum is that of the outline as well.
+    /// Decodes the bytes, which are covered by the outline's checksum.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
         (fields.u32()? == VERSION).then_some(())?;
@@ -121,7 +120,7 @@ impl Trailer {
     }
 }
 
-/// The trailer of a file, if it says of itself that it is the file's end.
+/// The trailer of a file, if it claims to end the file.
 fn trailer(file: &dyn DiskFile) -> io::Result<Option<(Trailer, Vec<u8>)>> {
     let length = file.length()?;
     let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {

@@ -19,7 +19,7 @@ pub(crate) struct Steps<'a> {
 }
 
 impl Outline {
-    /// Takes bytes for an outline, if they are one from front to back.
+    /// Accepts bytes as an outline, if they are valid throughout.
     pub(crate) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let mut steps = Steps::new(&bytes, 0);
         while !steps.rest.is_empty() {
@@ -193,7 +193,7 @@ impl<'a> Steps<'a> {
 impl Iterator for Steps<'_> {
     type Item = Step;
 
-    /// Ends where the bytes do; an outline that was made or decoded has steps only.
+    /// Ends with the bytes; a created or decoded outline has only valid steps.
     fn next(&mut self) -> Option<Step> {
         self.read()
     }

@@ -7,7 +7,7 @@ use crate::log::catalog::Settled;
 use crate::log::frame::{GroupBody, Header, Kind, frame_length, void_length};
 use crate::log::group::Call;
 
-/// The most that a step takes beside names and ranges.
+/// The maximum size of a step, without names and ranges.
 const STEP_BYTES: u64 = 24;
 const RANGE_BYTES: u64 = 15;
 
@@ -77,7 +77,7 @@ impl Outline {
         self.so_far.advance(frame_length(0, 0));
     }
 
-    /// Bytes that it would take in the file, at most, with these calls in one more group.
+    /// An upper bound of its length in the file, with these calls in another group.
     pub(crate) fn length_with(&self, calls: &[Call]) -> u64 {
         let mut last = None;
         let ranges = |ranges: &Ranges| ranges.iter().count() as u64 * RANGE_BYTES;
@@ -143,7 +143,7 @@ impl Outline {
         self.bytes.extend(text.as_bytes());
     }
 
-    /// Seven bits at a time, the lowest first; the last byte has its highest bit clear.
+    /// Seven bits per byte, lowest first; the last byte has its highest bit clear.
     fn number(&mut self, mut number: u64) {
         loop {
             let low = number.to_le_bytes()[0] & 0x7f;

@@ -67,8 +67,8 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
                 break;
             };
             let words = match kind {
-                TroubleKind::Panic => "panicked: it was to panic",
-                TroubleKind::Fail => "it was to fail",
+                TroubleKind::Panic => "panicked: it was told to panic",
+                TroubleKind::Fail => "it was told to fail",
                 TroubleKind::Hang => "no answer within 500ms",
             };
             assert_eq!(reason, Broken(words.to_owned()));
