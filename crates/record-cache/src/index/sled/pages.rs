@@ -10,7 +10,7 @@ use crate::index::Broken;
 use crate::index::queue::Entry;
 
 /// The memory that a block takes, in entries.
-const OVERHEAD: usize = 16;
+const OVERHEAD: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Pages {
