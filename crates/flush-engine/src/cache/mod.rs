@@ -36,6 +36,7 @@ mod expiry;
 mod in_flight;
 mod incoming;
 mod overflow;
+mod room;
 mod settle;
 mod store;
 

@@ -6,6 +6,11 @@ use std::sync::Arc;
 use record_cache::{Durability, MemoryStore, RecordStore, StoreError};
 
 use crate::api::InvalidSetting;
+use crate::storage::default_directory::DefaultDirectory;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::storage::default_directory::absolute;
+#[cfg(feature = "sled")]
+use crate::storage::slots::{Slots, open_sled};
 
 /// What a client was told about its storage, setter by setter.
 #[derive(Debug, Clone, Default)]
@@ -15,16 +20,6 @@ pub struct StorageSettings {
     #[cfg(feature = "journal")]
     journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
-}
-
-/// What tells the default directory of a client from those of others.
-#[derive(Debug, Clone)]
-pub struct DefaultDirectory {
-    /// The name of the program, or whatever else tells clients apart; the executable's name
-    /// unless set.
-    pub name: Option<String>,
-    /// The directory of the client's records, below that.
-    pub records: String,
 }
 
 /// Where the records of a client are kept.
@@ -143,7 +138,7 @@ pub struct OpenStorage {
     /// The directory that holds the slots of this program's instances, if the store is
     /// in one of them.
     #[cfg(feature = "sled")]
-    pub slots: Option<crate::storage::slots::Slots>,
+    pub slots: Option<Slots>,
 }
 
 impl OpenStorage {
@@ -190,14 +185,14 @@ impl Storage {
             #[cfg(feature = "sled")]
             Self::Path(path) => {
                 let path = absolute(path)?;
-                let opening = super::slots::open_sled(path.clone(), durability, cache_max_bytes);
+                let opening = open_sled(path.clone(), durability, cache_max_bytes);
                 let store = opening.await?;
                 Ok(OpenStorage::alone(Arc::new(store), Some(path)))
             }
             #[cfg(feature = "sled")]
             Self::Default => {
-                let slots =
-                    super::slots::Slots::of_this_program(default, durability, cache_max_bytes)?;
+                let (directory, claim) = default.claim()?;
+                let slots = Slots::below(directory, durability, cache_max_bytes).with(claim);
                 let (slots, store) = slots.take_free_one().await?;
                 Ok(OpenStorage {
                     store: Arc::new(store),
@@ -216,15 +211,4 @@ impl Storage {
             }
         }
     }
-}
-
-/// The same path wherever the process goes.
-#[cfg(any(feature = "sled", feature = "journal"))]
-pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
-    if path.is_absolute() {
-        return Ok(path);
-    }
-    let here = std::env::current_dir()
-        .map_err(|error| StoreError::unavailable("finding the working directory", error))?;
-    Ok(here.join(path))
 }

@@ -4,12 +4,12 @@
 //! May be touched here: names of directories, the choice of a store, what is taken over from
 //! other instances. Not here: what is in a directory (that is the store's).
 
+mod default_directory;
 mod directories;
 #[cfg(feature = "sled")]
 mod slots;
 
-pub use self::directories::{
-    DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings,
-};
+pub use self::default_directory::DefaultDirectory;
+pub use self::directories::{OpenStorage, Storage, StorageError, StorageSettings};
 #[cfg(feature = "sled")]
 pub use self::slots::Slots;

@@ -1,20 +1,17 @@
 //! Directories for several instances of one program, side by side.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use record_cache::{
     Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
     StoreError, StreamName,
 };
 
-use crate::api::InvalidSetting;
 use crate::cache::{Adopted, Cache, Incoming};
 use crate::lifecycle::Lifecycle;
-use crate::storage::directories::{DefaultDirectory, absolute};
+use crate::storage::default_directory::Claim;
 use crate::telemetry::log;
 
 /// Instances of one program on one machine that are looked for at most.
@@ -28,41 +25,8 @@ pub struct Slots {
     durability: Durability,
     cache_max_bytes: u64,
     own: Option<u32>,
-    /// Where other processes may be, but no other client of this one.
-    _held: Option<Arc<Held>>,
-}
-
-/// Default directories that clients of this process have.
-static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// A default directory that a client of this process has, until this is dropped.
-#[derive(Debug)]
-struct Held(PathBuf);
-
-impl Held {
-    /// `None` if another client has it.
-    fn new(directory: PathBuf) -> Option<Self> {
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(directory.clone()).then(|| Self(directory))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(&self.0);
-    }
-}
-
-/// The name of the executable, also once it was replaced while it runs.
-fn executable() -> Option<OsString> {
-    let path = std::env::current_exe().ok()?;
-    // So Linux marks the path of a file that is not there any more.
-    let name = path.file_name()?.to_string_lossy();
-    match name.strip_suffix(" (deleted)") {
-        Some(replaced) if !path.exists() => Path::new(replaced).file_stem().map(Into::into),
-        _ => path.file_stem().map(Into::into),
-    }
+    /// Keeps other clients of this process out of the directory.
+    _claim: Option<Arc<Claim>>,
 }
 
 pub(crate) async fn open_sled(
@@ -78,46 +42,20 @@ pub(crate) async fn open_sled(
 }
 
 impl Slots {
-    /// The default directory of a client, which no other one of this process has.
-    pub(crate) fn of_this_program(
-        default: &DefaultDirectory,
-        durability: Durability,
-        cache_max_bytes: u64,
-    ) -> Result<Self, InvalidSetting> {
-        let unknown = |what: &str| {
-            InvalidSetting::new(
-                "storage_path",
-                format!("there is no default, because {what} is not known"),
-                "set storage_path, or call in_memory",
-            )
-        };
-        let data = dirs::data_local_dir().ok_or_else(|| unknown("the local data directory"))?;
-        let program = match &default.name {
-            Some(name) => name.into(),
-            None => executable().ok_or_else(|| unknown("the name of the executable"))?,
-        };
-        let directory = data.join(program).join(&default.records);
-        let directory = absolute(directory).map_err(|_| unknown("the working directory"))?;
-        let held = Held::new(directory.clone()).ok_or_else(|| {
-            InvalidSetting::new(
-                "name",
-                "another client of this process has the same default directory",
-                "give each client a name or a storage_path of its own, or share one client",
-            )
-        })?;
-        Ok(Self {
-            _held: Some(Arc::new(held)),
-            ..Self::below(directory, durability, cache_max_bytes)
-        })
-    }
-
     pub(crate) fn below(directory: PathBuf, durability: Durability, cache_max_bytes: u64) -> Self {
         Self {
             directory,
             durability,
             cache_max_bytes,
             own: None,
-            _held: None,
+            _claim: None,
+        }
+    }
+
+    pub(super) fn with(self, claim: Claim) -> Self {
+        Self {
+            _claim: Some(Arc::new(claim)),
+            ..self
         }
     }
 

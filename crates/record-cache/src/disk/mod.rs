@@ -30,8 +30,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::mailbox::Refused;
-use self::reader::Read;
-use self::shared::{Reply, Request, Shared, gone, stalled};
+
+use self::shared::{Read, Reply, Request, Shared, gone, stalled};
 use self::system::SystemDisk;
 use self::writer::Writer;
 use crate::index::{Broken, Found, Indexes};

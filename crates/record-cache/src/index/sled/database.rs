@@ -4,7 +4,6 @@
 //! checkpoint. Everything changes in one batch for each checkpoint, so that the database
 //! always has the state of a checkpoint.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,15 +12,8 @@ use std::time::Duration;
 
 use sled::IVec;
 
-use super::block::{self, Block, Entries, Key};
-use super::checkpoint::{self, Totals};
-use super::directory::Stream;
-use super::worker::{Outcome, Progress, contained};
-use crate::index::Checkpoint;
-use crate::{QueueStats, StreamName};
-
-/// Of sled's log. Smaller ones limit the size of values, larger ones cost memory and disk.
-pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+use super::block::{Key, SEGMENT_BYTES};
+use super::contained::{Outcome, Progress, contained};
 
 const NAME: &str = "index-";
 
@@ -42,24 +34,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// Keys, each with its new value or none.
 pub(super) type Changes = Vec<(IVec, Option<IVec>)>;
 
-/// What a database has.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) streams: BTreeMap<StreamName, Stream>,
-    pub(super) stats: BTreeMap<StreamName, QueueStats>,
-    pub(super) totals: Totals,
-    pub(super) next_stream: u64,
-    /// Values that the checkpoint takes.
-    pub(super) parts: u16,
-}
-
 #[derive(Debug)]
 pub(super) struct Database {
     /// The directory of the cache.
     home: PathBuf,
     number: u64,
     pub(super) sled: sled::Db,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// It is copied when it takes more than that.
     bound: u64,
 }
@@ -122,31 +103,6 @@ impl Database {
             progress: progress.clone(),
             bound: SMALL_BYTES,
         })
-    }
-
-    /// Reads everything once: a sled that is damaged may open without an error and lack a part.
-    pub(super) fn load(&self) -> Outcome<(Checkpoint, Found)> {
-        let mut found = Found::default();
-        let mut record = Vec::new();
-        for entry in self.sled.scan_prefix(&checkpoint::key(0)[..1]) {
-            record.extend_from_slice(&entry.map_err(describe)?.1);
-            found.parts += 1;
-        }
-        if record.is_empty() {
-            return Err("it has no checkpoint".to_owned());
-        }
-        let (checkpoint, totals) =
-            checkpoint::decode(&record).ok_or("its checkpoint is unreadable")?;
-        for entry in self.sled.scan_prefix([Key::PREFIX]) {
-            let (key, value) = entry.map_err(describe)?;
-            found.take(&key, &value).ok_or("a block is unreadable")?;
-            self.age(&key, &value)?;
-            self.progress.beat();
-        }
-        if found.totals != totals {
-            return Err("blocks are missing".to_owned());
-        }
-        Ok((checkpoint, found))
     }
 
     /// The value of a block.
@@ -231,37 +187,11 @@ impl Database {
     ///
     /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
     /// access. One for each block leaves 16,000 leaves in memory.
-    fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+    pub(super) fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
         }
         Ok(())
-    }
-}
-
-impl Found {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let key = Key::parse(key)?;
-        let header = block::header(key, value)?;
-        self.totals.add(header.stored);
-        let name = StreamName::new(header.name).ok()?;
-        let stats = self.stats.entry(name.clone()).or_default();
-        stats.records += header.count as usize;
-        stats.bytes += header.bytes;
-        let stream = self.streams.entry(name);
-        let stream = stream.or_insert_with(|| Stream::new(key.stream));
-        self.next_stream = self.next_stream.max(key.stream + 1);
-        stream.push_stored(
-            key,
-            Block {
-                start: key.start,
-                last: header.last,
-                entries: Entries::Out(header.count),
-                stored: Some(header.stored),
-                used: 0,
-                changed: false,
-            },
-        )
     }
 }
 
@@ -313,7 +243,7 @@ fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
 
-fn describe(error: sled::Error) -> String {
+pub(super) fn describe(error: sled::Error) -> String {
     error.to_string()
 }
 

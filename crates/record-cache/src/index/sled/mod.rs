@@ -15,8 +15,10 @@
 
 mod block;
 mod checkpoint;
+mod contained;
 mod database;
 mod directory;
+mod found;
 mod maker;
 mod pages;
 mod worker;
@@ -27,8 +29,9 @@ use std::time::Duration;
 
 use sled::IVec;
 
-use self::database::{Changes, Database, Found};
+use self::database::{Changes, Database};
 use self::directory::Stream;
+use self::found::Found;
 pub(crate) use self::maker::InSled;
 use self::pages::{Counts, Pages};
 use self::worker::Worker;
@@ -139,7 +142,7 @@ impl SledIndex {
         let home = self.home.clone();
         let (checkpoint, found) = worker.run(move |database, progress| {
             let opened = database.insert(Database::open(&home, number, progress)?);
-            opened.load()
+            Found::load(opened)
         })?;
         let Found {
             streams,

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::block::{Block, Entries, Key, Stored, decode};
 use super::checkpoint::Totals;
+use super::contained::Outcome;
 use super::database::Database;
-use super::worker::{Awaited, Outcome, Worker};
+use super::worker::{Awaited, Worker};
 use crate::index::Broken;
 use crate::index::queue::Entry;
 
