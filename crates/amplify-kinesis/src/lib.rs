@@ -14,7 +14,7 @@ pub use self::builder::AmplifyKinesisClientBuilder;
 pub use self::client::AmplifyKinesisClient;
 pub use self::error::AmplifyKinesisError;
 pub use self::options::AmplifyKinesisClientOptions;
-pub use self::record::KinesisRecord;
+pub use self::record::{IntoStreamRecord, KinesisRecord};
 pub use self::stream::KinesisStream;
 
 pub use aws_credential_types::provider::ProvideCredentials;

@@ -91,9 +91,10 @@ async fn put_written(
             .customize();
         call.config_override(config).interceptor(handover).send()
     };
-    let entries = batch
-        .iter()
-        .map(|record| wire::Entry::new(&record.data, record.key.as_deref().or(Some(""))));
+    let entries = batch.iter().map(|record| wire::Entry {
+        explicit_hash_key: record.explicit_hash_key,
+        ..wire::Entry::new(&record.data, record.key.as_deref().or(Some("")))
+    });
     let target = Target::Name(stream.as_str());
     let outcomes = wire.send(target, entries, Receipts::Skip, call).await?;
     Ok(outcomes.into_iter().map(Verdict::from).collect())
@@ -118,6 +119,11 @@ fn entry(record: &Record) -> Result<PutRecordsRequestEntry, SendError> {
     PutRecordsRequestEntry::builder()
         .data(Blob::from_maybe_shared(record.data.clone()))
         .partition_key(record.key.as_deref().unwrap_or_default())
+        .set_explicit_hash_key(
+            record
+                .explicit_hash_key
+                .map(|hash_key| hash_key.to_string()),
+        )
         .build()
         .map_err(|error| SendError::no_answer(error.to_string()))
 }

@@ -93,6 +93,8 @@ pub struct NewRecord {
     pub stream: StreamName,
     /// What the caller files it under, if anything (a partition key, say).
     pub key: Option<String>,
+    /// What decides on its place instead of the key, if anything (Kinesis' explicit hash key).
+    pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
     /// When the caller handed it over; kept to the millisecond.
@@ -108,10 +110,18 @@ impl NewRecord {
         Self {
             stream,
             key,
+            explicit_hash_key: None,
             data: data.into(),
             recorded_at: crate::clock::now(),
             attempts: 0,
         }
+    }
+
+    /// Sets [`explicit_hash_key`](Self#structfield.explicit_hash_key).
+    #[must_use]
+    pub fn with_explicit_hash_key(mut self, hash_key: Option<u128>) -> Self {
+        self.explicit_hash_key = hash_key;
+        self
     }
 
     /// A record that is moved from another store, with what is known of it there.
@@ -120,6 +130,7 @@ impl NewRecord {
         let Record {
             id: _,
             key,
+            explicit_hash_key,
             data,
             attempts,
             recorded_at,
@@ -127,13 +138,14 @@ impl NewRecord {
         Self {
             stream,
             key,
+            explicit_hash_key,
             data,
             recorded_at,
             attempts,
         }
     }
 
-    /// The size that counts against limits: payload and key in bytes.
+    /// The size that counts against limits: payload and key in bytes, without the hash key.
     #[must_use]
     pub fn size(&self) -> u64 {
         size(self.key.as_deref(), &self.data)
@@ -157,6 +169,8 @@ pub struct Record {
     pub id: RecordId,
     /// What the caller filed it under.
     pub key: Option<String>,
+    /// What decides on its place instead of the key.
+    pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
     /// How many attempts were counted by [`settle`](crate::RecordStore::settle).
@@ -166,7 +180,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Puts a record together; for implementors of stores.
+    /// Puts a record without a hash key together; for implementors of stores.
     #[must_use]
     pub fn new(
         id: RecordId,
@@ -178,13 +192,21 @@ impl Record {
         Self {
             id,
             key,
+            explicit_hash_key: None,
             data,
             attempts,
             recorded_at,
         }
     }
 
-    /// The size that counts against limits: payload and key in bytes.
+    /// Sets [`explicit_hash_key`](Self#structfield.explicit_hash_key).
+    #[must_use]
+    pub fn with_explicit_hash_key(mut self, hash_key: Option<u128>) -> Self {
+        self.explicit_hash_key = hash_key;
+        self
+    }
+
+    /// The size that counts against limits: payload and key in bytes, without the hash key.
     #[must_use]
     pub fn size(&self) -> u64 {
         size(self.key.as_deref(), &self.data)

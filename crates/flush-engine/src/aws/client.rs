@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
 
 use crate::aws::record::{checked_record, checked_stream};
@@ -65,9 +64,9 @@ impl<S: Service> Client<S> {
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
         let max_bytes = self.shared.max_record_bytes;
-        self.check_each(records.into_iter().map(|record| {
-            let stream = checked_stream::<S>(record.stream_name)?;
-            checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
+        self.check_each(records.into_iter().map(|mut record| {
+            let name = record.stream_name.take().unwrap_or_default();
+            checked_record::<S>(checked_stream::<S>(name)?, record, max_bytes)
         }))
     }
 
@@ -243,20 +242,20 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, each a partition key and data; see [`Client::check`].
+    /// Checks records, which are of this stream if they name one; see [`Client::check`].
     ///
     /// # Errors
     /// As [`Client::check`].
     pub fn check(
         &self,
-        records: impl IntoIterator<Item = (Option<String>, Bytes)>,
+        records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
         let max_bytes = self.client.shared.max_record_bytes;
-        self.client.check_each(
-            records
-                .into_iter()
-                .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes)),
-        )
+        self.client
+            .check_each(records.into_iter().map(|record| match &record.stream_name {
+                Some(other) if other != self.name.as_str() => Err(of_another_stream(&self.name)),
+                _ => checked_record::<S>(self.name.clone(), record, max_bytes),
+            }))
     }
 
     /// Stores records that were checked; see [`Client::record`].
@@ -269,6 +268,13 @@ impl<S: Service> Stream<S> {
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
     }
+}
+
+fn of_another_stream(name: &StreamName) -> ClientError {
+    ClientError::validation(
+        format!("the record is for another stream than the handle, which is for {name}"),
+        "use the handle of its stream, or the record_all of the client",
+    )
 }
 
 impl<S: Service> fmt::Debug for Stream<S> {

@@ -10,8 +10,10 @@ use crate::aws::{ClientError, IntoPayload, Service};
 /// A record that was not checked yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UncheckedRecord {
-    pub(crate) stream_name: String,
+    /// None: that of the handle through which it is recorded.
+    pub(crate) stream_name: Option<String>,
     pub(crate) partition_key: Option<String>,
+    pub(crate) explicit_hash_key: Option<u128>,
     pub(crate) data: Bytes,
 }
 
@@ -23,10 +25,26 @@ impl UncheckedRecord {
         stream_name: impl Into<String>,
     ) -> Self {
         Self {
-            stream_name: stream_name.into(),
+            stream_name: Some(stream_name.into()),
+            ..Self::for_handle(data, partition_key)
+        }
+    }
+
+    /// A record for the stream of the handle through which it is recorded.
+    pub fn for_handle(data: impl IntoPayload, partition_key: Option<String>) -> Self {
+        Self {
+            stream_name: None,
             partition_key,
+            explicit_hash_key: None,
             data: data.into_payload(),
         }
+    }
+
+    /// Sets what decides on the shard instead of the partition key.
+    #[must_use]
+    pub fn explicit_hash_key(mut self, hash_key: u128) -> Self {
+        self.explicit_hash_key = Some(hash_key);
+        self
     }
 }
 
@@ -57,13 +75,19 @@ pub(crate) fn checked_stream<S: Service>(name: String) -> Result<StreamName, Cli
     })
 }
 
-/// Checks a record against the limits of a service and of the client.
+/// Checks a record against the limits of a service and of the client. What it says of its
+/// stream is for the caller to check.
 pub(crate) fn checked_record<S: Service>(
     stream: StreamName,
-    key: Option<String>,
-    data: Bytes,
+    record: UncheckedRecord,
     max_bytes: u64,
 ) -> Result<NewRecord, ClientError> {
+    let UncheckedRecord {
+        stream_name: _,
+        partition_key: key,
+        explicit_hash_key,
+        data,
+    } = record;
     if let Some(most) = S::LIMITS.partition_key_chars {
         let chars = key.as_deref().unwrap_or_default().chars().count();
         if chars == 0 || chars > most {
@@ -78,7 +102,7 @@ pub(crate) fn checked_record<S: Service>(
     } else {
         "data"
     };
-    let record = NewRecord::new(stream, key, data);
+    let record = NewRecord::new(stream, key, data).with_explicit_hash_key(explicit_hash_key);
     if record.size() > max_bytes {
         return Err(ClientError::validation(
             format!(
@@ -98,8 +122,9 @@ mod tests {
 
     fn check<S: Service>(data: usize, key: Option<&str>) -> Result<NewRecord, ClientError> {
         let stream = checked_stream::<S>("stream".to_owned())?;
-        let data = Bytes::from(vec![0; data]);
-        checked_record::<S>(stream, key.map(str::to_owned), data, S::LIMITS.record_bytes)
+        let record = UncheckedRecord::for_handle(vec![0; data], key.map(str::to_owned));
+        let record = record.explicit_hash_key(u128::MAX);
+        checked_record::<S>(stream, record, S::LIMITS.record_bytes)
     }
 
     #[test]
