@@ -64,11 +64,11 @@ pub(super) struct Place {
 
 /// What has to leave for something to fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shortfall {
-    /// Records of any stream.
-    Cache(Amount),
-    /// Bytes of this stream, which has its share.
-    Stream(StreamName, u64),
+pub(super) struct Shortfall {
+    /// Bytes of these streams, which have their shares.
+    pub(super) of_streams: Vec<(StreamName, u64)>,
+    /// Records of any stream, those included.
+    pub(super) of_all: Amount,
 }
 
 impl Admission {
@@ -195,9 +195,8 @@ impl Admission {
         };
         let needed = Load::from(incoming.amount);
         let state = self.state();
-        if let Some((stream, over)) = self.over_share(&state, &incoming.by_stream) {
-            return Shortfall::Stream(stream.clone(), over);
-        }
+        let over = self.over_shares(&state, &incoming.by_stream);
+        let of_streams = over.map(|(name, over)| (name.clone(), over)).collect();
         let held = state.held;
         let shortfall = |held: u64, needed: u64, max: u64, step: u64| {
             let excess = held.saturating_sub(max);
@@ -205,10 +204,11 @@ impl Admission {
             if excess > 0 { excess.min(step) } else { all }
         };
         let records = shortfall(held.records, needed.records, self.max.records, STEP.records);
-        Shortfall::Cache(Amount::new(
-            records.try_into().unwrap_or(usize::MAX),
-            shortfall(held.bytes, needed.bytes, self.max.bytes, STEP.bytes),
-        ))
+        let bytes = shortfall(held.bytes, needed.bytes, self.max.bytes, STEP.bytes);
+        Shortfall {
+            of_streams,
+            of_all: Amount::new(records.try_into().unwrap_or(usize::MAX), bytes),
+        }
     }
 
     /// Grants room to those in line, in order. One whose stream has its share holds up only
@@ -273,7 +273,7 @@ impl Admission {
         needed: Load,
         by_stream: &[(StreamName, Amount)],
     ) -> Result<(), LimitExceeded> {
-        if let Some((stream, _)) = self.over_share(state, by_stream) {
+        if let Some((stream, _)) = self.over_shares(state, by_stream).next() {
             let new = by_stream.iter().find(|(name, _)| name == stream);
             return Err(LimitExceeded::StreamFull {
                 stream_name: stream.as_str().to_owned(),
@@ -289,14 +289,14 @@ impl Admission {
         }
     }
 
-    /// A stream that would have more than its share, and how many bytes more.
-    fn over_share<'a>(
+    /// The streams that would have more than their shares, and how many bytes more.
+    fn over_shares<'a>(
         &self,
         state: &State,
         by_stream: &'a [(StreamName, Amount)],
-    ) -> Option<(&'a StreamName, u64)> {
-        let max_share = self.max_share?;
-        by_stream.iter().find_map(|(stream, new)| {
+    ) -> impl Iterator<Item = (&'a StreamName, u64)> {
+        let max_share = self.max_share.unwrap_or(u64::MAX);
+        by_stream.iter().filter_map(move |(stream, new)| {
             let bytes = state.held_of(stream).saturating_add(new.bytes);
             let over = bytes.saturating_sub(max_share);
             // A record without bytes takes no share.

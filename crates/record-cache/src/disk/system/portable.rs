@@ -30,7 +30,12 @@ impl Directory {
         })
     }
 
-    pub(super) fn check(self) -> Result<Self, Refusal> {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The lock file has to do.
+    pub(super) fn lock(self) -> Result<Self, Refusal> {
         Ok(self)
     }
 
