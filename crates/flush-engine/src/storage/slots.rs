@@ -140,7 +140,9 @@ impl Slots {
         for slot in 0..MAX_SLOTS {
             match self.open(slot).await {
                 // The head of what it holds is in another slot.
-                Ok(store) if claims::of(&self.directory, slot).is_some() => store.close().await?,
+                Ok(claimed) if claims::of(&self.directory, slot).is_some() => {
+                    claimed.close().await?;
+                }
                 Ok(store) => {
                     return Ok((
                         Self {
@@ -247,9 +249,9 @@ impl Slots {
             return false;
         }
         match self.open(slot).await {
-            Ok(store) => {
-                let records = store.stats().records();
-                let _ = store.close().await;
+            Ok(orphan) => {
+                let records = orphan.stats().records();
+                let _ = orphan.close().await;
                 records > 0
             }
             Err(StoreError::InUse { .. }) => true,

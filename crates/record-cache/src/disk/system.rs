@@ -98,7 +98,7 @@ fn hold(path: &Path) -> Result<Directory, Refusal> {
 
 /// Opens a directory that nobody but this user can write to.
 fn open_directory(path: &Path) -> Result<Directory, Refusal> {
-    let directory = Directory::open(path).map_err(|error| Refusal::Failed("cannot open", error))?;
+    let directory = Directory::open(path)?;
     directory.check()?;
     Ok(directory)
 }

@@ -22,8 +22,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        fs::read_dir(path)?;
+    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
+        fs::read_dir(path).map_err(|error| Refusal::Failed("cannot open", error))?;
         Ok(Self {
             path: path.to_owned(),
             lock: OnceLock::new(),

@@ -43,15 +43,16 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Follows no link of another user.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let found = rustix::fs::lstat(path)?;
+    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
+        let failed = |error: Errno| Refusal::Failed("cannot open", error.into());
+        let found = rustix::fs::lstat(path).map_err(failed)?;
         let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
         if is_link && ![own_user(), ROOT].contains(&found.st_uid) {
-            let why = "a link of another user leads there";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            let why = "is a link of another user; use a directory of your own";
+            return Err(Refusal::Unsafe(why));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
         Ok(Self {
             directory: File::from(directory),
             is_locked: false,
