@@ -22,6 +22,8 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-support"))]
 mod fault;
 
+#[cfg(any(feature = "sled", feature = "journal"))]
+pub use self::disk::check_directory;
 pub use self::durability::Durability;
 pub use self::error::StoreError;
 #[cfg(any(test, feature = "test-support"))]
