@@ -9,7 +9,6 @@ use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 use crate::api::EngineError;
 use crate::cache::Cache;
 use crate::cache::incoming::Incoming;
-use crate::cache::room::Shortfall;
 
 /// The oldest record of each stream that is not in flight, as far as it is known. Saves
 /// reading the first records of all streams each time.

@@ -82,8 +82,6 @@ pub(crate) struct Cache {
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
-    /// What one request of the service takes.
-    request: BatchLimits,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
@@ -117,7 +115,6 @@ impl Cache {
             overflow: options.overflow_policy,
             line: Line::default(),
             on_discard: options.on_discard.clone(),
-            request,
             meter,
             lifecycle,
             store,

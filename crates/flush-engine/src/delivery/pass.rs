@@ -288,7 +288,8 @@ impl Pass {
         let limits = self.context.env.sender.limits();
         let is_full = |name: &StreamName, queue: &QueueStats| {
             let max_bytes = self.history.of(name).max_bytes(limits.max_bytes.get());
-            queue.records >= limits.max_items.get() || queue.bytes >= max_bytes
+            let full = self.history.of(name).full(limits.max_items.get());
+            queue.records >= full || queue.bytes >= max_bytes
         };
         let waiting = self.context.env.cache.stats().streams.into_iter();
         waiting

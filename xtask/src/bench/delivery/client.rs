@@ -63,7 +63,7 @@ fn flushing(
         .cache_max_bytes(bytes)
         .max_in_flight_per_stream(in_flight)
         .flush_strategy(strategy)
-        .wire_format(format.into());
+        .wire_format(WireFormat::from(format));
     AmplifyKinesisClient::builder()
         .region(REGION)
         .credentials_provider(credentials())
