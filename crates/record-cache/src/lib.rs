@@ -7,6 +7,8 @@ mod durability;
 mod error;
 #[cfg(any(feature = "sled", feature = "journal"))]
 mod index;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 #[cfg(feature = "journal")]
 mod journal_store;
 #[cfg(any(feature = "sled", feature = "journal"))]
