@@ -56,7 +56,10 @@ impl<S: Service> RecordSender for ServiceSender<S> {
         }
         let entries: Vec<_> = batch
             .iter()
-            .map(|record| Self::entry(&record.data, record.key.as_deref().unwrap_or_default()))
+            .map(|record| Entry {
+                explicit_hash_key: record.explicit_hash_key,
+                ..Self::entry(&record.data, record.key.as_deref().unwrap_or_default())
+            })
             .collect();
         let outcomes = self.put(stream, &entries, Receipts::Skip).await?;
         Ok(outcomes.into_iter().map(Verdict::from).collect())
