@@ -10,6 +10,7 @@ mod builder;
 mod credentials;
 mod fake_aws;
 mod front;
+mod keys;
 mod limits;
 mod outcomes;
 mod policies;

@@ -1,7 +1,7 @@
 //! A handle for one delivery stream.
 
 use flush_engine::RecordData;
-use flush_engine::aws::{IntoPayload, Stream};
+use flush_engine::aws::{IntoPayload, Stream, UncheckedRecord};
 
 use crate::AmplifyFirehoseError;
 use crate::service::Firehose;
@@ -42,7 +42,7 @@ impl FirehoseStream {
         records: impl IntoIterator<Item = D>,
     ) -> Result<RecordData, AmplifyFirehoseError> {
         let records = records.into_iter();
-        let records = records.map(|data| (None, data.into_payload()));
+        let records = records.map(|data| UncheckedRecord::for_handle(data, None));
         let checked = self.0.check(records)?;
         Ok(self.0.record(checked).await?)
     }

@@ -133,6 +133,24 @@
 //! [`drain`](crate::AmplifyKinesisClient::drain) continues until everything is delivered or its
 //! deadline passes.
 //!
+//! # Choosing the shard
+//!
+//! The partition key decides: records of one key go to one shard. An explicit hash key goes
+//! before it, for a program that spreads records itself. Shards have ranges of hash keys, which
+//! `ListShards` tells.
+//!
+//! ```
+//! # use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError};
+//! # async fn example(kinesis: &AmplifyKinesisClient) -> Result<(), AmplifyKinesisError> {
+//! use amplify_kinesis::KinesisRecord;
+//!
+//! let lower_half = KinesisRecord::new("data", "partition-1", "my-stream").explicit_hash_key(0);
+//! let upper_half = KinesisRecord::new("data", "partition-1", "my-stream").explicit_hash_key(u128::MAX);
+//! kinesis.record_all([lower_half, upper_half]).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Errors
 //!
 //! ```

@@ -17,4 +17,51 @@ impl KinesisRecord {
         let key = Some(partition_key.into());
         Self(UncheckedRecord::new(data, key, stream_name))
     }
+
+    /// Sets a hash key, which then decides on the record's shard: the one whose range of hash
+    /// keys it is in, whatever the partition key is.
+    ///
+    /// It is kept on disk with the record, and does not count in its size.
+    ///
+    /// ```
+    /// use amplify_kinesis::KinesisRecord;
+    ///
+    /// // The first half of the hash keys, and so the first of two equal shards.
+    /// let record = KinesisRecord::new("data", "partition-1", "my-stream").explicit_hash_key(0);
+    /// ```
+    #[must_use]
+    pub fn explicit_hash_key(self, hash_key: u128) -> Self {
+        Self(self.0.explicit_hash_key(hash_key))
+    }
+}
+
+/// What [`KinesisStream::record_all`](crate::KinesisStream::record_all) takes: pairs of data and
+/// partition key, and [`KinesisRecord`]s of the handle's own stream, which may have a hash key.
+///
+/// Nothing else implements it.
+pub trait IntoStreamRecord: sealed::IntoUnchecked {}
+
+impl<D: IntoPayload, K: Into<String>> IntoStreamRecord for (D, K) {}
+
+impl IntoStreamRecord for KinesisRecord {}
+
+pub(crate) mod sealed {
+    use flush_engine::aws::{IntoPayload, UncheckedRecord};
+
+    pub trait IntoUnchecked {
+        fn into_unchecked(self) -> UncheckedRecord;
+    }
+
+    impl<D: IntoPayload, K: Into<String>> IntoUnchecked for (D, K) {
+        fn into_unchecked(self) -> UncheckedRecord {
+            let (data, key) = self;
+            UncheckedRecord::for_handle(data, Some(key.into()))
+        }
+    }
+
+    impl IntoUnchecked for super::KinesisRecord {
+        fn into_unchecked(self) -> UncheckedRecord {
+            self.0
+        }
+    }
 }

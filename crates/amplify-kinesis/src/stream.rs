@@ -4,6 +4,8 @@ use flush_engine::RecordData;
 use flush_engine::aws::{IntoPayload, Stream};
 
 use crate::AmplifyKinesisError;
+use crate::record::IntoStreamRecord;
+use crate::record::sealed::IntoUnchecked;
 use crate::service::Kinesis;
 
 /// One stream of a client, with its name checked once; created by
@@ -34,19 +36,31 @@ impl KinesisStream {
         self.record_all([(data, partition_key)]).await
     }
 
-    /// Records pairs of data and partition key: all of them or, on an error, none.
+    /// Records pairs of data and partition key, or [`KinesisRecord`](crate::KinesisRecord)s of
+    /// this stream: all of them or, on an error, none.
+    ///
+    /// ```
+    /// use amplify_kinesis::{AmplifyKinesisError, KinesisRecord, KinesisStream};
+    ///
+    /// # async fn example(stream: KinesisStream) -> Result<(), AmplifyKinesisError> {
+    /// stream.record_all([("one", "partition-1"), ("two", "partition-2")]).await?;
+    /// let record = KinesisRecord::new("three", "partition-1", stream.name());
+    /// stream.record_all([record.explicit_hash_key(0)]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// As [`record`](Self::record), and [`Validation`](AmplifyKinesisError::Validation) when a
+    /// record is for another stream.
     ///
     /// # Cancel safety
     /// If the future is dropped, all of the records are stored or none is.
-    pub async fn record_all<D: IntoPayload, K: Into<String>>(
+    pub async fn record_all<R: IntoStreamRecord>(
         &self,
-        records: impl IntoIterator<Item = (D, K)>,
+        records: impl IntoIterator<Item = R>,
     ) -> Result<RecordData, AmplifyKinesisError> {
-        let records = records.into_iter();
-        let records = records.map(|(data, key)| (Some(key.into()), data.into_payload()));
+        let records = records.into_iter().map(IntoUnchecked::into_unchecked);
         let checked = self.0.check(records)?;
         Ok(self.0.record(checked).await?)
     }

@@ -153,14 +153,16 @@ impl Queue {
         let id = RecordId::new(self.next);
         self.next += 1;
         let NewRecord {
+            stream: _,
             key,
+            explicit_hash_key,
             data,
             attempts,
             recorded_at,
-            ..
         } = record;
+        let record = Record::new(id, key, data, attempts, recorded_at);
         self.records
-            .push_back(Record::new(id, key, data, attempts, recorded_at));
+            .push_back(record.with_explicit_hash_key(explicit_hash_key));
     }
 
     fn find(&mut self, id: RecordId) -> Option<&mut Record> {

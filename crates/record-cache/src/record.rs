@@ -92,6 +92,8 @@ pub struct NewRecord {
     pub stream: StreamName,
     /// The caller's key, if any, such as a partition key.
     pub key: Option<String>,
+    /// What decides on its place instead of the key, if anything (Kinesis' explicit hash key).
+    pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
     /// When it was recorded; stored to the millisecond.
@@ -107,10 +109,18 @@ impl NewRecord {
         Self {
             stream,
             key,
+            explicit_hash_key: None,
             data: data.into(),
             recorded_at: crate::clock::now(),
             attempts: 0,
         }
+    }
+
+    /// Sets [`explicit_hash_key`](Self#structfield.explicit_hash_key).
+    #[must_use]
+    pub fn with_explicit_hash_key(mut self, hash_key: Option<u128>) -> Self {
+        self.explicit_hash_key = hash_key;
+        self
     }
 
     /// A record moved from another store, with its time and attempts.
@@ -119,6 +129,7 @@ impl NewRecord {
         let Record {
             id: _,
             key,
+            explicit_hash_key,
             data,
             attempts,
             recorded_at,
@@ -126,13 +137,14 @@ impl NewRecord {
         Self {
             stream,
             key,
+            explicit_hash_key,
             data,
             recorded_at,
             attempts,
         }
     }
 
-    /// The size that counts against limits: payload and key in bytes.
+    /// The size that counts against limits: payload and key in bytes, without the hash key.
     #[must_use]
     pub fn size(&self) -> u64 {
         size(self.key.as_deref(), &self.data)
@@ -156,6 +168,8 @@ pub struct Record {
     pub id: RecordId,
     /// The caller's key.
     pub key: Option<String>,
+    /// What decides on its place instead of the key.
+    pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
     /// How many attempts were counted by [`settle`](crate::RecordStore::settle).
@@ -165,7 +179,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Creates a record; for implementors of stores.
+    /// Creates a record without a hash key; for implementors of stores.
     #[must_use]
     pub fn new(
         id: RecordId,
@@ -177,13 +191,21 @@ impl Record {
         Self {
             id,
             key,
+            explicit_hash_key: None,
             data,
             attempts,
             recorded_at,
         }
     }
 
-    /// The size that counts against limits: payload and key in bytes.
+    /// Sets [`explicit_hash_key`](Self#structfield.explicit_hash_key).
+    #[must_use]
+    pub fn with_explicit_hash_key(mut self, hash_key: Option<u128>) -> Self {
+        self.explicit_hash_key = hash_key;
+        self
+    }
+
+    /// The size that counts against limits: payload and key in bytes, without the hash key.
     #[must_use]
     pub fn size(&self) -> u64 {
         size(self.key.as_deref(), &self.data)

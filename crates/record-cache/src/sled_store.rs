@@ -47,7 +47,8 @@ impl SledStoreBuilder {
         self
     }
 
-    /// About how many records' positions to keep in memory. Default: 131,072.
+    /// About how many records' positions to keep in memory, plus a 64th of that, up to 32, for
+    /// each stream. Default: 131,072.
     ///
     /// With more records, the positions are in a database, and memory holds those used last. A
     /// position takes about 30 bytes.

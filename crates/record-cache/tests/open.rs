@@ -36,6 +36,7 @@ for_each_store!(
     the_disk_is_bounded_beside_a_stream_that_stands_still,
     an_empty_store_gives_the_disk_back,
     segments_that_come_back_after_their_compaction_do_no_harm,
+    a_directory_from_before_there_were_hash_keys_opens_and_takes_them,
 );
 
 const MIB: u64 = 1024 * 1024;
@@ -432,4 +433,41 @@ async fn segments_that_come_back_after_their_compaction_do_no_harm(subject: Subj
             assert!(!back.exists(), "{} is back", back.display());
         }
     }
+}
+
+async fn a_directory_from_before_there_were_hash_keys_opens_and_takes_them(subject: Subject) {
+    let segment = include_bytes!("fixtures/without-hash-keys/0000000000.journal");
+    let mark = include_bytes!("fixtures/without-hash-keys/journal-mark");
+    let place = TempDir::new().unwrap();
+    fs::write(place.path().join("0000000000.journal"), segment).unwrap();
+    fs::write(place.path().join(MARK), mark).unwrap();
+    let mut store = subject.open(place.path()).await;
+    assert_eq!(store.stats().damaged_records, 0);
+    let (orders, clicks) = (stream("orders"), stream("clicks"));
+    let hashed = NewRecord::new(clicks.clone(), Some("key 6".to_owned()), "payload 6");
+    let hashed = hashed.with_explicit_hash_key(Some(u128::MAX));
+    store.append(vec![hashed]).await.unwrap();
+    for _ in 0..2 {
+        let read = |batch: record_cache::ReadBatch| -> Vec<_> {
+            let records = batch.records.into_iter();
+            let parts = records.map(|r| (r.key, r.explicit_hash_key, r.data, r.attempts));
+            parts.collect()
+        };
+        let expected = |n: u8, hash_key, attempts| {
+            let key = (!n.is_multiple_of(3) || n > 5).then(|| format!("key {n}"));
+            (key, hash_key, format!("payload {n}").into(), attempts)
+        };
+        assert_eq!(
+            read(read_all(&*store, &orders).await),
+            [expected(2, None, 1), expected(4, None, 0)]
+        );
+        let [one, three, five] = [1, 3, 5].map(|n| expected(n, None, 0));
+        assert_eq!(
+            read(read_all(&*store, &clicks).await),
+            [one, three, five, expected(6, Some(u128::MAX), 0)]
+        );
+        store.close().await.unwrap();
+        store = subject.open(place.path()).await;
+    }
+    store.close().await.unwrap();
 }

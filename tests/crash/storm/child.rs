@@ -155,6 +155,7 @@ fn discarded(record: DiscardedRecord, seed: u64) {
     let as_sent = PutRecord {
         data: record.data,
         partition_key: record.partition_key,
+        explicit_hash_key: record.explicit_hash_key.map(|key| key.to_string()),
     };
     Told::Discarded {
         lane,

@@ -38,6 +38,8 @@ pub struct DiscardedRecord {
     pub stream_name: String,
     /// Its partition key, where the service has one.
     pub partition_key: Option<String>,
+    /// Its explicit hash key, if it was given one.
+    pub explicit_hash_key: Option<u128>,
     /// Its payload.
     pub data: Bytes,
     /// How many attempts were charged to it.
@@ -59,6 +61,7 @@ impl DiscardedRecord {
         Self {
             stream_name: stream.as_str().to_owned(),
             partition_key: record.key,
+            explicit_hash_key: record.explicit_hash_key,
             data: record.data,
             attempts,
             reason,

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
 
-use crate::aws::record::{checked_record, checked_stream};
-use crate::aws::{ClientBuilder, ClientError, Service, UncheckedRecord};
+use crate::aws::record::{RecordRules, checked_record, checked_stream};
+use crate::aws::{ClientBuilder, ClientError, Grouping, Service, UncheckedRecord};
 use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData};
 
 /// A durable client of a service. Clones share one client.
@@ -25,7 +24,7 @@ struct Shared<S: Service> {
     client: S::SdkClient,
     region: String,
     options: S::Options,
-    max_record_bytes: u64,
+    rules: RecordRules,
     storage_path: Option<PathBuf>,
 }
 
@@ -40,16 +39,20 @@ impl<S: Service> Client<S> {
         client: S::SdkClient,
         region: String,
         options: S::Options,
+        grouping: Option<Grouping>,
         storage_path: Option<PathBuf>,
     ) -> Self {
-        let max_record_bytes = S::client_options(&options).max_record_bytes;
+        let rules = RecordRules {
+            max_bytes: S::client_options(&options).max_record_bytes,
+            grouping,
+        };
         Self {
             engine,
             shared: Arc::new(Shared {
                 client,
                 region,
                 options,
-                max_record_bytes,
+                rules,
                 storage_path,
             }),
         }
@@ -64,10 +67,10 @@ impl<S: Service> Client<S> {
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
-        let max_bytes = self.shared.max_record_bytes;
-        self.check_each(records.into_iter().map(|record| {
-            let stream = checked_stream::<S>(record.stream_name)?;
-            checked_record::<S>(stream, record.partition_key, record.data, max_bytes)
+        let rules = &self.shared.rules;
+        self.check_each(records.into_iter().map(|mut record| {
+            let name = record.stream_name.take().unwrap_or_default();
+            checked_record::<S>(checked_stream::<S>(name)?, record, rules)
         }))
     }
 
@@ -243,20 +246,20 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, each a partition key and data; see [`Client::check`].
+    /// Checks records, which are of this stream if they name one; see [`Client::check`].
     ///
     /// # Errors
     /// As [`Client::check`].
     pub fn check(
         &self,
-        records: impl IntoIterator<Item = (Option<String>, Bytes)>,
+        records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
-        let max_bytes = self.client.shared.max_record_bytes;
-        self.client.check_each(
-            records
-                .into_iter()
-                .map(|(key, data)| checked_record::<S>(self.name.clone(), key, data, max_bytes)),
-        )
+        let rules = &self.client.shared.rules;
+        self.client
+            .check_each(records.into_iter().map(|record| match &record.stream_name {
+                Some(other) if other != self.name.as_str() => Err(of_another_stream(&self.name)),
+                _ => checked_record::<S>(self.name.clone(), record, rules),
+            }))
     }
 
     /// Stores records that were checked; see [`Client::record`].
@@ -269,6 +272,13 @@ impl<S: Service> Stream<S> {
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
     }
+}
+
+fn of_another_stream(name: &StreamName) -> ClientError {
+    ClientError::validation(
+        format!("the record is for another stream than the handle, which is for {name}"),
+        "use the handle of its stream, or the record_all of the client",
+    )
 }
 
 impl<S: Service> fmt::Debug for Stream<S> {

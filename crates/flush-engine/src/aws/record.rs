@@ -5,13 +5,15 @@ use std::fmt;
 use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
 
-use crate::aws::{ClientError, IntoPayload, Service};
+use crate::aws::{ClientError, Grouping, IntoPayload, Service};
 
 /// A record that was not checked yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UncheckedRecord {
-    pub(crate) stream_name: String,
+    /// None: that of the handle through which it is recorded.
+    pub(crate) stream_name: Option<String>,
     pub(crate) partition_key: Option<String>,
+    pub(crate) explicit_hash_key: Option<u128>,
     pub(crate) data: Bytes,
 }
 
@@ -23,10 +25,26 @@ impl UncheckedRecord {
         stream_name: impl Into<String>,
     ) -> Self {
         Self {
-            stream_name: stream_name.into(),
+            stream_name: Some(stream_name.into()),
+            ..Self::for_handle(data, partition_key)
+        }
+    }
+
+    /// A record for the stream of the handle through which it is recorded.
+    pub fn for_handle(data: impl IntoPayload, partition_key: Option<String>) -> Self {
+        Self {
+            stream_name: None,
             partition_key,
+            explicit_hash_key: None,
             data: data.into_payload(),
         }
+    }
+
+    /// Sets what decides on the shard instead of the partition key.
+    #[must_use]
+    pub fn explicit_hash_key(mut self, hash_key: u128) -> Self {
+        self.explicit_hash_key = Some(hash_key);
+        self
     }
 }
 
@@ -57,13 +75,27 @@ pub(crate) fn checked_stream<S: Service>(name: String) -> Result<StreamName, Cli
     })
 }
 
-/// Checks a record against the limits of a service and of the client.
+/// What a record may be, by the options of a client.
+pub(crate) struct RecordRules {
+    /// Data and partition key.
+    pub(crate) max_bytes: u64,
+    /// How events share records, if they do.
+    pub(crate) grouping: Option<Grouping>,
+}
+
+/// Checks a record against the limits of a service and of the client. What it says of its
+/// stream is for the caller to check.
 pub(crate) fn checked_record<S: Service>(
     stream: StreamName,
-    key: Option<String>,
-    data: Bytes,
-    max_bytes: u64,
+    record: UncheckedRecord,
+    rules: &RecordRules,
 ) -> Result<NewRecord, ClientError> {
+    let UncheckedRecord {
+        stream_name: _,
+        partition_key: key,
+        explicit_hash_key,
+        data,
+    } = record;
     if let Some(most) = S::LIMITS.partition_key_chars {
         let chars = key.as_deref().unwrap_or_default().chars().count();
         if chars == 0 || chars > most {
@@ -78,13 +110,22 @@ pub(crate) fn checked_record<S: Service>(
     } else {
         "data"
     };
-    let record = NewRecord::new(stream, key, data);
-    if record.size() > max_bytes {
+    let max_bytes = rules.max_bytes;
+    let record = NewRecord::new(stream, key, data).with_explicit_hash_key(explicit_hash_key);
+    let key_bytes = record.size() - record.data.len() as u64;
+    let size = rules.grouping.as_ref().map_or(record.size(), |grouping| {
+        let room = max_bytes.saturating_sub(key_bytes);
+        record
+            .size()
+            .max(key_bytes + grouping.alone(&record.data, room))
+    });
+    if size > max_bytes {
+        let beside = match size == record.size() {
+            true => "",
+            false => ", its delimiter and compression included",
+        };
         return Err(ClientError::validation(
-            format!(
-                "the record has {} bytes of {what}, it may have {max_bytes}",
-                record.size()
-            ),
+            format!("the record has {size} bytes of {what}{beside}, it may have {max_bytes}"),
             "split the data, compress it, or store it elsewhere and record where it is",
         ));
     }
@@ -98,8 +139,31 @@ mod tests {
 
     fn check<S: Service>(data: usize, key: Option<&str>) -> Result<NewRecord, ClientError> {
         let stream = checked_stream::<S>("stream".to_owned())?;
-        let data = Bytes::from(vec![0; data]);
-        checked_record::<S>(stream, key.map(str::to_owned), data, S::LIMITS.record_bytes)
+        let record = UncheckedRecord::for_handle(vec![0; data], key.map(str::to_owned));
+        let record = record.explicit_hash_key(u128::MAX);
+        let rules = RecordRules {
+            max_bytes: S::LIMITS.record_bytes,
+            grouping: None,
+        };
+        checked_record::<S>(stream, record, &rules)
+    }
+
+    #[test]
+    fn what_is_put_behind_the_data_counts_in_the_size() {
+        let rules = RecordRules {
+            max_bytes: 100,
+            grouping: Some(Grouping::delimit(&b"\r\n"[..])),
+        };
+        let check = |data: Vec<u8>, key: &str| {
+            let stream = checked_stream::<Keyed>("stream".to_owned()).unwrap();
+            let record = UncheckedRecord::for_handle(data, Some(key.to_owned()));
+            checked_record::<Keyed>(stream, record, &rules)
+        };
+        assert!(check(vec![7; 97], "k").is_ok());
+        let error = check(vec![7; 98], "k").unwrap_err();
+        let error = format!("{error:?}");
+        assert!(error.contains("101 bytes of data and partition key, its delimiter"));
+        assert!(check([&[7; 97][..], b"\r\n"].concat(), "k").is_ok());
     }
 
     #[test]

@@ -81,8 +81,6 @@ pub(crate) struct Cache {
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
-    /// The service's limits for one request.
-    request: BatchLimits,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
@@ -116,7 +114,6 @@ impl Cache {
             overflow: options.overflow_policy,
             line: Line::default(),
             on_discard: options.on_discard.clone(),
-            request,
             meter,
             lifecycle,
             store,

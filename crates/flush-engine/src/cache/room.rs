@@ -38,11 +38,11 @@ pub(super) struct Needed<'a> {
 
 /// How much must be deleted before new records fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shortfall {
-    /// Records of any stream.
-    Cache(Amount),
-    /// Bytes of this stream, which has used up its share.
-    Stream(StreamName, u64),
+pub(super) struct Shortfall {
+    /// Bytes of streams that have used up their shares.
+    pub(super) of_streams: Vec<(StreamName, u64)>,
+    /// Records of any stream, those included.
+    pub(super) of_all: Amount,
 }
 
 impl Room {
@@ -96,7 +96,7 @@ impl Room {
 
     /// Refuses records that do not fit beside those that are held.
     pub(super) fn check_fits(&self, needed: &Needed<'_>) -> Result<(), LimitExceeded> {
-        if let Some((stream, _)) = self.over_share(&needed.by_stream) {
+        if let Some((stream, _)) = self.over_shares(&needed.by_stream).next() {
             let new = needed.by_stream.iter().find(|(name, _)| name == stream);
             return Err(LimitExceeded::StreamFull {
                 stream_name: stream.as_str().to_owned(),
@@ -156,9 +156,8 @@ impl Room {
             bytes: 1024 * 1024,
             records: 1024,
         };
-        if let Some((stream, over)) = self.over_share(&incoming.by_stream) {
-            return Shortfall::Stream(stream.clone(), over);
-        }
+        let over = self.over_shares(&incoming.by_stream);
+        let of_streams = over.map(|(name, over)| (name.clone(), over)).collect();
         let needed = Load::from(incoming.amount);
         let shortfall = |held: u64, needed: u64, max: u64, step: u64| {
             let excess = held.saturating_sub(max);
@@ -167,19 +166,20 @@ impl Room {
         };
         let (held, max) = (self.held, self.max);
         let records = shortfall(held.records, needed.records, max.records, STEP.records);
-        Shortfall::Cache(Amount::new(
-            records.try_into().unwrap_or(usize::MAX),
-            shortfall(held.bytes, needed.bytes, max.bytes, STEP.bytes),
-        ))
+        let bytes = shortfall(held.bytes, needed.bytes, max.bytes, STEP.bytes);
+        Shortfall {
+            of_streams,
+            of_all: Amount::new(records.try_into().unwrap_or(usize::MAX), bytes),
+        }
     }
 
-    /// A stream that would exceed its share, and by how many bytes.
-    fn over_share<'a>(
+    /// The streams that would exceed their shares, and by how many bytes.
+    fn over_shares<'a>(
         &self,
         by_stream: &'a [(StreamName, Amount)],
-    ) -> Option<(&'a StreamName, u64)> {
-        let max_share = self.max_share?;
-        by_stream.iter().find_map(|(stream, new)| {
+    ) -> impl Iterator<Item = (&'a StreamName, u64)> {
+        let max_share = self.max_share.unwrap_or(u64::MAX);
+        by_stream.iter().filter_map(move |(stream, new)| {
             let bytes = self.held_of(stream).saturating_add(new.bytes);
             let over = bytes.saturating_sub(max_share);
             // A record without bytes takes no share.

@@ -30,6 +30,12 @@ impl Discards {
         self.all().into_iter().map(text).collect()
     }
 
+    /// The streams of the discarded records, in order.
+    pub(crate) fn streams(&self) -> Vec<String> {
+        let all = self.all().into_iter();
+        all.map(|record| record.stream_name).collect()
+    }
+
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap().clear();
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::reading::hash_key;
 use super::support::{Numbers, append, limits, numbered, read, read_all, record, settle, stream};
 use crate::{QueueStats, Record, RecordId, RecordStore, Settlement, StoreStats, StreamName};
 
@@ -52,10 +53,9 @@ pub(super) async fn random_work_agrees_with_a_plain_queue(store: &dyn RecordStor
                     .map(|_| {
                         let large = numbers.below(40) == 0;
                         let bytes = numbers.below(if large { 40_000 } else { 900 });
-                        record(
-                            &names[numbers.below(3)],
-                            vec![u8::try_from(step % 256).unwrap_or(0); bytes],
-                        )
+                        let data = vec![u8::try_from(step % 256).unwrap_or(0); bytes];
+                        let new = record(&names[numbers.below(3)], data);
+                        new.with_explicit_hash_key(hash_key(step))
                     })
                     .collect();
                 append(store, new.clone()).await;
@@ -117,6 +117,7 @@ async fn learn(
             0,
             new.recorded_at,
         );
+        let expected = expected.with_explicit_hash_key(new.explicit_hash_key);
         assert_eq!(*found, expected, "new records follow the old ones");
         queue.push_back(expected);
     }

@@ -33,7 +33,8 @@ pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) 
     for name in [stream("orders"), stream("Größe 名前/\u{0}"), longest] {
         let mut written = Vec::new();
         for (n, (key, bytes)) in shapes().into_iter().enumerate() {
-            let mut new = NewRecord::new(name.clone(), key, payload(n, bytes));
+            let new = NewRecord::new(name.clone(), key, payload(n, bytes));
+            let mut new = new.with_explicit_hash_key(hash_key(n));
             new.recorded_at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123 - n as u64);
             written.push(new);
         }
@@ -53,6 +54,10 @@ pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) 
         assert_eq!(read.len(), expected.len(), "each record comes back once");
         for (read, new) in read.iter().zip(expected) {
             assert_eq!(read.key, new.key, "the key comes back");
+            assert_eq!(
+                read.explicit_hash_key, new.explicit_hash_key,
+                "the hash key comes back"
+            );
             assert!(
                 read.data == new.data,
                 "the payload comes back, byte for byte"
@@ -116,6 +121,12 @@ pub(super) async fn bytes_limit_a_read_but_one_record_always_fits(store: &dyn Re
         1,
         "a key counts too"
     );
+    let hashed = stream("hashed");
+    let new = || record(&hashed, vec![1; 5]).with_explicit_hash_key(Some(u128::MAX));
+    append(store, vec![new(), new()]).await;
+    let both = read(store, &hashed, None, limits(10, 16)).await;
+    assert_eq!(both.len(), 2, "a hash key does not");
+    assert_eq!(store.stats().streams[&hashed].bytes, 16, "nor in counters");
     assert_eq!(
         read(store, &keyed, None, limits(9, 20)).await.len(),
         2,
@@ -172,6 +183,19 @@ pub(super) async fn a_read_changes_nothing(store: &dyn RecordStore) {
         "a second read returns the same"
     );
     assert_eq!(store.stats(), before, "reading does not move the counters");
+}
+
+/// Smallest, largest and none, beside each other in any order.
+pub(super) fn hash_key(n: usize) -> Option<u128> {
+    [
+        None,
+        Some(u128::MAX),
+        Some(0),
+        None,
+        None,
+        Some(1 << 100),
+        Some(n as u128),
+    ][n % 7]
 }
 
 /// Keys and payload sizes around every boundary that a store may have.

@@ -19,7 +19,10 @@ pub(super) fn record(stream: &StreamName, data: impl Into<Bytes>) -> NewRecord {
 
 pub(super) fn numbered(stream: &StreamName, numbers: std::ops::Range<u32>) -> Vec<NewRecord> {
     numbers
-        .map(|n| record(stream, n.to_be_bytes().to_vec()))
+        .map(|n| {
+            let record = record(stream, n.to_be_bytes().to_vec());
+            record.with_explicit_hash_key(n.is_multiple_of(5).then(|| u128::MAX - u128::from(n)))
+        })
         .collect()
 }
 

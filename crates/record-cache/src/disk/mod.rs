@@ -34,6 +34,7 @@ use self::mailbox::Refused;
 
 use self::shared::{Read, Reply, Request, Shared, gone, stalled};
 use self::system::SystemDisk;
+pub use self::system::check_directory;
 use self::writer::Writer;
 use crate::index::{Broken, Found, Indexes};
 use crate::log::Failure;

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use super::buffers::Buffers;
 use super::catalog::Catalog;
 use super::files::DiskFile;
-use super::frame::{Header, Kind, Seal, frame_length};
+use super::frame::{HASH_KEY_BYTES, Header, Kind, Seal, frame_length};
 use crate::index::queue::Entry;
 use crate::{Record, RecordId, StreamName, clock};
 
@@ -43,13 +43,9 @@ impl Fetched {
             None => None,
         };
         let recorded_at = clock::from_unix_millis(header.millis);
-        Some(Record::new(
-            RecordId::new(header.sequence),
-            key,
-            body,
-            attempts,
-            recorded_at,
-        ))
+        let id = RecordId::new(header.sequence);
+        let record = Record::new(id, key, body, attempts, recorded_at);
+        Some(record.with_explicit_hash_key(header.hash_key))
     }
 }
 
@@ -85,7 +81,9 @@ pub(crate) fn fetch(
             run.iter().for_each(|_| take(None));
             continue;
         };
+        // An entry does not say whether its record has a hash key, so the last one may.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let length = length.saturating_add(HASH_KEY_BYTES);
         let mut buffer = buffers.lend(length);
         file.read(&mut buffer.bytes, length, start)?;
         let buffer = buffer.share();
@@ -96,7 +94,8 @@ pub(crate) fn fetch(
     Ok(())
 }
 
-/// The first records that can be read together, and their range of bytes.
+/// The first records that can be read together, and their range of bytes, without the hash key of
+/// the last one.
 fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
     let Some((_, first)) = wanted.first() else {
         return (wanted, 0, 0);

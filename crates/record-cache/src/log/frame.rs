@@ -8,15 +8,18 @@ use crate::index::ranges::Ranges;
 
 /// Bytes in front of the name.
 pub(crate) const HEADER_BYTES: usize = 40;
+/// Bytes of a hash key, after the name.
+pub(crate) const HASH_KEY_BYTES: usize = size_of::<u128>();
 /// Frames are aligned to this, so that they can be found again after damage.
 pub(crate) const ALIGNMENT: u64 = 8;
-/// The longest header with its name.
-pub(crate) const LONGEST_HEAD: usize = HEADER_BYTES + StreamName::MAX_BYTES;
+/// The longest header with its name and a hash key.
+pub(crate) const LONGEST_HEAD: usize = HEADER_BYTES + StreamName::MAX_BYTES + HASH_KEY_BYTES;
 
 pub(crate) const MAGIC_AT: usize = 4;
 pub(crate) const MAGIC: u8 = 0xA6;
 
 const KIND_MASK: u8 = 0x0f;
+const HASHED: u8 = 0x20;
 const STARTS: u8 = 0x40;
 const ENDS: u8 = 0x80;
 const NO_KEY: u32 = u32::MAX;
@@ -63,6 +66,7 @@ pub(crate) struct Header {
     pub(crate) body_length: u32,
     /// The part of the body that is the record's key.
     pub(crate) key_length: Option<u32>,
+    pub(crate) hash_key: Option<u128>,
     pub(crate) sequence: u64,
     pub(crate) millis: u64,
     pub(crate) attempts: u32,
@@ -79,6 +83,7 @@ impl Header {
             name_length: 0,
             body_length,
             key_length: None,
+            hash_key: None,
             sequence: 0,
             millis: 0,
             attempts: 0,
@@ -87,11 +92,15 @@ impl Header {
     }
 
     pub(crate) fn head_length(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.name_length)
+        HEADER_BYTES as u64 + u64::from(self.name_length) + self.hash_key_length()
     }
 
     pub(crate) fn frame_length(&self) -> u64 {
-        frame_length(usize::from(self.name_length), self.body_length)
+        frame_length(usize::from(self.name_length), self.body_length) + self.hash_key_length()
+    }
+
+    const fn hash_key_length(&self) -> u64 {
+        hash_key_length(self.hash_key.is_some())
     }
 
     /// The checksum field of the frame at this offset.
@@ -107,7 +116,8 @@ impl Header {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         into.extend([0; MAGIC_AT]);
         into.push(MAGIC);
-        into.push(self.kind as u8 | flag(self.starts, STARTS) | flag(self.ends, ENDS));
+        let hashed = flag(self.hash_key.is_some(), HASHED);
+        into.push(self.kind as u8 | hashed | flag(self.starts, STARTS) | flag(self.ends, ENDS));
         into.extend(self.name_length.to_le_bytes());
         into.extend(self.body_length.to_le_bytes());
         into.extend(self.key_length.unwrap_or(NO_KEY).to_le_bytes());
@@ -116,6 +126,7 @@ impl Header {
         into.extend(self.attempts.to_le_bytes());
         into.extend(self.body_checksum.to_le_bytes());
         into.extend(name);
+        into.extend(self.hash_key.map(u128::to_le_bytes).into_iter().flatten());
         let checked = into.get(start + MAGIC_AT..).unwrap_or_default();
         let checksum = crc32c::crc32c_append(seal.at(self.kind, offset), checked);
         if let Some(place) = into.get_mut(start..start + MAGIC_AT) {
@@ -137,6 +148,11 @@ impl Header {
         }
         let kind_and_flags = fields.byte()?;
         let name_length = fields.u16()?;
+        let (name, behind) = behind.split_at_checked(usize::from(name_length))?;
+        let hash_key = match kind_and_flags & HASHED {
+            0 => None,
+            _ => Some(u128::from_le_bytes(*behind.first_chunk()?)),
+        };
         let this = Self {
             kind: Kind::of(kind_and_flags & KIND_MASK)?,
             starts: kind_and_flags & STARTS != 0,
@@ -144,13 +160,13 @@ impl Header {
             name_length,
             body_length: fields.u32()?,
             key_length: Some(fields.u32()?).filter(|&length| length != NO_KEY),
+            hash_key,
             sequence: fields.u64()?,
             millis: fields.u64()?,
             attempts: fields.u32()?,
             body_checksum: fields.u32()?,
         };
-        let name = behind.get(..usize::from(name_length))?;
-        let checked = bytes.get(MAGIC_AT..HEADER_BYTES + name.len())?;
+        let checked = bytes.get(MAGIC_AT..usize::try_from(this.head_length()).ok()?)?;
         let expected = crc32c::crc32c_append(seal.at(this.kind, offset), checked);
         let found = u32::from_le_bytes(*header.first_chunk()?);
         let sound = found == expected && this.key_length.unwrap_or(0) <= this.body_length;
@@ -158,7 +174,12 @@ impl Header {
     }
 }
 
-/// The bytes of a frame, padding included.
+/// The bytes that a hash key adds to a frame.
+pub(crate) const fn hash_key_length(is_there: bool) -> u64 {
+    if is_there { HASH_KEY_BYTES as u64 } else { 0 }
+}
+
+/// The bytes of a frame without a hash key, padding included.
 pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
     let bytes = HEADER_BYTES as u64 + name_length as u64 + body_length as u64;
     bytes.next_multiple_of(ALIGNMENT)
@@ -268,56 +289,49 @@ impl Fields<'_> {
 mod tests {
     use super::{GroupBody, Header, Kind, Seal};
 
-    fn header() -> Header {
-        Header {
+    fn headers() -> [Header; 2] {
+        [None, Some(u128::MAX - 5)].map(|hash_key| Header {
             starts: false,
             name_length: 6,
             key_length: Some(3),
+            hash_key,
             sequence: 77,
             millis: 1_700_000_000_123,
             attempts: 4,
             ..Header::new(Kind::Record, 1000, 0xfeed)
-        }
+        })
     }
 
     #[test]
     fn a_header_reads_back_at_its_own_place_only() {
         let seal = Seal::new(9, 3);
-        let mut bytes = Vec::new();
-        header().encode(b"stream", &seal, 64, &mut bytes);
-        assert_eq!(
-            Header::decode(&bytes, &seal, 64),
-            Some((header(), &b"stream"[..]))
-        );
-        assert_eq!(Header::decode(&bytes, &seal, 72), None, "another offset");
-        assert_eq!(
-            Header::decode(&bytes, &Seal::new(9, 4), 64),
-            None,
-            "another segment"
-        );
-        assert_eq!(
-            Header::decode(&bytes, &Seal::new(8, 3), 64),
-            None,
-            "another store"
-        );
+        for header in headers() {
+            let mut bytes = Vec::new();
+            header.encode(b"stream", &seal, 64, &mut bytes);
+            let read = |seal, offset| Header::decode(&bytes, &seal, offset);
+            assert_eq!(read(seal, 64), Some((header, &b"stream"[..])));
+            assert_eq!(header.head_length(), bytes.len() as u64);
+            assert_eq!(read(seal, 72), None, "another offset");
+            assert_eq!(read(Seal::new(9, 4), 64), None, "another segment");
+            assert_eq!(read(Seal::new(8, 3), 64), None, "another store");
+        }
     }
 
     #[test]
     fn no_flipped_bit_and_no_cut_passes() {
         let seal = Seal::new(9, 3);
-        let mut bytes = Vec::new();
-        header().encode(b"stream", &seal, 64, &mut bytes);
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&flipped, &seal, 64), None, "bit {bit}");
-        }
-        for length in 0..bytes.len() {
-            assert_eq!(
-                Header::decode(&bytes[..length], &seal, 64),
-                None,
-                "length {length}"
-            );
+        for header in headers() {
+            let mut bytes = Vec::new();
+            header.encode(b"stream", &seal, 64, &mut bytes);
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Header::decode(&flipped, &seal, 64), None, "bit {bit}");
+            }
+            for length in 0..bytes.len() {
+                let cut = &bytes[..length];
+                assert_eq!(Header::decode(cut, &seal, 64), None, "length {length}");
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::catalog::Settled;
-use super::frame::{ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length};
+use super::frame::{
+    ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length, hash_key_length,
+};
 use super::outline::Outline;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
@@ -58,7 +60,8 @@ impl Call {
 
 pub(crate) fn record_length(record: &NewRecord) -> u64 {
     let name = record.stream.as_str().len() as u64;
-    (HEADER_BYTES as u64 + name + record.size()).next_multiple_of(ALIGNMENT)
+    let hash_key = hash_key_length(record.explicit_hash_key.is_some());
+    (HEADER_BYTES as u64 + name + hash_key + record.size()).next_multiple_of(ALIGNMENT)
 }
 
 /// Puts frames together for one write.
@@ -205,6 +208,7 @@ impl Encoder {
             name_length: name_length(&record.stream),
             body_length: length(record.size()),
             key_length: key.map(|key| length(key.len())),
+            hash_key: record.explicit_hash_key,
             sequence: self.next_sequence,
             millis: clock::to_unix_millis(record.recorded_at),
             attempts: record.attempts,

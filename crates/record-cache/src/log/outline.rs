@@ -64,7 +64,9 @@ const NEXT_SEQUENCE: u8 = 0x20;
 const SAME_SIZE: u8 = 0x40;
 const NO_ATTEMPTS: u8 = 0x80;
 const SAME_OLDEST: u8 = 0x40;
-const KIND_MASK: u8 = 0x0f;
+/// The record has a hash key.
+const HASHED: u8 = 0x08;
+const KIND_MASK: u8 = 0x07;
 
 impl Outline {
     pub(crate) fn new() -> Self {

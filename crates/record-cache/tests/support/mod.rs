@@ -58,6 +58,7 @@ pub(crate) fn number_of(record: &Record) -> u64 {
         record.data == payload(number, length),
         "a wrong payload was delivered: {number}"
     );
+    assert_eq!(record.explicit_hash_key, hash_key(number), "{number}");
     number
 }
 
@@ -71,6 +72,14 @@ pub(crate) fn record(stream: &StreamName, number: u64, length: usize) -> NewReco
         Some("key".to_owned()),
         payload(number, length),
     )
+    .with_explicit_hash_key(hash_key(number))
+}
+
+/// Every third record of a stream has one.
+fn hash_key(number: u64) -> Option<u128> {
+    (number / 3)
+        .is_multiple_of(3)
+        .then(|| u128::MAX - u128::from(number))
 }
 
 pub(crate) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> ReadBatch {

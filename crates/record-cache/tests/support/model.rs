@@ -71,7 +71,10 @@ impl Model {
                     .wrapping_add(u8::try_from(n % 256).unwrap())
             })
             .collect();
-        (of, NewRecord::new(stream(STREAMS[of]), key, data))
+        let hash_key = self.appended.is_multiple_of(4);
+        let hash_key = hash_key.then(|| u128::MAX / u128::from(self.appended.max(1)));
+        let record = NewRecord::new(stream(STREAMS[of]), key, data);
+        (of, record.with_explicit_hash_key(hash_key))
     }
 
     async fn learn(&mut self, store: &dyn RecordStore, of: usize, new: NewRecord) {
@@ -83,6 +86,7 @@ impl Model {
             .unwrap();
         let id = found.records[0].id;
         let expected = Record::new(id, new.key, new.data, 0, new.recorded_at);
+        let expected = expected.with_explicit_hash_key(new.explicit_hash_key);
         assert_eq!(found.records[0], expected);
         queue.push_back(expected);
     }

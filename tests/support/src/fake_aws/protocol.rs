@@ -27,6 +27,8 @@ pub(super) struct EncodedRecord<'a> {
     data: Text<'a>,
     #[serde(rename = "PartitionKey", borrow, default)]
     partition_key: Option<Text<'a>>,
+    #[serde(rename = "ExplicitHashKey", borrow, default)]
+    explicit_hash_key: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +97,7 @@ impl<'a> Put<'a> {
             PutRecord {
                 data,
                 partition_key: record.key().map(str::to_owned),
+                explicit_hash_key: record.hash_key().map(str::to_owned),
             }
         });
         Ok(decoded.collect())
@@ -104,6 +107,10 @@ impl<'a> Put<'a> {
 impl EncodedRecord<'_> {
     pub(super) fn key(&self) -> Option<&str> {
         self.partition_key.as_ref().map(|key| key.0.as_ref())
+    }
+
+    fn hash_key(&self) -> Option<&str> {
+        self.explicit_hash_key.as_ref().map(|key| key.0.as_ref())
     }
 
     /// The size that the services count: data and partition key.

@@ -20,6 +20,8 @@ pub struct PutRecord {
     pub data: Bytes,
     /// The partition key; Firehose has none.
     pub partition_key: Option<String>,
+    /// The explicit hash key, if there is one.
+    pub explicit_hash_key: Option<String>,
 }
 
 /// A request within the services' limits, shown to a rule before it is answered.

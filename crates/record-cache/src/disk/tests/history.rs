@@ -100,6 +100,12 @@ fn stream(n: usize) -> StreamName {
     StreamName::new(["one", "two", "a third one"][n]).unwrap()
 }
 
+/// Some records have one.
+fn hash_key(number: u64) -> Option<u128> {
+    let is_hashed = number.is_multiple_of(4) || number % 7 == 1;
+    is_hashed.then(|| u128::from(number) << 70)
+}
+
 fn payload(number: u64) -> Vec<u8> {
     let length = match number % 23 {
         0 => 3000,
@@ -162,11 +168,8 @@ impl History {
                 },
             );
             ids.push(number);
-            records.push(NewRecord::new(
-                stream(to),
-                Some(number.to_string()),
-                payload(number),
-            ));
+            let record = NewRecord::new(stream(to), Some(number.to_string()), payload(number));
+            records.push(record.with_explicit_hash_key(hash_key(number)));
         }
         (ids, records)
     }
@@ -302,7 +305,10 @@ impl History {
                 .records
                 .get(&number)
                 .ok_or("a record that was never appended")?;
-            if record.data != payload(number) || record.key != Some(number.to_string()) {
+            if record.data != payload(number)
+                || record.key != Some(number.to_string())
+                || record.explicit_hash_key != hash_key(number)
+            {
                 return Err(format!("record {number} came back changed"));
             }
             if life.stream != of {

@@ -64,12 +64,19 @@ impl Database {
     pub(super) fn open(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let path = path(home, number);
         let describe = |error: io::Error| format!("{}: {error}", path.display());
-        if !fs::symlink_metadata(&path).map_err(describe)?.is_dir() {
+        let directory = fs::symlink_metadata(&path).map_err(describe)?;
+        if !directory.is_dir() {
             return Err(format!("{} is no directory", path.display()));
         }
-        // sled fails on a snapshot that it had no space to finish.
         for entry in fs::read_dir(&path).map_err(describe)? {
-            let unfinished = entry.map_err(describe)?.path();
+            let entry = entry.map_err(describe)?;
+            // sled follows links, waits for what never ends, and trusts what others put here.
+            let found = entry.metadata().map_err(describe)?;
+            if !(found.is_file() || found.is_dir()) || !have_one_owner(&directory, &found) {
+                return Err(format!("{} is no file of ours", entry.path().display()));
+            }
+            // sled fails over a snapshot that it had no room to finish.
+            let unfinished = entry.path();
             if unfinished
                 .extension()
                 .is_some_and(|end| end == "generating")
@@ -77,6 +84,7 @@ impl Database {
                 fs::remove_file(unfinished).map_err(describe)?;
             }
         }
+        make_private(&path).map_err(describe)?;
         Self::open_sled(home, number, progress)
     }
 
@@ -227,6 +235,33 @@ fn remove(path: &Path) {
     } else {
         fs::remove_file(path)
     };
+}
+
+#[cfg(unix)]
+fn have_one_owner(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+/// So that nobody but its owner may read what is in a directory, however open its files are.
+#[cfg_attr(
+    not(unix),
+    expect(clippy::unnecessary_wraps, reason = "there are no modes")
+)]
+fn make_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {

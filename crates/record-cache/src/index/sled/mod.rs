@@ -45,14 +45,30 @@ use crate::{ReadLimits, StreamName};
 /// Blocks to load at once for merging.
 const JOINED_AT_ONCE: usize = 1_000;
 
+/// Entries that each stream adds to the budget, at most, and as a part of what it is without.
+///
+/// A stream takes as much for its name and counters. Without them, many streams that are used
+/// in turn would have a block read and written for each record.
+const OF_EACH_STREAM: usize = 32;
+const PART_OF_EACH_STREAM: usize = 64;
+
 #[derive(Debug, Clone)]
 pub(crate) struct SledIndexSettings {
-    /// Entries that may be in memory; with more, a database is created.
+    /// Entries that may be in memory, plus some for each stream; with more, a database is created.
     pub(crate) records_in_memory: usize,
     /// How long sled may take without a sign of life.
     pub(crate) limit: Duration,
     #[cfg(test)]
     pub(crate) trouble: Option<Trouble>,
+}
+
+impl SledIndexSettings {
+    /// Entries that may be in memory with so many streams.
+    fn budget(&self, streams: usize) -> usize {
+        let part = self.records_in_memory / PART_OF_EACH_STREAM;
+        let of_each = part.clamp(1, OF_EACH_STREAM);
+        self.records_in_memory.saturating_add(of_each * streams)
+    }
 }
 
 impl Default for SledIndexSettings {
@@ -88,7 +104,7 @@ impl SledIndex {
             streams: BTreeMap::new(),
             next_stream: 0,
             parts: 0,
-            pages: Pages::new(settings.records_in_memory),
+            pages: Pages::new(settings.budget(0)),
             broken: None,
             settings,
         }
@@ -137,6 +153,7 @@ impl SledIndex {
         } = found;
         (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
         self.pages.totals = totals;
+        self.pages.budget = self.settings.budget(self.streams.len());
         let blocks = self.streams.values().flat_map(Stream::blocks);
         blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
         self.pages.worker = Some(worker);
@@ -150,6 +167,7 @@ impl SledIndex {
         }
         self.pages.clock = self.pages.clock.wrapping_add(1);
         let outcome = work(self);
+        self.pages.budget = self.settings.budget(self.streams.len());
         match &outcome {
             Ok(_) if self.pages.is_crowded() => self.unload(),
             Ok(_) => {}
@@ -317,13 +335,16 @@ impl Index for SledIndex {
         numbers: &Ranges,
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken> {
-        self.with(stream, |stream, pages| {
-            stream.remove(numbers, pages, removed)
-        })?;
-        if self.streams.get(stream).is_some_and(Stream::is_empty) {
-            self.streams.remove(stream);
-        }
-        Ok(())
+        self.call(|index| {
+            let Some(found) = index.streams.get_mut(stream) else {
+                return Ok(());
+            };
+            found.remove(numbers, &mut index.pages, removed)?;
+            if found.is_empty() {
+                index.streams.remove(stream);
+            }
+            Ok(())
+        })
     }
 
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {

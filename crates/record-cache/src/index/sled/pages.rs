@@ -11,7 +11,7 @@ use crate::index::Broken;
 use crate::index::queue::Entry;
 
 /// The memory overhead of a block, in entries.
-const OVERHEAD: usize = 16;
+const OVERHEAD: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Pages {

@@ -1,14 +1,14 @@
 //! Reads the steps of an outline.
 
 use super::{
-    KIND_MASK, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM, SoFar,
-    Step,
+    HASHED, KIND_MASK, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM,
+    SoFar, Step,
 };
 use crate::StreamName;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Kind, frame_length, void_length};
+use crate::log::frame::{GroupBody, Kind, frame_length, hash_key_length, void_length};
 
 /// The steps of an outline, one after the other.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl<'a> Steps<'a> {
                 stream,
                 entry,
             },
-            frame_length(name, size),
+            frame_length(name, size) + hash_key_length(tag & HASHED != 0),
         ))
     }
 

@@ -1,6 +1,6 @@
 //! Adds frames to an outline.
 
-use super::{NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM};
+use super::{HASHED, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM};
 use crate::StreamName;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::Settled;
@@ -39,7 +39,8 @@ impl Outline {
         let flags = flag(same_stream, SAME_STREAM)
             | flag(is_next, NEXT_SEQUENCE)
             | flag(same_size, SAME_SIZE)
-            | flag(header.attempts == 0, NO_ATTEMPTS);
+            | flag(header.attempts == 0, NO_ATTEMPTS)
+            | flag(header.hash_key.is_some(), HASHED);
         self.bytes.push(header.kind as u8 | flags);
         if !same_stream {
             self.name(stream);
