@@ -1,7 +1,7 @@
-//! Instances of one program that live and die side by side, all in the default directory: each
-//! has a slot of its own, and what the dead have left is delivered by those who live.
+//! Instances of one program that start and die in parallel, all in the default directory: each has
+//! its own slot, and survivors deliver what dead instances left.
 //!
-//! `INSTANCES_SECONDS` sets how long the storm of them lasts, `INSTANCES_SEED` repeats its dice.
+//! `INSTANCES_SECONDS` sets the duration, and `INSTANCES_SEED` repeats the random choices.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

@@ -1,7 +1,7 @@
-//! A process that records and delivers is killed with SIGKILL again and again: whatever it
-//! had acknowledged is delivered, nothing else is, and in its order.
+//! A process that records and delivers is killed with SIGKILL again and again: everything it
+//! acknowledged is delivered in order, and nothing else.
 //!
-//! `CRASH_KILLS` sets how often it is killed for each client, `CRASH_SEED` repeats a run.
+//! `CRASH_KILLS` sets the number of kills per client, and `CRASH_SEED` repeats a run.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

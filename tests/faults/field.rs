@@ -1,5 +1,5 @@
-//! What a client meets in the field, and survives: names that do not resolve, broken TLS, proxies
-//! with opinions, clocks that are off, runtimes and clones that end in any order.
+//! Hostile environments that a client must survive: names that do not resolve, broken TLS,
+//! interfering proxies, wrong clocks, and runtimes and clones that end in any order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Records on disk: what a restart keeps, who may use a directory, and the directories of a
+//! Records on disk: what survives a restart, who may use a directory, and the directories of a
 //! program's instances.
 
 use std::collections::BTreeSet;

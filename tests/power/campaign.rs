@@ -20,7 +20,7 @@ use super::workload::{Setting, Workload};
 
 /// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
 const STATES: usize = 30;
-/// Of so many losses, one is followed by a restart with losses of its own.
+/// One in this many losses is followed by a restart that loses power too.
 const RESTART_EVERY: usize = 12;
 const LOSSES_AFTER_RESTART: usize = 6;
 

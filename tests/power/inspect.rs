@@ -1,5 +1,5 @@
-//! Opening what a loss of power left: done by a process of its own, which may hang or fall
-//! over, and which writes down what it finds.
+//! Opens what a power loss left. This runs in a separate process, which may hang or crash, and
+//! which writes down what it finds.
 
 use std::future::Future;
 use std::num::{NonZeroU64, NonZeroUsize};

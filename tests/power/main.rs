@@ -1,13 +1,12 @@
 //! No acknowledged record is lost with the power.
 //!
-//! A process uses a store and is traced; from the trace the states are rebuilt that a loss
-//! of power could leave at any moment, and each is opened and compared with what the
+//! A process that uses a store is traced. From the trace, the suite reconstructs the disk states
+//! that a power loss could leave at any moment, opens each one, and compares it with what the
 //! process had been promised by then. Needs `strace`.
 //!
-//! `POWER_LOSS_STATES` sets how many states each workload is tried with, `POWER_LOSS_SEED`
-//! which ones. What is traced differs from run to run; of one trace, a seed always gives the
-//! same states. What is needed to look into a state that did harm is kept, and its place is
-//! told.
+//! `POWER_LOSS_STATES` sets the number of states per workload, and `POWER_LOSS_SEED` chooses them.
+//! Traces differ from run to run; for the same trace, a seed always gives the same states.
+//! Everything needed to investigate a failing state is kept, and its location is reported.
 
 #![cfg(target_os = "linux")]
 #![expect(

@@ -1,4 +1,4 @@
-//! Adaptive flushing, several batches of a stream under way at once, and the pace of the timer,
+//! Adaptive flushing, several batches of a stream in flight at once, and the backoff of the timer,
 //! over the wire.
 
 use std::collections::HashSet;

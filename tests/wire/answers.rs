@@ -1,5 +1,5 @@
-//! Answers that are slow, endless or hostile, connections that died unnoticed, credentials that
-//! are refused: a client asks again, within its bounds, and repeats nothing that harms.
+//! Answers that are slow, endless or hostile, connections that died unnoticed, credentials that are
+//! refused: a client retries within its limits, and repeats nothing that does harm.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

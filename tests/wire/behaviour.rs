@@ -1,5 +1,5 @@
-//! What each operation does, over the wire: passes, timer, drain, clearing, switching off and
-//! on, closing, dropping, clones.
+//! What each operation does, over the wire: passes, timer, drain, clearing, disabling and enabling,
+//! closing, dropping, clones.
 
 use std::sync::Arc;
 use std::time::Duration;

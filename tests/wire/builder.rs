@@ -1,5 +1,5 @@
-//! How clients are made: what is refused and by which name, what beats what, and what every
-//! request then says of its client.
+//! Building clients: which settings are refused, which override which, and what requests say about
+//! their client.
 
 use std::fmt::Debug;
 use std::path::Path;

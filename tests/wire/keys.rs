@@ -1,4 +1,4 @@
-//! Explicit hash keys: from the record to the request, whoever writes it.
+//! Explicit hash keys: from the record to the request, in every wire format.
 
 use amplify_kinesis::{
     AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions,

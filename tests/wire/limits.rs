@@ -1,5 +1,5 @@
-//! What is refused before anything is stored or sent, to the byte; and that nothing beyond a
-//! service's limits is ever sent.
+//! What is refused before anything is stored or sent, to the byte; and that no request ever exceeds
+//! a service's limits.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What goes over the wire, and what a client makes of the answers: both clients, with the real
-//! SDK, against a loopback endpoint that is told how to answer.
+//! What goes over the wire, and how a client reacts to the answers: both clients, with the real
+//! SDK, against a loopback endpoint with scripted answers.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

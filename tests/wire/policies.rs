@@ -162,7 +162,7 @@ async fn a_directory_can_be_opened_again_after_a_last_drain(case: Case) {
         async move { client.close_with(timeout).await }
     });
     eventually("the drain has begun", async || aws.request_count() == 1).await;
-    // Whoever stops waiting does not stop it; whoever closes ends it.
+    // A caller that stops waiting does not stop it; closing ends it.
     closing.abort();
     drop(client);
     let reopened = setup().build_when_free().await;

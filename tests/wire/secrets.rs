@@ -1,5 +1,5 @@
-//! Neither what we log, at any level and under every fault, nor what `Debug` shows carries a
-//! payload, a partition key, a credential or the words of a service.
+//! Neither logs, at any level and under every fault, nor `Debug` output contain a payload, a
+//! partition key, a credential or a message from the service.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

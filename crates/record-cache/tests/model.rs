@@ -26,7 +26,7 @@ for_each_store!(
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// Records of so many bytes, each to a stream.
+    /// Records of this many bytes, each to a stream.
     Append(Vec<(usize, usize)>),
     /// For each record at the front, what becomes of it.
     Settle(usize, Vec<Fate>),

@@ -1,5 +1,5 @@
-//! The account of every record: what the children told, what the endpoint took in, and whether
-//! the one may follow from the other.
+//! The ledger of every record: what the children reported, what the endpoint accepted, and whether
+//! the two are consistent.
 
 use std::collections::{HashMap, HashSet};
 

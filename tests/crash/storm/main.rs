@@ -1,9 +1,9 @@
-//! Processes record through both clients and deliver, while everything goes wrong at random:
-//! they are killed and started again, and the endpoint fails in every way it knows. In the end
-//! the account is exact.
+//! Processes record and deliver through both clients while everything goes wrong at random: they
+//! are killed and restarted, and the endpoint fails in every way it can. In the end, every record
+//! is accounted for.
 //!
-//! `STORM_SECONDS` sets how long it storms, `STORM_SEED` repeats a run's dice, and
-//! `STORM_STORE=journal` (feature `journal`) takes the other store.
+//! `STORM_SECONDS` sets the duration, `STORM_SEED` repeats the random choices of a run, and
+//! `STORM_STORE=journal` (feature `journal`) chooses the other store.
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests")]
 

@@ -1,4 +1,4 @@
-//! Which requests a child gave up for lack of an answer in time: the endpoint, which may have
+//! Which requests a child abandoned because the answer came too late: the endpoint, which may have
 //! answered, cannot know.
 
 use std::fmt::Debug;

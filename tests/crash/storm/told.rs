@@ -1,5 +1,5 @@
-//! What a child is ordered, and what it tells: one line each, in one write, so that a kill
-//! leaves a whole line or none.
+//! A child's orders and reports: one line each, in a single write, so that a kill leaves a whole
+//! line or none.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub enum Task {
 pub enum Timer {
     Never,
     Millis(u64),
-    /// When a record is this old, or so many wait.
+    /// When a record is this old, or this many wait.
     Adaptive {
         millis: u64,
         records: usize,
@@ -102,7 +102,7 @@ pub enum Told {
     },
     /// About to clear the cache; `at_rest` since the last count.
     Clearing { side: Side, at_rest: bool },
-    /// It was cleared of so many records.
+    /// It was cleared of this many records.
     Cleared { side: Side, records: usize },
     /// Both clients were closed, and this is the end.
     Ended,

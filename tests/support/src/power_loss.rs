@@ -1,22 +1,22 @@
 //! The disk states that a power loss could leave after a process.
 //!
-//! A real process is [traced](trace) while it works in a directory, the arena. Its calls
-//! become a [`Timeline`]: what it wrote, named and synced, in order, and between them the
-//! [marks](Event::Mark) by which it says what it has promised so far. At any moment a
-//! [`Disk`] knows what is surely on stable storage and what is [`Pending`]; [`States`]
-//! picks moments and decides, by a [`Plan`], what becomes of each pending change. The
-//! [`Image`] that follows is written out and given to whoever is to recover from it.
+//! A real process is [traced](trace) while it works in a directory, the arena. Its calls become a
+//! [`Timeline`]: its writes, names and syncs in order, interleaved with the [marks](Event::Mark) by
+//! which it reports what it has promised so far. At any moment, a [`Disk`] knows what is certainly
+//! on stable storage and what is [`Pending`]; [`States`] picks moments and decides, by a [`Plan`],
+//! what happens to each pending change. The resulting [`Image`] is written out and opened by the
+//! program under test.
 //!
-//! What the model takes for granted:
-//! - `fsync` and `fdatasync` make what was written to the file before them durable, with
-//!   the length; `sync_file_range` makes nothing durable, because it waits neither for the
-//!   device's cache nor for the file's length.
+//! The model assumes:
+//! - `fsync` and `fdatasync` make all earlier writes to the file durable, including its length;
+//!   `sync_file_range` makes nothing durable, because it waits neither for the device's cache nor
+//!   for the file's length.
 //! - A write to a file opened with `O_SYNC` or `O_DSYNC` is durable when it returns, with the
 //!   length. Attributes of files make nothing durable.
-//! - A write reaches the disk by sectors of 512 bytes. Each sector holds what some moment
-//!   before the crash had put there; other than that, any order is possible.
-//! - A new length may arrive without the data, which reads as zeros then.
-//! - When names and lengths become durable is said by [`Rules`].
+//! - A write reaches the disk by sectors of 512 bytes. Each sector has its contents of some moment
+//!   before the crash; otherwise, any order is possible.
+//! - A new length may arrive without the data, which then reads as zeros.
+//! - [`Rules`] say when names and lengths become durable.
 
 mod disk;
 mod event;

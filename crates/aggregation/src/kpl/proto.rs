@@ -28,7 +28,7 @@ pub(super) const fn number_size(number: usize) -> usize {
     1 + varint_size(number)
 }
 
-/// The size of a field that holds so many bytes.
+/// The size of a field that holds this many bytes.
 pub(super) const fn bytes_size(length: usize) -> usize {
     1 + varint_size(length) + length
 }
@@ -46,7 +46,7 @@ pub(super) fn number(out: &mut Vec<u8>, field: u8, number: usize) {
     varint(out, number);
 }
 
-/// Begins a field of so many bytes, which follow.
+/// Begins a field of this many bytes, which follow.
 pub(super) fn head(out: &mut Vec<u8>, field: u8, length: usize) {
     out.push(field << 3 | DELIMITED);
     varint(out, length);

@@ -1,4 +1,4 @@
-//! A service in the process that answers as a script says, and notes what it was sent.
+//! An in-process service that answers as scripted, and records what it was sent.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::{Gate, bytes, count, text};
 
 type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
 
-/// A service in this process that answers as it is told.
+/// An in-process service that answers as scripted.
 pub(crate) struct Service {
     limits: BatchLimits,
     script: Mutex<Script>,

@@ -39,7 +39,7 @@ impl Mounted {
         assert!(mounted.success());
     }
 
-    /// Another program takes what is left, but for so many bytes.
+    /// Another program takes what is left, but for this many bytes.
     pub(crate) fn fill_but_for(&self, left: usize) {
         let mut filler = fs::File::create(self.path().join("filler")).unwrap();
         let mut reserve = fs::File::create(self.path().join("reserve")).unwrap();

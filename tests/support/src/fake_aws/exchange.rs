@@ -76,7 +76,7 @@ async fn exchange(
     match plan.act {
         Act::Answer(answer, after) => {
             wait(connection, latency + plan.delay).await?;
-            // First, so that whoever has read the answer finds the request ended.
+            // First, so that a client that has read the answer finds the request ended.
             in_flight.end(plan.outcome);
             connection.write_all(&answer).await?;
             if after == Persistence::Close {

@@ -245,7 +245,7 @@ fn a_dropped_endpoint_frees_its_port() {
 fn a_stopped_endpoint_keeps_its_port_from_strangers() {
     let aws = FakeAws::start();
     aws.stop();
-    // As the kernel sees a port that it might hand out: whoever asks for it by number may reuse it.
+    // The kernel may hand out the port; anyone who asks for it by number may reuse it.
     let stranger = || TcpSocket::new_v4().unwrap().bind(aws.addr());
     assert_eq!(stranger().unwrap_err().kind(), ErrorKind::AddrInUse);
     let heir = FakeAws::start_on(aws.addr()).unwrap();

@@ -14,7 +14,7 @@ use record_cache::{
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
-/// What is asked of a store.
+/// A call of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// `append`
@@ -29,29 +29,29 @@ pub enum Op {
     Close,
 }
 
-/// What the store makes of it.
+/// What the store does with a call.
 pub enum Step {
-    /// As asked.
+    /// Carries out the call.
     Obey,
-    /// Does nothing, says so.
+    /// Fails without doing anything.
     Fail,
     /// Panics.
     Panic,
-    /// Obeys, but with this many rests before and after.
+    /// Obeys, but yields this many times before and after.
     Dawdle(usize),
     /// Obeys once the gate is open.
     Behind(Gate),
-    /// Reads back everything, but drops the oldest record as damaged before.
+    /// Obeys, but first drops the oldest record as damaged.
     Damage,
-    /// Reads back more than it was asked for.
+    /// Returns more than it was asked for.
     IgnoreLimits,
-    /// Reads back nothing, whatever it counts.
+    /// Returns nothing, despite its counters.
     Hide,
 }
 
 type Script = Box<dyn FnMut(Op, usize) -> Step + Send>;
 
-/// A store in memory that fails where it is told to.
+/// An in-memory store that follows a script.
 pub struct ScriptedStore {
     store: MemoryStore,
     script: Mutex<Script>,
@@ -61,12 +61,12 @@ pub struct ScriptedStore {
 }
 
 impl ScriptedStore {
-    /// Does all that it is asked.
+    /// Obeys every call.
     pub fn obedient() -> Self {
         Self::scripted(|_, _| Step::Obey)
     }
 
-    /// `script` is asked at each call, with the number of calls before.
+    /// Asks `script` at each call, with the number of earlier calls.
     pub fn scripted(script: impl FnMut(Op, usize) -> Step + Send + 'static) -> Self {
         Self {
             store: MemoryStore::new(),
@@ -77,23 +77,23 @@ impl ScriptedStore {
         }
     }
 
-    /// Rests at each call, before and after it is done.
+    /// Yields at each call, before and after it.
     pub fn dawdling() -> Self {
         Self::scripted(|_, _| Step::Dawdle(2))
     }
 
-    /// Rests at each call, or at none.
+    /// Yields at each call, or at none.
     pub fn dawdling_if(dawdles: bool) -> Self {
         Self::scripted(move |_, _| Step::Dawdle(if dawdles { 2 } else { 0 }))
     }
 
-    /// Can be used by another engine after it was closed.
+    /// Can be used by another engine after being closed.
     pub fn surviving_close(mut self) -> Self {
         self.survives_close = true;
         self
     }
 
-    /// Does all that it is asked from now on.
+    /// Obeys every call from now on.
     pub fn now_obeys(&self) {
         self.now_does(|_, _| Step::Obey);
     }
@@ -114,23 +114,23 @@ impl ScriptedStore {
         *self.script() = Box::new(script);
     }
 
-    /// Does this at each such call from now on, and obeys at all others.
+    /// Does this at each call of this kind from now on, and obeys all others.
     pub fn now_does_at(&self, op: Op, step: impl Fn() -> Step + Send + 'static) {
         self.now_does(move |called, _| if called == op { step() } else { Step::Obey });
     }
 
-    /// Fails at each such call from now on.
+    /// Fails at each call of this kind from now on.
     pub fn now_fails_at(&self, op: Op) {
         self.now_does_at(op, || Step::Fail);
     }
 
-    /// Holds each such call from now on, until the gate is open.
+    /// Holds each call of this kind from now on, until the gate is open.
     pub fn now_waits_at(&self, op: Op, gate: &Gate) {
         let gate = gate.clone();
         self.now_does_at(op, move || Step::Behind(gate.clone()));
     }
 
-    /// How often anything was asked of it.
+    /// The number of calls so far.
     pub fn call_count(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -140,7 +140,7 @@ impl ScriptedStore {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// All that it holds of a stream, oldest first.
+    /// All its records of a stream, oldest first.
     ///
     /// # Panics
     /// If no stream can have that name, or the store was closed.

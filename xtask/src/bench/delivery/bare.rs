@@ -21,7 +21,7 @@ use crate::bench::process;
 /// Records in one request, the most that the service takes.
 pub(crate) const BATCH: usize = 500;
 
-/// Sends everything, with so many requests in flight.
+/// Sends everything, with this many requests in flight.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Bare {
     pub(crate) endpoint: String,

@@ -38,7 +38,7 @@ pub(crate) fn builder(endpoint: &str, format: Format) -> AmplifyKinesisClientBui
     flushing(endpoint, 4 * GIB, FlushStrategy::None, 1, format)
 }
 
-/// A client that delivers full batches by itself, and whose cache is full at so many bytes.
+/// A client that delivers full batches by itself, and whose cache is full at this many bytes.
 pub(crate) fn adaptive(
     endpoint: &str,
     bytes: u64,

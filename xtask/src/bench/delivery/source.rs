@@ -32,7 +32,7 @@ impl Source {
         Ok(all)
     }
 
-    /// Hands out groups of so many records, as they are read.
+    /// Hands out groups of this many records, as they are read.
     pub(crate) fn each_group(
         &self,
         size: usize,

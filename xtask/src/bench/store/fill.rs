@@ -59,7 +59,7 @@ impl Job for Fill {
     }
 }
 
-/// Appends so many records, in large calls.
+/// Appends this many records, in large calls.
 pub(crate) async fn fill(
     store: &Arc<dyn RecordStore>,
     stream: &StreamName,

@@ -23,7 +23,7 @@ pub(crate) struct Ingest {
     directory: PathBuf,
     record_bytes: u64,
     tasks: u64,
-    /// No task brings another record after this time, or when so many bytes were brought.
+    /// No task brings another record after this time, or when this many bytes were brought.
     time: Duration,
     max_bytes: u64,
 }

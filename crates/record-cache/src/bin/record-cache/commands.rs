@@ -48,7 +48,7 @@ fn caches(path: &Path) -> Result<Vec<Inspection>, StoreError> {
     directories.map(Inspection::read).collect()
 }
 
-/// Hands over the records of a path, oldest first, at most so many of each stream.
+/// Hands over the records of a path, oldest first, at most this many of each stream.
 fn show(
     which: &Which,
     limit: Option<usize>,

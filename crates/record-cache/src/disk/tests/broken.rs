@@ -151,7 +151,7 @@ fn salt_of(disk: &SimDisk) -> u64 {
     }
 }
 
-/// Work with indexes that stand so many calls; says how many of the first one's are left.
+/// Works with indexes that break after this many calls; returns how many the first one has left.
 async fn a_run(seed: u64, stand: &[usize]) -> usize {
     a_run_with(seed, stand, None).await
 }

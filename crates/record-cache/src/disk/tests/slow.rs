@@ -77,7 +77,7 @@ impl Gate {
         self.state.lock().unwrap().syncs_begun
     }
 
-    /// Waits until so many syncs have begun.
+    /// Waits until this many syncs have begun.
     pub(crate) fn wait_for_syncs(&self, begun: usize) {
         let state = self.state.lock().unwrap();
         let few = |state: &mut State| state.syncs_begun < begun;

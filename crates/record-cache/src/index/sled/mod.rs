@@ -63,7 +63,7 @@ pub(crate) struct SledIndexSettings {
 }
 
 impl SledIndexSettings {
-    /// Entries that may be in memory with so many streams.
+    /// Entries that may be in memory with this many streams.
     fn budget(&self, streams: usize) -> usize {
         let part = self.records_in_memory / PART_OF_EACH_STREAM;
         let of_each = part.clamp(1, OF_EACH_STREAM);

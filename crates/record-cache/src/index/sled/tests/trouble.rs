@@ -9,7 +9,7 @@ use crate::index::{Broken, Index};
 
 const KINDS: [TroubleKind; 3] = [TroubleKind::Panic, TroubleKind::Fail, TroubleKind::Hang];
 
-/// One that pages with every call, and meets with trouble after so many jobs.
+/// An index that pages with every call, and fails after this many jobs.
 fn troubled(after: u64, kind: TroubleKind) -> SledIndexSettings {
     SledIndexSettings {
         // Long enough for a job that does not hang, on a busy machine.
