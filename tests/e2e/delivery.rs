@@ -94,17 +94,11 @@ impl Delivery {
     }
 
     async fn status(&self) -> DeliveryStreamStatus {
-        let request = self
-            .client
-            .describe_delivery_stream()
-            .delivery_stream_name(&self.name);
-        let described = request
-            .send()
-            .await
-            .unwrap()
-            .delivery_stream_description
-            .unwrap();
-        described.delivery_stream_status
+        let request = self.client.describe_delivery_stream();
+        let request = request.delivery_stream_name(&self.name);
+        let described = request.send().await.unwrap();
+        let description = described.delivery_stream_description;
+        description.unwrap().delivery_stream_status
     }
 }
 

@@ -31,16 +31,11 @@ async fn records_arrive_byte_for_byte_and_in_order() {
     let requests = delivery.requests().await;
     assert_eq!(requests.len(), 3);
     for request in &requests {
-        assert!(
-            request.is_sorted(),
-            "the records of a request are out of order"
-        );
+        assert!(request.is_sorted(), "a request is out of order");
     }
     records.sort();
-    assert!(
-        delivery.records().await == records,
-        "the bucket holds other records"
-    );
+    let arrived = delivery.records().await;
+    assert!(arrived == records, "the bucket holds other records");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,57 +73,32 @@ impl Stream {
 
     /// Gives the shards back; LocalStack has a limited number of them.
     pub(crate) async fn delete(self) {
-        self.client
-            .delete_stream()
-            .stream_name(&self.name)
-            .send()
-            .await
-            .unwrap();
+        let request = self.client.delete_stream().stream_name(&self.name);
+        request.send().await.unwrap();
     }
 
     async fn status(&self) -> StreamStatus {
-        let request = self
-            .client
-            .describe_stream_summary()
-            .stream_name(&self.name);
-        let summary = request
-            .send()
-            .await
-            .unwrap()
-            .stream_description_summary
-            .unwrap();
-        summary.stream_status
+        let request = self.client.describe_stream_summary();
+        let described = request.stream_name(&self.name).send().await.unwrap();
+        described.stream_description_summary.unwrap().stream_status
     }
 
     async fn records_of(&self, shard: &str) -> Vec<(String, Vec<u8>)> {
-        let first = self
-            .client
-            .get_shard_iterator()
-            .stream_name(&self.name)
-            .shard_id(shard);
-        let first = first
-            .shard_iterator_type(ShardIteratorType::TrimHorizon)
-            .send()
-            .await
-            .unwrap();
+        let request = self.client.get_shard_iterator().stream_name(&self.name);
+        let request = request.shard_id(shard);
+        let request = request.shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let first = request.send().await.unwrap();
         let mut iterator = first.shard_iterator;
         let mut records = Vec::new();
         loop {
-            let page = self
-                .client
-                .get_records()
-                .set_shard_iterator(iterator)
-                .send()
-                .await
-                .unwrap();
+            let request = self.client.get_records().set_shard_iterator(iterator);
+            let page = request.send().await.unwrap();
             if page.records.is_empty() && page.millis_behind_latest == Some(0) {
                 return records;
             }
-            records.extend(
-                page.records
-                    .into_iter()
-                    .map(|record| (record.partition_key.unwrap(), record.data.into_inner())),
-            );
+            for record in page.records {
+                records.push((record.partition_key.unwrap(), record.data.into_inner()));
+            }
             iterator = page.next_shard_iterator;
         }
     }

@@ -8,8 +8,8 @@ use amplify_kinesis::record_cache::{NewRecord, RecordStore, StoreError, StreamNa
 use amplify_kinesis::{FlushData, MemoryStore};
 use amplify_test_support::{Reply, RequestLog};
 use integration_tests::{
-    Case, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, millis, numbered,
-    start, start_with,
+    Case, Client, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, millis,
+    numbered, start, start_with,
 };
 use tokio::time::Instant;
 
@@ -645,12 +645,20 @@ async fn is_closed(store: &MemoryStore) -> bool {
     matches!(store.append(vec![record]).await, Err(StoreError::Closed))
 }
 
+/// A client with this store, and with a fast timer.
+async fn start_on(case: Case, store: &Arc<MemoryStore>) -> (Endpoint, Client) {
+    let store = store.clone();
+    start_with(case, |setup| setup.store(store).flush_every(millis(10))).await
+}
+
+async fn released(store: &Arc<MemoryStore>) {
+    let is_released = async || Arc::strong_count(store) == 1;
+    eventually("only the test holds the store", is_released).await;
+}
+
 async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
     let store = Arc::new(MemoryStore::new());
-    let (aws, client) = start_with(case, |setup| {
-        setup.store(store.clone()).flush_every(millis(10))
-    })
-    .await;
+    let (aws, client) = start_on(case, &store).await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.request_count() >= 3).await;
@@ -660,19 +668,13 @@ async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
     let sent = aws.request_count();
     // Only the test holds the store: no task is left that could send anything.
     drop(client);
-    eventually("nothing holds the store", async || {
-        Arc::strong_count(&store) == 1
-    })
-    .await;
+    released(&store).await;
     assert_eq!(aws.request_count(), sent);
 }
 
 async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case: Case) {
     let store = Arc::new(MemoryStore::new());
-    let (aws, client) = start_with(case, |setup| {
-        setup.store(store.clone()).flush_every(millis(10))
-    })
-    .await;
+    let (aws, client) = start_on(case, &store).await;
     aws.always(|_| Reply::Throttle);
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.request_count() >= 1).await;
@@ -682,28 +684,19 @@ async fn dropping_the_last_clone_stops_the_timer_and_releases_a_given_store(case
     aws.until(|aws| aws.request_count() >= sent + 3).await;
     assert!(!clone.is_closed());
     drop(clone);
-    eventually("nothing holds the store", async || {
-        Arc::strong_count(&store) == 1
-    })
-    .await;
+    released(&store).await;
     assert!(is_closed(&store).await);
     assert_eq!(store.stats().records(), 1);
 }
 
 async fn dropping_the_client_lets_a_request_under_way_finish(case: Case) {
     let store = Arc::new(MemoryStore::new());
-    let (aws, client) = start_with(case, |setup| {
-        setup.store(store.clone()).flush_every(millis(10))
-    })
-    .await;
+    let (aws, client) = start_on(case, &store).await;
     aws.script(Reply::Accept.delayed(millis(200)));
     client.record_to(STREAM, ["1"]).await;
     aws.until(|aws| aws.in_flight() == 1).await;
     drop(client);
-    eventually("nothing holds the store", async || {
-        Arc::strong_count(&store) == 1
-    })
-    .await;
+    released(&store).await;
     assert_eq!(aws.payloads(STREAM), ["1"]);
     assert_eq!(store.stats().records(), 0, "what was delivered is not kept");
 }

@@ -86,9 +86,7 @@ async fn drains_charge_a_record_at_most_once_in_30_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_tried_for_free_is_neither_counted_nor_given_up() {
-    let mut options = options();
-    options.max_retries = 1;
-    let rig = Rig::with(hot(), options);
+    let rig = Rig::tuned(hot(), |options| options.max_retries = 1);
     rig.record("a", "x").await;
     assert_eq!(rig.engine.drain(SECOND).await.unwrap().records_retried, 1);
     sleep(10 * SECOND).await;

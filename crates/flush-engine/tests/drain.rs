@@ -282,10 +282,7 @@ async fn a_stream_that_failed_is_waited_for_when_nothing_else_is_left() {
 async fn a_stream_that_failed_in_a_flush_is_left_alone_by_a_drain_for_a_while() {
     let mut waited = Duration::ZERO;
     for _ in 0..50 {
-        let rig = Rig::new(Service::replying(|call| match call.number {
-            0 => Reply::throttled(),
-            _ => Reply::Accept,
-        }));
+        let rig = Rig::new(Service::throttling(1));
         rig.record("a", "x").await;
         rig.flush().await;
         let begin = Instant::now();
@@ -299,10 +296,7 @@ async fn a_stream_that_failed_in_a_flush_is_left_alone_by_a_drain_for_a_while() 
 async fn a_drain_begins_with_a_stream_that_is_ready_while_another_is_left_alone() {
     let mut waited = Duration::ZERO;
     for _ in 0..50 {
-        let rig = Rig::new(Service::replying(|call| match call.number {
-            0 => Reply::throttled(),
-            _ => Reply::Accept,
-        }));
+        let rig = Rig::new(Service::throttling(1));
         rig.record("a", "x").await;
         rig.flush().await;
         rig.record("b", "x").await;
@@ -346,10 +340,7 @@ async fn a_drain_does_not_wait_beyond_its_deadline_for_a_failing_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flush_during_the_wait_of_a_drain_is_a_pass() {
-    let rig = Rig::new(Service::replying(|call| match call.number {
-        0..6 => Reply::throttled(),
-        _ => Reply::Accept,
-    }));
+    let rig = Rig::new(Service::throttling(6));
     rig.record("a", "x").await;
     for _ in 0..6 {
         rig.flush().await;

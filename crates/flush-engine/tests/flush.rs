@@ -85,14 +85,12 @@ async fn streams_are_sent_side_by_side_up_to_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_hangs_does_not_delay_the_others() {
-    let mut options = options();
-    options.max_concurrent_streams = count(2);
-    let rig = Rig::with(
+    let rig = Rig::tuned(
         Service::replying(|call| match call.stream.as_str() {
             "a" => Reply::Hang,
             _ => Reply::Accept.after(Duration::from_millis(10)),
         }),
-        options,
+        |options| options.max_concurrent_streams = count(2),
     );
     rig.record("a", "x").await;
     for n in 0..50 {
@@ -210,11 +208,9 @@ async fn a_pass_begins_with_the_streams_that_the_last_one_did_not_reach() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_left_by_a_drain_at_its_deadline_come_first_too() {
-    let mut options = options();
-    options.max_concurrent_streams = count(1);
-    let rig = Rig::with(
+    let rig = Rig::tuned(
         Service::replying(|_| Reply::Accept.after(SECOND)).limited(1, 1000),
-        options,
+        |options| options.max_concurrent_streams = count(1),
     );
     for name in ["a", "b", "c"] {
         rig.record_each(name, ["1", "2"]).await;

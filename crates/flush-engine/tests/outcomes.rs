@@ -149,9 +149,7 @@ async fn no_answer_aborts_the_pass_and_charges_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted() {
-    let mut options = options();
-    options.max_concurrent_streams = count(3);
-    let rig = Rig::with(
+    let rig = Rig::tuned(
         Service::replying(|call| match call.stream.as_str() {
             "a" => Reply::no_answer().after(SECOND),
             "b" => Reply::Accept.after(5 * SECOND),
@@ -160,7 +158,7 @@ async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted() {
                 .after(9 * SECOND),
             _ => Reply::Accept,
         }),
-        options,
+        |options| options.max_concurrent_streams = count(3),
     );
     for name in ["a", "b", "c", "d"] {
         rig.record(name, "x").await;

@@ -84,6 +84,14 @@ impl Service {
         })
     }
 
+    /// Throttles the first requests, and accepts all others.
+    pub(crate) fn throttling(requests: usize) -> Self {
+        Self::replying(move |call| match call.number < requests {
+            true => Reply::throttled(),
+            false => Reply::Accept,
+        })
+    }
+
     /// Refuses every request with such a record in it.
     pub(crate) fn refusing(
         code: &'static str,
