@@ -17,13 +17,11 @@ use super::block::{self, Block, Entries, Key};
 use super::checkpoint::{self, Totals};
 use super::directory::Stream;
 use super::worker::{Outcome, Progress, contained};
-use crate::index::Checkpoint;
+use crate::index::{Checkpoint, DIRECTORY_PREFIX, directory_number};
 use crate::{QueueStats, StreamName};
 
 /// Of sled's log. Smaller ones limit the size of values, larger ones cost memory and disk.
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
-
-const NAME: &str = "index-";
 
 /// sled holds a good deal more, whatever it is told: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
@@ -270,7 +268,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(NAME)?.parse().ok()
+        directory_number(&name)
     };
     let mut numbers: Vec<u64> = names.filter_map(number).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -278,7 +276,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
 }
 
 pub(super) fn path(home: &Path, number: u64) -> PathBuf {
-    home.join(format!("{NAME}{number}"))
+    home.join(format!("{DIRECTORY_PREFIX}{number}"))
 }
 
 /// The next opening tries again where this fails.
