@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
+mod aggregation;
 mod answers;
 mod behaviour;
 mod builder;
@@ -13,3 +14,4 @@ mod front;
 mod limits;
 mod outcomes;
 mod policies;
+mod resharding;
