@@ -14,4 +14,5 @@ mod front;
 mod limits;
 mod outcomes;
 mod policies;
+mod readers;
 mod resharding;
