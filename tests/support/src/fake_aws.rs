@@ -234,6 +234,11 @@ impl FakeAws {
         shards.zip(delivery.records.iter().cloned()).collect()
     }
 
+    /// The bytes of all bodies of requests that could be read.
+    pub fn body_bytes(&self) -> u64 {
+        self.shared.lock().body_bytes
+    }
+
     /// How often shards were listed, refused and unanswered times included.
     pub fn listings(&self) -> usize {
         self.shared.lock().shards.listings

@@ -106,6 +106,7 @@ async fn read_and_judge(
                 stream: &put.stream,
                 records: put.records.len(),
                 bytes: put.bytes,
+                body_bytes: body.len(),
                 user_agent: &head.user_agent,
                 amz_user_agent: &head.amz_user_agent,
             });

@@ -44,6 +44,7 @@ pub(super) struct State {
     pub(super) connections: usize,
     pub(super) limit_violations: Vec<String>,
     pub(super) shards: Shards,
+    pub(super) body_bytes: u64,
     last_sequence: u64,
     version: u64,
 }
@@ -90,6 +91,7 @@ impl Shared {
                 connections: 0,
                 limit_violations: Vec::new(),
                 shards: Shards::default(),
+                body_bytes: 0,
                 last_sequence: 0,
                 version: 0,
             }),
@@ -221,6 +223,7 @@ pub(super) struct Arrival<'a> {
     pub(super) stream: &'a str,
     pub(super) records: usize,
     pub(super) bytes: usize,
+    pub(super) body_bytes: usize,
     pub(super) user_agent: &'a str,
     pub(super) amz_user_agent: &'a str,
 }
@@ -262,6 +265,7 @@ impl InFlight {
         let stream = arrival.stream.to_owned();
         let index = self.shared.update(|state| {
             state.log.push(entry);
+            state.body_bytes += arrival.body_bytes as u64;
             let gauge = state.stream_in_flight.entry(stream.clone()).or_default();
             gauge.enter();
             state.log.len() - 1
