@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
+mod aggregation;
 mod answers;
 mod behaviour;
 mod builder;
@@ -14,3 +15,5 @@ mod keys;
 mod limits;
 mod outcomes;
 mod policies;
+mod readers;
+mod resharding;

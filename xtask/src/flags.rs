@@ -216,6 +216,8 @@ pub(crate) enum Part {
     Pass,
     /// Recording and delivering at the same time, and a whole file.
     Flow,
+    /// What events cost, shared in records or not.
+    Cost,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 
 mod clock;
 mod fake_aws;
+pub mod kpl_readers;
 pub mod localstack;
 mod names;
 pub mod payload;
