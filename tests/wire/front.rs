@@ -1,7 +1,11 @@
 //! The two clients as a program that uses both sees them: what compiles, and what it means.
 
+use std::collections::HashSet;
+
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
-use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};
+use amplify_kinesis::{
+    AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord, PartitionKey,
+};
 use integration_tests::Endpoint;
 
 use super::credentials::credentials;
@@ -94,6 +98,26 @@ async fn payloads_are_owned_or_borrowed() {
         "text", "text", "bytes", "bytes", "text", "bytes", "static", "static", "shared",
     ];
     assert_eq!(aws.payloads("stream"), expected);
+}
+
+#[tokio::test]
+async fn a_partition_key_may_be_drawn_at_random() {
+    let aws = Endpoint::start();
+    let client = kinesis(&aws).await;
+    let key = PartitionKey::random;
+    client.record("1", key(), "stream").await.unwrap();
+    let record = KinesisRecord::new("2", key(), "stream");
+    client.record_all([record]).await.unwrap();
+    let stream = client.stream("stream").unwrap();
+    stream.record("3", key()).await.unwrap();
+    stream.record_all([("4", key())]).await.unwrap();
+    client.flush().await.unwrap();
+    let keys: HashSet<_> = aws
+        .delivered("stream")
+        .into_iter()
+        .map(|record| record.partition_key.unwrap())
+        .collect();
+    assert_eq!(keys.len(), 4);
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@
 
 mod adaptive;
 mod answers;
+mod arns;
 mod behaviour;
 mod builder;
 mod credentials;
+mod delivered;
 mod fake_aws;
 mod front;
 mod keys;

@@ -207,6 +207,22 @@
 //! # }
 //! ```
 //!
+//! # What Firehose calls a record
+//!
+//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is told of every record that the
+//! service accepted, with the id that it gave it, before the record is deleted: so at least once,
+//! and again if the process ends in between.
+//!
+//! ```
+//! use amplify_firehose::AmplifyFirehoseClientOptions;
+//!
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .on_delivered(|record| println!("{}: {}", record.stream_name, record.record_id));
+//! ```
+//!
+//! A delivery stream goes by its name. `PutRecordBatch` takes no ARN, so an ARN is refused: a
+//! stream of another account is reached with credentials of that account.
+//!
 //! # Everything else that the service can do
 //!
 //! ```

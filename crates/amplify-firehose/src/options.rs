@@ -1,5 +1,6 @@
 //! Settings of a client.
 
+use crate::DeliveredRecord;
 use crate::limits::MAX_RECORD_BYTES;
 
 flush_engine::aws_options! {
@@ -19,5 +20,6 @@ flush_engine::aws_options! {
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecordBatch",
         record_limit: "Bytes that one record may have. Default, and most: 1,000 KiB.",
+        delivered: DeliveredRecord,
     }
 }

@@ -27,6 +27,7 @@ impl Service for Firehose {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const OPERATION: &'static str = "PutRecordBatch";
     const STREAM: &'static str = "delivery stream";
+    const ARN_SERVICE: Option<&'static str> = None;
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(
             NonZeroUsize::new(MAX_RECORDS_PER_REQUEST).expect("not zero"),
@@ -47,10 +48,11 @@ impl Service for Firehose {
 
     type Requests = Requests;
 
-    fn requests(client: &Client, _options: &AmplifyFirehoseClientOptions) -> Requests {
+    fn requests(client: &Client, options: &AmplifyFirehoseClientOptions) -> Requests {
         let speaks_its_own = client.config().protocol().is_some();
         Requests {
             client: client.clone(),
+            receipts: Self::client_options(options).receipts(),
             wire: (!speaks_its_own).then(|| Wire::new(Operation::PutRecordBatch, WireFormat::Json)),
         }
     }
@@ -61,7 +63,7 @@ impl Service for Firehose {
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
         match &requests.wire {
-            Some(wire) => put_written(&requests.client, wire, stream, batch).await,
+            Some(wire) => put_written(requests, wire, stream, batch).await,
             None => put_entries(&requests.client, stream, batch).await,
         }
     }
@@ -71,12 +73,13 @@ impl Service for Firehose {
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
+    receipts: Receipts,
     /// None where the SDK client was given a protocol of its own.
     wire: Option<Wire>,
 }
 
 async fn put_written(
-    client: &Client,
+    requests: &Requests,
     wire: &Wire,
     stream: &StreamName,
     batch: &[Record],
@@ -84,7 +87,7 @@ async fn put_written(
     let call = |handover: Handover| {
         let mut config = Config::builder();
         config.set_protocol(Some(wire.protocol()));
-        let call = client.put_record_batch();
+        let call = requests.client.put_record_batch();
         let call = call.delivery_stream_name(stream.as_str()).customize();
         call.config_override(config).interceptor(handover).send()
     };
@@ -92,7 +95,7 @@ async fn put_written(
         .iter()
         .map(|record| wire::Entry::new(&record.data, None));
     let target = Target::Name(stream.as_str());
-    let outcomes = wire.send(target, entries, Receipts::Skip, call).await?;
+    let outcomes = wire.send(target, entries, requests.receipts, call).await?;
     Ok(outcomes.into_iter().map(Verdict::from).collect())
 }
 
@@ -110,7 +113,7 @@ async fn put_entries(
         .request_responses;
     entries
         .into_iter()
-        .map(|entry| verdict(entry.error_code, entry.record_id.as_deref()))
+        .map(|entry| verdict(entry.error_code, entry.record_id, None))
         .collect()
 }
 

@@ -46,7 +46,7 @@ impl AmplifyKinesisClient {
         AmplifyKinesisClientBuilder::default()
     }
 
-    /// Records data for a stream.
+    /// Records data for a stream, which goes by its name or its ARN.
     ///
     /// `Ok` means that the record is stored, at the promised
     /// [`durability`](AmplifyKinesisClientOptions::durability), behind all earlier ones of its
@@ -87,10 +87,11 @@ impl AmplifyKinesisClient {
         Ok(self.0.record(checked).await?)
     }
 
-    /// A handle for one stream, whose name is checked once, here.
+    /// A handle for one stream, whose name or ARN is checked once, here.
     ///
     /// # Errors
-    /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name.
+    /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name, and when
+    /// the ARN is not one of a stream in the client's region.
     pub fn stream(&self, name: impl Into<String>) -> Result<KinesisStream, AmplifyKinesisError> {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }

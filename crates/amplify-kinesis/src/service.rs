@@ -28,6 +28,7 @@ impl Service for Kinesis {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const OPERATION: &'static str = "PutRecords";
     const STREAM: &'static str = "stream";
+    const ARN_SERVICE: Option<&'static str> = Some("kinesis");
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(
             NonZeroUsize::new(MAX_RECORDS_PER_REQUEST).expect("not zero"),
@@ -52,6 +53,7 @@ impl Service for Kinesis {
         let speaks_its_own = client.config().protocol().is_some();
         Requests {
             client: client.clone(),
+            receipts: Self::client_options(options).receipts(),
             wire: (!speaks_its_own).then(|| Wire::new(Operation::PutRecords, options.wire_format)),
         }
     }
@@ -62,7 +64,7 @@ impl Service for Kinesis {
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
         match &requests.wire {
-            Some(wire) => put_written(&requests.client, wire, stream, batch).await,
+            Some(wire) => put_written(requests, wire, stream, batch).await,
             None => put_entries(&requests.client, stream, batch).await,
         }
     }
@@ -72,22 +74,26 @@ impl Service for Kinesis {
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
+    receipts: Receipts,
     /// None where the SDK client was given a protocol of its own.
     wire: Option<Wire>,
 }
 
 async fn put_written(
-    client: &Client,
+    requests: &Requests,
     wire: &Wire,
     stream: &StreamName,
     batch: &[Record],
 ) -> Result<Vec<Verdict>, SendError> {
+    let target = Target::of(stream);
     let call = |handover: Handover| {
         let mut config = Config::builder();
         config.set_protocol(Some(wire.protocol()));
-        let call = client
+        let call = requests
+            .client
             .put_records()
-            .stream_name(stream.as_str())
+            .set_stream_name(target.name().map(str::to_owned))
+            .set_stream_arn(target.arn().map(str::to_owned))
             .customize();
         call.config_override(config).interceptor(handover).send()
     };
@@ -95,8 +101,7 @@ async fn put_written(
         explicit_hash_key: record.explicit_hash_key,
         ..wire::Entry::new(&record.data, record.key.as_deref().or(Some("")))
     });
-    let target = Target::Name(stream.as_str());
-    let outcomes = wire.send(target, entries, Receipts::Skip, call).await?;
+    let outcomes = wire.send(target, entries, requests.receipts, call).await?;
     Ok(outcomes.into_iter().map(Verdict::from).collect())
 }
 
@@ -106,12 +111,16 @@ async fn put_entries(
     batch: &[Record],
 ) -> Result<Vec<Verdict>, SendError> {
     let entries = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let request = client.put_records().stream_name(stream.as_str());
+    let target = Target::of(stream);
+    let request = client
+        .put_records()
+        .set_stream_name(target.name().map(str::to_owned))
+        .set_stream_arn(target.arn().map(str::to_owned));
     let answer = request.set_records(Some(entries)).send().await;
     let entries = answer.map_err(|error| send_error(&error))?.records;
     entries
         .into_iter()
-        .map(|entry| verdict(entry.error_code, entry.sequence_number.as_deref()))
+        .map(|entry| verdict(entry.error_code, entry.sequence_number, entry.shard_id))
         .collect()
 }
 

@@ -96,7 +96,7 @@ impl FlushEngine {
     }
 
     /// From now on, takes over the records of slots that no instance holds.
-    #[cfg(feature = "sled")]
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
             cache,

@@ -66,7 +66,8 @@ impl<S: Service> Client<S> {
         let max_bytes = self.shared.max_record_bytes;
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
-            checked_record::<S>(checked_stream::<S>(name)?, record, max_bytes)
+            let stream = checked_stream::<S>(name, self.region())?;
+            checked_record::<S>(stream, record, max_bytes)
         }))
     }
 
@@ -91,7 +92,7 @@ impl<S: Service> Client<S> {
     pub fn stream(&self, name: String) -> Result<Stream<S>, ClientError> {
         Ok(Stream {
             client: self.clone(),
-            name: checked_stream::<S>(name)?,
+            name: checked_stream::<S>(name, self.region())?,
         })
     }
 

@@ -10,6 +10,7 @@
 //! service said before anyone is shown it. What is wrong with a request as a whole is judged in
 //! [`judge`].
 
+mod arn;
 mod body;
 mod builder;
 mod client;
@@ -20,6 +21,7 @@ mod endpoint;
 mod error;
 mod judge;
 mod options;
+mod partition_key;
 mod payload;
 mod record;
 mod sdk_error;
@@ -37,6 +39,7 @@ pub use self::connection::{Connection, Given};
 pub use self::error::ClientError;
 pub use self::judge::judge;
 pub use self::options::ClientOptions;
+pub use self::partition_key::PartitionKey;
 pub use self::payload::IntoPayload;
 pub use self::record::UncheckedRecord;
 pub use self::sdk_error::{send_error, verdict};

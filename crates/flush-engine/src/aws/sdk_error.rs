@@ -9,7 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::ErrorKind;
 
 use crate::aws::{judge, text};
-use crate::{Cause, NoAnswer, SendError, Verdict};
+use crate::{Cause, NoAnswer, Receipt, SendError, Verdict};
 
 /// What became of one record, by its entry in the answer.
 ///
@@ -19,12 +19,16 @@ use crate::{Cause, NoAnswer, SendError, Verdict};
 ///
 /// # Errors
 /// [`SendError::NoAnswer`] when the entry has neither an error code nor the id of a record.
-pub fn verdict(error_code: Option<String>, id: Option<&str>) -> Result<Verdict, SendError> {
+pub fn verdict(
+    error_code: Option<String>,
+    id: Option<String>,
+    shard_id: Option<String>,
+) -> Result<Verdict, SendError> {
     match (error_code, id) {
         (Some(code), _) => Ok(Verdict::Failed {
             code: text::code(&code),
         }),
-        (None, Some(_)) => Ok(Verdict::Accepted),
+        (None, Some(id)) => Ok(Verdict::Accepted(Some(Receipt::new(id, shard_id)))),
         (None, None) => Err(SendError::unreadable(
             "the service gave neither an id nor an error code for a record",
         )),

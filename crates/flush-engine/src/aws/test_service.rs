@@ -9,7 +9,7 @@ use crate::aws::{Base, ClientOptions, Connection, Given, Service, ServiceLimits}
 use crate::{SendError, Verdict};
 
 macro_rules! service {
-    ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr) => {
+    ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr, $arn_service:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub(crate) struct $name;
@@ -21,6 +21,7 @@ macro_rules! service {
             const VERSION: &'static str = "0";
             const OPERATION: &'static str = "Put";
             const STREAM: &'static str = "stream";
+            const ARN_SERVICE: Option<&'static str> = $arn_service;
             const LIMITS: ServiceLimits = ServiceLimits {
                 request: BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX),
                 record_bytes: 100,
@@ -49,18 +50,20 @@ macro_rules! service {
                 _: &StreamName,
                 batch: &[Record],
             ) -> Result<Vec<Verdict>, SendError> {
-                Ok(vec![Verdict::Accepted; batch.len()])
+                Ok(vec![Verdict::Accepted(None); batch.len()])
             }
         }
     };
 }
 service!(
-    /// Its records have partition keys.
+    /// Its records have partition keys, and its streams ARNs.
     Keyed,
-    Some(10)
+    Some(10),
+    Some("test")
 );
 service!(
     /// Its records are data alone.
     Plain,
+    None,
     None
 );

@@ -86,7 +86,10 @@ impl Cache {
             return;
         };
         let record = DiscardedRecord::new(stream, record, attempts, reason, code);
-        if self.lifecycle.call_back(|| handler.call(record)).is_err() {
+        let called = self
+            .lifecycle
+            .call_back("on_discard", || handler.call(record));
+        if called.is_err() {
             tracing::error!(target: log::TARGET, "on_discard panicked");
         }
     }

@@ -5,7 +5,7 @@
 //! ```text
 //! append, adopt  →  admission (room)  →  store  →  backlog (what waits)
 //! read           →  store  →  expiry  →  in_flight (claimed)  →  Batch
-//! settle         →  on_discard  →  store  →  admission
+//! settle         →  on_delivered, on_discard  →  store  →  admission
 //! make_room      →  evict: oldest first, none that is in flight  →  on_discard  →  store
 //! clear, close
 //! ```
@@ -16,8 +16,8 @@
 //! - What is read to be sent is claimed before others may choose records to drop, and only its
 //!   claimant decides on it.
 //! - A decision on records that were cleared meanwhile has no effect.
-//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` is logged
-//!   ([`discard`]).
+//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` or of
+//!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
 //! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
@@ -30,6 +30,7 @@ mod admission;
 mod backlog;
 mod batch;
 mod clock;
+mod delivered;
 mod discard;
 mod evict;
 mod expiry;
@@ -55,7 +56,9 @@ use self::expiry::Expiry;
 use self::in_flight::InFlight;
 use self::overflow::Line;
 use self::store::{ContainedStore, Failure};
-use crate::api::{ClearCacheData, DiscardHandler, EngineError, EngineOptions, OverflowPolicy};
+use crate::api::{
+    ClearCacheData, DeliveredHandler, DiscardHandler, EngineError, EngineOptions, OverflowPolicy,
+};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
@@ -81,6 +84,7 @@ pub(crate) struct Cache {
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
+    on_delivered: Option<DeliveredHandler>,
     /// What one request of the service takes.
     request: BatchLimits,
     meter: Meter,
@@ -88,7 +92,7 @@ pub(crate) struct Cache {
 }
 
 /// What became of records of another instance.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
@@ -116,6 +120,7 @@ impl Cache {
             overflow: options.overflow_policy,
             line: Line::default(),
             on_discard: options.on_discard.clone(),
+            on_delivered: options.on_delivered.clone(),
             request,
             meter,
             lifecycle,
@@ -174,7 +179,7 @@ impl Cache {
     }
 
     /// Stores records of another instance, if there is room.
-    #[cfg(feature = "sled")]
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
         if self.admission.reserve(&incoming).is_err() {
             return Ok(Adopted::NoRoom);
@@ -346,7 +351,7 @@ mod tests {
         let at = recorded.records[0].recorded_at;
         cache.append(recorded).await.unwrap();
         assert!(cache.expiry.knows(at));
-        #[cfg(feature = "sled")]
+        #[cfg(any(feature = "sled", feature = "journal"))]
         {
             let mut adopted = record();
             let at = at + Duration::from_secs(60);

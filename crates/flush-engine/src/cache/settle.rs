@@ -2,8 +2,9 @@
 
 use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
 
-use crate::api::{DiscardReason, EngineError, FlushData};
+use crate::api::{DiscardReason, EngineError, FlushData, Receipt};
 use crate::cache::Cache;
+use crate::cache::delivered::Delivered;
 use crate::cache::in_flight::Claim;
 use crate::telemetry::GivenUp;
 
@@ -15,6 +16,8 @@ pub(crate) struct Decision {
     clears: u64,
     /// The service has them.
     accepted: Vec<RecordId>,
+    /// What is told of those.
+    delivered: Vec<Delivered>,
     /// They failed, and are kept with their count raised.
     retried: Vec<RecordId>,
     /// They failed once too often, with this code.
@@ -29,6 +32,7 @@ impl Decision {
             stream,
             clears,
             accepted: Vec::new(),
+            delivered: Vec::new(),
             retried: Vec::new(),
             exhausted: Vec::new(),
             claim: None,
@@ -37,6 +41,11 @@ impl Decision {
 
     pub(crate) fn accept(&mut self, record: RecordId) {
         self.accepted.push(record);
+    }
+
+    /// Has `on_delivered` told of a record that was accepted.
+    pub(crate) fn tell(&mut self, key: Option<String>, receipt: Option<Receipt>) {
+        self.delivered.push((key, receipt));
     }
 
     pub(crate) fn retry(&mut self, record: RecordId) {
@@ -70,16 +79,19 @@ impl Decision {
 
 impl Cache {
     /// Carries a decision out, in one step of the store. On records that were cleared meanwhile
-    /// nothing is left to decide: they count as cleared, and only so.
+    /// nothing is left to decide: they count as cleared, and only so. `on_delivered` is told of what
+    /// the service has all the same.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,
             clears,
             accepted,
+            delivered,
             retried,
             exhausted,
             claim,
         } = decision;
+        self.tell_delivered(&stream, delivered);
         let mut done = FlushData::flushed(accepted.len());
         done.records_retried = retried.len();
         done.records_discarded = exhausted.len();

@@ -194,8 +194,12 @@ impl Exchange<'_> {
         for (at, verdict) in part.zip(verdicts) {
             self.undecided[at] = false;
             match verdict {
-                Verdict::Accepted => {
-                    decision.accept(self.batch[at].id);
+                Verdict::Accepted(receipt) => {
+                    let record = &self.batch[at];
+                    decision.accept(record.id);
+                    if self.env.cache.tells_delivered() {
+                        decision.tell(record.key.clone(), receipt);
+                    }
                     accepted += 1;
                 }
                 Verdict::Failed { code } => {

@@ -5,11 +5,13 @@
 //! other instances. Not here: what is in a directory (that is the store's).
 
 mod directories;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
+mod on_disk;
+#[cfg(any(feature = "sled", feature = "journal"))]
 mod slots;
 
 pub use self::directories::{
     DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings,
 };
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 pub use self::slots::Slots;

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use record_cache::{
-    Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
-    StoreError, StreamName,
+    Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, StoreError,
+    StreamName,
 };
 
 use crate::api::InvalidSetting;
 use crate::cache::{Adopted, Cache, Incoming};
 use crate::lifecycle::Lifecycle;
 use crate::storage::directories::{DefaultDirectory, absolute};
+use crate::storage::on_disk::OnDisk;
 use crate::telemetry::log;
 
 /// Instances of one program on one machine that are looked for at most.
@@ -24,6 +25,7 @@ const MAX_SLOTS: u32 = 256;
 /// those that are free.
 #[derive(Debug, Clone)]
 pub struct Slots {
+    kind: OnDisk,
     directory: PathBuf,
     durability: Durability,
     cache_max_bytes: u64,
@@ -65,21 +67,10 @@ fn executable() -> Option<OsString> {
     }
 }
 
-pub(crate) async fn open_sled(
-    path: PathBuf,
-    durability: Durability,
-    cache_max_bytes: u64,
-) -> Result<SledStore, StoreError> {
-    SledStore::builder(path)
-        .durability(durability)
-        .expected_bytes(cache_max_bytes)
-        .open()
-        .await
-}
-
 impl Slots {
     /// The default directory of a client, which no other one of this process has.
     pub(crate) fn of_this_program(
+        kind: OnDisk,
         default: &DefaultDirectory,
         durability: Durability,
         cache_max_bytes: u64,
@@ -107,12 +98,18 @@ impl Slots {
         })?;
         Ok(Self {
             _held: Some(Arc::new(held)),
-            ..Self::below(directory, durability, cache_max_bytes)
+            ..Self::below(kind, directory, durability, cache_max_bytes)
         })
     }
 
-    pub(crate) fn below(directory: PathBuf, durability: Durability, cache_max_bytes: u64) -> Self {
+    pub(crate) fn below(
+        kind: OnDisk,
+        directory: PathBuf,
+        durability: Durability,
+        cache_max_bytes: u64,
+    ) -> Self {
         Self {
+            kind,
             directory,
             durability,
             cache_max_bytes,
@@ -122,7 +119,7 @@ impl Slots {
     }
 
     /// Opens the first free slot, so that a lone instance finds its own records.
-    pub(crate) async fn take_free_one(self) -> Result<(Self, SledStore), StoreError> {
+    pub(crate) async fn take_free_one(self) -> Result<(Self, Arc<dyn RecordStore>), StoreError> {
         for slot in 0..MAX_SLOTS {
             match self.open(slot).await {
                 Ok(store) => {
@@ -141,8 +138,11 @@ impl Slots {
         Err(StoreError::in_use(self.directory))
     }
 
-    async fn open(&self, slot: u32) -> Result<SledStore, StoreError> {
-        open_sled(self.path(slot), self.durability, self.cache_max_bytes).await
+    async fn open(&self, slot: u32) -> Result<Arc<dyn RecordStore>, StoreError> {
+        let path = self.path(slot);
+        self.kind
+            .open(path, self.durability, self.cache_max_bytes)
+            .await
     }
 
     /// The directory of the client's own slot.
@@ -167,7 +167,7 @@ impl Slots {
             }
             match self.open(slot).await {
                 Ok(orphan) => {
-                    if let Err(error) = empty(&orphan, cache, lifecycle).await {
+                    if let Err(error) = empty(&*orphan, cache, lifecycle).await {
                         tracing::warn!(
                             target: log::TARGET,
                             slot,
@@ -192,7 +192,11 @@ impl Slots {
 
 /// Moves all records of a store, oldest first, as far as there is room. A crash between the
 /// two steps of a move leaves records in both stores: they are delivered twice, never lost.
-async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Result<(), StoreError> {
+async fn empty(
+    orphan: &dyn RecordStore,
+    cache: &Cache,
+    lifecycle: &Lifecycle,
+) -> Result<(), StoreError> {
     const STEP: ReadLimits = ReadLimits::new(
         NonZeroUsize::new(256).expect("not zero"),
         NonZeroU64::new(256 * 1024).expect("not zero"),
@@ -224,7 +228,7 @@ async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Resu
 }
 
 async fn adopt_step(
-    orphan: &SledStore,
+    orphan: &dyn RecordStore,
     cache: &Cache,
     stream: &StreamName,
     records: Vec<Record>,
@@ -281,20 +285,24 @@ mod tests {
 
         async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
             self.0.fetch_add(batch.len(), Ordering::SeqCst);
-            Ok(vec![Verdict::Accepted; batch.len()])
+            Ok(vec![Verdict::Accepted(None); batch.len()])
         }
     }
 
     fn slots(directory: &TempDir) -> Slots {
-        let directory = directory.path().join("records");
-        Slots::below(directory, Durability::ProcessCrash, 1 << 20)
+        slots_of(OnDisk::USUAL, directory)
     }
 
-    fn engine(store: SledStore, slots: Slots, max_bytes: u64) -> FlushEngine {
+    fn slots_of(kind: OnDisk, directory: &TempDir) -> Slots {
+        let directory = directory.path().join("records");
+        Slots::below(kind, directory, Durability::ProcessCrash, 1 << 20)
+    }
+
+    fn engine(store: Arc<dyn RecordStore>, slots: Slots, max_bytes: u64) -> FlushEngine {
         let mut options = EngineOptions::DEFAULT;
         options.flush_strategy = FlushStrategy::None;
         options.cache_max_bytes = NonZeroU64::new(max_bytes).unwrap();
-        let engine = FlushEngine::start(Arc::new(store), Arc::new(Nobody), options).unwrap();
+        let engine = FlushEngine::start(store, Arc::new(Nobody), options).unwrap();
         engine.adopt_from(slots);
         engine
     }
@@ -305,7 +313,7 @@ mod tests {
         numbers.map(record).collect()
     }
 
-    async fn read(store: &SledStore, stream: &str) -> Vec<Record> {
+    async fn read(store: &Arc<dyn RecordStore>, stream: &str) -> Vec<Record> {
         let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
         let stream = StreamName::new(stream).unwrap();
         store.oldest(&stream, None, all).await.unwrap().records
@@ -403,11 +411,35 @@ mod tests {
             max_records: 100,
             max_bytes: 1 << 20,
         };
-        let engine = FlushEngine::start(Arc::new(own_store), sender.clone(), options).unwrap();
+        let engine = FlushEngine::start(own_store, sender.clone(), options).unwrap();
         engine.adopt_from(own);
         let delivered = until(|| sender.0.load(Ordering::SeqCst) == 3);
         let in_time = tokio::time::timeout(Duration::from_secs(60), delivered);
         assert!(in_time.await.is_ok(), "what was adopted waits for a record");
+        engine.close().await.unwrap();
+    }
+
+    #[cfg(all(feature = "sled", feature = "journal"))]
+    #[tokio::test]
+    async fn a_journal_takes_over_what_the_other_store_left_in_any_slot() {
+        let directory = TempDir::new().unwrap();
+        let (_, first) = slots_of(OnDisk::Sled, &directory)
+            .take_free_one()
+            .await
+            .unwrap();
+        let (_, second) = slots_of(OnDisk::Sled, &directory)
+            .take_free_one()
+            .await
+            .unwrap();
+        first.append(numbered("a", 0..3)).await.unwrap();
+        second.append(numbered("b", 0..4)).await.unwrap();
+        first.close().await.unwrap();
+        second.close().await.unwrap();
+        let journal = slots_of(OnDisk::Journal, &directory);
+        let (own, own_store) = journal.take_free_one().await.unwrap();
+        assert_eq!(read(&own_store, "a").await.len(), 3);
+        let engine = engine(own_store, own, 1 << 20);
+        until(|| engine.cache_stats().records == 7).await;
         engine.close().await.unwrap();
     }
 
