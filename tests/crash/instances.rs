@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use amplify_test_support::{Reply, payload};
 use fastrand::Rng;
 use integration_tests::{Case, Endpoint, Kind, Service, Setup, StoreKind, child, role};
+use record_cache::{NewRecord, RecordStore, SledStore, StreamName};
 use tempfile::TempDir;
 
 const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
@@ -49,6 +50,19 @@ async fn instances_that_live_and_die_at_random_lose_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_had() {
+    const TEST: &str = "what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_had";
+    match role() {
+        Some(role) => live(&role).await,
+        None => {
+            for service in [Service::Kinesis, Service::Firehose] {
+                inherit_half(&mut Program::new(TEST, service)).await;
+            }
+        }
+    }
+}
+
 // ---- the instances
 
 /// What an instance does, besides living until it is told to end.
@@ -57,6 +71,8 @@ enum Task {
     Record,
     RecordAndDeliver,
     Deliver,
+    /// Says when it has adopted something.
+    Adopt,
 }
 
 async fn live(role: &str) {
@@ -70,14 +86,20 @@ async fn live(role: &str) {
     };
     let case = Case::new(service, StoreKind::Sled);
     let mut setup = Setup::of_endpoint(case, endpoint.to_owned()).default_directory();
-    if task != "Record" {
+    if task.ends_with("Deliver") {
         setup = setup.flush_every(Duration::from_millis(10));
     }
     let client = setup.build().await;
     println!("\nlives");
     let end = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     let recording = async {
-        if task == "Deliver" {
+        if task == "Adopt" {
+            while client.cached() == 0 {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            println!("adopted");
+        }
+        if task == "Deliver" || task == "Adopt" {
             return std::future::pending().await;
         }
         for number in 0.. {
@@ -220,6 +242,15 @@ impl Program {
         recorded
             .filter(|record| !delivered.contains(record))
             .count()
+    }
+
+    /// Of each record, the first time that it came in counts.
+    fn assert_in_order(&self) {
+        for ((name, stream), numbers) in self.delivered() {
+            let mut seen = HashSet::new();
+            let first: Vec<_> = numbers.into_iter().filter(|n| seen.insert(*n)).collect();
+            assert!(first.is_sorted(), "{name} for {stream}: {first:?}");
+        }
     }
 
     /// That of the slots, once an instance has made it.
@@ -368,6 +399,81 @@ fn inherit(program: &mut Program) {
     }
 }
 
+// ---- an heir that is killed
+
+/// Heirs are killed while they adopt, until one has left the head of what it found in its own
+/// slot and the rest where it was. Then one comes that could have the rest at once.
+async fn inherit_half(program: &mut Program) {
+    const RECORDS: usize = 12_000;
+    let first = program_started(program, Task::Deliver);
+    program.end(first);
+    let directory = program.directory().unwrap();
+    let slot = |number: usize| directory.join(format!("slot-{number}"));
+    let open = async |number: usize| SledStore::open(slot(number)).await;
+    let key = (program.service == Service::Kinesis).then(|| "key".to_owned());
+    let append = async |number: usize, name: &str, count: usize| {
+        let store = open(number).await.unwrap();
+        let record = |n: usize| {
+            let stream = StreamName::new(STREAMS[n % 2]).unwrap();
+            NewRecord::new(stream, key.clone(), payload(name, n))
+        };
+        store
+            .append((0..count).map(record).collect())
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+    };
+    let held = async |number: usize| {
+        let store = open(number).await.unwrap();
+        let held = store.stats().records();
+        store.close().await.unwrap();
+        held
+    };
+    let busy = open(0).await.unwrap();
+    for round in 0.. {
+        assert!(round < 30, "no heir was killed half way");
+        append(2, "writer", RECORDS).await;
+        let heir = program_started(program, Task::Adopt);
+        heir.wait_until("it adopts", |said| {
+            said.iter().any(|line| line == "adopted")
+        });
+        program.kill(heir);
+        if held(1).await > 0 && held(2).await > 0 {
+            break;
+        }
+        for number in [1, 2] {
+            let store = open(number).await.unwrap();
+            store.clear().await.unwrap();
+            store.close().await.unwrap();
+        }
+    }
+    program.recorded.insert("writer".to_owned(), RECORDS);
+    // Slots are gone through in their order: what is in this one comes last.
+    append(9, "last", 2).await;
+    let with_the_head = open(1).await.unwrap();
+    let other = program_started(program, Task::Deliver);
+    wait_until(program, "the other one has been through", |program| {
+        program.delivered().keys().any(|(name, _)| name == "last")
+    });
+    program.recorded.insert("last".to_owned(), 2);
+    program.end(other);
+    for store in [with_the_head, busy] {
+        store.close().await.unwrap();
+    }
+    let heir = program_started(program, Task::Deliver);
+    wait_until(program, "the heir delivers all", |program| {
+        program.missing() == 0
+    });
+    program.end(heir);
+    program.assert_in_order();
+}
+
+fn program_started(program: &mut Program, task: Task) -> Instance {
+    let instance = program.start(task);
+    instance.wait_until_it_lives();
+    instance
+}
+
 // ---- many of them
 
 fn storm(program: &mut Program) {
@@ -417,6 +523,7 @@ fn storm(program: &mut Program) {
         program.end(heir);
     }
     assert_eq!(program.missing(), 0, "INSTANCES_SEED={seed}");
+    program.assert_in_order();
 
     let mut repeated = 0;
     let mut total = 0;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use amplify_kinesis::Durability;
 use amplify_test_support::Reply;
 use integration_tests::{
     Case, Client, Discards, Endpoint, Kind, Service, Setup, StoreKind, assert_fails, child,
-    eventually, numbered, role,
+    child_of, eventually, numbered, role,
 };
 use tempfile::TempDir;
 
@@ -228,9 +229,8 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
             let second = Setup::new(case, &aws).at(path).try_build().await;
             let error = second.unwrap_err();
             assert_eq!(error.kind, Kind::Storage, "{error:?}");
-            // As it was given, but for a dot that leads nowhere.
-            let name = std::path::absolute(path).unwrap();
-            assert!(error.message.contains(name.to_str().unwrap()), "{error:?}");
+            // An absolute path is shown as it was given.
+            assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
             assert!(
                 error.recovery_suggestion.contains("storage_path"),
                 "{error:?}"
@@ -574,5 +574,269 @@ async fn a_client_knows_the_directory_of_its_cache() {
         let client = setup().storage_path(&path).build().await;
         assert_eq!(client.storage_path(), Some(&*path));
         client.close().await.unwrap();
+    }
+}
+
+/// Each of two clients has the directory that its path named when it was built, and nobody
+/// that of the other.
+#[tokio::test]
+async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
+    const TEST: &str = "storage::a_relative_path_is_where_it_was_when_the_client_was_built";
+    const RECORDS: usize = 500;
+    let Some(place) = role() else {
+        let place = tempfile::tempdir().unwrap();
+        let mut child = child(TEST, place.path().to_str().unwrap());
+        let child = child.env("HOME", "home").env("XDG_DATA_HOME", "data");
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{output:?}"
+        );
+        return;
+    };
+    let aws = Endpoint::start();
+    let enter = |name: &str| {
+        let path = Path::new(&place).join(name);
+        fs::create_dir_all(&path).unwrap();
+        std::env::set_current_dir(&path).unwrap();
+        path
+    };
+    let services = SERVICES.into_iter();
+    let cases =
+        services.flat_map(|service| StoreKind::DURABLE.map(|kind| Case::new(service, kind)));
+    for (at, case) in cases.enumerate() {
+        let (here, there) = (format!("{at}-here"), format!("{at}-there"));
+        let setup = || Setup::new(case, &aws).at("cache".as_ref());
+        let home = enter(&here);
+        let first = setup().build().await;
+        let of_program = Setup::new(case, &aws).default_directory();
+        let by_default = of_program.name(&format!("program-{at}")).build().await;
+        assert!(by_default.storage_path().unwrap().starts_with(&home));
+        enter(&there);
+        let second = setup().build().await;
+        for (client, what) in [
+            (&first, "first"),
+            (&second, "second"),
+            (&by_default, "third"),
+        ] {
+            for _ in 0..10 {
+                let data = || format!("{what}{}", "x".repeat(3_000));
+                client
+                    .record_to(STREAM, (0..RECORDS / 10).map(|_| data()))
+                    .await;
+            }
+        }
+        for client in [&first, &second, &by_default] {
+            client.close().await.unwrap();
+        }
+        enter("elsewhere");
+        let default = by_default.storage_path().unwrap();
+        let kept = [
+            Path::new(&place).join(&here).join("cache"),
+            Path::new(&place).join(&there).join("cache"),
+        ];
+        for (path, what) in [
+            (&*kept[0], "first"),
+            (&*kept[1], "second"),
+            (default, "third"),
+        ] {
+            let client = Setup::new(case, &aws).at(path).build().await;
+            assert_eq!(client.cached(), RECORDS, "{case:?}: {what}");
+            let stream = aws.payloads(STREAM).len();
+            client.drain(LONG).await.unwrap();
+            let delivered = aws.payloads(STREAM).split_off(stream);
+            assert!(
+                delivered.iter().all(|data| data.starts_with(what)),
+                "{case:?}"
+            );
+            client.close().await.unwrap();
+        }
+        assert_eq!(below(&Path::new(&place).join("elsewhere")), BTreeSet::new());
+    }
+}
+
+/// An upgrade in place: the directory is that of the program, whatever became of its file.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
+    const TEST: &str =
+        "storage::a_program_that_was_replaced_while_it_runs_has_the_directory_it_had";
+    if role().is_some() {
+        println!("\nruns");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        let aws = Endpoint::start();
+        for service in SERVICES {
+            let setup = Setup::new(on_disk(service), &aws).default_directory();
+            let client = setup.build().await;
+            let path = client.storage_path().unwrap();
+            println!("\nin {}", path.display());
+            client.close().await.unwrap();
+        }
+        return;
+    }
+    // The second one is called as Linux would call the first after it is gone.
+    for (name, stem) in [("program", "program"), ("odd (deleted)", "odd (deleted)")] {
+        for fate in ["kept", "deleted", "replaced", "moved"] {
+            let home = tempfile::tempdir().unwrap();
+            let program = home.path().join(name);
+            let this = std::env::current_exe().unwrap();
+            // A copy takes half a gigabyte.
+            if fs::hard_link(&this, &program).is_err() {
+                fs::copy(&this, &program).unwrap();
+            }
+            let mut child = child_of(&program, TEST, "replaced")
+                .env("HOME", home.path())
+                .env("XDG_DATA_HOME", home.path().join("data"))
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap() == "runs"));
+            match fate {
+                "deleted" => fs::remove_file(&program).unwrap(),
+                "replaced" => {
+                    let new = home.path().join("new");
+                    fs::write(&new, "the next version").unwrap();
+                    fs::rename(&new, &program).unwrap();
+                }
+                "moved" => fs::rename(&program, home.path().join("old")).unwrap(),
+                _ => {}
+            }
+            child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+            let said: Vec<_> = lines.map_while(Result::ok).collect();
+            assert!(child.wait().unwrap().success(), "{name}, {fate}: {said:?}");
+            // What is moved goes by its new name, as if it had been started there.
+            let stem = if fate == "moved" { "old" } else { stem };
+            let below = home.path().join("data").join(stem);
+            let paths = said.iter().filter_map(|line| line.strip_prefix("in "));
+            let paths: Vec<_> = paths.map(PathBuf::from).collect();
+            assert_eq!(paths.len(), SERVICES.len(), "{said:?}");
+            for path in paths {
+                assert!(path.starts_with(&below), "{name}, {fate}: {path:?}");
+            }
+        }
+    }
+}
+
+/// In a process of another user than root: what a second user planted is refused, untouched.
+#[tokio::test]
+async fn a_default_directory_that_another_user_planted_is_refused() {
+    const TEST: &str = "storage::a_default_directory_that_another_user_planted_is_refused";
+    const VICTIM: u32 = 54_321;
+    const ATTACKER: u32 = 12_345;
+    if role().is_some() {
+        let aws = Endpoint::start();
+        for service in SERVICES {
+            let setup = Setup::new(on_disk(service), &aws).default_directory();
+            match setup
+                .name("program")
+                .endpoint_url("http://h:1")
+                .try_build()
+                .await
+            {
+                Ok(client) => {
+                    println!("\nbuilt {}", client.storage_path().unwrap().display());
+                    client.close().await.unwrap();
+                }
+                Err(error) => println!("\n{:?}: {}", error.kind, error.message),
+            }
+        }
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let clear = |path: &Path| drop(fs::remove_dir_all(path).or_else(|_| fs::remove_file(path)));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    mode(place.path(), 0o755).unwrap();
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    if lchown(&data, Some(VICTIM), Some(VICTIM)).is_err() {
+        return println!("only root can play two users");
+    }
+    let program = place.path().join("program");
+    let this = std::env::current_exe().unwrap();
+    if fs::hard_link(&this, &program).is_err() {
+        fs::copy(&this, &program).unwrap();
+    }
+    let victim = || {
+        let mut child = child_of(&program, TEST, "victim");
+        let child = child.uid(VICTIM).gid(VICTIM).current_dir("/");
+        let child = child.env("HOME", place.path()).env("XDG_DATA_HOME", &data);
+        let output = child.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines = said.lines().map(str::to_owned);
+        let lines =
+            lines.filter(|line| ["built ", "Storage: "].iter().any(|p| line.starts_with(p)));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), SERVICES.len(), "{said}");
+        lines
+    };
+    let built = victim();
+    let slot = |line: &String| PathBuf::from(line.strip_prefix("built ").unwrap());
+    let slots: Vec<_> = built.iter().map(slot).collect();
+    let treasury = place.path().join("treasury");
+    fs::create_dir(&treasury).unwrap();
+    lchown(&treasury, Some(VICTIM), Some(VICTIM)).unwrap();
+    // The program's directory, that of the records, and a slot of it.
+    for levels_above in [2, 1, 0] {
+        for kind in [
+            "closed",
+            "open",
+            "link",
+            "dangling",
+            "FIFO",
+            "file",
+            "once open",
+        ] {
+            for first in [true, false] {
+                let context = format!("{kind}, {levels_above} above the slot, first: {first}");
+                clear(&data.join("program"));
+                if !first {
+                    victim();
+                }
+                for slot in &slots {
+                    let at = slot.ancestors().nth(levels_above).unwrap();
+                    fs::create_dir_all(at.parent().unwrap()).unwrap();
+                    if kind == "once open" {
+                        fs::create_dir_all(at).unwrap();
+                        mode(at, 0o777).unwrap();
+                    } else {
+                        // The program has one directory for both clients.
+                        clear(at);
+                        match kind {
+                            "closed" | "open" => fs::create_dir(at).unwrap(),
+                            "link" => symlink(&treasury, at).unwrap(),
+                            "dangling" => symlink(place.path().join("nowhere"), at).unwrap(),
+                            "file" => fs::write(at, "file").unwrap(),
+                            _ => {
+                                let made = std::process::Command::new("mkfifo").arg(at).status();
+                                assert!(made.unwrap().success());
+                            }
+                        }
+                        if kind == "open" {
+                            mode(at, 0o777).unwrap();
+                        }
+                        lchown(at, Some(ATTACKER), Some(ATTACKER)).unwrap();
+                    }
+                    for above in at.ancestors().skip(1).take_while(|above| *above != data) {
+                        lchown(above, Some(VICTIM), Some(VICTIM)).unwrap();
+                    }
+                    if kind == "once open" {
+                        lchown(at, Some(VICTIM), Some(VICTIM)).unwrap();
+                    }
+                }
+                for said in victim() {
+                    assert!(said.starts_with("Storage: "), "{context}: {said}");
+                }
+                for slot in &slots {
+                    let at = slot.ancestors().nth(levels_above).unwrap();
+                    let found = fs::symlink_metadata(at).unwrap();
+                    let is_empty = || fs::read_dir(at).unwrap().count() == 0;
+                    let is_full = kind == "once open" && !first;
+                    assert!(!found.is_dir() || is_full || is_empty(), "{context}");
+                }
+                assert_eq!(fs::read_dir(&treasury).unwrap().count(), 0, "{context}");
+                assert!(!place.path().join("nowhere").exists(), "{context}");
+            }
+        }
     }
 }

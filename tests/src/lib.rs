@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use amplify_kinesis::Bytes;
 
-pub use self::child::{child, role};
+pub use self::child::{child, child_of, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;

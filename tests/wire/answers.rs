@@ -224,19 +224,79 @@ async fn an_endless_body_is_no_answer(case: Case) {
 }
 
 async fn endless_headers_are_no_answer(case: Case) {
-    let server = RawServer::start(|answer| {
-        answer.write("HTTP/1.1 200 OK\r\n");
-        for at in 0..500_000 {
-            if !answer.write(format!("x-header-{at}: {}\r\n", "v".repeat(100))) {
-                return;
+    const MIB: u64 = 1024 * 1024;
+    let body = accepted(case.service);
+    // What is written before the rest of a good answer, what is repeated, how often, and what then.
+    let header = |at: u32| format!("x-header-{at}: {}\r\n", "v".repeat(100));
+    let long = |_| "v".repeat(1000);
+    let no_more = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunk = format!(
+        "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n",
+        body.len()
+    );
+    type Part = fn(u32) -> String;
+    let (header, long): (Part, Part) = (header, long);
+    let status = "HTTP/1.1 200 OK\r\n";
+    let end = format!("\r\n{no_more}");
+    for (what, before, part, times, then) in [
+        (
+            "a few headers",
+            status.to_owned(),
+            header,
+            60,
+            no_more.clone(),
+        ),
+        (
+            "headers",
+            status.to_owned(),
+            header,
+            500_000,
+            no_more.clone(),
+        ),
+        (
+            "a header",
+            format!("{status}x-header: "),
+            long,
+            60_000,
+            end.clone(),
+        ),
+        (
+            "a status line",
+            "HTTP/1.1 200 ".to_owned(),
+            long,
+            60_000,
+            end,
+        ),
+        (
+            "trailers",
+            format!("{status}{chunk}"),
+            header,
+            500_000,
+            "\r\n".to_owned(),
+        ),
+    ] {
+        let server = RawServer::start(move |answer| {
+            answer.write(&before);
+            for at in 0..times {
+                if !answer.write(part(at)) {
+                    return;
+                }
             }
+            answer.write(&then);
+        });
+        let client = server.setup(case).request_timeout(LONG).build().await;
+        client.record_to(STREAM, ["1"]).await;
+        let done = flush(&client).await;
+        assert!(server.written() < 32 * MIB, "{what}: {}", server.written());
+        if what == "a few headers" {
+            // The answer is good otherwise.
+            assert_eq!(done.unwrap().records_flushed, 1, "{what}");
+            continue;
         }
-    });
-    let client = server.setup(case).request_timeout(LONG).build().await;
-    client.record_to(STREAM, ["1"]).await;
-    let error = flush(&client).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Unknown, "{error:?}");
-    assert!(server.written() < 32 * 1024 * 1024, "{}", server.written());
+        let error = done.unwrap_err();
+        assert_eq!(error.kind, Kind::Unknown, "{what}: {error:?}");
+        assert_eq!(client.cached(), 1, "{what}");
+    }
 }
 
 // ---- connections

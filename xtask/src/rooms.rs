@@ -78,6 +78,7 @@ const CRATES: [Crate; 3] = [
             ("index", &[]),
             ("log", &["index"]),
             ("disk", &["index", "log"]),
+            ("inspect", &["index", "log"]),
         ],
         root: &[],
         words: &[],

@@ -76,10 +76,16 @@ impl Concatenation {
     /// The bytes of payloads and delimiters that fit a record, however badly they compress.
     #[must_use]
     pub const fn max_joined_bytes(&self) -> usize {
+        self.joined_bytes_within(self.max_bytes)
+    }
+
+    /// The same, for a record of this many bytes.
+    #[must_use]
+    pub const fn joined_bytes_within(&self, max_bytes: usize) -> usize {
         match self.compression {
-            Compression::None => self.max_bytes,
+            Compression::None => max_bytes,
             #[cfg(feature = "gzip")]
-            Compression::Gzip => crate::gzip::max_input(self.max_bytes),
+            Compression::Gzip => crate::gzip::max_input(max_bytes),
         }
     }
 

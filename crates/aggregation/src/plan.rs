@@ -59,7 +59,8 @@ impl fmt::Debug for WireRecord<'_, '_> {
 ///
 /// Events that may share a record keep their order, within a record and from one to the next.
 /// With the KPL's method, an event that is alone, that is too large or that is an aggregate
-/// already is sent as it is.
+/// already is sent as it is. Joined payloads have their delimiter, alone or not; so a payload
+/// that is too large to be joined makes a record larger than `max_bytes`.
 pub fn aggregate<'a, 'm>(
     events: impl IntoIterator<Item = Event<'a>>,
     route: Route<'m>,
@@ -158,7 +159,7 @@ impl<'a, 'm, 'c> Open<'a, 'm, 'c> {
         if !content.push(event) {
             content = Content::Single(match method {
                 Method::Kpl(_) => single,
-                Method::Concatenate(concatenation) => oversized(event.data, concatenation),
+                Method::Concatenate(concatenation) => concatenation.single(event.data),
             });
         }
         Self {
@@ -184,16 +185,6 @@ impl<'a, 'm, 'c> Open<'a, 'm, 'c> {
             shard: self.shard,
         }
     }
-}
-
-/// A payload that leaves no room for its delimiter: better without it than not at all.
-fn oversized<'a>(payload: &'a [u8], concatenation: &Concatenation) -> Cow<'a, [u8]> {
-    let whole = concatenation.single(payload);
-    if whole.len() <= concatenation.max_bytes || whole.len() <= payload.len() {
-        return whole;
-    }
-    let without = concatenation.clone().delimiter(&b""[..]);
-    without.single(payload)
 }
 
 #[cfg(test)]
@@ -292,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_without_room_for_its_delimiter_goes_without() {
-        for (length, sent) in [(9, 10), (10, 10), (11, 11)] {
-            let payload = vec![7; length];
-            let method = Method::Concatenate(Concatenation::default().max_bytes(10));
-            let records = aggregate([Event::new("k", &payload)], Route::ByKey, &method);
-            assert_eq!(records[0].data.len(), sent);
-        }
+    fn a_payload_too_large_to_be_joined_goes_alone_with_its_delimiter() {
+        let events = [&b"1"[..], &[7; 11], b"2", b"3"].map(|data| Event::new("k", data));
+        let method = Method::Concatenate(Concatenation::default().max_bytes(10));
+        let records = aggregate(events, Route::ByKey, &method);
+        assert_eq!(places(&records), [vec![0], vec![1], vec![2, 3]]);
+        assert_eq!(records[1].data.len(), 12);
+        assert_eq!(records[1].data.last(), Some(&b'\n'));
     }
 }

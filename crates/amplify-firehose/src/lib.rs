@@ -15,10 +15,11 @@ pub use self::builder::AmplifyFirehoseClientBuilder;
 pub use self::client::AmplifyFirehoseClient;
 pub use self::delivered::DeliveredRecord;
 pub use self::error::AmplifyFirehoseError;
-pub use self::options::AmplifyFirehoseClientOptions;
+pub use self::options::{Aggregation, AmplifyFirehoseClientOptions};
 pub use self::record::FirehoseRecord;
 pub use self::stream::FirehoseStream;
 
+pub use aggregation::{self, Compression, Concatenation};
 pub use aws_credential_types::provider::ProvideCredentials;
 pub use aws_sdk_firehose;
 pub use aws_types::SdkConfig;

@@ -6,15 +6,19 @@ use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::Config;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record as Entry;
-use flush_engine::aws::wire::{self, Handover, Operation, Receipts, Target, Wire, WireFormat};
-use flush_engine::aws::{ClientOptions, Service, ServiceLimits, send_error, verdict};
-use flush_engine::{BatchLimits, SendError, Verdict};
-use record_cache::{Record, StreamName};
-
-use crate::AmplifyFirehoseClientOptions;
-use crate::limits::{
-    MAX_RECORD_BYTES, MAX_RECORDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_STREAM_NAME_CHARS,
+use flush_engine::aws::aggregation::Concatenation;
+use flush_engine::aws::wire::{
+    self, Handover, Operation, Outcome, Receipts, Target, Wire, WireFormat,
 };
+use flush_engine::aws::{ClientOptions, Grouping, Service, ServiceLimits, outcome, send_error};
+use flush_engine::{BatchLimits, InvalidSetting, SendError};
+use record_cache::StreamName;
+
+use crate::limits::{
+    MAX_EVENTS_PER_RECORD, MAX_RECORD_BYTES, MAX_RECORDS_PER_REQUEST, MAX_REQUEST_BYTES,
+    MAX_STREAM_NAME_CHARS,
+};
+use crate::{Aggregation, AmplifyFirehoseClientOptions};
 
 /// Amazon Data Firehose.
 #[derive(Debug, Clone)]
@@ -48,11 +52,10 @@ impl Service for Firehose {
 
     type Requests = Requests;
 
-    fn requests(client: &Client, options: &AmplifyFirehoseClientOptions) -> Requests {
+    fn requests(client: &Client, _options: &AmplifyFirehoseClientOptions) -> Requests {
         let speaks_its_own = client.config().protocol().is_some();
         Requests {
             client: client.clone(),
-            receipts: Self::client_options(options).receipts(),
             wire: (!speaks_its_own).then(|| Wire::new(Operation::PutRecordBatch, WireFormat::Json)),
         }
     }
@@ -60,51 +63,76 @@ impl Service for Firehose {
     async fn put(
         requests: &Requests,
         stream: &StreamName,
-        batch: &[Record],
-    ) -> Result<Vec<Verdict>, SendError> {
+        entries: &[wire::Entry<'_>],
+        receipts: Receipts,
+    ) -> Result<Vec<Outcome>, SendError> {
         match &requests.wire {
-            Some(wire) => put_written(requests, wire, stream, batch).await,
-            None => put_entries(&requests.client, stream, batch).await,
+            Some(wire) => put_written(&requests.client, wire, stream, entries, receipts).await,
+            None => put_entries(&requests.client, stream, entries).await,
         }
     }
+
+    fn grouping(
+        options: &AmplifyFirehoseClientOptions,
+    ) -> Result<Option<Grouping>, InvalidSetting> {
+        let delimiter = options.record_delimiter.clone();
+        match options.aggregation.clone() {
+            Aggregation::None if delimiter.is_empty() => Ok(None),
+            Aggregation::None => Ok(Some(Grouping::delimit(delimiter.to_vec()))),
+            Aggregation::Concatenate(_) if !delimiter.is_empty() => Err(InvalidSetting::new(
+                "record_delimiter",
+                "aggregation puts its own delimiter behind each event",
+                "leave record_delimiter empty, and set the delimiter of the aggregation",
+            )),
+            Aggregation::Concatenate(joined) => concatenate(joined).map(Some),
+        }
+    }
+}
+
+fn concatenate(joined: Concatenation) -> Result<Grouping, InvalidSetting> {
+    if joined.max_events > MAX_EVENTS_PER_RECORD {
+        return Err(InvalidSetting::new(
+            "aggregation",
+            format!("Firehose takes at most {MAX_EVENTS_PER_RECORD} events out of one record"),
+            format!("set max_events to {MAX_EVENTS_PER_RECORD} or less"),
+        ));
+    }
+    Grouping::concatenate(joined)
 }
 
 /// What makes the requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
-    receipts: Receipts,
     /// None where the SDK client was given a protocol of its own.
     wire: Option<Wire>,
 }
 
 async fn put_written(
-    requests: &Requests,
+    client: &Client,
     wire: &Wire,
     stream: &StreamName,
-    batch: &[Record],
-) -> Result<Vec<Verdict>, SendError> {
+    entries: &[wire::Entry<'_>],
+    receipts: Receipts,
+) -> Result<Vec<Outcome>, SendError> {
     let call = |handover: Handover| {
         let mut config = Config::builder();
         config.set_protocol(Some(wire.protocol()));
-        let call = requests.client.put_record_batch();
+        let call = client.put_record_batch();
         let call = call.delivery_stream_name(stream.as_str()).customize();
         call.config_override(config).interceptor(handover).send()
     };
-    let entries = batch
-        .iter()
-        .map(|record| wire::Entry::new(&record.data, None));
     let target = Target::Name(stream.as_str());
-    let outcomes = wire.send(target, entries, requests.receipts, call).await?;
-    Ok(outcomes.into_iter().map(Verdict::from).collect())
+    wire.send(target, entries.iter().copied(), receipts, call)
+        .await
 }
 
 async fn put_entries(
     client: &Client,
     stream: &StreamName,
-    batch: &[Record],
-) -> Result<Vec<Verdict>, SendError> {
-    let entries = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    entries: &[wire::Entry<'_>],
+) -> Result<Vec<Outcome>, SendError> {
+    let entries = entries.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let request = client.put_record_batch();
     let request = request.delivery_stream_name(stream.as_str());
     let answer = request.set_records(Some(entries)).send().await;
@@ -113,13 +141,13 @@ async fn put_entries(
         .request_responses;
     entries
         .into_iter()
-        .map(|entry| verdict(entry.error_code, entry.record_id, None))
+        .map(|entry| outcome(entry.error_code, entry.record_id, None))
         .collect()
 }
 
-fn entry(record: &Record) -> Result<Entry, SendError> {
+fn entry(entry: &wire::Entry<'_>) -> Result<Entry, SendError> {
     Entry::builder()
-        .data(Blob::from_maybe_shared(record.data.clone()))
+        .data(Blob::new(entry.data))
         .build()
         .map_err(|error| SendError::no_answer(error.to_string()))
 }

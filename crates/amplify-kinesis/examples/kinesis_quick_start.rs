@@ -17,6 +17,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let flushed = kinesis.flush().await?;
     println!("Flushed {} records", flushed.records_flushed);
+    for skipped in flushed.skipped_streams {
+        println!("Skipped {}: {}", skipped.stream_name, skipped.message);
+    }
 
     kinesis.close().await?;
     Ok(())

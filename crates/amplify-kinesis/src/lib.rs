@@ -15,10 +15,11 @@ pub use self::builder::AmplifyKinesisClientBuilder;
 pub use self::client::AmplifyKinesisClient;
 pub use self::delivered::DeliveredRecord;
 pub use self::error::AmplifyKinesisError;
-pub use self::options::AmplifyKinesisClientOptions;
+pub use self::options::{Aggregation, AmplifyKinesisClientOptions};
 pub use self::record::{IntoStreamRecord, KinesisRecord};
 pub use self::stream::KinesisStream;
 
+pub use aggregation::{self, Compression, Concatenation, KplLimits};
 pub use aws_credential_types::provider::ProvideCredentials;
 pub use aws_sdk_kinesis;
 pub use aws_types::SdkConfig;

@@ -5,17 +5,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Config;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use flush_engine::aws::wire::{self, Handover, Operation, Receipts, Target, Wire};
-use flush_engine::aws::{ClientOptions, Service, ServiceLimits, send_error, verdict};
-use flush_engine::{BatchLimits, SendError, Verdict};
-use record_cache::{Record, StreamName};
+use aws_sdk_kinesis::types::{self, PutRecordsRequestEntry, ShardFilter, ShardFilterType};
+use flush_engine::aws::aggregation::Shard;
+use flush_engine::aws::wire::{Entry, Handover, Operation, Outcome, Receipts, Target, Wire};
+use flush_engine::aws::{ClientOptions, Grouping, Service, ServiceLimits, outcome, send_error};
+use flush_engine::{BatchLimits, InvalidSetting, SendError};
+use record_cache::StreamName;
 
-use crate::AmplifyKinesisClientOptions;
 use crate::limits::{
     MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES, MAX_RECORDS_PER_REQUEST, MAX_REQUEST_BYTES,
     MAX_STREAM_NAME_CHARS,
 };
+use crate::{Aggregation, AmplifyKinesisClientOptions};
 
 /// Amazon Kinesis Data Streams.
 #[derive(Debug, Clone)]
@@ -53,7 +54,6 @@ impl Service for Kinesis {
         let speaks_its_own = client.config().protocol().is_some();
         Requests {
             client: client.clone(),
-            receipts: Self::client_options(options).receipts(),
             wire: (!speaks_its_own).then(|| Wire::new(Operation::PutRecords, options.wire_format)),
         }
     }
@@ -61,12 +61,28 @@ impl Service for Kinesis {
     async fn put(
         requests: &Requests,
         stream: &StreamName,
-        batch: &[Record],
-    ) -> Result<Vec<Verdict>, SendError> {
+        entries: &[Entry<'_>],
+        receipts: Receipts,
+    ) -> Result<Vec<Outcome>, SendError> {
         match &requests.wire {
-            Some(wire) => put_written(requests, wire, stream, batch).await,
-            None => put_entries(&requests.client, stream, batch).await,
+            Some(wire) => put_written(&requests.client, wire, stream, entries, receipts).await,
+            None => put_entries(&requests.client, stream, entries).await,
         }
+    }
+
+    fn grouping(options: &AmplifyKinesisClientOptions) -> Result<Option<Grouping>, InvalidSetting> {
+        match options.aggregation.clone() {
+            Aggregation::None => Ok(None),
+            Aggregation::Kpl(limits) => Grouping::kpl(limits).map(Some),
+            Aggregation::Concatenate(joined) => Grouping::concatenate(joined).map(Some),
+        }
+    }
+
+    async fn open_shards(
+        requests: &Requests,
+        stream: &StreamName,
+    ) -> Result<Vec<Shard>, SendError> {
+        open_shards(&requests.client, stream).await
     }
 }
 
@@ -74,43 +90,38 @@ impl Service for Kinesis {
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
-    receipts: Receipts,
     /// None where the SDK client was given a protocol of its own.
     wire: Option<Wire>,
 }
 
 async fn put_written(
-    requests: &Requests,
+    client: &Client,
     wire: &Wire,
     stream: &StreamName,
-    batch: &[Record],
-) -> Result<Vec<Verdict>, SendError> {
+    entries: &[Entry<'_>],
+    receipts: Receipts,
+) -> Result<Vec<Outcome>, SendError> {
     let target = Target::of(stream);
     let call = |handover: Handover| {
         let mut config = Config::builder();
         config.set_protocol(Some(wire.protocol()));
-        let call = requests
-            .client
+        let call = client
             .put_records()
             .set_stream_name(target.name().map(str::to_owned))
             .set_stream_arn(target.arn().map(str::to_owned))
             .customize();
         call.config_override(config).interceptor(handover).send()
     };
-    let entries = batch.iter().map(|record| wire::Entry {
-        explicit_hash_key: record.explicit_hash_key,
-        ..wire::Entry::new(&record.data, record.key.as_deref().or(Some("")))
-    });
-    let outcomes = wire.send(target, entries, requests.receipts, call).await?;
-    Ok(outcomes.into_iter().map(Verdict::from).collect())
+    wire.send(target, entries.iter().copied(), receipts, call)
+        .await
 }
 
 async fn put_entries(
     client: &Client,
     stream: &StreamName,
-    batch: &[Record],
-) -> Result<Vec<Verdict>, SendError> {
-    let entries = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    entries: &[Entry<'_>],
+) -> Result<Vec<Outcome>, SendError> {
+    let entries = entries.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let target = Target::of(stream);
     let request = client
         .put_records()
@@ -120,19 +131,58 @@ async fn put_entries(
     let entries = answer.map_err(|error| send_error(&error))?.records;
     entries
         .into_iter()
-        .map(|entry| verdict(entry.error_code, entry.sequence_number, entry.shard_id))
+        .map(|entry| outcome(entry.error_code, entry.sequence_number, entry.shard_id))
         .collect()
 }
 
-fn entry(record: &Record) -> Result<PutRecordsRequestEntry, SendError> {
+fn entry(entry: &Entry<'_>) -> Result<PutRecordsRequestEntry, SendError> {
     PutRecordsRequestEntry::builder()
-        .data(Blob::from_maybe_shared(record.data.clone()))
-        .partition_key(record.key.as_deref().unwrap_or_default())
-        .set_explicit_hash_key(
-            record
-                .explicit_hash_key
-                .map(|hash_key| hash_key.to_string()),
-        )
+        .data(Blob::new(entry.data))
+        .partition_key(entry.partition_key.unwrap_or_default())
+        .set_explicit_hash_key(entry.explicit_hash_key.map(|key| key.to_string()))
         .build()
         .map_err(|error| SendError::no_answer(error.to_string()))
+}
+
+/// Pages of a list of shards; a stream has far fewer shards.
+const MAX_PAGES: usize = 100;
+
+async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>, SendError> {
+    let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest);
+    let filter = filter.build();
+    let filter = filter.map_err(|error| SendError::no_answer(error.to_string()))?;
+    let target = Target::of(stream);
+    let arn = target.arn().map(str::to_owned);
+    let mut request = client
+        .list_shards()
+        .set_stream_name(target.name().map(str::to_owned))
+        .set_stream_arn(arn.clone())
+        .shard_filter(filter);
+    let mut open = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let answer = request.send().await;
+        let page = answer.map_err(|error| send_error(&error))?;
+        let shards = page.shards.unwrap_or_default();
+        open.extend(shards.iter().filter_map(open_shard));
+        let Some(next) = page.next_token else {
+            return Ok(open);
+        };
+        request = client
+            .list_shards()
+            .set_stream_arn(arn.clone())
+            .next_token(next);
+    }
+    Err(SendError::unreadable("the list of shards has no end"))
+}
+
+/// A shard, unless it is closed or not one.
+fn open_shard(shard: &types::Shard) -> Option<Shard> {
+    let sequence = shard.sequence_number_range.as_ref();
+    if sequence.is_some_and(|range| range.ending_sequence_number.is_some()) {
+        return None;
+    }
+    let hashes = shard.hash_key_range.as_ref()?;
+    let start = hashes.starting_hash_key.parse().ok()?;
+    let end = hashes.ending_hash_key.parse().ok()?;
+    Some(Shard::new(&*shard.shard_id, start, end))
 }

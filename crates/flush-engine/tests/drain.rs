@@ -91,6 +91,26 @@ async fn a_pass_without_progress_ends_a_drain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_ends_without_progress_though_its_stream_may_be_tried_again_by_then() {
+    // The store takes longer for a decision than a stream that failed once is left alone.
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let store = ScriptedStore::scripted(move |op, _| match op {
+        Op::Settle => Step::Behind(behind.clone()),
+        _ => Step::Obey,
+    });
+    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
+    let rig = Rig::on(store, service, options());
+    rig.record_each("a", ["1", "2"]).await;
+    let drain = rig.draining(MINUTE);
+    rig.service.answered(1).await;
+    sleep(SECOND).await;
+    gate.open();
+    assert_eq!(drain.await.unwrap().unwrap().records_retried, 2);
+    assert_eq!(rig.service.call_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn discarding_is_progress() {
     let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
     let rig = Rig::tuned(service.limited(2, 100), |options| options.max_retries = 0);

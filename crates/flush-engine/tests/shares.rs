@@ -205,3 +205,35 @@ async fn where_the_oldest_make_room_a_stream_makes_its_own() {
     let stats = rig.engine.cache_stats();
     assert_eq!((stats.records, stats.bytes), (4, 140));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_dropped_for_a_record_that_is_refused_all_the_same() {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let service = Service::answering("busy", move |_| Reply::Accept.behind(&behind));
+    let dropped: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&dropped);
+    let mut options = options(160, 80);
+    options.overflow_policy = OverflowPolicy::DropOldest;
+    options.on_discard = Some(DiscardHandler::new(move |record| {
+        heard.lock().unwrap().push(record.stream_name);
+    }));
+    let rig = Rig::with(service, options);
+    record(&rig, "busy", 70).await.unwrap();
+    let flush = rig.flushing();
+    rig.service.called(1).await;
+    for _ in 0..4 {
+        record(&rig, "a", 20).await.unwrap();
+    }
+    // Room for the stream's own could be made, for the cache it could not.
+    let both = || vec![new("a", &"x".repeat(20)), new("b", &"x".repeat(79))];
+    let refused = rig.engine.record(both()).await;
+    assert_eq!(stream_in_the_way(&refused), Some("a"), "{refused:?}");
+    assert_eq!(*dropped.lock().unwrap(), [""; 0]);
+    assert_eq!(rig.cached(), 5);
+    gate.open();
+    flush.await.unwrap().unwrap();
+    rig.engine.record(both()).await.unwrap();
+    assert_eq!(*dropped.lock().unwrap(), ["a"]);
+    assert_eq!(rig.engine.cache_stats().bytes, 3 * 20 + 20 + 79);
+}

@@ -7,6 +7,8 @@ mod durability;
 mod error;
 #[cfg(any(feature = "sled", feature = "journal"))]
 mod index;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 #[cfg(feature = "journal")]
 mod journal_store;
 #[cfg(any(feature = "sled", feature = "journal"))]
@@ -22,6 +24,8 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-support"))]
 mod fault;
 
+#[cfg(any(feature = "sled", feature = "journal"))]
+pub use self::disk::check_directory;
 pub use self::durability::Durability;
 pub use self::error::StoreError;
 #[cfg(any(test, feature = "test-support"))]

@@ -47,7 +47,8 @@ impl SledStoreBuilder {
         self
     }
 
-    /// About how many records' places may be held in memory; 131,072 unless set.
+    /// About how many records' places may be held in memory, and a 64th of that, up to 32,
+    /// for each stream; 131,072 unless set.
     ///
     /// With more, they are in a database, and memory holds what was used last. A place takes
     /// some 30 bytes.

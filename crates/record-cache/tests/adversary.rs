@@ -1,8 +1,11 @@
-//! Neighbours who share the machine, and programs that change their working directory.
+//! Programs that change their working directory, and modes; `adversary/planted.rs` has what another
+//! user plants.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "adversary/planted.rs"]
+mod planted;
 mod support;
 
 use std::fs;
@@ -34,7 +37,7 @@ fn mode(path: &Path) -> u32 {
 async fn what_others_may_read_is_theirs_no_more(subject: Subject) {
     let place = TempDir::new().unwrap();
     let store = subject.open(place.path()).await;
-    let new = vec![record(&stream("a"), 1, 10)];
+    let new = (0..300).map(|n| record(&stream("a"), n, 10)).collect();
     store.append(new).await.unwrap();
     store.close().await.unwrap();
     let files = || {
@@ -42,12 +45,13 @@ async fn what_others_may_read_is_theirs_no_more(subject: Subject) {
             .unwrap()
             .map(|e| e.unwrap().path())
     };
-    files()
-        .filter(|path| path.is_file())
-        .for_each(|path| set_mode(&path, 0o666));
+    for path in files() {
+        set_mode(&path, if path.is_dir() { 0o777 } else { 0o666 });
+    }
     let store = subject.open(place.path()).await;
-    for file in files().filter(|path| path.is_file()) {
-        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    for path in files() {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), expected, "{}", path.display());
     }
     store.close().await.unwrap();
 }
@@ -85,6 +89,12 @@ async fn a_directory_of_another_user_is_refused_untouched(subject: Subject) {
     let place = TempDir::new().unwrap();
     let path = place.path().join("cache");
     fs::create_dir(&path).unwrap();
+    set_mode(&path, 0o700);
+    // A group of many, and only root may give to one.
+    if chown(&path, None, Some(12_345)).is_ok() {
+        set_mode(&path, 0o770);
+        refused_untouched(subject, &path, "chmod go-w").await;
+    }
     // Only root may give something away.
     if chown(&path, Some(12_345), None).is_ok() {
         refused_untouched(subject, &path, "another user").await;

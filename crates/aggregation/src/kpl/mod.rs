@@ -58,6 +58,7 @@ impl KplLimits {
 }
 
 /// Whether a payload is, by its first bytes, an aggregate already.
-pub(crate) fn is_aggregate(data: &[u8]) -> bool {
+#[must_use]
+pub fn is_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }

@@ -11,11 +11,20 @@ use crate::api::{Cause, Fault, NoAnswer};
 /// Sends one batch to a service.
 #[async_trait]
 pub trait RecordSender: Debug + Send + Sync + 'static {
-    /// How large one request of the service may be.
+    /// How much is read for one request.
     fn limits(&self) -> BatchLimits;
 
-    /// Sends a batch, never empty and within [`limits`](Self::limits), and gives one
-    /// verdict for each record, in order.
+    /// How many of the first of these records one request takes, where that is not known before
+    /// they are read: at least one.
+    ///
+    /// # Cancel safety
+    /// Nothing is sent.
+    async fn fit(&self, _stream: &StreamName, batch: &[Record]) -> usize {
+        batch.len()
+    }
+
+    /// Sends a batch, never empty, within [`limits`](Self::limits) and cut to what
+    /// [fits](Self::fit), and gives one verdict for each record, in order.
     ///
     /// # Errors
     /// [`SendError::Refused`] when the service refused the request as a whole, and
@@ -37,6 +46,14 @@ pub enum Verdict {
         /// The code.
         code: String,
     },
+    /// It was refused together with others of the batch, for what one of them holds: they are
+    /// sent again in smaller parts before any of them is charged.
+    FailedTogether {
+        /// The code.
+        code: String,
+    },
+    /// It is to be sent again, and nobody is at fault.
+    Kept,
 }
 
 /// Where an accepted record went.

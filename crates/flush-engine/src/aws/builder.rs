@@ -11,8 +11,10 @@ use record_cache::RecordStore;
 use crate::aws::client::Client;
 use crate::aws::connection::ConnectionSettings;
 use crate::aws::sender::ServiceSender;
+use crate::aws::shards::Shards;
 use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
+use crate::telemetry::Meter;
 use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
@@ -122,6 +124,10 @@ impl<S: Service> ClientBuilder<S> {
         engine::runtime()?;
         let settings = S::client_options(&self.options);
         let mut engine_options = settings.checked::<S>()?;
+        let grouping = S::grouping(&self.options)?.map(|grouping| {
+            let key = S::LIMITS.partition_key_chars.unwrap_or_default() * char::MAX.len_utf8();
+            grouping.within(settings.max_record_bytes.saturating_sub(key as u64))
+        });
         let storage = self.storage.choose()?;
         let connected = self.connection.connect(settings.request_timeout)?;
         let mut records = format!("{}_records_{}", S::NAME, connected.region);
@@ -138,6 +144,11 @@ impl<S: Service> ClientBuilder<S> {
             requests: S::requests(&connected.client, &self.options),
             connections: connected.connections,
             credentials: connected.credentials,
+            grouping: grouping.clone(),
+            shards: Shards::default(),
+            request_timeout: settings.request_timeout,
+            meter: Meter::new(&engine_options),
+            receipts: settings.receipts(),
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
         #[cfg(any(feature = "sled", feature = "journal"))]
@@ -149,6 +160,7 @@ impl<S: Service> ClientBuilder<S> {
             connected.client,
             connected.region,
             self.options,
+            grouping,
             storage.path,
         ))
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use record_cache::{NewRecord, StreamName};
 
-use crate::aws::record::{checked_record, checked_stream};
-use crate::aws::{ClientBuilder, ClientError, Service, UncheckedRecord};
+use crate::aws::record::{RecordRules, checked_record, checked_stream};
+use crate::aws::{ClientBuilder, ClientError, Grouping, Service, UncheckedRecord};
 use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData};
 
 /// A durable client of a service. Clones share one client.
@@ -24,7 +24,7 @@ struct Shared<S: Service> {
     client: S::SdkClient,
     region: String,
     options: S::Options,
-    max_record_bytes: u64,
+    rules: RecordRules,
     storage_path: Option<PathBuf>,
 }
 
@@ -39,16 +39,20 @@ impl<S: Service> Client<S> {
         client: S::SdkClient,
         region: String,
         options: S::Options,
+        grouping: Option<Grouping>,
         storage_path: Option<PathBuf>,
     ) -> Self {
-        let max_record_bytes = S::client_options(&options).max_record_bytes;
+        let rules = RecordRules {
+            max_bytes: S::client_options(&options).max_record_bytes,
+            grouping,
+        };
         Self {
             engine,
             shared: Arc::new(Shared {
                 client,
                 region,
                 options,
-                max_record_bytes,
+                rules,
                 storage_path,
             }),
         }
@@ -63,11 +67,11 @@ impl<S: Service> Client<S> {
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
-        let max_bytes = self.shared.max_record_bytes;
+        let rules = &self.shared.rules;
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
             let stream = checked_stream::<S>(name, self.region())?;
-            checked_record::<S>(stream, record, max_bytes)
+            checked_record::<S>(stream, record, rules)
         }))
     }
 
@@ -251,11 +255,11 @@ impl<S: Service> Stream<S> {
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
-        let max_bytes = self.client.shared.max_record_bytes;
+        let rules = &self.client.shared.rules;
         self.client
             .check_each(records.into_iter().map(|record| match &record.stream_name {
                 Some(other) if other != self.name.as_str() => Err(of_another_stream(&self.name)),
-                _ => checked_record::<S>(self.name.clone(), record, max_bytes),
+                _ => checked_record::<S>(self.name.clone(), record, rules),
             }))
     }
 

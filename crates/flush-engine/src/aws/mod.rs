@@ -7,7 +7,8 @@
 //!
 //! What a record goes through: the client checks it against [`ServiceLimits`] and hands it to the
 //! engine; the engine hands batches to a sender, which calls [`Service::put`] and cleans what the
-//! service said before anyone is shown it. What is wrong with a request as a whole is judged in
+//! service said before anyone is shown it. Where events share records ([`Grouping`]), it is the
+//! sender that puts them together. What is wrong with a request as a whole is judged in
 //! [`judge`].
 
 mod arn;
@@ -19,6 +20,7 @@ mod connections;
 mod credentials;
 mod endpoint;
 mod error;
+mod grouping;
 mod judge;
 mod options;
 mod partition_key;
@@ -27,6 +29,7 @@ mod record;
 mod sdk_error;
 mod sender;
 mod service;
+mod shards;
 #[cfg(test)]
 mod test_service;
 mod text;
@@ -37,12 +40,15 @@ pub use self::builder::ClientBuilder;
 pub use self::client::{Client, Stream};
 pub use self::connection::{Connection, Given};
 pub use self::error::ClientError;
+pub use self::grouping::Grouping;
 pub use self::judge::judge;
 pub use self::options::ClientOptions;
 pub use self::partition_key::PartitionKey;
 pub use self::payload::IntoPayload;
 pub use self::record::UncheckedRecord;
-pub use self::sdk_error::{send_error, verdict};
+pub use self::sdk_error::{outcome, send_error};
 pub use self::service::{Base, Service, ServiceLimits};
+#[doc(no_inline)]
+pub use aggregation;
 #[doc(no_inline)]
 pub use record_cache::Durability;

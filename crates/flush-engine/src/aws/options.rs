@@ -198,8 +198,15 @@ macro_rules! aws_options {
                 max_concurrent_streams: usize,
                 overflow_policy: $crate::OverflowPolicy,
                 max_in_flight_per_stream: usize,
-                $($own: $own_type,)*
             }
+            $(
+                #[doc = concat!("Sets [`", stringify!($own), "`](Self#structfield.", stringify!($own), ").")]
+                #[must_use]
+                pub fn $own(mut self, $own: impl Into<$own_type>) -> Self {
+                    self.$own = $own.into();
+                    self
+                }
+            )*
 
             /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
             #[must_use]

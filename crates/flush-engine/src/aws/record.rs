@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
 
-use crate::aws::{ClientError, IntoPayload, Service, arn};
+use crate::aws::{ClientError, Grouping, IntoPayload, Service, arn};
 
 /// A record that was not checked yet.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,12 +91,20 @@ pub(crate) fn checked_stream<S: Service>(
     })
 }
 
+/// What a record may be, by the options of a client.
+pub(crate) struct RecordRules {
+    /// Data and partition key.
+    pub(crate) max_bytes: u64,
+    /// How events share records, if they do.
+    pub(crate) grouping: Option<Grouping>,
+}
+
 /// Checks a record against the limits of a service and of the client. What it says of its
 /// stream is for the caller to check.
 pub(crate) fn checked_record<S: Service>(
     stream: StreamName,
     record: UncheckedRecord,
-    max_bytes: u64,
+    rules: &RecordRules,
 ) -> Result<NewRecord, ClientError> {
     let UncheckedRecord {
         stream_name: _,
@@ -118,13 +126,22 @@ pub(crate) fn checked_record<S: Service>(
     } else {
         "data"
     };
+    let max_bytes = rules.max_bytes;
     let record = NewRecord::new(stream, key, data).with_explicit_hash_key(explicit_hash_key);
-    if record.size() > max_bytes {
+    let key_bytes = record.size() - record.data.len() as u64;
+    let size = rules.grouping.as_ref().map_or(record.size(), |grouping| {
+        let room = max_bytes.saturating_sub(key_bytes);
+        record
+            .size()
+            .max(key_bytes + grouping.alone(&record.data, room))
+    });
+    if size > max_bytes {
+        let beside = match size == record.size() {
+            true => "",
+            false => ", its delimiter and compression included",
+        };
         return Err(ClientError::validation(
-            format!(
-                "the record has {} bytes of {what}, it may have {max_bytes}",
-                record.size()
-            ),
+            format!("the record has {size} bytes of {what}{beside}, it may have {max_bytes}"),
             "split the data, compress it, or store it elsewhere and record where it is",
         ));
     }
@@ -140,7 +157,29 @@ mod tests {
         let stream = checked_stream::<S>("stream".to_owned(), "eu-west-1")?;
         let record = UncheckedRecord::for_handle(vec![0; data], key.map(str::to_owned));
         let record = record.explicit_hash_key(u128::MAX);
-        checked_record::<S>(stream, record, S::LIMITS.record_bytes)
+        let rules = RecordRules {
+            max_bytes: S::LIMITS.record_bytes,
+            grouping: None,
+        };
+        checked_record::<S>(stream, record, &rules)
+    }
+
+    #[test]
+    fn what_is_put_behind_the_data_counts_in_the_size() {
+        let rules = RecordRules {
+            max_bytes: 100,
+            grouping: Some(Grouping::delimit(&b"\r\n"[..])),
+        };
+        let check = |data: Vec<u8>, key: &str| {
+            let stream = checked_stream::<Keyed>("stream".to_owned(), "eu-west-1").unwrap();
+            let record = UncheckedRecord::for_handle(data, Some(key.to_owned()));
+            checked_record::<Keyed>(stream, record, &rules)
+        };
+        assert!(check(vec![7; 97], "k").is_ok());
+        let error = check(vec![7; 98], "k").unwrap_err();
+        let error = format!("{error:?}");
+        assert!(error.contains("101 bytes of data and partition key, its delimiter"));
+        assert!(check([&[7; 97][..], b"\r\n"].concat(), "k").is_ok());
     }
 
     #[test]

@@ -8,8 +8,9 @@ use aws_smithy_runtime_api::client::result::{DispatchFailure, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::ErrorKind;
 
+use crate::aws::wire::Outcome;
 use crate::aws::{judge, text};
-use crate::{Cause, NoAnswer, Receipt, SendError, Verdict};
+use crate::{Cause, NoAnswer, Receipt, SendError};
 
 /// What became of one record, by its entry in the answer.
 ///
@@ -19,16 +20,16 @@ use crate::{Cause, NoAnswer, Receipt, SendError, Verdict};
 ///
 /// # Errors
 /// [`SendError::NoAnswer`] when the entry has neither an error code nor the id of a record.
-pub fn verdict(
+pub fn outcome(
     error_code: Option<String>,
     id: Option<String>,
     shard_id: Option<String>,
-) -> Result<Verdict, SendError> {
+) -> Result<Outcome, SendError> {
     match (error_code, id) {
-        (Some(code), _) => Ok(Verdict::Failed {
+        (Some(code), _) => Ok(Outcome::Failed {
             code: text::code(&code),
         }),
-        (None, Some(id)) => Ok(Verdict::Accepted(Some(Receipt::new(id, shard_id)))),
+        (None, Some(id)) => Ok(Outcome::Accepted(Some(Receipt::new(id, shard_id)))),
         (None, None) => Err(SendError::unreadable(
             "the service gave neither an id nor an error code for a record",
         )),

@@ -1,14 +1,16 @@
 //! What tells one AWS service from another.
 
 use std::fmt::Debug;
-use std::future::Future;
+use std::future::{Future, ready};
 
+use aggregation::Shard;
 use aws_types::SdkConfig;
 use batcher::BatchLimits;
-use record_cache::{Record, StreamName};
+use record_cache::StreamName;
 
-use crate::aws::{ClientOptions, Connection, Given};
-use crate::{SendError, Verdict};
+use crate::aws::wire::{Entry, Outcome, Receipts};
+use crate::aws::{ClientOptions, Connection, Given, Grouping};
+use crate::{InvalidSetting, SendError};
 
 /// A service that takes records in batches.
 ///
@@ -50,15 +52,36 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     /// What makes the requests of a client with these options.
     fn requests(client: &Self::SdkClient, options: &Self::Options) -> Self::Requests;
 
-    /// Sends a batch in one request; see [`RecordSender::send`](crate::RecordSender::send).
+    /// Sends records in one request, and gives one outcome for each of them, in order; see
+    /// [`RecordSender::send`](crate::RecordSender::send).
     ///
-    /// [`send_error`](crate::aws::send_error) and [`verdict`](crate::aws::verdict) turn the SDK's
+    /// [`send_error`](crate::aws::send_error) and [`outcome`](crate::aws::outcome) turn the SDK's
     /// answer into the engine's terms.
     fn put(
         requests: &Self::Requests,
         stream: &StreamName,
-        batch: &[Record],
-    ) -> impl Future<Output = Result<Vec<Verdict>, SendError>> + Send;
+        entries: &[Entry<'_>],
+        receipts: Receipts,
+    ) -> impl Future<Output = Result<Vec<Outcome>, SendError>> + Send;
+
+    /// How events share records, by the options; not unless they say so.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] when a setting is out of range.
+    fn grouping(_options: &Self::Options) -> Result<Option<Grouping>, InvalidSetting> {
+        Ok(None)
+    }
+
+    /// Lists the open shards of a stream, for services that have some.
+    ///
+    /// # Errors
+    /// [`SendError`] as for any request.
+    fn open_shards(
+        _requests: &Self::Requests,
+        _stream: &StreamName,
+    ) -> impl Future<Output = Result<Vec<Shard>, SendError>> + Send {
+        ready(Ok(Vec::new()))
+    }
 }
 
 /// The quotas of a service.

@@ -3,10 +3,11 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use batcher::BatchLimits;
-use record_cache::{Record, StreamName};
+use record_cache::StreamName;
 
+use crate::SendError;
+use crate::aws::wire::{Entry, Outcome, Receipts};
 use crate::aws::{Base, ClientOptions, Connection, Given, Service, ServiceLimits};
-use crate::{SendError, Verdict};
 
 macro_rules! service {
     ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr, $arn_service:expr) => {
@@ -48,9 +49,10 @@ macro_rules! service {
             async fn put(
                 (): &(),
                 _: &StreamName,
-                batch: &[Record],
-            ) -> Result<Vec<Verdict>, SendError> {
-                Ok(vec![Verdict::Accepted(None); batch.len()])
+                entries: &[Entry<'_>],
+                _: Receipts,
+            ) -> Result<Vec<Outcome>, SendError> {
+                Ok(vec![Outcome::Accepted(None); entries.len()])
             }
         }
     };

@@ -1,132 +1,89 @@
-//! The bound on what is cached, kept exactly while many tasks record at once.
+//! Reservations of room, kept exact while many tasks record at once, and the line of those who
+//! wait for room.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use record_cache::{Amount, QueueStats, StoreStats, StreamName};
+use record_cache::{Amount, StoreStats, StreamName};
 use tokio::sync::oneshot;
 
 use crate::api::{EngineOptions, LimitExceeded};
 use crate::cache::incoming::Incoming;
+use crate::cache::room::{Load, Needed, Room, Shortfall};
 use crate::telemetry::Meter;
 
-/// A cache holds at most one record for this many of its bytes, so that small and empty
-/// records are bounded too.
-const BYTES_PER_RECORD: u64 = 16;
-
-/// Counts what the store holds and what is about to be stored.
+/// Counts stored records, and those about to be stored.
 #[derive(Debug)]
 pub(super) struct Admission {
     meter: Meter,
-    max: Load,
-    /// Bytes that one stream may take.
-    max_share: Option<u64>,
+    bounds_streams: bool,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    held: Load,
-    /// Bytes of each stream; empty unless a stream's share is bounded.
-    by_stream: HashMap<StreamName, u64>,
+    room: Room,
     /// Those who wait for room, in order.
     waiting: VecDeque<Waiting>,
     last_place: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Load {
-    bytes: u64,
-    records: u64,
-}
-
-/// Room that is needed.
-#[derive(Debug, Clone)]
-struct Needed {
-    all: Load,
-    by_stream: Vec<(StreamName, Amount)>,
-}
-
 #[derive(Debug)]
 struct Waiting {
     place: u64,
-    needed: Needed,
+    needed: Needed<'static>,
     granted: oneshot::Sender<()>,
 }
 
-/// A place in the line for room. Room that is granted to it is taken until it is released.
+/// A place in the line for room. Room granted to it stays taken until it is released.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
-    needed: Needed,
+    needed: Needed<'static>,
     granted: oneshot::Receiver<()>,
-}
-
-/// What has to leave for something to fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shortfall {
-    /// Records of any stream.
-    Cache(Amount),
-    /// Bytes of this stream, which has its share.
-    Stream(StreamName, u64),
 }
 
 impl Admission {
     pub(super) fn new(options: &EngineOptions, stats: &StoreStats, meter: Meter) -> Self {
-        let held = Load {
-            bytes: stats.bytes(),
-            records: stats.records() as u64,
-        };
-        let max_bytes = options.cache_max_bytes.get();
-        let mut state = State {
-            held,
-            ..State::default()
-        };
-        if options.max_stream_share.is_some() {
-            let bytes = |(name, queue): (&StreamName, &QueueStats)| (name.clone(), queue.bytes);
-            state.by_stream = stats.streams.iter().map(bytes).collect();
-        }
-        meter.cached(held.records, held.bytes);
+        let room = Room::new(options, stats);
+        meter.cached(room.held().records, room.held().bytes);
         Self {
             meter,
-            max: Load {
-                bytes: max_bytes,
-                records: max_bytes / BYTES_PER_RECORD,
-            },
-            max_share: options.max_stream_share,
-            state: Mutex::new(state),
+            bounds_streams: options.max_stream_share.is_some(),
+            state: Mutex::new(State {
+                room,
+                waiting: VecDeque::new(),
+                last_place: 0,
+            }),
         }
     }
 
     /// Whether the share of a stream is bounded.
     pub(super) const fn bounds_streams(&self) -> bool {
-        self.max_share.is_some()
+        self.bounds_streams
     }
 
-    /// Takes room for records, or none. If they turn out not to be stored it is to be
+    /// Takes room for all records, or for none. If they are not stored after all, it must be
     /// [given back](Self::give_back); if that can never be known, the room stays taken, so
     /// that the bound holds. Refused while others wait in line.
     pub(super) fn reserve(&self, incoming: &Incoming) -> Result<(), LimitExceeded> {
-        let all = Load::from(incoming.amount);
-        self.check_ever_fits(all, &incoming.by_stream)?;
+        let needed = Needed::from(incoming);
         let mut state = self.state();
+        state.room.check_ever_fits(&needed)?;
         if !state.waiting.is_empty() {
-            return Err(self.full(&state, all));
+            return Err(state.room.full(needed.all));
         }
-        self.check_fits(&state, all, &incoming.by_stream)?;
-        self.take(&mut state, all, &incoming.by_stream);
+        state.room.check_fits(&needed)?;
+        self.take(&mut state, &needed);
         Ok(())
     }
 
     /// Joins the line for room.
     pub(super) fn join(&self, incoming: &Incoming) -> Result<Place, LimitExceeded> {
-        let needed = Needed {
-            all: Load::from(incoming.amount),
-            by_stream: incoming.by_stream.clone(),
-        };
-        self.check_ever_fits(needed.all, &needed.by_stream)?;
+        let needed = Needed::from(incoming).into_owned();
         let (granted, grant) = oneshot::channel();
         let mut state = self.state();
+        state.room.check_ever_fits(&needed)?;
         state.last_place += 1;
         let number = state.last_place;
         state.waiting.push_back(Waiting {
@@ -142,7 +99,7 @@ impl Admission {
         })
     }
 
-    /// Leaves the line. Without room, tells what is in the way.
+    /// Leaves the line. The error says why there was no room.
     pub(super) fn leave(&self, place: &Place) -> Result<(), LimitExceeded> {
         let mut state = self.state();
         let waiting = state.waiting.iter().position(|w| w.place == place.number);
@@ -150,18 +107,16 @@ impl Admission {
             return Ok(());
         };
         state.waiting.remove(at);
-        let Needed { all, by_stream } = &place.needed;
-        let refused = self.check_fits(&state, *all, by_stream);
-        let refused = refused.err().unwrap_or_else(|| self.full(&state, *all));
-        // Those behind may fit.
+        let refused = state.room.check_fits(&place.needed).err();
+        let refused = refused.unwrap_or_else(|| state.room.full(place.needed.all));
+        // The places behind it may fit.
         self.serve(state);
         Err(refused)
     }
 
-    /// Gives back the room of a place, which it was granted.
+    /// Gives back the room that a place was granted.
     pub(super) fn abandon(&self, place: &Place) {
-        let Needed { all, by_stream } = &place.needed;
-        self.put_back(*all, by_stream);
+        self.put_back(place.needed.all, &place.needed.by_stream);
     }
 
     /// Gives back the room of records that were not stored.
@@ -176,7 +131,7 @@ impl Admission {
         }
     }
 
-    /// Gives back the room of all records that were stored. `stored` is what each stream had.
+    /// Gives back the room of everything that was stored. `stored` says how much each stream had.
     pub(super) fn release_all(&self, removed: Amount, stored: &StoreStats) {
         let by_stream: Vec<_> = stored
             .streams
@@ -186,164 +141,56 @@ impl Admission {
         self.put_back(Load::from(removed), &by_stream);
     }
 
-    /// What has to leave for records to fit. Where the cache holds more than it may (the limit
-    /// was lowered), a step on the way there.
+    /// How much must be deleted before records fit.
     pub(super) fn shortfall(&self, incoming: &Incoming) -> Shortfall {
-        const STEP: Load = Load {
-            bytes: 1024 * 1024,
-            records: 1024,
-        };
-        let needed = Load::from(incoming.amount);
-        let state = self.state();
-        if let Some((stream, over)) = self.over_share(&state, &incoming.by_stream) {
-            return Shortfall::Stream(stream.clone(), over);
-        }
-        let held = state.held;
-        let shortfall = |held: u64, needed: u64, max: u64, step: u64| {
-            let excess = held.saturating_sub(max);
-            let all = held.saturating_add(needed).saturating_sub(max);
-            if excess > 0 { excess.min(step) } else { all }
-        };
-        let records = shortfall(held.records, needed.records, self.max.records, STEP.records);
-        Shortfall::Cache(Amount::new(
-            records.try_into().unwrap_or(usize::MAX),
-            shortfall(held.bytes, needed.bytes, self.max.bytes, STEP.bytes),
-        ))
+        self.state().room.shortfall(incoming)
     }
 
-    /// Grants room to those in line, in order. One whose stream has its share holds up only
-    /// those of the same stream; one that the cache has no room for holds up all behind it.
+    /// Grants room along the line, in order. A place whose stream has used up its share holds up
+    /// only places of the same stream; one that the cache has no room for holds up all behind it.
     fn serve(&self, mut state: MutexGuard<'_, State>) {
         let mut held_up: HashSet<StreamName> = HashSet::new();
         let mut granted = Vec::new();
         let mut at = 0;
-        while let Some(next) = state.waiting.get(at) {
-            let Needed { all, by_stream } = &next.needed;
-            let is_held_up = by_stream.iter().any(|(name, _)| held_up.contains(name));
-            let fits = self.check_fits(&state, *all, by_stream);
-            match fits {
+        while let Some(Waiting { needed, .. }) = state.waiting.get(at) {
+            let mut names = needed.by_stream.iter().map(|(name, _)| name);
+            let is_held_up = names.any(|name| held_up.contains(name));
+            match state.room.check_fits(needed) {
                 Ok(()) if !is_held_up => {
                     if let Some(next) = state.waiting.remove(at) {
-                        self.take(&mut state, next.needed.all, &next.needed.by_stream);
+                        self.take(&mut state, &next.needed);
                         granted.push(next.granted);
                     }
                     continue;
                 }
                 Err(LimitExceeded::Full { .. }) if !is_held_up => break,
-                _ => held_up.extend(by_stream.iter().map(|(name, _)| name.clone())),
+                _ => held_up.extend(needed.by_stream.iter().map(|(name, _)| name.clone())),
             }
             at += 1;
         }
         drop(state);
         for granted in granted {
-            // Where the receiver is gone, the place gives its room back.
+            // If the receiver is gone, its place gives the room back.
             let _ = granted.send(());
         }
     }
 
-    fn check_ever_fits(
-        &self,
-        needed: Load,
-        by_stream: &[(StreamName, Amount)],
-    ) -> Result<(), LimitExceeded> {
-        if !needed.fits_beside(Load::default(), self.max) {
-            return Err(LimitExceeded::NeverFits {
-                needed: needed.bytes,
-                needed_records: needed.records,
-                max_bytes: self.max.bytes,
-                max_records: self.max.records,
-            });
-        }
-        let Some(max_share) = self.max_share else {
-            return Ok(());
-        };
-        match by_stream.iter().find(|(_, new)| new.bytes > max_share) {
-            None => Ok(()),
-            Some((stream, new)) => Err(LimitExceeded::StreamNeverFits {
-                stream_name: stream.as_str().to_owned(),
-                needed: new.bytes,
-                max_stream_share: max_share,
-            }),
-        }
-    }
-
-    fn check_fits(
-        &self,
-        state: &State,
-        needed: Load,
-        by_stream: &[(StreamName, Amount)],
-    ) -> Result<(), LimitExceeded> {
-        if let Some((stream, _)) = self.over_share(state, by_stream) {
-            let new = by_stream.iter().find(|(name, _)| name == stream);
-            return Err(LimitExceeded::StreamFull {
-                stream_name: stream.as_str().to_owned(),
-                needed: new.map_or(0, |(_, new)| new.bytes),
-                held: state.held_of(stream),
-                max_stream_share: self.max_share.unwrap_or(u64::MAX),
-            });
-        }
-        if needed.fits_beside(state.held, self.max) {
-            Ok(())
-        } else {
-            Err(self.full(state, needed))
-        }
-    }
-
-    /// A stream that would have more than its share, and how many bytes more.
-    fn over_share<'a>(
-        &self,
-        state: &State,
-        by_stream: &'a [(StreamName, Amount)],
-    ) -> Option<(&'a StreamName, u64)> {
-        let max_share = self.max_share?;
-        by_stream.iter().find_map(|(stream, new)| {
-            let bytes = state.held_of(stream).saturating_add(new.bytes);
-            let over = bytes.saturating_sub(max_share);
-            // A record without bytes takes no share.
-            (over > 0 && new.bytes > 0).then_some((stream, over))
-        })
-    }
-
-    fn full(&self, state: &State, needed: Load) -> LimitExceeded {
-        LimitExceeded::Full {
-            needed: needed.bytes,
-            needed_records: needed.records,
-            held: state.held.bytes,
-            held_records: state.held.records,
-            max_bytes: self.max.bytes,
-            max_records: self.max.records,
-        }
-    }
-
-    fn take(&self, state: &mut State, needed: Load, by_stream: &[(StreamName, Amount)]) {
-        state.held.bytes += needed.bytes;
-        state.held.records += needed.records;
-        if self.bounds_streams() {
-            for (stream, new) in by_stream {
-                *state.by_stream.entry(stream.clone()).or_default() += new.bytes;
-            }
-        }
-        self.meter.cached(state.held.records, state.held.bytes);
+    fn take(&self, state: &mut State, needed: &Needed<'_>) {
+        state.room.take(needed);
+        self.count(&state.room);
     }
 
     fn put_back(&self, removed: Load, by_stream: &[(StreamName, Amount)]) {
         let mut state = self.state();
-        state.held.bytes = state.held.bytes.saturating_sub(removed.bytes);
-        state.held.records = state.held.records.saturating_sub(removed.records);
-        if self.bounds_streams() {
-            for (stream, removed) in by_stream {
-                let left = state.held_of(stream).saturating_sub(removed.bytes);
-                if left == 0 {
-                    state.by_stream.remove(stream);
-                } else {
-                    state.by_stream.insert(stream.clone(), left);
-                }
-            }
-        }
-        self.meter.cached(state.held.records, state.held.bytes);
+        state.room.put_back(removed, by_stream);
+        self.count(&state.room);
         if !state.waiting.is_empty() {
             self.serve(state);
         }
+    }
+
+    fn count(&self, room: &Room) {
+        self.meter.cached(room.held().records, room.held().bytes);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -352,32 +199,10 @@ impl Admission {
 }
 
 impl Place {
-    /// Waits until there is room, which is taken then.
+    /// Waits until there is room. The room is then taken.
     pub(super) async fn granted(&mut self) {
         // Never fails: the sending side is in the line until it has sent.
         let _ = (&mut self.granted).await;
-    }
-}
-
-impl State {
-    fn held_of(&self, stream: &StreamName) -> u64 {
-        self.by_stream.get(stream).copied().unwrap_or_default()
-    }
-}
-
-impl Load {
-    fn fits_beside(self, held: Self, max: Self) -> bool {
-        self.bytes <= max.bytes.saturating_sub(held.bytes)
-            && self.records <= max.records.saturating_sub(held.records)
-    }
-}
-
-impl From<Amount> for Load {
-    fn from(amount: Amount) -> Self {
-        Self {
-            bytes: amount.bytes,
-            records: amount.records as u64,
-        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What one request takes of a stream.
 
-use std::num::NonZeroU64;
-
 use batcher::BatchLimits;
 use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
@@ -26,6 +24,20 @@ pub(crate) struct Batch {
     pub(crate) claim: Option<Claim>,
 }
 
+impl Batch {
+    /// Leaves all but the first records for a later batch. The claim still holds them, until
+    /// this batch is settled.
+    pub(crate) fn truncate(&mut self, records: usize) {
+        if records < self.records.len() {
+            self.records.truncate(records);
+            let sizes = self.records.iter().map(Record::size);
+            self.amount = Amount::new(records, sizes.sum());
+            self.last = self.records.iter().map(|record| record.id).max();
+            self.is_full = true;
+        }
+    }
+}
+
 /// What a read found.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -41,12 +53,10 @@ impl Cache {
         &self,
         stream: &StreamName,
         after: Option<RecordId>,
-        max_bytes: u64,
+        limits: BatchLimits,
     ) -> Reading {
         let mut expired = 0;
-        let batch = self
-            .read_fresh(stream, after, max_bytes, &mut expired)
-            .await;
+        let batch = self.read_fresh(stream, after, limits, &mut expired).await;
         Reading { batch, expired }
     }
 
@@ -54,11 +64,9 @@ impl Cache {
         &self,
         stream: &StreamName,
         after: Option<RecordId>,
-        max_bytes: u64,
+        limits: BatchLimits,
         expired: &mut usize,
     ) -> Result<Batch, EngineError> {
-        let mut limits = self.request;
-        limits.max_bytes = max_bytes.try_into().unwrap_or(NonZeroU64::MIN);
         let _reading = self.in_flight.reading().await;
         let clears = self.clears.read().await;
         loop {

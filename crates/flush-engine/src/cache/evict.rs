@@ -8,7 +8,6 @@ use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 
 use crate::api::EngineError;
 use crate::cache::Cache;
-use crate::cache::admission::Shortfall;
 use crate::cache::incoming::Incoming;
 
 /// The oldest record of each stream that is not in flight, as far as it is known. Saves
@@ -25,7 +24,8 @@ struct Oldest {
 
 impl Cache {
     /// Drops as many of the oldest records as make room, or none if they would not suffice:
-    /// of one stream, if that has its share, or of all. Tells whether there may be room now.
+    /// those of streams that have their share, then those of all. Tells whether there may be
+    /// room now.
     pub(super) async fn evict(
         &self,
         known: &mut KnownOldest,
@@ -54,13 +54,19 @@ struct Choice<'a> {
     cache: &'a Cache,
     known: &'a mut KnownOldest,
     incoming: &'a Incoming,
-    /// The stream to drop from, if it is one.
-    only: Option<StreamName>,
     /// The last record in flight, by stream.
     in_flight: BTreeMap<StreamName, Option<RecordId>>,
     /// The streams that may have more records, with the last one that was looked at.
     after: BTreeMap<StreamName, Option<RecordId>>,
     chosen: BTreeMap<StreamName, Vec<Record>>,
+    chosen_bytes: BTreeMap<StreamName, u64>,
+    amount: Amount,
+}
+
+/// Room that is missing still.
+struct Missing {
+    /// The stream that has its share, or none if it is the cache that is full.
+    of: Option<StreamName>,
     amount: Amount,
 }
 
@@ -76,60 +82,61 @@ impl<'a> Choice<'a> {
         known
             .0
             .retain(|stream, oldest| in_flight.get(stream) == Some(&oldest.in_flight));
-        let only = match cache.admission.shortfall(incoming) {
-            Shortfall::Stream(stream, _) => Some(stream),
-            Shortfall::Cache(_) => None,
-        };
         Self {
             cache,
             known,
             incoming,
             after: in_flight
                 .iter()
-                .filter(|(stream, _)| only.as_ref().is_none_or(|only| only == *stream))
                 .map(|(stream, last)| (stream.clone(), *last))
                 .collect(),
-            only,
             in_flight,
             chosen: BTreeMap::new(),
+            chosen_bytes: BTreeMap::new(),
             amount: Amount::default(),
         }
     }
 
     /// Chooses until there would be room.
     async fn suffices(&mut self) -> Result<bool, EngineError> {
-        while self.shortfall() != Amount::default() {
-            let Some((stream, until)) = self.oldest_stream().await? else {
+        while let Some(missing) = self.missing() {
+            let oldest = self.oldest_stream(missing.of.as_ref()).await?;
+            let Some((stream, until)) = oldest else {
                 return Ok(false);
             };
-            self.choose(stream, until).await?;
+            self.choose(stream, until, &missing).await?;
         }
         Ok(true)
     }
 
     /// What is missing still. What a store drops as damaged makes room too.
-    fn shortfall(&self) -> Amount {
-        let shortfall = match (self.cache.admission.shortfall(self.incoming), &self.only) {
-            (Shortfall::Cache(shortfall), None) => shortfall,
-            (Shortfall::Stream(stream, bytes), Some(only)) if stream == *only => {
-                Amount::new(0, bytes)
+    fn missing(&self) -> Option<Missing> {
+        let shortfall = self.cache.admission.shortfall(self.incoming);
+        for (stream, bytes) in shortfall.of_streams {
+            let chosen = self.chosen_bytes.get(&stream).copied().unwrap_or(0);
+            if bytes > chosen {
+                let amount = Amount::new(0, bytes - chosen);
+                let of = Some(stream);
+                return Some(Missing { of, amount });
             }
-            // Another bound is in the way, or none: that is seen once room is taken.
-            (Shortfall::Cache(_) | Shortfall::Stream(..), _) => Amount::default(),
-        };
-        Amount::new(
-            shortfall.records.saturating_sub(self.amount.records),
-            shortfall.bytes.saturating_sub(self.amount.bytes),
-        )
+        }
+        let amount = Amount::new(
+            shortfall.of_all.records.saturating_sub(self.amount.records),
+            shortfall.of_all.bytes.saturating_sub(self.amount.bytes),
+        );
+        (amount != Amount::default()).then_some(Missing { of: None, amount })
     }
 
     /// The stream with the oldest record, and the time after which another one has an older.
     async fn oldest_stream(
         &mut self,
+        only: Option<&StreamName>,
     ) -> Result<Option<(StreamName, Option<SystemTime>)>, EngineError> {
+        let is_meant = |stream: &&StreamName| only.is_none_or(|only| only == *stream);
         let unknown: BTreeSet<_> = self
             .after
             .keys()
+            .filter(is_meant)
             .filter(|stream| !self.known.0.contains_key(*stream))
             .cloned()
             .collect();
@@ -140,6 +147,7 @@ impl<'a> Choice<'a> {
         let mut ages: Vec<_> = self
             .after
             .keys()
+            .filter(is_meant)
             .filter_map(|stream| Some((self.known.0.get(stream)?.recorded_at, stream)))
             .collect();
         ages.sort_unstable();
@@ -155,16 +163,19 @@ impl<'a> Choice<'a> {
         &mut self,
         stream: StreamName,
         until: Option<SystemTime>,
+        missing: &Missing,
     ) -> Result<(), EngineError> {
-        let records = self.read(&stream, reach(self.shortfall())).await?;
+        let records = self.read(&stream, reach(missing.amount)).await?;
         // Perhaps not those that were there when the stream was looked at.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
-            if !is_oldest || self.shortfall() == Amount::default() {
+            let is_wanted = self.missing().is_some_and(|still| still.of == missing.of);
+            if !is_oldest || !is_wanted {
                 self.note_oldest(&stream, Some(&record));
                 return Ok(());
             }
             self.amount += Amount::new(1, record.size());
+            *self.chosen_bytes.entry(stream.clone()).or_default() += record.size();
             self.after.insert(stream.clone(), Some(record.id));
             self.chosen.entry(stream.clone()).or_default().push(record);
         }

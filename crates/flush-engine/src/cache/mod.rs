@@ -37,6 +37,7 @@ mod expiry;
 mod in_flight;
 mod incoming;
 mod overflow;
+mod room;
 mod settle;
 mod store;
 
@@ -85,8 +86,6 @@ pub(crate) struct Cache {
     line: Line,
     on_discard: Option<DiscardHandler>,
     on_delivered: Option<DeliveredHandler>,
-    /// What one request of the service takes.
-    request: BatchLimits,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
@@ -121,7 +120,6 @@ impl Cache {
             line: Line::default(),
             on_discard: options.on_discard.clone(),
             on_delivered: options.on_delivered.clone(),
-            request,
             meter,
             lifecycle,
             store,

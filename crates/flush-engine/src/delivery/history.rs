@@ -21,6 +21,8 @@ pub(super) struct History {
 pub(super) struct StreamHistory {
     /// Bytes that a batch may have, after a time-out.
     slow_link: Option<u64>,
+    /// Records that a request takes, where that is fewer than are read for one.
+    fits: Option<usize>,
     /// Set by any failure; a drain waits for it.
     failing: Option<Backoff>,
     /// Set when the service turns the stream away; the timer waits for it.
@@ -99,6 +101,26 @@ impl StreamHistory {
     /// Bytes that a batch may have: `most`, or less on a slow link.
     pub(super) fn max_bytes(&self, most: u64) -> u64 {
         self.slow_link.map_or(most, |at| at.min(most))
+    }
+
+    /// Records that make a full batch: `most`, or as many as a request took of late.
+    pub(super) fn full(&self, most: usize) -> usize {
+        self.fits.map_or(most, |fits| fits.min(most))
+    }
+
+    /// Records that are read for a batch: `most`, or not many more than a request took of late.
+    pub(super) fn max_records(&self, most: usize) -> usize {
+        let twice = |fits: usize| fits.saturating_mul(2);
+        self.fits.map_or(most, |fits| twice(fits).min(most))
+    }
+
+    /// Learns how many of the records that were read a request takes.
+    pub(super) fn learn_fit(&mut self, read: usize, fitted: usize, most: usize) {
+        if fitted < read {
+            self.fits = Some(fitted);
+        } else if self.fits.is_some_and(|fits| fitted > fits) {
+            self.fits = Some(fitted).filter(|&fits| fits < most);
+        }
     }
 
     /// Whether batches are smaller than they could be.
@@ -227,6 +249,27 @@ mod tests {
             history.learn_link(Link::Answered, 1000);
             assert_eq!(history.max_bytes(1000), expected);
         }
+        assert_eq!(history, StreamHistory::default());
+    }
+
+    #[test]
+    fn what_is_read_for_a_request_follows_what_fits_into_one() {
+        let mut history = StreamHistory::default();
+        assert_eq!(
+            (history.max_records(1000), history.full(1000)),
+            (1000, 1000)
+        );
+        history.learn_fit(1000, 100, 1000);
+        assert_eq!((history.max_records(1000), history.full(1000)), (200, 100));
+        history.learn_fit(40, 40, 1000);
+        assert_eq!(history.full(1000), 100, "a short batch says nothing");
+        history.learn_fit(200, 150, 1000);
+        assert_eq!((history.max_records(1000), history.full(1000)), (300, 150));
+        for full in [300, 600] {
+            history.learn_fit(full, full, 1000);
+            assert_eq!(history.full(1000), full);
+        }
+        history.learn_fit(1000, 1000, 1000);
         assert_eq!(history, StreamHistory::default());
     }
 

@@ -234,9 +234,19 @@ impl Pass {
             }
         }
         let is_time = self.queue.is_empty() || self.looked_at.elapsed() >= LOOK_EVERY;
-        if self.context.goes_on() && is_time && !self.context.is_turn_wanted() {
+        let goes_on = self.context.goes_on() && !self.is_at_its_end();
+        if goes_on && is_time && !self.context.is_turn_wanted() {
             self.look();
         }
+    }
+
+    /// Whether a drain got nowhere with the last of its streams, even if that may be tried again
+    /// by now.
+    fn is_at_its_end(&self) -> bool {
+        matches!(self.context.plan, Plan::Drain { .. })
+            && self.passed.effect == Effect::Stalled
+            && self.pipelines.is_empty()
+            && self.queue.is_empty()
     }
 
     fn reported(&mut self, report: Report) {
@@ -278,7 +288,8 @@ impl Pass {
         let limits = self.context.env.sender.limits();
         let is_full = |name: &StreamName, queue: &QueueStats| {
             let max_bytes = self.history.of(name).max_bytes(limits.max_bytes.get());
-            queue.records >= limits.max_items.get() || queue.bytes >= max_bytes
+            let full = self.history.of(name).full(limits.max_items.get());
+            queue.records >= full || queue.bytes >= max_bytes
         };
         let waiting = self.context.env.cache.stats().streams.into_iter();
         waiting

@@ -1,10 +1,12 @@
 //! One stream within a pass: batch after batch, for as long as the pass wants more of it.
 
 use std::future::{Future, poll_fn};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use batcher::BatchLimits;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use record_cache::{Amount, RecordId, StreamName};
@@ -244,14 +246,29 @@ impl Pipeline {
     /// What is behind the records that were sent last.
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
         let env = &self.context.env;
-        let max_bytes = self.history.max_bytes(env.sender.limits().max_bytes.get());
+        let most = env.sender.limits();
+        let max_records = self.history.max_records(most.max_items.get());
+        let max_bytes = self.history.max_bytes(most.max_bytes.get());
+        let limits = BatchLimits::new(
+            max_records.try_into().unwrap_or(NonZeroUsize::MIN),
+            max_bytes.try_into().unwrap_or(NonZeroU64::MIN),
+        );
         let stream = &self.report.stream;
-        let read = env.cache.read(stream, self.last, max_bytes).await;
+        let read = env.cache.read(stream, self.last, limits).await;
         if read.expired > 0 {
             self.report.done.records_discarded += read.expired;
             self.context.note_progress();
         }
-        read.batch
+        let mut batch = read.batch?;
+        let records = batch.records.len();
+        if records > 1 {
+            let fitted = env.sender.fit(stream, &batch.records).await;
+            let fitted = fitted.clamp(1, records);
+            batch.truncate(fitted);
+            self.history
+                .learn_fit(records, fitted, most.max_items.get());
+        }
+        Ok(batch)
     }
 
     fn send(&mut self, batch: Batch) {

@@ -57,6 +57,13 @@ pub(super) async fn deliver(context: &PassContext, stream: &StreamName, batch: B
     delivery
 }
 
+/// What an answer said of the records of a part.
+struct Answered {
+    accepted: usize,
+    /// Where those are now that were refused together.
+    refused_together: Range<usize>,
+}
+
 /// One batch and its requests.
 struct Exchange<'a> {
     context: &'a PassContext,
@@ -91,8 +98,11 @@ impl Exchange<'_> {
             let (fault, code, message) = match answer {
                 Ok(verdicts) => {
                     delivery.link = Some(Link::Answered);
-                    let accepted = self.answered(part, verdicts, delivery).await?;
-                    bisection.answered(accepted);
+                    let answered = self.answered(part, verdicts, delivery).await?;
+                    bisection.answered(answered.accepted);
+                    if !answered.refused_together.is_empty() {
+                        bisection.refused(answered.refused_together);
+                    }
                     continue;
                 }
                 Err(SendError::NoAnswer {
@@ -181,17 +191,18 @@ impl Exchange<'_> {
         )))
     }
 
-    /// Decides on the records of a part that the service answered for. Returns how many it
-    /// accepted.
+    /// Decides on the records of a part that the service answered for. Those that it refused
+    /// together are moved to the end of the part, in their order.
     async fn answered(
         &mut self,
         part: Range<usize>,
         verdicts: Vec<Verdict>,
         delivery: &mut Delivery,
-    ) -> Result<usize, EngineError> {
+    ) -> Result<Answered, EngineError> {
         let mut decision = self.decision();
         let mut accepted = 0;
-        for (at, verdict) in part.zip(verdicts) {
+        let mut together = Vec::new();
+        for (at, verdict) in part.clone().zip(verdicts) {
             self.undecided[at] = false;
             match verdict {
                 Verdict::Accepted(receipt) => {
@@ -201,11 +212,20 @@ impl Exchange<'_> {
                         decision.tell(record.key.clone(), receipt);
                     }
                     accepted += 1;
+                    continue;
                 }
                 Verdict::Failed { code } => {
                     self.charge(&self.batch[at], Some(code), &mut decision);
-                    delivery.outcome = Some(Outcome::SentBack);
                 }
+                Verdict::FailedTogether { code } => together.push((at, code)),
+                Verdict::Kept => {}
+            }
+            delivery.outcome = Some(Outcome::SentBack);
+        }
+        if together.len() == 1 {
+            // There is nothing to split.
+            for (at, code) in together.drain(..) {
+                self.charge(&self.batch[at], Some(code), &mut decision);
             }
         }
         if accepted == self.batch.len() {
@@ -213,7 +233,28 @@ impl Exchange<'_> {
         } else {
             self.settle(decision, delivery).await?;
         }
-        Ok(accepted)
+        let first = part.end - together.len();
+        let together: Vec<_> = together.into_iter().map(|(at, _)| at).collect();
+        self.set_apart(part.clone(), &together);
+        Ok(Answered {
+            accepted,
+            refused_together: first..part.end,
+        })
+    }
+
+    /// Moves records that nothing is decided on to the end of a part. Both they and the others
+    /// keep their order.
+    fn set_apart(&mut self, part: Range<usize>, undecided: &[usize]) {
+        if undecided.is_empty() {
+            return;
+        }
+        let records = part.clone().zip(self.batch.drain(part.clone()));
+        let (apart, decided): (Vec<_>, Vec<_>) =
+            records.partition(|(at, _)| undecided.binary_search(at).is_ok());
+        self.undecided[part.end - apart.len()..part.end].fill(true);
+        let in_order = decided.into_iter().chain(apart);
+        let in_order = in_order.map(|(_, record)| record);
+        self.batch.splice(part.start..part.start, in_order);
     }
 
     /// Charges those records of a refused range that nothing was decided on before.

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use record_cache::{Durability, MemoryStore, RecordStore, StoreError};
 
 use crate::api::InvalidSetting;
+use crate::storage::default_directory::DefaultDirectory;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::storage::default_directory::absolute;
 #[cfg(any(feature = "sled", feature = "journal"))]
 use crate::storage::on_disk::OnDisk;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::storage::slots::Slots;
 
 /// What a client was told about its storage, setter by setter.
 #[derive(Debug, Clone, Default)]
@@ -19,16 +24,6 @@ pub struct StorageSettings {
     #[cfg(feature = "journal")]
     in_journal: bool,
     store: Option<Arc<dyn RecordStore>>,
-}
-
-/// What tells the default directory of a client from those of others.
-#[derive(Debug, Clone)]
-pub struct DefaultDirectory {
-    /// The name of the program, or whatever else tells clients apart; the executable's name
-    /// unless set.
-    pub name: Option<String>,
-    /// The directory of the client's records, below that.
-    pub records: String,
 }
 
 /// Where the records of a client are kept.
@@ -162,7 +157,7 @@ pub struct OpenStorage {
     /// The directory that holds the slots of this program's instances, if the store is
     /// in one of them.
     #[cfg(any(feature = "sled", feature = "journal"))]
-    pub slots: Option<crate::storage::slots::Slots>,
+    pub slots: Option<Slots>,
 }
 
 impl OpenStorage {
@@ -250,9 +245,8 @@ impl OnDisk {
         durability: Durability,
         cache_max_bytes: u64,
     ) -> Result<OpenStorage, StorageError> {
-        use super::slots::Slots;
-
-        let slots = Slots::of_this_program(self, default, durability, cache_max_bytes)?;
+        let (directory, claim) = default.claim()?;
+        let slots = Slots::below(self, directory, durability, cache_max_bytes).with(claim);
         let (slots, store) = slots.take_free_one().await?;
         Ok(OpenStorage {
             store,
@@ -260,15 +254,4 @@ impl OnDisk {
             slots: Some(slots),
         })
     }
-}
-
-/// The same path wherever the process goes.
-#[cfg(any(feature = "sled", feature = "journal"))]
-pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
-    if path.is_absolute() {
-        return Ok(path);
-    }
-    let here = std::env::current_dir()
-        .map_err(|error| StoreError::unavailable("finding the working directory", error))?;
-    Ok(here.join(path))
 }

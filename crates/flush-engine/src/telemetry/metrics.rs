@@ -80,6 +80,14 @@ impl Meter {
         histogram!("amplify_request_seconds", labels).record(took);
     }
 
+    /// What went into one request: several records may be one of the service's.
+    #[cfg(feature = "aws")]
+    pub(crate) fn sent(&self, stream: &StreamName, records: usize, bytes: usize) {
+        let labels = self.of(stream);
+        counter!("amplify_sent_records", labels.iter()).increment(records as u64);
+        counter!("amplify_sent_bytes", labels.iter()).increment(bytes as u64);
+    }
+
     fn count(&self, name: &'static str, stream: &StreamName, records: usize) {
         if records > 0 {
             counter!(name, self.of(stream)).increment(records as u64);
@@ -129,6 +137,16 @@ fn describe() {
     );
     describe_counter!("amplify_discarded_records", Unit::Count, "Records given up");
     describe_counter!("amplify_requests", Unit::Count, "Requests to the service");
+    describe_counter!(
+        "amplify_sent_records",
+        Unit::Count,
+        "Records in requests, as the service counts them"
+    );
+    describe_counter!(
+        "amplify_sent_bytes",
+        Unit::Bytes,
+        "Bytes of records in requests, as the service counts them"
+    );
     describe_gauge!(
         "amplify_cached_records",
         Unit::Count,

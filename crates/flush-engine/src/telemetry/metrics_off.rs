@@ -25,6 +25,9 @@ impl Meter {
 
     pub(crate) const fn discarded(&self, _: &StreamName, _: DiscardReason, _: usize) {}
 
+    #[cfg(feature = "aws")]
+    pub(crate) const fn sent(&self, _: &StreamName, _: usize, _: usize) {}
+
     pub(crate) const fn request(
         &self,
         _: &StreamName,

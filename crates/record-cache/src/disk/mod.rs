@@ -30,9 +30,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::mailbox::Refused;
-use self::reader::Read;
-use self::shared::{Reply, Request, Shared, gone, stalled};
+
+use self::shared::{Read, Reply, Request, Shared, gone, stalled};
 use self::system::SystemDisk;
+pub use self::system::check_directory;
 use self::writer::Writer;
 use crate::index::{Broken, Found, Indexes};
 use crate::log::Failure;

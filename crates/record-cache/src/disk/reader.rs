@@ -3,22 +3,14 @@
 use std::sync::{Arc, mpsc};
 
 use super::mailbox::Refused;
-use super::shared::{Reply, Request, Shared};
+use super::shared::{Read, Reply, Request, Shared};
 use crate::index::ranges::Ranges;
 use crate::log::catalog::{Settled, lock};
 use crate::log::fetch::{Fetched, fetch, sources};
-use crate::{Amount, ReadBatch, ReadLimits, StoreError, StreamName};
+use crate::{Amount, ReadBatch, StoreError, StreamName};
 
 /// How often an index is asked that breaks again and again.
 const ATTEMPTS: u32 = 4;
-
-/// A pending read of the oldest records of a stream.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) stream: StreamName,
-    pub(crate) after: Option<u64>,
-    pub(crate) limits: ReadLimits,
-}
 
 /// Reads until the store is closed.
 pub(crate) fn run(shared: &Arc<Shared>) {

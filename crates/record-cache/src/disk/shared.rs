@@ -11,11 +11,10 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use super::mailbox::Mailbox;
-use super::reader::Read;
 use crate::log::buffers::Buffers;
 use crate::log::catalog::{Catalog, Settled};
 use crate::log::counters::Counters;
-use crate::{Amount, NewRecord, ReadBatch, Settlement, StoreError};
+use crate::{Amount, NewRecord, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 
 /// One open store.
 #[derive(Debug)]
@@ -30,6 +29,14 @@ pub(crate) struct Shared {
     pub(crate) buffers: Buffers,
     /// Woken when there is nothing left to watch.
     pub(crate) watcher: OnceLock<Thread>,
+}
+
+/// A pending read of the oldest records of a stream.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) stream: StreamName,
+    pub(crate) after: Option<u64>,
+    pub(crate) limits: ReadLimits,
 }
 
 /// What the writer is asked to do.

@@ -35,6 +35,9 @@ enum Refusal {
     /// It belongs to others, or they can write to it.
     #[cfg(unix)]
     Unsafe(&'static str),
+    /// What has this name belongs to another user.
+    #[cfg(unix)]
+    Planted(String),
     /// Doing this failed.
     Failed(&'static str, io::Error),
 }
@@ -49,6 +52,10 @@ impl SystemDisk {
         // A directory of other things is left exactly as it is.
         if let Some(found) = foreign(&names) {
             return Err(StoreError::incompatible(path, found));
+        }
+        #[cfg(unix)]
+        for name in names.iter().filter(|name| is_ours(name)) {
+            directory.check_owner_of(name).map_err(refused)?;
         }
         let disk = Self {
             path: path.to_owned(),
@@ -86,8 +93,31 @@ impl SystemDisk {
 /// Makes the directory where there is none, and locks it where that can be done.
 fn hold(path: &Path) -> Result<Directory, Refusal> {
     create_directories(path).map_err(|error| Refusal::Failed("cannot create", error))?;
-    let directory = Directory::open(path).map_err(|error| Refusal::Failed("cannot open", error))?;
-    directory.check()
+    open_directory(path)?.lock()
+}
+
+/// Opens a directory that nobody but this user can write to.
+fn open_directory(path: &Path) -> Result<Directory, Refusal> {
+    let directory = Directory::open(path)?;
+    directory.check()?;
+    Ok(directory)
+}
+
+/// Refuses a directory in which others could exchange what is ours: one that belongs to another
+/// user, that others may write to, or that a link of another user leads to.
+///
+/// Says nothing where there is none, or where directories have no modes.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], which says what to do.
+pub fn check_directory(path: &Path) -> Result<(), StoreError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => match open_directory(path) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.into_error(path)),
+        },
+    }
 }
 
 /// What a directory holds that is no cache.
@@ -106,6 +136,15 @@ fn foreign(names: &[String]) -> Option<String> {
     };
     let found = names.iter().find(is_foreign)?;
     Some(format!("other files: {found}"))
+}
+
+/// Whether a store may use what has this name.
+#[cfg(unix)]
+fn is_ours(name: &str) -> bool {
+    directory::is_own(name)
+        || [COPY_PREFIX, INDEX_PREFIX]
+            .iter()
+            .any(|p| name.starts_with(p))
 }
 
 /// Directories of an index.
@@ -149,6 +188,14 @@ impl Refusal {
             Self::Unsafe(why) => {
                 let path = path.display();
                 StoreError::unavailable_because(format!("the directory {why}: path={path}"))
+            }
+            #[cfg(unix)]
+            Self::Planted(name) => {
+                let path = path.display();
+                StoreError::unavailable_because(format!(
+                    "the directory holds {name} of another user; remove that, or use another \
+                     directory: path={path}"
+                ))
             }
             Self::Failed(doing, error) => {
                 let context = format!("{doing} the directory: path={}", path.display());

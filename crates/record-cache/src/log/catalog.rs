@@ -70,6 +70,13 @@ impl Settled {
             counted: Ranges::default(),
         }
     }
+
+    /// Bytes of the frame that records it.
+    pub(crate) fn encoded_length(&self) -> u64 {
+        let body = self.deleted.encoded_length() + self.counted.encoded_length();
+        let body = u32::try_from(body).unwrap_or(u32::MAX);
+        frame_length(self.stream.as_str().len(), body)
+    }
 }
 
 impl Catalog {

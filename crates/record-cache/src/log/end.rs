@@ -11,8 +11,8 @@ use super::catalog::{Catalog, Segment, Settled, lock};
 use super::files::{Disk, DiskFile, remove_if_there};
 use super::format::segment_name;
 use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_MARK};
-use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length};
-use super::group::{Call, Encoder, settled_length, void_length};
+use super::frame::{ALIGNMENT, GroupBody, Seal, frame_length, void_length};
+use super::group::{Call, Encoder};
 use super::outline::Outline;
 use super::rebuild::Pending;
 use crate::index::Checkpoint;
@@ -375,7 +375,7 @@ impl Log {
 
     fn group_length(&self, calls: &[Call]) -> u64 {
         let calls: u64 = calls.iter().map(Call::encoded_length).sum();
-        let again: u64 = self.rewrite.iter().map(settled_length).sum();
+        let again: u64 = self.rewrite.iter().map(Settled::encoded_length).sum();
         let group = frame_length(0, GroupBody::BYTES);
         group + again + void_length(&self.voids) + calls
     }
@@ -462,7 +462,7 @@ impl Log {
                 _ => None,
             });
             for settled in rewritten.into_iter().chain(settled) {
-                self.unsynced_bytes += settled_length(&settled);
+                self.unsynced_bytes += settled.encoded_length();
                 self.unsynced.push(settled);
             }
         }

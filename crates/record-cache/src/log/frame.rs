@@ -4,6 +4,7 @@ use std::io;
 
 use super::files::DiskFile;
 use crate::StreamName;
+use crate::index::ranges::Ranges;
 
 /// Bytes in front of the name.
 pub(crate) const HEADER_BYTES: usize = 40;
@@ -182,6 +183,12 @@ pub(crate) const fn hash_key_length(is_there: bool) -> u64 {
 pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
     let bytes = HEADER_BYTES as u64 + name_length as u64 + body_length as u64;
     bytes.next_multiple_of(ALIGNMENT)
+}
+
+/// The bytes of the frame that voids these numbers.
+pub(crate) fn void_length(voids: &Ranges) -> u64 {
+    let body = u32::try_from(voids.encoded_length()).unwrap_or(u32::MAX);
+    frame_length(0, body)
 }
 
 /// Binds a frame to its place, so that bytes left over from elsewhere never pass for one.

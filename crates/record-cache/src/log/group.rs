@@ -48,7 +48,7 @@ impl Call {
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
             Self::Append(records) => records.iter().map(record_length).sum(),
-            Self::Settle(settled) => settled_length(settled),
+            Self::Settle(settled) => settled.encoded_length(),
             Self::Carry(carried) => carried
                 .iter()
                 .map(|carried| carried.header.frame_length())
@@ -62,15 +62,6 @@ pub(crate) fn record_length(record: &NewRecord) -> u64 {
     let name = record.stream.as_str().len() as u64;
     let hash_key = hash_key_length(record.explicit_hash_key.is_some());
     (HEADER_BYTES as u64 + name + hash_key + record.size()).next_multiple_of(ALIGNMENT)
-}
-
-pub(crate) fn settled_length(settled: &Settled) -> u64 {
-    let body = settled.deleted.encoded_length() + settled.counted.encoded_length();
-    frame_length(settled.stream.as_str().len(), length(body))
-}
-
-pub(crate) fn void_length(voids: &Ranges) -> u64 {
-    frame_length(0, length(voids.encoded_length()))
 }
 
 /// Puts frames together for one write.

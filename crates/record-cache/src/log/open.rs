@@ -1,5 +1,8 @@
 //! Opening a journal: what is there, what of it counts, and how it goes on.
 
+#[cfg(feature = "inspect")]
+mod survey;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -21,6 +24,9 @@ use super::scan::{Found as Frame, Scanner};
 use crate::index::queue::Entry;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::{Durability, StoreError, StreamName, clock};
+
+#[cfg(feature = "inspect")]
+pub(crate) use self::survey::{Survey, survey};
 
 /// What an opening found, ready to go on.
 #[derive(Debug)]

@@ -21,16 +21,22 @@ pub(crate) struct Process {
 
 /// Starts a process that runs the test of this name.
 pub(crate) fn start(test: &str, place: &Path, argument: &str) -> Process {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let this = std::env::current_exe().unwrap();
+    let mut child = command(&this, test, place, argument).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Process { child, lines }
+}
+
+/// What starts it, from this file.
+pub(crate) fn command(program: &Path, test: &str, place: &Path, argument: &str) -> Command {
+    let mut command = Command::new(program);
+    command
         .args(["--exact", test, "--nocapture"])
         .env(PLACE, place)
         .env(ARGUMENT, argument)
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    Process { child, lines }
+        .stderr(Stdio::inherit());
+    command
 }
 
 impl Process {

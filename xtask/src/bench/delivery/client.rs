@@ -6,8 +6,10 @@ use amplify_kinesis::aws_sdk_kinesis::Client;
 use amplify_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
 use amplify_kinesis::{
     AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, FlushStrategy,
+    WireFormat,
 };
 use aws_credential_types::Credentials;
+use serde::{Deserialize, Serialize};
 
 use crate::bench::amount::{GIB, MIB};
 
@@ -15,9 +17,25 @@ const REGION: &str = "us-east-1";
 /// More than any measurement takes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// A client that delivers when it is told to.
-pub(crate) fn builder(endpoint: &str) -> AmplifyKinesisClientBuilder {
-    flushing(endpoint, 4 * GIB, FlushStrategy::None, 1)
+/// The format of the requests. AWS's own hosts get CBOR unless JSON is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Format {
+    Cbor,
+    Json,
+}
+
+impl From<Format> for WireFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Cbor => Self::Cbor,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// A client that delivers only when it is asked to.
+pub(crate) fn builder(endpoint: &str, format: Format) -> AmplifyKinesisClientBuilder {
+    flushing(endpoint, 4 * GIB, FlushStrategy::None, 1, format)
 }
 
 /// A client that delivers full batches by itself, and whose cache is full at so many bytes.
@@ -31,7 +49,7 @@ pub(crate) fn adaptive(
         max_records: 500,
         max_bytes: 4 * MIB,
     };
-    flushing(endpoint, bytes, strategy, in_flight)
+    flushing(endpoint, bytes, strategy, in_flight, Format::Cbor)
 }
 
 fn flushing(
@@ -39,11 +57,13 @@ fn flushing(
     bytes: u64,
     strategy: FlushStrategy,
     in_flight: usize,
+    format: Format,
 ) -> AmplifyKinesisClientBuilder {
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(bytes)
         .max_in_flight_per_stream(in_flight)
-        .flush_strategy(strategy);
+        .flush_strategy(strategy)
+        .wire_format(WireFormat::from(format));
     AmplifyKinesisClient::builder()
         .region(REGION)
         .credentials_provider(credentials())

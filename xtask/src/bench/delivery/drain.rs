@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::bare::{self, Bare, Meter, Sent};
-use super::client;
+use super::client::{self, Format};
 use super::endpoint::{Counts, Endpoint};
 use super::source::Source;
 use crate::bench::amount::{KIB, bytes, multiple, number, size, spread};
@@ -25,6 +25,7 @@ use crate::bench::verdict::{Target, Verdict};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Drain {
     store: StoreKind,
+    format: Format,
     directory: PathBuf,
     endpoint: String,
     streams: usize,
@@ -52,7 +53,10 @@ impl Job for Drain {
             }
             filled += turn;
         }
-        let client = client::builder(&self.endpoint).store(store).build().await?;
+        let client = client::builder(&self.endpoint, self.format)
+            .store(store)
+            .build()
+            .await?;
         let meter = Meter::start()?;
         while client.cache_stats().records > 0 {
             let drained = client.drain(client::LONG).await?;
@@ -70,21 +74,23 @@ impl Job for Drain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     Bare,
-    Client(StoreKind),
+    Client(StoreKind, Format),
 }
 
 impl Sender {
     pub(crate) fn all() -> Vec<Self> {
-        let stores = [StoreKind::Memory].into_iter().chain(StoreKind::DURABLE);
-        std::iter::once(Self::Bare)
-            .chain(stores.map(Self::Client))
-            .collect()
+        let mut all = vec![Self::Bare, Self::Client(StoreKind::Memory, Format::Cbor)];
+        for store in StoreKind::DURABLE {
+            all.extend([Format::Cbor, Format::Json].map(|format| Self::Client(store, format)));
+        }
+        all
     }
 
     pub(crate) fn name(self) -> String {
         match self {
             Self::Bare => "bare SDK".to_owned(),
-            Self::Client(store) => format!("client, {store}"),
+            Self::Client(store, Format::Cbor) => format!("client, {store}"),
+            Self::Client(store, Format::Json) => format!("client, {store}, JSON"),
         }
     }
 }
@@ -226,20 +232,43 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             ];
             row.extend(of_sender.row(*sender, bare));
             table.row(row);
-            if let Sender::Client(store) = *sender
-                && store != StoreKind::Memory
-            {
-                let least = if case.latency.is_zero() { 0.9 } else { 0.95 };
-                let several = match case.in_flight {
-                    1 => String::new(),
-                    _ => format!(", recorded {}", case.filled.name()),
+            let Sender::Client(store, format) = *sender else {
+                continue;
+            };
+            let several = match case.in_flight {
+                1 => String::new(),
+                _ => format!(", recorded {}", case.filled.name()),
+            };
+            let what = format!(
+                "draining {records}, {} in flight{several}, {latency}",
+                case.in_flight
+            );
+            let mut judge = |of: String, least, to: &Rounds| {
+                let ratio = of_sender.rate.over(&to.rate);
+                let target = Target::AtLeast(least);
+                measured.judge(Verdict::new(
+                    format!("{of}: {what}"),
+                    target,
+                    ratio,
+                    multiple,
+                ));
+            };
+            if store == StoreKind::Journal {
+                let least = match format {
+                    _ if !case.latency.is_zero() => 0.98,
+                    Format::Cbor => 1.2,
+                    Format::Json => 0.9,
                 };
-                let what = format!(
-                    "{store}: draining {records}, {} in flight{several}, {latency}",
-                    case.in_flight
+                judge(sender.name(), least, bare);
+            }
+            let journal = Sender::Client(StoreKind::Journal, format);
+            let journal = rounds.iter().find(|(known, _)| *known == journal);
+            if let (StoreKind::Sled, Some((_, journal))) = (store, journal) {
+                judge(
+                    format!("{}, against JournalStore", sender.name()),
+                    0.95,
+                    journal,
                 );
-                let ratio = of_sender.rate.over(&bare.rate);
-                measured.judge(Verdict::new(what, Target::AtLeast(least), ratio, multiple));
             }
         }
     }
@@ -280,10 +309,11 @@ impl Case {
                 };
                 measure(&bare).await
             }
-            Sender::Client(store) => {
+            Sender::Client(store, format) => {
                 let directory = place::directory()?;
                 let drain = Drain {
                     store,
+                    format,
                     directory: directory.path().to_owned(),
                     endpoint,
                     streams: self.in_flight,

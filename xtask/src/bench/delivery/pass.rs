@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::bare;
+use super::client::{self, Format};
 use super::endpoint::Endpoint;
-use super::{bare, client};
 use crate::bench::amount::{KIB, duration, multiple, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
 use crate::bench::effort::Effort;
@@ -52,7 +53,7 @@ impl Job for Pass {
         let data = data_of_record(RECORD_BYTES)?;
         let batch = vec![data.clone(); self.batch];
         let sdk = client::bare(&self.endpoint);
-        let client = client::builder(&self.endpoint)
+        let client = client::builder(&self.endpoint, Format::Cbor)
             .store(store.clone())
             .build()
             .await?;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::fill::fill;
 use crate::bench::amount::{self, GIB, KIB, MIB, bytes, number};
 use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
-use crate::bench::delivery::client;
+use crate::bench::delivery::client::{self, Format};
 use crate::bench::effort::Effort;
 use crate::bench::job::{Job, measure};
 use crate::bench::measured::Measured;
@@ -61,7 +61,7 @@ impl Job for Churn {
     type Output = Churned;
 
     async fn run(self) -> Result<Churned> {
-        let idle = client::builder("http://127.0.0.1:9")
+        let idle = client::builder("http://127.0.0.1:9", Format::Cbor)
             .in_memory()
             .build()
             .await?;
@@ -272,22 +272,20 @@ fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
             amount::size,
         ));
     };
-    match store {
-        StoreKind::Memory | StoreKind::TinySled => {}
-        StoreKind::Journal => {
-            // As the store chooses it.
-            let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);
-            judge("disk, peak", 2 * cap + 2 * segment, churned.peak_disk_bytes);
-            judge("disk, empty", segment, churned.empty_disk_bytes);
-            if cap == GIB {
-                judge("memory above idle", 64 * MIB, churned.memory_bytes);
-            }
-        }
-        StoreKind::Sled => {
-            judge("disk, usually", 4 * cap + 4 * MIB, churned.usual_disk_bytes);
-            judge("disk, peak", 6 * cap + 8 * MIB, churned.peak_disk_bytes);
-            let most = if cap < GIB { 32 * MIB } else { 256 * MIB };
-            judge("memory above idle", most, churned.memory_bytes);
-        }
+    // As the store chooses it.
+    let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);
+    // An index on disk has a bound of its own.
+    let index = if store == StoreKind::Sled {
+        16 * MIB
+    } else {
+        0
+    };
+    let most = 2 * cap + 2 * segment + index;
+    judge("disk, peak", most, churned.peak_disk_bytes);
+    judge("disk, empty", segment, churned.empty_disk_bytes);
+    if cap == GIB {
+        judge("memory above idle", 64 * MIB, churned.memory_bytes);
+    } else if store == StoreKind::Sled {
+        judge("memory above idle", 24 * MIB, churned.memory_bytes);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const BATCH: ReadLimits = ReadLimits::new(
     NonZeroU64::new(10 * 1024 * 1024).expect("not zero"),
 );
 
-/// Fills a directory and closes it.
+/// Fills a directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Fill {
     pub(crate) store: StoreKind,
@@ -30,6 +30,15 @@ pub(crate) struct Fill {
     pub(crate) expected_bytes: u64,
     pub(crate) records: usize,
     pub(crate) record_bytes: u64,
+    pub(crate) end: End,
+}
+
+/// How the process that filled a directory ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum End {
+    Closed,
+    /// As if it were killed.
+    Killed,
 }
 
 impl Job for Fill {
@@ -41,7 +50,12 @@ impl Job for Fill {
         let store = contender::open(self.store, directory, Promise::PowerLoss, expected).await?;
         let data = data_of_record(self.record_bytes)?;
         fill(&store, &stream("bench")?, &data, self.records).await?;
-        Ok(store.close().await?)
+        match self.end {
+            End::Closed => store.close().await?,
+            // Without it, dropping the last handle closes the store.
+            End::Killed => std::mem::forget(store),
+        }
+        Ok(())
     }
 }
 

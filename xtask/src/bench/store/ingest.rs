@@ -101,6 +101,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 "÷ raw append",
                 "÷ SQLite WAL",
                 "÷ SQLite WAL grouped",
+                "÷ JournalStore",
             ],
         );
         let mut cells = Vec::new();
@@ -211,6 +212,7 @@ impl Cell {
             Contender::Raw,
             Contender::SqliteWal,
             Contender::SqliteWalGrouped,
+            Contender::Store(StoreKind::Journal),
         ] {
             row.push(spread(&self.ratio(store, to), multiple));
         }
@@ -239,13 +241,9 @@ impl Cell {
 /// What a store is to reach, as a multiple of a comparator.
 fn targets(store: StoreKind, record_bytes: u64, tasks: u64) -> Vec<(Contender, f64)> {
     match (store, record_bytes, tasks) {
-        (StoreKind::Sled, KIB, 64) => {
-            vec![
-                (Contender::SqliteWal, 5.0),
-                (Contender::SqliteWalGrouped, 0.5),
-            ]
+        (StoreKind::Sled, KIB, 1 | 64 | 512) => {
+            vec![(Contender::Store(StoreKind::Journal), 0.85)]
         }
-        (StoreKind::Sled, KIB, 1) => vec![(Contender::Raw, 0.5)],
         (StoreKind::Journal, KIB, 1) => vec![(Contender::Raw, 0.75)],
         (StoreKind::Journal, KIB, 64 | 512) => vec![(Contender::Raw, 0.8)],
         (StoreKind::Journal, 100, 64) => vec![(Contender::Raw, 0.6)],

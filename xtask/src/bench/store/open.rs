@@ -1,13 +1,14 @@
-//! Opening a store that holds records.
+//! Opening a store that holds records, with none of its files in memory.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::fill::Fill;
+use super::fill::{End, Fill};
 use crate::bench::amount::{GIB, KIB, MIB, bytes, duration, spread};
 use crate::bench::contender::{self, Promise, StoreKind};
 use crate::bench::effort::Effort;
@@ -27,14 +28,6 @@ pub(crate) struct Open {
     directory: PathBuf,
     expected_bytes: u64,
     records: usize,
-    /// Whether the operating system still has the files in memory.
-    pages: Pages,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Pages {
-    Cold,
-    Warm,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,9 +42,7 @@ impl Job for Open {
     type Output = Opened;
 
     async fn run(self) -> Result<Opened> {
-        if self.pages == Pages::Cold {
-            place::make_cold(&self.directory)?;
-        }
+        place::make_cold(&self.directory)?;
         let (directory, expected) = (&self.directory, self.expected_bytes);
         let before = process::resident_bytes()?;
         process::forget_peak()?;
@@ -71,22 +62,45 @@ impl Job for Open {
     }
 }
 
+/// What was before an opening.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Closed,
+    Killed,
+    IndexDeleted,
+}
+
+impl Before {
+    const ALL: [Self; 3] = [Self::Closed, Self::Killed, Self::IndexDeleted];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "after a close",
+            Self::Killed => "after a kill",
+            Self::IndexDeleted => "index deleted",
+        }
+    }
+
+    const fn most_seconds(self) -> f64 {
+        match self {
+            Self::Closed => 0.3,
+            Self::Killed => 0.6,
+            Self::IndexDeleted => 2.0,
+        }
+    }
+}
+
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let sizes: &[u64] = match effort {
         Effort::Full => &[5 * MIB, 100 * MIB, GIB],
         Effort::Quick => &[5 * MIB, 100 * MIB],
     };
+    let columns = ["store", "cached", "on disk"].into_iter();
     let mut table = Table::new(
-        "Opening, records of 1 KiB: median (least–most)",
-        [
-            "store",
-            "cached",
-            "on disk",
-            "first opening, files in memory",
-            "first opening, files not in memory",
-            "next opening",
-            "memory taken",
-        ],
+        "Opening, records of 1 KiB, files not in memory: median (least–most)",
+        columns
+            .chain(Before::ALL.map(Before::name))
+            .chain(["memory taken"]),
     );
     for store in StoreKind::DURABLE {
         measured.begin(format!("{store}: opening"));
@@ -95,15 +109,10 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             for _ in effort.rounds(3, Duration::from_secs(40)) {
                 row.measure(store, size).await?;
             }
-            table.row([
-                store.to_string(),
-                bytes(size),
-                bytes(row.on_disk),
-                spread(&row.warm, duration),
-                spread(&row.cold, duration),
-                spread(&row.next, duration),
-                spread(&row.memory, amount::size),
-            ]);
+            let mut cells = vec![store.to_string(), bytes(size), bytes(row.on_disk)];
+            cells.extend(row.seconds.iter().map(|seconds| spread(seconds, duration)));
+            cells.push(spread(&row.memory, amount::size));
+            table.row(cells);
             if size == GIB {
                 row.judge(store, measured);
             }
@@ -116,57 +125,60 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
 /// One store and one size.
 #[derive(Default)]
 struct Row {
-    /// A first opening after a restart of the program, and of the machine.
-    warm: Series,
-    cold: Series,
-    next: Series,
+    seconds: [Series; Before::ALL.len()],
     memory: Series,
     on_disk: u64,
 }
 
 impl Row {
     async fn measure(&mut self, store: StoreKind, size: u64) -> Result<()> {
-        // A store may prepare itself for the next opening, so each first one has its own.
-        for pages in [Pages::Warm, Pages::Cold] {
+        // An opening writes what makes the next one fast, so each has its own directory.
+        for (before, seconds) in Before::ALL.into_iter().zip(&mut self.seconds) {
             let directory = place::directory()?;
-            let records = usize::try_from(size / RECORD_BYTES)?;
             let fill = Fill {
                 store,
                 directory: directory.path().to_owned(),
                 expected_bytes: size,
-                records,
+                records: usize::try_from(size / RECORD_BYTES)?,
                 record_bytes: RECORD_BYTES,
+                end: match before {
+                    Before::Killed => End::Killed,
+                    Before::Closed | Before::IndexDeleted => End::Closed,
+                },
             };
             measure(&fill).await?;
             self.on_disk = place::allocated(directory.path());
-            let mut open = Open {
+            if let Before::IndexDeleted = before {
+                delete_index(&directory.path().join("store"))?;
+            }
+            let open = Open {
                 store,
                 directory: fill.directory,
                 expected_bytes: size,
-                records,
-                pages,
+                records: fill.records,
             };
             let opened = measure(&open).await?;
-            if pages == Pages::Warm {
-                self.warm.push(opened.seconds);
-                continue;
-            }
-            self.cold.push(opened.seconds);
+            seconds.push(opened.seconds);
             self.memory.push(opened.bytes as f64);
-            open.pages = Pages::Warm;
-            self.next.push(measure(&open).await?.seconds);
         }
         Ok(())
     }
 
     fn judge(self, store: StoreKind, measured: &mut Measured) {
-        let most = match store {
-            StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.0,
-            StoreKind::Journal => 0.5,
-        };
-        for (files, seconds) in [("in memory", self.warm), ("not in memory", self.cold)] {
-            let what = format!("{store}: first opening with 1 GiB cached, files {files}");
-            measured.judge(Verdict::new(what, Target::AtMost(most), seconds, duration));
+        for (before, seconds) in Before::ALL.into_iter().zip(self.seconds) {
+            let what = format!("{store}: opening 1 GiB, {}", before.name());
+            let most = Target::AtMost(before.most_seconds());
+            measured.judge(Verdict::new(what, most, seconds, duration));
         }
     }
+}
+
+fn delete_index(store: &Path) -> Result<()> {
+    for entry in fs::read_dir(store)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"index-") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }

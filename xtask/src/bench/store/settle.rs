@@ -122,12 +122,8 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                     "{store}: a batch with {} records cached, against 1k",
                     number(*records as f64)
                 );
-                let target = Target::AtMost(match store {
-                    StoreKind::Memory | StoreKind::Sled | StoreKind::TinySled => 1.5,
-                    StoreKind::Journal => 1.2,
-                });
                 let ratio = [ratio].into_iter().collect();
-                measured.judge(Verdict::new(what, target, ratio, multiple));
+                measured.judge(Verdict::new(what, Target::AtMost(1.2), ratio, multiple));
             }
         }
     }

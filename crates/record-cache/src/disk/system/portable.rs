@@ -22,15 +22,20 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        fs::read_dir(path)?;
+    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
+        fs::read_dir(path).map_err(|error| Refusal::Failed("cannot open", error))?;
         Ok(Self {
             path: path.to_owned(),
             lock: OnceLock::new(),
         })
     }
 
-    pub(super) fn check(self) -> Result<Self, Refusal> {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The lock file has to do.
+    pub(super) fn lock(self) -> Result<Self, Refusal> {
         Ok(self)
     }
 

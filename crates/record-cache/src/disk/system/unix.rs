@@ -22,6 +22,17 @@ const SAFELY: OFlags = OFlags::NOFOLLOW
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
+const ROOT: u32 = 0;
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether a group is that of this user alone, which then has the user's number.
+fn is_private(group: u32) -> bool {
+    group == rustix::process::getegid().as_raw() && group == own_user()
+}
+
 /// A directory that is held open, and locked.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -31,9 +42,17 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Follows no link of another user.
+    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
+        let failed = |error: Errno| Refusal::Failed("cannot open", error.into());
+        let found = rustix::fs::lstat(path).map_err(failed)?;
+        let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
+        if is_link && ![own_user(), ROOT].contains(&found.st_uid) {
+            let why = "is a link of another user; use a directory of your own";
+            return Err(Refusal::Unsafe(why));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
         Ok(Self {
             directory: File::from(directory),
             is_locked: false,
@@ -41,20 +60,8 @@ impl Directory {
         })
     }
 
-    /// Refuses a directory of others, or one that is in use.
-    pub(super) fn check(mut self) -> Result<Self, Refusal> {
-        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
-        let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
-            let why = "belongs to another user; use one of your own";
-            return Err(Refusal::Unsafe(why));
-        }
-        let mode = Mode::from_raw_mode(stat.st_mode);
-        let of_own_group = stat.st_gid == rustix::process::getegid().as_raw();
-        if mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !of_own_group) {
-            let why = "can be written to by other users; take that right away (chmod go-w)";
-            return Err(Refusal::Unsafe(why));
-        }
+    /// Refuses a directory that is in use.
+    pub(super) fn lock(mut self) -> Result<Self, Refusal> {
         match try_lock(&self.directory) {
             Ok(()) => self.is_locked = true,
             Err(Errno::WOULDBLOCK) => return Err(Refusal::InUse),
@@ -62,6 +69,33 @@ impl Directory {
             Err(_) => {}
         }
         Ok(self)
+    }
+
+    /// Refuses a directory of others.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
+        let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
+        if stat.st_uid != own_user() {
+            let why = "belongs to another user; use one of your own";
+            return Err(Refusal::Unsafe(why));
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !is_private(stat.st_gid)) {
+            let why = "can be written to by other users; take that right away (chmod go-w)";
+            return Err(Refusal::Unsafe(why));
+        }
+        Ok(())
+    }
+
+    /// Refuses what another user put here at names of ours, when the directory was open to him.
+    pub(super) fn check_owner_of(&self, name: &str) -> Result<(), Refusal> {
+        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
+        let found = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        match found {
+            Ok(stat) if stat.st_uid != own_user() => Err(Refusal::Planted(name.to_owned())),
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     pub(super) fn is_locked(&self) -> bool {

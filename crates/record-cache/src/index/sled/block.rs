@@ -8,9 +8,13 @@ use crate::index::queue::Entry;
 /// Entries of a block, at most.
 pub(super) const BLOCK: usize = 256;
 
+/// The segment size of sled's log. Smaller segments limit the size of values; larger ones
+/// cost memory and disk.
+pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+
 /// Up to here sled never makes a file of its own for a value, at the size of its segments:
 /// a leaf of 16 to 19 values goes to its log in one piece.
-pub(super) const LARGEST_VALUE: usize = (super::database::SEGMENT_BYTES / 4 - 52) / 20;
+pub(super) const LARGEST_VALUE: usize = (SEGMENT_BYTES / 4 - 52) / 20;
 
 /// Where a block lies in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! checkpoint. Everything changes in one batch for each checkpoint, so that the database
 //! always has the state of a checkpoint.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,15 +12,8 @@ use std::time::Duration;
 
 use sled::IVec;
 
-use super::block::{self, Block, Entries, Key};
-use super::checkpoint::{self, Totals};
-use super::directory::Stream;
-use super::worker::{Outcome, Progress, contained};
-use crate::index::Checkpoint;
-use crate::{QueueStats, StreamName};
-
-/// Of sled's log. Smaller ones limit the size of values, larger ones cost memory and disk.
-pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+use super::block::{Key, SEGMENT_BYTES};
+use super::contained::{Outcome, Progress, contained};
 
 const NAME: &str = "index-";
 
@@ -42,24 +34,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// Keys, each with its new value or none.
 pub(super) type Changes = Vec<(IVec, Option<IVec>)>;
 
-/// What a database has.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) streams: BTreeMap<StreamName, Stream>,
-    pub(super) stats: BTreeMap<StreamName, QueueStats>,
-    pub(super) totals: Totals,
-    pub(super) next_stream: u64,
-    /// Values that the checkpoint takes.
-    pub(super) parts: u16,
-}
-
 #[derive(Debug)]
 pub(super) struct Database {
     /// The directory of the cache.
     home: PathBuf,
     number: u64,
     pub(super) sled: sled::Db,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// It is copied when it takes more than that.
     bound: u64,
 }
@@ -83,12 +64,19 @@ impl Database {
     pub(super) fn open(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let path = path(home, number);
         let describe = |error: io::Error| format!("{}: {error}", path.display());
-        if !fs::symlink_metadata(&path).map_err(describe)?.is_dir() {
+        let directory = fs::symlink_metadata(&path).map_err(describe)?;
+        if !directory.is_dir() {
             return Err(format!("{} is no directory", path.display()));
         }
-        // sled fails over a snapshot that it had no room to finish.
         for entry in fs::read_dir(&path).map_err(describe)? {
-            let unfinished = entry.map_err(describe)?.path();
+            let entry = entry.map_err(describe)?;
+            // sled follows links, waits for what never ends, and trusts what others put here.
+            let found = entry.metadata().map_err(describe)?;
+            if !(found.is_file() || found.is_dir()) || !have_one_owner(&directory, &found) {
+                return Err(format!("{} is no file of ours", entry.path().display()));
+            }
+            // sled fails over a snapshot that it had no room to finish.
+            let unfinished = entry.path();
             if unfinished
                 .extension()
                 .is_some_and(|end| end == "generating")
@@ -96,6 +84,7 @@ impl Database {
                 fs::remove_file(unfinished).map_err(describe)?;
             }
         }
+        make_private(&path).map_err(describe)?;
         Self::open_sled(home, number, progress)
     }
 
@@ -122,31 +111,6 @@ impl Database {
             progress: progress.clone(),
             bound: SMALL_BYTES,
         })
-    }
-
-    /// Reads everything once: a sled that is damaged may open without an error and lack a part.
-    pub(super) fn load(&self) -> Outcome<(Checkpoint, Found)> {
-        let mut found = Found::default();
-        let mut record = Vec::new();
-        for entry in self.sled.scan_prefix(&checkpoint::key(0)[..1]) {
-            record.extend_from_slice(&entry.map_err(describe)?.1);
-            found.parts += 1;
-        }
-        if record.is_empty() {
-            return Err("it has no checkpoint".to_owned());
-        }
-        let (checkpoint, totals) =
-            checkpoint::decode(&record).ok_or("its checkpoint is unreadable")?;
-        for entry in self.sled.scan_prefix([Key::PREFIX]) {
-            let (key, value) = entry.map_err(describe)?;
-            found.take(&key, &value).ok_or("a block is unreadable")?;
-            self.age(&key, &value)?;
-            self.progress.beat();
-        }
-        if found.totals != totals {
-            return Err("blocks are missing".to_owned());
-        }
-        Ok((checkpoint, found))
     }
 
     /// The value of a block.
@@ -231,37 +195,11 @@ impl Database {
     ///
     /// Each of the 256 parts of sled's page cache looks at its size only after every 64th
     /// access. One for each block leaves 16,000 leaves in memory.
-    fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+    pub(super) fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
         }
         Ok(())
-    }
-}
-
-impl Found {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let key = Key::parse(key)?;
-        let header = block::header(key, value)?;
-        self.totals.add(header.stored);
-        let name = StreamName::new(header.name).ok()?;
-        let stats = self.stats.entry(name.clone()).or_default();
-        stats.records += header.count as usize;
-        stats.bytes += header.bytes;
-        let stream = self.streams.entry(name);
-        let stream = stream.or_insert_with(|| Stream::new(key.stream));
-        self.next_stream = self.next_stream.max(key.stream + 1);
-        stream.push_stored(
-            key,
-            Block {
-                start: key.start,
-                last: header.last,
-                entries: Entries::Out(header.count),
-                stored: Some(header.stored),
-                used: 0,
-                changed: false,
-            },
-        )
     }
 }
 
@@ -299,6 +237,33 @@ fn remove(path: &Path) {
     };
 }
 
+#[cfg(unix)]
+fn have_one_owner(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+/// So that nobody but its owner may read what is in a directory, however open its files are.
+#[cfg_attr(
+    not(unix),
+    expect(clippy::unnecessary_wraps, reason = "there are no modes")
+)]
+fn make_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 fn private_directory(path: &Path) -> io::Result<()> {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
     let mut builder = fs::DirBuilder::new();
@@ -313,7 +278,7 @@ fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
 
-fn describe(error: sled::Error) -> String {
+pub(super) fn describe(error: sled::Error) -> String {
     error.to_string()
 }
 

@@ -15,8 +15,10 @@
 
 mod block;
 mod checkpoint;
+mod contained;
 mod database;
 mod directory;
+mod found;
 mod maker;
 mod pages;
 mod worker;
@@ -27,8 +29,9 @@ use std::time::Duration;
 
 use sled::IVec;
 
-use self::database::{Changes, Database, Found};
+use self::database::{Changes, Database};
 use self::directory::Stream;
+use self::found::Found;
 pub(crate) use self::maker::InSled;
 use self::pages::{Counts, Pages};
 use self::worker::Worker;
@@ -42,14 +45,30 @@ use crate::{ReadLimits, StreamName};
 /// Blocks that are read at once to be continued.
 const JOINED_AT_ONCE: usize = 1_000;
 
+/// Entries that each stream adds to the budget, at most, and as a part of what it is without.
+///
+/// A stream takes as much for its name and counters. Without them, many streams that are used
+/// in turn would have a block read and written for each record.
+const OF_EACH_STREAM: usize = 32;
+const PART_OF_EACH_STREAM: usize = 64;
+
 #[derive(Debug, Clone)]
 pub(crate) struct SledIndexSettings {
-    /// Entries that may be in memory; beyond, a database is made.
+    /// Entries that may be in memory, and some for each stream; beyond, a database is made.
     pub(crate) records_in_memory: usize,
     /// How long sled may take without a sign of life.
     pub(crate) limit: Duration,
     #[cfg(test)]
     pub(crate) trouble: Option<Trouble>,
+}
+
+impl SledIndexSettings {
+    /// Entries that may be in memory with so many streams.
+    fn budget(&self, streams: usize) -> usize {
+        let part = self.records_in_memory / PART_OF_EACH_STREAM;
+        let of_each = part.clamp(1, OF_EACH_STREAM);
+        self.records_in_memory.saturating_add(of_each * streams)
+    }
 }
 
 impl Default for SledIndexSettings {
@@ -85,7 +104,7 @@ impl SledIndex {
             streams: BTreeMap::new(),
             next_stream: 0,
             parts: 0,
-            pages: Pages::new(settings.records_in_memory),
+            pages: Pages::new(settings.budget(0)),
             broken: None,
             settings,
         }
@@ -123,7 +142,7 @@ impl SledIndex {
         let home = self.home.clone();
         let (checkpoint, found) = worker.run(move |database, progress| {
             let opened = database.insert(Database::open(&home, number, progress)?);
-            opened.load()
+            Found::load(opened)
         })?;
         let Found {
             streams,
@@ -134,6 +153,7 @@ impl SledIndex {
         } = found;
         (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
         self.pages.totals = totals;
+        self.pages.budget = self.settings.budget(self.streams.len());
         let blocks = self.streams.values().flat_map(Stream::blocks);
         blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
         self.pages.worker = Some(worker);
@@ -147,6 +167,7 @@ impl SledIndex {
         }
         self.pages.clock = self.pages.clock.wrapping_add(1);
         let outcome = work(self);
+        self.pages.budget = self.settings.budget(self.streams.len());
         match &outcome {
             Ok(_) if self.pages.is_crowded() => self.unload(),
             Ok(_) => {}
@@ -314,13 +335,16 @@ impl Index for SledIndex {
         numbers: &Ranges,
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken> {
-        self.with(stream, |stream, pages| {
-            stream.remove(numbers, pages, removed)
-        })?;
-        if self.streams.get(stream).is_some_and(Stream::is_empty) {
-            self.streams.remove(stream);
-        }
-        Ok(())
+        self.call(|index| {
+            let Some(found) = index.streams.get_mut(stream) else {
+                return Ok(());
+            };
+            found.remove(numbers, &mut index.pages, removed)?;
+            if found.is_empty() {
+                index.streams.remove(stream);
+            }
+            Ok(())
+        })
     }
 
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use super::block::{Block, Entries, Key, Stored, decode};
 use super::checkpoint::Totals;
+use super::contained::Outcome;
 use super::database::Database;
-use super::worker::{Awaited, Outcome, Worker};
+use super::worker::{Awaited, Worker};
 use crate::index::Broken;
 use crate::index::queue::Entry;
 
 /// The memory that a block takes, in entries.
-const OVERHEAD: usize = 16;
+const OVERHEAD: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Pages {

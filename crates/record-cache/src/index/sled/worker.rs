@@ -4,20 +4,14 @@
 //! thread of its own, which gets jobs and sends answers. An owner that waits too long, or gets
 //! an error, abandons the thread, which ends by itself should it ever come back.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
 use super::SledIndexSettings;
+use super::contained::{Outcome, Progress, contained};
 use super::database::Database;
 use crate::index::Broken;
-
-/// What a job returns, or why it failed.
-pub(super) type Outcome<T> = Result<T, String>;
 
 type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
 
@@ -34,20 +28,6 @@ pub(super) struct Worker {
 /// The answer of a job, to be had from [`Worker::wait`].
 #[derive(Debug)]
 pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
-
-/// A sign of life within long jobs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    pub(super) fn beat(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn beats(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 impl Worker {
     /// Starts a thread that has no database yet: its first job opens one.
@@ -129,17 +109,6 @@ fn close(database: &mut Option<Database>) {
     if let Some(database) = database.take() {
         database.close();
     }
-}
-
-/// Runs code that may panic where it should return an error.
-pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(message(&*panic)))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    format!("panicked: {}", text.or(owned).unwrap_or("no message"))
 }
 
 /// For tests: what goes wrong, and at which job of each thread.

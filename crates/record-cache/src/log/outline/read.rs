@@ -8,8 +8,7 @@ use crate::StreamName;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Kind, frame_length, hash_key_length};
-use crate::log::group::{settled_length, void_length};
+use crate::log::frame::{GroupBody, Kind, frame_length, hash_key_length, void_length};
 
 /// The steps of an outline, one after the other.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl<'a> Steps<'a> {
                     deleted,
                     counted,
                 };
-                let length = settled_length(&settled);
+                let length = settled.encoded_length();
                 (Step::Settled(settled), length)
             }
             Kind::Void => {

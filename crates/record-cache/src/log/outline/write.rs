@@ -4,8 +4,8 @@ use super::{HASHED, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE,
 use crate::StreamName;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Header, Kind, frame_length};
-use crate::log::group::{Call, settled_length, void_length};
+use crate::log::frame::{GroupBody, Header, Kind, frame_length, void_length};
+use crate::log::group::Call;
 
 /// The most that a step takes beside names and ranges.
 const STEP_BYTES: u64 = 24;
@@ -64,7 +64,7 @@ impl Outline {
         self.name(&settled.stream);
         self.ranges(&settled.deleted);
         self.ranges(&settled.counted);
-        self.so_far.advance(settled_length(settled));
+        self.so_far.advance(settled.encoded_length());
     }
 
     pub(crate) fn voids(&mut self, voids: &Ranges) {

@@ -1,0 +1,212 @@
+//! The open shards of streams, as far as they are known.
+//!
+//! A map is listed when it is needed first, and again when an answer names a shard that was not
+//! expected. Listing is bounded in time; while it is refused or fails, there is no map, and the
+//! next attempt is a while away, so that it holds up nothing.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aggregation::{Shard, ShardMap};
+use record_cache::StreamName;
+use tokio::time::{Instant, timeout};
+
+use crate::SendError;
+use crate::telemetry::log;
+
+/// How long a listing may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// When it is tried again after it failed.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// When it is tried again after answers contradicted it.
+const AGAIN_AFTER_CONTRADICTIONS: Duration = Duration::from_secs(3600);
+/// Answers in a row that may name shards which a fresh map does not have.
+const MOST_CONTRADICTIONS: u32 = 3;
+
+/// What is known of the shards of each stream.
+#[derive(Debug, Default)]
+pub(crate) struct Shards(Mutex<HashMap<StreamName, Arc<OfStream>>>);
+
+type OfStream = tokio::sync::Mutex<Known>;
+
+#[derive(Debug, Default)]
+struct Known {
+    map: Option<Arc<ShardMap>>,
+    not_before: Option<Instant>,
+    contradictions: u32,
+    /// Whether it was logged that there is no map.
+    is_told: bool,
+}
+
+impl Shards {
+    /// The map of a stream, listed if there is none.
+    pub(crate) async fn map(
+        &self,
+        stream: &StreamName,
+        list: impl Future<Output = Result<Vec<Shard>, SendError>>,
+    ) -> Option<Arc<ShardMap>> {
+        let of_stream = self.of(stream);
+        let mut known = of_stream.lock().await;
+        if known.map.is_none() && known.may_list() {
+            known.list(stream, list, LIMIT).await;
+        }
+        known.map.clone()
+    }
+
+    /// A map that is newer than this one, listed within this time.
+    pub(crate) async fn newer(
+        &self,
+        stream: &StreamName,
+        old: &Arc<ShardMap>,
+        list: impl Future<Output = Result<Vec<Shard>, SendError>>,
+        within: Duration,
+    ) -> Option<Arc<ShardMap>> {
+        let of_stream = self.of(stream);
+        let mut known = of_stream.lock().await;
+        if known.map.as_ref().is_some_and(|map| Arc::ptr_eq(map, old)) {
+            known.list(stream, list, within.min(LIMIT)).await;
+        }
+        known.map.clone()
+    }
+
+    /// Learns whether the newest map has the shards that an answer named.
+    pub(crate) async fn confirmed(&self, stream: &StreamName, has_all: bool) {
+        let of_stream = self.of(stream);
+        let mut known = of_stream.lock().await;
+        known.contradictions = match has_all {
+            true => 0,
+            false => known.contradictions + 1,
+        };
+        if known.contradictions >= MOST_CONTRADICTIONS {
+            known.contradictions = 0;
+            known.give_up(stream, AGAIN_AFTER_CONTRADICTIONS, None);
+        }
+    }
+
+    fn of(&self, stream: &StreamName) -> Arc<OfStream> {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(streams.entry(stream.clone()).or_default())
+    }
+}
+
+impl Known {
+    fn may_list(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+
+    async fn list(
+        &mut self,
+        stream: &StreamName,
+        list: impl Future<Output = Result<Vec<Shard>, SendError>>,
+        within: Duration,
+    ) {
+        let listed = match timeout(within, list).await {
+            Ok(listed) => listed,
+            Err(_elapsed) => Err(SendError::timed_out("no list of shards in time")),
+        };
+        let map = listed.and_then(|shards| {
+            let map = ShardMap::new(shards);
+            map.map_err(|overlap| SendError::unreadable(overlap.to_string()))
+        });
+        match map {
+            Ok(map) if !map.shards().is_empty() => {
+                self.map = Some(Arc::new(map));
+                self.not_before = None;
+                self.is_told = false;
+            }
+            Ok(_) => self.give_up(stream, AGAIN_AFTER, None),
+            Err(SendError::Refused { code, .. }) => {
+                self.give_up(stream, AGAIN_AFTER, code.as_deref());
+            }
+            Err(_) => self.give_up(stream, AGAIN_AFTER, None),
+        }
+    }
+
+    fn give_up(&mut self, stream: &StreamName, again_after: Duration, code: Option<&str>) {
+        self.map = None;
+        self.not_before = Instant::now().checked_add(again_after);
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(
+                target: log::TARGET,
+                stream = %stream,
+                code,
+                "the shards are not known: only events of one partition key share a record"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::Fault;
+
+    fn stream() -> StreamName {
+        StreamName::new("a").unwrap()
+    }
+
+    fn one(id: &str) -> Result<Vec<Shard>, SendError> {
+        Ok(vec![Shard::new(id, 0, u128::MAX)])
+    }
+
+    fn ids(map: Option<&Arc<ShardMap>>) -> Vec<String> {
+        let shards = map.map_or(&[][..], |map| map.shards());
+        shards.iter().map(|shard| shard.id.clone()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_is_listed_once_and_again_only_for_those_who_know_no_newer_one() {
+        let shards = Shards::default();
+        let first = shards.map(&stream(), ready(one("1"))).await;
+        let second = shards.map(&stream(), ready(one("2"))).await;
+        assert_eq!(ids(second.as_ref()), ["1"]);
+        let first = first.unwrap();
+        for listed in ["3", "4"] {
+            let limit = Duration::from_secs(1);
+            let newer = shards
+                .newer(&stream(), &first, ready(one(listed)), limit)
+                .await;
+            assert_eq!(ids(newer.as_ref()), ["3"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_list_there_is_no_map_for_a_while() {
+        let refused = SendError::refused(Fault::Service, Some("AccessDenied".to_owned()), "no");
+        let overlap = vec![Shard::new("1", 0, 5), Shard::new("2", 5, 9)];
+        for failed in [Err(refused), Ok(Vec::new()), Ok(overlap)] {
+            let shards = Shards::default();
+            assert_eq!(shards.map(&stream(), ready(failed)).await, None);
+            assert_eq!(shards.map(&stream(), ready(one("1"))).await, None);
+            tokio::time::advance(AGAIN_AFTER).await;
+            assert!(shards.map(&stream(), ready(one("1"))).await.is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_does_not_come_is_not_waited_for() {
+        let shards = Shards::default();
+        let begun = Instant::now();
+        assert_eq!(shards.map(&stream(), pending()).await, None);
+        assert_eq!(begun.elapsed(), LIMIT);
+        assert_eq!(shards.map(&stream(), pending()).await, None);
+        assert_eq!(begun.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_that_answers_contradict_is_given_up() {
+        let shards = Shards::default();
+        shards.map(&stream(), ready(one("1"))).await;
+        for has_all in [false, false, true, false, false] {
+            shards.confirmed(&stream(), has_all).await;
+            assert!(shards.map(&stream(), ready(one("1"))).await.is_some());
+        }
+        shards.confirmed(&stream(), false).await;
+        tokio::time::advance(AGAIN_AFTER).await;
+        assert_eq!(shards.map(&stream(), ready(one("1"))).await, None);
+    }
+}

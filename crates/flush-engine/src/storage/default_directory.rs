@@ -1,0 +1,111 @@
+//! The default directory of a client: which one it is, and that no two clients of a process
+//! share it.
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+use std::collections::BTreeSet;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use std::ffi::OsString;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use std::path::Path;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use std::path::PathBuf;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+use record_cache::StoreError;
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::api::InvalidSetting;
+
+/// What distinguishes the default directory of a client from those of other clients.
+#[derive(Debug, Clone)]
+pub struct DefaultDirectory {
+    /// The name of the program, or any other name that tells clients apart; the executable's
+    /// name unless set.
+    pub name: Option<String>,
+    /// The directory of the client's records, below that.
+    pub records: String,
+}
+
+/// The default directories in use by clients of this process.
+#[cfg(any(feature = "sled", feature = "journal"))]
+static CLAIMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Keeps a default directory to one client of this process until dropped. Clients of other
+/// processes may share it.
+#[cfg(any(feature = "sled", feature = "journal"))]
+#[derive(Debug)]
+pub(super) struct Claim(PathBuf);
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+impl DefaultDirectory {
+    /// Finds the directory, and claims it for one client.
+    ///
+    /// # Errors
+    /// If the platform does not say where it is, or another client of this process has it.
+    pub(super) fn claim(&self) -> Result<(PathBuf, Claim), InvalidSetting> {
+        let unknown = |what: &str| {
+            InvalidSetting::new(
+                "storage_path",
+                format!("there is no default, because {what} is not known"),
+                "set storage_path, or call in_memory",
+            )
+        };
+        let data = dirs::data_local_dir().ok_or_else(|| unknown("the local data directory"))?;
+        let program = match &self.name {
+            Some(name) => name.into(),
+            None => executable().ok_or_else(|| unknown("the name of the executable"))?,
+        };
+        let directory = data.join(program).join(&self.records);
+        let directory = absolute(directory).map_err(|_| unknown("the working directory"))?;
+        let claim = Claim::new(directory.clone()).ok_or_else(|| {
+            InvalidSetting::new(
+                "name",
+                "another client of this process has the same default directory",
+                "give each client a name or a storage_path of its own, or share one client",
+            )
+        })?;
+        Ok((directory, claim))
+    }
+}
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+impl Claim {
+    /// `None` if another client has the directory.
+    fn new(directory: PathBuf) -> Option<Self> {
+        let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.insert(directory.clone()).then(|| Self(directory))
+    }
+}
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.remove(&self.0);
+    }
+}
+
+/// The name of the executable, even if its file was replaced while it runs.
+#[cfg(any(feature = "sled", feature = "journal"))]
+fn executable() -> Option<OsString> {
+    let path = std::env::current_exe().ok()?;
+    // Linux appends this to the path of a file that no longer exists.
+    let name = path.file_name()?.to_string_lossy();
+    match name.strip_suffix(" (deleted)") {
+        Some(replaced) if !path.exists() => Path::new(replaced).file_stem().map(Into::into),
+        _ => path.file_stem().map(Into::into),
+    }
+}
+
+/// The same path, independent of the working directory.
+#[cfg(any(feature = "sled", feature = "journal"))]
+pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let here = std::env::current_dir()
+        .map_err(|error| StoreError::unavailable("finding the working directory", error))?;
+    Ok(here.join(path))
+}

@@ -1,0 +1,67 @@
+//! Which slot the head of another one's records went to.
+//!
+//! A claim is an empty file beside the slot, `slot-<number>.to-<number of the claimant>`, so one
+//! can be made on a full disk, and replaced in one step. Only the holder of the slot changes it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use record_cache::StoreError;
+
+/// The claimant of a slot.
+pub(super) fn of(directory: &Path, slot: u32) -> Option<u32> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let prefix = prefix(slot);
+    let claims = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix(&prefix)?.parse().ok()
+    });
+    // Nothing goes before itself.
+    claims.filter(|&to| to != slot).min()
+}
+
+/// Has the claimant go first from now on, also after a loss of power.
+pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError> {
+    let path = path(directory, slot, to);
+    let made = match of(directory, slot) {
+        Some(old) if old == to => return Ok(()),
+        Some(old) => fs::rename(self::path(directory, slot, old), &path),
+        None => File::create_new(&path).map(drop),
+    };
+    made.and_then(|()| sync(directory))
+        .map_err(|error| failed("cannot claim", &path, error))
+}
+
+/// Lets anybody use the slot again.
+pub(super) fn remove(directory: &Path, slot: u32) -> Result<(), StoreError> {
+    while let Some(to) = of(directory, slot) {
+        let path = path(directory, slot, to);
+        fs::remove_file(&path).map_err(|error| failed("cannot give up", &path, error))?;
+    }
+    Ok(())
+}
+
+fn prefix(slot: u32) -> String {
+    format!("slot-{slot}.to-")
+}
+
+fn path(directory: &Path, slot: u32, to: u32) -> PathBuf {
+    directory.join(format!("{}{to}", prefix(slot)))
+}
+
+fn failed(doing: &str, path: &Path, error: io::Error) -> StoreError {
+    StoreError::unavailable(format!("{doing} a slot: path={}", path.display()), error)
+}
+
+#[cfg(unix)]
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Windows has no such call, and journals names by itself.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Several instances side by side, played by slots of one process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use batcher::BatchLimits;
+use tempfile::TempDir;
+
+use super::*;
+use crate::FlushEngine;
+use crate::api::{EngineOptions, FlushStrategy, RecordSender, SendError, Verdict};
+
+/// Is never sent anything.
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait]
+impl RecordSender for Nobody {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX)
+    }
+
+    async fn send(&self, _: &StreamName, _: &[Record]) -> Result<Vec<Verdict>, SendError> {
+        Err(SendError::no_answer("nobody is there"))
+    }
+}
+
+/// Accepts everything, and counts it.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+#[async_trait]
+impl RecordSender for Counting {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX)
+    }
+
+    async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
+        self.0.fetch_add(batch.len(), Ordering::SeqCst);
+        Ok(vec![Verdict::Accepted(None); batch.len()])
+    }
+}
+
+fn slots(directory: &TempDir) -> Slots {
+    slots_of(OnDisk::USUAL, directory)
+}
+
+fn slots_of(kind: OnDisk, directory: &TempDir) -> Slots {
+    let directory = directory.path().join("records");
+    Slots::below(kind, directory, Durability::ProcessCrash, 1 << 20)
+}
+
+fn engine(store: Arc<dyn RecordStore>, slots: Slots, max_bytes: u64) -> FlushEngine {
+    let mut options = EngineOptions::DEFAULT;
+    options.flush_strategy = FlushStrategy::None;
+    options.cache_max_bytes = NonZeroU64::new(max_bytes).unwrap();
+    let engine = FlushEngine::start(store, Arc::new(Nobody), options).unwrap();
+    engine.adopt_from(slots);
+    engine
+}
+
+fn numbered(stream: &str, numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
+    let stream = StreamName::new(stream).unwrap();
+    let record = |n| NewRecord::new(stream.clone(), None, format!("{n:04}"));
+    numbers.map(record).collect()
+}
+
+async fn read(store: &Arc<dyn RecordStore>, stream: &str) -> Vec<Record> {
+    let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+    let stream = StreamName::new(stream).unwrap();
+    store.oldest(&stream, None, all).await.unwrap().records
+}
+
+fn texts(records: &[Record]) -> Vec<&str> {
+    let texts = records
+        .iter()
+        .map(|record| std::str::from_utf8(&record.data));
+    texts.map(Result::unwrap).collect()
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn each_instance_takes_the_first_slot_that_nobody_holds() {
+    let directory = TempDir::new().unwrap();
+    let (first, first_store) = slots(&directory).take_free_one().await.unwrap();
+    let (second, second_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!((first.own, second.own), (Some(0), Some(1)));
+    first_store.append(numbered("a", 0..3)).await.unwrap();
+    first_store.close().await.unwrap();
+    let (third, third_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(third.own, Some(0));
+    assert_eq!(read(&third_store, "a").await.len(), 3);
+    third_store.close().await.unwrap();
+    second_store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn records_that_nobody_holds_are_adopted_in_order_with_their_attempts() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+    let (_, held) = slots(&directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..700)).await.unwrap();
+    orphan.append(numbered("b", 0..2)).await.unwrap();
+    let first = read(&orphan, "a").await[0].id;
+    let charged = Settlement::new(StreamName::new("a").unwrap()).count_attempt([first]);
+    orphan.settle(charged).await.unwrap();
+    orphan.close().await.unwrap();
+    held.append(numbered("a", 900..901)).await.unwrap();
+
+    let engine = engine(own_store, own.clone(), 1 << 20);
+    until(|| engine.cache_stats().records == 702).await;
+    engine.close().await.unwrap();
+    assert_eq!(held.stats().records(), 1);
+    let adopted = own.open(0).await.unwrap();
+    let records = read(&adopted, "a").await;
+    let expected: Vec<_> = (0..700).map(|n| format!("{n:04}")).collect();
+    assert_eq!(texts(&records), expected);
+    assert_eq!((records[0].attempts, records[1].attempts), (1, 0));
+    assert_eq!(read(&adopted, "b").await.len(), 2);
+    let emptied = own.open(1).await.unwrap();
+    assert_eq!(emptied.stats().records(), 0);
+    for store in [adopted, emptied, held] {
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_adopted_than_there_is_room_for() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..600)).await.unwrap();
+    orphan.close().await.unwrap();
+    // Room for 300 records, which are moved 256 at a time.
+    let engine = engine(own_store, own.clone(), 300 * 16);
+    until(|| engine.cache_stats().records == 256).await;
+    engine.close().await.unwrap();
+    let left = own.open(1).await.unwrap();
+    let records = read(&left, "a").await;
+    assert_eq!(records.len(), 600 - 256);
+    assert_eq!(&records[0].data[..], b"0256");
+    left.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_adaptive_engine_delivers_what_it_adopts() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..3)).await.unwrap();
+    orphan.close().await.unwrap();
+
+    let sender = Arc::new(Counting::default());
+    let mut options = EngineOptions::DEFAULT;
+    options.flush_strategy = FlushStrategy::Adaptive {
+        max_delay: Duration::from_millis(1),
+        max_records: 100,
+        max_bytes: 1 << 20,
+    };
+    let engine = FlushEngine::start(own_store, sender.clone(), options).unwrap();
+    engine.adopt_from(own);
+    let delivered = until(|| sender.0.load(Ordering::SeqCst) == 3);
+    let in_time = tokio::time::timeout(Duration::from_secs(60), delivered);
+    assert!(in_time.await.is_ok(), "what was adopted waits for a record");
+    engine.close().await.unwrap();
+}
+
+#[cfg(all(feature = "sled", feature = "journal"))]
+#[tokio::test]
+async fn a_journal_takes_over_what_the_other_store_left_in_any_slot() {
+    let directory = TempDir::new().unwrap();
+    let sled = || slots_of(OnDisk::Sled, &directory).take_free_one();
+    let (_, first) = sled().await.unwrap();
+    let (_, second) = sled().await.unwrap();
+    first.append(numbered("a", 0..3)).await.unwrap();
+    second.append(numbered("b", 0..4)).await.unwrap();
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    let journal = slots_of(OnDisk::Journal, &directory);
+    let (own, own_store) = journal.take_free_one().await.unwrap();
+    assert_eq!(read(&own_store, "a").await.len(), 3);
+    let engine = engine(own_store, own, 1 << 20);
+    until(|| engine.cache_stats().records == 7).await;
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn slots_that_were_never_used_are_not_made() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let path = own.directory.clone();
+    let engine = engine(own_store, own, 1 << 20);
+    engine.close().await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(path).unwrap().collect();
+    assert_eq!(names.len(), 1);
+}
+
+/// Slot 1 has the rest of a stream whose head is in slot 2; slot 0 is in use.
+async fn half_adopted(directory: &TempDir) -> Arc<dyn RecordStore> {
+    let (_, busy) = slots(directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..600)).await.unwrap();
+    let (own, own_store) = slots(directory).take_free_one().await.unwrap();
+    orphan.close().await.unwrap();
+    let heir = engine(own_store, own, 300 * 16);
+    until(|| heir.cache_stats().records == 256).await;
+    heir.close().await.unwrap();
+    busy
+}
+
+fn all(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{n:04}")).collect()
+}
+
+#[tokio::test]
+async fn the_slot_with_the_head_of_a_stream_is_taken_before_that_with_its_rest() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(own.own, Some(2));
+    let heir = engine(own_store, own.clone(), 1 << 20);
+    until(|| heir.cache_stats().records == 600).await;
+    heir.close().await.unwrap();
+    let store = own.open(2).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(600));
+    store.close().await.unwrap();
+    // Slot 1 is like any other again.
+    let (next, store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(next.own, Some(1));
+    store.close().await.unwrap();
+    busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rest_of_a_stream_is_adopted_behind_its_head_however_often_that_moves() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let with_the_head = slots(&directory).open(2).await.unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(own.own, Some(3));
+    with_the_head.close().await.unwrap();
+    // Room for the head, which moves to slot 3, but not for more.
+    let heir = engine(own_store, own.clone(), 300 * 16);
+    until(|| heir.cache_stats().records == 256).await;
+    heir.close().await.unwrap();
+    let with_the_head = own.open(3).await.unwrap();
+    let (next, next_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(next.own, Some(2));
+    with_the_head.close().await.unwrap();
+    let heir = engine(next_store, next.clone(), 1 << 20);
+    until(|| heir.cache_stats().records == 600).await;
+    heir.close().await.unwrap();
+    let store = next.open(2).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(600));
+    store.close().await.unwrap();
+    busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rest_of_a_stream_waits_while_the_slot_with_its_head_is_in_use() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let with_the_head = slots(&directory).open(2).await.unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    // Slots are gone through in their order: this one tells when slot 1 had its turn.
+    let last = own.open(4).await.unwrap();
+    last.append(numbered("b", 0..1)).await.unwrap();
+    last.close().await.unwrap();
+    let heir = engine(own_store, own, 1 << 20);
+    until(|| heir.cache_stats().records > 0).await;
+    heir.close().await.unwrap();
+    assert_eq!(heir.cache_stats().records, 1, "of stream b");
+    for store in [with_the_head, busy] {
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let place = directory.path().join("records");
+    // The head was delivered, or is lost with its directory, or the claim is no such thing.
+    for claimant in ["2", "77", "1", "x"] {
+        let store = slots(&directory).open(1).await.unwrap();
+        store.clear().await.unwrap();
+        store.append(numbered("b", 0..2)).await.unwrap();
+        store.close().await.unwrap();
+        let head = slots(&directory).open(2).await.unwrap();
+        head.clear().await.unwrap();
+        claims::remove(&place, 1).unwrap();
+        std::fs::write(place.join(format!("slot-1.to-{claimant}")), "").unwrap();
+        let (_, kept) = slots(&directory).take_free_one().await.unwrap();
+        let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+        for store in [head, kept] {
+            store.close().await.unwrap();
+        }
+        let heir = engine(own_store, own.clone(), 1 << 20);
+        until(|| heir.cache_stats().records == 2).await;
+        heir.clear().await.unwrap();
+        heir.close().await.unwrap();
+        let _ = std::fs::remove_file(place.join("slot-1.to-x"));
+    }
+    busy.close().await.unwrap();
+}

@@ -1,0 +1,176 @@
+//! What the commands do.
+
+use std::error::Error;
+use std::io::Write;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::Path;
+
+use record_cache::inspect::{Inspection, directories};
+use record_cache::{Amount, ReadLimits, Record, RecordStore, SledStore, StoreError, StreamName};
+
+use crate::output::{self, StreamSummary, Summary};
+use crate::{Command, Which};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Runs a command; says whether everything was sound.
+pub(crate) fn run(command: Command, out: &mut impl Write) -> Outcome<bool> {
+    match command {
+        Command::Stats { directory, json } => {
+            for cache in &mut caches(&directory)? {
+                let summary = summarize(cache)?;
+                output::stats(&summary, json, out)?;
+            }
+            Ok(true)
+        }
+        Command::Peek { which, limit, json } => {
+            show(&which, Some(limit), |cache, stream, record| {
+                output::record(cache, stream, record, which.payloads, json, out)
+            })
+        }
+        Command::Export { which } => show(&which, None, |cache, stream, record| {
+            output::record(cache, stream, record, which.payloads, true, out)
+        }),
+        Command::Verify { directory, json } => {
+            let mut sound = true;
+            for cache in &mut caches(&directory)? {
+                let damaged = damaged(cache)?;
+                sound &= output::verified(cache, damaged, json, out)?;
+            }
+            Ok(sound)
+        }
+        Command::Clear { directory, yes } => clear(&directory, yes, out).map(|()| true),
+    }
+}
+
+fn caches(path: &Path) -> Result<Vec<Inspection>, StoreError> {
+    let directories = directories(path)?.into_iter();
+    directories.map(Inspection::read).collect()
+}
+
+/// Hands over the records of a path, oldest first, at most so many of each stream.
+fn show(
+    which: &Which,
+    limit: Option<usize>,
+    mut take: impl FnMut(&Path, &StreamName, &Record) -> std::io::Result<()>,
+) -> Outcome<bool> {
+    let mut sound = true;
+    let mut found = which.stream.is_none();
+    for cache in &mut caches(&which.directory)? {
+        for stream in cache.stats().streams.into_keys() {
+            if which
+                .stream
+                .as_deref()
+                .is_some_and(|name| name != stream.as_str())
+            {
+                continue;
+            }
+            found = true;
+            let path = cache.path().to_owned();
+            let mut left = limit.unwrap_or(usize::MAX);
+            let damaged = each(cache, &stream, |record| {
+                take(&path, &stream, record)?;
+                left -= 1;
+                Ok(left > 0)
+            })?;
+            if damaged.records > 0 {
+                eprintln!(
+                    "{stream}: {} damaged records were left out",
+                    damaged.records
+                );
+                sound = false;
+            }
+        }
+    }
+    if !found {
+        let name = which.stream.as_deref().unwrap_or_default();
+        return Err(format!("nothing waits for a stream {name}").into());
+    }
+    Ok(sound)
+}
+
+/// Reads a stream until `take` has enough; says what was damaged.
+fn each(
+    cache: &mut Inspection,
+    stream: &StreamName,
+    mut take: impl FnMut(&Record) -> std::io::Result<bool>,
+) -> Outcome<Amount> {
+    const STEP: ReadLimits = ReadLimits::new(
+        NonZeroUsize::new(1000).expect("not zero"),
+        NonZeroU64::new(4 << 20).expect("not zero"),
+    );
+    let mut damaged = Amount::default();
+    let mut after = None;
+    loop {
+        let portion = cache.oldest(stream, after, STEP)?;
+        damaged += portion.batch.damaged;
+        for record in &portion.batch.records {
+            if !take(record)? {
+                return Ok(damaged);
+            }
+        }
+        if portion.last.is_none() {
+            return Ok(damaged);
+        }
+        after = portion.last;
+    }
+}
+
+fn summarize(cache: &mut Inspection) -> Outcome<Summary> {
+    let mut streams = Vec::new();
+    for (name, held) in cache.stats().streams {
+        let mut oldest = None;
+        each(cache, &name, |record| {
+            oldest = Some(record.recorded_at);
+            Ok(false)
+        })?;
+        streams.push(StreamSummary { name, held, oldest });
+    }
+    Ok(Summary {
+        path: cache.path().to_owned(),
+        condition: cache.condition().clone(),
+        streams,
+    })
+}
+
+fn damaged(cache: &mut Inspection) -> Outcome<Amount> {
+    let mut damaged = Amount::default();
+    for stream in cache.stats().streams.into_keys() {
+        damaged += each(cache, &stream, |_| Ok(true))?;
+    }
+    Ok(damaged)
+}
+
+fn clear(path: &Path, yes: bool, out: &mut impl Write) -> Outcome<()> {
+    for directory in directories(path)? {
+        let name = directory.display();
+        if !yes {
+            let held = Inspection::read(&directory)?.stats();
+            let (records, bytes) = (held.records(), held.bytes());
+            writeln!(
+                out,
+                "{name}: {records} records, {bytes} bytes; --yes deletes them"
+            )?;
+            continue;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let cleared = runtime.block_on(async {
+            let store = SledStore::open(&directory).await?;
+            let cleared = store.clear().await;
+            store.close().await?;
+            cleared
+        });
+        match cleared {
+            Ok(cleared) => writeln!(out, "{name}: {} records deleted", cleared.records)?,
+            Err(StoreError::InUse { .. }) => {
+                return Err(format!(
+                    "{name}: a client is at work here. It holds what it has in memory too, so \
+                     call its clear_cache, or end it first"
+                )
+                .into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

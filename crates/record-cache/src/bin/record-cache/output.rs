@@ -1,0 +1,216 @@
+//! How results are printed: for people, and in JSON for programs.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64_simd::STANDARD as BASE64;
+use comfy_table::{Table, presets};
+use record_cache::inspect::{Condition, Inspection};
+use record_cache::{Amount, QueueStats, Record, StreamName};
+use serde_json::{Value, json};
+
+/// A payload is shown this far in a table.
+const SHOWN_CHARACTERS: usize = 60;
+
+pub(crate) struct Summary {
+    pub(crate) path: PathBuf,
+    pub(crate) condition: Condition,
+    pub(crate) streams: Vec<StreamSummary>,
+}
+
+pub(crate) struct StreamSummary {
+    pub(crate) name: StreamName,
+    pub(crate) held: QueueStats,
+    /// When the oldest record that can be read was recorded.
+    pub(crate) oldest: Option<SystemTime>,
+}
+
+pub(crate) fn stats(summary: &Summary, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let records: usize = summary
+        .streams
+        .iter()
+        .map(|stream| stream.held.records)
+        .sum();
+    let bytes: u64 = summary.streams.iter().map(|stream| stream.held.bytes).sum();
+    if as_json {
+        let streams: Vec<Value> = summary.streams.iter().map(stream_in_json).collect();
+        let mut value = json!({
+            "directory": summary.path,
+            "records": records,
+            "bytes": bytes,
+            "streams": streams,
+        });
+        add_condition(&mut value, &summary.condition);
+        return writeln!(out, "{value}");
+    }
+    heading(&summary.path, &summary.condition, out)?;
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_BORDERS_ONLY)
+        .set_header(["stream", "records", "bytes", "oldest"]);
+    for stream in &summary.streams {
+        table.add_row([
+            stream.name.as_str().escape_debug().to_string(),
+            stream.held.records.to_string(),
+            stream.held.bytes.to_string(),
+            stream.oldest.map(age).unwrap_or_default(),
+        ]);
+    }
+    table.add_row(["all", &records.to_string(), &bytes.to_string(), ""]);
+    writeln!(out, "{table}")
+}
+
+/// Prints a record; its key and payload only if they may be seen.
+pub(crate) fn record(
+    cache: &Path,
+    stream: &StreamName,
+    record: &Record,
+    payloads: bool,
+    as_json: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if as_json {
+        let mut value = json!({
+            "directory": cache,
+            "stream": stream.as_str(),
+            "id": record.id.get(),
+            "recorded_at_ms": unix_millis(record.recorded_at),
+            "attempts": record.attempts,
+            "bytes": record.size(),
+        });
+        if payloads {
+            if let Some(key) = &record.key {
+                value["partition_key"] = json!(key);
+            }
+            // Text is for reading, base64 for any bytes.
+            match str::from_utf8(&record.data) {
+                Ok(text) => value["text"] = json!(text),
+                Err(_) => value["base64"] = json!(BASE64.encode_to_string(&record.data)),
+            }
+        }
+        return writeln!(out, "{value}");
+    }
+    write!(
+        out,
+        "{} {} recorded {} ago, {} attempts, {} bytes",
+        stream.as_str().escape_debug(),
+        record.id.get(),
+        age(record.recorded_at),
+        record.attempts,
+        record.size(),
+    )?;
+    if payloads {
+        let text = String::from_utf8_lossy(&record.data);
+        let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        let key = record.key.as_deref().unwrap_or_default();
+        write!(out, " key={key:?} {shown:?}{more}")?;
+    }
+    writeln!(out)
+}
+
+/// Prints what a check found; says whether everything was sound.
+pub(crate) fn verified(
+    cache: &Inspection,
+    damaged: Amount,
+    as_json: bool,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let condition = cache.condition();
+    let (stats, lost) = (cache.stats(), condition.missing_records);
+    let is_sound = damaged.records == 0
+        && lost == 0
+        && condition.damaged_places == 0
+        && condition.unreadable_segments == 0;
+    if as_json {
+        let mut value = json!({
+            "directory": cache.path(),
+            "is_sound": is_sound,
+            "records": stats.records() - damaged.records,
+            "damaged_records": damaged.records,
+        });
+        add_condition(&mut value, condition);
+        writeln!(out, "{value}")?;
+        return Ok(is_sound);
+    }
+    heading(cache.path(), condition, out)?;
+    writeln!(
+        out,
+        "{} records were read and are sound",
+        stats.records() - damaged.records
+    )?;
+    if !is_sound {
+        writeln!(
+            out,
+            "DAMAGED: {} records cannot be read, {lost} are missing, {} places of the log, {} whole segments. \
+             A client skips what cannot be read and delivers the rest.",
+            damaged.records, condition.damaged_places, condition.unreadable_segments,
+        )?;
+    }
+    Ok(is_sound)
+}
+
+fn heading(path: &Path, condition: &Condition, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{}", path.display())?;
+    let state = match condition.is_closed {
+        true => "as a close left it",
+        false => "in use, or its process was killed; these are the figures of this moment",
+    };
+    writeln!(
+        out,
+        "{} segments, {} bytes on disk; {state}",
+        condition.segments, condition.disk_bytes
+    )?;
+    if condition.is_torn {
+        writeln!(
+            out,
+            "a write at the end is incomplete: under way, or never answered"
+        )?;
+    }
+    if !condition.set_aside.is_empty() {
+        writeln!(
+            out,
+            "damaged data was set aside: {}",
+            condition.set_aside.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+fn add_condition(value: &mut Value, condition: &Condition) {
+    value["is_closed"] = json!(condition.is_closed);
+    value["is_torn"] = json!(condition.is_torn);
+    value["segments"] = json!(condition.segments);
+    value["disk_bytes"] = json!(condition.disk_bytes);
+    value["missing_records"] = json!(condition.missing_records);
+    value["damaged_places"] = json!(condition.damaged_places);
+    value["unreadable_segments"] = json!(condition.unreadable_segments);
+    value["set_aside"] = json!(condition.set_aside);
+}
+
+fn stream_in_json(stream: &StreamSummary) -> Value {
+    json!({
+        "stream": stream.name.as_str(),
+        "records": stream.held.records,
+        "bytes": stream.held.bytes,
+        "oldest_at_ms": stream.oldest.map(unix_millis),
+    })
+}
+
+fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// In the two units that matter.
+fn age(since: SystemTime) -> String {
+    let age = since.elapsed().unwrap_or(Duration::ZERO).as_secs();
+    let (minutes, hours, days) = (age / 60, age / 3600, age / 86400);
+    match age {
+        0..60 => format!("{age} s"),
+        60..3600 => format!("{minutes} min {} s", age % 60),
+        3600..86400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}

@@ -1,0 +1,243 @@
+//! Looking into the directory of a store, whether it is in use or not.
+//!
+//! [`Inspection::read`] reads the log of a `SledStore` or `JournalStore` as it is at that moment.
+//! It takes no lock and changes nothing: no file is made, moved, cut or set aside, no mode is
+//! repaired. So it works beside a client that runs, on a copy of a directory, and on a file system
+//! that is mounted read-only.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use record_cache::inspect::Inspection;
+//! use record_cache::{JournalStore, NewRecord, RecordStore, StreamName};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let store = JournalStore::open(directory.path()).await?;
+//! let stream = StreamName::new("orders")?;
+//! store.append(vec![NewRecord::new(stream, None, "an order")]).await?;
+//!
+//! let inspection = Inspection::read(directory.path())?;
+//! assert_eq!(inspection.stats().records(), 1);
+//! store.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod disk;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use self::disk::ReadOnlyDisk;
+use crate::log::Failure;
+use crate::log::buffers::Buffers;
+use crate::log::directory::is_own;
+use crate::log::fetch::{fetch, sources};
+use crate::log::files::Disk;
+use crate::log::format::COPY_PREFIX;
+use crate::log::open::{Survey, survey};
+use crate::{Amount, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName};
+
+/// A segment may be deleted between listing and opening it, by the store that is at work there.
+const ATTEMPTS: usize = 20;
+const SLOT_PREFIX: &str = "slot-";
+
+/// What lay in a directory at one moment.
+///
+/// The files are held open, so what was there then can be read although the store at work there
+/// deletes them.
+#[derive(Debug)]
+pub struct Inspection {
+    path: PathBuf,
+    survey: Survey,
+    condition: Condition,
+    buffers: Buffers,
+}
+
+/// How a directory was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Condition {
+    /// Whether it is as a close left it. If not, a store is at work there, or its process was
+    /// killed; which of the two cannot be told without taking the lock.
+    pub is_closed: bool,
+    /// Whether the log ends in a write that is incomplete: under way, or cut short by the end of
+    /// the process. It is no damage; the call was never answered.
+    pub is_torn: bool,
+    /// Segments of the log.
+    pub segments: usize,
+    /// Bytes of the log's files, whatever they hold.
+    pub disk_bytes: u64,
+    /// Records that should be there, and are not.
+    pub missing_records: u64,
+    /// Places in the log where something else was found than it should be.
+    pub damaged_places: u64,
+    /// Segments of which nothing can be read; the next opening sets them aside.
+    pub unreadable_segments: usize,
+    /// Directories of damaged data that earlier openings set aside.
+    pub set_aside: Vec<String>,
+}
+
+impl Inspection {
+    /// Reads the log in this directory. Payloads are read, and checked, by [`read`](Self::oldest).
+    ///
+    /// # Errors
+    /// [`StoreError::Incompatible`] when it has none, or one of another version, and
+    /// [`StoreError::Unavailable`] when it cannot be read.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path.as_ref())
+            .map_err(|error| StoreError::unavailable("the path is none", error))?;
+        let disk = ReadOnlyDisk::new(path.clone());
+        let mut attempts = 0..ATTEMPTS;
+        let found = loop {
+            match survey(&disk) {
+                Err(failure) if is_gone(&failure) && attempts.next().is_some() => {}
+                found => break found.map_err(|failure| in_words(&path, failure))?,
+            }
+        };
+        let survey = found.ok_or_else(|| StoreError::incompatible(&path, "no cache of records"))?;
+        let condition =
+            condition(&disk, &survey).map_err(|error| in_words(&path, Failure::Disk(error)))?;
+        Ok(Self {
+            path,
+            survey,
+            condition,
+            buffers: Buffers::default(),
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds, by stream.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        self.survey.counters.stats()
+    }
+
+    /// How it was found.
+    #[must_use]
+    pub const fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// Reads the oldest records of a stream, those after `after` if it is given, as
+    /// [`RecordStore::oldest`](crate::RecordStore::oldest) does; damaged ones are counted.
+    ///
+    /// Only when nothing is returned at all, damage neither, is there no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when a file cannot be read.
+    pub fn oldest(
+        &mut self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<Portion, StoreError> {
+        let failed = |failure: Failure| in_words(&self.path, failure);
+        let catalog = &mut self.survey.catalog;
+        let entries = catalog
+            .after(stream, after.map(RecordId::get), limits)
+            .map_err(|broken| failed(broken.into()))?;
+        let last = entries.last().map(|entry| RecordId::new(entry.sequence));
+        let wanted: Vec<_> = entries.iter().map(|entry| (stream, *entry)).collect();
+        let sources = sources(catalog, &entries);
+        let (mut records, mut damaged) = (Vec::new(), Amount::default());
+        let mut nth = entries.iter();
+        let take = |found: Option<crate::log::fetch::Fetched>| {
+            if let Some(entry) = nth.next() {
+                match found.and_then(|found| found.into_record(entry.attempts)) {
+                    Some(record) => records.push(record),
+                    None => damaged += Amount::new(1, entry.size.into()),
+                }
+            }
+        };
+        fetch(&wanted, &sources, &self.buffers, take).map_err(|error| failed(error.into()))?;
+        Ok(Portion {
+            batch: ReadBatch::new(records, damaged),
+            last,
+        })
+    }
+}
+
+/// Some records, and where they end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Portion {
+    /// The records, and those that are damaged.
+    pub batch: ReadBatch,
+    /// The last that was looked at, to go on after; nothing at the end of the stream.
+    pub last: Option<RecordId>,
+}
+
+/// The directories of stores at this path: itself, or the slots of a client's default directory.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when it cannot be read, and [`StoreError::Incompatible`] when it
+/// holds neither.
+pub fn directories(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
+    let path = path.as_ref();
+    let names = ReadOnlyDisk::new(path.to_owned())
+        .names()
+        .map_err(|error| in_words(path, Failure::Disk(error)))?;
+    if names.iter().any(|name| is_own(name)) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let slot = |name: &String| {
+        Some((
+            name.strip_prefix(SLOT_PREFIX)?.parse::<u32>().ok()?,
+            path.join(name),
+        ))
+    };
+    let mut slots: Vec<_> = names.iter().filter_map(slot).collect();
+    slots.sort_unstable();
+    if slots.is_empty() {
+        return Err(StoreError::incompatible(path, "no cache of records"));
+    }
+    Ok(slots.into_iter().map(|(_, path)| path).collect())
+}
+
+fn condition(disk: &ReadOnlyDisk, survey: &Survey) -> io::Result<Condition> {
+    let names = disk.names()?;
+    let of_log = names.iter().filter(|name| is_own(name));
+    let bytes = of_log.filter_map(|name| disk.open(name).ok()?.length().ok());
+    let disk_bytes = bytes.sum();
+    let set_aside = names
+        .into_iter()
+        .filter(|name| name.starts_with(COPY_PREFIX));
+    Ok(Condition {
+        is_closed: survey.is_closed,
+        is_torn: survey.is_torn,
+        segments: survey.segments,
+        disk_bytes,
+        missing_records: survey.missing,
+        damaged_places: survey.damaged_places,
+        unreadable_segments: survey.unreadable,
+        set_aside: set_aside.collect(),
+    })
+}
+
+/// Whether a file was deleted after its name had been read.
+fn is_gone(failure: &Failure) -> bool {
+    let of = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match failure {
+        Failure::Disk(error) => of(error),
+        Failure::Store(StoreError::Unavailable { source, .. }) => source
+            .as_deref()
+            .and_then(|source| source.downcast_ref())
+            .is_some_and(of),
+        _ => false,
+    }
+}
+
+fn in_words(path: &Path, failure: Failure) -> StoreError {
+    let context = || format!("cannot read: path={}", path.display());
+    match failure {
+        Failure::Store(error) => error,
+        Failure::Disk(error) => StoreError::unavailable(context(), error),
+        Failure::Index(broken) => StoreError::unavailable(context(), broken.0),
+    }
+}

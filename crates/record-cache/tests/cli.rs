@@ -1,0 +1,340 @@
+//! The program `record-cache`: what it shows, beside a store that is at work, and that it
+//! changes nothing unless told to.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use record_cache::inspect::Inspection;
+use record_cache::{
+    JournalStore, NewRecord, ReadLimits, RecordId, RecordStore, Settlement, SledStore, StreamName,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn records(name: &str, count: usize) -> Vec<NewRecord> {
+    let record = |n| {
+        NewRecord::new(
+            stream(name),
+            Some(format!("key-{n}")),
+            format!("payload {n}"),
+        )
+    };
+    (0..count).map(record).collect()
+}
+
+fn run(arguments: &[&str], directory: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_record-cache"));
+    let (first, others) = arguments.split_first().unwrap();
+    command
+        .arg(first)
+        .arg(directory)
+        .args(others)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", text(output));
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// All that could show a change: names, sizes, contents, and times of writing.
+fn everything(path: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        if path.is_dir() {
+            found.extend(everything(&path));
+            found.insert(path, (Vec::new(), written));
+        } else {
+            found.insert(path.clone(), (fs::read(&path).unwrap(), written));
+        }
+    }
+    found
+}
+
+async fn open(kind: &str, path: &Path) -> Box<dyn RecordStore> {
+    match kind {
+        "sled" => Box::new(SledStore::open(path).await.unwrap()),
+        _ => Box::new(JournalStore::open(path).await.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_either_kind_is_shown_while_it_is_at_work_and_after() {
+    for kind in ["sled", "journal"] {
+        let directory = TempDir::new().unwrap();
+        let store = open(kind, directory.path()).await;
+        store.append(records("orders", 5)).await.unwrap();
+        store.append(records("clicks", 2)).await.unwrap();
+        let step = Settlement::new(stream("orders")).delete([RecordId::new(0)]);
+        store
+            .settle(step.count_attempt([RecordId::new(1)]))
+            .await
+            .unwrap();
+
+        for state in ["at work", "closed"] {
+            let stats = &lines(&run(&["stats", "--json"], directory.path()))[0];
+            assert_eq!(stats["records"], 6, "{kind}, {state}: {stats}");
+            assert_eq!(stats["streams"][1]["stream"], "orders");
+            assert_eq!(stats["streams"][1]["records"], 4);
+            assert_eq!(stats["is_closed"], state == "closed", "{kind}");
+            assert!(stats["streams"][1]["oldest_at_ms"].as_u64() > Some(0));
+            let table = text(&run(&["stats"], directory.path()));
+            assert!(
+                table.contains("orders") && table.contains("clicks"),
+                "{table}"
+            );
+
+            let peeked = lines(&run(
+                &["peek", "--json", "--stream", "orders", "--limit", "2"],
+                directory.path(),
+            ));
+            assert_eq!(peeked.len(), 2);
+            assert_eq!(
+                (&peeked[0]["id"], &peeked[0]["attempts"]),
+                (&1.into(), &1.into())
+            );
+            let exported = lines(&run(&["export", "--payloads"], directory.path()));
+            let texts: Vec<_> = exported
+                .iter()
+                .map(|record| record["text"].as_str().unwrap())
+                .collect();
+            assert_eq!(
+                texts,
+                [
+                    "payload 0",
+                    "payload 1",
+                    "payload 1",
+                    "payload 2",
+                    "payload 3",
+                    "payload 4"
+                ]
+            );
+            let verified = run(&["verify"], directory.path());
+            assert!(verified.status.success(), "{}", text(&verified));
+            store.close().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_and_payloads_are_shown_only_when_asked_for() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    store.append(records("orders", 3)).await.unwrap();
+    for command in [
+        &["stats"][..],
+        &["stats", "--json"],
+        &["peek"],
+        &["peek", "--json"],
+        &["export"],
+        &["verify"],
+    ] {
+        let shown = text(&run(command, directory.path()));
+        assert!(
+            !shown.contains("payload") && !shown.contains("key"),
+            "{command:?}: {shown}"
+        );
+    }
+    let shown = text(&run(&["peek", "--payloads"], directory.path()));
+    assert!(
+        shown.contains("payload 0") && shown.contains("key-0"),
+        "{shown}"
+    );
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn looking_changes_nothing() {
+    for kind in ["sled", "journal"] {
+        let directory = TempDir::new().unwrap();
+        let store = open(kind, directory.path()).await;
+        store.append(records("orders", 100)).await.unwrap();
+        store.close().await.unwrap();
+        // A damaged outline, which an opening would cut off.
+        let segment = directory.path().join("0000000000.journal");
+        let mut bytes = fs::read(&segment).unwrap();
+        let torn = bytes.len() - 3;
+        bytes.truncate(torn);
+        fs::write(&segment, bytes).unwrap();
+
+        let before = everything(directory.path());
+        for command in [
+            &["stats"][..],
+            &["peek"],
+            &["export", "--payloads"],
+            &["verify"],
+            &["clear"],
+        ] {
+            run(command, directory.path());
+        }
+        assert_eq!(everything(directory.path()), before, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn damage_is_found_and_the_rest_is_exported() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    store.append(records("orders", 10)).await.unwrap();
+    store.close().await.unwrap();
+    let segment = directory.path().join("0000000000.journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes
+        .windows(9)
+        .position(|window| window == b"payload 4")
+        .unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+
+    let verified = run(&["verify", "--json"], directory.path());
+    assert_eq!(verified.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(found["is_sound"], false);
+    assert_eq!(found["damaged_records"], 1, "{found}");
+    let exported = run(&["export", "--payloads"], directory.path());
+    let shown = text(&exported);
+    assert_eq!(shown.matches("payload").count(), 9, "{shown}");
+    assert!(shown.contains("1 damaged records were left out"), "{shown}");
+}
+
+#[tokio::test]
+async fn records_that_vanished_are_missed() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    store.append(records("orders", 10)).await.unwrap();
+    store.close().await.unwrap();
+    fs::remove_file(directory.path().join("0000000000.journal")).unwrap();
+    let verified = run(&["verify", "--json"], directory.path());
+    let found: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(found["missing_records"], 10, "{found}");
+}
+
+#[tokio::test]
+async fn clearing_needs_a_word_and_a_directory_that_nobody_uses() {
+    let directory = TempDir::new().unwrap();
+    let store = open("sled", directory.path()).await;
+    store.append(records("orders", 10)).await.unwrap();
+    let refused = run(&["clear", "--yes"], directory.path());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused).contains("a client is at work here"),
+        "{}",
+        text(&refused)
+    );
+    assert_eq!(store.stats().records(), 10);
+    store.close().await.unwrap();
+
+    let asked = text(&run(&["clear"], directory.path()));
+    assert!(
+        asked.contains("10 records") && asked.contains("--yes"),
+        "{asked}"
+    );
+    let cleared = text(&run(&["clear", "--yes"], directory.path()));
+    assert!(cleared.contains("10 records deleted"), "{cleared}");
+    assert_eq!(
+        Inspection::read(directory.path())
+            .unwrap()
+            .stats()
+            .records(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn all_slots_of_a_default_directory_are_shown() {
+    let directory = TempDir::new().unwrap();
+    for slot in ["slot-0", "slot-3"] {
+        let store = open("sled", &directory.path().join(slot)).await;
+        store.append(records("orders", 2)).await.unwrap();
+        store.close().await.unwrap();
+    }
+    let stats = lines(&run(&["stats", "--json"], directory.path()));
+    assert_eq!(stats.len(), 2);
+    assert!(stats[1]["directory"].as_str().unwrap().ends_with("slot-3"));
+}
+
+#[test]
+fn what_is_no_cache_is_refused_and_left_alone() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("letter.txt"), "dear").unwrap();
+    for command in [&["stats"][..], &["clear", "--yes"]] {
+        let refused = run(command, directory.path());
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(
+            text(&refused).contains("no cache of records"),
+            "{}",
+            text(&refused)
+        );
+    }
+    let gone = run(&["stats"], &directory.path().join("gone"));
+    assert!(text(&gone).contains("No such file"), "{}", text(&gone));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_beside_a_busy_store_is_whole_and_in_order() {
+    let directory = TempDir::new().unwrap();
+    let builder =
+        JournalStore::builder(directory.path()).durability(record_cache::Durability::ProcessCrash);
+    let store = std::sync::Arc::new(builder.open().await.unwrap());
+    let busy = std::sync::Arc::clone(&store);
+    // Fills segments, empties them and has them deleted, again and again.
+    let writer = tokio::spawn(async move {
+        let all = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
+        for _ in 0..60 {
+            let record = |_| NewRecord::new(stream("orders"), None, vec![7; 100_000]);
+            busy.append((0..20).map(record).collect()).await.unwrap();
+            let old = busy
+                .oldest(&stream("orders"), None, all)
+                .await
+                .unwrap()
+                .records;
+            let ids = old.iter().rev().skip(15).map(|record| record.id);
+            busy.settle(Settlement::new(stream("orders")).delete(ids))
+                .await
+                .unwrap();
+        }
+    });
+    let mut looks = 0;
+    while !writer.is_finished() || looks == 0 {
+        let mut seen = Inspection::read(directory.path()).unwrap();
+        let condition = seen.condition().clone();
+        assert_eq!(
+            (condition.missing_records, condition.damaged_places),
+            (0, 0),
+            "{condition:?}"
+        );
+        let all = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
+        let portion = seen.oldest(&stream("orders"), None, all).unwrap();
+        assert_eq!(portion.batch.damaged.records, 0);
+        assert!(portion.batch.records.is_sorted_by_key(|record| record.id));
+        assert!(
+            portion
+                .batch
+                .records
+                .iter()
+                .all(|record| record.data == vec![7; 100_000])
+        );
+        looks += 1;
+    }
+    writer.await.unwrap();
+    store.close().await.unwrap();
+}

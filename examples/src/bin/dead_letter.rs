@@ -1,0 +1,178 @@
+//! Records that are given up go to a file, and back.
+//!
+//! ```console
+//! $ dead_letter send --stream orders < orders.txt   # what is given up lands in dead-letters.jsonl
+//! $ dead_letter back                                # once the cause is mended: recorded again
+//! ```
+//!
+//! The file has a record a line, in JSON, with the reason and the error code, so it can be looked
+//! through and edited before its records go back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use amplify_kinesis::{
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, CloseOptions, DiscardedRecord, KinesisRecord,
+};
+use anyhow::{Context, Result, bail};
+use base64_simd::STANDARD as BASE64;
+use clap::{Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+    /// Where records go that are given up.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "dead-letters.jsonl"
+    )]
+    letters: PathBuf,
+    /// How often a record is tried again.
+    #[arg(long, global = true, default_value_t = 5)]
+    max_retries: u32,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record the lines of standard input and deliver them.
+    Send {
+        #[arg(long)]
+        stream: String,
+    },
+    /// Record once more what was given up.
+    Back,
+}
+
+/// One line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Letter {
+    stream: String,
+    partition_key: String,
+    /// In base64: a payload may be any bytes.
+    data: String,
+    attempts: u32,
+    reason: String,
+    code: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let flags = Flags::parse();
+    let letters = Letters::open(&flags.letters)?;
+    let options = AmplifyKinesisClientOptions::default()
+        .max_retries(flags.max_retries)
+        .on_discard(move |record| {
+            // It is deleted from the cache when this returns; until then it is on disk there.
+            if let Err(error) = letters.add(&record) {
+                eprintln!("a record of {} is lost: {error}", record.stream_name);
+            }
+        });
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let client = AmplifyKinesisClient::builder()
+        .sdk_config(&config)
+        .options(options)
+        .build()
+        .await?;
+
+    let recorded = match flags.command {
+        Command::Send { stream } => send(&client, &stream).await?,
+        Command::Back => back(&client, &flags.letters).await?,
+    };
+    // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call
+    // of flush charges. This program does not want to wait for minutes.
+    let flushed = client.flush().await?;
+    let last_chance = CloseOptions::default().drain(Duration::from_secs(10));
+    let drained = client.close_with(last_chance).await?;
+    for skipped in flushed
+        .skipped_streams
+        .iter()
+        .chain(&drained.skipped_streams)
+    {
+        eprintln!("{}: {}", skipped.stream_name, skipped.message);
+    }
+    println!(
+        "{recorded} recorded, {} delivered, {} given up, {} left",
+        flushed.records_flushed + drained.records_flushed,
+        flushed.records_discarded + drained.records_discarded,
+        client.cache_stats().records,
+    );
+    Ok(())
+}
+
+async fn send(client: &AmplifyKinesisClient, stream: &str) -> Result<usize> {
+    let stream = client.stream(stream)?;
+    let mut count = 0;
+    for line in io::stdin().lines() {
+        count += stream
+            .record(line?, format!("line-{count}"))
+            .await?
+            .records_stored;
+    }
+    Ok(count)
+}
+
+/// A crash on the way records letters twice, but loses none: the file goes when all are on disk.
+async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
+    let taken = path.with_extension("taken");
+    if taken.exists() {
+        bail!(
+            "{} is of a run that was cut short; rename it to {}",
+            taken.display(),
+            path.display()
+        );
+    }
+    // What is given up from now on must not be mistaken for what is read here.
+    fs::rename(path, &taken).with_context(|| format!("no letters in {}", path.display()))?;
+    let mut count = 0;
+    for (number, line) in BufReader::new(File::open(&taken)?).lines().enumerate() {
+        let place = || format!("{}:{}", taken.display(), number + 1);
+        let letter: Letter = serde_json::from_str(&line?).with_context(place)?;
+        let data = BASE64.decode_to_vec(&letter.data).with_context(place)?;
+        let record = KinesisRecord::new(data, letter.partition_key, letter.stream);
+        count += client.record_all([record]).await?.records_stored;
+    }
+    fs::remove_file(taken)?;
+    Ok(count)
+}
+
+/// The file, opened for each letter, so that it can be moved away at any time.
+struct Letters {
+    path: PathBuf,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Letters {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self {
+            path: std::path::absolute(path)?,
+            one_at_a_time: Mutex::default(),
+        })
+    }
+
+    fn add(&self, record: &DiscardedRecord) -> io::Result<()> {
+        let letter = Letter {
+            stream: record.stream_name.clone(),
+            partition_key: record.partition_key.clone().unwrap_or_default(),
+            data: BASE64.encode_to_string(&record.data),
+            attempts: record.attempts,
+            reason: format!("{:?}", record.reason),
+            code: record.code.clone(),
+        };
+        let mut line = serde_json::to_vec(&letter)?;
+        line.push(b'\n');
+        let _turn = self.one_at_a_time.lock();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
+        file.write_all(&line)?;
+        file.sync_data()
+    }
+}

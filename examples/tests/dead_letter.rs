@@ -1,0 +1,51 @@
+//! `dead_letter` keeps what is given up, and brings it back.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+
+use amplify_test_support::FakeAws;
+
+use self::support::{finish, program};
+
+#[test]
+fn what_is_given_up_goes_to_the_file_and_back() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut command = program(env!("CARGO_BIN_EXE_dead_letter"), &aws, home.path());
+        let mut child = command.args(arguments).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        finish(child)
+    };
+    let letters = home.path().join("dead-letters.jsonl");
+
+    // The stream does not exist, so each attempt costs the records one.
+    aws.only_streams(["another"]);
+    let send = ["send", "--stream", "orders", "--max-retries", "0"];
+    let (ended_well, output) = run(&send, b"one\ntwo\n");
+    assert!(ended_well, "{output}");
+    assert!(
+        output.contains("2 recorded, 0 delivered, 2 given up, 0 left"),
+        "{output}"
+    );
+    let text = fs::read_to_string(&letters).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("ResourceNotFoundException"), "{text}");
+
+    aws.all_streams();
+    let (ended_well, output) = run(&["back"], b"");
+    assert!(ended_well, "{output}");
+    let arrived = aws.delivered("orders");
+    let arrived: Vec<_> = arrived.iter().map(|record| &record.data[..]).collect();
+    assert_eq!(arrived, [b"one", b"two"]);
+    assert_eq!(
+        aws.delivered("orders")[1].partition_key.as_deref(),
+        Some("line-1")
+    );
+    assert!(!letters.exists(), "the letters were taken");
+
+    let (ended_well, output) = run(&["back"], b"");
+    assert!(!ended_well, "{output}");
+    assert!(output.contains("no letters in"), "{output}");
+}

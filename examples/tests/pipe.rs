@@ -1,0 +1,101 @@
+//! `pipe` delivers what it reads, and leaves what it cannot for its next start.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod support;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use amplify_test_support::FakeAws;
+use tempfile::TempDir;
+
+use self::support::{finish, program, terminate};
+
+fn pipe(aws: &FakeAws, home: &TempDir) -> Command {
+    let mut command = program(env!("CARGO_BIN_EXE_pipe"), aws, home.path());
+    command.args(["--stream", "lines"]);
+    command
+}
+
+fn arrived(aws: &FakeAws) -> Vec<String> {
+    let records = aws.delivered("lines").into_iter();
+    records
+        .map(|record| String::from_utf8(record.data.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_line_of_standard_input_arrives_in_order() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    let lines: Vec<String> = (0..1200).map(|n| format!("line {n}")).collect();
+    let mut child = pipe(&aws, &home).spawn().unwrap();
+    // The last line has no end.
+    let input = lines.join("\n");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let (ended_well, output) = finish(child);
+    assert!(ended_well, "{output}");
+    assert!(
+        output.contains("delivered                 1200"),
+        "{output}"
+    );
+    assert_eq!(arrived(&aws), lines);
+}
+
+#[test]
+fn a_file_is_followed_until_the_program_is_told_to_end() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    let path = home.path().join("app.log");
+    std::fs::write(&path, "one\ntwo\nthr").unwrap();
+    let child = pipe(&aws, &home)
+        .arg("--follow")
+        .arg(&path)
+        .spawn()
+        .unwrap();
+    let limit = Duration::from_secs(60);
+    aws.wait_until_blocking(limit, |aws| aws.delivered_count() == 2)
+        .unwrap();
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"ee\nfour\n").unwrap();
+    aws.wait_until_blocking(limit, |aws| aws.delivered_count() == 4)
+        .unwrap();
+    terminate(&child);
+    let (ended_well, output) = finish(child);
+    assert!(ended_well, "{output}");
+    assert_eq!(arrived(&aws), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn what_cannot_be_delivered_is_left_for_the_next_start() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    aws.stop();
+    let mut child = pipe(&aws, &home).spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"one\ntwo\n")
+        .unwrap();
+    let (ended_well, output) = finish(child);
+    assert!(!ended_well, "{output}");
+    assert!(
+        output.contains("left for next time           2"),
+        "{output}"
+    );
+
+    aws.restart().unwrap();
+    let (ended_well, output) = finish(
+        pipe(&aws, &home)
+            .stdin(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    assert!(ended_well, "{output}");
+    assert_eq!(arrived(&aws), ["one", "two"]);
+}

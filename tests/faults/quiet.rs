@@ -1,0 +1,128 @@
+//! A directory that is new, and one that is opened again, is nothing to warn of: neither by us nor
+//! by what we are built on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+
+use amplify_kinesis::Durability;
+use integration_tests::{Case, Endpoint, Service, Setup, StoreKind, child, role};
+use record_cache::{NewRecord, StreamName};
+use tracing_subscriber::filter::LevelFilter;
+
+const TEST: &str = "quiet::a_directory_that_is_new_or_in_order_is_nothing_to_warn_of";
+
+/// What was logged, whichever way it came.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        LOGGED.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen() {
+    // sled writes to `log`, of which this hears too.
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(|| Log)
+        .init();
+    log::warn!("heard of a library");
+    tracing::warn!("heard of ourselves");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
+    if role().is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let mut child = child(TEST, "quiet");
+        let child = child.env("HOME", home.path());
+        let output = child
+            .env("XDG_DATA_HOME", home.path().join("data"))
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    listen();
+    let stream = StreamName::new("a").unwrap();
+    for kind in [StoreKind::Sled, StoreKind::TinySled, StoreKind::Journal] {
+        let place = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let durability = Durability::PowerLoss;
+            let store = kind.open(place.path(), durability, 1 << 20).await.unwrap();
+            let new = (0..300).map(|n| NewRecord::new(stream.clone(), None, format!("{n}")));
+            store.append(new.collect()).await.unwrap();
+            store.close().await.unwrap();
+        }
+        let indexed = place.path().join("index-1").is_dir();
+        assert_eq!(indexed, kind == StoreKind::TinySled, "sled was at work");
+    }
+    let aws = Endpoint::start();
+    for service in [Service::Kinesis, Service::Firehose] {
+        for _ in 0..3 {
+            let setup = Setup::new(Case::new(service, StoreKind::Sled), &aws);
+            let client = setup.default_directory().build().await;
+            client.record("stream", "1").await.unwrap();
+            client.flush().await.unwrap();
+            client.close().await.unwrap();
+        }
+    }
+    let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = logged.lines().collect();
+    assert!(
+        lines.len() >= 2 && lines[0].contains("heard of a library"),
+        "{logged}"
+    );
+    assert!(lines[1].contains("heard of ourselves"), "{logged}");
+    assert_eq!(lines.len(), 2, "{logged}");
+}
+
+/// `docs/observability.md` promises two.
+#[test]
+fn every_line_is_logged_under_a_target_that_is_documented() {
+    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    let mut seen = BTreeMap::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_ours = path.components().any(|part| part.as_os_str() == "src");
+            if path.is_dir() {
+                directories.push(path);
+            } else if is_ours && path.extension().is_some_and(|end| end == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                for level in LEVELS {
+                    for name in [
+                        format!("tracing::{level}!("),
+                        format!("tracing::{level}_span!("),
+                    ] {
+                        for call in source.split(&name).skip(1) {
+                            let target = call.trim_start().split(',').next().unwrap();
+                            *seen.entry(target.to_owned()).or_insert(0) += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let targets: Vec<_> = seen.keys().map(String::as_str).collect();
+    let documented = [
+        "target: \"record_cache\"",
+        "target: TARGET",
+        "target: log::TARGET",
+    ];
+    assert!(
+        targets.iter().all(|target| documented.contains(target)),
+        "{seen:?}"
+    );
+    assert!(seen.values().sum::<i32>() >= 30, "{seen:?}");
+}
