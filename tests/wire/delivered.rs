@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
-use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisClientOptions, FlushStrategy};
+use amplify_kinesis::{
+    Aggregation, AmplifyKinesisClient, AmplifyKinesisClientOptions, Concatenation, FlushStrategy,
+};
 use amplify_test_support::Reply;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config};
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
@@ -53,6 +55,33 @@ async fn kinesis_says_which_shard_took_a_record_and_where() {
         }
         assert!(told[0].sequence_number < told[1].sequence_number);
     }
+}
+
+#[tokio::test]
+async fn each_event_of_a_record_that_is_shared_is_told_of() {
+    let aws = Endpoint::start();
+    let told: Arc<Mutex<Vec<amplify_kinesis::DeliveredRecord>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let options = AmplifyKinesisClientOptions::default()
+        .flush_strategy(FlushStrategy::None)
+        .aggregation(Aggregation::Concatenate(Concatenation::default()))
+        .on_delivered(move |record| heard.lock().unwrap().push(record));
+    let client = AmplifyKinesisClient::builder()
+        .region("eu-west-1")
+        .credentials_provider(credentials())
+        .endpoint_url(aws.endpoint_url())
+        .in_memory()
+        .options(options);
+    let client = client.build().await.unwrap();
+    for data in ["1", "2", "3"] {
+        client.record(data, "k", "stream").await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(aws.payloads("stream"), ["1\n2\n3\n"]);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 3);
+    assert!(told[0].sequence_number.starts_with("49"));
+    assert!(told.iter().all(|record| *record == told[0]));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod adaptive;
 mod answers;
 mod arns;
 mod behaviour;
+mod blocking;
 mod builder;
 mod credentials;
 mod delivered;

@@ -72,6 +72,23 @@ impl AmplifyKinesisClient {
             .await
     }
 
+    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see the
+    /// [guide](crate::guide#programs-without-async).
+    ///
+    /// # Errors
+    /// As `record`, and [`Validation`](AmplifyKinesisError::Validation) where it would never end: on a
+    /// thread of a runtime, or if the client was made in a runtime of a single thread.
+    pub fn record_blocking(
+        &self,
+        data: impl IntoPayload,
+        partition_key: impl Into<String>,
+        stream_name: impl Into<String>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        let record = KinesisRecord::new(data, partition_key, stream_name);
+        let checked = self.0.check([record.0])?;
+        Ok(self.0.record_blocking(checked)?)
+    }
+
     /// Records several records, of one stream or of many: all of them or, on an error, none.
     ///
     /// # Errors

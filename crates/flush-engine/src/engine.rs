@@ -144,6 +144,16 @@ impl FlushEngine {
         Ok(RecordData { records_stored })
     }
 
+    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    ///
+    /// # Errors
+    /// As `record`, and [`EngineError::Validation`] on a thread of a runtime, or if the engine was
+    /// started in a runtime of a single thread: it would never end there.
+    pub fn record_blocking(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
+        let lifecycle = &self.handle.lifecycle;
+        lifecycle.block_on("record_blocking", self.record(records))
+    }
+
     /// Runs one pass: at most one batch for each stream. Works while disabled.
     ///
     /// Returns at once when a pass is running, and from within a handler; see
@@ -235,7 +245,7 @@ impl FlushEngine {
     /// What the cache holds, from counters. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        self.handle.cache.stats().into()
+        self.handle.cache.report()
     }
 
     /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.

@@ -89,6 +89,14 @@ impl<S: Service> Client<S> {
         Ok(self.engine.record(checked).await?)
     }
 
+    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    ///
+    /// # Errors
+    /// As [`FlushEngine::record_blocking`].
+    pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        Ok(self.engine.record_blocking(checked)?)
+    }
+
     /// A stream, its name checked once.
     ///
     /// # Errors
@@ -272,6 +280,14 @@ impl<S: Service> Stream<S> {
     /// A future that is dropped has stored all of the records or none.
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
+    }
+
+    /// Stores records that were checked; see [`Client::record_blocking`].
+    ///
+    /// # Errors
+    /// As [`Client::record_blocking`].
+    pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        self.client.record_blocking(checked)
     }
 }
 

@@ -67,7 +67,9 @@ impl Cache {
             let attempts = record.attempts;
             self.tell_discarded(stream, record, attempts, reason, None);
         }
+        let head = self.ages.head_among(stream, &settlement.delete);
         let removed = self.store.settle(settlement).await?;
+        self.ages.gone(stream, head, None);
         self.admission.release(stream, removed);
         self.meter.discarded(stream, reason, amount.records);
         Ok(amount)

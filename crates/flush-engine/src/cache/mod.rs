@@ -20,13 +20,14 @@
 //!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
-//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
-//! but for the store's counters under that of the backlog.
+//! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or locked under them,
+//! but for the store's counters under those of the backlog and the ages.
 //!
 //! May be touched here: what is kept, dropped and counted. Not here: when to send, how to
 //! judge an answer.
 
 mod admission;
+mod ages;
 mod backlog;
 mod batch;
 mod clock;
@@ -52,13 +53,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
+use self::ages::{Ages, Since};
 use self::backlog::Backlog;
 use self::expiry::Expiry;
 use self::in_flight::InFlight;
 use self::overflow::Line;
 use self::store::{ContainedStore, Failure};
 use crate::api::{
-    ClearCacheData, DeliveredHandler, DiscardHandler, EngineError, EngineOptions, OverflowPolicy,
+    CacheStats, ClearCacheData, DeliveredHandler, DiscardHandler, EngineError, EngineOptions,
+    OverflowPolicy,
 };
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
@@ -80,6 +83,9 @@ pub(crate) struct Cache {
     /// while the cache is cleared.
     appending: RwLock<()>,
     expiry: Expiry,
+    /// How old the oldest records are.
+    ages: Ages,
+    max_bytes: u64,
     /// What waits for how long, where flushing goes by that.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
@@ -115,6 +121,8 @@ impl Cache {
             clears: RwLock::new(0),
             appending: RwLock::default(),
             expiry: Expiry::new(options.max_record_age),
+            ages: Ages::new(&stats),
+            max_bytes: options.cache_max_bytes.get(),
             backlog: Backlog::new(options.flush_strategy, request, &stats),
             overflow: options.overflow_policy,
             line: Line::default(),
@@ -183,7 +191,9 @@ impl Cache {
             return Ok(Adopted::NoRoom);
         }
         let amount = incoming.amount;
-        self.store_admitted(incoming).await?;
+        let times = incoming.records.iter().map(|record| record.recorded_at);
+        let since = times.min().map_or_else(Since::now, Since::recorded);
+        self.store_admitted(incoming, since).await?;
         Ok(Adopted::Stored(amount))
     }
 
@@ -191,7 +201,7 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming).await?;
+            let stored = cache.store_admitted(incoming, Since::now()).await?;
             cache.meter.recorded(&stored);
             Ok(())
         };
@@ -204,6 +214,7 @@ impl Cache {
     async fn store_admitted(
         &self,
         incoming: Incoming,
+        since: Since,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
         // A clear that knows what each stream has must not overlap.
         let _appending = match self.admission.bounds_streams() {
@@ -212,6 +223,8 @@ impl Cache {
         };
         match self.store.append(incoming.records).await {
             Ok(()) => {
+                self.ages
+                    .arrived(&incoming.by_stream, since, || self.stats());
                 if let Some(backlog) = &self.backlog {
                     backlog.arrived(&incoming.by_stream);
                 }
@@ -236,6 +249,7 @@ impl Cache {
         let stored = self.stats();
         let removed = self.store.clear().await?;
         *clears += 1;
+        self.ages.cleared();
         self.admission.release_all(removed, &stored);
         Ok(ClearCacheData::new(removed.records))
     }
@@ -248,6 +262,11 @@ impl Cache {
     /// What is cached, from counters.
     pub(crate) fn stats(&self) -> StoreStats {
         self.store.stats()
+    }
+
+    /// The same, with limit and ages, for the owner.
+    pub(crate) fn report(&self) -> CacheStats {
+        self.ages.report(&self.stats(), self.max_bytes)
     }
 
     /// Which streams are to be flushed now, if flushing goes by what waits.

@@ -1,5 +1,7 @@
 //! What was decided on records that were sent, carried out in one step of the store.
 
+use std::time::SystemTime;
+
 use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
 
 use crate::api::{DiscardReason, EngineError, FlushData, Receipt};
@@ -22,6 +24,8 @@ pub(crate) struct Decision {
     retried: Vec<RecordId>,
     /// They failed once too often, with this code.
     exhausted: Vec<(Record, Option<String>)>,
+    /// The first of those that were looked at with them and stay.
+    kept: Option<(RecordId, SystemTime)>,
     /// Held until the store has taken the decision.
     claim: Option<Claim>,
 }
@@ -35,6 +39,7 @@ impl Decision {
             delivered: Vec::new(),
             retried: Vec::new(),
             exhausted: Vec::new(),
+            kept: None,
             claim: None,
         }
     }
@@ -50,6 +55,11 @@ impl Decision {
 
     pub(crate) fn retry(&mut self, record: RecordId) {
         self.retried.push(record);
+    }
+
+    /// A record stays, charged or not.
+    pub(crate) fn keep(&mut self, record: &Record) {
+        self.kept.get_or_insert((record.id, record.recorded_at));
     }
 
     pub(crate) fn give_up(&mut self, record: Record, code: Option<String>) {
@@ -89,6 +99,7 @@ impl Cache {
             delivered,
             retried,
             exhausted,
+            kept,
             claim,
         } = decision;
         self.tell_delivered(&stream, delivered);
@@ -114,7 +125,9 @@ impl Cache {
             .delete(accepted)
             .delete(given_up)
             .count_attempt(retried);
+        let head = self.ages.head_among(&stream, &settlement.delete);
         let removed = self.store.settle(settlement).await?;
+        self.ages.gone(&stream, head, kept);
         drop((now, claim));
         self.admission.release(&stream, removed);
         self.meter.flushed(&stream, done.records_flushed);
