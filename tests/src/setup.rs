@@ -30,6 +30,7 @@ pub struct Setup {
     name: Option<String>,
     storage_path: Option<PathBuf>,
     in_memory: bool,
+    in_journal: bool,
     journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
     kinesis: AmplifyKinesisClientOptions,
@@ -77,6 +78,7 @@ impl Setup {
             name: None,
             storage_path: None,
             in_memory: false,
+            in_journal: false,
             journal: None,
             store: None,
             kinesis: AmplifyKinesisClientOptions::default(),
@@ -168,6 +170,13 @@ impl Setup {
     pub fn in_memory(mut self) -> Self {
         self.place = None;
         self.in_memory = true;
+        self
+    }
+
+    /// In the default directory, with its index in memory.
+    pub fn in_journal(mut self) -> Self {
+        self.place = None;
+        self.in_journal = true;
         self
     }
 
@@ -267,6 +276,9 @@ macro_rules! builder {
                 }
                 if self.in_memory {
                     builder = builder.in_memory();
+                }
+                if self.in_journal {
+                    builder = builder.in_journal();
                 }
                 if let Some(path) = self.journal {
                     builder = builder.journal(path);
