@@ -15,9 +15,10 @@ use self::portable::{Directory, sync_by_path};
 #[cfg(unix)]
 use self::unix::{Directory, sync_by_path};
 use crate::StoreError;
+use crate::index::DIRECTORY_PREFIX;
 use crate::log::catalog::lock;
 use crate::log::directory;
-use crate::log::files::{Disk, DiskFile};
+use crate::log::files::{Disk, DiskFile, is_full};
 use crate::log::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
 
 /// A directory that no other store uses as long as this value lives.
@@ -80,11 +81,7 @@ impl SystemDisk {
                 place.take_lock(LOCK)
             }
             // With no room for a file, the lock on the directory has to do.
-            Err(Refusal::Failed(_, error))
-                if place.is_locked() && error.kind() == io::ErrorKind::StorageFull =>
-            {
-                Ok(())
-            }
+            Err(Refusal::Failed(_, error)) if place.is_locked() && is_full(&error) => Ok(()),
             outcome => outcome,
         }
     }
@@ -130,7 +127,7 @@ fn foreign(names: &[String]) -> Option<String> {
     let is_foreign = |name: &&String| {
         let name = name.as_str();
         !neutral.contains(&name)
-            && ![COPY_PREFIX, INDEX_PREFIX, "."]
+            && ![COPY_PREFIX, DIRECTORY_PREFIX, "."]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
@@ -142,13 +139,10 @@ fn foreign(names: &[String]) -> Option<String> {
 #[cfg(unix)]
 fn is_ours(name: &str) -> bool {
     directory::is_own(name)
-        || [COPY_PREFIX, INDEX_PREFIX]
+        || [COPY_PREFIX, DIRECTORY_PREFIX]
             .iter()
             .any(|p| name.starts_with(p))
 }
-
-/// Directories of an index.
-const INDEX_PREFIX: &str = "index-";
 
 /// Makes a directory, and those above it, that nobody but its owner may enter.
 fn create_directories(path: &Path) -> io::Result<()> {

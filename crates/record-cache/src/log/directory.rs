@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::files::Disk;
+use super::files::{Disk, is_full};
 use super::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
 use crate::clock;
+use crate::index::directory_number;
 
 const KEPT_COPIES: usize = 2;
 
@@ -45,7 +46,7 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
     let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
         // On a full disk, the room that is kept for it.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+        Err(error) if is_full(&error) => {
             disk.remove(RESERVE)?;
             disk.make_directory(&to)?;
         }
@@ -73,6 +74,16 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
         Ok(())
     } else {
         disk.sync()
+    }
+}
+
+/// Deletes what indexes that keep files have left, as far as that can be done.
+pub(crate) fn remove_indexes(disk: &dyn Disk) {
+    for name in disk.names().unwrap_or_default() {
+        if directory_number(&name).is_some() {
+            // The next opening tries again.
+            let _ = disk.remove_directory(&name);
+        }
     }
 }
 

@@ -138,7 +138,10 @@ impl Grouping {
 
 /// A cached record as an event.
 pub(crate) fn event(record: &Record) -> Event<'_> {
-    Event::new(record.key.as_deref().unwrap_or_default(), &record.data)
+    Event {
+        explicit_hash_key: record.explicit_hash_key,
+        ..Event::new(record.key.as_deref().unwrap_or_default(), &record.data)
+    }
 }
 
 /// How many of the first records one request takes.

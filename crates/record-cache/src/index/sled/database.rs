@@ -14,8 +14,7 @@ use sled::IVec;
 
 use super::block::{Key, SEGMENT_BYTES};
 use super::contained::{Outcome, Progress, contained};
-
-const NAME: &str = "index-";
+use crate::index::{DIRECTORY_PREFIX, directory_number};
 
 /// sled holds a good deal more, whatever it is told: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
@@ -208,7 +207,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(NAME)?.parse().ok()
+        directory_number(&name)
     };
     let mut numbers: Vec<u64> = names.filter_map(number).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -216,7 +215,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
 }
 
 pub(super) fn path(home: &Path, number: u64) -> PathBuf {
-    home.join(format!("{NAME}{number}"))
+    home.join(format!("{DIRECTORY_PREFIX}{number}"))
 }
 
 /// The next opening tries again where this fails.
