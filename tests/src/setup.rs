@@ -30,6 +30,7 @@ pub struct Setup {
     name: Option<String>,
     storage_path: Option<PathBuf>,
     in_memory: bool,
+    in_journal: bool,
     journal: Option<PathBuf>,
     store: Option<Arc<dyn RecordStore>>,
     kinesis: AmplifyKinesisClientOptions,
@@ -77,6 +78,7 @@ impl Setup {
             name: None,
             storage_path: None,
             in_memory: false,
+            in_journal: false,
             journal: None,
             store: None,
             kinesis: AmplifyKinesisClientOptions::default(),
@@ -197,6 +199,13 @@ impl Setup {
         self
     }
 
+    /// In the default directory, with its index in memory.
+    pub fn in_journal(mut self) -> Self {
+        self.place = None;
+        self.in_journal = true;
+        self
+    }
+
     pub fn journal(mut self, path: &Path) -> Self {
         self.place = None;
         self.journal = Some(path.to_owned());
@@ -293,6 +302,9 @@ macro_rules! builder {
                 }
                 if self.in_memory {
                     builder = builder.in_memory();
+                }
+                if self.in_journal {
+                    builder = builder.in_journal();
                 }
                 if let Some(path) = self.journal {
                     builder = builder.journal(path);

@@ -6,9 +6,12 @@
 mod adaptive;
 mod aggregation;
 mod answers;
+mod arns;
 mod behaviour;
+mod blocking;
 mod builder;
 mod credentials;
+mod delivered;
 mod fake_aws;
 mod front;
 mod keys;

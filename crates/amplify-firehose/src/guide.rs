@@ -254,6 +254,55 @@
 //! # }
 //! ```
 //!
+//! # What Firehose calls a record
+//!
+//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is told of every record that the
+//! service accepted, with the id that it gave it, before the record is deleted: so at least once,
+//! and again if the process ends in between.
+//!
+//! ```
+//! use amplify_firehose::AmplifyFirehoseClientOptions;
+//!
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .on_delivered(|record| println!("{}: {}", record.stream_name, record.record_id));
+//! ```
+//!
+//! A delivery stream goes by its name. `PutRecordBatch` takes no ARN, so an ARN is refused: a
+//! stream of another account is reached with credentials of that account.
+//!
+//! # Programs without async
+//!
+//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
+//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
+//! record need neither.
+//!
+//! ```
+//! # use aws_credential_types::Credentials;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::AmplifyFirehoseClient;
+//! use std::time::Duration;
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let client = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .in_memory();
+//! let client = runtime.block_on(client.build())?;
+//! std::thread::spawn({
+//!     let client = client.clone();
+//!     move || client.record_blocking("data", "my-delivery-stream")
+//! })
+//! .join()
+//! .expect("it does not panic")?;
+//! assert_eq!(client.cache_stats().records, 1);
+//! # runtime.block_on(client.clear_cache())?;
+//! runtime.block_on(client.drain(Duration::from_secs(5)))?;
+//! runtime.block_on(client.close())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Everything else that the service can do
 //!
 //! ```

@@ -136,7 +136,8 @@
 //!
 //! # Choosing the shard
 //!
-//! The partition key decides: records of one key go to one shard. An explicit hash key goes
+//! The partition key decides: records of one key go to one shard. For records that may go to any,
+//! [`PartitionKey::random`](crate::PartitionKey::random) makes one up. An explicit hash key goes
 //! before it, for a program that spreads records itself. Shards have ranges of hash keys, which
 //! `ListShards` tells.
 //!
@@ -266,6 +267,67 @@
 //! let last_chance = CloseOptions::default().drain(Duration::from_secs(5));
 //! let delivered = kinesis.close_with(last_chance).await?;
 //! println!("{} records went out at the last minute", delivered.records_flushed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where records went
+//!
+//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is told of every record that the
+//! service accepted, with its shard and its sequence number, before the record is deleted: so at
+//! least once, and again if the process ends in between.
+//!
+//! ```
+//! use amplify_kinesis::AmplifyKinesisClientOptions;
+//!
+//! let options = AmplifyKinesisClientOptions::default().on_delivered(|record| {
+//!     println!("{}: {} {}", record.stream_name, record.shard_id, record.sequence_number);
+//! });
+//! ```
+//!
+//! # Streams of another account
+//!
+//! Where a stream's name goes, its ARN goes too. It has to be of the client's region; the stream's
+//! own policy has to let the caller in. A stream that is named both ways has two queues, and the
+//! order between them is not kept.
+//!
+//! ```
+//! # async fn example(kinesis: &amplify_kinesis::AmplifyKinesisClient) -> Result<(), amplify_kinesis::AmplifyKinesisError> {
+//! let orders = kinesis.stream("arn:aws:kinesis:us-east-1:123456789012:stream/orders")?;
+//! orders.record("data", "partition-1").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Programs without async
+//!
+//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
+//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
+//! record need neither.
+//!
+//! ```
+//! # use aws_credential_types::Credentials;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_kinesis::AmplifyKinesisClient;
+//! use std::time::Duration;
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let client = AmplifyKinesisClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .in_memory();
+//! let client = runtime.block_on(client.build())?;
+//! std::thread::spawn({
+//!     let client = client.clone();
+//!     move || client.record_blocking("data", "partition-1", "my-stream")
+//! })
+//! .join()
+//! .expect("it does not panic")?;
+//! assert_eq!(client.cache_stats().records, 1);
+//! # runtime.block_on(client.clear_cache())?;
+//! runtime.block_on(client.drain(Duration::from_secs(5)))?;
+//! runtime.block_on(client.close())?;
 //! # Ok(())
 //! # }
 //! ```

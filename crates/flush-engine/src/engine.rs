@@ -96,7 +96,7 @@ impl FlushEngine {
     }
 
     /// From now on, takes over the records of slots that no instance holds.
-    #[cfg(feature = "sled")]
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
             cache,
@@ -142,6 +142,16 @@ impl FlushEngine {
             self.handle.cache.append(incoming).await?;
         }
         Ok(RecordData { records_stored })
+    }
+
+    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    ///
+    /// # Errors
+    /// As `record`, and [`EngineError::Validation`] on a thread of a runtime, or if the engine was
+    /// started in a runtime of a single thread: it would never end there.
+    pub fn record_blocking(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
+        let lifecycle = &self.handle.lifecycle;
+        lifecycle.block_on("record_blocking", self.record(records))
     }
 
     /// Runs one pass: at most one batch for each stream. Works while disabled.
@@ -235,7 +245,7 @@ impl FlushEngine {
     /// What the cache holds, from counters. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        self.handle.cache.stats().into()
+        self.handle.cache.report()
     }
 
     /// Drains for a while, then closes as [`close`](Self::close) does, whatever came of it.

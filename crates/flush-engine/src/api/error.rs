@@ -81,6 +81,14 @@ impl EngineError {
         }
     }
 
+    /// Why there was no answer, in a word, for logs.
+    pub(crate) const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { reason, .. } => Some(reason.word()),
+            _ => None,
+        }
+    }
+
     /// The same error, with what was done before it happened.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::api::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
+use crate::api::{
+    DeliveredHandler, DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time,
+};
 
 /// When records are delivered without being asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,8 @@ pub struct EngineOptions {
     pub max_in_flight_per_stream: NonZeroUsize,
     /// Called for every record that is given up.
     pub on_discard: Option<DiscardHandler>,
+    /// Called for every record that the service accepted.
+    pub on_delivered: Option<DeliveredHandler>,
 }
 
 impl EngineOptions {
@@ -174,6 +178,7 @@ impl EngineOptions {
         max_record_age: None,
         max_in_flight_per_stream: NonZeroUsize::MIN,
         on_discard: None,
+        on_delivered: None,
     };
 }
 
@@ -208,6 +213,7 @@ impl fmt::Debug for EngineOptions {
             .field("max_record_age", &self.max_record_age)
             .field("max_in_flight_per_stream", &self.max_in_flight_per_stream)
             .field("on_discard", &self.on_discard)
+            .field("on_delivered", &self.on_delivered)
             .finish()
     }
 }

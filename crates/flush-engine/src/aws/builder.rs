@@ -91,6 +91,14 @@ impl<S: Service> ClientBuilder<S> {
         self
     }
 
+    /// Keeps records in a journal in the default directory.
+    #[cfg(feature = "journal")]
+    #[must_use]
+    pub fn in_journal(mut self) -> Self {
+        self.storage.in_journal();
+        self
+    }
+
     /// Keeps records in this store.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
@@ -140,9 +148,10 @@ impl<S: Service> ClientBuilder<S> {
             shards: Shards::default(),
             request_timeout: settings.request_timeout,
             meter: Meter::new(&engine_options),
+            receipts: settings.receipts(),
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
-        #[cfg(feature = "sled")]
+        #[cfg(any(feature = "sled", feature = "journal"))]
         if let Some(slots) = storage.slots {
             engine.adopt_from(slots);
         }

@@ -5,7 +5,7 @@
 //! ```text
 //! append, adopt  →  admission (room)  →  store  →  backlog (what waits)
 //! read           →  store  →  expiry  →  in_flight (claimed)  →  Batch
-//! settle         →  on_discard  →  store  →  admission
+//! settle         →  on_delivered, on_discard  →  store  →  admission
 //! make_room      →  evict: oldest first, none that is in flight  →  on_discard  →  store
 //! clear, close
 //! ```
@@ -16,20 +16,22 @@
 //! - What is read to be sent is claimed before others may choose records to drop, and only its
 //!   claimant decides on it.
 //! - A decision on records that were cleared meanwhile has no effect.
-//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` is logged
-//!   ([`discard`]).
+//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` or of
+//!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
-//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or locked under them,
-//! but for the store's counters under that of the backlog.
+//! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or locked under them,
+//! but for the store's counters under those of the backlog and the ages.
 //!
 //! May be touched here: what is kept, dropped and counted. Not here: when to send, how to
 //! judge an answer.
 
 mod admission;
+mod ages;
 mod backlog;
 mod batch;
 mod clock;
+mod delivered;
 mod discard;
 mod evict;
 mod expiry;
@@ -51,12 +53,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
+use self::ages::{Ages, Since};
 use self::backlog::Backlog;
 use self::expiry::Expiry;
 use self::in_flight::InFlight;
 use self::overflow::Line;
 use self::store::{ContainedStore, Failure};
-use crate::api::{ClearCacheData, DiscardHandler, EngineError, EngineOptions, OverflowPolicy};
+use crate::api::{
+    CacheStats, ClearCacheData, DeliveredHandler, DiscardHandler, EngineError, EngineOptions,
+    OverflowPolicy,
+};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
@@ -77,17 +83,21 @@ pub(crate) struct Cache {
     /// while the cache is cleared.
     appending: RwLock<()>,
     expiry: Expiry,
+    /// How old the oldest records are.
+    ages: Ages,
+    max_bytes: u64,
     /// What waits for how long, where flushing goes by that.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
+    on_delivered: Option<DeliveredHandler>,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
 
 /// What became of records of another instance.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
@@ -111,10 +121,13 @@ impl Cache {
             clears: RwLock::new(0),
             appending: RwLock::default(),
             expiry: Expiry::new(options.max_record_age),
+            ages: Ages::new(&stats),
+            max_bytes: options.cache_max_bytes.get(),
             backlog: Backlog::new(options.flush_strategy, request, &stats),
             overflow: options.overflow_policy,
             line: Line::default(),
             on_discard: options.on_discard.clone(),
+            on_delivered: options.on_delivered.clone(),
             meter,
             lifecycle,
             store,
@@ -172,13 +185,15 @@ impl Cache {
     }
 
     /// Stores records of another instance, if there is room.
-    #[cfg(feature = "sled")]
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
         if self.admission.reserve(&incoming).is_err() {
             return Ok(Adopted::NoRoom);
         }
         let amount = incoming.amount;
-        self.store_admitted(incoming).await?;
+        let times = incoming.records.iter().map(|record| record.recorded_at);
+        let since = times.min().map_or_else(Since::now, Since::recorded);
+        self.store_admitted(incoming, since).await?;
         Ok(Adopted::Stored(amount))
     }
 
@@ -186,7 +201,7 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming).await?;
+            let stored = cache.store_admitted(incoming, Since::now()).await?;
             cache.meter.recorded(&stored);
             Ok(())
         };
@@ -199,6 +214,7 @@ impl Cache {
     async fn store_admitted(
         &self,
         incoming: Incoming,
+        since: Since,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
         // A clear that knows what each stream has must not overlap.
         let _appending = match self.admission.bounds_streams() {
@@ -207,6 +223,8 @@ impl Cache {
         };
         match self.store.append(incoming.records).await {
             Ok(()) => {
+                self.ages
+                    .arrived(&incoming.by_stream, since, || self.stats());
                 if let Some(backlog) = &self.backlog {
                     backlog.arrived(&incoming.by_stream);
                 }
@@ -231,6 +249,7 @@ impl Cache {
         let stored = self.stats();
         let removed = self.store.clear().await?;
         *clears += 1;
+        self.ages.cleared();
         self.admission.release_all(removed, &stored);
         Ok(ClearCacheData::new(removed.records))
     }
@@ -243,6 +262,11 @@ impl Cache {
     /// What is cached, from counters.
     pub(crate) fn stats(&self) -> StoreStats {
         self.store.stats()
+    }
+
+    /// The same, with limit and ages, for the owner.
+    pub(crate) fn report(&self) -> CacheStats {
+        self.ages.report(&self.stats(), self.max_bytes)
     }
 
     /// Which streams are to be flushed now, if flushing goes by what waits.
@@ -344,7 +368,7 @@ mod tests {
         let at = recorded.records[0].recorded_at;
         cache.append(recorded).await.unwrap();
         assert!(cache.expiry.knows(at));
-        #[cfg(feature = "sled")]
+        #[cfg(any(feature = "sled", feature = "journal"))]
         {
             let mut adopted = record();
             let at = at + Duration::from_secs(60);

@@ -57,8 +57,8 @@ impl Passed {
     /// Logs the error of an automatic pass.
     pub(crate) fn log(&self) {
         if let Some(error) = &self.error {
-            let kind = error.kind();
-            tracing::warn!(target: log::TARGET, kind, "an automatic flush failed");
+            let (kind, reason) = (error.kind(), error.reason());
+            tracing::warn!(target: log::TARGET, kind, reason, "an automatic flush failed");
         }
     }
 

@@ -205,16 +205,23 @@ impl Exchange<'_> {
         for (at, verdict) in part.clone().zip(verdicts) {
             self.undecided[at] = false;
             match verdict {
-                Verdict::Accepted => {
-                    decision.accept(self.batch[at].id);
+                Verdict::Accepted(receipt) => {
+                    let record = &self.batch[at];
+                    decision.accept(record.id);
+                    if self.env.cache.tells_delivered() {
+                        decision.tell(record.key.clone(), receipt);
+                    }
                     accepted += 1;
                     continue;
                 }
                 Verdict::Failed { code } => {
                     self.charge(&self.batch[at], Some(code), &mut decision);
                 }
-                Verdict::FailedTogether { code } => together.push((at, code)),
-                Verdict::Kept => {}
+                Verdict::FailedTogether { code } => {
+                    decision.keep(&self.batch[at]);
+                    together.push((at, code));
+                }
+                Verdict::Kept => decision.keep(&self.batch[at]),
             }
             delivery.outcome = Some(Outcome::SentBack);
         }
@@ -273,8 +280,11 @@ impl Exchange<'_> {
         let last = self.env.charges.last(self.stream, record.id);
         let spacing = self.context.plan.charge_spacing();
         match charge(record.attempts, self.env.options.max_retries, last, spacing) {
-            Charge::Free => {}
-            Charge::Retry => decision.retry(record.id),
+            Charge::Free => decision.keep(record),
+            Charge::Retry => {
+                decision.keep(record);
+                decision.retry(record.id);
+            }
             Charge::Discard => decision.give_up(record.clone(), code),
         }
     }

@@ -103,7 +103,7 @@ impl Meter {
 
 fn outcome(answer: &Result<Vec<Verdict>, SendError>) -> &'static str {
     match answer {
-        Ok(verdicts) if verdicts.iter().all(|v| *v == Verdict::Accepted) => "accepted",
+        Ok(verdicts) if verdicts.iter().all(|v| matches!(v, Verdict::Accepted(_))) => "accepted",
         Ok(_) => "partial",
         Err(SendError::Refused { .. }) => "refused",
         Err(SendError::NoAnswer { .. }) => "no_answer",

@@ -185,7 +185,7 @@ impl Service {
     fn note_accepted(&self, call: &Call, verdicts: &[Verdict]) {
         self.log.send_modify(|log| {
             for (data, verdict) in call.data.iter().zip(verdicts) {
-                if *verdict == Verdict::Accepted {
+                if matches!(verdict, Verdict::Accepted(_)) {
                     log.accepted.push((call.stream.clone(), data.clone()));
                 }
             }
@@ -208,7 +208,7 @@ impl RecordSender for Service {
         let _in_flight = InFlight(self);
         let verdicts = loop {
             match reply {
-                Reply::Accept => break vec![Verdict::Accepted; batch.len()],
+                Reply::Accept => break vec![Verdict::Accepted(None); batch.len()],
                 Reply::Verdicts(verdicts) => break verdicts,
                 Reply::Refuse(code, status) => {
                     let (fault, code) = (fault(code, status), code.map(str::to_owned));
@@ -260,7 +260,7 @@ impl Call {
                     code: code.to_owned(),
                 }
             } else {
-                Verdict::Accepted
+                Verdict::Accepted(None)
             }
         };
         Reply::Verdicts(self.data.iter().map(verdict).collect())

@@ -34,8 +34,10 @@ pub(super) struct EncodedRecord<'a> {
 
 #[derive(Deserialize)]
 struct KinesisBody<'a> {
-    #[serde(rename = "StreamName", borrow)]
-    stream: Text<'a>,
+    #[serde(rename = "StreamName", borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(rename = "StreamARN", borrow, default)]
+    arn: Option<Text<'a>>,
     #[serde(rename = "Records", borrow)]
     records: Vec<EncodedRecord<'a>>,
 }
@@ -59,7 +61,12 @@ impl<'a> Put<'a> {
         let (service, stream, records) = match target {
             "Kinesis_20131202.PutRecords" => {
                 let body: KinesisBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-                (Service::Kinesis, body.stream, body.records)
+                let stream = match (body.name, body.arn) {
+                    (Some(name), None) if !name.0.starts_with("arn:") => name,
+                    (None, Some(arn)) if arn.0.starts_with("arn:") => arn,
+                    _ => return Err(unreadable("the stream has either a name or an ARN")),
+                };
+                (Service::Kinesis, stream, body.records)
             }
             "Firehose_20150804.PutRecordBatch" => {
                 let body: FirehoseBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;

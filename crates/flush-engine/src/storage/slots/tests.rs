@@ -39,20 +39,24 @@ impl RecordSender for Counting {
 
     async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
         self.0.fetch_add(batch.len(), Ordering::SeqCst);
-        Ok(vec![Verdict::Accepted; batch.len()])
+        Ok(vec![Verdict::Accepted(None); batch.len()])
     }
 }
 
 fn slots(directory: &TempDir) -> Slots {
-    let directory = directory.path().join("records");
-    Slots::below(directory, Durability::ProcessCrash, 1 << 20)
+    slots_of(OnDisk::USUAL, directory)
 }
 
-fn engine(store: SledStore, slots: Slots, max_bytes: u64) -> FlushEngine {
+fn slots_of(kind: OnDisk, directory: &TempDir) -> Slots {
+    let directory = directory.path().join("records");
+    Slots::below(kind, directory, Durability::ProcessCrash, 1 << 20)
+}
+
+fn engine(store: Arc<dyn RecordStore>, slots: Slots, max_bytes: u64) -> FlushEngine {
     let mut options = EngineOptions::DEFAULT;
     options.flush_strategy = FlushStrategy::None;
     options.cache_max_bytes = NonZeroU64::new(max_bytes).unwrap();
-    let engine = FlushEngine::start(Arc::new(store), Arc::new(Nobody), options).unwrap();
+    let engine = FlushEngine::start(store, Arc::new(Nobody), options).unwrap();
     engine.adopt_from(slots);
     engine
 }
@@ -63,7 +67,7 @@ fn numbered(stream: &str, numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
     numbers.map(record).collect()
 }
 
-async fn read(store: &SledStore, stream: &str) -> Vec<Record> {
+async fn read(store: &Arc<dyn RecordStore>, stream: &str) -> Vec<Record> {
     let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
     let stream = StreamName::new(stream).unwrap();
     store.oldest(&stream, None, all).await.unwrap().records
@@ -161,11 +165,30 @@ async fn an_idle_adaptive_engine_delivers_what_it_adopts() {
         max_records: 100,
         max_bytes: 1 << 20,
     };
-    let engine = FlushEngine::start(Arc::new(own_store), sender.clone(), options).unwrap();
+    let engine = FlushEngine::start(own_store, sender.clone(), options).unwrap();
     engine.adopt_from(own);
     let delivered = until(|| sender.0.load(Ordering::SeqCst) == 3);
     let in_time = tokio::time::timeout(Duration::from_secs(60), delivered);
     assert!(in_time.await.is_ok(), "what was adopted waits for a record");
+    engine.close().await.unwrap();
+}
+
+#[cfg(all(feature = "sled", feature = "journal"))]
+#[tokio::test]
+async fn a_journal_takes_over_what_the_other_store_left_in_any_slot() {
+    let directory = TempDir::new().unwrap();
+    let sled = || slots_of(OnDisk::Sled, &directory).take_free_one();
+    let (_, first) = sled().await.unwrap();
+    let (_, second) = sled().await.unwrap();
+    first.append(numbered("a", 0..3)).await.unwrap();
+    second.append(numbered("b", 0..4)).await.unwrap();
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    let journal = slots_of(OnDisk::Journal, &directory);
+    let (own, own_store) = journal.take_free_one().await.unwrap();
+    assert_eq!(read(&own_store, "a").await.len(), 3);
+    let engine = engine(own_store, own, 1 << 20);
+    until(|| engine.cache_stats().records == 7).await;
     engine.close().await.unwrap();
 }
 
@@ -181,7 +204,7 @@ async fn slots_that_were_never_used_are_not_made() {
 }
 
 /// Slot 1 has the rest of a stream whose head is in slot 2; slot 0 is in use.
-async fn half_adopted(directory: &TempDir) -> SledStore {
+async fn half_adopted(directory: &TempDir) -> Arc<dyn RecordStore> {
     let (_, busy) = slots(directory).take_free_one().await.unwrap();
     let (_, orphan) = slots(directory).take_free_one().await.unwrap();
     orphan.append(numbered("a", 0..600)).await.unwrap();
