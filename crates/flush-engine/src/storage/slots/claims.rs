@@ -81,7 +81,6 @@ fn sync(directory: &Path) -> io::Result<()> {
 
 /// Windows has no such call, and journals names by itself.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())
 }
