@@ -57,6 +57,7 @@ pub fn shared(record: &PutRecord, service: Service) -> Result<Vec<PutRecord>, St
     let event = |data: &[u8], key: Option<&str>| PutRecord {
         data: Bytes::copy_from_slice(data),
         partition_key: key.map(str::to_owned),
+        explicit_hash_key: None,
     };
     if service == Service::Kinesis {
         let read = kpl::decode(&record.data).map_err(|error| error.to_string())?;

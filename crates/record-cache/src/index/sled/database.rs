@@ -248,10 +248,6 @@ fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
 }
 
 /// So that nobody but its owner may read what is in a directory, however open its files are.
-#[cfg_attr(
-    not(unix),
-    expect(clippy::unnecessary_wraps, reason = "there are no modes")
-)]
 fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
