@@ -67,6 +67,7 @@ fn flushing(
         .options(options)
 }
 
+/// In CBOR, as requests to AWS's own hosts are.
 pub(crate) fn options(
     bytes: u64,
     strategy: FlushStrategy,
@@ -76,6 +77,7 @@ pub(crate) fn options(
         .cache_max_bytes(bytes)
         .max_in_flight_per_stream(in_flight)
         .flush_strategy(strategy)
+        .wire_format(WireFormat::Cbor)
 }
 
 /// The SDK's client, with nothing of ours.

@@ -101,7 +101,9 @@ impl Job for Cost {
 impl Cost {
     async fn kinesis(self, aggregation: Aggregation) -> Result<Sent> {
         let options = client::options(4 * GIB, FlushStrategy::None, 1).aggregation(aggregation);
-        let client = client::builder(&self.endpoint).options(options).in_memory();
+        let client = client::builder(&self.endpoint, client::Format::Cbor)
+            .options(options)
+            .in_memory();
         let client = client.build().await?;
         for from in (0..self.events).step_by(1_000) {
             let events = (from..self.events.min(from + 1_000)).map(|n| {
