@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
-use record_cache::RecordStore;
+use record_cache::{Amount, RecordStore};
 
 use crate::aws::client::Client;
 use crate::aws::connection::ConnectionSettings;
 use crate::aws::sender::ServiceSender;
 use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
+use crate::telemetry::log;
 use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
@@ -126,12 +127,16 @@ impl<S: Service> ClientBuilder<S> {
             .open(&default, settings.durability, settings.cache_max_bytes)
             .await?;
         engine_options.region.clone_from(&connected.region);
+        let held = storage.store.stats();
         let sender = ServiceSender::<S> {
             requests: S::requests(&connected.client, &self.options),
             connections: connected.connections,
             credentials: connected.credentials,
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
+        let path = storage.path.as_deref();
+        let held = Amount::new(held.records(), held.bytes());
+        log::opened(S::NAME, &connected.region, path, held);
         #[cfg(feature = "sled")]
         if let Some(slots) = storage.slots {
             engine.adopt_from(slots);

@@ -87,6 +87,7 @@ impl Admission {
             state.by_stream = stats.streams.iter().map(bytes).collect();
         }
         meter.cached(held.records, held.bytes);
+        meter.limit(max_bytes);
         Self {
             meter,
             max: Load {
