@@ -127,7 +127,6 @@ impl<S: Service> ClientBuilder<S> {
             .open(&default, settings.durability, settings.cache_max_bytes)
             .await?;
         engine_options.region.clone_from(&connected.region);
-        let held = storage.store.stats();
         let sender = ServiceSender::<S> {
             requests: S::requests(&connected.client, &self.options),
             connections: connected.connections,
@@ -135,7 +134,8 @@ impl<S: Service> ClientBuilder<S> {
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
         let path = storage.path.as_deref();
-        let held = Amount::new(held.records(), held.bytes());
+        let held = engine.cache_stats();
+        let held = Amount::new(held.records, held.bytes);
         log::opened(S::NAME, &connected.region, path, held);
         #[cfg(feature = "sled")]
         if let Some(slots) = storage.slots {
