@@ -48,7 +48,7 @@ async fn what_is_kept_is_sent_again_and_not_charged() {
     let rig = Rig::new(Service::replying(|call| {
         let verdict = |data: &String| match data == "001" && call.number == 0 {
             true => Verdict::Kept,
-            false => Verdict::Accepted,
+            false => Verdict::Accepted(None),
         };
         Reply::Verdicts(call.data.iter().map(verdict).collect())
     }));
@@ -65,7 +65,7 @@ fn by_tens(call: &Call) -> Reply {
     let tens = call.data.chunks(10).flat_map(|ten| {
         let code = "ValidationException".to_owned();
         let verdict = match (ten.iter().any(|data| data == "042"), ten.len()) {
-            (false, _) => Verdict::Accepted,
+            (false, _) => Verdict::Accepted(None),
             (true, 1) => Verdict::Failed { code },
             (true, _) => Verdict::FailedTogether { code },
         };
@@ -94,7 +94,7 @@ async fn one_that_was_refused_together_with_nobody_pays() {
     let code = "ValidationException";
     let rig = Rig::new(Service::replying(move |_| {
         let code = code.to_owned();
-        Reply::Verdicts(vec![Verdict::FailedTogether { code }, Verdict::Accepted])
+        Reply::Verdicts(vec![Verdict::FailedTogether { code }, Verdict::Accepted(None)])
     }));
     rig.record_each("a", ["1", "2"]).await;
     let done = rig.flush().await;

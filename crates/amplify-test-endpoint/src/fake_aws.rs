@@ -47,8 +47,8 @@ use self::wait::{DEFAULT_WAIT, Deadline};
 /// Dropping the handle closes every connection and frees the port before it returns.
 ///
 /// ```no_run
-/// # use amplify_test_support::{FakeAws, Reply};
-/// # async fn example() -> Result<(), amplify_test_support::WaitTimeout> {
+/// # use amplify_test_endpoint::{FakeAws, Reply};
+/// # async fn example() -> Result<(), amplify_test_endpoint::WaitTimeout> {
 /// let aws = FakeAws::start();
 /// aws.script(Reply::fail_at([1], "InternalFailure"));
 /// // … a client of `aws.endpoint_url()` puts three records, and later one again …
