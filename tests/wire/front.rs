@@ -1,7 +1,13 @@
 //! Both clients as used by one program: what compiles, and what it means.
 
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
-use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord};
+use amplify_kinesis::{
+    AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord, PartitionKey,
+};
+use amplify_test_support::Reply;
 use integration_tests::Endpoint;
 
 use super::credentials::credentials;
@@ -94,6 +100,70 @@ async fn payloads_are_owned_or_borrowed() {
         "text", "text", "bytes", "bytes", "text", "bytes", "static", "static", "shared",
     ];
     assert_eq!(aws.payloads("stream"), expected);
+}
+
+#[tokio::test]
+async fn a_partition_key_may_be_drawn_at_random() {
+    let aws = Endpoint::start();
+    let client = kinesis(&aws).await;
+    let key = PartitionKey::random;
+    client.record("1", key(), "stream").await.unwrap();
+    let record = KinesisRecord::new("2", key(), "stream");
+    client.record_all([record]).await.unwrap();
+    let stream = client.stream("stream").unwrap();
+    stream.record("3", key()).await.unwrap();
+    stream.record_all([("4", key())]).await.unwrap();
+    client.flush().await.unwrap();
+    let keys: HashSet<_> = aws
+        .delivered("stream")
+        .into_iter()
+        .map(|record| record.partition_key.unwrap())
+        .collect();
+    assert_eq!(keys.len(), 4);
+}
+
+#[tokio::test]
+async fn stats_tell_the_limit_and_how_long_the_oldest_record_waits() {
+    let aws = Endpoint::start();
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = amplify_kinesis::AmplifyKinesisClientOptions::default();
+        let options = options.flush_strategy(FlushStrategy::None);
+        AmplifyKinesisClient::builder()
+            .region("eu-west-1")
+            .credentials_provider(credentials())
+            .endpoint_url(aws.endpoint_url())
+            .storage_path(directory.path().join("cache"))
+            .options(options.cache_max_bytes(1000))
+            .build()
+    };
+    let client = open().await.unwrap();
+    let stats = client.cache_stats();
+    assert_eq!(
+        (stats.cache_max_bytes, stats.oldest_record_age),
+        (1000, None)
+    );
+    client.record("1", "k", "stream").await.unwrap();
+    let wait = Duration::from_millis(50);
+    tokio::time::sleep(wait).await;
+    client.record("2", "k", "other").await.unwrap();
+    let stats = client.cache_stats();
+    assert!(stats.oldest_record_age >= Some(wait));
+    let ages = stats
+        .streams
+        .iter()
+        .map(|of| (of.stream_name.as_str(), of.oldest_record_age));
+    let ages: HashMap<_, _> = ages.collect();
+    assert_eq!(ages["stream"], stats.oldest_record_age);
+    assert!(ages["other"] < ages["stream"]);
+    client.close().await.unwrap();
+    // What was there before is known once it was read: sent back, it stays the oldest.
+    let client = open().await.unwrap();
+    aws.script_times(2, Reply::fail_all("InternalFailure"));
+    client.flush().await.unwrap();
+    assert!(client.cache_stats().oldest_record_age >= Some(wait));
+    client.flush().await.unwrap();
+    assert_eq!(client.cache_stats().oldest_record_age, None);
 }
 
 #[tokio::test]

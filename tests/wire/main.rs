@@ -4,13 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
+mod aggregation;
 mod answers;
+mod arns;
 mod behaviour;
+mod blocking;
 mod builder;
 mod credentials;
+mod delivered;
 mod fake_aws;
 mod front;
 mod keys;
 mod limits;
 mod outcomes;
 mod policies;
+mod readers;
+mod resharding;

@@ -71,7 +71,23 @@ impl AmplifyFirehoseClient {
             .await
     }
 
-    /// Records several records, of one or more streams: all of them or, on an error, none.
+    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see the
+    /// [guide](crate::guide#programs-without-async).
+    ///
+    /// # Errors
+    /// As `record`, and [`Validation`](AmplifyFirehoseError::Validation) where it would never end: on a
+    /// thread of a runtime, or if the client was made in a runtime of a single thread.
+    pub fn record_blocking(
+        &self,
+        data: impl IntoPayload,
+        stream_name: impl Into<String>,
+    ) -> Result<RecordData, AmplifyFirehoseError> {
+        let record = FirehoseRecord::new(data, stream_name);
+        let checked = self.0.check([record.0])?;
+        Ok(self.0.record_blocking(checked)?)
+    }
+
+    /// Records several records, of one stream or of many: all of them or, on an error, none.
     ///
     /// # Errors
     /// As [`record`](Self::record).

@@ -173,7 +173,54 @@
 //! discarded: handed to [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then
 //! deleted.
 //!
-//! # Full caches, old records, closing
+//! # Several events in one record
+//!
+//! Firehose bills each record as 5 KB at least, so small events cost less where several of them
+//! share a record:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = amplify_test_support::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::{
+//!     Aggregation, AmplifyFirehoseClient, AmplifyFirehoseClientOptions, Concatenation,
+//! };
+//! # use amplify_firehose::FlushStrategy;
+//!
+//! let lines = Concatenation::default().max_bytes(500_000);
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .aggregation(Aggregation::Concatenate(lines));
+//! # let options = options.flush_strategy(FlushStrategy::None);
+//! let firehose = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(options)
+//!     .build()
+//!     .await?;
+//! for n in 0..100 {
+//!     firehose.record(format!("{{\"n\":{n}}}"), "my-delivery-stream").await?;
+//! }
+//! assert_eq!(firehose.flush().await?.records_flushed, 100);
+//! # assert_eq!(endpoint.delivered_count(), 1);
+//! # firehose.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each event has a newline behind it, or another delimiter, once. Order, retries, `on_discard`
+//! and all counts stay by event. `Compression::Gzip`, of the feature `gzip`, makes each record a
+//! gzip member, and members one behind the other are gzip. With
+//! [`record_delimiter`](crate::AmplifyFirehoseClientOptions::record_delimiter) alone, each event
+//! stays a record and only gets its delimiter. The
+//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
+//! leave it.
+//!
+//! # A full cache, old records, the end
 //!
 //! All streams share the cache. If a stream might be refused for a long time, for example because
 //! it was never created, set a
@@ -207,7 +254,56 @@
 //! # }
 //! ```
 //!
-//! # Everything else the service can do
+//! # What Firehose calls a record
+//!
+//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is told of every record that the
+//! service accepted, with the id that it gave it, before the record is deleted: so at least once,
+//! and again if the process ends in between.
+//!
+//! ```
+//! use amplify_firehose::AmplifyFirehoseClientOptions;
+//!
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .on_delivered(|record| println!("{}: {}", record.stream_name, record.record_id));
+//! ```
+//!
+//! A delivery stream goes by its name. `PutRecordBatch` takes no ARN, so an ARN is refused: a
+//! stream of another account is reached with credentials of that account.
+//!
+//! # Programs without async
+//!
+//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
+//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
+//! record need neither.
+//!
+//! ```
+//! # use aws_credential_types::Credentials;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::AmplifyFirehoseClient;
+//! use std::time::Duration;
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let client = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .in_memory();
+//! let client = runtime.block_on(client.build())?;
+//! std::thread::spawn({
+//!     let client = client.clone();
+//!     move || client.record_blocking("data", "my-delivery-stream")
+//! })
+//! .join()
+//! .expect("it does not panic")?;
+//! assert_eq!(client.cache_stats().records, 1);
+//! # runtime.block_on(client.clear_cache())?;
+//! runtime.block_on(client.drain(Duration::from_secs(5)))?;
+//! runtime.block_on(client.close())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Everything else that the service can do
 //!
 //! ```
 //! # async fn example(firehose: &amplify_firehose::AmplifyFirehoseClient) {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod client;
+mod delivered;
 mod error;
 pub mod guide;
 pub mod limits;
@@ -12,6 +13,7 @@ mod stream;
 
 pub use self::builder::AmplifyFirehoseClientBuilder;
 pub use self::client::AmplifyFirehoseClient;
+pub use self::delivered::DeliveredRecord;
 pub use self::error::AmplifyFirehoseError;
 pub use self::options::{Aggregation, AmplifyFirehoseClientOptions};
 pub use self::record::FirehoseRecord;

@@ -3,6 +3,7 @@
 use aggregation::Concatenation;
 use bytes::Bytes;
 
+use crate::DeliveredRecord;
 use crate::limits::MAX_RECORD_BYTES;
 
 /// How several events share a record.
@@ -37,6 +38,7 @@ flush_engine::aws_options! {
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecordBatch",
         record_limit: "Bytes that one record may have. Default, and most: 1,000 KiB.",
+        delivered: DeliveredRecord,
         /// How several events share a record, which costs less. Default: each is a record.
         ///
         /// An event that is too large to share goes alone.

@@ -31,6 +31,7 @@ impl Service for Firehose {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const OPERATION: &'static str = "PutRecordBatch";
     const STREAM: &'static str = "delivery stream";
+    const ARN_SERVICE: Option<&'static str> = None;
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(
             NonZeroUsize::new(MAX_RECORDS_PER_REQUEST).expect("not zero"),

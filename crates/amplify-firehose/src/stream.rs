@@ -30,6 +30,19 @@ impl FirehoseStream {
         self.record_all([data]).await
     }
 
+    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see
+    /// [`AmplifyFirehoseClient::record_blocking`](crate::AmplifyFirehoseClient::record_blocking).
+    ///
+    /// # Errors
+    /// As `AmplifyFirehoseClient::record_blocking`.
+    pub fn record_blocking(
+        &self,
+        data: impl IntoPayload,
+    ) -> Result<RecordData, AmplifyFirehoseError> {
+        let checked = self.0.check([UncheckedRecord::for_handle(data, None)])?;
+        Ok(self.0.record_blocking(checked)?)
+    }
+
     /// Records several payloads: all of them or, on an error, none.
     ///
     /// # Errors

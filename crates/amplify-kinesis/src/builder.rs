@@ -78,7 +78,16 @@ impl AmplifyKinesisClientBuilder {
         Self(self.0.journal(path.into()))
     }
 
-    /// Stores records in any other store. Closing the client closes the store.
+    /// Keeps records in the default directory, in a [`JournalStore`](crate::JournalStore).
+    ///
+    /// All is as without it (slots of several instances, their adoption, [`name`](Self::name)),
+    /// and it goes on with what was cached there before; only the index is in memory.
+    #[cfg(feature = "journal")]
+    pub fn in_journal(self) -> Self {
+        Self(self.0.in_journal())
+    }
+
+    /// Keeps records in any other store. The client closes it when it is closed itself.
     pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
         Self(self.0.store(store))
     }

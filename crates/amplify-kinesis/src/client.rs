@@ -46,7 +46,7 @@ impl AmplifyKinesisClient {
         AmplifyKinesisClientBuilder::default()
     }
 
-    /// Records data for a stream.
+    /// Records data for a stream, which goes by its name or its ARN.
     ///
     /// `Ok` means that the record is stored with the configured
     /// [`durability`](AmplifyKinesisClientOptions::durability), after all earlier records of its
@@ -72,7 +72,24 @@ impl AmplifyKinesisClient {
             .await
     }
 
-    /// Records several records, of one or more streams: all of them or, on an error, none.
+    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see the
+    /// [guide](crate::guide#programs-without-async).
+    ///
+    /// # Errors
+    /// As `record`, and [`Validation`](AmplifyKinesisError::Validation) where it would never end: on a
+    /// thread of a runtime, or if the client was made in a runtime of a single thread.
+    pub fn record_blocking(
+        &self,
+        data: impl IntoPayload,
+        partition_key: impl Into<String>,
+        stream_name: impl Into<String>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        let record = KinesisRecord::new(data, partition_key, stream_name);
+        let checked = self.0.check([record.0])?;
+        Ok(self.0.record_blocking(checked)?)
+    }
+
+    /// Records several records, of one stream or of many: all of them or, on an error, none.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -87,10 +104,11 @@ impl AmplifyKinesisClient {
         Ok(self.0.record(checked).await?)
     }
 
-    /// A handle for one stream. Its name is checked once, here.
+    /// A handle for one stream, whose name or ARN is checked once, here.
     ///
     /// # Errors
-    /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name.
+    /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name, and when
+    /// the ARN is not one of a stream in the client's region.
     pub fn stream(&self, name: impl Into<String>) -> Result<KinesisStream, AmplifyKinesisError> {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }

@@ -135,7 +135,8 @@
 //!
 //! # Choosing the shard
 //!
-//! The partition key decides: records of one key go to one shard. An explicit hash key goes
+//! The partition key decides: records of one key go to one shard. For records that may go to any,
+//! [`PartitionKey::random`](crate::PartitionKey::random) makes one up. An explicit hash key goes
 //! before it, for a program that spreads records itself. Shards have ranges of hash keys, which
 //! `ListShards` tells.
 //!
@@ -191,7 +192,52 @@
 //! discarded: handed to [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard), then
 //! deleted.
 //!
-//! # Full caches, old records, closing
+//! # Several events in one record
+//!
+//! Small events cost less where several of them share a record, and more of them fit through a
+//! shard. [`Aggregation::Kpl`](crate::Aggregation) is the format of the Kinesis Producer Library,
+//! which the KCL and libraries for Lambda read:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = amplify_test_support::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_kinesis::{Aggregation, AmplifyKinesisClient, AmplifyKinesisClientOptions, KplLimits};
+//! # use amplify_kinesis::FlushStrategy;
+//!
+//! let options = AmplifyKinesisClientOptions::default()
+//!     .aggregation(Aggregation::Kpl(KplLimits::default()));
+//! # let options = options.flush_strategy(FlushStrategy::None);
+//! let kinesis = AmplifyKinesisClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(options)
+//!     .build()
+//!     .await?;
+//! for n in 0..100 {
+//!     kinesis.record(format!("event {n}"), format!("device-{n}"), "my-stream").await?;
+//! }
+//! assert_eq!(kinesis.flush().await?.records_flushed, 100);
+//! # assert_eq!(endpoint.delivered_count(), 1);
+//! # kinesis.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Order within a partition key, retries, `on_discard` and all counts stay by event. Events share
+//! a record if they belong to one shard, which takes permission for `ListShards`; without it, if
+//! they have one partition key. When the stream is resharded, events that a reader would drop are
+//! sent again. [`Aggregation::Concatenate`](crate::Aggregation) joins payloads of one partition
+//! key by a newline, for readers that know no other format. The
+//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
+//! leave it.
+//!
+//! # A full cache, old records, the end
 //!
 //! All streams share the cache. If a stream might be refused for a long time, for example because
 //! it was never created, set a
@@ -225,7 +271,68 @@
 //! # }
 //! ```
 //!
-//! # Everything else the service can do
+//! # Where records went
+//!
+//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is told of every record that the
+//! service accepted, with its shard and its sequence number, before the record is deleted: so at
+//! least once, and again if the process ends in between.
+//!
+//! ```
+//! use amplify_kinesis::AmplifyKinesisClientOptions;
+//!
+//! let options = AmplifyKinesisClientOptions::default().on_delivered(|record| {
+//!     println!("{}: {} {}", record.stream_name, record.shard_id, record.sequence_number);
+//! });
+//! ```
+//!
+//! # Streams of another account
+//!
+//! Where a stream's name goes, its ARN goes too. It has to be of the client's region; the stream's
+//! own policy has to let the caller in. A stream that is named both ways has two queues, and the
+//! order between them is not kept.
+//!
+//! ```
+//! # async fn example(kinesis: &amplify_kinesis::AmplifyKinesisClient) -> Result<(), amplify_kinesis::AmplifyKinesisError> {
+//! let orders = kinesis.stream("arn:aws:kinesis:us-east-1:123456789012:stream/orders")?;
+//! orders.record("data", "partition-1").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Programs without async
+//!
+//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
+//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
+//! record need neither.
+//!
+//! ```
+//! # use aws_credential_types::Credentials;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_kinesis::AmplifyKinesisClient;
+//! use std::time::Duration;
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let client = AmplifyKinesisClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .in_memory();
+//! let client = runtime.block_on(client.build())?;
+//! std::thread::spawn({
+//!     let client = client.clone();
+//!     move || client.record_blocking("data", "partition-1", "my-stream")
+//! })
+//! .join()
+//! .expect("it does not panic")?;
+//! assert_eq!(client.cache_stats().records, 1);
+//! # runtime.block_on(client.clear_cache())?;
+//! runtime.block_on(client.drain(Duration::from_secs(5)))?;
+//! runtime.block_on(client.close())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Everything else that the service can do
 //!
 //! ```
 //! # async fn example(kinesis: &amplify_kinesis::AmplifyKinesisClient) {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod client;
+mod delivered;
 mod error;
 pub mod guide;
 pub mod limits;
@@ -12,6 +13,7 @@ mod stream;
 
 pub use self::builder::AmplifyKinesisClientBuilder;
 pub use self::client::AmplifyKinesisClient;
+pub use self::delivered::DeliveredRecord;
 pub use self::error::AmplifyKinesisError;
 pub use self::options::{Aggregation, AmplifyKinesisClientOptions};
 pub use self::record::{IntoStreamRecord, KinesisRecord};
@@ -22,8 +24,8 @@ pub use aws_credential_types::provider::ProvideCredentials;
 pub use aws_sdk_kinesis;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
-pub use flush_engine::aws::IntoPayload;
 pub use flush_engine::aws::wire::WireFormat;
+pub use flush_engine::aws::{IntoPayload, PartitionKey};
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
     FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,

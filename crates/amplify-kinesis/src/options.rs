@@ -3,6 +3,7 @@
 use aggregation::{Concatenation, KplLimits};
 use flush_engine::aws::wire::WireFormat;
 
+use crate::DeliveredRecord;
 use crate::limits::MAX_RECORD_BYTES;
 
 /// How several events share a record.
@@ -41,6 +42,7 @@ flush_engine::aws_options! {
         request: "PutRecords",
         record_limit: "Bytes that one record may have, data and partition key. Lower it to the \
                        stream's own `MaxRecordSize`. Default, and most: 10 MiB.",
+        delivered: DeliveredRecord,
         /// How requests are written. Default: in CBOR for AWS's own hosts, else in JSON.
         ///
         /// A protocol that the given SDK client or `SdkConfig` brings goes before this.

@@ -29,6 +29,7 @@ impl Service for Kinesis {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const OPERATION: &'static str = "PutRecords";
     const STREAM: &'static str = "stream";
+    const ARN_SERVICE: Option<&'static str> = Some("kinesis");
     const LIMITS: ServiceLimits = ServiceLimits {
         request: BatchLimits::new(
             NonZeroUsize::new(MAX_RECORDS_PER_REQUEST).expect("not zero"),
@@ -100,16 +101,17 @@ async fn put_written(
     entries: &[Entry<'_>],
     receipts: Receipts,
 ) -> Result<Vec<Outcome>, SendError> {
+    let target = Target::of(stream);
     let call = |handover: Handover| {
         let mut config = Config::builder();
         config.set_protocol(Some(wire.protocol()));
         let call = client
             .put_records()
-            .stream_name(stream.as_str())
+            .set_stream_name(target.name().map(str::to_owned))
+            .set_stream_arn(target.arn().map(str::to_owned))
             .customize();
         call.config_override(config).interceptor(handover).send()
     };
-    let target = Target::Name(stream.as_str());
     wire.send(target, entries.iter().copied(), receipts, call)
         .await
 }
@@ -120,7 +122,11 @@ async fn put_entries(
     entries: &[Entry<'_>],
 ) -> Result<Vec<Outcome>, SendError> {
     let entries = entries.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let request = client.put_records().stream_name(stream.as_str());
+    let target = Target::of(stream);
+    let request = client
+        .put_records()
+        .set_stream_name(target.name().map(str::to_owned))
+        .set_stream_arn(target.arn().map(str::to_owned));
     let answer = request.set_records(Some(entries)).send().await;
     let entries = answer.map_err(|error| send_error(&error))?.records;
     entries
@@ -145,9 +151,12 @@ async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>,
     let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest);
     let filter = filter.build();
     let filter = filter.map_err(|error| SendError::no_answer(error.to_string()))?;
+    let target = Target::of(stream);
+    let arn = target.arn().map(str::to_owned);
     let mut request = client
         .list_shards()
-        .stream_name(stream.as_str())
+        .set_stream_name(target.name().map(str::to_owned))
+        .set_stream_arn(arn.clone())
         .shard_filter(filter);
     let mut open = Vec::new();
     for _ in 0..MAX_PAGES {
@@ -158,7 +167,10 @@ async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>,
         let Some(next) = page.next_token else {
             return Ok(open);
         };
-        request = client.list_shards().next_token(next);
+        request = client
+            .list_shards()
+            .set_stream_arn(arn.clone())
+            .next_token(next);
     }
     Err(SendError::unreadable("the list of shards has no end"))
 }

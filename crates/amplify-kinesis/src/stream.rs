@@ -36,6 +36,20 @@ impl KinesisStream {
         self.record_all([(data, partition_key)]).await
     }
 
+    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see
+    /// [`AmplifyKinesisClient::record_blocking`](crate::AmplifyKinesisClient::record_blocking).
+    ///
+    /// # Errors
+    /// As `AmplifyKinesisClient::record_blocking`.
+    pub fn record_blocking(
+        &self,
+        data: impl IntoPayload,
+        partition_key: impl Into<String>,
+    ) -> Result<RecordData, AmplifyKinesisError> {
+        let checked = self.0.check([(data, partition_key).into_unchecked()])?;
+        Ok(self.0.record_blocking(checked)?)
+    }
+
     /// Records pairs of data and partition key, or [`KinesisRecord`](crate::KinesisRecord)s of
     /// this stream: all of them or, on an error, none.
     ///

@@ -95,8 +95,8 @@ impl FlushEngine {
         }
     }
 
-    /// From now on, adopts the records of slots that no instance holds.
-    #[cfg(feature = "sled")]
+    /// From now on, takes over the records of slots that no instance holds.
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
             cache,
@@ -143,7 +143,17 @@ impl FlushEngine {
         Ok(RecordData { records_stored })
     }
 
-    /// Runs one pass: at most one batch of each stream. Works while disabled.
+    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    ///
+    /// # Errors
+    /// As `record`, and [`EngineError::Validation`] on a thread of a runtime, or if the engine was
+    /// started in a runtime of a single thread: it would never end there.
+    pub fn record_blocking(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
+        let lifecycle = &self.handle.lifecycle;
+        lifecycle.block_on("record_blocking", self.record(records))
+    }
+
+    /// Runs one pass: at most one batch for each stream. Works while disabled.
     ///
     /// Returns at once if a pass is running, or within a handler; see
     /// [`FlushData::flush_in_progress`].
@@ -233,7 +243,7 @@ impl FlushEngine {
     /// The contents of the cache, from counters. After closing, the last values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        self.handle.cache.stats().into()
+        self.handle.cache.report()
     }
 
     /// Drains for a while, then closes in any case, as [`close`](Self::close) does.

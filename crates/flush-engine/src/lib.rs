@@ -17,14 +17,15 @@ mod atomic {
 pub mod aws;
 
 pub use self::api::{
-    CacheStats, Cause, ClearCacheData, CloseOptions, DiscardHandler, DiscardReason,
-    DiscardedRecord, EngineError, EngineOptions, Fault, FlushData, FlushStrategy, InvalidSetting,
-    LimitExceeded, NoAnswer, OverflowPolicy, RecordData, RecordSender, SendError, SkippedStream,
-    StreamStats, Verdict, non_zero_bytes, non_zero_count, non_zero_time,
+    CacheStats, Cause, ClearCacheData, CloseOptions, DeliveredHandler, DeliveredRecord,
+    DiscardHandler, DiscardReason, DiscardedRecord, EngineError, EngineOptions, Fault, FlushData,
+    FlushStrategy, InvalidSetting, LimitExceeded, NoAnswer, OverflowPolicy, Receipt, RecordData,
+    RecordSender, SendError, SkippedStream, StreamStats, Verdict, non_zero_bytes, non_zero_count,
+    non_zero_time,
 };
 pub use self::engine::FlushEngine;
 pub use self::lifecycle::Intake;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 pub use self::storage::Slots;
 pub use self::storage::{DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings};
 pub use batcher::BatchLimits;

@@ -165,7 +165,7 @@ async fn a_failure_ends_what_is_side_by_side_until_something_goes_through() {
                 Verdict::Failed {
                     code: "InternalFailure".to_owned(),
                 },
-                Verdict::Accepted,
+                Verdict::Accepted(None),
             ])
         },
         Reply::throttled,

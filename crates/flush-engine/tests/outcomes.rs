@@ -126,8 +126,8 @@ async fn no_answer_aborts_the_pass_and_charges_nobody() {
         || Reply::Refuse(None, 403),
         || Reply::Refuse(None, 404),
         || Reply::Verdicts(Vec::new()),
-        || Reply::Verdicts(vec![Verdict::Accepted; 2]),
-        || Reply::Verdicts(vec![Verdict::Accepted; 4]),
+        || Reply::Verdicts(vec![Verdict::Accepted(None); 2]),
+        || Reply::Verdicts(vec![Verdict::Accepted(None); 4]),
     ];
     for (at, script) in scripts.into_iter().enumerate() {
         let rig = Rig::with(Service::answering("b", move |_| script()), one_by_one());

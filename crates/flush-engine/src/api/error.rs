@@ -81,7 +81,23 @@ impl EngineError {
         }
     }
 
-    /// The same error, with what the pass had done before it.
+    /// Why there was no answer, in a word, for logs.
+    pub(crate) const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { reason, .. } => Some(reason.word()),
+            _ => None,
+        }
+    }
+
+    /// Why nothing is delivered, in a word for logs: the kind, or why there was no answer.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown { reason, .. } => reason.word(),
+            _ => self.kind(),
+        }
+    }
+
+    /// The same error, with what was done before it happened.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {
             *flushed = Some(Box::new(done));

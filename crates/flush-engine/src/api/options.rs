@@ -4,7 +4,9 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::api::{DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time};
+use crate::api::{
+    DeliveredHandler, DiscardHandler, InvalidSetting, non_zero_bytes, non_zero_count, non_zero_time,
+};
 
 /// When records are delivered automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +157,8 @@ pub struct EngineOptions {
     pub max_in_flight_per_stream: NonZeroUsize,
     /// Called for every discarded record.
     pub on_discard: Option<DiscardHandler>,
+    /// Called for every record that the service accepted.
+    pub on_delivered: Option<DeliveredHandler>,
 }
 
 impl EngineOptions {
@@ -172,6 +176,7 @@ impl EngineOptions {
         max_record_age: None,
         max_in_flight_per_stream: NonZeroUsize::MIN,
         on_discard: None,
+        on_delivered: None,
     };
 }
 
@@ -206,6 +211,7 @@ impl fmt::Debug for EngineOptions {
             .field("max_record_age", &self.max_record_age)
             .field("max_in_flight_per_stream", &self.max_in_flight_per_stream)
             .field("on_discard", &self.on_discard)
+            .field("on_delivered", &self.on_delivered)
             .finish()
     }
 }

@@ -33,7 +33,21 @@ pub enum NoAnswer {
     Other,
 }
 
-/// The texts of a chain of error causes.
+impl NoAnswer {
+    /// The reason in a word, for logs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::TimedOut => "timed_out",
+            Self::Credentials => "credentials",
+            Self::Unreadable => "unreadable",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What an error was caused by, and that by what: the texts of a chain of errors, kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,

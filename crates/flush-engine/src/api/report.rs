@@ -1,6 +1,8 @@
 //! The results of operations.
 
-use record_cache::{QueueStats, StoreStats, StreamName};
+use std::time::Duration;
+
+use record_cache::{StoreStats, StreamName};
 
 /// The result of `record`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,16 +107,40 @@ pub struct CacheStats {
     pub records: usize,
     /// Their sizes in bytes: data and partition keys.
     pub bytes: u64,
-    /// The same for each stream that has cached records, sorted by name.
+    /// How many bytes the cache may hold.
+    pub cache_max_bytes: u64,
+    /// For how long the oldest record has waited, if there is one.
+    ///
+    /// Of records that were cached before the client was made, it is the least that can be said
+    /// until a flush has read them; records that the service sends back may count as younger for
+    /// as long.
+    pub oldest_record_age: Option<Duration>,
+    /// The same for each stream that has any, in the order of their names.
     pub streams: Vec<StreamStats>,
 }
 
-impl From<StoreStats> for CacheStats {
-    fn from(stats: StoreStats) -> Self {
+impl CacheStats {
+    /// `age` says how old the oldest of so many records of a stream is.
+    pub(crate) fn new(
+        stats: &StoreStats,
+        cache_max_bytes: u64,
+        age: impl Fn(&StreamName, usize) -> Option<Duration>,
+    ) -> Self {
+        let streams = stats.streams.iter();
+        let streams: Vec<_> = streams
+            .map(|(name, queue)| StreamStats {
+                stream_name: name.as_str().to_owned(),
+                records: queue.records,
+                bytes: queue.bytes,
+                oldest_record_age: age(name, queue.records),
+            })
+            .collect();
         Self {
             records: stats.records(),
             bytes: stats.bytes(),
-            streams: stats.streams.iter().map(StreamStats::new).collect(),
+            cache_max_bytes,
+            oldest_record_age: streams.iter().filter_map(|of| of.oldest_record_age).max(),
+            streams,
         }
     }
 }
@@ -129,14 +155,6 @@ pub struct StreamStats {
     pub records: usize,
     /// Their sizes in bytes: data and partition keys.
     pub bytes: u64,
-}
-
-impl StreamStats {
-    fn new((name, queue): (&StreamName, &QueueStats)) -> Self {
-        Self {
-            stream_name: name.as_str().to_owned(),
-            records: queue.records,
-            bytes: queue.bytes,
-        }
-    }
+    /// For how long the oldest record has waited.
+    pub oldest_record_age: Option<Duration>,
 }

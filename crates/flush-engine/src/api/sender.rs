@@ -39,9 +39,9 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
 /// The service's answer for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service has accepted it.
-    Accepted,
-    /// The service rejected it with this error code.
+    /// It is the service's now; with a receipt if there is one.
+    Accepted(Option<Receipt>),
+    /// It was sent back with this error code.
     Failed {
         /// The code.
         code: String,
@@ -54,6 +54,24 @@ pub enum Verdict {
     },
     /// It is to be sent again, and nobody is at fault.
     Kept,
+}
+
+/// Where an accepted record went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// What the service calls the record: Kinesis' sequence number, Firehose's record id.
+    pub id: String,
+    /// The shard, for services that have them.
+    pub shard_id: Option<String>,
+}
+
+impl Receipt {
+    /// A receipt of the service.
+    #[must_use]
+    pub const fn new(id: String, shard_id: Option<String>) -> Self {
+        Self { id, shard_id }
+    }
 }
 
 /// Why there are no verdicts.

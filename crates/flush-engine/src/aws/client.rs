@@ -70,7 +70,8 @@ impl<S: Service> Client<S> {
         let rules = &self.shared.rules;
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
-            checked_record::<S>(checked_stream::<S>(name)?, record, rules)
+            let stream = checked_stream::<S>(name, self.region())?;
+            checked_record::<S>(stream, record, rules)
         }))
     }
 
@@ -88,6 +89,14 @@ impl<S: Service> Client<S> {
         Ok(self.engine.record(checked).await?)
     }
 
+    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    ///
+    /// # Errors
+    /// As [`FlushEngine::record_blocking`].
+    pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        Ok(self.engine.record_blocking(checked)?)
+    }
+
     /// A stream, its name checked once.
     ///
     /// # Errors
@@ -95,7 +104,7 @@ impl<S: Service> Client<S> {
     pub fn stream(&self, name: String) -> Result<Stream<S>, ClientError> {
         Ok(Stream {
             client: self.clone(),
-            name: checked_stream::<S>(name)?,
+            name: checked_stream::<S>(name, self.region())?,
         })
     }
 
@@ -271,6 +280,14 @@ impl<S: Service> Stream<S> {
     /// A future that is dropped has stored all of the records or none.
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
+    }
+
+    /// Stores records that were checked; see [`Client::record_blocking`].
+    ///
+    /// # Errors
+    /// As [`Client::record_blocking`].
+    pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
+        self.client.record_blocking(checked)
     }
 }
 

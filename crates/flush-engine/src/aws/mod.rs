@@ -11,6 +11,7 @@
 //! sender that puts them together. What is wrong with a request as a whole is judged in
 //! [`judge`].
 
+mod arn;
 mod body;
 mod builder;
 mod client;
@@ -22,6 +23,7 @@ mod error;
 mod grouping;
 mod judge;
 mod options;
+mod partition_key;
 mod payload;
 mod record;
 mod sdk_error;
@@ -41,6 +43,7 @@ pub use self::error::ClientError;
 pub use self::grouping::Grouping;
 pub use self::judge::judge;
 pub use self::options::ClientOptions;
+pub use self::partition_key::PartitionKey;
 pub use self::payload::IntoPayload;
 pub use self::record::UncheckedRecord;
 pub use self::sdk_error::{outcome, send_error};

@@ -6,9 +6,10 @@ use std::time::Duration;
 use record_cache::Durability;
 
 use crate::aws::Service;
+use crate::aws::wire::Receipts;
 use crate::{
-    DiscardHandler, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy, non_zero_bytes,
-    non_zero_count, non_zero_time,
+    DeliveredHandler, DiscardHandler, EngineOptions, FlushStrategy, InvalidSetting, OverflowPolicy,
+    non_zero_bytes, non_zero_count, non_zero_time,
 };
 
 /// Room for one record.
@@ -32,6 +33,7 @@ pub struct ClientOptions {
     pub max_in_flight_per_stream: usize,
     pub max_stream_share: Option<u64>,
     pub on_discard: Option<DiscardHandler>,
+    pub on_delivered: Option<DeliveredHandler>,
 }
 
 impl ClientOptions {
@@ -52,6 +54,16 @@ impl ClientOptions {
             max_in_flight_per_stream: engine.max_in_flight_per_stream.get(),
             max_stream_share: engine.max_stream_share,
             on_discard: None,
+            on_delivered: None,
+        }
+    }
+
+    /// Whether answers are read for receipts: only somebody who is told of them needs them.
+    #[must_use]
+    pub const fn receipts(&self) -> Receipts {
+        match self.on_delivered {
+            Some(_) => Receipts::Read,
+            None => Receipts::Skip,
         }
     }
 
@@ -98,6 +110,7 @@ impl ClientOptions {
                 .map(|share| non_zero_bytes("max_stream_share", share).map(NonZeroU64::get))
                 .transpose()?,
             on_discard: self.on_discard.clone(),
+            on_delivered: self.on_delivered.clone(),
             ..EngineOptions::DEFAULT
         })
     }
@@ -106,8 +119,9 @@ impl ClientOptions {
 /// Creates the options of a client: a struct with public fields and setters of the same names.
 ///
 /// `request` is the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both are used in the documentation. Settings that only this client has follow, with their
-/// defaults.
+/// be; both are words for the documentation. `delivered` is the type that `on_delivered` is handed,
+/// made from [`DeliveredRecord`](crate::DeliveredRecord). Settings that only this client has
+/// follow, with their defaults.
 #[macro_export]
 macro_rules! aws_options {
     (
@@ -116,6 +130,7 @@ macro_rules! aws_options {
             max_record_bytes: $max_record_bytes:expr,
             request: $request:literal,
             record_limit: $record_limit:literal,
+            delivered: $delivered:ty,
             $(
                 $(#[$own_doc:meta])*
                 $own:ident: $own_type:ty = $own_default:expr,
@@ -168,6 +183,7 @@ macro_rules! aws_options {
                 pub $own: $own_type,
             )*
             on_discard: Option<$crate::DiscardHandler>,
+            on_delivered: Option<$crate::DeliveredHandler>,
         }
 
         impl $options {
@@ -208,12 +224,37 @@ macro_rules! aws_options {
             /// Calls a function with every discarded record, before it is deleted; after a crash in
             /// between, it is called again. The function should be quick; a panic in it is
             /// contained.
+            ///
+            /// Called from within it, `drain`, `clear_cache`, `close` and `close_with` of the same
+            /// client return `Validation` at once, as they would wait for it. Where the function
+            /// has another thread or task call them, it must not wait for that: neither would end.
             #[must_use]
             pub fn on_discard(
                 mut self,
                 handler: impl Fn($crate::DiscardedRecord) + Send + Sync + 'static,
             ) -> Self {
                 self.on_discard = Some($crate::DiscardHandler::new(handler));
+                self
+            }
+
+            /// Has a function told of every record that the service accepted, and where it went,
+            /// before the record is deleted from the cache.
+            ///
+            /// It is called once for each acceptance that the client learns of. What is sent again
+            /// because an answer was lost, or because the process ended before the record was
+            /// deleted, is told of again. Records of one stream are told of in the order in which
+            /// they were sent; with `max_in_flight_per_stream` above 1, batches in any order. Answers
+            /// of the service are read further for it, so it costs some CPU.
+            ///
+            /// The function should be quick: delivery of the stream waits for it. A panic in it is
+            /// contained. What it may call is as with [`on_discard`](Self::on_discard).
+            #[must_use]
+            pub fn on_delivered(
+                mut self,
+                handler: impl Fn($delivered) + Send + Sync + 'static,
+            ) -> Self {
+                let handler = move |record: $crate::DeliveredRecord| handler(record.into());
+                self.on_delivered = Some($crate::DeliveredHandler::new(handler));
                 self
             }
         }
@@ -227,7 +268,7 @@ macro_rules! aws_options {
         $crate::aws_options! { @same $options:
             cache_max_bytes, max_retries, flush_strategy, durability, request_timeout,
             max_record_bytes, max_concurrent_streams, overflow_policy, max_record_age,
-            max_in_flight_per_stream, max_stream_share, on_discard;
+            max_in_flight_per_stream, max_stream_share, on_discard, on_delivered;
             $($own = $own_default,)*
         }
     };

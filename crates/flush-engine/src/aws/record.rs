@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
 
-use crate::aws::{ClientError, Grouping, IntoPayload, Service};
+use crate::aws::{ClientError, Grouping, IntoPayload, Service, arn};
 
 /// A record that was not checked yet.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,20 +57,36 @@ impl fmt::Debug for UncheckedRecord {
     }
 }
 
-/// Checks the name of a stream against the rules of a service.
-pub(crate) fn checked_stream<S: Service>(name: String) -> Result<StreamName, ClientError> {
+/// Checks the name of a stream, or its ARN, against the rules of a service.
+pub(crate) fn checked_stream<S: Service>(
+    given: String,
+    region: &str,
+) -> Result<StreamName, ClientError> {
+    let suggestion = || match S::ARN_SERVICE {
+        Some(_) => format!("pass the name of the {}, or its whole ARN", S::STREAM),
+        None => format!("pass the name of the {}, not its ARN", S::STREAM),
+    };
+    let name = match S::ARN_SERVICE {
+        Some(service) if arn::is_arn(&given) => arn::stream_name(&given, service, region)
+            .map_err(|problem| ClientError::validation(problem, suggestion()))?,
+        None if arn::is_arn(&given) => {
+            let problem = format!("{} takes no ARN, only names", S::OPERATION);
+            return Err(ClientError::validation(problem, suggestion()));
+        }
+        _ => &given,
+    };
     let most = S::LIMITS.stream_name_chars;
     let is_valid = (1..=most).contains(&name.len())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    let name = is_valid.then(|| StreamName::new(name).ok()).flatten();
-    name.ok_or_else(|| {
+    let stream = is_valid.then(|| StreamName::new(given).ok()).flatten();
+    stream.ok_or_else(|| {
         ClientError::validation(
             format!(
                 "the stream name is not valid: 1 to {most} characters of A-Z a-z 0-9 _ . - make one"
             ),
-            format!("pass the name of the {}, not its ARN", S::STREAM),
+            suggestion(),
         )
     })
 }
@@ -138,7 +154,7 @@ mod tests {
     use crate::aws::test_service::{Keyed, Plain};
 
     fn check<S: Service>(data: usize, key: Option<&str>) -> Result<NewRecord, ClientError> {
-        let stream = checked_stream::<S>("stream".to_owned())?;
+        let stream = checked_stream::<S>("stream".to_owned(), "eu-west-1")?;
         let record = UncheckedRecord::for_handle(vec![0; data], key.map(str::to_owned));
         let record = record.explicit_hash_key(u128::MAX);
         let rules = RecordRules {
@@ -155,7 +171,7 @@ mod tests {
             grouping: Some(Grouping::delimit(&b"\r\n"[..])),
         };
         let check = |data: Vec<u8>, key: &str| {
-            let stream = checked_stream::<Keyed>("stream".to_owned()).unwrap();
+            let stream = checked_stream::<Keyed>("stream".to_owned(), "eu-west-1").unwrap();
             let record = UncheckedRecord::for_handle(data, Some(key.to_owned()));
             checked_record::<Keyed>(stream, record, &rules)
         };
@@ -191,13 +207,26 @@ mod tests {
 
     #[test]
     fn stream_names_are_those_of_the_service() {
-        let check = |name: &str| checked_stream::<Plain>(name.to_owned());
+        let check = |name: &str| checked_stream::<Plain>(name.to_owned(), "eu-west-1");
         for good in ["s", "a.b_c-D9", &"n".repeat(20)] {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a/b", "straße", "arn:aws:x", &"n".repeat(21)] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_arn_is_taken_where_the_service_takes_one() {
+        let arn = |name: &str| format!("arn:aws:test:eu-west-1:123456789012:stream/{name}");
+        let stream = checked_stream::<Keyed>(arn("s"), "eu-west-1").unwrap();
+        assert_eq!(stream.as_str(), arn("s"));
+        for bad in [arn(""), arn("a b"), arn("a/b"), arn(&"n".repeat(21))] {
+            assert!(checked_stream::<Keyed>(bad, "eu-west-1").is_err());
+        }
+        assert!(checked_stream::<Keyed>(arn("s"), "eu-west-2").is_err());
+        let refused = checked_stream::<Plain>(arn("s"), "eu-west-1").unwrap_err();
+        assert!(format!("{refused:?}").contains("ARN"), "{refused:?}");
     }
 
     #[test]

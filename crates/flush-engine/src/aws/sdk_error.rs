@@ -8,9 +8,9 @@ use aws_smithy_runtime_api::client::result::{DispatchFailure, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::ErrorKind;
 
-use crate::aws::wire::{Outcome, Receipt};
+use crate::aws::wire::Outcome;
 use crate::aws::{judge, text};
-use crate::{Cause, NoAnswer, SendError};
+use crate::{Cause, NoAnswer, Receipt, SendError};
 
 /// What became of one record, by its entry in the answer.
 ///
@@ -29,7 +29,7 @@ pub fn outcome(
         (Some(code), _) => Ok(Outcome::Failed {
             code: text::code(&code),
         }),
-        (None, Some(id)) => Ok(Outcome::Accepted(Some(Receipt { id, shard_id }))),
+        (None, Some(id)) => Ok(Outcome::Accepted(Some(Receipt::new(id, shard_id)))),
         (None, None) => Err(SendError::unreadable(
             "the service gave neither an id nor an error code for a record",
         )),

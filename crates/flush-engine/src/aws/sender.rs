@@ -15,7 +15,7 @@ use crate::aws::credentials::RenewableCredentials;
 use crate::aws::grouping::{Grouping, event, within_request};
 use crate::aws::judge::{judge, refuses_credentials};
 use crate::aws::shards::Shards;
-use crate::aws::wire::{Entry, Outcome, Receipt, Receipts};
+use crate::aws::wire::{Entry, Outcome, Receipts};
 use crate::telemetry::Meter;
 use crate::{Fault, NoAnswer, RecordSender, SendError, Verdict};
 
@@ -30,6 +30,8 @@ pub(crate) struct ServiceSender<S: Service> {
     pub(crate) shards: Shards,
     pub(crate) request_timeout: Duration,
     pub(crate) meter: Meter,
+    /// Whether somebody is told where records went.
+    pub(crate) receipts: Receipts,
 }
 
 #[async_trait]
@@ -56,20 +58,25 @@ impl<S: Service> RecordSender for ServiceSender<S> {
         }
         let entries: Vec<_> = batch
             .iter()
-            .map(|record| Entry {
-                explicit_hash_key: record.explicit_hash_key,
-                ..Self::entry(&record.data, record.key.as_deref().unwrap_or_default())
-            })
+            .map(event)
+            .map(|one| Self::entry(one.data, one.partition_key, one.explicit_hash_key))
             .collect();
-        let outcomes = self.put(stream, &entries, Receipts::Skip).await?;
+        let outcomes = self.put(stream, &entries, self.receipts).await?;
         Ok(outcomes.into_iter().map(Verdict::from).collect())
     }
 }
 
 impl<S: Service> ServiceSender<S> {
-    fn entry<'a>(data: &'a [u8], partition_key: &'a str) -> Entry<'a> {
+    fn entry<'a>(
+        data: &'a [u8],
+        partition_key: &'a str,
+        explicit_hash_key: Option<u128>,
+    ) -> Entry<'a> {
         let has_key = S::LIMITS.partition_key_chars.is_some();
-        Entry::new(data, has_key.then_some(partition_key))
+        Entry {
+            explicit_hash_key,
+            ..Entry::new(data, has_key.then_some(partition_key))
+        }
     }
 
     /// Makes one request.
@@ -114,14 +121,11 @@ impl<S: Service> ServiceSender<S> {
         records.truncate(within_request(&records, S::LIMITS.request));
         let entries: Vec<_> = records
             .iter()
-            .map(|record| Entry {
-                explicit_hash_key: record.explicit_hash_key,
-                ..Self::entry(&record.data, record.partition_key)
-            })
+            .map(|one| Self::entry(&one.data, one.partition_key, one.explicit_hash_key))
             .collect();
         let receipts = match shards {
             Some(_) => Receipts::Read,
-            None => Receipts::Skip,
+            None => self.receipts,
         };
         let outcomes = self.put(stream, &entries, receipts).await?;
         if outcomes.len() != records.len() {
@@ -134,11 +138,13 @@ impl<S: Service> ServiceSender<S> {
         for (record, outcome) in records.iter().zip(outcomes) {
             let verdict = match outcome {
                 Outcome::Accepted(receipt) => {
-                    let shard_id = receipt.and_then(|Receipt { shard_id, .. }| shard_id);
+                    let shard_id = receipt
+                        .as_ref()
+                        .and_then(|receipt| receipt.shard_id.clone());
                     if !is_expected(record, shard_id.as_deref()) {
                         elsewhere.push((record, shard_id));
                     }
-                    Verdict::Accepted
+                    Verdict::Accepted(receipt)
                 }
                 Outcome::Failed { code } if record.events.len() > 1 && blames_records(&code) => {
                     Verdict::FailedTogether { code }

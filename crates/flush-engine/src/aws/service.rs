@@ -28,6 +28,8 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     const OPERATION: &'static str;
     /// The noun for what records are sent to, for messages.
     const STREAM: &'static str;
+    /// The service as ARNs of streams name it, if the operation takes them.
+    const ARN_SERVICE: Option<&'static str>;
     /// The quotas of the service.
     const LIMITS: ServiceLimits;
 

@@ -10,7 +10,7 @@ use crate::aws::wire::{Entry, Outcome, Receipts};
 use crate::aws::{Base, ClientOptions, Connection, Given, Service, ServiceLimits};
 
 macro_rules! service {
-    ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr) => {
+    ($(#[$doc:meta])* $name:ident, $partition_key_chars:expr, $arn_service:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub(crate) struct $name;
@@ -22,6 +22,7 @@ macro_rules! service {
             const VERSION: &'static str = "0";
             const OPERATION: &'static str = "Put";
             const STREAM: &'static str = "stream";
+            const ARN_SERVICE: Option<&'static str> = $arn_service;
             const LIMITS: ServiceLimits = ServiceLimits {
                 request: BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX),
                 record_bytes: 100,
@@ -57,12 +58,14 @@ macro_rules! service {
     };
 }
 service!(
-    /// Its records have partition keys.
+    /// Its records have partition keys, and its streams ARNs.
     Keyed,
-    Some(10)
+    Some(10),
+    Some("test")
 );
 service!(
     /// Its records are data alone.
     Plain,
+    None,
     None
 );

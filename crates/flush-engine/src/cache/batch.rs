@@ -78,7 +78,7 @@ impl Cache {
             let too_old = self.discard_expired(stream, &mut records).await?;
             *expired += too_old;
             if !records.is_empty() || too_old == 0 || !self.lifecycle.may_send() {
-                return Ok(self.claimed(stream, records, limits, *clears));
+                return Ok(self.claimed(stream, after, records, limits, *clears));
             }
         }
     }
@@ -99,6 +99,7 @@ impl Cache {
     fn claimed(
         &self,
         stream: &StreamName,
+        after: Option<RecordId>,
         records: Vec<Record>,
         limits: BatchLimits,
         clears: u64,
@@ -110,6 +111,9 @@ impl Cache {
             largest = largest.max(size);
         }
         let last = records.iter().map(|record| record.id).max();
+        if let (None, Some(oldest)) = (after, records.first()) {
+            self.ages.seen(stream, oldest);
+        }
         Batch {
             clears,
             amount,

@@ -67,7 +67,9 @@ impl Cache {
             let attempts = record.attempts;
             self.tell_discarded(stream, record, attempts, reason, None);
         }
+        let head = self.ages.head_among(stream, &settlement.delete);
         let removed = self.store.settle(settlement).await?;
+        self.ages.gone(stream, head, None);
         self.admission.release(stream, removed);
         self.meter.discarded(stream, reason, amount.records);
         Ok(amount)
@@ -86,7 +88,10 @@ impl Cache {
             return;
         };
         let record = DiscardedRecord::new(stream, record, attempts, reason, code);
-        if self.lifecycle.call_back(|| handler.call(record)).is_err() {
+        let called = self
+            .lifecycle
+            .call_back("on_discard", || handler.call(record));
+        if called.is_err() {
             tracing::error!(target: log::TARGET, "on_discard panicked");
         }
     }

@@ -5,31 +5,33 @@
 //! ```text
 //! append, adopt  →  admission (room)  →  store  →  backlog (what waits)
 //! read           →  store  →  expiry  →  in_flight (claimed)  →  Batch
-//! settle         →  on_discard  →  store  →  admission
+//! settle         →  on_delivered, on_discard  →  store  →  admission
 //! make_room      →  evict: oldest first, none that is in flight  →  on_discard  →  store
 //! clear, close
 //! ```
 //!
 //! Invariants:
-//! - Room is reserved before the store is called, and given back only for what the store reports as
-//!   deleted or refused.
-//! - A batch is claimed before others may choose records to drop, and only its claimant decides
-//!   about it.
-//! - A decision about records that have been cleared has no effect.
-//! - A panic in the store becomes an error of the call ([`store`]); one in `on_discard` is logged
-//!   ([`discard`]).
+//! - Room is reserved before the store is asked, and given back only for what the store says
+//!   that it deleted or did not take.
+//! - What is read to be sent is claimed before others may choose records to drop, and only its
+//!   claimant decides on it.
+//! - A decision on records that were cleared meanwhile has no effect.
+//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` or of
+//!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
-//! `appending`. The mutexes (room, claims, backlog, clocks) are leaves: nothing is awaited or
-//! locked under them, except the store's counters under that of the backlog.
+//! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or locked under them,
+//! but for the store's counters under those of the backlog and the ages.
 //!
 //! Belongs here: what is kept, dropped and counted. Does not: when to send, and what an answer
 //! means.
 
 mod admission;
+mod ages;
 mod backlog;
 mod batch;
 mod clock;
+mod delivered;
 mod discard;
 mod evict;
 mod expiry;
@@ -45,18 +47,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batcher::BatchLimits;
-use record_cache::{Amount, RecordStore, StoreError, StoreStats, StreamName};
+use record_cache::{Amount, Record, RecordStore, StoreError, StoreStats, StreamName};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
+use self::ages::{Ages, Since};
 use self::backlog::Backlog;
 use self::expiry::Expiry;
 use self::in_flight::InFlight;
 use self::overflow::Line;
 use self::store::{ContainedStore, Failure};
-use crate::api::{ClearCacheData, DiscardHandler, EngineError, EngineOptions, OverflowPolicy};
+use crate::api::{
+    CacheStats, ClearCacheData, DeliveredHandler, DiscardHandler, EngineError, EngineOptions,
+    OverflowPolicy,
+};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
@@ -76,17 +82,21 @@ pub(crate) struct Cache {
     /// If streams have shares: held for reading during an append, and for writing during a clear.
     appending: RwLock<()>,
     expiry: Expiry,
-    /// How much waits, and for how long; only with adaptive flushing.
+    /// How old the oldest records are.
+    ages: Ages,
+    max_bytes: u64,
+    /// What waits for how long, where flushing goes by that.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
     line: Line,
     on_discard: Option<DiscardHandler>,
+    on_delivered: Option<DeliveredHandler>,
     meter: Meter,
     lifecycle: Arc<Lifecycle>,
 }
 
-/// The outcome of adopting records of another instance.
-#[cfg(feature = "sled")]
+/// What became of records of another instance.
+#[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
@@ -110,10 +120,13 @@ impl Cache {
             clears: RwLock::new(0),
             appending: RwLock::default(),
             expiry: Expiry::new(options.max_record_age),
+            ages: Ages::new(&stats),
+            max_bytes: options.cache_max_bytes.get(),
             backlog: Backlog::new(options.flush_strategy, request, &stats),
             overflow: options.overflow_policy,
             line: Line::default(),
             on_discard: options.on_discard.clone(),
+            on_delivered: options.on_delivered.clone(),
             meter,
             lifecycle,
             store,
@@ -129,18 +142,23 @@ impl Cache {
         };
         match overflow {
             OverflowPolicy::Reject => {
-                self.admission.reserve(&incoming)?;
+                let room = self.admission.reserve(&incoming);
+                room.inspect_err(|_| self.meter.refused(&incoming.by_stream))?;
                 self.append_admitted(incoming).await
             }
             OverflowPolicy::Wait { at_most } => match self.admission.reserve(&incoming) {
                 Ok(()) => self.append_admitted(incoming).await,
                 Err(full) if full.may_pass() => self.append_in_line(incoming, at_most).await,
-                Err(never) => Err(never.into()),
+                Err(never) => {
+                    self.meter.refused(&incoming.by_stream);
+                    Err(never.into())
+                }
             },
             OverflowPolicy::DropOldest => {
                 let cache = Arc::clone(self);
                 let appended = async move {
-                    let _storing = cache.make_room(&incoming).await?;
+                    let room = cache.make_room(&incoming).await;
+                    let _storing = room.inspect_err(|error| cache.refused(error, &incoming))?;
                     cache.append_admitted(incoming).await
                 };
                 self.lifecycle.run_to_end(appended).await
@@ -156,13 +174,14 @@ impl Cache {
         incoming: Incoming,
         at_most: Duration,
     ) -> Result<(), EngineError> {
-        let in_line = self.join_line(&incoming)?;
+        let in_line = self.join_line(&incoming);
+        let in_line = in_line.inspect_err(|_| self.meter.refused(&incoming.by_stream))?;
         let left = CancellationToken::new();
         let _left_with_this_future = left.clone().drop_guard();
         let cache = Arc::clone(self);
         let appended = async move {
             match left.run_until_cancelled(in_line.room(at_most)).await {
-                Some(room) => room?,
+                Some(room) => room.inspect_err(|error| cache.refused(error, &incoming))?,
                 // The caller is gone.
                 None => return Ok(()),
             }
@@ -171,14 +190,29 @@ impl Cache {
         self.lifecycle.run_to_end(appended).await
     }
 
+    /// Counts records that were refused, if it was for want of room.
+    fn refused(&self, error: &EngineError, incoming: &Incoming) {
+        if matches!(error, EngineError::LimitExceeded(_)) {
+            self.meter.refused(&incoming.by_stream);
+        }
+    }
+
+    /// How old a record is, by the system's clock.
+    pub(crate) fn age(&self, record: &Record) -> Duration {
+        let age = clock::now().duration_since(record.recorded_at);
+        age.unwrap_or_default()
+    }
+
     /// Stores records of another instance, if there is room.
-    #[cfg(feature = "sled")]
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
         if self.admission.reserve(&incoming).is_err() {
             return Ok(Adopted::NoRoom);
         }
         let amount = incoming.amount;
-        self.store_admitted(incoming).await?;
+        let times = incoming.records.iter().map(|record| record.recorded_at);
+        let since = times.min().map_or_else(Since::now, Since::recorded);
+        self.store_admitted(incoming, since).await?;
         Ok(Adopted::Stored(amount))
     }
 
@@ -186,7 +220,7 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming).await?;
+            let stored = cache.store_admitted(incoming, Since::now()).await?;
             cache.meter.recorded(&stored);
             Ok(())
         };
@@ -199,6 +233,7 @@ impl Cache {
     async fn store_admitted(
         &self,
         incoming: Incoming,
+        since: Since,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
         // A clear relies on the amount of each stream, so it must not overlap with an append.
         let _appending = match self.admission.bounds_streams() {
@@ -207,6 +242,8 @@ impl Cache {
         };
         match self.store.append(incoming.records).await {
             Ok(()) => {
+                self.ages
+                    .arrived(&incoming.by_stream, since, || self.stats());
                 if let Some(backlog) = &self.backlog {
                     backlog.arrived(&incoming.by_stream);
                 }
@@ -231,7 +268,11 @@ impl Cache {
         let stored = self.stats();
         let removed = self.store.clear().await?;
         *clears += 1;
+        self.ages.cleared();
         self.admission.release_all(removed, &stored);
+        for stream in stored.streams.keys() {
+            self.meter.oldest(stream, Duration::ZERO);
+        }
         Ok(ClearCacheData::new(removed.records))
     }
 
@@ -245,7 +286,12 @@ impl Cache {
         self.store.stats()
     }
 
-    /// Which streams to flush now, if flushing is adaptive.
+    /// The same, with limit and ages, for the owner.
+    pub(crate) fn report(&self) -> CacheStats {
+        self.ages.report(&self.stats(), self.max_bytes)
+    }
+
+    /// Which streams are to be flushed now, if flushing goes by what waits.
     pub(crate) fn look_at_backlog(&self) -> Option<Look> {
         let backlog = self.backlog.as_ref()?;
         Some(backlog.look(|| self.stats()))
@@ -344,7 +390,7 @@ mod tests {
         let at = recorded.records[0].recorded_at;
         cache.append(recorded).await.unwrap();
         assert!(cache.expiry.knows(at));
-        #[cfg(feature = "sled")]
+        #[cfg(any(feature = "sled", feature = "journal"))]
         {
             let mut adopted = record();
             let at = at + Duration::from_secs(60);

@@ -1,9 +1,12 @@
 //! Settles a sent batch, in one step of the store.
 
+use std::time::SystemTime;
+
 use record_cache::{Amount, Record, RecordId, Settlement, StreamName};
 
-use crate::api::{DiscardReason, EngineError, FlushData};
+use crate::api::{DiscardReason, EngineError, FlushData, Receipt};
 use crate::cache::Cache;
+use crate::cache::delivered::Delivered;
 use crate::cache::in_flight::Claim;
 use crate::telemetry::GivenUp;
 
@@ -15,11 +18,15 @@ pub(crate) struct Decision {
     clears: u64,
     /// The service has them.
     accepted: Vec<RecordId>,
+    /// What is told of those.
+    delivered: Vec<Delivered>,
     /// They failed, and are kept with their count raised.
     retried: Vec<RecordId>,
     /// They failed too often, with this code.
     exhausted: Vec<(Record, Option<String>)>,
-    /// Held until the store has carried out the decision.
+    /// The first of those that were looked at with them and stay.
+    kept: Option<(RecordId, SystemTime)>,
+    /// Held until the store has taken the decision.
     claim: Option<Claim>,
 }
 
@@ -29,8 +36,10 @@ impl Decision {
             stream,
             clears,
             accepted: Vec::new(),
+            delivered: Vec::new(),
             retried: Vec::new(),
             exhausted: Vec::new(),
+            kept: None,
             claim: None,
         }
     }
@@ -39,8 +48,18 @@ impl Decision {
         self.accepted.push(record);
     }
 
+    /// Has `on_delivered` told of a record that was accepted.
+    pub(crate) fn tell(&mut self, key: Option<String>, receipt: Option<Receipt>) {
+        self.delivered.push((key, receipt));
+    }
+
     pub(crate) fn retry(&mut self, record: RecordId) {
         self.retried.push(record);
+    }
+
+    /// A record stays, charged or not.
+    pub(crate) fn keep(&mut self, record: &Record) {
+        self.kept.get_or_insert((record.id, record.recorded_at));
     }
 
     pub(crate) fn give_up(&mut self, record: Record, code: Option<String>) {
@@ -69,17 +88,21 @@ impl Decision {
 }
 
 impl Cache {
-    /// Carries out a decision, in one step of the store. If the records have been cleared, the
-    /// decision has no effect: they count as cleared only.
+    /// Carries a decision out, in one step of the store. On records that were cleared meanwhile
+    /// nothing is left to decide: they count as cleared, and only so. `on_delivered` is told of what
+    /// the service has all the same.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,
             clears,
             accepted,
+            delivered,
             retried,
             exhausted,
+            kept,
             claim,
         } = decision;
+        self.tell_delivered(&stream, delivered);
         let mut done = FlushData::flushed(accepted.len());
         done.records_retried = retried.len();
         done.records_discarded = exhausted.len();
@@ -102,7 +125,9 @@ impl Cache {
             .delete(accepted)
             .delete(given_up)
             .count_attempt(retried);
+        let head = self.ages.head_among(&stream, &settlement.delete);
         let removed = self.store.settle(settlement).await?;
+        self.ages.gone(&stream, head, kept);
         drop((now, claim));
         self.admission.release(&stream, removed);
         self.meter.flushed(&stream, done.records_flushed);

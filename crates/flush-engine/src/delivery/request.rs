@@ -89,6 +89,10 @@ impl Exchange<'_> {
             }
             delivery.reached = true;
             let records = &self.batch[part.clone()];
+            if let Some(oldest) = records.first() {
+                let age = self.env.cache.age(oldest);
+                self.env.meter.oldest(self.stream, age);
+            }
             let begun = Instant::now();
             let span = log::request(self.stream, records);
             let answer = self.send(records).instrument(span).await;
@@ -205,16 +209,23 @@ impl Exchange<'_> {
         for (at, verdict) in part.clone().zip(verdicts) {
             self.undecided[at] = false;
             match verdict {
-                Verdict::Accepted => {
-                    decision.accept(self.batch[at].id);
+                Verdict::Accepted(receipt) => {
+                    let record = &self.batch[at];
+                    decision.accept(record.id);
+                    if self.env.cache.tells_delivered() {
+                        decision.tell(record.key.clone(), receipt);
+                    }
                     accepted += 1;
                     continue;
                 }
                 Verdict::Failed { code } => {
                     self.charge(&self.batch[at], Some(code), &mut decision);
                 }
-                Verdict::FailedTogether { code } => together.push((at, code)),
-                Verdict::Kept => {}
+                Verdict::FailedTogether { code } => {
+                    decision.keep(&self.batch[at]);
+                    together.push((at, code));
+                }
+                Verdict::Kept => decision.keep(&self.batch[at]),
             }
             delivery.outcome = Some(Outcome::SentBack);
         }
@@ -273,8 +284,11 @@ impl Exchange<'_> {
         let last = self.env.charges.last(self.stream, record.id);
         let spacing = self.context.plan.charge_spacing();
         match charge(record.attempts, self.env.options.max_retries, last, spacing) {
-            Charge::Free => {}
-            Charge::Retry => decision.retry(record.id),
+            Charge::Free => decision.keep(record),
+            Charge::Retry => {
+                decision.keep(record);
+                decision.retry(record.id);
+            }
             Charge::Discard => decision.give_up(record.clone(), code),
         }
     }

@@ -7,8 +7,8 @@ use crate::api::{EngineError, InvalidSetting};
 use crate::lifecycle::Lifecycle;
 
 thread_local! {
-    /// The engines whose handlers are running on this thread, outermost first.
-    static WITHIN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The engines whose handlers this thread is within, and which, outermost first.
+    static WITHIN: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A handler panicked.
@@ -17,23 +17,36 @@ pub(crate) struct Panicked;
 
 impl Lifecycle {
     /// Calls a handler of the owner and contains its panic.
-    pub(crate) fn call_back(&self, handler: impl FnOnce()) -> Result<(), Panicked> {
-        let _within = Within::enter(self.identity());
+    pub(crate) fn call_back(
+        &self,
+        name: &'static str,
+        handler: impl FnOnce(),
+    ) -> Result<(), Panicked> {
+        let _within = Within::enter(self.identity(), name);
         catch_unwind(AssertUnwindSafe(handler)).map_err(|_panic| Panicked)
     }
 
     /// Whether the caller is a handler of this engine.
     pub(crate) fn is_within_callback(&self) -> bool {
-        WITHIN.with_borrow(|within| within.contains(&self.identity()))
+        self.callback().is_some()
+    }
+
+    /// The handler of this engine from within which this is called.
+    fn callback(&self) -> Option<&'static str> {
+        let identity = self.identity();
+        WITHIN.with_borrow(|within| {
+            let mut within = within.iter().rev();
+            within.find_map(|&(engine, name)| (engine == identity).then_some(name))
+        })
     }
 
     /// Refuses an operation that would wait for the handler that calls it.
     pub(crate) fn refuse_within_callback(&self, operation: &str) -> Result<(), EngineError> {
-        if !self.is_within_callback() {
+        let Some(handler) = self.callback() else {
             return Ok(());
-        }
+        };
         Err(EngineError::Validation(InvalidSetting::new(
-            "on_discard",
+            handler,
             format!("{operation} was called from within it and would wait for it to return"),
             format!("let the handler return, and call {operation} from a task of its own"),
         )))
@@ -47,8 +60,8 @@ impl Lifecycle {
 struct Within;
 
 impl Within {
-    fn enter(identity: usize) -> Self {
-        WITHIN.with_borrow_mut(|within| within.push(identity));
+    fn enter(identity: usize, handler: &'static str) -> Self {
+        WITHIN.with_borrow_mut(|within| within.push((identity, handler)));
         Self
     }
 }

@@ -7,6 +7,7 @@
 //! Closing has these phases: `Open`, perhaps `Draining`, then `Closing` and `Closed`. `CutShort`
 //! replaces `Closing` when the runtime of the closing task ends first.
 
+mod blocking;
 mod callback;
 mod close;
 mod run_to_end;

@@ -5,13 +5,13 @@
 //! what a pass does.
 
 mod adaptive;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 mod adoption;
 mod drain;
 mod interval;
 
 pub(crate) use self::adaptive::run as flush_what_waits;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 pub(crate) use self::adoption::adopt_while_open;
 pub(crate) use self::drain::run as drain;
 pub(crate) use self::interval::run as flush_every;

@@ -1,21 +1,21 @@
 //! The default directory of a client: which one it is, and that no two clients of a process
 //! share it.
 
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use std::collections::BTreeSet;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use std::ffi::OsString;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use std::path::Path;
 #[cfg(any(feature = "sled", feature = "journal"))]
 use std::path::PathBuf;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 use record_cache::StoreError;
 
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 use crate::api::InvalidSetting;
 
 /// What distinguishes the default directory of a client from those of other clients.
@@ -29,16 +29,16 @@ pub struct DefaultDirectory {
 }
 
 /// The default directories in use by clients of this process.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 static CLAIMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Keeps a default directory to one client of this process until dropped. Clients of other
 /// processes may share it.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug)]
 pub(super) struct Claim(PathBuf);
 
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 impl DefaultDirectory {
     /// Finds the directory, and claims it for one client.
     ///
@@ -70,7 +70,7 @@ impl DefaultDirectory {
     }
 }
 
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 impl Claim {
     /// `None` if another client has the directory.
     fn new(directory: PathBuf) -> Option<Self> {
@@ -79,7 +79,7 @@ impl Claim {
     }
 }
 
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,7 +88,7 @@ impl Drop for Claim {
 }
 
 /// The name of the executable, even if its file was replaced while it runs.
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 fn executable() -> Option<OsString> {
     let path = std::env::current_exe().ok()?;
     // Linux appends this to the path of a file that no longer exists.

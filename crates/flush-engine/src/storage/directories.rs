@@ -9,8 +9,10 @@ use crate::api::InvalidSetting;
 use crate::storage::default_directory::DefaultDirectory;
 #[cfg(any(feature = "sled", feature = "journal"))]
 use crate::storage::default_directory::absolute;
-#[cfg(feature = "sled")]
-use crate::storage::slots::{Slots, open_sled};
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::storage::on_disk::OnDisk;
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::storage::slots::Slots;
 
 /// The storage settings of a client, as set.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,8 @@ pub struct StorageSettings {
     in_memory: bool,
     #[cfg(feature = "journal")]
     journal: Option<PathBuf>,
+    #[cfg(feature = "journal")]
+    in_journal: bool,
     store: Option<Arc<dyn RecordStore>>,
 }
 
@@ -27,6 +31,9 @@ pub struct StorageSettings {
 pub enum Storage {
     /// Under the platform's local data directory.
     Default,
+    /// The same, in a journal.
+    #[cfg(feature = "journal")]
+    DefaultJournal,
     /// In this directory.
     Path(PathBuf),
     /// In memory only.
@@ -55,6 +62,12 @@ impl StorageSettings {
         self.journal = Some(path);
     }
 
+    /// In a journal in the default directory.
+    #[cfg(feature = "journal")]
+    pub fn in_journal(&mut self) {
+        self.in_journal = true;
+    }
+
     /// In this store.
     pub fn store(&mut self, store: Arc<dyn RecordStore>) {
         self.store = Some(store);
@@ -71,6 +84,8 @@ impl StorageSettings {
             self.store.as_ref().map(|_| "store"),
             #[cfg(feature = "journal")]
             self.journal.as_ref().map(|_| "journal"),
+            #[cfg(feature = "journal")]
+            self.in_journal.then_some("in_journal"),
         ];
         let named: Vec<_> = named.into_iter().flatten().collect();
         if let [first, second, ..] = named[..] {
@@ -107,6 +122,10 @@ impl StorageSettings {
                 journal: Some(path),
                 ..
             } => Storage::Journal(path),
+            #[cfg(feature = "journal")]
+            Self {
+                in_journal: true, ..
+            } => Storage::DefaultJournal,
             Self {
                 in_memory: true, ..
             } => Storage::InMemory,
@@ -135,8 +154,9 @@ pub struct OpenStorage {
     pub store: Arc<dyn RecordStore>,
     /// The directory of the store, if it has one.
     pub path: Option<PathBuf>,
-    /// The slots of this program's instances, if the store is in one of them.
-    #[cfg(feature = "sled")]
+    /// The directory that holds the slots of this program's instances, if the store is
+    /// in one of them.
+    #[cfg(any(feature = "sled", feature = "journal"))]
     pub slots: Option<Slots>,
 }
 
@@ -145,7 +165,7 @@ impl OpenStorage {
         Self {
             store,
             path,
-            #[cfg(feature = "sled")]
+            #[cfg(any(feature = "sled", feature = "journal"))]
             slots: None,
         }
     }
@@ -155,9 +175,9 @@ impl Storage {
     /// Opens the storage.
     ///
     /// # Errors
-    /// [`StorageError::Store`] when the directory cannot be used, and [`StorageError::Setting`]
-    /// when there is no default directory on this platform, when another client of this process
-    /// uses it, or when the feature `sled` is off.
+    /// [`StorageError::Store`] when the directory cannot be used, and
+    /// [`StorageError::Setting`] when there is no default directory on this platform, when another
+    /// client of this process has it, or when the features `sled` and `journal` are off.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal")),
         expect(clippy::unused_async, reason = "as with a store on disk")
@@ -173,41 +193,65 @@ impl Storage {
             Self::Store(store) => Ok(OpenStorage::alone(store, None)),
             #[cfg(feature = "journal")]
             Self::Journal(path) => {
-                let path = absolute(path)?;
-                let store = record_cache::JournalStore::builder(path.clone())
-                    .durability(durability)
-                    .expected_bytes(cache_max_bytes)
-                    .open()
-                    .await?;
-                Ok(OpenStorage::alone(Arc::new(store), Some(path)))
+                OnDisk::Journal
+                    .alone(path, durability, cache_max_bytes)
+                    .await
             }
-            #[cfg(feature = "sled")]
-            Self::Path(path) => {
-                let path = absolute(path)?;
-                let opening = open_sled(path.clone(), durability, cache_max_bytes);
-                let store = opening.await?;
-                Ok(OpenStorage::alone(Arc::new(store), Some(path)))
+            #[cfg(feature = "journal")]
+            Self::DefaultJournal => {
+                OnDisk::Journal
+                    .in_slot(default, durability, cache_max_bytes)
+                    .await
             }
-            #[cfg(feature = "sled")]
+            #[cfg(any(feature = "sled", feature = "journal"))]
+            Self::Path(path) => OnDisk::USUAL.alone(path, durability, cache_max_bytes).await,
+            #[cfg(any(feature = "sled", feature = "journal"))]
             Self::Default => {
-                let (directory, claim) = default.claim()?;
-                let slots = Slots::below(directory, durability, cache_max_bytes).with(claim);
-                let (slots, store) = slots.take_free_one().await?;
-                Ok(OpenStorage {
-                    store: Arc::new(store),
-                    path: slots.own_path(),
-                    slots: Some(slots),
-                })
+                OnDisk::USUAL
+                    .in_slot(default, durability, cache_max_bytes)
+                    .await
             }
-            #[cfg(not(feature = "sled"))]
+            #[cfg(not(any(feature = "sled", feature = "journal")))]
             Self::Path(_) | Self::Default => {
                 let _ = (default, durability, cache_max_bytes);
                 Err(StorageError::Setting(InvalidSetting::new(
                     "store",
                     "this build has no store on disk",
-                    "enable the feature `sled`, or call in_memory, store or (feature `journal`) journal",
+                    "enable the feature `sled` or `journal`, or call in_memory or store",
                 )))
             }
         }
+    }
+}
+
+#[cfg(any(feature = "sled", feature = "journal"))]
+impl OnDisk {
+    /// In this directory, which nobody else uses.
+    async fn alone(
+        self,
+        path: PathBuf,
+        durability: Durability,
+        cache_max_bytes: u64,
+    ) -> Result<OpenStorage, StorageError> {
+        let path = absolute(path)?;
+        let store = self.open(path.clone(), durability, cache_max_bytes).await?;
+        Ok(OpenStorage::alone(store, Some(path)))
+    }
+
+    /// In a slot of the default directory.
+    async fn in_slot(
+        self,
+        default: &DefaultDirectory,
+        durability: Durability,
+        cache_max_bytes: u64,
+    ) -> Result<OpenStorage, StorageError> {
+        let (directory, claim) = default.claim()?;
+        let slots = Slots::below(self, directory, durability, cache_max_bytes).with(claim);
+        let (slots, store) = slots.take_free_one().await?;
+        Ok(OpenStorage {
+            store,
+            path: slots.own_path(),
+            slots: Some(slots),
+        })
     }
 }

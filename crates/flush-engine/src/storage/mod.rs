@@ -6,10 +6,12 @@
 
 mod default_directory;
 mod directories;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
+mod on_disk;
+#[cfg(any(feature = "sled", feature = "journal"))]
 mod slots;
 
 pub use self::default_directory::DefaultDirectory;
 pub use self::directories::{OpenStorage, Storage, StorageError, StorageSettings};
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "journal"))]
 pub use self::slots::Slots;

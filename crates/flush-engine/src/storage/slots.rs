@@ -12,13 +12,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use record_cache::{
-    Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, SledStore,
-    StoreError, StreamName, check_directory,
+    Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, StoreError,
+    StreamName, check_directory,
 };
 
 use crate::cache::{Adopted, Cache, Incoming};
 use crate::lifecycle::Lifecycle;
 use crate::storage::default_directory::Claim;
+use crate::storage::on_disk::OnDisk;
 use crate::telemetry::log;
 
 /// Instances of one program on one machine that are looked for at most.
@@ -31,6 +32,7 @@ const OWN_LEVELS: usize = 2;
 /// those that are free.
 #[derive(Debug, Clone)]
 pub struct Slots {
+    kind: OnDisk,
     directory: PathBuf,
     durability: Durability,
     cache_max_bytes: u64,
@@ -39,21 +41,15 @@ pub struct Slots {
     _claim: Option<Arc<Claim>>,
 }
 
-pub(crate) async fn open_sled(
-    path: PathBuf,
-    durability: Durability,
-    cache_max_bytes: u64,
-) -> Result<SledStore, StoreError> {
-    SledStore::builder(path)
-        .durability(durability)
-        .expected_bytes(cache_max_bytes)
-        .open()
-        .await
-}
-
 impl Slots {
-    pub(crate) fn below(directory: PathBuf, durability: Durability, cache_max_bytes: u64) -> Self {
+    pub(crate) fn below(
+        kind: OnDisk,
+        directory: PathBuf,
+        durability: Durability,
+        cache_max_bytes: u64,
+    ) -> Self {
         Self {
+            kind,
             directory,
             durability,
             cache_max_bytes,
@@ -70,7 +66,7 @@ impl Slots {
     }
 
     /// Opens the first free slot, so that a lone instance finds its own records.
-    pub(crate) async fn take_free_one(self) -> Result<(Self, SledStore), StoreError> {
+    pub(crate) async fn take_free_one(self) -> Result<(Self, Arc<dyn RecordStore>), StoreError> {
         // Who can rename slots can put others in their place.
         for directory in self.directory.ancestors().take(OWN_LEVELS) {
             check_directory(directory)?;
@@ -97,8 +93,11 @@ impl Slots {
         Err(StoreError::in_use(self.directory))
     }
 
-    async fn open(&self, slot: u32) -> Result<SledStore, StoreError> {
-        open_sled(self.path(slot), self.durability, self.cache_max_bytes).await
+    async fn open(&self, slot: u32) -> Result<Arc<dyn RecordStore>, StoreError> {
+        let path = self.path(slot);
+        self.kind
+            .open(path, self.durability, self.cache_max_bytes)
+            .await
     }
 
     /// The directory of the client's own slot.
@@ -149,7 +148,7 @@ impl Slots {
         lifecycle: &Lifecycle,
     ) -> Result<Turn, StoreError> {
         let orphan = self.open(slot).await?;
-        let adopted = self.adopt_all(slot, &orphan, cache, lifecycle).await;
+        let adopted = self.adopt_all(slot, &*orphan, cache, lifecycle).await;
         // What is left is on disk already; the next one to open it will say.
         let _ = orphan.close().await;
         adopted
@@ -159,14 +158,14 @@ impl Slots {
     async fn adopt_all(
         &self,
         slot: u32,
-        orphan: &SledStore,
+        orphan: &dyn RecordStore,
         cache: &Cache,
         lifecycle: &Lifecycle,
     ) -> Result<Turn, StoreError> {
         let claimant = claims::of(&self.directory, slot);
         if orphan.stats().records() > 0 {
             if let Some(first) = claimant.filter(|&first| Some(first) != self.own)
-                && self.holds_records(first).await
+                && self.goes_first(first).await
             {
                 return Ok(Turn::Waits);
             }
@@ -176,15 +175,18 @@ impl Slots {
             empty(orphan, cache, lifecycle).await?;
         }
         if orphan.stats().records() == 0 {
-            claims::remove(&self.directory, slot)?;
+            claims::pass_on(&self.directory, slot)?;
         }
         Ok(Turn::Had)
     }
 
-    /// Whether a slot is in use, or has records that can be read.
-    async fn holds_records(&self, slot: u32) -> bool {
+    /// Whether a slot is in use, has records that can be read, or had some that went elsewhere.
+    async fn goes_first(&self, slot: u32) -> bool {
         if !self.path(slot).is_dir() {
             return false;
+        }
+        if claims::of(&self.directory, slot).is_some() {
+            return true;
         }
         match self.open(slot).await {
             Ok(orphan) => {
@@ -209,7 +211,11 @@ enum Turn {
 
 /// Moves all records of a store, oldest first, as far as there is room. A crash between the
 /// two steps of a move leaves records in both stores: they are delivered twice, never lost.
-async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Result<(), StoreError> {
+async fn empty(
+    orphan: &dyn RecordStore,
+    cache: &Cache,
+    lifecycle: &Lifecycle,
+) -> Result<(), StoreError> {
     const STEP: ReadLimits = ReadLimits::new(
         NonZeroUsize::new(256).expect("not zero"),
         NonZeroU64::new(256 * 1024).expect("not zero"),
@@ -219,11 +225,18 @@ async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Resu
         loop {
             let read = orphan.oldest(&stream, None, STEP).await?;
             log::damage(&stream, read.damaged);
-            let records = read.records;
+            let mut records = read.records;
             if records.is_empty() || lifecycle.is_closing() {
                 break;
             }
-            match adopt_step(orphan, cache, &stream, records).await? {
+            let step = loop {
+                match adopt_step(orphan, cache, &stream, &records).await? {
+                    // The whole step may be more than there ever is room for.
+                    Adopted::NoRoom if records.len() > 1 => records.truncate(records.len() / 2),
+                    step => break step,
+                }
+            };
+            match step {
                 Adopted::Stored(amount) => adopted += amount,
                 Adopted::NoRoom => break,
             }
@@ -241,15 +254,15 @@ async fn empty(orphan: &SledStore, cache: &Cache, lifecycle: &Lifecycle) -> Resu
 }
 
 async fn adopt_step(
-    orphan: &SledStore,
+    orphan: &dyn RecordStore,
     cache: &Cache,
     stream: &StreamName,
-    records: Vec<Record>,
+    records: &[Record],
 ) -> Result<Adopted, StoreError> {
     let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
     let records = records
-        .into_iter()
-        .map(|record| NewRecord::moved(stream.clone(), record));
+        .iter()
+        .map(|record| NewRecord::moved(stream.clone(), record.clone()));
     let adopted = cache.adopt(Incoming::new(records.collect())).await?;
     if let Adopted::Stored(_) = adopted {
         orphan.settle(moved).await?;

@@ -18,6 +18,7 @@ type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
 /// An in-process service that answers as scripted.
 pub(crate) struct Service {
     limits: BatchLimits,
+    fits: usize,
     script: Mutex<Script>,
     log: watch::Sender<Log>,
 }
@@ -61,6 +62,7 @@ impl Service {
     pub(crate) fn replying(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
         Self {
             limits: BatchLimits::new(count(500), bytes(4 * 1024 * 1024)),
+            fits: usize::MAX,
             script: Mutex::new(Box::new(script)),
             log: watch::Sender::default(),
         }
@@ -102,6 +104,12 @@ impl Service {
 
     pub(crate) fn limited(mut self, max_items: usize, max_bytes: u64) -> Self {
         self.limits = BatchLimits::new(count(max_items), bytes(max_bytes));
+        self
+    }
+
+    /// Takes this many records in a request, which it says only once they are read.
+    pub(crate) fn fitting(mut self, fits: usize) -> Self {
+        self.fits = fits;
         self
     }
 
@@ -185,7 +193,7 @@ impl Service {
     fn note_accepted(&self, call: &Call, verdicts: &[Verdict]) {
         self.log.send_modify(|log| {
             for (data, verdict) in call.data.iter().zip(verdicts) {
-                if *verdict == Verdict::Accepted {
+                if matches!(verdict, Verdict::Accepted(_)) {
                     log.accepted.push((call.stream.clone(), data.clone()));
                 }
             }
@@ -199,12 +207,16 @@ impl RecordSender for Service {
         self.limits
     }
 
+    async fn fit(&self, _: &StreamName, batch: &[Record]) -> usize {
+        batch.len().min(self.fits)
+    }
+
     async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
         let (call, mut reply) = self.arrived(stream, batch);
         let _in_flight = InFlight(self);
         let verdicts = loop {
             match reply {
-                Reply::Accept => break vec![Verdict::Accepted; batch.len()],
+                Reply::Accept => break vec![Verdict::Accepted(None); batch.len()],
                 Reply::Verdicts(verdicts) => break verdicts,
                 Reply::Refuse(code, status) => {
                     let (fault, code) = (fault(code, status), code.map(str::to_owned));
@@ -256,7 +268,7 @@ impl Call {
                     code: code.to_owned(),
                 }
             } else {
-                Verdict::Accepted
+                Verdict::Accepted(None)
             }
         };
         Reply::Verdicts(self.data.iter().map(verdict).collect())

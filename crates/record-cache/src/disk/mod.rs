@@ -39,6 +39,7 @@ use self::writer::Writer;
 use crate::index::{Broken, Found, Indexes};
 use crate::log::Failure;
 use crate::log::catalog::lock;
+use crate::log::directory;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
 use crate::log::open::{Opened, open};
@@ -301,6 +302,9 @@ fn prepare(
         commits: Arc::default(),
     };
     writer.recover(&stranded)?;
+    if !writer.indexes.keep_files() {
+        directory::remove_indexes(&*writer.disk);
+    }
     let shared = Arc::clone(shared);
     spawn("record-cache-reader", move || reader::run(&shared))?;
     Ok(writer)

@@ -15,9 +15,10 @@ use self::portable::{Directory, sync_by_path};
 #[cfg(unix)]
 use self::unix::{Directory, sync_by_path};
 use crate::StoreError;
+use crate::index::DIRECTORY_PREFIX;
 use crate::log::catalog::lock;
 use crate::log::directory;
-use crate::log::files::{Disk, DiskFile};
+use crate::log::files::{Disk, DiskFile, is_full};
 use crate::log::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
 
 /// A directory that no other store uses while this value exists.
@@ -79,12 +80,8 @@ impl SystemDisk {
                 cleared.map_err(|error| Refusal::Failed("cannot clear", error))?;
                 place.take_lock(LOCK)
             }
-            // If there is no space for the file, the lock on the directory must suffice.
-            Err(Refusal::Failed(_, error))
-                if place.is_locked() && error.kind() == io::ErrorKind::StorageFull =>
-            {
-                Ok(())
-            }
+            // With no room for a file, the lock on the directory has to do.
+            Err(Refusal::Failed(_, error)) if place.is_locked() && is_full(&error) => Ok(()),
             outcome => outcome,
         }
     }
@@ -130,7 +127,7 @@ fn foreign(names: &[String]) -> Option<String> {
     let is_foreign = |name: &&String| {
         let name = name.as_str();
         !neutral.contains(&name)
-            && ![COPY_PREFIX, INDEX_PREFIX, "."]
+            && ![COPY_PREFIX, DIRECTORY_PREFIX, "."]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
@@ -142,15 +139,12 @@ fn foreign(names: &[String]) -> Option<String> {
 #[cfg(unix)]
 fn is_ours(name: &str) -> bool {
     directory::is_own(name)
-        || [COPY_PREFIX, INDEX_PREFIX]
+        || [COPY_PREFIX, DIRECTORY_PREFIX]
             .iter()
             .any(|p| name.starts_with(p))
 }
 
-/// Directories of an index.
-const INDEX_PREFIX: &str = "index-";
-
-/// Creates a directory and its parents, accessible only to the owner.
+/// Makes a directory, and those above it, that nobody but its owner may enter.
 fn create_directories(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     if missing.is_empty() && !path.is_dir() {

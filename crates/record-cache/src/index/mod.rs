@@ -78,9 +78,20 @@ pub(crate) trait Index: Debug + Send + 'static {
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken>;
 }
 
+/// Begins the name of a directory in which an index has files; its number follows.
+pub(crate) const DIRECTORY_PREFIX: &str = "index-";
+
+/// The number in the name of such a directory.
+pub(crate) fn directory_number(name: &str) -> Option<u64> {
+    name.strip_prefix(DIRECTORY_PREFIX)?.parse().ok()
+}
+
 /// Where indexes come from: one kind for a store.
 pub(crate) trait Indexes: Debug + Send + 'static {
-    /// The index that an earlier opening left, or an empty one.
+    /// Whether they have files in the directory of the cache.
+    fn keep_files(&self) -> bool;
+
+    /// What an earlier opening left, or an empty one.
     fn open(&mut self) -> Result<Found, Broken>;
 
     /// An empty index to replace a broken one; `None` if this kind should not be used again.
@@ -105,6 +116,10 @@ pub(crate) struct InMemory;
 
 #[cfg(any(test, feature = "journal"))]
 impl Indexes for InMemory {
+    fn keep_files(&self) -> bool {
+        false
+    }
+
     fn open(&mut self) -> Result<Found, Broken> {
         let index = Box::new(MemoryIndex::default());
         Ok(Found { index, kept: None })

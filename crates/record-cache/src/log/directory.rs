@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::files::Disk;
+use super::files::{Disk, is_full};
 use super::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
 use crate::clock;
+use crate::index::directory_number;
 
 const KEPT_COPIES: usize = 2;
 
@@ -44,8 +45,8 @@ pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
 pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<String> {
     let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
-        // On a full disk, use the reserved space.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+        // On a full disk, the room that is kept for it.
+        Err(error) if is_full(&error) => {
             disk.remove(RESERVE)?;
             disk.make_directory(&to)?;
         }
@@ -76,7 +77,17 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// A copy is named after the time, and always sorts after existing copies.
+/// Deletes what indexes that keep files have left, as far as that can be done.
+pub(crate) fn remove_indexes(disk: &dyn Disk) {
+    for name in disk.names().unwrap_or_default() {
+        if directory_number(&name).is_some() {
+            // The next opening tries again.
+            let _ = disk.remove_directory(&name);
+        }
+    }
+}
+
+/// A copy is named after the moment, and always sorts behind those that are there.
 fn name_of_next_copy(names: &[String]) -> io::Result<String> {
     let now = clock::to_unix_millis(clock::now()) / 1000;
     match names.iter().filter_map(|name| moment_of_copy(name)).max() {

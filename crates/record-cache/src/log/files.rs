@@ -73,7 +73,13 @@ pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
     }
 }
 
-/// Removes a file; it is not an error if there is none.
+/// Whether there is no room, on the disk or for its user.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// Removes a file; it is no error that there is none.
 pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

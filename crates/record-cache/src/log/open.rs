@@ -114,6 +114,10 @@ pub(crate) fn open(
     )?;
     let closed = mark.filter(|_| !candidates.is_empty());
     replay.finish(closed.map(|mark| mark.next));
+    if !replay.is_at_hand() {
+        let why = "a segment in which it knows records is gone or damaged";
+        return Err(Broken(why.to_owned()).into());
+    }
     let next_sequence = replay.next_sequence().max(mark.map_or(0, |mark| mark.next));
     report(
         disk,
@@ -376,8 +380,8 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
 
 /// A replay of the whole log, or of what an index does not know yet.
 ///
-/// The segments that the index covers must exist at their full length, unless the log says that
-/// they are no longer needed; otherwise the whole log is read, which counts what is missing.
+/// Whether what the index knows is in a segment that is gone or damaged shows when the rest
+/// is read: see [`Replay::is_at_hand`].
 fn begin_replay(
     found: FoundIndex,
     oldest: u32,
@@ -393,17 +397,22 @@ fn begin_replay(
     if at.salt != salt {
         return Err(unfit("it belongs to another store"));
     }
+    if at.segment < oldest {
+        // All that it knows is settled, or was moved to where the log begins now.
+        catalog.clear()?;
+        return Ok(Replay::new(expected, catalog));
+    }
     let here = |number: u32| {
         let found = candidates.binary_search_by_key(&number, |candidate| candidate.number);
-        found.ok().and_then(|n| candidates.get(n))
+        let found = found.ok().and_then(|n| candidates.get(n))?;
+        Some((found, found.header?))
     };
-    let of_last = here(at.segment).filter(|candidate| candidate.header.is_some());
-    if of_last.is_none_or(|candidate| candidate.end < at.offset) {
-        return Err(unfit("it covers more than the log has"));
+    if here(at.segment).is_none_or(|(last, _)| last.end < at.offset) {
+        return Err(unfit("it speaks of more than the log has"));
     }
-    for &(number, live_records, live_bytes) in at.segments.iter().filter(|at| at.0 >= oldest) {
-        let Some(candidate) = here(number).filter(|_| number <= at.segment) else {
-            return Err(unfit("a segment that it knows is gone"));
+    for &(number, live_records, live_bytes) in &at.segments {
+        let Some((candidate, header)) = here(number) else {
+            continue;
         };
         let length = candidate.file.length()?;
         let end = if number == at.segment {
@@ -411,9 +420,9 @@ fn begin_replay(
         } else {
             candidate.end
         };
-        let Some(header) = candidate.header.filter(|_| length >= end) else {
-            return Err(unfit("a segment that it knows is damaged"));
-        };
+        if length < end || number > at.segment {
+            continue;
+        }
         let (file, seal) = (Arc::clone(&candidate.file), Seal::new(salt, number));
         let mut segment = Segment::new(file, seal, header.base, end);
         (segment.live_records, segment.live_bytes) = (live_records, live_bytes);

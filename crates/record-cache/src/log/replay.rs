@@ -356,6 +356,15 @@ impl Replay {
         self.missing.remove_all(&self.voids);
     }
 
+    /// Whether all records that the index knows lie in segments that are there.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        if self.known.is_none() {
+            return true;
+        }
+        let live = self.catalog.segments.values().map(|s| s.live_records);
+        self.counters.stats().records() as u64 == live.sum::<u64>()
+    }
+
     fn group_at(
         &mut self,
         found: &Found,

@@ -91,7 +91,10 @@ async fn damage_before_whole_calls_is_not_taken_for_a_torn_write(subject: Subjec
     store.close().await.unwrap();
     for call in [0_usize, 10, 500, 990] {
         // Its last frame is the record, as long as the payload and then some.
-        for before_the_end in [20, 150, ends[1] - ends[0] - 4] {
+        let begin = call
+            .checked_sub(1)
+            .map_or(SEGMENT_HEADER, |before| ends[before]);
+        for before_the_end in [20, 150, ends[call] - begin - 4] {
             let context = format!("call {call}, {before_the_end} bytes before its end");
             let place = in_memory();
             copy(crashed.path(), place.path());

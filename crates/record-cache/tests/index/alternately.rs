@@ -9,10 +9,37 @@ use tempfile::TempDir;
 use crate::support::model::{Fate, Model, STREAMS};
 use crate::support::subject::for_each_store;
 use crate::support::{
-    Damage, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes, times,
+    Damage, End, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes, times,
 };
 
 for_each_store!(each_store_goes_on_where_another_one_ended);
+
+#[tokio::test]
+async fn a_journal_deletes_the_indexes_that_it_finds_and_nothing_else() {
+    let sample = crate::sample(Subject::Journal, End::Closed).await;
+    let path = sample.place.path();
+    let elsewhere = in_memory();
+    fs::write(elsewhere.path().join("kept"), "as it is").unwrap();
+    for name in ["index-old", "index-"] {
+        fs::create_dir(path.join(name)).unwrap();
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(elsewhere.path(), path.join("index-7")).unwrap();
+    fs::write(path.join("index-8"), "a file").unwrap();
+
+    let store = Subject::Journal.open_fast(path).await;
+    assert_eq!(store.stats().records(), sample.live.len());
+    let left = indexes(path).into_iter();
+    let left: Vec<_> = left
+        .map(|path| path.file_name().unwrap().to_owned())
+        .collect();
+    assert_eq!(left, ["index-", "index-old"]);
+    assert!(
+        elsewhere.path().join("kept").exists(),
+        "a link is not followed"
+    );
+    store.close().await.unwrap();
+}
 
 struct History {
     random: Numbers,

@@ -4,8 +4,8 @@ use super::cbor_reader::CborReader;
 use super::entry::Operation;
 use super::json_reader::JsonReader;
 use super::source::{Source, Unreadable};
-use crate::Verdict;
 use crate::aws::text;
+use crate::{Receipt, Verdict};
 
 /// An answer has at most this size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -25,20 +25,10 @@ pub enum Outcome {
 impl From<Outcome> for Verdict {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Accepted(_) => Self::Accepted,
+            Outcome::Accepted(receipt) => Self::Accepted(receipt),
             Outcome::Failed { code } => Self::Failed { code },
         }
     }
-}
-
-/// Where an accepted record went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// The sequence number, or Firehose's id of the record.
-    pub id: String,
-    /// The shard, for services that have them.
-    pub shard_id: Option<String>,
 }
 
 /// Reads the outcomes of `records` records, in order.
@@ -145,10 +135,11 @@ fn read_outcome<'a>(
         Some(code) => Ok(Outcome::Failed {
             code: text::code(&code),
         }),
-        None if has_id => Ok(Outcome::Accepted(id.map(|id| Receipt {
-            id: id.into_owned(),
-            shard_id: shard_id.map(Into::into),
-        }))),
+        None if has_id => {
+            Ok(Outcome::Accepted(id.map(|id| {
+                Receipt::new(id.into_owned(), shard_id.map(Into::into))
+            })))
+        }
         None => Err(Unreadable(
             "a record has neither an error code nor what an accepted one has",
         )),

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use record_cache::StreamName;
+
+use crate::aws::arn;
+
 /// One record as it is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -44,6 +48,33 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// What a name that was checked says.
+    #[must_use]
+    pub fn of(stream: &'a StreamName) -> Self {
+        match stream.as_str() {
+            arn if arn::is_arn(arn) => Self::Arn(arn),
+            name => Self::Name(name),
+        }
+    }
+
+    /// The name, if it is one.
+    #[must_use]
+    pub const fn name(&self) -> Option<&'a str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Arn(_) => None,
+        }
+    }
+
+    /// The ARN, if it is one.
+    #[must_use]
+    pub const fn arn(&self) -> Option<&'a str> {
+        match self {
+            Self::Name(_) => None,
+            Self::Arn(arn) => Some(arn),
+        }
+    }
+
     /// The name or the ARN.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {

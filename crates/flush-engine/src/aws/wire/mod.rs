@@ -33,8 +33,9 @@ mod source;
 #[cfg(test)]
 mod fuzz;
 
-pub use self::answer::{Outcome, Receipt};
+pub use self::answer::Outcome;
 pub use self::entry::{Entry, Operation, Target};
 pub use self::format::WireFormat;
 pub use self::handover::Handover;
 pub use self::send::{Receipts, Wire};
+pub use crate::Receipt;

@@ -24,7 +24,7 @@ use crate::telemetry::log;
 pub enum Receipts {
     /// They are passed over.
     Skip,
-    /// Each accepted record has a [`Receipt`](super::Receipt).
+    /// Each accepted record has a [`Receipt`](crate::Receipt).
     Read,
 }
 

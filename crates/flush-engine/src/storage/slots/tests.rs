@@ -39,20 +39,24 @@ impl RecordSender for Counting {
 
     async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
         self.0.fetch_add(batch.len(), Ordering::SeqCst);
-        Ok(vec![Verdict::Accepted; batch.len()])
+        Ok(vec![Verdict::Accepted(None); batch.len()])
     }
 }
 
 fn slots(directory: &TempDir) -> Slots {
-    let directory = directory.path().join("records");
-    Slots::below(directory, Durability::ProcessCrash, 1 << 20)
+    slots_of(OnDisk::USUAL, directory)
 }
 
-fn engine(store: SledStore, slots: Slots, max_bytes: u64) -> FlushEngine {
+fn slots_of(kind: OnDisk, directory: &TempDir) -> Slots {
+    let directory = directory.path().join("records");
+    Slots::below(kind, directory, Durability::ProcessCrash, 1 << 20)
+}
+
+fn engine(store: Arc<dyn RecordStore>, slots: Slots, max_bytes: u64) -> FlushEngine {
     let mut options = EngineOptions::DEFAULT;
     options.flush_strategy = FlushStrategy::None;
     options.cache_max_bytes = NonZeroU64::new(max_bytes).unwrap();
-    let engine = FlushEngine::start(Arc::new(store), Arc::new(Nobody), options).unwrap();
+    let engine = FlushEngine::start(store, Arc::new(Nobody), options).unwrap();
     engine.adopt_from(slots);
     engine
 }
@@ -63,7 +67,7 @@ fn numbered(stream: &str, numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
     numbers.map(record).collect()
 }
 
-async fn read(store: &SledStore, stream: &str) -> Vec<Record> {
+async fn read(store: &Arc<dyn RecordStore>, stream: &str) -> Vec<Record> {
     let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
     let stream = StreamName::new(stream).unwrap();
     store.oldest(&stream, None, all).await.unwrap().records
@@ -77,9 +81,13 @@ fn texts(records: &[Record]) -> Vec<&str> {
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    const LIMIT: Duration = Duration::from_secs(60);
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap();
 }
 
 #[tokio::test]
@@ -135,14 +143,14 @@ async fn no_more_is_adopted_than_there_is_room_for() {
     let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
     orphan.append(numbered("a", 0..600)).await.unwrap();
     orphan.close().await.unwrap();
-    // Room for 300 records, which are moved 256 at a time.
+    // Room for 300 records.
     let engine = engine(own_store, own.clone(), 300 * 16);
-    until(|| engine.cache_stats().records == 256).await;
+    until(|| engine.cache_stats().records == 300).await;
     engine.close().await.unwrap();
     let left = own.open(1).await.unwrap();
     let records = read(&left, "a").await;
-    assert_eq!(records.len(), 600 - 256);
-    assert_eq!(&records[0].data[..], b"0256");
+    assert_eq!(records.len(), 600 - 300);
+    assert_eq!(&records[0].data[..], b"0300");
     left.close().await.unwrap();
 }
 
@@ -161,11 +169,30 @@ async fn an_idle_adaptive_engine_delivers_what_it_adopts() {
         max_records: 100,
         max_bytes: 1 << 20,
     };
-    let engine = FlushEngine::start(Arc::new(own_store), sender.clone(), options).unwrap();
+    let engine = FlushEngine::start(own_store, sender.clone(), options).unwrap();
     engine.adopt_from(own);
     let delivered = until(|| sender.0.load(Ordering::SeqCst) == 3);
     let in_time = tokio::time::timeout(Duration::from_secs(60), delivered);
     assert!(in_time.await.is_ok(), "what was adopted waits for a record");
+    engine.close().await.unwrap();
+}
+
+#[cfg(all(feature = "sled", feature = "journal"))]
+#[tokio::test]
+async fn a_journal_takes_over_what_the_other_store_left_in_any_slot() {
+    let directory = TempDir::new().unwrap();
+    let sled = || slots_of(OnDisk::Sled, &directory).take_free_one();
+    let (_, first) = sled().await.unwrap();
+    let (_, second) = sled().await.unwrap();
+    first.append(numbered("a", 0..3)).await.unwrap();
+    second.append(numbered("b", 0..4)).await.unwrap();
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    let journal = slots_of(OnDisk::Journal, &directory);
+    let (own, own_store) = journal.take_free_one().await.unwrap();
+    assert_eq!(read(&own_store, "a").await.len(), 3);
+    let engine = engine(own_store, own, 1 << 20);
+    until(|| engine.cache_stats().records == 7).await;
     engine.close().await.unwrap();
 }
 
@@ -181,14 +208,14 @@ async fn slots_that_were_never_used_are_not_made() {
 }
 
 /// Slot 1 has the rest of a stream whose head is in slot 2; slot 0 is in use.
-async fn half_adopted(directory: &TempDir) -> SledStore {
+async fn half_adopted(directory: &TempDir) -> Arc<dyn RecordStore> {
     let (_, busy) = slots(directory).take_free_one().await.unwrap();
     let (_, orphan) = slots(directory).take_free_one().await.unwrap();
     orphan.append(numbered("a", 0..600)).await.unwrap();
     let (own, own_store) = slots(directory).take_free_one().await.unwrap();
     orphan.close().await.unwrap();
     let heir = engine(own_store, own, 300 * 16);
-    until(|| heir.cache_stats().records == 256).await;
+    until(|| heir.cache_stats().records == 300).await;
     heir.close().await.unwrap();
     busy
 }
@@ -226,16 +253,39 @@ async fn the_rest_of_a_stream_is_adopted_behind_its_head_however_often_that_move
     with_the_head.close().await.unwrap();
     // Room for the head, which moves to slot 3, but not for more.
     let heir = engine(own_store, own.clone(), 300 * 16);
-    until(|| heir.cache_stats().records == 256).await;
+    until(|| heir.cache_stats().records == 300).await;
     heir.close().await.unwrap();
     let with_the_head = own.open(3).await.unwrap();
     let (next, next_store) = slots(&directory).take_free_one().await.unwrap();
-    assert_eq!(next.own, Some(2));
     with_the_head.close().await.unwrap();
     let heir = engine(next_store, next.clone(), 1 << 20);
     until(|| heir.cache_stats().records == 600).await;
     heir.close().await.unwrap();
-    let store = next.open(2).await.unwrap();
+    let store = next.open(next.own.unwrap()).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(600));
+    store.close().await.unwrap();
+    busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rest_of_a_stream_follows_a_head_that_was_moved_on_by_one_that_was_killed_then() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let place = directory.path().join("records");
+    // Slot 2 was emptied into slot 3, and what waits for it was not told.
+    let from = slots(&directory).open(2).await.unwrap();
+    let to = slots(&directory).open(3).await.unwrap();
+    to.append(numbered("a", 0..300)).await.unwrap();
+    from.clear().await.unwrap();
+    from.close().await.unwrap();
+    std::fs::write(place.join("slot-2.to-3"), "").unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(own.own, Some(4), "slots 1 and 2 are not free");
+    to.close().await.unwrap();
+    let heir = engine(own_store, own.clone(), 1 << 20);
+    until(|| heir.cache_stats().records == 600).await;
+    heir.close().await.unwrap();
+    let store = own.open(4).await.unwrap();
     assert_eq!(texts(&read(&store, "a").await), all(600));
     store.close().await.unwrap();
     busy.close().await.unwrap();
@@ -273,7 +323,9 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         store.close().await.unwrap();
         let head = slots(&directory).open(2).await.unwrap();
         head.clear().await.unwrap();
-        claims::remove(&place, 1).unwrap();
+        if let Some(old) = claims::of(&place, 1) {
+            std::fs::remove_file(place.join(format!("slot-1.to-{old}"))).unwrap();
+        }
         std::fs::write(place.join(format!("slot-1.to-{claimant}")), "").unwrap();
         let (_, kept) = slots(&directory).take_free_one().await.unwrap();
         let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
@@ -287,4 +339,23 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         let _ = std::fs::remove_file(place.join("slot-1.to-x"));
     }
     busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cache_that_is_smaller_than_a_step_of_an_adoption_adopts_all_the_same() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..50)).await.unwrap();
+    orphan.close().await.unwrap();
+    // Room for 20 records, and then for as many again.
+    let heir = engine(own_store, own.clone(), 20 * 16);
+    until(|| heir.cache_stats().records == 20).await;
+    heir.close().await.unwrap();
+    let store = own.open(0).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(20));
+    store.clear().await.unwrap();
+    let heir = engine(store, own, 20 * 16);
+    until(|| heir.cache_stats().records == 20).await;
+    heir.close().await.unwrap();
 }

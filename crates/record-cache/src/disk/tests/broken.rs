@@ -102,6 +102,10 @@ impl Index for Fragile {
 }
 
 impl Indexes for FragileOnes {
+    fn keep_files(&self) -> bool {
+        true
+    }
+
     fn open(&mut self) -> Result<Found, Broken> {
         let index = self.fresh().unwrap();
         Ok(Found { index, kept: None })

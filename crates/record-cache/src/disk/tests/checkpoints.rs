@@ -11,7 +11,11 @@ use crate::index::memory::MemoryIndex;
 use crate::index::queue::Entry;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
-use crate::{Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use crate::log::files::Disk;
+use crate::log::format::segment_name;
+use crate::{
+    Durability, NewRecord, ReadLimits, RecordId, RecordStore, Settlement, StoreStats, StreamName,
+};
 
 /// What was kept, each with the events of the disk by then.
 type Shelf = Arc<Mutex<Vec<(usize, Kept)>>>;
@@ -107,6 +111,10 @@ impl Keepers {
 }
 
 impl Indexes for Keepers {
+    fn keep_files(&self) -> bool {
+        true
+    }
+
     fn open(&mut self) -> Result<Found, Broken> {
         let Some(Kept { index, at }) = self.from.take() else {
             let index = self.make(MemoryIndex::default());
@@ -287,6 +295,72 @@ async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() 
     assert_eq!(store.stats(), stats);
     let held = store.oldest(&name, None, some(99)).await.unwrap().records;
     assert_eq!(held, plain);
+}
+
+/// A store of one stream whose index keeps checkpoints, killed later.
+async fn a_store(disk: &SimDisk, shelf: &Shelf) -> (TestStore, StreamName) {
+    let keepers = keepers(disk, shelf, None, &Arc::default());
+    let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, keepers).await;
+    (store.unwrap(), StreamName::new("one").unwrap())
+}
+
+fn newest(shelf: &Shelf) -> Kept {
+    shelf.lock().unwrap().last().unwrap().1.clone()
+}
+
+/// Says what a store holds that opens this with what was kept, and how often it built an index.
+async fn opened_with(disk: &SimDisk, kept: Kept) -> (StoreStats, usize) {
+    let (disk, anew) = (disk.as_it_is("nowhere".as_ref()), Arc::default());
+    let keepers = keepers(&disk, &Shelf::default(), Some(kept), &anew);
+    let store = open_with("nowhere".as_ref(), &disk, Durability::PowerLoss, keepers).await;
+    let (stats, anew) = (store.unwrap().stats(), *anew.lock().unwrap());
+    (stats, anew)
+}
+
+#[tokio::test]
+async fn what_was_kept_of_segments_that_the_log_has_deleted_since_is_not_built_anew() {
+    let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+    let (store, name) = a_store(&disk, &shelf).await;
+    append(&store, &name, 100).await;
+    let kept = newest(&shelf);
+    let last = segment_name(kept.at.segment);
+    // It is in one of two segments, and neither is needed after a while.
+    while disk.names().unwrap().contains(&last) {
+        append(&store, &name, 10).await;
+        let held = store.oldest(&name, None, some(10)).await.unwrap().records;
+        let ids = held.iter().map(|record| record.id);
+        let settled = Settlement::new(name.clone()).delete(ids);
+        store.settle(settled).await.unwrap();
+    }
+    assert!(kept.at.segments.len() > 1);
+    assert_eq!(opened_with(&disk, kept).await, (store.stats(), 0));
+}
+
+#[tokio::test]
+async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
+    for left in [1, 0] {
+        let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+        let (store, name) = a_store(&disk, &shelf).await;
+        append(&store, &name, 200).await;
+        // When this is answered, all that came before is done.
+        store.settle(Settlement::new(name.clone())).await.unwrap();
+        let mut kept = newest(&shelf);
+        let &(oldest, records, _) = kept.at.segments.first().unwrap();
+        assert!(oldest < kept.at.segment);
+        let inside = some(usize::try_from(records).unwrap());
+        let held = kept.index.after(&name, None, inside).unwrap();
+        let ids = held.iter().map(|entry| RecordId::new(entry.sequence));
+        let before = disk.events();
+        let settlement = Settlement::new(name.clone()).delete(ids.skip(left));
+        store.settle(settlement).await.unwrap();
+        let stats = store.stats();
+        // Nothing says that the segment is not needed.
+        let disk = disk.after_a_kill("nowhere".as_ref(), before + 1, &mut Numbers::new(1));
+        disk.remove(&segment_name(oldest)).unwrap();
+        let (found, anew) = opened_with(&disk, kept).await;
+        assert_eq!(found.records(), stats.records() - left);
+        assert_eq!((found.damaged_records, anew), (left as u64, left));
+    }
 }
 
 async fn append(store: &TestStore, name: &StreamName, records: usize) {

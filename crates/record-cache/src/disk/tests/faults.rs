@@ -6,6 +6,9 @@ use tempfile::TempDir;
 
 use super::history::{History, OTHER, SEGMENT_BYTES, Settled, open};
 use super::sim::{Fault, Numbers, SimDisk};
+use crate::log::directory::set_aside;
+use crate::log::files::Disk;
+use crate::log::format::RESERVE;
 use crate::{Durability, RecordStore, StoreError};
 
 const STEPS: usize = 50;
@@ -114,6 +117,24 @@ async fn operations_may_fail_for_a_while() {
             };
             a_fault_loses_nothing(seed, fault).await;
         }
+    }
+}
+
+#[test]
+fn what_is_set_aside_takes_the_room_that_is_kept_when_there_is_none_left() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+        let disk = SimDisk::new("nowhere".as_ref());
+        for name in [RESERVE, "damaged"] {
+            disk.create(name).unwrap();
+        }
+        let at = disk.operations();
+        disk.fail(Fault {
+            from: at,
+            to: at + 1,
+            kind,
+        });
+        let copy = set_aside(&disk, &["damaged".to_owned()]).unwrap();
+        assert_eq!(disk.names().unwrap(), [copy], "{kind}");
     }
 }
 

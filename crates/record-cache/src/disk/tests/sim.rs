@@ -387,7 +387,10 @@ impl Disk for SimDisk {
     }
 
     fn make_directory(&self, _: &str) -> io::Result<()> {
-        Ok(())
+        let mut state = self.lock();
+        let operation = state.operations;
+        state.operations += 1;
+        fault_at(&state.faults, operation).map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     fn remove_directory(&self, name: &str) -> io::Result<()> {

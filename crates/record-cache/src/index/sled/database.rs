@@ -14,8 +14,7 @@ use sled::IVec;
 
 use super::block::{Key, SEGMENT_BYTES};
 use super::contained::{Outcome, Progress, contained};
-
-const NAME: &str = "index-";
+use crate::index::{DIRECTORY_PREFIX, directory_number};
 
 /// sled uses considerably more, whatever this says: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
@@ -122,8 +121,8 @@ impl Database {
         Ok(value)
     }
 
-    /// Makes all changes or none, after which the blocks take this many bytes.
-    pub(super) fn apply(&mut self, changes: Changes, bytes: u64) -> Outcome<()> {
+    /// Makes all changes or none of them; if they end a checkpoint, its blocks take so many bytes.
+    pub(super) fn apply(&mut self, changes: Changes, bytes: Option<u64>) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {
             match value {
@@ -136,6 +135,9 @@ impl Database {
             self.age(key, value.as_deref().unwrap_or_default())?;
             self.progress.beat();
         }
+        let Some(bytes) = bytes else {
+            return Ok(());
+        };
         self.sled.flush().map_err(describe)?;
         let takes = fs::metadata(path(&self.home, self.number).join("db")).map_or(0, |db| db.len());
         if takes > self.bound.max(SPARSE * bytes) {
@@ -208,7 +210,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(NAME)?.parse().ok()
+        directory_number(&name)
     };
     let mut numbers: Vec<u64> = names.filter_map(number).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -216,7 +218,7 @@ pub(super) fn numbers(home: &Path) -> Vec<u64> {
 }
 
 pub(super) fn path(home: &Path, number: u64) -> PathBuf {
-    home.join(format!("{NAME}{number}"))
+    home.join(format!("{DIRECTORY_PREFIX}{number}"))
 }
 
 /// If this fails, the next opening tries again.
@@ -249,10 +251,6 @@ fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
 }
 
 /// So that nobody but its owner may read what is in a directory, however open its files are.
-#[cfg_attr(
-    not(unix),
-    expect(clippy::unnecessary_wraps, reason = "there are no modes")
-)]
 fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {

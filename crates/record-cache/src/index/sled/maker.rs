@@ -25,6 +25,10 @@ impl InSled {
 }
 
 impl Indexes for InSled {
+    fn keep_files(&self) -> bool {
+        true
+    }
+
     fn open(&mut self) -> Result<Found, Broken> {
         let (index, kept) = SledIndex::open(&self.home, self.settings.clone());
         let index = Box::new(index);

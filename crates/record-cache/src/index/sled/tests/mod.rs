@@ -11,6 +11,7 @@ mod full_disk;
 #[cfg(target_os = "linux")]
 mod large;
 mod model;
+mod streams;
 mod trouble;
 
 use std::collections::BTreeMap;

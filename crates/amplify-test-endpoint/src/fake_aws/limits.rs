@@ -34,9 +34,10 @@ impl Service {
 /// The limit that a request breaks, as its service answers it.
 pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
     let service = put.service;
-    let name_fits = (1..=service.max_name_bytes()).contains(&put.stream.len())
-        && put
-            .stream
+    let name = put.stream.rsplit_once(":stream/");
+    let name = name.map_or(&*put.stream, |(_arn, name)| name);
+    let name_fits = (1..=service.max_name_bytes()).contains(&name.len())
+        && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if !name_fits {

@@ -1,0 +1,21 @@
+//! What `on_delivered` is handed.
+
+/// A record that Firehose accepted; see
+/// [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveredRecord {
+    /// The stream that it was recorded for.
+    pub stream_name: String,
+    /// What Firehose calls it.
+    pub record_id: String,
+}
+
+impl From<flush_engine::DeliveredRecord> for DeliveredRecord {
+    fn from(record: flush_engine::DeliveredRecord) -> Self {
+        Self {
+            stream_name: record.stream_name,
+            record_id: record.receipt.map(|receipt| receipt.id).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! How old the oldest record of each stream is, without asking the store.
+//!
+//! Two things are known of a stream: when records arrived here, in their order; and which record
+//! was the oldest when one was last read. Records leave in the order of their arrival, but for
+//! those that the service sends back, so how many are left tells the oldest by the first; the
+//! second goes before it for as long as that record is there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use record_cache::{Amount, Record, RecordId, StoreStats, StreamName};
+use tokio::time::Instant;
+
+use crate::api::CacheStats;
+use crate::cache::clock;
+
+/// More marks of a stream than this are thinned out.
+const MOST_MARKS: usize = 64;
+/// Fewer streams than this are kept although nothing of them is cached.
+const KEPT_STREAMS: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Ages {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    streams: HashMap<StreamName, Stream>,
+    /// From how many streams on those are looked for of which nothing is cached.
+    prune_at: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Records that have arrived so far.
+    arrived: u64,
+    /// When they did: each mark is for the records from its number on. Never empty.
+    marks: VecDeque<(u64, Since)>,
+    /// The oldest record, when it was last looked at, and since when it waits.
+    head: Option<(RecordId, Since)>,
+}
+
+/// How long something had waited at a time, as far as that is known; it waits on since then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    at: Instant,
+    waited: Duration,
+}
+
+impl Ages {
+    /// Of what is cached already, it is only known that it is no younger than this.
+    pub(super) fn new(cached: &StoreStats) -> Self {
+        let now = Since::now();
+        let streams = cached.streams.iter().map(|(name, queue)| {
+            let stream = Stream {
+                arrived: queue.records as u64,
+                marks: [(0, now)].into(),
+                head: None,
+            };
+            (name.clone(), stream)
+        });
+        Self {
+            state: Mutex::new(State {
+                streams: streams.collect(),
+                prune_at: KEPT_STREAMS,
+            }),
+        }
+    }
+
+    /// Notes what was stored, the oldest of which waits since then.
+    pub(super) fn arrived(
+        &self,
+        by_stream: &[(StreamName, Amount)],
+        since: Since,
+        stats: impl FnOnce() -> StoreStats,
+    ) {
+        let mut state = self.state();
+        for (name, amount) in by_stream {
+            match state.streams.get_mut(name) {
+                Some(stream) => stream.note(amount.records, since),
+                None => {
+                    let stream = Stream {
+                        arrived: amount.records as u64,
+                        marks: [(0, since)].into(),
+                        head: None,
+                    };
+                    state.streams.insert(name.clone(), stream);
+                }
+            }
+        }
+        if state.streams.len() > state.prune_at {
+            let stats = stats();
+            state
+                .streams
+                .retain(|name, _| stats.streams.contains_key(name));
+            state.prune_at = KEPT_STREAMS.max(2 * state.streams.len());
+        }
+    }
+
+    /// Notes which record of a stream is the oldest.
+    pub(super) fn seen(&self, name: &StreamName, oldest: &Record) {
+        let since = Since::recorded(oldest.recorded_at);
+        if let Some(stream) = self.state().streams.get_mut(name) {
+            stream.head = Some((oldest.id, since));
+        }
+    }
+
+    /// The record that is known as the oldest of a stream, if it is among these.
+    pub(super) fn head_among(&self, name: &StreamName, ids: &[RecordId]) -> Option<RecordId> {
+        let (id, _) = self.state().streams.get(name)?.head?;
+        ids.contains(&id).then_some(id)
+    }
+
+    /// Notes that the one known as the oldest was deleted, and one that was looked at with it
+    /// and stays.
+    pub(super) fn gone(
+        &self,
+        name: &StreamName,
+        head: Option<RecordId>,
+        kept: Option<(RecordId, SystemTime)>,
+    ) {
+        if let Some(stream) = self.state().streams.get_mut(name)
+            && head.is_some()
+            && stream.head.map(|(id, _)| id) == head
+        {
+            stream.head = kept.map(|(id, recorded_at)| (id, Since::recorded(recorded_at)));
+        }
+    }
+
+    /// Notes that nothing is cached any more.
+    pub(super) fn cleared(&self) {
+        for stream in self.state().streams.values_mut() {
+            stream.head = None;
+        }
+    }
+
+    /// Adds the ages to what the store counts.
+    pub(super) fn report(&self, stats: &StoreStats, max_bytes: u64) -> CacheStats {
+        let now = Instant::now();
+        let state = self.state();
+        let age = |name: &StreamName, held: usize| {
+            let stream = state.streams.get(name)?;
+            stream.oldest(held as u64, now)
+        };
+        CacheStats::new(stats, max_bytes, age)
+    }
+
+    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    fn note(&mut self, records: usize, since: Since) {
+        let first = self.arrived;
+        self.arrived += records as u64;
+        let is_new = self.marks.back().is_none_or(|(_, last)| *last != since);
+        if is_new {
+            self.marks.push_back((first, since));
+        }
+        if self.marks.len() > MOST_MARKS {
+            // Every second mark stands for the next one too: those records count as older.
+            let mut is_kept = false;
+            self.marks.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+    }
+
+    /// The age of the oldest of so many records.
+    fn oldest(&self, held: u64, now: Instant) -> Option<Duration> {
+        if let Some((_, since)) = self.head {
+            return Some(since.age(now));
+        }
+        let number = self.arrived.saturating_sub(held);
+        let behind = self.marks.partition_point(|(first, _)| *first <= number);
+        let marks = self.marks.range(behind.saturating_sub(1)..);
+        // What was adopted may be older than what is in front of it.
+        marks.map(|(_, since)| since.age(now)).max()
+    }
+}
+
+impl Since {
+    pub(super) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// By the system clock; what it says to be of the future has not waited.
+    pub(super) fn recorded(recorded_at: SystemTime) -> Self {
+        let waited = clock::now().duration_since(recorded_at);
+        Self {
+            at: Instant::now(),
+            waited: waited.unwrap_or_default(),
+        }
+    }
+
+    fn age(self, now: Instant) -> Duration {
+        self.waited + now.saturating_duration_since(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use record_cache::QueueStats;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn name() -> StreamName {
+        StreamName::new("a").unwrap()
+    }
+
+    fn stats(records: usize) -> StoreStats {
+        let queue = QueueStats::new(records, records as u64);
+        let streams = (records > 0).then(|| (name(), queue));
+        StoreStats::new(streams.into_iter().collect::<BTreeMap<_, _>>(), 0)
+    }
+
+    fn arrive(ages: &Ages, records: usize) {
+        let amount = Amount::new(records, records as u64);
+        ages.arrived(&[(name(), amount)], Since::now(), StoreStats::default);
+    }
+
+    /// The age in seconds of the oldest of so many records.
+    fn age(ages: &Ages, held: usize) -> Option<u64> {
+        let report = ages.report(&stats(held), 100);
+        let age = report.oldest_record_age.map(|age| age.as_secs());
+        assert_eq!(
+            age,
+            report
+                .streams
+                .first()
+                .and_then(|of| of.oldest_record_age.map(|age| age.as_secs()))
+        );
+        age
+    }
+
+    async fn pass(seconds: u32) {
+        tokio::time::advance(SECOND * seconds).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_left_no_longer_counts() {
+        let ages = Ages::new(&StoreStats::default());
+        assert_eq!(age(&ages, 0), None);
+        arrive(&ages, 2);
+        pass(10).await;
+        arrive(&ages, 1);
+        pass(5).await;
+        assert_eq!(age(&ages, 3), Some(15));
+        assert_eq!(age(&ages, 2), Some(15));
+        assert_eq!(age(&ages, 1), Some(5));
+        assert_eq!(age(&ages, 0), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_was_looked_at_counts_until_it_is_gone() {
+        let ages = Ages::new(&stats(3));
+        pass(5).await;
+        assert_eq!(age(&ages, 3), Some(5), "no younger than the start");
+        let recorded_at = clock::now() - SECOND * 100;
+        let id = RecordId::new(7);
+        let record = Record::new(id, None, Bytes::new(), 0, recorded_at);
+        ages.seen(&name(), &record);
+        assert_eq!(age(&ages, 3), Some(100));
+        assert_eq!(ages.head_among(&name(), &[RecordId::new(8)]), None);
+        ages.gone(&name(), None, None);
+        pass(5).await;
+        assert_eq!(age(&ages, 2), Some(105));
+        let kept = (RecordId::new(9), clock::now() - SECOND * 50);
+        assert_eq!(ages.head_among(&name(), &[id]), Some(id));
+        ages.gone(&name(), Some(id), Some(kept));
+        assert_eq!(age(&ages, 1), Some(50));
+        ages.cleared();
+        arrive(&ages, 1);
+        assert_eq!(age(&ages, 1), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn marks_are_bounded_and_only_ever_make_a_record_older() {
+        let ages = Ages::new(&StoreStats::default());
+        for _ in 0..10_000 {
+            arrive(&ages, 1);
+            pass(1).await;
+        }
+        assert_eq!(age(&ages, 10_000), Some(10_000));
+        for held in [9_000, 5_000, 100, 1] {
+            assert!(age(&ages, held) >= Some(held as u64), "{held}");
+        }
+        let state = ages.state();
+        assert!(state.streams[&name()].marks.len() <= MOST_MARKS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_of_which_nothing_is_cached_are_forgotten() {
+        let ages = Ages::new(&StoreStats::default());
+        for n in 0..10 * KEPT_STREAMS {
+            let name = StreamName::new(format!("stream-{n}")).unwrap();
+            ages.arrived(&[(name, Amount::new(1, 1))], Since::now(), || stats(1));
+        }
+        assert!(ages.state().streams.len() <= KEPT_STREAMS + 1);
+    }
+}
