@@ -220,7 +220,7 @@
 //! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
 //! leave it.
 //!
-//! # A full cache, old records, the end
+//! # Full caches, old records, closing
 //!
 //! All streams share the cache. If a stream might be refused for a long time, for example because
 //! it was never created, set a
@@ -303,7 +303,7 @@
 //! # }
 //! ```
 //!
-//! # Everything else that the service can do
+//! # Everything else the service can do
 //!
 //! ```
 //! # async fn example(firehose: &amplify_firehose::AmplifyFirehoseClient) {

@@ -87,7 +87,7 @@ impl AmplifyKinesisClientBuilder {
         Self(self.0.in_journal())
     }
 
-    /// Keeps records in any other store. The client closes it when it is closed itself.
+    /// Stores records in any other store. Closing the client closes the store.
     pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
         Self(self.0.store(store))
     }

@@ -89,7 +89,7 @@ impl AmplifyKinesisClient {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several records, of one stream or of many: all of them or, on an error, none.
+    /// Records several records, of one or more streams: all of them or, on an error, none.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -215,7 +215,7 @@ impl AmplifyKinesisClient {
     ///
     /// # Errors
     /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
-    /// The client is closed all the same.
+    /// The client is closed in any case.
     ///
     /// # Cancel safety
     /// The client closes even if the future is dropped.

@@ -237,7 +237,7 @@
 //! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
 //! leave it.
 //!
-//! # A full cache, old records, the end
+//! # Full caches, old records, closing
 //!
 //! All streams share the cache. If a stream might be refused for a long time, for example because
 //! it was never created, set a
@@ -332,7 +332,7 @@
 //! # }
 //! ```
 //!
-//! # Everything else that the service can do
+//! # Everything else the service can do
 //!
 //! ```
 //! # async fn example(kinesis: &amplify_kinesis::AmplifyKinesisClient) {

@@ -95,7 +95,7 @@ impl FlushEngine {
         }
     }
 
-    /// From now on, takes over the records of slots that no instance holds.
+    /// From now on, adopts the records of slots that no instance holds.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
@@ -153,7 +153,7 @@ impl FlushEngine {
         lifecycle.block_on("record_blocking", self.record(records))
     }
 
-    /// Runs one pass: at most one batch for each stream. Works while disabled.
+    /// Runs one pass: at most one batch of each stream. Works while disabled.
     ///
     /// Returns at once if a pass is running, or within a handler; see
     /// [`FlushData::flush_in_progress`].

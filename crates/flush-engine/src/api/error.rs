@@ -37,7 +37,7 @@ pub enum EngineError {
         message: String,
         /// What caused it.
         source: Option<Cause>,
-        /// What the pass had done before.
+        /// What the pass had done before the error.
         flushed: Option<Box<FlushData>>,
     },
 }
@@ -97,7 +97,7 @@ impl EngineError {
         }
     }
 
-    /// The same error, with what was done before it happened.
+    /// The same error, with what the pass had done before it.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {
             *flushed = Some(Box::new(done));

@@ -138,13 +138,13 @@ pub struct EngineOptions {
     pub max_retries: u32,
     /// Bytes of the cache that one stream may use; `None`: all of them.
     pub max_stream_share: Option<u64>,
-    /// When records are delivered without being asked for.
+    /// When records are delivered automatically.
     pub flush_strategy: FlushStrategy,
     /// The total time limit of one request.
     pub request_timeout: Duration,
     /// The most streams to send to at the same time.
     pub max_concurrent_streams: NonZeroUsize,
-    /// What happens to a record for which the cache has no room.
+    /// What happens when a record does not fit into the cache.
     pub overflow_policy: OverflowPolicy,
     /// Older records are discarded by the next pass instead of sent.
     ///

@@ -47,7 +47,7 @@ impl NoAnswer {
     }
 }
 
-/// What an error was caused by, and that by what: the texts of a chain of errors, kept.
+/// The texts of a chain of error causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,

@@ -115,7 +115,7 @@ pub struct CacheStats {
     /// until a flush has read them; records that the service sends back may count as younger for
     /// as long.
     pub oldest_record_age: Option<Duration>,
-    /// The same for each stream that has any, in the order of their names.
+    /// The same for each stream that has cached records, sorted by name.
     pub streams: Vec<StreamStats>,
 }
 

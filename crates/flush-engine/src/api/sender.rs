@@ -41,7 +41,7 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
 pub enum Verdict {
     /// It is the service's now; with a receipt if there is one.
     Accepted(Option<Receipt>),
-    /// It was sent back with this error code.
+    /// The service rejected it with this error code.
     Failed {
         /// The code.
         code: String,

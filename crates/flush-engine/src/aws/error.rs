@@ -201,7 +201,7 @@ macro_rules! aws_error {
                 reason: $crate::NoAnswer,
                 /// The cause, if it is known.
                 source: Option<Box<dyn std::error::Error + Send + Sync>>,
-                /// What the pass had done before, if it was a flush.
+                /// What the pass had done before the error, if it was a flush.
                 flush_data: Option<Box<$crate::FlushData>>,
             },
         }

@@ -11,11 +11,11 @@
 //! ```
 //!
 //! Invariants:
-//! - Room is reserved before the store is asked, and given back only for what the store says
-//!   that it deleted or did not take.
-//! - What is read to be sent is claimed before others may choose records to drop, and only its
-//!   claimant decides on it.
-//! - A decision on records that were cleared meanwhile has no effect.
+//! - Room is reserved before the store is called, and given back only for what the store reports as
+//!   deleted or refused.
+//! - A batch is claimed before others may choose records to drop, and only its claimant decides
+//!   about it.
+//! - A decision about records that have been cleared has no effect.
 //! - A panic of the store is an error of the call ([`store`]), one of `on_discard` or of
 //!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
@@ -85,7 +85,7 @@ pub(crate) struct Cache {
     /// How old the oldest records are.
     ages: Ages,
     max_bytes: u64,
-    /// What waits for how long, where flushing goes by that.
+    /// How much waits, and for how long; only with adaptive flushing.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
     line: Line,
@@ -95,7 +95,7 @@ pub(crate) struct Cache {
     lifecycle: Arc<Lifecycle>,
 }
 
-/// What became of records of another instance.
+/// The outcome of adopting records of another instance.
 #[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
@@ -291,7 +291,7 @@ impl Cache {
         self.ages.report(&self.stats(), self.max_bytes)
     }
 
-    /// Which streams are to be flushed now, if flushing goes by what waits.
+    /// Which streams to flush now, if flushing is adaptive.
     pub(crate) fn look_at_backlog(&self) -> Option<Look> {
         let backlog = self.backlog.as_ref()?;
         Some(backlog.look(|| self.stats()))

@@ -26,7 +26,7 @@ pub(crate) struct Decision {
     exhausted: Vec<(Record, Option<String>)>,
     /// The first of those that were looked at with them and stay.
     kept: Option<(RecordId, SystemTime)>,
-    /// Held until the store has taken the decision.
+    /// Held until the store has carried out the decision.
     claim: Option<Claim>,
 }
 
@@ -88,9 +88,9 @@ impl Decision {
 }
 
 impl Cache {
-    /// Carries a decision out, in one step of the store. On records that were cleared meanwhile
-    /// nothing is left to decide: they count as cleared, and only so. `on_delivered` is told of what
-    /// the service has all the same.
+    /// Carries out a decision, in one step of the store. If the records have been cleared, the
+    /// decision has no effect: they count as cleared only. `on_delivered` is told of what the
+    /// service has all the same.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,

@@ -154,8 +154,7 @@ pub struct OpenStorage {
     pub store: Arc<dyn RecordStore>,
     /// The directory of the store, if it has one.
     pub path: Option<PathBuf>,
-    /// The directory that holds the slots of this program's instances, if the store is
-    /// in one of them.
+    /// The slots of this program's instances, if the store is in one of them.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub slots: Option<Slots>,
 }
@@ -175,9 +174,9 @@ impl Storage {
     /// Opens the storage.
     ///
     /// # Errors
-    /// [`StorageError::Store`] when the directory cannot be used, and
-    /// [`StorageError::Setting`] when there is no default directory on this platform, when another
-    /// client of this process has it, or when the features `sled` and `journal` are off.
+    /// [`StorageError::Store`] when the directory cannot be used, and [`StorageError::Setting`]
+    /// when there is no default directory on this platform, when another client of this process
+    /// uses it, or when the features `sled` and `journal` are off.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal")),
         expect(clippy::unused_async, reason = "as with a store on disk")

@@ -72,7 +72,7 @@ pub(crate) fn deliveries_work_again(stream: &StreamName, delivered: usize) {
     );
 }
 
-/// Records of one batch that are given up because their retries are exhausted.
+/// Records of one batch that are discarded because their retries are exhausted.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
     pub(crate) amount: Amount,

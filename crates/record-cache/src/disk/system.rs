@@ -80,7 +80,7 @@ impl SystemDisk {
                 cleared.map_err(|error| Refusal::Failed("cannot clear", error))?;
                 place.take_lock(LOCK)
             }
-            // With no room for a file, the lock on the directory has to do.
+            // If there is no space for the file, the lock on the directory must suffice.
             Err(Refusal::Failed(_, error)) if place.is_locked() && is_full(&error) => Ok(()),
             outcome => outcome,
         }
@@ -144,7 +144,7 @@ fn is_ours(name: &str) -> bool {
             .any(|p| name.starts_with(p))
 }
 
-/// Makes a directory, and those above it, that nobody but its owner may enter.
+/// Creates a directory and its parents, accessible only to the owner.
 fn create_directories(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     if missing.is_empty() && !path.is_dir() {

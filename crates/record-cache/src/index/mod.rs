@@ -91,7 +91,7 @@ pub(crate) trait Indexes: Debug + Send + 'static {
     /// Whether they have files in the directory of the cache.
     fn keep_files(&self) -> bool;
 
-    /// What an earlier opening left, or an empty one.
+    /// The index that an earlier opening left, or an empty one.
     fn open(&mut self) -> Result<Found, Broken>;
 
     /// An empty index to replace a broken one; `None` if this kind should not be used again.

@@ -45,7 +45,7 @@ pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
 pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<String> {
     let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
-        // On a full disk, the room that is kept for it.
+        // On a full disk, use the reserved space.
         Err(error) if is_full(&error) => {
             disk.remove(RESERVE)?;
             disk.make_directory(&to)?;
@@ -87,7 +87,7 @@ pub(crate) fn remove_indexes(disk: &dyn Disk) {
     }
 }
 
-/// A copy is named after the moment, and always sorts behind those that are there.
+/// A copy is named after the time, and always sorts after existing copies.
 fn name_of_next_copy(names: &[String]) -> io::Result<String> {
     let now = clock::to_unix_millis(clock::now()) / 1000;
     match names.iter().filter_map(|name| moment_of_copy(name)).max() {

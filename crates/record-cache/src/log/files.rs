@@ -79,7 +79,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Removes a file; it is no error that there is none.
+/// Removes a file; it is not an error if there is none.
 pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -408,7 +408,7 @@ fn begin_replay(
         Some((found, found.header?))
     };
     if here(at.segment).is_none_or(|(last, _)| last.end < at.offset) {
-        return Err(unfit("it speaks of more than the log has"));
+        return Err(unfit("it covers more than the log has"));
     }
     for &(number, live_records, live_bytes) in &at.segments {
         let Some((candidate, header)) = here(number) else {

@@ -190,18 +190,8 @@ struct Rounds {
 }
 
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
-    let header = [
-        "a million events of",
-        "sent to",
-        "events/s",
-        "÷ each a record",
-        "requests",
-        "records",
-        "bytes on the wire",
-        "billed units",
-        "CPU s",
-        "memory",
-    ];
+    let header = "a million events of | sent to | events/s | ÷ each a record | requests | records | \
+         bytes on the wire | billed units | CPU s | memory";
     let mut table = Table::new("What events cost: median (least–most), 20 ms", header);
     for event_bytes in [100, KIB, 10 * KIB] {
         let payload = effort.records(usize::try_from(PAYLOAD)?) as u64;

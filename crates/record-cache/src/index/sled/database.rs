@@ -74,7 +74,7 @@ impl Database {
             if !(found.is_file() || found.is_dir()) || !have_one_owner(&directory, &found) {
                 return Err(format!("{} is no file of ours", entry.path().display()));
             }
-            // sled fails over a snapshot that it had no room to finish.
+            // sled fails on a snapshot that it had no space to finish.
             let unfinished = entry.path();
             if unfinished
                 .extension()

@@ -253,7 +253,7 @@ impl Stream {
         }
     }
 
-    /// Hands out the values of blocks that are to be written, and takes them for written.
+    /// Passes on the values of changed blocks, and marks them as written.
     pub(super) fn write(&mut self, name: &StreamName, pages: &mut Pages, changes: &mut Changes) {
         let mut at = 0;
         while let Some(block) = self.blocks.get_mut(at) {

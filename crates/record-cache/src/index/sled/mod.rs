@@ -8,11 +8,11 @@
 //! # Invariants
 //! - The database has the state of one checkpoint, or none while a large one is written: it
 //!   changes by one batch for each, or by several, of which the first removes the one before.
-//! - Nothing of sled is believed. An opening reads every block once and compares their count
-//!   and sum with the checkpoint; a block that is read later must have the checksum in memory.
-//!   Whatever is odd breaks the index, and its owner builds another.
-//! - Only the thread of [`worker`] calls sled, and it is not waited for without a limit.
-//! - An empty or small index has no database: the disk is given back.
+//! - sled is never trusted. Opening reads every block once and compares count and sum with the
+//!   checkpoint; a block read later must match the checksum in memory. Any inconsistency breaks the
+//!   index, and its owner rebuilds it.
+//! - Only the thread of [`worker`] calls sled, and waiting for it is limited in time.
+//! - An empty or small index has no database: its disk space is returned.
 
 mod block;
 mod checkpoint;

@@ -16,7 +16,7 @@ use crate::index::queue::Entry;
 /// indexes take several batches too.
 const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 
-/// The memory that a block takes, in entries.
+/// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 4;
 
 #[derive(Debug)]
