@@ -3,6 +3,9 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use amplify_test_endpoint::FakeAws;
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,13 +28,16 @@ pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
     command
 }
 
-/// What a child wrote, once it has ended.
+/// What a child wrote, once it has ended. One that does not end fails the test.
 pub(crate) fn finish(child: Child) -> (bool, String) {
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = ended.recv_timeout(Duration::from_secs(120));
     let Output {
         status,
         stdout,
         stderr,
-    } = child.wait_with_output().unwrap();
+    } = output.unwrap().unwrap();
     let text = [stdout, stderr].concat();
     (status.success(), String::from_utf8(text).unwrap())
 }
