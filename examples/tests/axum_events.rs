@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::ChildStdout;
 use std::time::Duration;
 
-use amplify_test_support::FakeAws;
+use amplify_test_endpoint::FakeAws;
 
 use self::support::{finish, program, terminate};
 
@@ -61,8 +61,14 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
     let answer = ask(&address, "GET", "/health", "");
     assert!(answer.contains(r#""records":1"#), "{answer}");
     let answer = ask(&address, "GET", "/metrics", "");
-    assert!(answer.contains("amplify_recorded_records"), "{answer}");
+    assert!(
+        answer.contains("amplify_recorded_records_total"),
+        "{answer}"
+    );
     assert!(answer.contains(r#"stream="events""#), "{answer}");
+
+    let no_answer = r#"outcome="no_answer""#;
+    while !ask(&address, "GET", "/metrics", "").contains(no_answer) {}
 
     aws.restart().unwrap();
     aws.wait_until_blocking(Duration::from_secs(60), |aws| aws.delivered_count() == 1)
@@ -73,7 +79,19 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
     terminate(&child);
     let (ended_well, output) = finish(child);
     assert!(ended_well, "{output}");
-    assert!(output.contains("closed"), "{output}");
+    for told in [
+        "the client is open",
+        "deliveries of a stream fail stream=events reason=\"offline\"",
+        "deliveries of a stream work again",
+        "closed",
+    ] {
+        assert_eq!(output.matches(told).count(), 1, "{told} in {output}");
+    }
+    let cache = home.path().join("cache");
+    assert!(
+        output.contains(&format!("path={}", cache.display())),
+        "{output}"
+    );
     assert_eq!(aws.delivered_count_of("events"), 2);
     assert_eq!(aws.delivered("events")[1].data, r#"{"user":"u-8"}"#);
 }

@@ -8,11 +8,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use record_cache::{RecordStore, StoreError, conformance};
 
+use tempfile::TempDir;
+
 use self::json_file::JsonFile;
+
+/// In memory where there is such a thing: thousands of calls sync here.
+#[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+fn directory() -> TempDir {
+    TempDir::new_in("/dev/shm").unwrap_or_else(|_| TempDir::new().unwrap())
+}
 
 #[tokio::test]
 async fn the_store_keeps_its_contract_while_it_is_open() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let count = AtomicUsize::new(0);
     conformance::run_all(async || {
         let number = count.fetch_add(1, Ordering::Relaxed);
@@ -24,7 +32,7 @@ async fn the_store_keeps_its_contract_while_it_is_open() {
 
 #[tokio::test]
 async fn the_store_keeps_its_contract_across_restarts() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     conformance::run_durable(directory.path(), async |place| {
         Arc::new(JsonFile::open(place.with_extension("json")).unwrap()) as Arc<dyn RecordStore>
     })
@@ -33,7 +41,7 @@ async fn the_store_keeps_its_contract_across_restarts() {
 
 #[tokio::test]
 async fn a_file_that_is_open_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let path = directory.path().join("waiting.json");
     let first = JsonFile::open(path.clone()).unwrap();
     let second = JsonFile::open(path.clone());

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::io::Write;
 
-use amplify_test_support::FakeAws;
+use amplify_test_endpoint::FakeAws;
 
 use self::support::{finish, program};
 

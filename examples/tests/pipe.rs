@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-use amplify_test_support::FakeAws;
+use amplify_test_endpoint::FakeAws;
 use tempfile::TempDir;
 
 use self::support::{finish, program, terminate};
@@ -98,4 +98,19 @@ fn what_cannot_be_delivered_is_left_for_the_next_start() {
     );
     assert!(ended_well, "{output}");
     assert_eq!(arrived(&aws), ["one", "two"]);
+}
+
+#[test]
+fn it_ends_when_it_is_told_to_though_its_input_goes_on() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    let mut child = pipe(&aws, &home).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\n").unwrap();
+    let limit = Duration::from_secs(60);
+    aws.wait_until_blocking(limit, |aws| aws.delivered_count() == 1)
+        .unwrap();
+    terminate(&child);
+    let (ended_well, output) = finish(child);
+    assert!(ended_well, "{output}");
+    drop(input);
 }

@@ -7,6 +7,7 @@ mod delivery;
 mod error_injection;
 mod firehose;
 mod kinesis;
+mod resharding;
 #[cfg(feature = "e2e-managed")]
 mod restart;
 mod stream;

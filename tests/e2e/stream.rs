@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aggregation::Shard;
 use amplify_test_support::unique_name;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{ShardIteratorType, StreamStatus};
+use aws_sdk_kinesis::types::{self, ShardIteratorType, StreamStatus};
 
 use super::{LONG, sdk_config};
 
@@ -36,6 +37,10 @@ impl Stream {
             .send()
             .await
             .unwrap();
+        self.active().await;
+    }
+
+    async fn active(&self) {
         tokio::time::timeout(LONG, async {
             while self.status().await != StreamStatus::Active {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -51,19 +56,74 @@ impl Stream {
 
     /// Every record's partition key and data, shard by shard, oldest first.
     pub(crate) async fn shards(&self) -> Vec<Vec<(String, Vec<u8>)>> {
-        let listed = self
-            .client
-            .list_shards()
-            .stream_name(&self.name)
-            .send()
-            .await
-            .unwrap();
+        let shards = self.shards_with_hashes().await.into_iter();
+        shards.map(|(_, records)| records).collect()
+    }
+
+    /// The same, each shard with the hashes that belong to it; closed shards too.
+    pub(crate) async fn shards_with_hashes(&self) -> Vec<(Shard, Vec<(String, Vec<u8>)>)> {
         let mut shards = Vec::new();
-        for shard in listed.shards() {
+        for shard in self.list().await {
             let records = tokio::time::timeout(LONG, self.records_of(shard.shard_id()));
-            shards.push(records.await.unwrap());
+            let hashes = shard.hash_key_range().unwrap();
+            let [start, end] = [hashes.starting_hash_key(), hashes.ending_hash_key()];
+            let hashes = Shard::new(
+                shard.shard_id(),
+                start.parse().unwrap(),
+                end.parse().unwrap(),
+            );
+            shards.push((hashes, records.await.unwrap()));
         }
         shards
+    }
+
+    /// Splits the open shard of hash 0 in the middle.
+    pub(crate) async fn split_first(&self) {
+        let [first, ..] = &self.open().await[..] else {
+            panic!("a stream has a shard");
+        };
+        let end: u128 = first
+            .hash_key_range()
+            .unwrap()
+            .ending_hash_key()
+            .parse()
+            .unwrap();
+        let split = self.client.split_shard().stream_name(&self.name);
+        let split = split.shard_to_split(first.shard_id());
+        let split = split.new_starting_hash_key((end / 2).to_string());
+        split.send().await.unwrap();
+        self.active().await;
+    }
+
+    /// Merges the first two open shards.
+    pub(crate) async fn merge_first(&self) {
+        let [first, second, ..] = &self.open().await[..] else {
+            panic!("two shards are needed for a merge");
+        };
+        let merge = self.client.merge_shards().stream_name(&self.name);
+        let merge = merge.shard_to_merge(first.shard_id());
+        let merge = merge.adjacent_shard_to_merge(second.shard_id());
+        merge.send().await.unwrap();
+        self.active().await;
+    }
+
+    async fn list(&self) -> Vec<types::Shard> {
+        let list = self.client.list_shards().stream_name(&self.name);
+        list.send().await.unwrap().shards.unwrap()
+    }
+
+    /// The open shards by their hashes.
+    async fn open(&self) -> Vec<types::Shard> {
+        let mut open = self.list().await;
+        open.retain(|shard| {
+            let range = shard.sequence_number_range().unwrap();
+            range.ending_sequence_number().is_none()
+        });
+        open.sort_by_key(|shard| {
+            let hashes = shard.hash_key_range().unwrap();
+            hashes.starting_hash_key().parse::<u128>().unwrap()
+        });
+        open
     }
 
     /// The data of every record, oldest first among those of one partition key.
@@ -124,7 +184,11 @@ impl Stream {
                     .into_iter()
                     .map(|record| (record.partition_key.unwrap(), record.data.into_inner())),
             );
+            // A closed shard has an end.
             iterator = page.next_shard_iterator;
+            if iterator.is_none() {
+                return records;
+            }
         }
     }
 }

@@ -136,7 +136,7 @@ async fn what_was_taken_in_without_an_answer_is_sent_again(case: Case) {
     for reply in replies {
         let aws = Endpoint::start();
         let timeout = match reply {
-            Reply::Hang => Duration::from_millis(200),
+            Reply::Hang => Duration::from_secs(2),
             _ => LONG,
         };
         let setup = Setup::new(case, &aws)

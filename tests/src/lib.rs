@@ -13,6 +13,7 @@ mod child;
 mod client;
 mod discards;
 mod endpoint;
+mod events;
 mod failure;
 mod setup;
 
@@ -24,6 +25,7 @@ pub use self::child::{child, child_of, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
+pub use self::events::{Event, events_of};
 pub use self::failure::{Failure, Kind, assert_fails};
 pub use self::setup::{Setup, one_attempt};
 

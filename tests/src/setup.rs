@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientOptions, DiscardedRecord, FlushStrategy,
-    OverflowPolicy, RecordStore, SdkConfig,
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, Concatenation, DiscardedRecord,
+    FlushStrategy, KplLimits, OverflowPolicy, RecordStore, SdkConfig,
 };
 use amplify_test_support::{FakeAws, Service};
 use aws_config::retry::RetryConfig;
@@ -98,6 +98,32 @@ impl Setup {
         max_record_age: Option<Duration>,
         max_in_flight_per_stream: usize,
         max_stream_share: Option<u64>,
+    }
+
+    /// Several events in one record, as each service has it: in the KPL's format, or as lines.
+    pub fn aggregated(self) -> Self {
+        let lines = amplify_firehose::Aggregation::Concatenate(Concatenation::default());
+        let mut setup = self.kpl(KplLimits::default());
+        setup.firehose.aggregation = lines;
+        setup
+    }
+
+    /// Of Kinesis only.
+    pub fn kpl(mut self, limits: KplLimits) -> Self {
+        self.kinesis.aggregation = amplify_kinesis::Aggregation::Kpl(limits);
+        self
+    }
+
+    pub fn concatenated(mut self, joined: Concatenation) -> Self {
+        self.kinesis.aggregation = amplify_kinesis::Aggregation::Concatenate(joined.clone());
+        self.firehose.aggregation = amplify_firehose::Aggregation::Concatenate(joined);
+        self
+    }
+
+    /// Of Firehose only.
+    pub fn record_delimiter(mut self, delimiter: &'static str) -> Self {
+        self.firehose = self.firehose.record_delimiter(delimiter);
+        self
     }
 
     /// A pass this long after the last one.

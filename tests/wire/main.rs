@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod adaptive;
+mod aggregation;
 mod answers;
 mod arns;
 mod behaviour;
@@ -17,3 +18,5 @@ mod keys;
 mod limits;
 mod outcomes;
 mod policies;
+mod readers;
+mod resharding;

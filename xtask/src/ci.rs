@@ -8,10 +8,12 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags},
-    full_disks, ports, power_loss,
+    flags::{
+        CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags, WeightFlags,
+    },
+    full_disks, package, ports, power_loss,
     progress::seconds,
-    rooms, shell, test,
+    rooms, shell, test, weight,
 };
 
 /// What others depend on with as little as they like.
@@ -23,12 +25,15 @@ const WITHOUT_FEATURES: [&str; 5] = [
     "--no-default-features",
 ];
 
+/// What runs only when it is asked for: other systems need a gigabyte of tools, the other two
+/// a tool that takes minutes to install.
+const ON_DEMAND: [Step; 3] = [Step::Ports, Step::Machete, Step::SemverChecks];
+
 pub(crate) async fn run(flags: CiFlags) -> Result<()> {
-    // Other systems need a gigabyte of tools, so their checks run when they are asked for.
     let all: Vec<Step> = Step::value_variants().to_vec();
     let usual: Vec<Step> = all
         .into_iter()
-        .filter(|step| *step != Step::Ports)
+        .filter(|step| !ON_DEMAND.contains(step))
         .collect();
     let steps = match flags.steps.as_slice() {
         [] => usual.as_slice(),
@@ -85,6 +90,13 @@ async fn run_step(step: Step) -> Result<()> {
         Step::Doc => shell::run(&mut doc()).await,
         Step::Deny => deny().await,
         Step::Consumers => consumers::run().await,
+        Step::Package => package::run().await,
+        Step::Weight => weight::run(WeightFlags::default()).await,
+        Step::Machete => {
+            needs("machete").await?;
+            shell::run(&mut shell::cargo(["machete"])).await
+        }
+        Step::SemverChecks => semver_checks().await,
         Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
     }
@@ -103,15 +115,33 @@ fn doc() -> Command {
 }
 
 async fn deny() -> Result<()> {
-    if shell::output(&mut shell::cargo(["deny", "--version"]))
-        .await
-        .is_none()
-    {
-        bail!("cargo-deny is missing: `cargo install --locked cargo-deny` installs it");
-    }
+    needs("deny").await?;
     shell::run(&mut shell::cargo([
         "deny", "check", "bans", "licenses", "sources",
     ]))
     .await
     .context("see deny.toml")
+}
+
+/// Compares with the last tag; before the first one there is nothing to compare with.
+async fn semver_checks() -> Result<()> {
+    let mut describe = Command::new("git");
+    describe
+        .args(["describe", "--tags", "--abbrev=0"])
+        .current_dir(shell::workspace());
+    let Some(tag) = shell::output(&mut describe).await else {
+        eprintln!("there is no tag yet, so nothing to compare with");
+        return Ok(());
+    };
+    needs("semver-checks").await?;
+    let mut check = shell::cargo(["semver-checks", "--workspace", "--baseline-rev"]);
+    shell::run(check.arg(tag)).await
+}
+
+async fn needs(tool: &str) -> Result<()> {
+    let version = shell::output(&mut shell::cargo([tool, "--version"])).await;
+    if version.is_none() {
+        bail!("cargo-{tool} is missing: `cargo install --locked cargo-{tool}` installs it");
+    }
+    Ok(())
 }

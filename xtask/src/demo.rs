@@ -58,12 +58,23 @@ pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
         (None, Some(endpoint)) => Destination::remote(endpoint).await?,
         (None, None) => Destination::loopback(),
     };
-    let cache = tempfile::tempdir().context("a directory for the cache")?;
+    let directory = tempfile::tempdir().context("a directory for the cache")?;
+    // The recording process reads it too, twice, which a pipe or a terminal does not allow; and
+    // what is below /dev, such as /dev/stdin, is another file there.
+    let can_be_read_again = path.is_file() && !path.starts_with("/dev");
+    let path = match can_be_read_again {
+        true => path,
+        false => {
+            let copy = directory.path().join("input");
+            std::fs::write(&copy, lines.content()).context("a copy of what was read")?;
+            copy
+        }
+    };
     let show = Show::new(lines.count());
     let started = Instant::now();
     let demo = Demo {
         path,
-        cache: cache.path().to_owned(),
+        cache: directory.path().join("cache"),
         lines: Arc::clone(&lines),
         show,
     };

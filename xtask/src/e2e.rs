@@ -3,11 +3,12 @@
 use amplify_test_support::localstack::{LocalStack, SHARED_ENDPOINT, await_kinesis, is_localstack};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use crate::{
     flags::{E2eFlags, EngineChoice},
     localstack,
-    progress::Progress,
+    progress::{Progress, seconds},
     shell,
 };
 
@@ -36,7 +37,7 @@ async fn run_against(endpoint: &str, arguments: &[String]) -> Result<()> {
     eprintln!(
         "not run with --endpoint, since they stop or configure LocalStack: restart, error_injection"
     );
-    shell::run(SHARED.run(arguments).env(SHARED_ENDPOINT, endpoint)).await
+    run_and_count(SHARED.run(arguments).env(SHARED_ENDPOINT, endpoint)).await
 }
 
 /// Runs the tests against a LocalStack that is started for them.
@@ -49,7 +50,7 @@ pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> R
     let running = stack.start().await?;
     progress.done();
 
-    let tests = shell::run(
+    let tests = run_and_count(
         MANAGED
             .run(arguments)
             .env(SHARED_ENDPOINT, running.endpoint())
@@ -63,6 +64,46 @@ pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> R
         eprintln!("LocalStack's log is {}", stack.log().display());
     }
     tests
+}
+
+/// Runs tests, shows what they say, and ends with a total.
+async fn run_and_count(command: &mut Command) -> Result<()> {
+    let start = Instant::now();
+    let mut total = Total::default();
+    let outcome = shell::run_lines(command, |line| {
+        total.hear(line);
+        eprintln!("{line}");
+    })
+    .await;
+    let Total { passed, failed } = total;
+    let took = seconds(start.elapsed());
+    eprintln!("\nend to end: {passed} passed, {failed} failed, in {took}");
+    outcome
+}
+
+/// What all test programs together had to say.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Total {
+    passed: usize,
+    failed: usize,
+}
+
+impl Total {
+    /// Adds what `test result: ok. 3 passed; 0 failed; …` says.
+    fn hear(&mut self, line: &str) {
+        if !line.starts_with("test result:") {
+            return;
+        }
+        let words: Vec<_> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let count = pair[0].parse().unwrap_or(0);
+            match pair[1] {
+                "passed;" => self.passed += count,
+                "failed;" => self.failed += count,
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The tests, by the feature that they are built with.
@@ -86,5 +127,20 @@ impl Suite {
         let mut command = shell::cargo(["test", "--workspace", "--test", "e2e"]);
         command.args(["--features", self.0]);
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Total;
+
+    #[test]
+    fn the_results_of_all_programs_are_added_up() {
+        let mut total = Total::default();
+        total.hear("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured");
+        total.hear("test result: FAILED. 4 passed; 2 failed; 0 ignored");
+        total.hear("test a_name ... ok");
+        let (passed, failed) = (7, 2);
+        assert_eq!(total, Total { passed, failed });
     }
 }

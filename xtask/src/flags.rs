@@ -26,6 +26,8 @@ pub(crate) enum Command {
     PowerLoss(PowerLossFlags),
     /// Run the end-to-end tests against LocalStack, which is found or installed.
     E2e(E2eFlags),
+    /// Run an endpoint to send to, and print the environment to use.
+    Endpoint(EndpointFlags),
     /// Measure the stores and the delivery, beside what limits them.
     Bench(BenchFlags),
     /// A process that `bench` starts: it measures one thing, or is the endpoint.
@@ -34,6 +36,10 @@ pub(crate) enum Command {
     BenchWorker(WorkerFlags),
     /// Build and run the examples as programs outside this workspace.
     Consumers,
+    /// Pack each crate as it would be published, and check what publishing asks for.
+    Package,
+    /// Count what a client adds to a program that has the AWS SDK already.
+    Weight(WeightFlags),
     /// Check which part of the workspace imports which.
     Rooms {
         /// Another checkout of it.
@@ -57,6 +63,28 @@ pub(crate) struct DemoFlags {
     /// Deliver to the Kinesis there, of the http scheme; a stream `demo` is made anew in it.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct WeightFlags {
+    /// Build the programs too, and compare their sizes: minutes.
+    #[arg(long)]
+    pub(crate) size: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EndpointFlags {
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 4566)]
+    pub(crate) port: u16,
+    /// Milliseconds that each answer is held back.
+    #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
+    pub(crate) latency: u64,
+    /// Run LocalStack instead, which is found or installed.
+    #[arg(long, conflicts_with_all = ["port", "latency"])]
+    pub(crate) localstack: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +185,14 @@ pub(crate) enum Step {
     Deny,
     /// Programs outside the workspace.
     Consumers,
+    /// Crates as they would be published.
+    Package,
+    /// Crates that a client adds.
+    Weight,
+    /// Dependencies that nothing uses; needs `cargo machete`.
+    Machete,
+    /// Changes of the public API against the last tag; needs `cargo semver-checks`.
+    SemverChecks,
     /// Other systems: type checks, and tests under Wine.
     Ports,
     /// End-to-end tests against LocalStack on this machine.
@@ -216,6 +252,8 @@ pub(crate) enum Part {
     Pass,
     /// Recording and delivering at the same time, and a whole file.
     Flow,
+    /// What events cost, shared in records or not.
+    Cost,
 }
 
 #[derive(Debug, Args)]

@@ -5,15 +5,18 @@ mod ci;
 mod consumers;
 mod demo;
 mod e2e;
+mod endpoint;
 mod flags;
 mod full_disks;
 mod localstack;
+mod package;
 mod ports;
 mod power_loss;
 mod progress;
 mod rooms;
 mod shell;
 mod test;
+mod weight;
 
 use std::process::ExitCode;
 
@@ -26,10 +29,15 @@ use self::flags::{Command, Flags};
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
+    // An endpoint has no other end than an interruption, so that is a good one.
+    let is_endless = matches!(flags.command, Command::Endpoint(_));
     // Whichever ends first, dropping the other stops what it had started.
     let outcome = tokio::select! {
         outcome = dispatch(flags.command) => outcome,
-        outcome = interruption() => outcome,
+        outcome = interruption() => match is_endless {
+            true => outcome.or(Ok(())),
+            false => outcome,
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,10 +55,13 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Test(flags) => test::run(flags).await,
         Command::PowerLoss(flags) => power_loss::run(flags).await,
         Command::E2e(flags) => e2e::run(flags).await,
+        Command::Endpoint(flags) => endpoint::run(flags).await,
         Command::Bench(flags) => bench::run(flags).await,
         #[cfg(feature = "bench")]
         Command::BenchWorker(flags) => bench::work(flags).await,
         Command::Consumers => consumers::run().await,
+        Command::Package => package::run().await,
+        Command::Weight(flags) => weight::run(flags).await,
         Command::Rooms { folder } => rooms::check(folder.as_deref()),
         Command::Ports(flags) => ports::run(flags).await,
         Command::Ci(flags) => ci::run(flags).await,

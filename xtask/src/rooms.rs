@@ -94,11 +94,20 @@ const CRATES: [Crate; 3] = [
 ];
 
 /// Crates, and the names of others that they know nothing of.
-const APART: [(&str, &[&str]); 5] = [
+const APART: [(&str, &[&str]); 6] = [
     ("crates/amplify-kinesis", &["amplify-firehose"]),
     ("crates/amplify-firehose", &["amplify-kinesis"]),
     ("crates/batcher", &["record-cache", "flush-engine"]),
     ("crates/record-cache", &["batcher", "flush-engine"]),
+    (
+        "crates/amplify-test-endpoint",
+        &[
+            "amplify-kinesis",
+            "amplify-firehose",
+            "flush-engine",
+            "record-cache",
+        ],
+    ),
     (
         "tests/support",
         &["amplify-kinesis", "amplify-firehose", "flush-engine"],

@@ -174,6 +174,53 @@
 //! fails again is given up: handed to
 //! [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then deleted.
 //!
+//! # Several events in one record
+//!
+//! Firehose bills each record as 5 KB at least, so small events cost less where several of them
+//! share a record:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = amplify_test_support::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_firehose::{
+//!     Aggregation, AmplifyFirehoseClient, AmplifyFirehoseClientOptions, Concatenation,
+//! };
+//! # use amplify_firehose::FlushStrategy;
+//!
+//! let lines = Concatenation::default().max_bytes(500_000);
+//! let options = AmplifyFirehoseClientOptions::default()
+//!     .aggregation(Aggregation::Concatenate(lines));
+//! # let options = options.flush_strategy(FlushStrategy::None);
+//! let firehose = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(options)
+//!     .build()
+//!     .await?;
+//! for n in 0..100 {
+//!     firehose.record(format!("{{\"n\":{n}}}"), "my-delivery-stream").await?;
+//! }
+//! assert_eq!(firehose.flush().await?.records_flushed, 100);
+//! # assert_eq!(endpoint.delivered_count(), 1);
+//! # firehose.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each event has a newline behind it, or another delimiter, once. Order, retries, `on_discard`
+//! and all counts stay by event. `Compression::Gzip`, of the feature `gzip`, makes each record a
+//! gzip member, and members one behind the other are gzip. With
+//! [`record_delimiter`](crate::AmplifyFirehoseClientOptions::record_delimiter) alone, each event
+//! stays a record and only gets its delimiter. The
+//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
+//! leave it.
+//!
 //! # A full cache, old records, the end
 //!
 //! Streams share the cache. Where one may be refused for long, as one that was never created, give

@@ -193,6 +193,51 @@
 //! fails again is given up: handed to
 //! [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard), then deleted.
 //!
+//! # Several events in one record
+//!
+//! Small events cost less where several of them share a record, and more of them fit through a
+//! shard. [`Aggregation::Kpl`](crate::Aggregation) is the format of the Kinesis Producer Library,
+//! which the KCL and libraries for Lambda read:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use aws_credential_types::Credentials;
+//! # let endpoint = amplify_test_support::FakeAws::start();
+//! # let endpoint_url = endpoint.endpoint_url();
+//! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
+//! use amplify_kinesis::{Aggregation, AmplifyKinesisClient, AmplifyKinesisClientOptions, KplLimits};
+//! # use amplify_kinesis::FlushStrategy;
+//!
+//! let options = AmplifyKinesisClientOptions::default()
+//!     .aggregation(Aggregation::Kpl(KplLimits::default()));
+//! # let options = options.flush_strategy(FlushStrategy::None);
+//! let kinesis = AmplifyKinesisClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(credentials)
+//!     .endpoint_url(endpoint_url)
+//!     .in_memory()
+//!     .options(options)
+//!     .build()
+//!     .await?;
+//! for n in 0..100 {
+//!     kinesis.record(format!("event {n}"), format!("device-{n}"), "my-stream").await?;
+//! }
+//! assert_eq!(kinesis.flush().await?.records_flushed, 100);
+//! # assert_eq!(endpoint.delivered_count(), 1);
+//! # kinesis.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Order within a partition key, retries, `on_discard` and all counts stay by event. Events share
+//! a record if they belong to one shard, which takes permission for `ListShards`; without it, if
+//! they have one partition key. When the stream is resharded, events that a reader would drop are
+//! sent again. [`Aggregation::Concatenate`](crate::Aggregation) joins payloads of one partition
+//! key by a newline, for readers that know no other format. The
+//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
+//! leave it.
+//!
 //! # A full cache, old records, the end
 //!
 //! Streams share the cache. Where one may be refused for long, as one that was never created, give

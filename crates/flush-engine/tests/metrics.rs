@@ -92,15 +92,15 @@ fn records_are_counted_by_what_became_of_them() {
         rig.flush().await;
         rig.flush().await;
     });
-    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 2);
-    assert_eq!(seen.counter("amplify_recorded_bytes{stream=a}"), 7);
-    assert_eq!(seen.counter("amplify_recorded_records{stream=b}"), 2);
-    assert_eq!(seen.counter("amplify_flushed_records{stream=a}"), 1);
-    assert_eq!(seen.counter("amplify_flushed_records{stream=b}"), 1);
-    assert_eq!(seen.counter("amplify_retried_records{stream=a}"), 1);
+    assert_eq!(seen.counter("amplify_recorded_records_total{stream=a}"), 2);
+    assert_eq!(seen.counter("amplify_recorded_bytes_total{stream=a}"), 7);
+    assert_eq!(seen.counter("amplify_recorded_records_total{stream=b}"), 2);
+    assert_eq!(seen.counter("amplify_flushed_records_total{stream=a}"), 1);
+    assert_eq!(seen.counter("amplify_flushed_records_total{stream=b}"), 1);
+    assert_eq!(seen.counter("amplify_retried_records_total{stream=a}"), 1);
     let discarded = |stream, reason| {
         let labels = format!("{{stream={stream},reason={reason}}}");
-        seen.counter(&format!("amplify_discarded_records{labels}"))
+        seen.counter(&format!("amplify_discarded_records_total{labels}"))
     };
     assert_eq!(discarded("a", "retries_exhausted"), 1);
     assert_eq!(discarded("b", "expired"), 1);
@@ -118,9 +118,9 @@ fn what_made_room_is_counted() {
             rig.record("a", &"x".repeat(40)).await;
         }
     });
-    let overflow = "amplify_discarded_records{stream=a,reason=overflow}";
+    let overflow = "amplify_discarded_records_total{stream=a,reason=overflow}";
     assert_eq!(seen.counter(overflow), 3);
-    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 5);
+    assert_eq!(seen.counter("amplify_recorded_records_total{stream=a}"), 5);
     assert_eq!(seen.gauge("amplify_cached_records{}"), 2.0);
     assert_eq!(seen.gauge("amplify_cached_bytes{}"), 80.0);
 }
@@ -140,7 +140,7 @@ fn what_is_not_stored_is_not_counted() {
         rig.engine.disable();
         rig.record_all(vec![new("a", "x")]).await;
     });
-    assert_eq!(seen.counter("amplify_recorded_records{stream=a}"), 0);
+    assert_eq!(seen.counter("amplify_recorded_records_total{stream=a}"), 0);
     assert_eq!(seen.gauge("amplify_cached_bytes{}"), 0.0);
 }
 
@@ -187,7 +187,7 @@ fn requests_are_measured_by_their_outcome() {
         rig.engine.flush().await.unwrap_err();
     });
     for outcome in ["accepted", "partial", "refused", "no_answer"] {
-        let key = format!("amplify_requests{{stream=a,outcome={outcome}}}");
+        let key = format!("amplify_requests_total{{stream=a,outcome={outcome}}}");
         assert_eq!(seen.counter(&key), 1, "{outcome}");
     }
     let took = seen.histogram("amplify_request_seconds{stream=a,outcome=accepted}");
@@ -196,4 +196,131 @@ fn requests_are_measured_by_their_outcome() {
     assert_eq!(fill, [1.0, 1.0, 0.5, 0.5]);
     let fill = seen.histogram("amplify_batch_fill_bytes{stream=a}");
     assert_eq!(fill, [0.02, 0.02, 0.01, 0.01]);
+}
+
+#[test]
+fn records_for_which_there_is_no_room_are_counted_by_every_policy() {
+    for policy in [
+        OverflowPolicy::Reject,
+        OverflowPolicy::DropOldest,
+        OverflowPolicy::Wait { at_most: SECOND },
+    ] {
+        let seen = seen(async move {
+            let mut options = named();
+            options.cache_max_bytes = bytes(100);
+            options.overflow_policy = policy;
+            let rig = Rig::with(Service::accepting(), options);
+            let fits = rig.engine.record(vec![new("a", &"x".repeat(60))]);
+            fits.await.unwrap();
+            let too_many = vec![new("a", &"x".repeat(60)), new("b", &"x".repeat(60))];
+            rig.engine.record(too_many).await.unwrap_err();
+            // It would fit if the others left.
+            let later = rig.engine.record(vec![new("c", &"x".repeat(60))]);
+            assert_eq!(later.await.is_ok(), policy == OverflowPolicy::DropOldest);
+        });
+        let refused =
+            |stream| seen.counter(&format!("amplify_refused_records_total{{stream={stream}}}"));
+        let of_c = u64::from(policy != OverflowPolicy::DropOldest);
+        assert_eq!(
+            [refused("a"), refused("b"), refused("c")],
+            [1, 1, of_c],
+            "{policy:?}"
+        );
+        assert_eq!(seen.gauge("amplify_cache_limit_bytes{}"), 100.0);
+    }
+}
+
+#[test]
+fn the_oldest_record_has_its_age_until_nothing_is_left() {
+    let age = |rig: Rig, flushes: usize| async move {
+        let mut old = new("a", "x");
+        old.recorded_at -= Duration::from_secs(5000);
+        rig.record_all(vec![new("a", "y"), old]).await;
+        let mut older = new("b", "x");
+        older.recorded_at -= Duration::from_secs(9000);
+        rig.record_all(vec![older]).await;
+        for _ in 0..flushes {
+            let _ = rig.engine.flush().await;
+        }
+    };
+    let failing = || Rig::with(Service::replying(|_| Reply::throttled()), named());
+    let seen_failing = seen(async move { age(failing(), 1).await });
+    let of_b = seen_failing.gauge("amplify_oldest_record_seconds{stream=b}");
+    assert!((9000.0..9100.0).contains(&of_b), "{of_b}");
+    let seen_working = seen(async move { age(Rig::with(Service::accepting(), named()), 1).await });
+    assert_eq!(
+        seen_working.gauge("amplify_oldest_record_seconds{stream=b}"),
+        0.0
+    );
+    let seen_cleared = seen(async move {
+        let rig = failing();
+        rig.record("a", "x").await;
+        rig.flush().await;
+        rig.clear().await;
+    });
+    assert_eq!(
+        seen_cleared.gauge("amplify_oldest_record_seconds{stream=a}"),
+        0.0
+    );
+}
+
+// ---- what is written down
+
+const CODE: &str = include_str!("../src/telemetry/metrics.rs");
+const TABLE: &str = include_str!("../../../docs/observability.md");
+const DASHBOARD: &str = include_str!("../../../docs/grafana-dashboard.json");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
+/// Names of metrics in a text, those of the parts of a histogram as the histogram's.
+fn names(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let ours = words.filter(|word| word.starts_with("amplify_"));
+    let crates = ["amplify_kinesis", "amplify_firehose"];
+    ours.map(|name| {
+        let parts = ["_sum", "_count", "_bucket"];
+        let whole = parts.iter().find_map(|part| name.strip_suffix(part));
+        whole.unwrap_or(name)
+    })
+    .filter(|name| !crates.contains(name))
+    .collect()
+}
+
+#[test]
+fn the_table_the_dashboard_and_the_alerts_name_the_metrics_that_there_are() {
+    let there_are = names(CODE);
+    assert_eq!(names(TABLE), there_are);
+    let on_dashboard = names(DASHBOARD);
+    assert_eq!(on_dashboard, there_are, "each has its place there");
+    let in_alerts = names(OPERATIONS);
+    assert!(
+        !in_alerts.is_empty() && in_alerts.is_subset(&there_are),
+        "{in_alerts:?}"
+    );
+}
+
+#[test]
+fn the_dashboard_asks_for_labels_that_its_metrics_have() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut queries = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            queries += 1;
+            let depth = |open, close| query.matches(open).count() == query.matches(close).count();
+            assert!(
+                depth('(', ')') && depth('{', '}') && depth('[', ']'),
+                "{query}"
+            );
+            // Only those of the whole cache have no stream.
+            for selected in query.split("amplify_").skip(1) {
+                let of_cache = selected.starts_with("cache");
+                let labels = selected.split('}').next().unwrap();
+                assert_eq!(labels.contains("stream"), !of_cache, "{query}");
+                for label in ["client", "region"] {
+                    assert!(labels.contains(label), "{query}");
+                }
+            }
+        }
+    }
+    assert!(queries > 10);
 }

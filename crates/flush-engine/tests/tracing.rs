@@ -144,6 +144,8 @@ async fn a_full_life() {
     rig.record("a", data).await;
     rig.flush().await;
     rig.engine.flush().await.unwrap_err();
+    rig.service.now_replies(|_| Reply::Accept);
+    rig.flush().await;
     rig.record("b", data).await;
     rig.store.now_does_at(Op::Oldest, || Step::Damage);
     rig.flush().await;
@@ -190,8 +192,11 @@ fn every_event_is_promised_and_every_promise_is_kept() {
         .collect();
     let unpromised: Vec<_> = seen.difference(&promised).collect();
     assert!(unpromised.is_empty(), "{unpromised:#?}");
-    // Other instances and wire formats have tests of their own.
-    let elsewhere = |row: &&String| row.contains("instance") || row.contains("CBOR");
+    // What is logged of other instances, services and connections is tested where these are.
+    let elsewhere = |row: &&String| {
+        let words = ["instance", "CBOR", "shards", "the client is open"];
+        words.iter().any(|word| row.contains(word))
+    };
     let unkept: Vec<_> = promised.difference(&seen).collect();
     assert!(unkept.iter().all(elsewhere), "{unkept:#?}");
 
@@ -253,4 +258,55 @@ fn what_is_given_up_or_refused_is_one_line_a_batch() {
         .iter()
         .any(|seen| seen.message.contains("stay"));
     assert!(!says_they_stay, "of records that were deleted");
+}
+
+#[test]
+fn that_deliveries_fail_and_work_again_is_told_on_the_change_only() {
+    let service = Service::replying(|call| match call.number {
+        0..3 => Reply::throttled(),
+        3 => Reply::no_answer(),
+        // Most of it is delivered: no failure of the stream.
+        5 => call.send_back("InternalFailure", |data| data.ends_with('0')),
+        7 => Reply::no_answer(),
+        _ => Reply::Accept,
+    });
+    let log = Log::default();
+    let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
+    let keeping = Registry::default().with(log.clone().with_filter(ours));
+    tracing::subscriber::with_default(keeping, || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::with(service, common::options());
+            for _ in 0..9 {
+                rig.record_each("a", common::numbered(2)).await;
+                let _ = rig.engine.flush().await;
+            }
+        });
+    });
+    let all = log.0.lock().unwrap().clone();
+    let told = all
+        .iter()
+        .filter(|seen| seen.message.starts_with("deliveries"));
+    let told: Vec<_> = told.map(|seen| &seen.message[..]).collect();
+    let fail = "deliveries of a stream fail";
+    let work = "deliveries of a stream work again";
+    assert_eq!(told, [fail, work, fail, work]);
+}
+
+#[test]
+fn each_line_above_debug_is_explained_to_who_operates_it() {
+    let operations = include_str!("../../../docs/operations.md");
+    let table = PROMISED.split("`flush_engine`:").nth(1).unwrap();
+    let table = table.split("Spans").next().unwrap();
+    let mut lines = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        if ["ERROR", "WARN", "INFO"].contains(&cells[1]) {
+            let message = cells[2].split(" (").next().unwrap();
+            assert!(operations.contains(&format!("`{message}`")), "{message}");
+            lines += 1;
+        }
+    }
+    assert!(lines > 9);
 }

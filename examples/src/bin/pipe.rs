@@ -11,7 +11,7 @@
 //! next start, and the exit status says so.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +44,7 @@ struct Flags {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
+async fn main() -> Result<()> {
     let flags = Flags::parse();
     let discarded = Arc::new(AtomicUsize::new(0));
     let client = client(&flags, Arc::clone(&discarded)).await?;
@@ -82,10 +82,8 @@ async fn main() -> Result<ExitCode> {
         }
         Err(error) => eprintln!("{error}; {}", error.recovery_suggestion()),
     }
-    Ok(match left + discarded {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    // Not by returning: the runtime would wait for the thread that waits for standard input.
+    process::exit(i32::from(left + discarded > 0));
 }
 
 async fn client(flags: &Flags, discarded: Arc<AtomicUsize>) -> Result<AmplifyKinesisClient> {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use amplify_test_support::FakeAws;
+use amplify_test_endpoint::FakeAws;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A program, its environment that of a machine of its own below `home`.
@@ -13,6 +13,7 @@ pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
     command
         .current_dir(home)
         .env("HOME", home)
+        .env("NO_COLOR", "1")
         .env("XDG_DATA_HOME", home.join("data"))
         .env("AWS_ENDPOINT_URL", aws.endpoint_url())
         .env("AWS_REGION", "us-east-1")

@@ -4,7 +4,9 @@ use std::io::stdin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplify_kinesis::{DiscardedRecord, Durability, FlushStrategy, OverflowPolicy, SdkConfig};
+use amplify_kinesis::{
+    Concatenation, DiscardedRecord, Durability, FlushStrategy, KplLimits, OverflowPolicy, SdkConfig,
+};
 use amplify_test_support::{PutRecord, Service};
 use aws_config::AppName;
 use aws_config::retry::RetryConfig;
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 use super::director::{After, Director};
 use super::lanes::{flush_now_and_then, write};
 use super::patience;
-use super::payload::{Id, Lane};
+use super::payload::{END_OF_EVENT, Id, Lane};
 use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use integration_tests::{Case, Client, Failure, Kind, Setup};
 
@@ -107,6 +109,7 @@ pub async fn open(orders: &Orders, service: Service) -> Client {
         cache_max_bytes,
         sdk_attempts,
         drops_oldest,
+        shares_records,
         max_record_age_millis,
     } = orders.settings;
     let sdk_config = SdkConfig::builder()
@@ -120,7 +123,12 @@ pub async fn open(orders: &Orders, service: Service) -> Client {
     };
     let path = orders.directory.join(format!("{service:?}"));
     let case = Case::new(service, orders.store);
-    Setup::of_endpoint(case, orders.endpoint.clone())
+    let mut setup = Setup::of_endpoint(case, orders.endpoint.clone());
+    if shares_records {
+        let joined = Concatenation::default().delimiter(END_OF_EVENT);
+        setup = setup.concatenated(joined).kpl(KplLimits::default());
+    }
+    setup
         .at(&path)
         .sdk_config(sdk_config)
         .durability(durability)

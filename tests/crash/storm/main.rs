@@ -28,44 +28,73 @@ use self::report::Report;
 use self::told::Task;
 
 /// The most that one kill may repeat: one request for each stream of either client.
-const MOST_IN_FLIGHT: usize = 2 * 4 * 500;
+const fn most_in_flight(shares_records: bool) -> usize {
+    let of_a_request = if shares_records { 16_384 } else { 500 };
+    2 * 4 * of_a_request
+}
 
 #[test]
 fn in_a_storm_every_record_is_accounted_for() {
+    storm("in_a_storm_every_record_is_accounted_for", false);
+}
+
+#[test]
+fn in_a_storm_every_event_of_a_shared_record_is_accounted_for() {
+    storm(
+        "in_a_storm_every_event_of_a_shared_record_is_accounted_for",
+        true,
+    );
+}
+
+#[test]
+fn a_kill_repeats_only_what_was_in_flight() {
+    kill("a_kill_repeats_only_what_was_in_flight", false);
+}
+
+#[test]
+fn a_kill_repeats_only_the_events_that_were_in_flight_in_shared_records() {
+    kill(
+        "a_kill_repeats_only_the_events_that_were_in_flight_in_shared_records",
+        true,
+    );
+}
+
+fn storm(test: &'static str, shares_records: bool) {
     if let Some(role) = role() {
         return act(&role);
     }
     let report = run(Plan {
-        test: "in_a_storm_every_record_is_accounted_for",
+        test,
         seed: seed(),
         time: seconds(15),
         task: Task::Everything,
         store: store(),
         storms: true,
+        shares_records,
         life: Duration::from_secs(3),
     });
     assert!(report.delivered > 0 && report.kills > 0);
 }
 
-#[test]
-fn a_kill_repeats_only_what_was_in_flight() {
+fn kill(test: &'static str, shares_records: bool) {
     if let Some(role) = role() {
         return act(&role);
     }
     let report = run(Plan {
-        test: "a_kill_repeats_only_what_was_in_flight",
+        test,
         seed: seed(),
         time: seconds(12),
         task: Task::RecordAndDeliver,
         store: store(),
         storms: false,
+        shares_records,
         life: Duration::from_millis(1500),
     });
     assert!(report.delivered > 0 && report.kills > 0);
     assert_eq!(report.discarded + report.repeated_after_lost_answers, 0);
     for (kill, repeated) in report.repeated_by_kill {
         let in_flight = report.in_flight_at_kill[&kill];
-        assert!(repeated <= in_flight && repeated <= MOST_IN_FLIGHT);
+        assert!(repeated <= in_flight && repeated <= most_in_flight(shares_records));
     }
 }
 

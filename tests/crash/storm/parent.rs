@@ -31,6 +31,8 @@ pub struct Plan {
     pub store: StoreKind,
     /// Faults of all kinds, or kills only.
     pub storms: bool,
+    /// Whether events share records.
+    pub shares_records: bool,
     /// What a child lives at most, as a rule.
     pub life: Duration,
 }
@@ -64,7 +66,7 @@ impl Campaign {
     pub fn new(plan: Plan) -> Self {
         let mut dice = Rng::with_seed(plan.seed);
         let aws = FakeAws::builder().count_only().start().unwrap();
-        let weather = Weather::over(&aws, plan.seed);
+        let weather = Weather::over(&aws, plan.seed, plan.shares_records);
         if plan.storms {
             weather.poison();
         }
@@ -202,6 +204,7 @@ impl Campaign {
             max_retries: self.max_retries,
             cache_max_bytes: [256 << 10, 1 << 20, 5 << 20][dice.usize(0..3)],
             sdk_attempts: attempts[dice.usize(0..6)],
+            shares_records: self.plan.shares_records,
             drops_oldest: self.plan.storms && dice.u32(0..3) == 0,
             max_record_age_millis: (self.plan.storms && dice.u32(0..4) == 0)
                 .then(|| dice.u64(1000..10_000)),

@@ -55,6 +55,8 @@ pub struct ClientSettings {
     pub cache_max_bytes: u64,
     pub sdk_attempts: u32,
     pub drops_oldest: bool,
+    /// Whether events share records.
+    pub shares_records: bool,
     pub max_record_age_millis: Option<u64>,
 }
 

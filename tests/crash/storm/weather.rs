@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use amplify_test_support::{FakeAws, PutRequest, Reply, Service};
+use amplify_test_support::{FakeAws, PutRecord, PutRequest, Reply, Service};
 use fastrand::Rng;
 
-use super::payload::{Id, STREAMS, stream};
+use super::payload::{Id, STREAMS, shared, stream};
 
 /// How the endpoint feels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub struct Weather(Arc<Mutex<Sky>>);
 #[derive(Debug)]
 struct Sky {
     seed: u64,
+    shares_records: bool,
     dice: Rng,
     mood: Mood,
     poison: bool,
@@ -89,9 +90,10 @@ struct Sky {
 
 impl Weather {
     /// Rules an endpoint from now on.
-    pub fn over(aws: &FakeAws, seed: u64) -> Self {
+    pub fn over(aws: &FakeAws, seed: u64, shares_records: bool) -> Self {
         let weather = Self(Arc::new(Mutex::new(Sky {
             seed,
+            shares_records,
             dice: Rng::with_seed(seed ^ 0x5EA),
             mood: Mood::Fair,
             poison: false,
@@ -157,15 +159,15 @@ impl Sky {
     fn judge(&mut self, request: &PutRequest) -> Reply {
         let mut wrong = Vec::new();
         let mut ids = Vec::new();
-        for record in &request.records {
-            match Id::of_whole(record, self.seed) {
+        for (place, record) in self.events(request, &mut wrong) {
+            match Id::of_whole(&record, self.seed) {
                 Ok(id)
                     if id.lane.service() != request.service
                         || id.lane.stream() != request.stream =>
                 {
                     wrong.push(format!("{id:?} was sent to {}", request.stream));
                 }
-                Ok(id) => ids.push(id),
+                Ok(id) => ids.push((place, id)),
                 Err(problem) => wrong.push(problem),
             }
         }
@@ -174,9 +176,9 @@ impl Sky {
         }
         let number = (0..STREAMS).find(|&number| stream(number) == request.stream);
         let number = number.unwrap_or_default();
-        let poisoned = self.poison && ids.iter().any(|id| id.is_poison(self.seed));
+        let poisoned = self.poison && ids.iter().any(|(_, id)| id.is_poison(self.seed));
         let fate = self.fate(number, request.records.len(), poisoned);
-        let met = |(at, &id)| Met {
+        let met = |&(at, id): &(usize, Id)| Met {
             id,
             accepted: fate.accepted.has(at),
             charged: fate.charged.has(at),
@@ -186,11 +188,27 @@ impl Sky {
             incarnation: incarnation(request),
             service: request.service,
             stream: number,
-            records: ids.iter().enumerate().map(met).collect(),
+            records: ids.iter().map(met).collect(),
             truthful: fate.truthful,
             wrong,
         });
         fate.reply
+    }
+
+    /// The events of a request, each with the place of its record.
+    fn events(&self, request: &PutRequest, wrong: &mut Vec<String>) -> Vec<(usize, PutRecord)> {
+        let mut events = Vec::new();
+        for (place, record) in request.records.iter().enumerate() {
+            let within = match self.shares_records {
+                true => shared(record, request.service),
+                false => Ok(vec![record.clone()]),
+            };
+            match within {
+                Ok(within) => events.extend(within.into_iter().map(|event| (place, event))),
+                Err(problem) => wrong.push(problem),
+            }
+        }
+        events
     }
 
     fn fate(&mut self, stream: usize, records: usize, poisoned: bool) -> Fate {

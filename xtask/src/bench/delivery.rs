@@ -2,6 +2,7 @@
 
 pub(super) mod bare;
 pub(super) mod client;
+pub(super) mod cost;
 pub(super) mod drain;
 pub(super) mod endpoint;
 pub(super) mod flow;

@@ -26,6 +26,7 @@ pub(crate) async fn run(flags: &BenchFlags) -> Result<()> {
             Part::Drain => delivery::drain::run(effort, &mut measured).await?,
             Part::Pass => delivery::pass::run(effort, &mut measured).await?,
             Part::Flow => delivery::flow::run(effort, &mut measured).await?,
+            Part::Cost => delivery::cost::run(effort, &mut measured).await?,
             Part::Store | Part::Delivery => {}
         }
         if flags.write {
@@ -40,7 +41,7 @@ pub(crate) async fn run(flags: &BenchFlags) -> Result<()> {
 /// Each part once, in their order.
 fn parts(named: &[Part]) -> Vec<Part> {
     const STORE: [Part; 4] = [Part::Ingest, Part::Settle, Part::Open, Part::Churn];
-    const DELIVERY: [Part; 3] = [Part::Drain, Part::Pass, Part::Flow];
+    const DELIVERY: [Part; 4] = [Part::Drain, Part::Pass, Part::Flow, Part::Cost];
     let is_named = |part: &Part| {
         let group = if STORE.contains(part) {
             Part::Store

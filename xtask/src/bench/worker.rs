@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::delivery::{bare, drain, endpoint, flow, pass};
+use super::delivery::{bare, cost, drain, endpoint, flow, pass};
 use super::job::Job;
 use super::store::{churn, fill, ingest, open, settle};
 use crate::flags::WorkerFlags;
@@ -20,6 +20,7 @@ pub(crate) async fn run(flags: WorkerFlags) -> Result<()> {
         bare::Bare::NAME => work::<bare::Bare>(input).await,
         drain::Drain::NAME => work::<drain::Drain>(input).await,
         pass::Pass::NAME => work::<pass::Pass>(input).await,
+        cost::Cost::NAME => work::<cost::Cost>(input).await,
         flow::Flow::NAME => work::<flow::Flow>(input).await,
         other => bail!("no such job: {other}"),
     }

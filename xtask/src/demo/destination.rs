@@ -4,7 +4,7 @@ mod forwarder;
 mod remote;
 
 use amplify_test_support::FakeAws;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use self::forwarder::Forwarder;
 use super::file::{Arrived, STREAM};
@@ -26,7 +26,9 @@ impl Destination {
 
     /// Makes the stream at an endpoint of the http scheme.
     pub(crate) async fn remote(endpoint: &str) -> Result<Self> {
-        remote::create_stream(endpoint).await?;
+        remote::create_stream(endpoint)
+            .await
+            .with_context(|| format!("the Kinesis at {endpoint} does not make a stream"))?;
         let door = Forwarder::closed(endpoint).await?;
         Ok(Self::Remote {
             endpoint: endpoint.to_owned(),

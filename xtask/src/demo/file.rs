@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use amplify_kinesis::limits::MAX_RECORD_BYTES;
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 
 /// The stream that the lines are recorded for.
@@ -24,7 +25,29 @@ pub(crate) struct Lines {
 impl Lines {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let content = std::fs::read(path).with_context(|| path.display().to_string())?;
-        Ok(Self::of(content))
+        let lines = Self::of(content);
+        lines.check(&path.display().to_string())?;
+        Ok(lines)
+    }
+
+    /// Refuses lines that are no record, by file and line.
+    fn check(&self, path: &str) -> Result<()> {
+        for (at, line) in self.lines.iter().enumerate() {
+            let bytes = (line.len() + key_of(at).len()) as u64;
+            if bytes > MAX_RECORD_BYTES {
+                bail!(
+                    "{path}:{}: the line has {bytes} bytes with its key, a record of Kinesis \
+                     {MAX_RECORD_BYTES} at most",
+                    at + 1
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes, line ends included.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.content
     }
 
     pub(crate) fn of(content: impl Into<Bytes>) -> Self {
@@ -86,6 +109,15 @@ mod tests {
         assert_eq!(all("a\n\nb"), ["a", "", "b"]);
         assert_eq!(all("a\n\nb\n"), ["a", "", "b"]);
         assert!(all("").is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_named() {
+        let most = usize::try_from(MAX_RECORD_BYTES).unwrap() - "line-1".len();
+        let content = |bytes| format!("a\n{}\nb", "x".repeat(bytes));
+        assert!(Lines::of(content(most)).check("file").is_ok());
+        let error = Lines::of(content(most + 1)).check("file").unwrap_err();
+        assert!(error.to_string().starts_with("file:2: "), "{error}");
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl Report {
             ("lost", self.lost.to_string()),
             ("altered", self.altered.to_string()),
             ("out of order", self.out_of_order.to_string()),
-            ("time", seconds(elapsed)),
+            (
+                "from the first record to the last delivery",
+                seconds(elapsed),
+            ),
             ("requests", requests),
         ] {
             table.add_row([what.to_owned(), value]);

@@ -89,6 +89,14 @@ impl EngineError {
         }
     }
 
+    /// Why nothing is delivered, in a word for logs: the kind, or why there was no answer.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown { reason, .. } => reason.word(),
+            _ => self.kind(),
+        }
+    }
+
     /// The same error, with what was done before it happened.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
-use record_cache::RecordStore;
+use record_cache::{Amount, RecordStore};
 
 use crate::aws::client::Client;
 use crate::aws::connection::ConnectionSettings;
@@ -14,7 +14,7 @@ use crate::aws::sender::ServiceSender;
 use crate::aws::shards::Shards;
 use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
-use crate::telemetry::Meter;
+use crate::telemetry::{Meter, log};
 use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
@@ -151,6 +151,10 @@ impl<S: Service> ClientBuilder<S> {
             receipts: settings.receipts(),
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
+        let path = storage.path.as_deref();
+        let held = engine.cache_stats();
+        let held = Amount::new(held.records, held.bytes);
+        log::opened(S::NAME, &connected.region, path, held);
         #[cfg(any(feature = "sled", feature = "journal"))]
         if let Some(slots) = storage.slots {
             engine.adopt_from(slots);

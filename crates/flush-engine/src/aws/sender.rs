@@ -58,10 +58,8 @@ impl<S: Service> RecordSender for ServiceSender<S> {
         }
         let entries: Vec<_> = batch
             .iter()
-            .map(|record| Entry {
-                explicit_hash_key: record.explicit_hash_key,
-                ..Self::entry(&record.data, record.key.as_deref().unwrap_or_default())
-            })
+            .map(event)
+            .map(|one| Self::entry(one.data, one.partition_key, one.explicit_hash_key))
             .collect();
         let outcomes = self.put(stream, &entries, self.receipts).await?;
         Ok(outcomes.into_iter().map(Verdict::from).collect())
@@ -69,9 +67,16 @@ impl<S: Service> RecordSender for ServiceSender<S> {
 }
 
 impl<S: Service> ServiceSender<S> {
-    fn entry<'a>(data: &'a [u8], partition_key: &'a str) -> Entry<'a> {
+    fn entry<'a>(
+        data: &'a [u8],
+        partition_key: &'a str,
+        explicit_hash_key: Option<u128>,
+    ) -> Entry<'a> {
         let has_key = S::LIMITS.partition_key_chars.is_some();
-        Entry::new(data, has_key.then_some(partition_key))
+        Entry {
+            explicit_hash_key,
+            ..Entry::new(data, has_key.then_some(partition_key))
+        }
     }
 
     /// Makes one request.
@@ -116,10 +121,7 @@ impl<S: Service> ServiceSender<S> {
         records.truncate(within_request(&records, S::LIMITS.request));
         let entries: Vec<_> = records
             .iter()
-            .map(|record| Entry {
-                explicit_hash_key: record.explicit_hash_key,
-                ..Self::entry(&record.data, record.partition_key)
-            })
+            .map(|one| Self::entry(&one.data, one.partition_key, one.explicit_hash_key))
             .collect();
         let receipts = match shards {
             Some(_) => Receipts::Read,

@@ -16,6 +16,8 @@ use tokio::time::{Instant, timeout};
 use crate::SendError;
 use crate::telemetry::log;
 
+/// Streams of which shards are remembered; with more, all are listed anew.
+const MOST_STREAMS: usize = 1_024;
 /// How long a listing may take.
 const LIMIT: Duration = Duration::from_secs(5);
 /// When it is tried again after it failed.
@@ -87,6 +89,9 @@ impl Shards {
 
     fn of(&self, stream: &StreamName) -> Arc<OfStream> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.len() >= MOST_STREAMS && !streams.contains_key(stream) {
+            streams.clear();
+        }
         Arc::clone(streams.entry(stream.clone()).or_default())
     }
 }

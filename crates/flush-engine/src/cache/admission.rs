@@ -47,6 +47,7 @@ impl Admission {
     pub(super) fn new(options: &EngineOptions, stats: &StoreStats, meter: Meter) -> Self {
         let room = Room::new(options, stats);
         meter.cached(room.held().records, room.held().bytes);
+        meter.limit(options.cache_max_bytes.get());
         Self {
             meter,
             bounds_streams: options.max_stream_share.is_some(),

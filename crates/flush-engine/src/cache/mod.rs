@@ -47,7 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use batcher::BatchLimits;
-use record_cache::{Amount, RecordStore, StoreError, StoreStats, StreamName};
+use record_cache::{Amount, Record, RecordStore, StoreError, StoreStats, StreamName};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -143,18 +143,23 @@ impl Cache {
         };
         match overflow {
             OverflowPolicy::Reject => {
-                self.admission.reserve(&incoming)?;
+                let room = self.admission.reserve(&incoming);
+                room.inspect_err(|_| self.meter.refused(&incoming.by_stream))?;
                 self.append_admitted(incoming).await
             }
             OverflowPolicy::Wait { at_most } => match self.admission.reserve(&incoming) {
                 Ok(()) => self.append_admitted(incoming).await,
                 Err(full) if full.may_pass() => self.append_in_line(incoming, at_most).await,
-                Err(never) => Err(never.into()),
+                Err(never) => {
+                    self.meter.refused(&incoming.by_stream);
+                    Err(never.into())
+                }
             },
             OverflowPolicy::DropOldest => {
                 let cache = Arc::clone(self);
                 let appended = async move {
-                    let _storing = cache.make_room(&incoming).await?;
+                    let room = cache.make_room(&incoming).await;
+                    let _storing = room.inspect_err(|error| cache.refused(error, &incoming))?;
                     cache.append_admitted(incoming).await
                 };
                 self.lifecycle.run_to_end(appended).await
@@ -169,19 +174,33 @@ impl Cache {
         incoming: Incoming,
         at_most: Duration,
     ) -> Result<(), EngineError> {
-        let in_line = self.join_line(&incoming)?;
+        let in_line = self.join_line(&incoming);
+        let in_line = in_line.inspect_err(|_| self.meter.refused(&incoming.by_stream))?;
         let left = CancellationToken::new();
         let _left_with_this_future = left.clone().drop_guard();
         let cache = Arc::clone(self);
         let appended = async move {
             match left.run_until_cancelled(in_line.room(at_most)).await {
-                Some(room) => room?,
+                Some(room) => room.inspect_err(|error| cache.refused(error, &incoming))?,
                 // The caller is gone.
                 None => return Ok(()),
             }
             cache.append_admitted(incoming).await
         };
         self.lifecycle.run_to_end(appended).await
+    }
+
+    /// Counts records that were refused, if it was for want of room.
+    fn refused(&self, error: &EngineError, incoming: &Incoming) {
+        if matches!(error, EngineError::LimitExceeded(_)) {
+            self.meter.refused(&incoming.by_stream);
+        }
+    }
+
+    /// How old a record is, by the system's clock.
+    pub(crate) fn age(&self, record: &Record) -> Duration {
+        let age = clock::now().duration_since(record.recorded_at);
+        age.unwrap_or_default()
     }
 
     /// Stores records of another instance, if there is room.
@@ -251,6 +270,9 @@ impl Cache {
         *clears += 1;
         self.ages.cleared();
         self.admission.release_all(removed, &stored);
+        for stream in stored.streams.keys() {
+            self.meter.oldest(stream, Duration::ZERO);
+        }
         Ok(ClearCacheData::new(removed.records))
     }
 

@@ -1,6 +1,6 @@
 //! What one pass leaves to the next: slow links, failures, streams that were not reached.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use record_cache::StreamName;
@@ -14,6 +14,8 @@ pub(super) struct History {
     /// Streams that the last pass did not get to, in their order.
     unreached: Vec<StreamName>,
     streams: HashMap<StreamName, StreamHistory>,
+    /// Streams of which it was told that nothing of them is delivered.
+    told_failing: HashSet<StreamName>,
 }
 
 /// What is known of one stream. Healthy streams have no entry.
@@ -82,6 +84,17 @@ impl History {
     /// Forgets streams that are not cached any more.
     pub(super) fn retain(&mut self, is_cached: impl Fn(&StreamName) -> bool) {
         self.streams.retain(|name, _| is_cached(name));
+        self.told_failing.retain(|name| is_cached(name));
+    }
+
+    /// Notes that nothing of a stream was delivered; says whether that is news.
+    pub(super) fn fails(&mut self, stream: &StreamName) -> bool {
+        self.told_failing.insert(stream.clone())
+    }
+
+    /// Notes that some of a stream was delivered; says whether that is news.
+    pub(super) fn works(&mut self, stream: &StreamName) -> bool {
+        self.told_failing.remove(stream)
     }
 
     pub(super) fn of(&self, stream: &StreamName) -> StreamHistory {

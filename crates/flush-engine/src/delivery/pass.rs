@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::api::{EngineError, FlushData};
+use crate::api::{EngineError, FlushData, SkippedStream};
 use crate::delivery::context::{Environment, PassContext};
 use crate::delivery::history::History;
 use crate::delivery::pipeline::{Pipeline, Reach, Report};
@@ -252,6 +252,21 @@ impl Pass {
     fn reported(&mut self, report: Report) {
         let stream = report.stream;
         self.running.remove(&stream);
+        let delivered = report.done.records_flushed;
+        if delivered > 0 {
+            if self.history.works(&stream) {
+                log::deliveries_work_again(&stream, delivered);
+            }
+        } else if report.history.is_failing() && self.history.fails(&stream) {
+            let code = |skipped: &SkippedStream| skipped.code.clone();
+            let refused = report.done.skipped_streams.first().and_then(code);
+            let reason = match (&report.abort, &refused) {
+                (Some(error), _) => error.word(),
+                (None, Some(code)) => code,
+                (None, None) => "sent_back",
+            };
+            log::deliveries_fail(&stream, reason);
+        }
         self.history.remember(&stream, report.history);
         let cache = &self.context.env.cache;
         cache.set_retry(&stream, report.history.failing_until());
@@ -299,6 +314,10 @@ impl Pass {
     }
 
     fn end(mut self) -> Passed {
+        let left = self.context.env.cache.stats().streams;
+        for stream in self.served.iter().filter(|name| !left.contains_key(*name)) {
+            self.context.env.meter.oldest(stream, Duration::ZERO);
+        }
         if self.context.env.options.interval().is_some() && !self.delivered.is_empty() {
             self.passed.behind = self.behind();
         }

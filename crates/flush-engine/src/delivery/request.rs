@@ -89,6 +89,10 @@ impl Exchange<'_> {
             }
             delivery.reached = true;
             let records = &self.batch[part.clone()];
+            if let Some(oldest) = records.first() {
+                let age = self.env.cache.age(oldest);
+                self.env.meter.oldest(self.stream, age);
+            }
             let begun = Instant::now();
             let span = log::request(self.stream, records);
             let answer = self.send(records).instrument(span).await;

@@ -165,7 +165,7 @@ impl Slots {
         let claimant = claims::of(&self.directory, slot);
         if orphan.stats().records() > 0 {
             if let Some(first) = claimant.filter(|&first| Some(first) != self.own)
-                && self.holds_records(first).await
+                && self.goes_first(first).await
             {
                 return Ok(Turn::Waits);
             }
@@ -175,15 +175,18 @@ impl Slots {
             empty(orphan, cache, lifecycle).await?;
         }
         if orphan.stats().records() == 0 {
-            claims::remove(&self.directory, slot)?;
+            claims::pass_on(&self.directory, slot)?;
         }
         Ok(Turn::Had)
     }
 
-    /// Whether a slot is in use, or has records that can be read.
-    async fn holds_records(&self, slot: u32) -> bool {
+    /// Whether a slot is in use, has records that can be read, or had some that went elsewhere.
+    async fn goes_first(&self, slot: u32) -> bool {
         if !self.path(slot).is_dir() {
             return false;
+        }
+        if claims::of(&self.directory, slot).is_some() {
+            return true;
         }
         match self.open(slot).await {
             Ok(orphan) => {
@@ -222,11 +225,18 @@ async fn empty(
         loop {
             let read = orphan.oldest(&stream, None, STEP).await?;
             log::damage(&stream, read.damaged);
-            let records = read.records;
+            let mut records = read.records;
             if records.is_empty() || lifecycle.is_closing() {
                 break;
             }
-            match adopt_step(orphan, cache, &stream, records).await? {
+            let step = loop {
+                match adopt_step(orphan, cache, &stream, &records).await? {
+                    // The whole step may be more than there ever is room for.
+                    Adopted::NoRoom if records.len() > 1 => records.truncate(records.len() / 2),
+                    step => break step,
+                }
+            };
+            match step {
                 Adopted::Stored(amount) => adopted += amount,
                 Adopted::NoRoom => break,
             }
@@ -247,12 +257,12 @@ async fn adopt_step(
     orphan: &dyn RecordStore,
     cache: &Cache,
     stream: &StreamName,
-    records: Vec<Record>,
+    records: &[Record],
 ) -> Result<Adopted, StoreError> {
     let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
     let records = records
-        .into_iter()
-        .map(|record| NewRecord::moved(stream.clone(), record));
+        .iter()
+        .map(|record| NewRecord::moved(stream.clone(), record.clone()));
     let adopted = cache.adopt(Incoming::new(records.collect())).await?;
     if let Adopted::Stored(_) = adopted {
         orphan.settle(moved).await?;

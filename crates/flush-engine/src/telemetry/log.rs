@@ -42,6 +42,35 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     );
 }
 
+/// Tells that a client is there, and what waits for it.
+#[cfg(feature = "aws")]
+pub(crate) fn opened(client: &str, region: &str, path: Option<&std::path::Path>, held: Amount) {
+    tracing::info!(
+        target: TARGET,
+        client,
+        region,
+        path = path.map(|path| tracing::field::display(path.display())),
+        records = held.records,
+        bytes = held.bytes,
+        "the client is open"
+    );
+}
+
+/// Tells that the deliveries of a stream, which had worked, fail.
+pub(crate) fn deliveries_fail(stream: &StreamName, reason: &str) {
+    tracing::info!(target: TARGET, stream = %stream, reason, "deliveries of a stream fail");
+}
+
+/// Tells that they work again.
+pub(crate) fn deliveries_work_again(stream: &StreamName, delivered: usize) {
+    tracing::info!(
+        target: TARGET,
+        stream = %stream,
+        records = delivered,
+        "deliveries of a stream work again"
+    );
+}
+
 /// Records of one batch that are given up because their retries are exhausted.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {

@@ -36,27 +36,45 @@ impl Meter {
         gauge!("amplify_cached_bytes", self.labels.iter()).set(as_f64(bytes));
     }
 
+    /// How much may be cached.
+    pub(crate) fn limit(&self, bytes: u64) {
+        gauge!("amplify_cache_limit_bytes", self.labels.iter()).set(as_f64(bytes));
+    }
+
+    /// How old the oldest record of a stream is.
+    pub(crate) fn oldest(&self, stream: &StreamName, age: Duration) {
+        gauge!("amplify_oldest_record_seconds", self.of(stream)).set(age.as_secs_f64());
+    }
+
+    /// Records for which there was no room.
+    pub(crate) fn refused(&self, by_stream: &[(StreamName, Amount)]) {
+        for (stream, size) in by_stream {
+            self.count("amplify_refused_records_total", stream, size.records);
+        }
+    }
+
     pub(crate) fn recorded(&self, by_stream: &[(StreamName, Amount)]) {
         for (stream, size) in by_stream {
             let labels = self.of(stream);
-            counter!("amplify_recorded_records", labels.iter()).increment(size.records as u64);
-            counter!("amplify_recorded_bytes", labels.iter()).increment(size.bytes);
+            counter!("amplify_recorded_records_total", labels.iter())
+                .increment(size.records as u64);
+            counter!("amplify_recorded_bytes_total", labels.iter()).increment(size.bytes);
         }
     }
 
     pub(crate) fn flushed(&self, stream: &StreamName, records: usize) {
-        self.count("amplify_flushed_records", stream, records);
+        self.count("amplify_flushed_records_total", stream, records);
     }
 
     pub(crate) fn retried(&self, stream: &StreamName, records: usize) {
-        self.count("amplify_retried_records", stream, records);
+        self.count("amplify_retried_records_total", stream, records);
     }
 
     pub(crate) fn discarded(&self, stream: &StreamName, reason: DiscardReason, records: usize) {
         if records > 0 {
             let mut labels = self.of(stream);
             labels.push(Label::from_static_parts("reason", reason.word()));
-            counter!("amplify_discarded_records", labels).increment(records as u64);
+            counter!("amplify_discarded_records_total", labels).increment(records as u64);
         }
     }
 
@@ -76,7 +94,7 @@ impl Meter {
         histogram!("amplify_batch_fill_records", labels.iter()).record(of_records);
         histogram!("amplify_batch_fill_bytes", labels.iter()).record(of_bytes);
         labels.push(Label::from_static_parts("outcome", outcome(answer)));
-        counter!("amplify_requests", labels.iter()).increment(1);
+        counter!("amplify_requests_total", labels.iter()).increment(1);
         histogram!("amplify_request_seconds", labels).record(took);
     }
 
@@ -84,8 +102,8 @@ impl Meter {
     #[cfg(feature = "aws")]
     pub(crate) fn sent(&self, stream: &StreamName, records: usize, bytes: usize) {
         let labels = self.of(stream);
-        counter!("amplify_sent_records", labels.iter()).increment(records as u64);
-        counter!("amplify_sent_bytes", labels.iter()).increment(bytes as u64);
+        counter!("amplify_sent_records_total", labels.iter()).increment(records as u64);
+        counter!("amplify_sent_bytes_total", labels.iter()).increment(bytes as u64);
     }
 
     fn count(&self, name: &'static str, stream: &StreamName, records: usize) {
@@ -119,31 +137,43 @@ fn as_f64(count: u64) -> f64 {
 }
 
 fn describe() {
-    describe_counter!("amplify_recorded_records", Unit::Count, "Records stored");
     describe_counter!(
-        "amplify_recorded_bytes",
+        "amplify_recorded_records_total",
+        Unit::Count,
+        "Records stored"
+    );
+    describe_counter!(
+        "amplify_recorded_bytes_total",
         Unit::Bytes,
         "Bytes of records stored"
     );
     describe_counter!(
-        "amplify_flushed_records",
+        "amplify_flushed_records_total",
         Unit::Count,
         "Records that the service accepted"
     );
     describe_counter!(
-        "amplify_retried_records",
+        "amplify_retried_records_total",
         Unit::Count,
         "Records kept with their retry count raised"
     );
-    describe_counter!("amplify_discarded_records", Unit::Count, "Records given up");
-    describe_counter!("amplify_requests", Unit::Count, "Requests to the service");
     describe_counter!(
-        "amplify_sent_records",
+        "amplify_discarded_records_total",
+        Unit::Count,
+        "Records given up"
+    );
+    describe_counter!(
+        "amplify_requests_total",
+        Unit::Count,
+        "Requests to the service"
+    );
+    describe_counter!(
+        "amplify_sent_records_total",
         Unit::Count,
         "Records in requests, as the service counts them"
     );
     describe_counter!(
-        "amplify_sent_bytes",
+        "amplify_sent_bytes_total",
         Unit::Bytes,
         "Bytes of records in requests, as the service counts them"
     );
@@ -156,6 +186,21 @@ fn describe() {
         "amplify_cached_bytes",
         Unit::Bytes,
         "Bytes of records that are cached or being cached"
+    );
+    describe_counter!(
+        "amplify_refused_records_total",
+        Unit::Count,
+        "Records for which the cache had no room"
+    );
+    describe_gauge!(
+        "amplify_cache_limit_bytes",
+        Unit::Bytes,
+        "Bytes of records that may be cached"
+    );
+    describe_gauge!(
+        "amplify_oldest_record_seconds",
+        Unit::Seconds,
+        "Age of the oldest record of a stream when it was last sent"
     );
     describe_histogram!(
         "amplify_request_seconds",

@@ -17,6 +17,12 @@ impl Meter {
 
     pub(crate) const fn cached(&self, _: u64, _: u64) {}
 
+    pub(crate) const fn limit(&self, _: u64) {}
+
+    pub(crate) const fn oldest(&self, _: &StreamName, _: Duration) {}
+
+    pub(crate) const fn refused(&self, _: &[(StreamName, Amount)]) {}
+
     pub(crate) const fn recorded(&self, _: &[(StreamName, Amount)]) {}
 
     pub(crate) const fn flushed(&self, _: &StreamName, _: usize) {}

@@ -18,6 +18,7 @@ type Script = Box<dyn FnMut(&Call) -> Reply + Send>;
 /// A service in this process that answers as it is told.
 pub(crate) struct Service {
     limits: BatchLimits,
+    fits: usize,
     script: Mutex<Script>,
     log: watch::Sender<Log>,
 }
@@ -61,6 +62,7 @@ impl Service {
     pub(crate) fn replying(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Self {
         Self {
             limits: BatchLimits::new(count(500), bytes(4 * 1024 * 1024)),
+            fits: usize::MAX,
             script: Mutex::new(Box::new(script)),
             log: watch::Sender::default(),
         }
@@ -94,6 +96,12 @@ impl Service {
 
     pub(crate) fn limited(mut self, max_items: usize, max_bytes: u64) -> Self {
         self.limits = BatchLimits::new(count(max_items), bytes(max_bytes));
+        self
+    }
+
+    /// Takes this many records in a request, which it says only once they are read.
+    pub(crate) fn fitting(mut self, fits: usize) -> Self {
+        self.fits = fits;
         self
     }
 
@@ -189,6 +197,10 @@ impl Service {
 impl RecordSender for Service {
     fn limits(&self) -> BatchLimits {
         self.limits
+    }
+
+    async fn fit(&self, _: &StreamName, batch: &[Record]) -> usize {
+        batch.len().min(self.fits)
     }
 
     async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::amount::{GIB, MIB};
 
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 /// More than any measurement takes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
@@ -59,16 +59,25 @@ fn flushing(
     in_flight: usize,
     format: Format,
 ) -> AmplifyKinesisClientBuilder {
-    let options = AmplifyKinesisClientOptions::default()
-        .cache_max_bytes(bytes)
-        .max_in_flight_per_stream(in_flight)
-        .flush_strategy(strategy)
-        .wire_format(WireFormat::from(format));
+    let options = options(bytes, strategy, in_flight).wire_format(WireFormat::from(format));
     AmplifyKinesisClient::builder()
         .region(REGION)
         .credentials_provider(credentials())
         .endpoint_url(endpoint)
         .options(options)
+}
+
+/// In CBOR, as requests to AWS's own hosts are.
+pub(crate) fn options(
+    bytes: u64,
+    strategy: FlushStrategy,
+    in_flight: usize,
+) -> AmplifyKinesisClientOptions {
+    AmplifyKinesisClientOptions::default()
+        .cache_max_bytes(bytes)
+        .max_in_flight_per_stream(in_flight)
+        .flush_strategy(strategy)
+        .wire_format(WireFormat::Cbor)
 }
 
 /// The SDK's client, with nothing of ours.
@@ -81,6 +90,6 @@ pub(crate) fn bare(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-fn credentials() -> Credentials {
+pub(crate) fn credentials() -> Credentials {
     Credentials::new("bench", "bench", None, None, "bench")
 }

@@ -1,5 +1,6 @@
 //! The endpoint in a process of its own: it counts, and keeps nothing.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, stdin};
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::bench::process;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Serve {
     latency: Duration,
+    /// Whether records are kept, for their sizes.
+    keeps: bool,
 }
 
 /// What the endpoint saw.
@@ -25,6 +28,10 @@ pub(crate) struct Counts {
     pub(crate) requests: usize,
     pub(crate) records: usize,
     pub(crate) cpu_seconds: f64,
+    /// Of the bodies of requests.
+    pub(crate) body_bytes: u64,
+    /// Data and key of each record, if they are kept.
+    pub(crate) sizes: Vec<u64>,
     violations: Vec<String>,
 }
 
@@ -33,19 +40,34 @@ impl Job for Serve {
     type Output = Counts;
 
     async fn run(self) -> Result<Counts> {
-        let endpoint = FakeAws::builder()
-            .count_only()
-            .latency(self.latency)
-            .start()?;
+        let mut endpoint = FakeAws::builder().latency(self.latency);
+        if !self.keeps {
+            endpoint = endpoint.count_only();
+        }
+        let endpoint = endpoint.start()?;
         println!("{}", endpoint.endpoint_url());
         tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await??;
         Ok(Counts {
             requests: endpoint.request_count(),
             records: endpoint.delivered_count(),
             cpu_seconds: process::cpu_seconds()?,
+            body_bytes: endpoint.body_bytes(),
+            sizes: sizes(&endpoint),
             violations: endpoint.limit_violations(),
         })
     }
+}
+
+fn sizes(endpoint: &FakeAws) -> Vec<u64> {
+    let streams = endpoint.requests().into_iter();
+    let streams: BTreeSet<_> = streams.map(|request| request.stream).collect();
+    let records = streams.iter().flat_map(|stream| endpoint.delivered(stream));
+    records
+        .map(|record| {
+            let key = record.partition_key.map_or(0, |key| key.len());
+            (record.data.len() + key) as u64
+        })
+        .collect()
 }
 
 /// The endpoint, seen from the process that started it. It is killed when this is dropped.
@@ -57,7 +79,18 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) async fn start(latency: Duration) -> Result<Self> {
-        let mut command = command(&Serve { latency })?;
+        let keeps = false;
+        Self::serving(&Serve { latency, keeps }).await
+    }
+
+    /// One that tells the sizes of records.
+    pub(crate) async fn start_keeping(latency: Duration) -> Result<Self> {
+        let keeps = true;
+        Self::serving(&Serve { latency, keeps }).await
+    }
+
+    async fn serving(serve: &Serve) -> Result<Self> {
+        let mut command = command(serve)?;
         let mut process = command
             .stdin(Stdio::piped())
             .spawn()

@@ -1,7 +1,8 @@
 //! Which slot the head of another one's records went to.
 //!
 //! A claim is an empty file beside the slot, `slot-<number>.to-<number of the claimant>`, so one
-//! can be made on a full disk, and replaced in one step. Only the holder of the slot changes it.
+//! can be made on a full disk, and replaced in one step. Only the holder of the slot changes it, or
+//! that of the claimant's slot, when what was in that has gone on.
 
 use std::fs::{self, File};
 use std::io;
@@ -33,13 +34,32 @@ pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError
         .map_err(|error| failed("cannot claim", &path, error))
 }
 
-/// Lets anybody use the slot again.
-pub(super) fn remove(directory: &Path, slot: u32) -> Result<(), StoreError> {
-    while let Some(to) = of(directory, slot) {
-        let path = path(directory, slot, to);
-        fs::remove_file(&path).map_err(|error| failed("cannot give up", &path, error))?;
+/// Lets anybody use a slot that is empty. What had to wait for its records waits for those of
+/// the slot that they went to.
+pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
+    let Some(to) = of(directory, slot) else {
+        return Ok(());
+    };
+    let waiting = fs::read_dir(directory).into_iter().flatten().flatten();
+    let suffix = format!(".to-{slot}");
+    for entry in waiting {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let waiting = name
+            .strip_prefix("slot-")
+            .and_then(|name| name.strip_suffix(&suffix));
+        let Some(waiting) = waiting.and_then(|number| number.parse().ok()) else {
+            continue;
+        };
+        match fs::rename(entry.path(), path(directory, waiting, to)) {
+            // Its own holder was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(|error| failed("cannot claim", &entry.path(), error))?,
+        }
     }
-    Ok(())
+    let path = path(directory, slot, to);
+    sync(directory)
+        .and_then(|()| fs::remove_file(&path))
+        .map_err(|error| failed("cannot give up", &path, error))
 }
 
 fn prefix(slot: u32) -> String {
@@ -61,7 +81,6 @@ fn sync(directory: &Path) -> io::Result<()> {
 
 /// Windows has no such call, and journals names by itself.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -81,9 +81,13 @@ fn texts(records: &[Record]) -> Vec<&str> {
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    const LIMIT: Duration = Duration::from_secs(60);
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,14 +143,14 @@ async fn no_more_is_adopted_than_there_is_room_for() {
     let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
     orphan.append(numbered("a", 0..600)).await.unwrap();
     orphan.close().await.unwrap();
-    // Room for 300 records, which are moved 256 at a time.
+    // Room for 300 records.
     let engine = engine(own_store, own.clone(), 300 * 16);
-    until(|| engine.cache_stats().records == 256).await;
+    until(|| engine.cache_stats().records == 300).await;
     engine.close().await.unwrap();
     let left = own.open(1).await.unwrap();
     let records = read(&left, "a").await;
-    assert_eq!(records.len(), 600 - 256);
-    assert_eq!(&records[0].data[..], b"0256");
+    assert_eq!(records.len(), 600 - 300);
+    assert_eq!(&records[0].data[..], b"0300");
     left.close().await.unwrap();
 }
 
@@ -211,7 +215,7 @@ async fn half_adopted(directory: &TempDir) -> Arc<dyn RecordStore> {
     let (own, own_store) = slots(directory).take_free_one().await.unwrap();
     orphan.close().await.unwrap();
     let heir = engine(own_store, own, 300 * 16);
-    until(|| heir.cache_stats().records == 256).await;
+    until(|| heir.cache_stats().records == 300).await;
     heir.close().await.unwrap();
     busy
 }
@@ -249,16 +253,39 @@ async fn the_rest_of_a_stream_is_adopted_behind_its_head_however_often_that_move
     with_the_head.close().await.unwrap();
     // Room for the head, which moves to slot 3, but not for more.
     let heir = engine(own_store, own.clone(), 300 * 16);
-    until(|| heir.cache_stats().records == 256).await;
+    until(|| heir.cache_stats().records == 300).await;
     heir.close().await.unwrap();
     let with_the_head = own.open(3).await.unwrap();
     let (next, next_store) = slots(&directory).take_free_one().await.unwrap();
-    assert_eq!(next.own, Some(2));
     with_the_head.close().await.unwrap();
     let heir = engine(next_store, next.clone(), 1 << 20);
     until(|| heir.cache_stats().records == 600).await;
     heir.close().await.unwrap();
-    let store = next.open(2).await.unwrap();
+    let store = next.open(next.own.unwrap()).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(600));
+    store.close().await.unwrap();
+    busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rest_of_a_stream_follows_a_head_that_was_moved_on_by_one_that_was_killed_then() {
+    let directory = TempDir::new().unwrap();
+    let busy = half_adopted(&directory).await;
+    let place = directory.path().join("records");
+    // Slot 2 was emptied into slot 3, and what waits for it was not told.
+    let from = slots(&directory).open(2).await.unwrap();
+    let to = slots(&directory).open(3).await.unwrap();
+    to.append(numbered("a", 0..300)).await.unwrap();
+    from.clear().await.unwrap();
+    from.close().await.unwrap();
+    std::fs::write(place.join("slot-2.to-3"), "").unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(own.own, Some(4), "slots 1 and 2 are not free");
+    to.close().await.unwrap();
+    let heir = engine(own_store, own.clone(), 1 << 20);
+    until(|| heir.cache_stats().records == 600).await;
+    heir.close().await.unwrap();
+    let store = own.open(4).await.unwrap();
     assert_eq!(texts(&read(&store, "a").await), all(600));
     store.close().await.unwrap();
     busy.close().await.unwrap();
@@ -296,7 +323,9 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         store.close().await.unwrap();
         let head = slots(&directory).open(2).await.unwrap();
         head.clear().await.unwrap();
-        claims::remove(&place, 1).unwrap();
+        if let Some(old) = claims::of(&place, 1) {
+            std::fs::remove_file(place.join(format!("slot-1.to-{old}"))).unwrap();
+        }
         std::fs::write(place.join(format!("slot-1.to-{claimant}")), "").unwrap();
         let (_, kept) = slots(&directory).take_free_one().await.unwrap();
         let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
@@ -310,4 +339,23 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         let _ = std::fs::remove_file(place.join("slot-1.to-x"));
     }
     busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cache_that_is_smaller_than_a_step_of_an_adoption_adopts_all_the_same() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
+    orphan.append(numbered("a", 0..50)).await.unwrap();
+    orphan.close().await.unwrap();
+    // Room for 20 records, and then for as many again.
+    let heir = engine(own_store, own.clone(), 20 * 16);
+    until(|| heir.cache_stats().records == 20).await;
+    heir.close().await.unwrap();
+    let store = own.open(0).await.unwrap();
+    assert_eq!(texts(&read(&store, "a").await), all(20));
+    store.clear().await.unwrap();
+    let heir = engine(store, own, 20 * 16);
+    until(|| heir.cache_stats().records == 20).await;
+    heir.close().await.unwrap();
 }

@@ -8,6 +8,7 @@ use super::limits;
 use super::protocol::{self, JSON, Put};
 use super::reply::{Refusal, Reply};
 use super::request::{Outcome, PutRecord, PutRequest, Service};
+use super::shards::ONLY_SHARD;
 use super::state::{InFlight, Keep, Shared, Source};
 
 /// What the server is going to do with a request whose records were taken in already.
@@ -35,7 +36,30 @@ impl Plan {
         }
     }
 
-    fn answer(status: u16, content_type: &str, body: &[u8]) -> Self {
+    /// What is done for a reply that says nothing of records.
+    pub(super) fn without_records(reply: &Reply) -> Option<Self> {
+        Some(match reply {
+            Reply::Refuse(refusal) => Self::refuse(refusal),
+            Reply::Status(status) => Self::answer(*status, JSON, b""),
+            Reply::Page { status, body } => Self::answer(*status, "text/html", body),
+            Reply::Hang => Self::new(Act::Hang, Outcome::Abandoned),
+            Reply::Close => Self::new(Act::Close, Outcome::Dropped),
+            Reply::Reset => Self::new(Act::Reset, Outcome::Dropped),
+            Reply::Garbage => {
+                let answer = http::answer(200, JSON, None, b"\x1f\x8b this is no JSON {{{");
+                let act = Act::Answer(answer, Persistence::KeepAlive);
+                Self::new(act, Outcome::Unreadable)
+            }
+            Reply::NotHttp => {
+                let answer = b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec();
+                let act = Act::Answer(answer, Persistence::Close);
+                Self::new(act, Outcome::Unreadable)
+            }
+            _ => return None,
+        })
+    }
+
+    pub(super) fn answer(status: u16, content_type: &str, body: &[u8]) -> Self {
         let answer = http::answer(status, content_type, None, body);
         Self::new(
             Act::Answer(answer, Persistence::KeepAlive),
@@ -104,9 +128,18 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
         (Taking::AsReplied, Some(codes)) => codes.get(index).is_none_or(Option::is_none),
         (Taking::AsReplied, None) => false,
     };
-    take_in(put, request.records, keep, accepts, shared, in_flight);
+    let shards = shared.lock().shards.of_records(put);
+    take_in(
+        put,
+        request.records,
+        keep,
+        accepts,
+        &shards,
+        shared,
+        in_flight,
+    );
 
-    let mut plan = prepare(&reply, put, codes.as_deref(), shared);
+    let mut plan = prepare(&reply, put, codes.as_deref(), &shards, shared);
     plan.delay = delay;
     plan
 }
@@ -164,6 +197,7 @@ fn take_in(
     records: Vec<PutRecord>,
     keep: Keep,
     accepts: impl Fn(usize) -> bool,
+    shards: &[String],
     shared: &Shared,
     in_flight: &InFlight,
 ) {
@@ -180,7 +214,11 @@ fn take_in(
         Keep::CountsOnly => Vec::new(),
     };
     let accepted = records.into_iter().enumerate();
-    let accepted = accepted.filter_map(|(index, record)| accepts(index).then_some(record));
+    let accepted = accepted.filter(|(index, _)| accepts(*index));
+    let accepted = accepted.map(|(index, record)| {
+        let shard = shards.get(index).map_or(ONLY_SHARD, String::as_str);
+        (shard.to_owned(), record)
+    });
     shared.update(|state| {
         state.take_in(&put.stream, count, bytes, accepted);
         in_flight.note_accepted(state, count);
@@ -191,12 +229,16 @@ fn prepare(
     reply: &Reply,
     put: &Put<'_>,
     codes: Option<&[Option<String>]>,
+    shards: &[String],
     shared: &Shared,
 ) -> Plan {
     let results = |count: usize, codes: &[Option<String>]| {
         let first = shared.lock().next_sequences(count);
-        protocol::put_answer(put.service, count, codes, first)
+        protocol::put_answer(put.service, count, codes, shards, first)
     };
+    if let Some(plan) = Plan::without_records(reply) {
+        return plan;
+    }
     let all = put.records.len();
     match reply {
         // These four have codes for their records.
@@ -206,24 +248,6 @@ fn prepare(
         | Reply::FailWhere { .. } => {
             let body = results(all, codes.unwrap_or_default());
             Plan::answer(200, JSON, body.as_bytes())
-        }
-        Reply::Refuse(refusal) => Plan::refuse(refusal),
-        Reply::Throttle => Plan::refuse(&protocol::throttled(put.service)),
-        Reply::Status(status) => Plan::answer(*status, JSON, b""),
-        Reply::Page { status, body } => Plan::answer(*status, "text/html", body),
-        Reply::Hang => Plan::new(Act::Hang, Outcome::Abandoned),
-        Reply::Close => Plan::new(Act::Close, Outcome::Dropped),
-        Reply::Reset => Plan::new(Act::Reset, Outcome::Dropped),
-        Reply::Garbage => {
-            let answer = http::answer(200, JSON, None, b"\x1f\x8b this is no JSON {{{");
-            Plan::new(
-                Act::Answer(answer, Persistence::KeepAlive),
-                Outcome::Unreadable,
-            )
-        }
-        Reply::NotHttp => {
-            let answer = b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec();
-            Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
         }
         Reply::WrongCount(count) => {
             let answer = http::answer(200, JSON, None, results(*count, &[]).as_bytes());
@@ -239,7 +263,9 @@ fn prepare(
             Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
         }
         Reply::AfterAccepting(inner) | Reply::Delayed(_, inner) => {
-            prepare(inner, put, codes, shared)
+            prepare(inner, put, codes, shards, shared)
         }
+        // Throttled; the rest needs no records.
+        _ => Plan::refuse(&protocol::throttled(put.service)),
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::reply::{CodeIn, Refusal};
 use super::request::{PutRecord, Service};
+use super::shards::ONLY_SHARD;
 
 /// The content type of requests and answers.
 pub(super) const JSON: &str = "application/x-amz-json-1.1";
@@ -138,11 +139,12 @@ impl EncodedRecord<'_> {
 }
 
 /// The answer to a put, one entry for each of `count` records; beyond the end of `codes`
-/// records are successes.
+/// records are successes, and beyond that of `shards` of the only shard.
 pub(super) fn put_answer(
     service: Service,
     count: usize,
     codes: &[Option<String>],
+    shards: &[String],
     first_sequence: u64,
 ) -> String {
     let failed = codes
@@ -171,13 +173,20 @@ pub(super) fn put_answer(
             ),
             (None, Service::Kinesis) => write!(
                 body,
-                r#"{{"SequenceNumber":"49{sequence:054}","ShardId":"shardId-000000000000"}}"#
+                r#"{{"SequenceNumber":"{}","ShardId":"{}"}}"#,
+                self::sequence(sequence),
+                shards.get(index).map_or(ONLY_SHARD, String::as_str)
             ),
             (None, Service::Firehose) => write!(body, r#"{{"RecordId":"{sequence:056}"}}"#),
         };
     }
     body.push_str("]}");
     body
+}
+
+/// A sequence number of Kinesis.
+pub(super) fn sequence(number: u64) -> String {
+    format!("49{number:054}")
 }
 
 /// The JSON body of a refusal.
@@ -305,7 +314,7 @@ mod tests {
     fn answers_have_one_entry_for_each_record() {
         let codes = [None, Some("a\"b".to_owned())];
         let kinesis: serde_json::Value =
-            serde_json::from_str(&put_answer(Service::Kinesis, 3, &codes, 7)).unwrap();
+            serde_json::from_str(&put_answer(Service::Kinesis, 3, &codes, &[], 7)).unwrap();
         assert_eq!(kinesis["FailedRecordCount"], 1);
         assert_eq!(kinesis["Records"].as_array().map(Vec::len), Some(3));
         assert_eq!(kinesis["Records"][0]["ShardId"], "shardId-000000000000");
@@ -314,7 +323,7 @@ mod tests {
         assert_eq!(kinesis["Records"][1]["ErrorCode"], "a\"b");
 
         let firehose: serde_json::Value =
-            serde_json::from_str(&put_answer(Service::Firehose, 2, &codes, 1)).unwrap();
+            serde_json::from_str(&put_answer(Service::Firehose, 2, &codes, &[], 1)).unwrap();
         assert_eq!(firehose["FailedPutCount"], 1);
         assert_eq!(firehose["Encrypted"], false);
         assert!(firehose["RequestResponses"][0]["RecordId"].is_string());

@@ -9,6 +9,7 @@ use super::http::{self, Connection, Head, HttpError, Persistence, Route};
 use super::judge::{Act, Plan, judge};
 use super::protocol::{self, Put};
 use super::reply::Refusal;
+use super::shards::{self, LIST_SHARDS};
 use super::state::{Arrival, InFlight, Shared};
 
 /// Serves a connection until one side closes it.
@@ -48,28 +49,10 @@ async fn exchange(
     let mut in_flight = InFlight::begin(shared);
     connection.read_body(head, body).await?;
 
-    let plan = match read(head, body) {
-        Err(refusal) => {
-            shared.note_violation(refusal.message.clone());
-            Plan::refuse(&refusal)
-        }
-        Ok(put) => {
-            in_flight.log(&Arrival {
-                service: put.service,
-                stream: &put.stream,
-                records: put.records.len(),
-                bytes: put.bytes,
-                user_agent: &head.user_agent,
-                amz_user_agent: &head.amz_user_agent,
-            });
-            let link_time = shared
-                .lock()
-                .link_speed
-                .map_or(Duration::ZERO, |speed| time_on_link(body.len(), speed));
-            let rest = link_time.saturating_sub(in_flight.started().elapsed());
-            wait(connection, rest).await?;
-            judge(&put, head, shared, &in_flight)
-        }
+    let plan = if head.target == LIST_SHARDS {
+        shards::list(body, shared)
+    } else {
+        read_and_judge(connection, head, body, shared, &mut in_flight).await?
     };
 
     let latency = shared.lock().latency;
@@ -100,6 +83,40 @@ async fn exchange(
             let _ = connection.reset_on_close();
             in_flight.end(plan.outcome);
             Ok(Persistence::Close)
+        }
+    }
+}
+
+/// Judges a put whose body has arrived.
+async fn read_and_judge(
+    connection: &mut Connection,
+    head: &Head,
+    body: &[u8],
+    shared: &Arc<Shared>,
+    in_flight: &mut InFlight,
+) -> Result<Plan, HttpError> {
+    match read(head, body) {
+        Err(refusal) => {
+            shared.note_violation(refusal.message.clone());
+            Ok(Plan::refuse(&refusal))
+        }
+        Ok(put) => {
+            in_flight.log(&Arrival {
+                service: put.service,
+                stream: &put.stream,
+                records: put.records.len(),
+                bytes: put.bytes,
+                body_bytes: body.len(),
+                user_agent: &head.user_agent,
+                amz_user_agent: &head.amz_user_agent,
+            });
+            let link_time = shared
+                .lock()
+                .link_speed
+                .map_or(Duration::ZERO, |speed| time_on_link(body.len(), speed));
+            let rest = link_time.saturating_sub(in_flight.started().elapsed());
+            wait(connection, rest).await?;
+            Ok(judge(&put, head, shared, in_flight))
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::clock;
 
 use super::reply::Reply;
 use super::request::{Outcome, PutRecord, PutRequest, RequestLog};
+use super::shards::Shards;
 
 pub(super) type Rule = Arc<dyn Fn(&PutRequest) -> Reply + Send + Sync>;
 
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) stream_in_flight: HashMap<String, Gauge>,
     pub(super) connections: usize,
     pub(super) limit_violations: Vec<String>,
+    pub(super) shards: Shards,
+    pub(super) body_bytes: u64,
     last_sequence: u64,
     version: u64,
 }
@@ -50,6 +53,8 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Delivery {
     pub(super) records: Vec<PutRecord>,
+    /// The shard of each of them.
+    pub(super) shards: Vec<String>,
     pub(super) count: usize,
 }
 
@@ -85,6 +90,8 @@ impl Shared {
                 stream_in_flight: HashMap::new(),
                 connections: 0,
                 limit_violations: Vec::new(),
+                shards: Shards::default(),
+                body_bytes: 0,
                 last_sequence: 0,
                 version: 0,
             }),
@@ -158,7 +165,7 @@ impl State {
         stream: &str,
         count: usize,
         bytes: usize,
-        records: impl IntoIterator<Item = PutRecord>,
+        records: impl IntoIterator<Item = (String, PutRecord)>,
     ) {
         if count == 0 {
             return;
@@ -171,6 +178,8 @@ impl State {
         }
         if let Some(delivery) = self.deliveries.get_mut(stream) {
             delivery.count += count;
+            let (shards, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+            delivery.shards.extend(shards);
             delivery.records.extend(records);
         }
     }
@@ -214,6 +223,7 @@ pub(super) struct Arrival<'a> {
     pub(super) stream: &'a str,
     pub(super) records: usize,
     pub(super) bytes: usize,
+    pub(super) body_bytes: usize,
     pub(super) user_agent: &'a str,
     pub(super) amz_user_agent: &'a str,
 }
@@ -255,6 +265,7 @@ impl InFlight {
         let stream = arrival.stream.to_owned();
         let index = self.shared.update(|state| {
             state.log.push(entry);
+            state.body_bytes += arrival.body_bytes as u64;
             let gauge = state.stream_in_flight.entry(stream.clone()).or_default();
             gauge.enter();
             state.log.len() - 1

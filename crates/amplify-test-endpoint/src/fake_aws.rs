@@ -8,6 +8,7 @@ mod protocol;
 mod reply;
 mod request;
 mod server;
+mod shards;
 mod state;
 mod wait;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aggregation::{Shard, ShardMap};
 use tokio::net::TcpSocket;
 
 pub use self::reply::{CodeIn, RecordMatcher, Refusal, Reply};
@@ -45,8 +47,8 @@ use self::wait::{DEFAULT_WAIT, Deadline};
 /// Dropping the handle closes every connection and frees the port before it returns.
 ///
 /// ```no_run
-/// # use amplify_test_support::{FakeAws, Reply};
-/// # async fn example() -> Result<(), amplify_test_support::WaitTimeout> {
+/// # use amplify_test_endpoint::{FakeAws, Reply};
+/// # async fn example() -> Result<(), amplify_test_endpoint::WaitTimeout> {
 /// let aws = FakeAws::start();
 /// aws.script(Reply::fail_at([1], "InternalFailure"));
 /// // … a client of `aws.endpoint_url()` puts three records, and later one again …
@@ -176,6 +178,26 @@ impl FakeAws {
         self.shared.lock().known_streams = None;
     }
 
+    /// Gives a stream these open shards, as after it was resharded; one shard takes everything
+    /// in until then.
+    ///
+    /// # Panics
+    /// If shards overlap.
+    #[expect(
+        clippy::expect_used,
+        reason = "documented; only a wrong test can fail here"
+    )]
+    pub fn set_shards(&self, stream: &str, shards: impl IntoIterator<Item = Shard>) {
+        let shards = ShardMap::new(shards).expect("shards that do not overlap");
+        let mut state = self.shared.lock();
+        state.shards.of_stream.insert(stream.to_owned(), shards);
+    }
+
+    /// Answers `ListShards` by a reply without records, or by the shards again.
+    pub fn set_list_reply(&self, reply: impl Into<Option<Reply>>) {
+        self.shared.lock().shards.reply = reply.into();
+    }
+
     /// Holds every answer back by this much.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.lock().latency = latency;
@@ -200,6 +222,26 @@ impl FakeAws {
             .deliveries
             .get(stream)
             .map_or_else(Vec::new, |delivery| delivery.records.clone())
+    }
+
+    /// The same, each with the id of the shard that took it in.
+    pub fn delivered_by_shard(&self, stream: &str) -> Vec<(String, PutRecord)> {
+        let state = self.shared.lock();
+        let Some(delivery) = state.deliveries.get(stream) else {
+            return Vec::new();
+        };
+        let shards = delivery.shards.iter().cloned();
+        shards.zip(delivery.records.iter().cloned()).collect()
+    }
+
+    /// The bytes of all bodies of requests that could be read.
+    pub fn body_bytes(&self) -> u64 {
+        self.shared.lock().body_bytes
+    }
+
+    /// How often shards were listed, refused and unanswered times included.
+    pub fn listings(&self) -> usize {
+        self.shared.lock().shards.listings
     }
 
     /// How many records were taken in, repeated ones included.

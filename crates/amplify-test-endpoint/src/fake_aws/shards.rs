@@ -1,0 +1,93 @@
+//! The shards of Kinesis streams, and the answer to `ListShards`.
+
+use std::collections::HashMap;
+
+use aggregation::{Shard, ShardMap, hash_key};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::judge::Plan;
+use super::protocol;
+use super::protocol::{JSON, Put};
+use super::reply::{Refusal, Reply};
+use super::request::Service;
+use super::state::Shared;
+
+/// The header `X-Amz-Target` of a request for a list of shards.
+pub(super) const LIST_SHARDS: &str = "Kinesis_20131202.ListShards";
+/// The one shard of a stream of which nothing else was said.
+pub(super) const ONLY_SHARD: &str = "shardId-000000000000";
+/// Shards on one page.
+const PAGE: usize = 3;
+
+/// What streams have for shards, and how a list of them is answered.
+#[derive(Default)]
+pub(super) struct Shards {
+    pub(super) of_stream: HashMap<String, ShardMap>,
+    /// In place of a list.
+    pub(super) reply: Option<Reply>,
+    pub(super) listings: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListShards {
+    stream_name: Option<String>,
+    next_token: Option<String>,
+}
+
+impl Shards {
+    /// The shard that each record of a request comes to; none are named where there is but one.
+    pub(super) fn of_records(&self, put: &Put<'_>) -> Vec<String> {
+        let shards = self.of_stream.get(&*put.stream);
+        let (Service::Kinesis, Some(shards)) = (put.service, shards) else {
+            return Vec::new();
+        };
+        let shard = |key: Option<&str>| {
+            let shard = shards.shard_of(hash_key(key.unwrap_or_default()));
+            shard.map_or_else(|| ONLY_SHARD.to_owned(), |shard| shard.id.clone())
+        };
+        let records = put.records.iter();
+        records.map(|record| shard(record.key())).collect()
+    }
+}
+
+/// Answers a request for a list of shards.
+pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
+    let Ok(asked) = serde_json::from_slice::<ListShards>(body) else {
+        return Plan::refuse(&Refusal::new(400, "SerializationException"));
+    };
+    // A token is the stream's name and the number of the page.
+    let token = asked.next_token.as_deref();
+    let token = token.and_then(|token| token.rsplit_once('/'));
+    let (stream, page) = match (asked.stream_name.as_deref(), token) {
+        (Some(stream), None) => (stream, 0),
+        (None, Some((stream, page))) => (stream, page.parse().unwrap_or_default()),
+        _ => return Plan::refuse(&Refusal::new(400, "InvalidArgumentException")),
+    };
+    let (listed, reply) = shared.update(|state| {
+        state.shards.listings += usize::from(page == 0);
+        let listed = state.shards.of_stream.get(stream).cloned();
+        (listed, state.shards.reply.clone())
+    });
+    if let Some(plan) = reply.and_then(|reply| Plan::without_records(&reply)) {
+        return plan;
+    }
+    let all = || ShardMap::new([Shard::new(ONLY_SHARD, 0, u128::MAX)]);
+    let listed = listed.map_or_else(all, Ok).unwrap_or_default();
+    let shards: Vec<_> = listed.shards().chunks(PAGE).collect();
+    let is_last = page + 1 >= shards.len();
+    let on_page = shards.get(page).copied().unwrap_or_default().iter();
+    let answer = json!({
+        "Shards": on_page.map(|shard| json!({
+            "ShardId": shard.id,
+            "HashKeyRange": {
+                "StartingHashKey": shard.start.to_string(),
+                "EndingHashKey": shard.end.to_string(),
+            },
+            "SequenceNumberRange": { "StartingSequenceNumber": protocol::sequence(0) },
+        })).collect::<Vec<_>>(),
+        "NextToken": (!is_last).then(|| format!("{stream}/{}", page + 1)),
+    });
+    Plan::answer(200, JSON, answer.to_string().as_bytes())
+}

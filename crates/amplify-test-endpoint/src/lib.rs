@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod fake_aws;
+mod names;
+
+pub use self::fake_aws::{
+    CodeIn, FakeAws, FakeAwsBuilder, Outcome, PutRecord, PutRequest, RecordMatcher, Refusal, Reply,
+    RequestLog, Service, WaitTimeout,
+};
+pub use self::names::unique_name;

@@ -1,0 +1,17 @@
+//! Nothing but the snippets of the documentation, which are compiled, and run where they can be,
+//! so that each of them can be copied whole.
+
+#[cfg(doctest)]
+mod snippets {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+
+    #[doc = include_str!("../../docs/from-amplify.md")]
+    mod from_amplify {}
+
+    #[doc = include_str!("../../docs/operations.md")]
+    mod operations {}
+
+    #[doc = include_str!("../../docs/testing-your-app.md")]
+    mod testing_your_app {}
+}

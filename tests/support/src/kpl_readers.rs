@@ -1,0 +1,147 @@
+//! The readers of the KPL's format for Python and Node, installed where a test says.
+//!
+//! A case is an object: `record` has the bytes of a record in base64, and `events` its events, each
+//! a partition key, an explicit hash key or null, and the payload in base64.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that fails fails its test"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const PYTHON: &str = r#"
+import base64, json, sys
+from aws_kinesis_agg.aggregator import AggRecord
+from aws_kinesis_agg.deaggregator import deaggregate_records
+
+def read(record):
+    kinesis = {"kinesisSchemaVersion": "1.0", "sequenceNumber": "1", "approximateArrivalTimestamp": 0,
+               "partitionKey": "outer", "data": record}
+    users = deaggregate_records([{"kinesis": kinesis}])
+    return [[u["kinesis"]["partitionKey"], u["kinesis"]["explicitHashKey"], u["kinesis"]["data"].decode()]
+            for u in users]
+
+def write(events):
+    record = AggRecord()
+    for key, hash_key, data in events:
+        assert record.add_user_record(key, base64.b64decode(data), hash_key)
+    return base64.b64encode(record.get_contents()[2]).decode()
+
+cases = json.load(sys.stdin)
+print(json.dumps([{"read": read(c["record"]), "written": write(c["events"])} for c in cases]))
+"#;
+
+const NODE: &str = r#"
+const { deaggregateSync } = require("aws-kinesis-agg");
+const cases = JSON.parse(require("fs").readFileSync(0));
+const read = (record) => {
+  let read;
+  deaggregateSync({ data: record, partitionKey: "outer", sequenceNumber: "1" }, true, (error, users) => {
+    if (error) throw error;
+    read = users.map((u) => [u.partitionKey, u.explicitPartitionKey ?? null, u.data]);
+  });
+  return read;
+};
+console.log(JSON.stringify(cases.map((c) => ({ read: read(c.record) }))));
+"#;
+
+/// What each reader makes of each case: `read` has the events, as a case has them. Python's
+/// aggregator makes `written` of the events.
+///
+/// # Panics
+/// If a reader cannot be installed, or fails.
+pub fn read(cases: &[Value], directory: &Path) -> [(&'static str, Vec<Value>); 2] {
+    [
+        ("python", python(&directory.join("python"))),
+        ("node", node(&directory.join("node"))),
+    ]
+    .map(|(reader, program)| {
+        let answers = run(&program, cases);
+        (reader, answers.as_array().unwrap().clone())
+    })
+}
+
+/// A program that reads cases from its input.
+struct Program {
+    path: PathBuf,
+    arguments: Vec<String>,
+    directory: PathBuf,
+}
+
+fn python(directory: &Path) -> Program {
+    let path = directory.join("bin/python");
+    if !directory.join("ready").exists() {
+        let made = Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(directory)
+            .status();
+        assert!(made.unwrap().success());
+        let install = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "aws-kinesis-agg==1.2.3",
+            "six==1.17.0",
+        ];
+        assert!(
+            Command::new(&path)
+                .args(install)
+                .status()
+                .unwrap()
+                .success()
+        );
+        fs::write(directory.join("ready"), "").unwrap();
+    }
+    Program {
+        path,
+        arguments: vec!["-c".to_owned(), PYTHON.to_owned()],
+        directory: directory.to_owned(),
+    }
+}
+
+fn node(directory: &Path) -> Program {
+    if !directory.join("ready").exists() {
+        fs::create_dir_all(directory).unwrap();
+        fs::write(directory.join("package.json"), "{}").unwrap();
+        let install = [
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "aws-kinesis-agg@4.2.8",
+        ];
+        let installed = Command::new("npm")
+            .args(install)
+            .current_dir(directory)
+            .status();
+        assert!(installed.unwrap().success());
+        fs::write(directory.join("ready"), "").unwrap();
+    }
+    Program {
+        path: "node".into(),
+        arguments: vec!["-e".to_owned(), NODE.to_owned()],
+        directory: directory.to_owned(),
+    }
+}
+
+fn run(program: &Program, cases: &[Value]) -> Value {
+    let input = program.directory.join("cases.json");
+    fs::write(&input, serde_json::to_vec(cases).unwrap()).unwrap();
+    let output = Command::new(&program.path)
+        .args(&program.arguments)
+        .current_dir(&program.directory)
+        .stdin(fs::File::open(input).unwrap())
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        panic!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).unwrap()
+}

@@ -1,0 +1,164 @@
+//! Streams that are split and merged, and readers that go by the hashes of a shard: as the KCL
+//! does, they drop an event that came to a shard to which it does not belong.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregation::{Shard, hash_key};
+use amplify_test_support::{PutRequest, Reply};
+use integration_tests::{
+    Case, Client, Endpoint, Event, Service, Setup, StoreKind, events_of, numbered,
+};
+
+const STREAM: &str = "stream";
+const HALF: u128 = u128::MAX / 2;
+const CASE: Case = Case::new(Service::Kinesis, StoreKind::Memory);
+
+fn whole(id: &str) -> Shard {
+    Shard::new(id, 0, u128::MAX)
+}
+
+fn halves() -> [Shard; 2] {
+    [
+        Shard::new("low", 0, HALF),
+        Shard::new("high", HALF + 1, u128::MAX),
+    ]
+}
+
+/// What readers of these shards make of all that was taken in, and what they drop.
+fn read(aws: &Endpoint, shards: &[Shard]) -> (Vec<Event>, Vec<Event>) {
+    let records = aws.delivered_by_shard(STREAM).into_iter();
+    let events = records.flat_map(|(id, record)| {
+        let shard = shards.iter().find(|shard| shard.id == id).unwrap();
+        let events = events_of(Service::Kinesis, &record).into_iter();
+        events.map(move |event| (shard.contains(hash_key(&event.0)), event))
+    });
+    let (read, dropped): (Vec<_>, Vec<_>) = events.partition(|(is_read, _)| *is_read);
+    let event = |(_, event): (bool, Event)| event;
+    (
+        read.into_iter().map(event).collect(),
+        dropped.into_iter().map(event).collect(),
+    )
+}
+
+/// Records events, each under its own text as its key.
+async fn record(client: &Client, events: &[String]) {
+    let keyed = events.iter().map(|event| (STREAM, &**event, event));
+    client.record_all_keyed(keyed).await.unwrap();
+}
+
+fn sorted(events: &[Event]) -> BTreeSet<&str> {
+    events.iter().map(|(_, data)| &**data).collect()
+}
+
+#[tokio::test]
+async fn events_that_a_reader_of_their_shard_would_drop_are_sent_again_and_nobody_pays() {
+    let aws = Endpoint::start();
+    aws.set_shards(STREAM, [whole("parent")]);
+    let client = Setup::new(CASE, &aws).aggregated().build().await;
+    record(&client, &numbered("first", 100)).await;
+    client.flush().await.unwrap();
+
+    let all = [&halves()[..], &[whole("parent")]].concat();
+    aws.set_shards(STREAM, halves());
+    record(&client, &numbered("second", 100)).await;
+    let done = client.flush().await.unwrap();
+    let (_, dropped) = read(&aws, &all);
+    assert!(!dropped.is_empty(), "without the check these are lost");
+    assert_eq!(done.records_flushed, 100 - dropped.len());
+    assert_eq!(done.records_retried, 0);
+    assert_eq!(client.cached(), dropped.len());
+
+    let done = client.flush().await.unwrap();
+    assert_eq!(done.records_flushed, dropped.len());
+    let (events, still_dropped) = read(&aws, &all);
+    assert_eq!(dropped, still_dropped);
+    assert_eq!(events.len(), 200, "each is read once");
+    let sent = [numbered("first", 100), numbered("second", 100)].concat();
+    assert_eq!(sorted(&events), sent.iter().map(|event| &**event).collect());
+    assert_eq!(aws.listings(), 2);
+}
+
+#[tokio::test]
+async fn a_merge_has_nothing_sent_again() {
+    let aws = Endpoint::start();
+    aws.set_shards(STREAM, halves());
+    let client = Setup::new(CASE, &aws).aggregated().build().await;
+    record(&client, &numbered("first", 100)).await;
+    client.flush().await.unwrap();
+    assert_eq!(aws.delivered_count(), 2);
+    aws.set_shards(STREAM, [whole("merged")]);
+    record(&client, &numbered("second", 100)).await;
+    assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+    record(&client, &numbered("third", 100)).await;
+    assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+    assert_eq!(aws.delivered_count(), 2 + 2 + 1);
+    assert_eq!(aws.listings(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_split_and_merged_in_the_middle_of_a_drain_loses_no_event() {
+    for in_flight in [1, 4] {
+        let aws = Arc::new(Endpoint::start());
+        aws.set_shards(STREAM, [whole("first")]);
+        let setup = Setup::new(CASE, &aws).aggregated();
+        let setup = setup.max_in_flight_per_stream(in_flight);
+        let client = setup.cache_max_bytes(64 << 20).build().await;
+        let events = numbered("event", 60_000);
+        record(&client, &events).await;
+        let quarters: Vec<_> = (0..4_u128)
+            .map(|n| {
+                let width = u128::MAX / 4;
+                let end = if n == 3 {
+                    u128::MAX
+                } else {
+                    (n + 1) * width - 1
+                };
+                Shard::new(format!("quarter-{n}"), n * width, end)
+            })
+            .collect();
+        let last = [whole("last")];
+        let all = [&[whole("first")][..], &halves(), &quarters, &last].concat();
+        // Behind what the endpoint's own thread owns is the endpoint: it is let go of below.
+        let endpoint = Arc::clone(&aws);
+        let reshard = move |request: &PutRequest| {
+            match request.index {
+                1 => endpoint.set_shards(STREAM, halves()),
+                2 => endpoint.set_shards(STREAM, quarters.clone()),
+                4 => endpoint.set_shards(STREAM, last.clone()),
+                _ => {}
+            }
+            Reply::Accept
+        };
+        aws.always(reshard);
+        let done = client.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!((done.records_flushed, done.records_retried), (60_000, 0));
+        let (read, dropped) = read(&aws, &all);
+        assert!(!dropped.is_empty(), "without the check these are lost");
+        assert_eq!(sorted(&read).len(), 60_000);
+        aws.clear_script();
+    }
+}
+
+/// An endpoint whose answers never fit what it lists must not have events sent for ever.
+#[tokio::test]
+async fn a_list_that_the_answers_contradict_is_not_believed_for_long() {
+    let aws = Endpoint::start();
+    aws.set_shards(STREAM, [whole("real")]);
+    let listed = r#"{"Shards":[{"ShardId":"listed","HashKeyRange":{"StartingHashKey":"0",
+        "EndingHashKey":"340282366920938463463374607431768211455"},
+        "SequenceNumberRange":{"StartingSequenceNumber":"1"}}]}"#;
+    aws.set_list_reply(Reply::Page {
+        status: 200,
+        body: listed.into(),
+    });
+    let client = Setup::new(CASE, &aws).aggregated().build().await;
+    let events = numbered("event", 100);
+    record(&client, &events).await;
+    let done = client.drain(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((done.records_flushed, done.records_retried), (100, 0));
+    let (read, _) = read(&aws, &[whole("real")]);
+    assert!(sorted(&read).len() == 100 && aws.request_count() <= 4);
+    assert_eq!(client.cached(), 0);
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask endpoint`: what it prints, takes in, and does when it is typed to.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const BODY: &str = r#"{"StreamName":"orders","Records":[{"Data":"YWJj","PartitionKey":"k"}]}"#;
+
+/// The first line of the answer to a `PutRecords`.
+fn put(address: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(
+        connection,
+        "POST / HTTP/1.1\r\nHost: {address}\r\n\
+         X-Amz-Target: Kinesis_20131202.PutRecords\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    BufReader::new(connection).read_line(&mut answer).unwrap();
+    answer.trim().to_owned()
+}
+
+#[test]
+fn an_endpoint_prints_its_environment_takes_records_in_and_does_as_it_is_told() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["endpoint", "--port", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut hear = |words: &str| {
+        let heard = told.by_ref().map(Result::unwrap);
+        heard.into_iter().find(|line| line.contains(words)).unwrap()
+    };
+
+    let environment: Vec<String> = output.lines().take(4).map(Result::unwrap).collect();
+    let url = environment[0].strip_prefix("export AWS_ENDPOINT_URL=http://");
+    let address = url.unwrap();
+    for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        let set = format!("export {name}=");
+        assert!(
+            environment.iter().any(|line| line.starts_with(&set)),
+            "{environment:?}"
+        );
+    }
+
+    assert_eq!(put(address), "HTTP/1.1 200 OK");
+    hear("kinesis orders: 1 requests, 1 records taken in, 200");
+    stdin.write_all(b"throttle\n").unwrap();
+    hear("throttle");
+    assert!(put(address).starts_with("HTTP/1.1 400"));
+    hear("0 records taken in, 400 ProvisionedThroughputExceededException");
+    stdin.write_all(b"down\n").unwrap();
+    hear("down");
+    TcpStream::connect(address).unwrap_err();
+    stdin.write_all(b"up\naccept\n").unwrap();
+    hear("accept");
+    assert_eq!(put(address), "HTTP/1.1 200 OK");
+
+    let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(
+        child.wait().unwrap().success(),
+        "an interruption is its usual end"
+    );
+}
