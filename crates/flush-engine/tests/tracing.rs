@@ -151,6 +151,14 @@ async fn a_full_life() {
     rig.flush().await;
     rig.engine.close().await.unwrap();
 
+    let rig = Rig::tuned(Service::accepting(), |options| {
+        let panics = |_| std::panic::resume_unwind(Box::new("on purpose"));
+        options.on_delivered = Some(flush_engine::DeliveredHandler::new(panics));
+    });
+    rig.record("a", data).await;
+    rig.flush().await;
+    rig.engine.close().await.unwrap();
+
     let rig = Rig::with(Service::replying(|_| Reply::no_answer()), options(true));
     rig.record("a", data).await;
     rig.service.called(1).await;

@@ -1,6 +1,6 @@
 //! The results of operations.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use record_cache::{StoreStats, StreamName};
 
@@ -109,22 +109,21 @@ pub struct CacheStats {
     pub bytes: u64,
     /// How many bytes the cache may hold.
     pub cache_max_bytes: u64,
-    /// For how long the oldest record has waited, if there is one.
+    /// When the oldest record was recorded, if there is one; `elapsed()` of it is its age.
     ///
-    /// Of records that were cached before the client was made, it is the least that can be said
-    /// until a flush has read them; records that the service sends back may count as younger for
-    /// as long.
-    pub oldest_record_age: Option<Duration>,
+    /// Records that were cached before the client was made count from then until a flush has read
+    /// them. Records that the service rejected may count as younger until they are read again.
+    pub oldest_recorded_at: Option<SystemTime>,
     /// The same for each stream that has cached records, sorted by name.
     pub streams: Vec<StreamStats>,
 }
 
 impl CacheStats {
-    /// `age` says how old the oldest of so many records of a stream is.
+    /// `oldest` says when the oldest of so many records of a stream was recorded.
     pub(crate) fn new(
         stats: &StoreStats,
         cache_max_bytes: u64,
-        age: impl Fn(&StreamName, usize) -> Option<Duration>,
+        oldest: impl Fn(&StreamName, usize) -> Option<SystemTime>,
     ) -> Self {
         let streams = stats.streams.iter();
         let streams: Vec<_> = streams
@@ -132,14 +131,14 @@ impl CacheStats {
                 stream_name: name.as_str().to_owned(),
                 records: queue.records,
                 bytes: queue.bytes,
-                oldest_record_age: age(name, queue.records),
+                oldest_recorded_at: oldest(name, queue.records),
             })
             .collect();
         Self {
             records: stats.records(),
             bytes: stats.bytes(),
             cache_max_bytes,
-            oldest_record_age: streams.iter().filter_map(|of| of.oldest_record_age).max(),
+            oldest_recorded_at: streams.iter().filter_map(|of| of.oldest_recorded_at).min(),
             streams,
         }
     }
@@ -155,6 +154,6 @@ pub struct StreamStats {
     pub records: usize,
     /// Their sizes in bytes: data and partition keys.
     pub bytes: u64,
-    /// For how long the oldest record has waited.
-    pub oldest_record_age: Option<Duration>,
+    /// When the oldest record was recorded.
+    pub oldest_recorded_at: Option<SystemTime>,
 }

@@ -1,4 +1,4 @@
-//! How old the oldest record of each stream is, without asking the store.
+//! When the oldest record of each stream was recorded, without asking the store.
 //!
 //! Two things are known of a stream: when records arrived here, in their order; and which record
 //! was the oldest when one was last read. Records leave in the order of their arrival, but for
@@ -7,10 +7,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use record_cache::{Amount, Record, RecordId, StoreStats, StreamName};
-use tokio::time::Instant;
 
 use crate::api::CacheStats;
 use crate::cache::clock;
@@ -37,22 +36,15 @@ struct Stream {
     /// Records that have arrived so far.
     arrived: u64,
     /// When they did: each mark is for the records from its number on. Never empty.
-    marks: VecDeque<(u64, Since)>,
-    /// The oldest record, when it was last looked at, and since when it waits.
-    head: Option<(RecordId, Since)>,
-}
-
-/// How long something had waited at a time, as far as that is known; it waits on since then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Since {
-    at: Instant,
-    waited: Duration,
+    marks: VecDeque<(u64, SystemTime)>,
+    /// The oldest record, when it was last looked at, and when it was recorded.
+    head: Option<(RecordId, SystemTime)>,
 }
 
 impl Ages {
     /// Of what is cached already, it is only known that it is no younger than this.
     pub(super) fn new(cached: &StoreStats) -> Self {
-        let now = Since::now();
+        let now = clock::now();
         let streams = cached.streams.iter().map(|(name, queue)| {
             let stream = Stream {
                 arrived: queue.records as u64,
@@ -73,7 +65,7 @@ impl Ages {
     pub(super) fn arrived(
         &self,
         by_stream: &[(StreamName, Amount)],
-        since: Since,
+        since: SystemTime,
         stats: impl FnOnce() -> StoreStats,
     ) {
         let mut state = self.state();
@@ -101,9 +93,8 @@ impl Ages {
 
     /// Notes which record of a stream is the oldest.
     pub(super) fn seen(&self, name: &StreamName, oldest: &Record) {
-        let since = Since::recorded(oldest.recorded_at);
         if let Some(stream) = self.state().streams.get_mut(name) {
-            stream.head = Some((oldest.id, since));
+            stream.head = Some((oldest.id, oldest.recorded_at));
         }
     }
 
@@ -125,7 +116,7 @@ impl Ages {
             && head.is_some()
             && stream.head.map(|(id, _)| id) == head
         {
-            stream.head = kept.map(|(id, recorded_at)| (id, Since::recorded(recorded_at)));
+            stream.head = kept;
         }
     }
 
@@ -136,15 +127,14 @@ impl Ages {
         }
     }
 
-    /// Adds the ages to what the store counts.
+    /// Adds the limit, and how old records are, to what the store counts.
     pub(super) fn report(&self, stats: &StoreStats, max_bytes: u64) -> CacheStats {
-        let now = Instant::now();
         let state = self.state();
-        let age = |name: &StreamName, held: usize| {
+        let oldest = |name: &StreamName, held: usize| {
             let stream = state.streams.get(name)?;
-            stream.oldest(held as u64, now)
+            stream.oldest(held as u64)
         };
-        CacheStats::new(stats, max_bytes, age)
+        CacheStats::new(stats, max_bytes, oldest)
     }
 
     // No code that can panic runs under the lock, so a poisoned one is still whole.
@@ -154,7 +144,7 @@ impl Ages {
 }
 
 impl Stream {
-    fn note(&mut self, records: usize, since: Since) {
+    fn note(&mut self, records: usize, since: SystemTime) {
         let first = self.arrived;
         self.arrived += records as u64;
         let is_new = self.marks.back().is_none_or(|(_, last)| *last != since);
@@ -171,54 +161,35 @@ impl Stream {
         }
     }
 
-    /// The age of the oldest of so many records.
-    fn oldest(&self, held: u64, now: Instant) -> Option<Duration> {
+    /// When the oldest of so many records was recorded.
+    fn oldest(&self, held: u64) -> Option<SystemTime> {
         if let Some((_, since)) = self.head {
-            return Some(since.age(now));
+            return Some(since);
         }
         let number = self.arrived.saturating_sub(held);
         let behind = self.marks.partition_point(|(first, _)| *first <= number);
         let marks = self.marks.range(behind.saturating_sub(1)..);
         // What was adopted may be older than what is in front of it.
-        marks.map(|(_, since)| since.age(now)).max()
-    }
-}
-
-impl Since {
-    pub(super) fn now() -> Self {
-        Self {
-            at: Instant::now(),
-            waited: Duration::ZERO,
-        }
-    }
-
-    /// By the system clock; what it says to be of the future has not waited.
-    pub(super) fn recorded(recorded_at: SystemTime) -> Self {
-        let waited = clock::now().duration_since(recorded_at);
-        Self {
-            at: Instant::now(),
-            waited: waited.unwrap_or_default(),
-        }
-    }
-
-    fn age(self, now: Instant) -> Duration {
-        self.waited + now.saturating_duration_since(self.at)
+        marks.map(|(_, since)| *since).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use record_cache::QueueStats;
 
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     fn name() -> StreamName {
         StreamName::new("a").unwrap()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     fn stats(records: usize) -> StoreStats {
@@ -227,87 +198,78 @@ mod tests {
         StoreStats::new(streams.into_iter().collect::<BTreeMap<_, _>>(), 0)
     }
 
-    fn arrive(ages: &Ages, records: usize) {
+    fn arrive(ages: &Ages, records: usize, since: SystemTime) {
         let amount = Amount::new(records, records as u64);
-        ages.arrived(&[(name(), amount)], Since::now(), StoreStats::default);
+        ages.arrived(&[(name(), amount)], since, StoreStats::default);
     }
 
-    /// The age in seconds of the oldest of so many records.
-    fn age(ages: &Ages, held: usize) -> Option<u64> {
+    /// When the oldest of so many records was recorded.
+    fn oldest(ages: &Ages, held: usize) -> Option<SystemTime> {
         let report = ages.report(&stats(held), 100);
-        let age = report.oldest_record_age.map(|age| age.as_secs());
-        assert_eq!(
-            age,
-            report
-                .streams
-                .first()
-                .and_then(|of| of.oldest_record_age.map(|age| age.as_secs()))
-        );
-        age
+        let of_stream = report.streams.first();
+        let of_stream = of_stream.and_then(|of| of.oldest_recorded_at);
+        assert_eq!(report.oldest_recorded_at, of_stream);
+        of_stream
     }
 
-    async fn pass(seconds: u32) {
-        tokio::time::advance(SECOND * seconds).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_has_left_no_longer_counts() {
+    #[test]
+    fn what_has_left_no_longer_counts() {
         let ages = Ages::new(&StoreStats::default());
-        assert_eq!(age(&ages, 0), None);
-        arrive(&ages, 2);
-        pass(10).await;
-        arrive(&ages, 1);
-        pass(5).await;
-        assert_eq!(age(&ages, 3), Some(15));
-        assert_eq!(age(&ages, 2), Some(15));
-        assert_eq!(age(&ages, 1), Some(5));
-        assert_eq!(age(&ages, 0), None);
+        assert_eq!(oldest(&ages, 0), None);
+        arrive(&ages, 2, at(10));
+        arrive(&ages, 1, at(20));
+        assert_eq!(oldest(&ages, 3), Some(at(10)));
+        assert_eq!(oldest(&ages, 2), Some(at(10)));
+        assert_eq!(oldest(&ages, 1), Some(at(20)));
+        assert_eq!(oldest(&ages, 0), None);
+        // What was adopted may be older than what is in front of it.
+        arrive(&ages, 1, at(5));
+        assert_eq!(oldest(&ages, 2), Some(at(5)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_record_that_was_looked_at_counts_until_it_is_gone() {
+    #[test]
+    fn a_record_that_was_looked_at_counts_until_it_is_gone() {
+        let begun = clock::now();
         let ages = Ages::new(&stats(3));
-        pass(5).await;
-        assert_eq!(age(&ages, 3), Some(5), "no younger than the start");
-        let recorded_at = clock::now() - SECOND * 100;
+        assert!(oldest(&ages, 3) >= Some(begun), "no younger than the start");
         let id = RecordId::new(7);
-        let record = Record::new(id, None, Bytes::new(), 0, recorded_at);
+        let record = Record::new(id, None, Bytes::new(), 0, at(100));
         ages.seen(&name(), &record);
-        assert_eq!(age(&ages, 3), Some(100));
+        assert_eq!(oldest(&ages, 3), Some(at(100)));
         assert_eq!(ages.head_among(&name(), &[RecordId::new(8)]), None);
         ages.gone(&name(), None, None);
-        pass(5).await;
-        assert_eq!(age(&ages, 2), Some(105));
-        let kept = (RecordId::new(9), clock::now() - SECOND * 50);
+        assert_eq!(oldest(&ages, 2), Some(at(100)));
         assert_eq!(ages.head_among(&name(), &[id]), Some(id));
-        ages.gone(&name(), Some(id), Some(kept));
-        assert_eq!(age(&ages, 1), Some(50));
+        ages.gone(&name(), Some(id), Some((RecordId::new(9), at(150))));
+        assert_eq!(oldest(&ages, 1), Some(at(150)));
         ages.cleared();
-        arrive(&ages, 1);
-        assert_eq!(age(&ages, 1), Some(0));
+        arrive(&ages, 1, at(200));
+        assert_eq!(oldest(&ages, 1), Some(at(200)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn marks_are_bounded_and_only_ever_make_a_record_older() {
+    #[test]
+    fn marks_are_bounded_and_only_ever_make_a_record_older() {
         let ages = Ages::new(&StoreStats::default());
-        for _ in 0..10_000 {
-            arrive(&ages, 1);
-            pass(1).await;
+        for second in 0..10_000 {
+            arrive(&ages, 1, at(second));
         }
-        assert_eq!(age(&ages, 10_000), Some(10_000));
+        assert_eq!(oldest(&ages, 10_000), Some(at(0)));
         for held in [9_000, 5_000, 100, 1] {
-            assert!(age(&ages, held) >= Some(held as u64), "{held}");
+            assert!(
+                oldest(&ages, held) <= Some(at(10_000 - held as u64)),
+                "{held}"
+            );
         }
         let state = ages.state();
         assert!(state.streams[&name()].marks.len() <= MOST_MARKS);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn streams_of_which_nothing_is_cached_are_forgotten() {
+    #[test]
+    fn streams_of_which_nothing_is_cached_are_forgotten() {
         let ages = Ages::new(&StoreStats::default());
         for n in 0..10 * KEPT_STREAMS {
             let name = StreamName::new(format!("stream-{n}")).unwrap();
-            ages.arrived(&[(name, Amount::new(1, 1))], Since::now(), || stats(1));
+            ages.arrived(&[(name, Amount::new(1, 1))], at(0), || stats(1));
         }
         assert!(ages.state().streams.len() <= KEPT_STREAMS + 1);
     }

@@ -44,7 +44,7 @@ mod store;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use batcher::BatchLimits;
 use record_cache::{Amount, Record, RecordStore, StoreError, StoreStats, StreamName};
@@ -53,7 +53,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
-use self::ages::{Ages, Since};
+use self::ages::Ages;
 use self::backlog::Backlog;
 use self::expiry::Expiry;
 use self::in_flight::InFlight;
@@ -211,7 +211,7 @@ impl Cache {
         }
         let amount = incoming.amount;
         let times = incoming.records.iter().map(|record| record.recorded_at);
-        let since = times.min().map_or_else(Since::now, Since::recorded);
+        let since = times.min().unwrap_or_else(clock::now);
         self.store_admitted(incoming, since).await?;
         Ok(Adopted::Stored(amount))
     }
@@ -220,7 +220,7 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming, Since::now()).await?;
+            let stored = cache.store_admitted(incoming, clock::now()).await?;
             cache.meter.recorded(&stored);
             Ok(())
         };
@@ -233,7 +233,7 @@ impl Cache {
     async fn store_admitted(
         &self,
         incoming: Incoming,
-        since: Since,
+        since: SystemTime,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
         // A clear relies on the amount of each stream, so it must not overlap with an append.
         let _appending = match self.admission.bounds_streams() {
@@ -342,10 +342,8 @@ impl fmt::Debug for Cache {
 
 #[cfg(test)]
 mod tests {
-    use std::num::{NonZeroU64, NonZeroUsize};
-    use std::time::SystemTime;
-
     use record_cache::{MemoryStore, NewRecord};
+    use std::num::{NonZeroU64, NonZeroUsize};
     use tokio::runtime::Handle;
 
     use super::*;

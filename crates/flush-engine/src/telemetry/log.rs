@@ -34,7 +34,6 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     tracing::debug!(
         target: TARGET,
         outcome,
-        reason = error.and_then(EngineError::reason),
         flushed = done.records_flushed,
         retried = done.records_retried,
         discarded = done.records_discarded,
