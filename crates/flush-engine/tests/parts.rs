@@ -94,7 +94,10 @@ async fn one_that_was_refused_together_with_nobody_pays() {
     let code = "ValidationException";
     let rig = Rig::new(Service::replying(move |_| {
         let code = code.to_owned();
-        Reply::Verdicts(vec![Verdict::FailedTogether { code }, Verdict::Accepted(None)])
+        Reply::Verdicts(vec![
+            Verdict::FailedTogether { code },
+            Verdict::Accepted(None),
+        ])
     }));
     rig.record_each("a", ["1", "2"]).await;
     let done = rig.flush().await;
