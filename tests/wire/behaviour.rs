@@ -482,7 +482,8 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
         .into_iter()
         .filter(|&pause| pause >= INTERVAL)
         .count();
-    assert_eq!(by_the_timer, log.len() - 2, "{:?}", pauses(&log));
+    // On a busy machine the pass that was asked for may be as late as one of the timer.
+    assert!(by_the_timer >= log.len() - 2, "{:?}", pauses(&log));
     assert_eq!(aws.max_in_flight(), 1);
 }
 

@@ -344,7 +344,9 @@ async fn the_request_timeout_beats_the_sdk_config(case: Case) {
 
     let long = with_timeout(Duration::from_secs(3600)).await;
     let setup = Setup::bare(case.service).sdk_config(long).in_memory();
-    let client = setup.request_timeout(millis(100)).build().await;
+    // Long enough for the request to arrive on a busy machine.
+    let limit = millis(1_000);
+    let client = setup.request_timeout(limit).build().await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -449,7 +451,9 @@ async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Ca
     let setup = Setup::bare(case.service)
         .sdk_client(given.clone())
         .in_memory();
-    let client = setup.request_timeout(millis(100)).build().await;
+    // Long enough for the request to arrive on a busy machine.
+    let limit = millis(1_000);
+    let client = setup.request_timeout(limit).build().await;
     client.record_to(STREAM, ["1"]).await;
     aws.script(Reply::Hang);
     let started = Instant::now();
@@ -461,9 +465,9 @@ async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Ca
         SdkClient::Firehose(client) => client.config().timeout_config().cloned(),
     };
     let operation = timeouts.unwrap().operation_timeout();
-    assert_eq!(operation, Some(millis(100)));
+    assert_eq!(operation, Some(limit));
 
-    aws.set_latency(millis(300));
+    aws.set_latency(limit + millis(300));
     put_one(&given).await;
     let agent = aws.requests().pop().unwrap().user_agent;
     assert!(!agent.contains("amplify"), "{agent}");
