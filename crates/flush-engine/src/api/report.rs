@@ -99,8 +99,9 @@ impl ClearCacheData {
     }
 }
 
-/// The contents of the cache.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The contents of the cache. Two are equal if they have the same streams with as many records
+/// and bytes, whatever the limit and the age of the records.
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CacheStats {
     /// Records.
@@ -144,8 +145,16 @@ impl CacheStats {
     }
 }
 
-/// The cached records of one stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl PartialEq for CacheStats {
+    fn eq(&self, other: &Self) -> bool {
+        (self.records, self.bytes, &self.streams) == (other.records, other.bytes, &other.streams)
+    }
+}
+
+impl Eq for CacheStats {}
+
+/// The cached records of one stream. Equality ignores their age.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StreamStats {
     /// The stream.
@@ -157,3 +166,12 @@ pub struct StreamStats {
     /// When the oldest record was recorded.
     pub oldest_recorded_at: Option<SystemTime>,
 }
+
+impl PartialEq for StreamStats {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |stats: &Self| (stats.records, stats.bytes);
+        self.stream_name == other.stream_name && key(self) == key(other)
+    }
+}
+
+impl Eq for StreamStats {}

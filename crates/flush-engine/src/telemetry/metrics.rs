@@ -160,7 +160,7 @@ fn describe() {
     describe_counter!(
         "amplify_discarded_records_total",
         Unit::Count,
-        "Records given up"
+        "Records discarded"
     );
     describe_counter!(
         "amplify_requests_total",

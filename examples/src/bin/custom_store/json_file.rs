@@ -44,6 +44,7 @@ struct Queue {
 struct Entry {
     id: u64,
     key: Option<String>,
+    explicit_hash_key: Option<u128>,
     #[serde(with = "as_base64")]
     data: Bytes,
     attempts: u32,
@@ -207,6 +208,7 @@ impl Entry {
         Self {
             id,
             key: record.key.clone(),
+            explicit_hash_key: record.explicit_hash_key,
             data: record.data.clone(),
             attempts: record.attempts,
             recorded_at_millis: age.as_millis().try_into().unwrap_or(u64::MAX),
@@ -218,6 +220,7 @@ impl Entry {
         let id = RecordId::new(self.id);
         let (key, data) = (self.key.clone(), self.data.clone());
         Record::new(id, key, data, self.attempts, recorded_at)
+            .with_explicit_hash_key(self.explicit_hash_key)
     }
 
     fn size(&self) -> u64 {
