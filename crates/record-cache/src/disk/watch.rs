@@ -103,6 +103,6 @@ mod tests {
         }
         looks.look(&shared, now, limit);
         let told = answer.try_recv().unwrap().unwrap_err();
-        assert!(told.to_string().contains("does not answer"), "{told}");
+        assert!(told.to_string().contains("does not respond"), "{told}");
     }
 }

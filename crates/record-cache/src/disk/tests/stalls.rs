@@ -36,7 +36,7 @@ fn append(data: &'static str) -> Vec<NewRecord> {
 fn is_stalled<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
     let error = outcome.expect_err("the disk hangs");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
-    assert!(error.to_string().contains("does not answer"), "{error}");
+    assert!(error.to_string().contains("does not respond"), "{error}");
 }
 
 async fn read(store: &Store) -> Vec<bytes::Bytes> {
