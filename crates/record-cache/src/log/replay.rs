@@ -501,6 +501,11 @@ impl Replay {
             // Where it was before may lie behind the end of its segment.
             self.missing.remove(entry.sequence, next);
             self.torn.remove(entry.sequence, next);
+            if self.expected.is_some_and(|expected| expected < next) {
+                // What says which numbers came before is gone.
+                self.gap_up_to(entry.sequence);
+                self.expected = Some(next);
+            }
         } else {
             self.gap_up_to(entry.sequence);
             self.hole = false;

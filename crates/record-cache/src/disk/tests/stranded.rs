@@ -1,13 +1,15 @@
 //! Whole calls behind a place where something is gone: written once more, and there to stay.
 
 use std::io::IoSlice;
+use std::ops::Range;
 
 use tempfile::TempDir;
 
 use super::history::{OTHER, open, some};
 use super::sim::SimDisk;
 use crate::log::files::Disk;
-use crate::log::format::segment_name;
+use crate::log::format::{MARK, SEGMENT_HEADER_BYTES, segment_name};
+use crate::log::frame::{GroupBody, frame_length};
 use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
 
 const DURABILITY: Durability = Durability::PowerLoss;
@@ -31,10 +33,15 @@ async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
     let behind = vec![record("second"), record("third")];
     store.append(behind).await.unwrap();
     let left = disk.as_it_is(place.path());
-    let hole = vec![0; usize::try_from(to - from).unwrap()];
-    let file = left.open(&segment_name(0)).unwrap();
-    file.write(&mut [IoSlice::new(&hole)], from).unwrap();
+    wipe(&left, 0, from..to);
     left
+}
+
+fn wipe(disk: &SimDisk, segment: u32, places: Range<u64>) {
+    let nothing = vec![0; usize::try_from(places.end - places.start).unwrap()];
+    let file = disk.open(&segment_name(segment)).unwrap();
+    let written = file.write(&mut [IoSlice::new(&nothing)], places.start);
+    written.unwrap();
 }
 
 async fn records(place: &TempDir, disk: &SimDisk) -> Vec<Record> {
@@ -55,5 +62,28 @@ async fn what_was_written_once_more_is_there_whenever_the_store_is_opened_again(
     assert_eq!(held.len(), 3);
     for opening in 2..6 {
         assert_eq!(records(&place, &disk).await, held, "opening {opening}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_once_more_needs_no_frame_but_its_own() {
+    let place = TempDir::new().unwrap();
+    let disk = a_log_with_a_hole(&place).await;
+    let held = records(&place, &disk).await;
+    let group = frame_length(0, GroupBody::BYTES);
+    wipe(&disk, 1, SEGMENT_HEADER_BYTES..SEGMENT_HEADER_BYTES + group);
+    for with_mark in [true, false] {
+        let disk = disk.as_it_is(place.path());
+        if !with_mark {
+            disk.remove(MARK).unwrap();
+        }
+        assert_eq!(records(&place, &disk).await, held);
+        let store = open(place.path(), &disk, DURABILITY).await.unwrap();
+        let name = StreamName::new(OTHER).unwrap();
+        let record = NewRecord::new(name, None, "fourth");
+        store.append(vec![record]).await.unwrap();
+        store.close().await.unwrap();
+        let more = records(&place, &disk).await;
+        assert_eq!(more.split_last().unwrap().1, held, "a mark: {with_mark}");
     }
 }
