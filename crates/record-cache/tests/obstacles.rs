@@ -109,10 +109,11 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
 }
 
 /// Names that a store uses, and whether records are lost with what was there.
-const NAMES: [(&str, bool); 8] = [
+const NAMES: [(&str, bool); 9] = [
     ("lock", false),
     (MARK, false),
     ("journal-mark.tmp", false),
+    ("journal-next.tmp", false),
     ("journal-reserve", false),
     ("index-0", false),
     ("index-1", false),
@@ -259,6 +260,7 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
         "lock",
         MARK,
         "journal-mark.tmp",
+        "journal-next.tmp",
         "journal-reserve",
         "0000000000.journal",
     ] {

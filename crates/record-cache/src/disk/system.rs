@@ -19,7 +19,9 @@ use crate::index::DIRECTORY_PREFIX;
 use crate::log::catalog::lock;
 use crate::log::directory;
 use crate::log::files::{Disk, DiskFile, is_full};
-use crate::log::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
+use crate::log::format::{
+    COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_number,
+};
 
 /// A directory that no other store uses while this value exists.
 #[derive(Debug)]
@@ -123,7 +125,13 @@ fn foreign(names: &[String]) -> Option<String> {
     if names.iter().any(is_own) {
         return None;
     }
-    let neutral = [LOCK, TEMPORARY_MARK, RESERVE, "lost+found"];
+    let neutral = [
+        LOCK,
+        TEMPORARY_MARK,
+        TEMPORARY_SEGMENT,
+        RESERVE,
+        "lost+found",
+    ];
     let is_foreign = |name: &&String| {
         let name = name.as_str();
         !neutral.contains(&name)

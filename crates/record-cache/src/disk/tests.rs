@@ -12,3 +12,4 @@ mod sim;
 mod slow;
 mod staging;
 mod stalls;
+mod stranded;

@@ -90,7 +90,8 @@ impl Writer {
     pub(crate) fn recover(&mut self, stranded: &[(StreamName, Entry)]) -> Result<(), StoreError> {
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group: where the last segment ends changes with it.
-            if let Err(error) = self.carry(stranded) {
+            let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
+            if let Err(error) = written {
                 if !self.reserve.spend(&mut self.log) {
                     return Err(error);
                 }

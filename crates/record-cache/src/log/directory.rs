@@ -3,7 +3,9 @@
 use std::io;
 
 use super::files::{Disk, is_full};
-use super::format::{COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, segment_number};
+use super::format::{
+    COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_number,
+};
 use crate::clock;
 use crate::index::directory_number;
 
@@ -22,7 +24,8 @@ pub(crate) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
 
 /// Whether a file of a log has this name.
 pub(crate) fn is_own(name: &str) -> bool {
-    [LOCK, MARK, TEMPORARY_MARK, RESERVE].contains(&name) || segment_number(name).is_some()
+    let others = [LOCK, MARK, TEMPORARY_MARK, TEMPORARY_SEGMENT, RESERVE];
+    others.contains(&name) || segment_number(name).is_some()
 }
 
 /// Moves aside anything at one of our names that is not a regular file.

@@ -51,6 +51,8 @@ pub(crate) struct Log {
     end: Option<Previous>,
     /// A file for the next segment, with reserved space.
     spare: Option<(u32, Arc<dyn DiskFile>)>,
+    /// The segment that gets its name when all of it is on stable storage.
+    aside: Option<u32>,
     next_number: u32,
     next_sequence: u64,
     /// Void numbers, not yet written.
@@ -127,6 +129,7 @@ impl Log {
             active: from.active,
             end: from.end,
             spare: None,
+            aside: None,
             next_number: from.next_number,
             next_sequence: from.next_sequence,
             voids: from.voids,

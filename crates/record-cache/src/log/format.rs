@@ -9,6 +9,8 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = BYTES as u64;
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const MARK: &str = "journal-mark";
 pub(crate) const TEMPORARY_MARK: &str = "journal-mark.tmp";
+/// A segment that is named only once all of it is on stable storage.
+pub(crate) const TEMPORARY_SEGMENT: &str = "journal-next.tmp";
 /// Space that is released so that records can be settled on a full disk.
 pub(crate) const RESERVE: &str = "journal-reserve";
 pub(crate) const RESERVE_BYTES: usize = 64 * 1024;

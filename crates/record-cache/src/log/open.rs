@@ -12,10 +12,11 @@ use super::catalog::{Catalog, Segment};
 use super::counters::Counters;
 use super::directory;
 use super::end::{Active, Continuation, Sealed, refused, write_mark};
-use super::files::{Disk, DiskFile};
+use super::files::{Disk, DiskFile, remove_if_there};
 use super::format::segment_name;
 use super::format::{
     Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+    TEMPORARY_SEGMENT,
 };
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
@@ -60,6 +61,7 @@ pub(crate) fn open(
 ) -> Result<Opened, Failure> {
     let failed = |error: io::Error| refused(disk, "cannot read the log", "", error);
     directory::clear_the_way(disk).map_err(failed)?;
+    remove_if_there(disk, TEMPORARY_SEGMENT).map_err(failed)?;
     if durability == Durability::PowerLoss {
         // An earlier process may have ended between creating a name and syncing it.
         disk.sync().map_err(failed)?;

@@ -498,7 +498,14 @@ impl Replay {
     fn record(&mut self, name: &StreamName, entry: Entry, carried: bool) -> Result<(), Broken> {
         let next = entry.sequence.saturating_add(1);
         if carried {
+            // Where it was before may lie behind the end of its segment.
             self.missing.remove(entry.sequence, next);
+            self.torn.remove(entry.sequence, next);
+            if self.expected.is_some_and(|expected| expected < next) {
+                // What says which numbers came before is gone.
+                self.gap_up_to(entry.sequence);
+                self.expected = Some(next);
+            }
         } else {
             self.gap_up_to(entry.sequence);
             self.hole = false;

@@ -45,6 +45,7 @@ async fn leftovers_do_no_harm(subject: Subject) {
             let context = format!("{end:?}, {} bytes", content.len());
             let outcome = sample.survives(&context, |path| {
                 fs::write(path.join("journal-mark.tmp"), content).unwrap();
+                fs::write(path.join("journal-next.tmp"), content).unwrap();
                 fs::create_dir(path.join("index-77")).unwrap();
                 fs::write(path.join("index-77/db"), content).unwrap();
                 fs::write(path.join("index-78"), content).unwrap();

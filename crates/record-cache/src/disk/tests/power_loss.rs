@@ -78,6 +78,40 @@ async fn no_loss_of_power_loses_what_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_second_loss_of_power_takes_nothing_that_the_first_one_left() {
+    let durability = Durability::PowerLoss;
+    for seed in 21..=24 {
+        let mut numbers = Numbers::new(seed);
+        let place = TempDir::new().unwrap();
+        let disk = SimDisk::new(place.path());
+        let mut history = History::default();
+        let store = open(place.path(), &disk, durability).await.unwrap();
+        history.work(&store, &disk, &mut numbers, 90).await;
+        store.close().await.unwrap();
+        for at in 0..=disk.events() {
+            let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
+            let store = open(place.path(), &left, durability).await.unwrap();
+            let (opened, stats) = (left.events(), store.stats());
+            drop(store);
+            for then in 0..=opened {
+                let context = format!("seed {seed}, event {at}, then event {then}");
+                let left = left.after_a_loss_of_power(place.path(), then, &mut numbers);
+                // The third opening has what the second one wrote.
+                for opening in 2..=3 {
+                    let store = open(place.path(), &left, durability).await.expect(&context);
+                    let checked = history.check(&store, at, Settled::Doubtful).await;
+                    checked.expect(&context);
+                    if then == opened {
+                        assert_eq!(store.stats(), stats, "{context}, opening {opening}");
+                    }
+                    store.close().await.expect(&context);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_closed_survives_a_loss_of_power() {
     for seed in 41..=46 {
         let mut numbers = Numbers::new(seed);

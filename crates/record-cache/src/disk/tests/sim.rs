@@ -21,12 +21,20 @@ pub(crate) struct SimDisk {
 struct State {
     names: BTreeMap<String, usize>,
     files: Vec<Vec<u8>>,
+    /// What was there before the first event, which nothing takes away.
+    before: Content,
     events: Vec<Event>,
     faults: Vec<Fault>,
     operations: usize,
     read_faults: Vec<Fault>,
     reads: usize,
     bytes_read: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -137,23 +145,19 @@ impl SimDisk {
     /// Another disk with the files that are there now, as the end of the process leaves them.
     pub(crate) fn as_it_is(&self, path: &Path) -> Self {
         let now = self.lock();
-        let state = State {
+        let content = Content {
             names: now.names.clone(),
             files: now.files.clone(),
-            ..State::default()
         };
         drop(now);
-        Self {
-            path: path.to_owned(),
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self::with(path, content)
     }
 
     /// The disk after the process ended at some event: all that was written is there, and
     /// perhaps a part of the next write.
     pub(crate) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
         let events = self.lock().events.clone();
-        let mut state = State::default();
+        let mut state = self.beginning();
         events[..at].iter().for_each(|event| state.apply(event));
         if let Some(Event::Write {
             file,
@@ -169,10 +173,7 @@ impl SimDisk {
                 bytes,
             });
         }
-        Self {
-            path: path.to_owned(),
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self::with(path, state.content())
     }
 
     /// One of the states that a loss of power at some event may leave.
@@ -183,7 +184,7 @@ impl SimDisk {
         numbers: &mut Numbers,
     ) -> Self {
         let events = self.lock().events[..at].to_vec();
-        let mut state = State::default();
+        let mut state = self.beginning();
         let survives_all = numbers.one_in(6);
         let survives_none = !survives_all && numbers.one_in(6);
         let patience = [1, 2, 4][numbers.below(3)];
@@ -222,10 +223,19 @@ impl SimDisk {
                 _ => {}
             }
         }
+        Self::with(path, state.content())
+    }
+
+    fn with(path: &Path, content: Content) -> Self {
         Self {
             path: path.to_owned(),
-            state: Arc::new(Mutex::new(state)),
+            state: Arc::new(Mutex::new(State::with(content))),
         }
+    }
+
+    /// The disk before the first event.
+    fn beginning(&self) -> State {
+        State::with(self.lock().before.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -258,6 +268,21 @@ fn is_durable(events: &[Event], n: usize) -> bool {
 }
 
 impl State {
+    fn with(content: Content) -> Self {
+        let Content { names, files } = content.clone();
+        Self {
+            names,
+            files,
+            before: content,
+            ..Self::default()
+        }
+    }
+
+    fn content(self) -> Content {
+        let (names, files) = (self.names, self.files);
+        Content { names, files }
+    }
+
     fn change(&mut self, event: Event) -> io::Result<()> {
         let operation = self.operations;
         self.operations += 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Active, Log};
 use crate::log::files::DiskFile;
-use crate::log::format::{Previous, segment_name};
+use crate::log::format::{Previous, TEMPORARY_SEGMENT, segment_name};
 use crate::log::frame::Seal;
 use crate::log::outline::Outline;
 use crate::{Durability, StoreError};
@@ -60,6 +60,21 @@ impl Log {
         Ok(())
     }
 
+    /// Has the next group begin a segment that is there whole or not at all after a loss of power.
+    ///
+    /// What it says counts instead of what lies behind the end of the one before.
+    pub(crate) fn begin_aside(&mut self) -> Result<(), StoreError> {
+        if self.durability == Durability::ProcessCrash {
+            return Ok(());
+        }
+        let file = self.disk.create(TEMPORARY_SEGMENT);
+        let file = file.map_err(|error| self.refused("cannot create", TEMPORARY_SEGMENT, error))?;
+        let number = self.next_number;
+        self.next_number = number.checked_add(1).ok_or_else(no_numbers_left)?;
+        (self.spare, self.aside) = (Some((number, file)), Some(number));
+        Ok(())
+    }
+
     pub(crate) fn create_segment(&mut self) -> Result<Active, StoreError> {
         if let Some((number, file)) = self.spare.take() {
             return Ok(self.begin_segment(number, file));
@@ -67,11 +82,7 @@ impl Log {
         loop {
             let number = self.next_number;
             let name = segment_name(number);
-            let Some(after) = number.checked_add(1) else {
-                return Err(StoreError::unavailable_because(
-                    "there are no segment numbers left",
-                ));
-            };
+            let after = number.checked_add(1).ok_or_else(no_numbers_left)?;
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.next_number = after;
@@ -102,6 +113,10 @@ impl Log {
     pub(crate) fn sync_all(&self, active: &mut Active) -> io::Result<()> {
         active.file.sync()?;
         if !active.entered {
+            if self.aside == Some(active.number) {
+                let name = segment_name(active.number);
+                self.disk.rename(TEMPORARY_SEGMENT, &name)?;
+            }
             self.disk.sync()?;
             active.entered = true;
         }
@@ -134,4 +149,8 @@ impl Log {
         let _ = active.file.truncate(0);
         let _ = self.disk.remove(&segment_name(active.number));
     }
+}
+
+fn no_numbers_left() -> StoreError {
+    StoreError::unavailable_because("there are no segment numbers left")
 }

@@ -1,0 +1,89 @@
+//! Whole calls behind a place where something is gone: written once more, and there to stay.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use tempfile::TempDir;
+
+use super::history::{OTHER, open, some};
+use super::sim::SimDisk;
+use crate::log::files::Disk;
+use crate::log::format::{MARK, SEGMENT_HEADER_BYTES, segment_name};
+use crate::log::frame::{GroupBody, frame_length};
+use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
+
+const DURABILITY: Durability = Durability::PowerLoss;
+
+/// A log with a hole, and two records of one call behind it.
+///
+/// A loss of power leaves that when it takes a settlement, which is not synced by itself, and
+/// not what was written behind.
+async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
+    let disk = SimDisk::new(place.path());
+    let store = open(place.path(), &disk, DURABILITY).await.unwrap();
+    let name = StreamName::new(OTHER).unwrap();
+    let length = || disk.open(&segment_name(0)).unwrap().length().unwrap();
+    let record = |data: &'static str| NewRecord::new(name.clone(), None, data);
+    store.append(vec![record("first")]).await.unwrap();
+    let from = length();
+    let first = store.oldest(&name, None, some(1)).await.unwrap().records[0].id;
+    let settled = Settlement::new(name.clone()).count_attempt([first]);
+    store.settle(settled).await.unwrap();
+    let to = length();
+    let behind = vec![record("second"), record("third")];
+    store.append(behind).await.unwrap();
+    let left = disk.as_it_is(place.path());
+    wipe(&left, 0, from..to);
+    left
+}
+
+fn wipe(disk: &SimDisk, segment: u32, places: Range<u64>) {
+    let nothing = vec![0; usize::try_from(places.end - places.start).unwrap()];
+    let file = disk.open(&segment_name(segment)).unwrap();
+    let written = file.write(&mut [IoSlice::new(&nothing)], places.start);
+    written.unwrap();
+}
+
+async fn records(place: &TempDir, disk: &SimDisk) -> Vec<Record> {
+    let store = open(place.path(), disk, DURABILITY).await.unwrap();
+    let name = StreamName::new(OTHER).unwrap();
+    let records = store.oldest(&name, None, some(9)).await.unwrap().records;
+    assert_eq!(store.stats().records(), records.len());
+    assert_eq!(store.stats().damaged_records, 0);
+    store.close().await.unwrap();
+    records
+}
+
+#[tokio::test]
+async fn what_was_written_once_more_is_there_whenever_the_store_is_opened_again() {
+    let place = TempDir::new().unwrap();
+    let disk = a_log_with_a_hole(&place).await;
+    let held = records(&place, &disk).await;
+    assert_eq!(held.len(), 3);
+    for opening in 2..6 {
+        assert_eq!(records(&place, &disk).await, held, "opening {opening}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_once_more_needs_no_frame_but_its_own() {
+    let place = TempDir::new().unwrap();
+    let disk = a_log_with_a_hole(&place).await;
+    let held = records(&place, &disk).await;
+    let group = frame_length(0, GroupBody::BYTES);
+    wipe(&disk, 1, SEGMENT_HEADER_BYTES..SEGMENT_HEADER_BYTES + group);
+    for with_mark in [true, false] {
+        let disk = disk.as_it_is(place.path());
+        if !with_mark {
+            disk.remove(MARK).unwrap();
+        }
+        assert_eq!(records(&place, &disk).await, held);
+        let store = open(place.path(), &disk, DURABILITY).await.unwrap();
+        let name = StreamName::new(OTHER).unwrap();
+        let record = NewRecord::new(name, None, "fourth");
+        store.append(vec![record]).await.unwrap();
+        store.close().await.unwrap();
+        let more = records(&place, &disk).await;
+        assert_eq!(more.split_last().unwrap().1, held, "a mark: {with_mark}");
+    }
+}
