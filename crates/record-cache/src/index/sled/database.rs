@@ -121,8 +121,8 @@ impl Database {
         Ok(value)
     }
 
-    /// Makes all changes or none of them, for the blocks to take so many bytes.
-    pub(super) fn apply(&mut self, changes: Changes, bytes: u64) -> Outcome<()> {
+    /// Makes all changes or none of them; if they end a checkpoint, its blocks take so many bytes.
+    pub(super) fn apply(&mut self, changes: Changes, bytes: Option<u64>) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {
             match value {
@@ -135,6 +135,9 @@ impl Database {
             self.age(key, value.as_deref().unwrap_or_default())?;
             self.progress.beat();
         }
+        let Some(bytes) = bytes else {
+            return Ok(());
+        };
         self.sled.flush().map_err(describe)?;
         let takes = fs::metadata(path(&self.home, self.number).join("db")).map_or(0, |db| db.len());
         if takes > self.bound.max(SPARSE * bytes) {

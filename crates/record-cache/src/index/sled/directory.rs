@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
+use sled::IVec;
+
 use super::block::{BLOCK, Block, Entries, Key, Stored};
+use super::database::Changes;
 use super::pages::Pages;
 use crate::index::Broken;
 use crate::index::queue::Entry;
@@ -251,12 +254,7 @@ impl Stream {
     }
 
     /// Hands out the values of blocks that are to be written, and takes them for written.
-    pub(super) fn write(
-        &mut self,
-        name: &StreamName,
-        pages: &mut Pages,
-        write: &mut dyn FnMut(Key, Vec<u8>),
-    ) {
+    pub(super) fn write(&mut self, name: &StreamName, pages: &mut Pages, changes: &mut Changes) {
         let mut at = 0;
         while let Some(block) = self.blocks.get_mut(at) {
             let (start, stream) = (block.start, self.number);
@@ -275,7 +273,7 @@ impl Stream {
                 }
                 pages.totals.add(stored);
                 pages.edit(block, |block| block.changed = false);
-                write(key, value);
+                changes.push((IVec::from(&key.bytes()), Some(value.into())));
                 at += 1;
             } else {
                 self.split(at, pages);

@@ -6,7 +6,8 @@
 //! In memory there is then, for each block, where it starts and ends and a checksum of its value.
 //!
 //! # Invariants
-//! - The database has the state of one checkpoint: it changes by one batch for each.
+//! - The database has the state of one checkpoint, or none while a large one is written: it
+//!   changes by one batch for each, or by several, of which the first removes the one before.
 //! - Nothing of sled is believed. An opening reads every block once and compares their count
 //!   and sum with the checkpoint; a block that is read later must have the checksum in memory.
 //!   Whatever is odd breaks the index, and its owner builds another.
@@ -227,13 +228,14 @@ impl SledIndex {
             return self.reclaim();
         }
         self.join_short_blocks()?;
-        let removed = self.pages.gone.drain(..).map(|key| key.bytes());
-        let mut changes: Changes = removed.map(|key| (IVec::from(&key), None)).collect();
-        let mut write = |key: block::Key, value: Vec<u8>| {
-            changes.push((IVec::from(&key.bytes()), Some(value.into())));
-        };
+        let mut changes = Changes::default();
+        for key in std::mem::take(&mut self.pages.gone) {
+            changes.push((IVec::from(&key.bytes()), None));
+            self.pages.write_part(&mut changes, &mut self.parts)?;
+        }
         for (name, stream) in &mut self.streams {
-            stream.write(name, &mut self.pages, &mut write);
+            stream.write(name, &mut self.pages, &mut changes);
+            self.pages.write_part(&mut changes, &mut self.parts)?;
         }
         let record = checkpoint::encode(at, self.pages.totals);
         let parts = u16::try_from(record.len()).unwrap_or(u16::MAX);
@@ -243,16 +245,7 @@ impl SledIndex {
             changes.push((IVec::from(&key), Some(value.into())));
         }
         (self.parts, self.pages.changes) = (parts, 0);
-        // One at a time, so that an owner is not faster than the disk.
-        self.pages.await_checkpoint()?;
-        let bytes = self.pages.totals.bytes;
-        if let Some(worker) = &mut self.pages.worker {
-            self.pages.pending = Some(worker.post(move |database, _| {
-                let database = database.as_mut().ok_or("the database is closed")?;
-                database.apply(changes, bytes)
-            }));
-        }
-        Ok(())
+        self.pages.write_out(changes, true)
     }
 
     fn join_short_blocks(&mut self) -> Result<(), Broken> {

@@ -2,13 +2,19 @@
 
 use std::collections::VecDeque;
 
+use sled::IVec;
+
 use super::block::{Block, Entries, Key, Stored, decode};
-use super::checkpoint::Totals;
+use super::checkpoint::{self, Totals};
 use super::contained::Outcome;
-use super::database::Database;
+use super::database::{Changes, Database};
 use super::worker::{Awaited, Worker};
 use crate::index::Broken;
 use crate::index::queue::Entry;
+
+/// Changes that the database makes at once, about; few in tests, so that checkpoints of small
+/// indexes take several batches too.
+const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// The memory that a block takes, in entries.
 const OVERHEAD: usize = 4;
@@ -172,6 +178,36 @@ impl Pages {
         self.await_checkpoint()?;
         let worker = self.worker.as_mut().ok_or_else(no_database)?;
         worker.run(|database, _| work(database.as_mut().ok_or("the database is closed")?))
+    }
+
+    /// Writes what there is of a checkpoint if that is much, for sled has the whole of a batch
+    /// in memory several times over.
+    ///
+    /// The one before takes so many values, and is removed.
+    pub(super) fn write_part(
+        &mut self,
+        changes: &mut Changes,
+        checkpoint: &mut u16,
+    ) -> Result<(), Broken> {
+        if changes.len() < LARGEST_BATCH {
+            return Ok(());
+        }
+        let removed = (0..std::mem::take(checkpoint)).map(checkpoint::key);
+        changes.extend(removed.map(|key| (IVec::from(&key), None)));
+        self.write_out(std::mem::take(changes), false)
+    }
+
+    /// Has the thread write changes; one batch at a time, so that an owner is not faster than
+    /// the disk.
+    pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
+        self.await_checkpoint()?;
+        let bytes = is_last.then_some(self.totals.bytes);
+        let worker = self.worker.as_mut().ok_or_else(no_database)?;
+        self.pending = Some(worker.post(move |database, _| {
+            let database = database.as_mut().ok_or("the database is closed")?;
+            database.apply(changes, bytes)
+        }));
+        Ok(())
     }
 
     pub(super) fn await_checkpoint(&mut self) -> Result<(), Broken> {
