@@ -275,6 +275,8 @@ fn prepare(
         counters,
         salt,
         continuation,
+        needless,
+        must_restate,
         ..
     } = opened;
     let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
@@ -300,7 +302,7 @@ fn prepare(
         #[cfg(test)]
         commits: Arc::default(),
     };
-    writer.recover(&stranded)?;
+    writer.recover(&stranded, must_restate, &needless)?;
     if !writer.indexes.keep_files() {
         directory::remove_indexes(&*writer.disk);
     }

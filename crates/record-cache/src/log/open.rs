@@ -13,9 +13,8 @@ use super::counters::Counters;
 use super::directory;
 use super::end::{Active, Continuation, Sealed, refused, write_mark};
 use super::files::{Disk, DiskFile};
-use super::format::segment_name;
 use super::format::{
-    Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+    Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name,
 };
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
@@ -37,6 +36,11 @@ pub(crate) struct Opened {
     pub(crate) continuation: Continuation,
     /// Whole records that lie behind the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
+    /// Segments that are there and not needed.
+    pub(crate) needless: Vec<u32>,
+    /// Whether the group that says which segments are needed lies behind the end of the log:
+    /// another one has to say it before they may go.
+    pub(crate) must_restate: bool,
 }
 
 /// A segment as it is found.
@@ -92,10 +96,8 @@ pub(crate) fn open(
         None => find_last_group(&candidates, salt).map_err(failed)?,
     };
     let oldest = last.map_or(0, |last| last.body.oldest);
-    for candidate in candidates.extract_if(.., |candidate| candidate.number < oldest) {
-        disk.remove(&segment_name(candidate.number))
-            .map_err(failed)?;
-    }
+    let needless = candidates.extract_if(.., |candidate| candidate.number < oldest);
+    let needless = needless.map(|candidate| candidate.number).collect();
     let base = candidates
         .first()
         .and_then(|first| first.header)
@@ -126,8 +128,12 @@ pub(crate) fn open(
         mark.filter(|mark| candidates.is_empty() && mark.last.is_some()),
     );
 
-    let (active, end) =
-        continue_last(candidates.last(), salt, &mut tail, durability).map_err(failed)?;
+    let must_restate = match (tail.cut, last) {
+        (Some(cut), Some(last)) => last.offset >= cut,
+        _ => false,
+    };
+    let (active, end) = continue_last(candidates.last(), salt, &mut tail, must_restate, durability)
+        .map_err(failed)?;
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
@@ -154,6 +160,8 @@ pub(crate) fn open(
         salt,
         continuation,
         stranded: tail.records,
+        needless,
+        must_restate,
     })
 }
 
@@ -264,6 +272,8 @@ fn begin(
         salt,
         continuation,
         stranded: Vec::new(),
+        needless: Vec::new(),
+        must_restate: false,
     })
 }
 
@@ -360,6 +370,7 @@ fn last_in(outline: &Outline, salt: u64) -> Option<LastGroup> {
     Some(LastGroup {
         body,
         stable: outline.end(),
+        offset: 0,
     })
 }
 
@@ -371,8 +382,17 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
             let is_last = candidates
                 .last()
                 .is_some_and(|last| last.number == candidate.number);
-            let stable = if is_last { group.stable } else { 0 };
-            return Ok(Some(LastGroup { stable, ..group }));
+            // Of another segment, all that counts lies before its end.
+            let (stable, offset) = if is_last {
+                (group.stable, group.offset)
+            } else {
+                (0, 0)
+            };
+            return Ok(Some(LastGroup {
+                stable,
+                offset,
+                ..group
+            }));
         }
     }
     Ok(None)
@@ -533,6 +553,7 @@ fn continue_last(
     last: Option<&Candidate>,
     salt: u64,
     tail: &mut Tail,
+    must_restate: bool,
     durability: Durability,
 ) -> io::Result<(Option<Active>, Option<Previous>)> {
     let Some(Candidate {
@@ -548,7 +569,8 @@ fn continue_last(
     // A frame that ran on behind the end would swallow what is written there.
     let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
-    if stranded || header.is_none() {
+    // What lies behind the end stays readable until another segment says it.
+    if stranded || must_restate || header.is_none() {
         return Ok((
             None,
             Some(Previous {

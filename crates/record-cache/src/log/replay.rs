@@ -567,6 +567,8 @@ pub(crate) struct LastGroup {
     pub(crate) body: GroupBody,
     /// The furthest that any group of the segment knows to be synced.
     pub(crate) stable: u64,
+    /// Where it lies.
+    pub(crate) offset: u64,
 }
 
 /// Looks for the last group of a segment.
@@ -587,6 +589,7 @@ pub(crate) fn last_group(scanner: &mut Scanner<'_>) -> io::Result<Option<LastGro
             last = Some(LastGroup {
                 body,
                 stable: before.max(body.stable.into()),
+                offset: found.offset,
             });
         }
     }

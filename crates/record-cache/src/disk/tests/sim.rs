@@ -21,6 +21,8 @@ pub(crate) struct SimDisk {
 struct State {
     names: BTreeMap<String, usize>,
     files: Vec<Vec<u8>>,
+    /// What was there before the first event.
+    began: (BTreeMap<String, usize>, Vec<Vec<u8>>),
     events: Vec<Event>,
     faults: Vec<Fault>,
     operations: usize,
@@ -140,6 +142,7 @@ impl SimDisk {
         let state = State {
             names: now.names.clone(),
             files: now.files.clone(),
+            began: (now.names.clone(), now.files.clone()),
             ..State::default()
         };
         drop(now);
@@ -153,7 +156,12 @@ impl SimDisk {
     /// perhaps a part of the next write.
     pub(crate) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
         let events = self.lock().events.clone();
-        let mut state = State::default();
+        let (names, files) = self.lock().began.clone();
+        let mut state = State {
+            names,
+            files,
+            ..State::default()
+        };
         events[..at].iter().for_each(|event| state.apply(event));
         if let Some(Event::Write {
             file,
@@ -169,6 +177,19 @@ impl SimDisk {
                 bytes,
             });
         }
+        Self {
+            path: path.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The disk after a loss of power at some event that took one write, and nothing else.
+    pub(crate) fn after_the_loss_of(&self, path: &Path, lost: usize, at: usize) -> Self {
+        let events = self.lock().events[..at].to_vec();
+        assert!(matches!(events[lost], Event::Write { .. }) && !is_durable(&events, lost));
+        let mut state = State::default();
+        let kept = events.iter().enumerate().filter(|(n, _)| *n != lost);
+        kept.for_each(|(_, event)| state.apply(event));
         Self {
             path: path.to_owned(),
             state: Arc::new(Mutex::new(state)),
