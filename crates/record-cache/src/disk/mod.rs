@@ -41,7 +41,7 @@ use crate::log::catalog::lock;
 use crate::log::directory;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
-use crate::log::open::{Opened, open};
+use crate::log::open::{Opened, check_version, open};
 use crate::log::reserve::Reserve;
 use crate::{
     Amount, Durability, NewRecord, ReadBatch, ReadLimits, RecordId, Settlement, StoreError,
@@ -244,6 +244,8 @@ fn prepare(
     mut indexes: Box<dyn Indexes>,
     disk: Arc<dyn Disk>,
 ) -> Result<Writer, StoreError> {
+    // Before an index is opened, which writes into the directory.
+    check_version(&*disk)?;
     let began = clock::monotonic();
     let alive = || shared.requests.sign();
     let mut found = indexes.open();

@@ -15,6 +15,7 @@ use super::end::{Active, Continuation, Sealed, refused, write_mark};
 use super::files::{Disk, DiskFile};
 use super::format::{
     Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name,
+    segment_number,
 };
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
@@ -163,6 +164,31 @@ pub(crate) fn open(
         needless,
         must_restate,
     })
+}
+
+/// Refuses a log of another version; changes nothing.
+pub(crate) fn check_version(disk: &dyn Disk) -> Result<(), StoreError> {
+    let failed = |error: io::Error| refused(disk, "cannot read the directory", "", error);
+    for name in disk.names().map_err(failed)? {
+        let is_segment = segment_number(&name).is_some();
+        if !(is_segment || name == MARK) || !disk.is_file(&name).map_err(failed)? {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let read = disk.open(&name);
+        read.and_then(|file| file.read(&mut bytes, 64, 0))
+            .map_err(|error| refused(disk, "cannot read", &name, error))?;
+        let version = if is_segment {
+            SegmentHeader::decode(&bytes).other_version()
+        } else {
+            Mark::decode(&bytes).other_version()
+        };
+        if let Some(version) = version {
+            let found = format!("a journal of version {version}");
+            return Err(StoreError::incompatible(disk.path(), found));
+        }
+    }
+    Ok(())
 }
 
 fn read_mark(disk: &dyn Disk) -> Result<Option<Mark>, StoreError> {
