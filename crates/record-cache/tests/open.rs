@@ -156,6 +156,10 @@ async fn another_version_is_refused_and_left_alone(subject: Subject) {
         let checksum = crc32c(&bytes[..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
         fs::write(&file, &bytes).unwrap();
+        // It would be moved out of the way.
+        let obstacle = place.path().join("0000000099.journal");
+        fs::create_dir(&obstacle).unwrap();
+        fs::write(obstacle.join("x"), "in the way").unwrap();
         let before = contents(place.path());
         let refused = refusal(subject, place.path()).await;
         let StoreError::Incompatible { found, .. } = refused else {

@@ -42,7 +42,7 @@ use crate::log::catalog::lock;
 use crate::log::directory;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
-use crate::log::open::{Opened, open};
+use crate::log::open::{Opened, check_version, open};
 use crate::log::reserve::Reserve;
 use crate::{
     Amount, Durability, NewRecord, ReadBatch, ReadLimits, RecordId, Settlement, StoreError,
@@ -245,6 +245,8 @@ fn prepare(
     mut indexes: Box<dyn Indexes>,
     disk: Arc<dyn Disk>,
 ) -> Result<Writer, StoreError> {
+    // Before an index is opened, which writes into the directory.
+    check_version(&*disk)?;
     let began = clock::monotonic();
     let alive = || shared.requests.sign();
     let mut found = indexes.open();
@@ -276,6 +278,8 @@ fn prepare(
         counters,
         salt,
         continuation,
+        needless,
+        must_restate,
         ..
     } = opened;
     let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
@@ -301,7 +305,7 @@ fn prepare(
         #[cfg(test)]
         commits: Arc::default(),
     };
-    writer.recover(&stranded)?;
+    writer.recover(&stranded, must_restate, &needless)?;
     if !writer.indexes.keep_files() {
         directory::remove_indexes(&*writer.disk);
     }

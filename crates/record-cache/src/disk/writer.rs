@@ -13,6 +13,7 @@ use crate::log::catalog::{Catalog, Settled, lock};
 use crate::log::directory;
 use crate::log::end::{Barrier, Log, Written};
 use crate::log::files::Disk;
+use crate::log::format::segment_name;
 use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, NewRecord, RecordId, Settlement, StoreError, StreamName, clock};
@@ -86,8 +87,16 @@ enum What {
 }
 
 impl Writer {
-    /// Writes what opening found to be missing or misplaced.
-    pub(crate) fn recover(&mut self, stranded: &[(StreamName, Entry)]) -> Result<(), StoreError> {
+    /// Writes what opening found to be missing or misplaced, and deletes what is not needed.
+    pub(crate) fn recover(
+        &mut self,
+        stranded: &[(StreamName, Entry)],
+        must_restate: bool,
+        needless: &[u32],
+    ) -> Result<(), StoreError> {
+        if !must_restate {
+            self.remove_needless(needless);
+        }
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group: where the last segment ends changes with it.
             let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
@@ -98,12 +107,30 @@ impl Writer {
                 self.carry(stranded)?;
             }
             self.mend()?;
+        } else if must_restate {
+            // It says where the last segment ends.
+            let begun = self.log.begin_aside();
+            let restated =
+                begun.and_then(|()| self.log.commit(&self.shared.catalog, &[], self.strongest()));
+            if restated.is_err() {
+                return Ok(());
+            }
         } else if lock(&self.shared.counters).damaged_records > 0 {
             // So that a loss is counted only once; if there is no space, it is counted again.
             let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
         }
+        if must_restate {
+            self.remove_needless(needless);
+        }
         self.keep_house();
         Ok(())
+    }
+
+    /// Deletes segments that an opening found; the next one deletes those that stay.
+    fn remove_needless(&self, needless: &[u32]) {
+        for number in needless {
+            let _ = self.disk.remove(&segment_name(*number));
+        }
     }
 
     /// Works until the store is closed.

@@ -13,10 +13,9 @@ use super::counters::Counters;
 use super::directory;
 use super::end::{Active, Continuation, Sealed, refused, write_mark};
 use super::files::{Disk, DiskFile, remove_if_there};
-use super::format::segment_name;
 use super::format::{
     Found, MARK, Mark, Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
-    TEMPORARY_SEGMENT,
+    TEMPORARY_SEGMENT, segment_name, segment_number,
 };
 use super::frame::{GroupBody, Seal};
 use super::outline::Outline;
@@ -38,6 +37,11 @@ pub(crate) struct Opened {
     pub(crate) continuation: Continuation,
     /// Complete records after the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
+    /// Segments that are there and not needed.
+    pub(crate) needless: Vec<u32>,
+    /// Whether the group that says which segments are needed lies behind the end of the log:
+    /// another one has to say it before they may go.
+    pub(crate) must_restate: bool,
 }
 
 /// A segment as it is found.
@@ -94,10 +98,8 @@ pub(crate) fn open(
         None => find_last_group(&candidates, salt).map_err(failed)?,
     };
     let oldest = last.map_or(0, |last| last.body.oldest);
-    for candidate in candidates.extract_if(.., |candidate| candidate.number < oldest) {
-        disk.remove(&segment_name(candidate.number))
-            .map_err(failed)?;
-    }
+    let needless = candidates.extract_if(.., |candidate| candidate.number < oldest);
+    let needless = needless.map(|candidate| candidate.number).collect();
     let base = candidates
         .first()
         .and_then(|first| first.header)
@@ -128,8 +130,12 @@ pub(crate) fn open(
         mark.filter(|mark| candidates.is_empty() && mark.last.is_some()),
     );
 
-    let (active, end) =
-        continue_last(candidates.last(), salt, &mut tail, durability).map_err(failed)?;
+    let must_restate = match (tail.cut, last) {
+        (Some(cut), Some(last)) => last.offset >= cut,
+        _ => false,
+    };
+    let (active, end) = continue_last(candidates.last(), salt, &mut tail, must_restate, durability)
+        .map_err(failed)?;
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
@@ -156,7 +162,34 @@ pub(crate) fn open(
         salt,
         continuation,
         stranded: tail.records,
+        needless,
+        must_restate,
     })
+}
+
+/// Refuses a log of another version; changes nothing.
+pub(crate) fn check_version(disk: &dyn Disk) -> Result<(), StoreError> {
+    let failed = |error: io::Error| refused(disk, "cannot read the directory", "", error);
+    for name in disk.names().map_err(failed)? {
+        let is_segment = segment_number(&name).is_some();
+        if !(is_segment || name == MARK) || !disk.is_file(&name).map_err(failed)? {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let read = disk.open(&name);
+        read.and_then(|file| file.read(&mut bytes, 64, 0))
+            .map_err(|error| refused(disk, "cannot read", &name, error))?;
+        let version = if is_segment {
+            SegmentHeader::decode(&bytes).other_version()
+        } else {
+            Mark::decode(&bytes).other_version()
+        };
+        if let Some(version) = version {
+            let found = format!("a journal of version {version}");
+            return Err(StoreError::incompatible(disk.path(), found));
+        }
+    }
+    Ok(())
 }
 
 fn read_mark(disk: &dyn Disk) -> Result<Option<Mark>, StoreError> {
@@ -266,6 +299,8 @@ fn begin(
         salt,
         continuation,
         stranded: Vec::new(),
+        needless: Vec::new(),
+        must_restate: false,
     })
 }
 
@@ -362,6 +397,7 @@ fn last_in(outline: &Outline, salt: u64) -> Option<LastGroup> {
     Some(LastGroup {
         body,
         stable: outline.end(),
+        offset: 0,
     })
 }
 
@@ -373,8 +409,17 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
             let is_last = candidates
                 .last()
                 .is_some_and(|last| last.number == candidate.number);
-            let stable = if is_last { group.stable } else { 0 };
-            return Ok(Some(LastGroup { stable, ..group }));
+            // Of another segment, all that counts lies before its end.
+            let (stable, offset) = if is_last {
+                (group.stable, group.offset)
+            } else {
+                (0, 0)
+            };
+            return Ok(Some(LastGroup {
+                stable,
+                offset,
+                ..group
+            }));
         }
     }
     Ok(None)
@@ -535,6 +580,7 @@ fn continue_last(
     last: Option<&Candidate>,
     salt: u64,
     tail: &mut Tail,
+    must_restate: bool,
     durability: Durability,
 ) -> io::Result<(Option<Active>, Option<Previous>)> {
     let Some(Candidate {
@@ -550,7 +596,8 @@ fn continue_last(
     // A frame that extends past the end would swallow new data.
     let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
-    if stranded || header.is_none() {
+    // What lies behind the end stays readable until another segment says it.
+    if stranded || must_restate || header.is_none() {
         return Ok((
             None,
             Some(Previous {

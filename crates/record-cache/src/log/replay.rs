@@ -574,6 +574,8 @@ pub(crate) struct LastGroup {
     pub(crate) body: GroupBody,
     /// The highest synced offset that any group of the segment records.
     pub(crate) stable: u64,
+    /// Where it lies.
+    pub(crate) offset: u64,
 }
 
 /// Finds the last group of a segment.
@@ -594,6 +596,7 @@ pub(crate) fn last_group(scanner: &mut Scanner<'_>) -> io::Result<Option<LastGro
             last = Some(LastGroup {
                 body,
                 stable: before.max(body.stable.into()),
+                offset: found.offset,
             });
         }
     }

@@ -363,6 +363,50 @@ async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
     }
 }
 
+#[tokio::test]
+async fn a_segment_is_not_missed_when_a_loss_of_power_cuts_off_what_says_that_it_may_go() {
+    let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+    let (store, name) = a_store(&disk, &shelf).await;
+    append(&store, &name, 100).await;
+    // When this is answered, all that came before is done.
+    store.settle(Settlement::new(name.clone())).await.unwrap();
+    let kept = newest(&shelf);
+    let &(oldest, records, _) = kept.at.segments.first().unwrap();
+    let inside = some(usize::try_from(records).unwrap());
+    let held = store.oldest(&name, None, inside).await.unwrap().records;
+    let ids = held.iter().map(|record| record.id);
+    // Written, and not synced: the settlement, and then that the segment is not needed.
+    let (settlement, release) = (disk.events(), disk.events() + 1);
+    store
+        .settle(Settlement::new(name.clone()).delete(ids))
+        .await
+        .unwrap();
+    store.settle(Settlement::new(name.clone())).await.unwrap();
+    assert!(!disk.names().unwrap().contains(&segment_name(oldest)));
+
+    let mut numbers = Numbers::new(97);
+    for from in [None, Some(kept)] {
+        let left = disk.after_the_loss_of("nowhere".as_ref(), settlement, release + 1);
+        let left = left.as_it_is("nowhere".as_ref());
+        assert!(left.names().unwrap().contains(&segment_name(oldest)));
+        let began_with = from.is_some();
+        let keepers = keepers(&left, &Shelf::default(), from, &Arc::default());
+        let store = open_with("nowhere".as_ref(), &left, Durability::PowerLoss, keepers).await;
+        let stats = store.unwrap().stats();
+        assert_eq!(stats.damaged_records, 0, "{began_with}");
+        let killed = left.as_it_is("nowhere".as_ref());
+        let again = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
+        assert_eq!(again.unwrap().stats(), stats, "{began_with}");
+        // The process ends while it opens the store.
+        for (at, sample) in (0..left.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
+            let killed = left.after_a_kill("nowhere".as_ref(), at, &mut numbers);
+            let store = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
+            let damaged = store.unwrap().stats().damaged_records;
+            assert_eq!(damaged, 0, "{began_with}, event {at}, sample {sample}");
+        }
+    }
+}
+
 async fn append(store: &TestStore, name: &StreamName, records: usize) {
     for _ in 0..records {
         let record = NewRecord::new(name.clone(), None, vec![1; 50]);

@@ -45,6 +45,12 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
             let context = format!("seed {seed}, event {at}, sample {sample}");
             let store = open(place.path(), &left, durability).await.expect(&context);
             history.check(&store, at, settled).await.expect(&context);
+            let killed = left.as_it_is(place.path());
+            let at_once = open(place.path(), &killed, durability)
+                .await
+                .expect(&context);
+            assert_eq!(at_once.stats(), store.stats(), "{context}, killed at once");
+            at_once.close().await.expect(&context);
             // It goes on, and what was there stays when it is opened once more.
             let other = StreamName::new(OTHER).unwrap();
             store

@@ -176,6 +176,16 @@ impl SimDisk {
         Self::with(path, state.content())
     }
 
+    /// The disk after a loss of power at some event that took one write, and nothing else.
+    pub(crate) fn after_the_loss_of(&self, path: &Path, lost: usize, at: usize) -> Self {
+        let events = self.lock().events[..at].to_vec();
+        assert!(matches!(events[lost], Event::Write { .. }) && !is_durable(&events, lost));
+        let mut state = self.beginning();
+        let kept = events.iter().enumerate().filter(|(n, _)| *n != lost);
+        kept.for_each(|(_, event)| state.apply(event));
+        Self::with(path, state.content())
+    }
+
     /// One of the states that a loss of power at some event may leave.
     pub(crate) fn after_a_loss_of_power(
         &self,
