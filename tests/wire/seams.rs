@@ -439,3 +439,78 @@ async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
         assert!(read == sent, "{seed}");
     }
 }
+
+/// A sequence number that is no text, which is noticed only where it is read.
+#[tokio::test]
+async fn an_answer_is_read_whole_only_where_somebody_is_told_of_it() {
+    let answer = || Reply::Page {
+        status: 200,
+        body: r#"{"Records":[{"SequenceNumber":7,"ShardId":"s"}]}"#.into(),
+    };
+    for is_told in [false, true] {
+        let aws = Endpoint::start();
+        let told = Told::default();
+        let options = match is_told {
+            true => told.to(options()),
+            false => options(),
+        };
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        client.record("payload", "k", STREAM).await.unwrap();
+        aws.script(answer());
+        let flushed = client.flush().await;
+        assert_eq!(flushed.is_err(), is_told, "{flushed:?}");
+        assert_eq!(client.cache_stats().records, usize::from(is_told));
+        assert!(told.take().is_empty());
+    }
+}
+
+/// Most records leave, so that the store moves those that stay, again and again.
+#[tokio::test]
+async fn hash_keys_stay_with_records_that_a_store_moves() {
+    for in_a_journal in [false, true] {
+        let aws = Endpoint::start();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cache");
+        let open = async || {
+            let options = options().cache_max_bytes(1 << 20).max_retries(u32::MAX);
+            let builder = builder(&aws, options);
+            let builder = match in_a_journal {
+                true => builder.journal(&path),
+                false => builder.storage_path(&path),
+            };
+            builder.build().await.unwrap()
+        };
+        let mut client = open().await;
+        let mut expected = BTreeMap::new();
+        aws.always(|_| Reply::fail_where(|record| record.data[0] == b'x', "InternalFailure"));
+        for round in 0..40_u32 {
+            let stream = format!("stream-{}", round % 3);
+            let stays = format!("x{round}");
+            let hash_key = (round % 4 != 0).then(|| u128::MAX / u128::from(round));
+            expected.insert(stays.clone(), hash_key.map(|key| key.to_string()));
+            let mut records = vec![KinesisRecord::new(stays, "k", &stream); 1];
+            if let Some(hash_key) = hash_key {
+                records = vec![records.remove(0).explicit_hash_key(hash_key)];
+            }
+            let leaves = KinesisRecord::new(vec![b'y'; 10_000], "k", &stream);
+            records.extend(vec![leaves.explicit_hash_key(round.into()); 60]);
+            client.record_all(records).await.unwrap();
+            client.flush().await.unwrap();
+            if round % 10 == 9 {
+                client.close().await.unwrap();
+                client = open().await;
+            }
+        }
+        assert_eq!(client.cache_stats().records, 40);
+        aws.clear_script();
+        client.flush().await.unwrap();
+        let streams = (0..3).flat_map(|n| aws.delivered(&format!("stream-{n}")));
+        let stayed = streams.filter(|record| record.data[0] == b'x');
+        let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+        let arrived: BTreeMap<_, _> = stayed
+            .map(|record| (text(&record.data), record.explicit_hash_key))
+            .collect();
+        assert_eq!(arrived, expected);
+        client.close().await.unwrap();
+    }
+}

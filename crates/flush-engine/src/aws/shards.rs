@@ -228,4 +228,51 @@ mod tests {
         tokio::time::advance(AGAIN_AFTER).await;
         assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
     }
+
+    /// Counts the lines that are logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<usize>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            *self.0.lock().unwrap() += text.iter().filter(|byte| **byte == b'\n').count();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_map_is_logged_once_until_there_is_one() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _logged = tracing::subscriber::set_default(subscriber.finish());
+        let shards = Shards::default();
+        for (listed, expected) in [
+            (Ok(Vec::new()), 1),
+            (Err(SendError::no_answer("offline")), 1),
+            (Ok(Vec::new()), 1),
+            (one("1"), 1),
+            (Ok(Vec::new()), 2),
+        ] {
+            tokio::time::advance(AGAIN_AFTER).await;
+            match shards.map(&stream(), ready(listed), LIMIT).await {
+                Some(map) => {
+                    let lost = Err(SendError::no_answer("offline"));
+                    assert_eq!(*lines.0.lock().unwrap(), expected);
+                    assert!(
+                        shards
+                            .newer(&stream(), &map, ready(lost), LIMIT)
+                            .await
+                            .is_none()
+                    );
+                    assert_eq!(*lines.0.lock().unwrap(), expected + 1);
+                }
+                None => assert_eq!(*lines.0.lock().unwrap(), expected),
+            }
+        }
+    }
 }
