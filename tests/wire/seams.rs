@@ -197,6 +197,50 @@ async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is
     }
 }
 
+/// Permission is withdrawn, or the list is not up to date, just when a stream is split.
+#[tokio::test]
+async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once() {
+    let whole_again = r#"{"Shards":[{"ShardId":"parent","HashKeyRange":{"StartingHashKey":"0",
+        "EndingHashKey":"340282366920938463463374607431768211455"},
+        "SequenceNumberRange":{"StartingSequenceNumber":"1"}}]}"#;
+    let stale = Reply::Page {
+        status: 200,
+        body: whole_again.into(),
+    };
+    for (reply, in_flight) in [
+        (Reply::refuse(400, "AccessDeniedException"), 1),
+        (Reply::Hang, 1),
+        (Reply::Garbage, 4),
+        (stale.clone(), 1),
+        (stale, 4),
+    ] {
+        let aws = Endpoint::start();
+        aws.set_shards(STREAM, [whole("parent")]);
+        let told = Told::default();
+        let options = told
+            .to(aggregated())
+            .request_timeout(Duration::from_secs(4));
+        let options = options.max_in_flight_per_stream(in_flight);
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        record(&client, STREAM, &mixed("first", 10)).await;
+        client.flush().await.unwrap();
+        told.take();
+        aws.set_shards(STREAM, halves());
+        aws.set_list_reply(reply.clone());
+        let events = mixed("second", 20_000);
+        record(&client, STREAM, &events).await;
+        let done = client.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!((done.records_flushed, done.records_retried), (20_000, 0));
+        let told = keys(&told.take());
+        let distinct: BTreeSet<_> = told.iter().collect();
+        assert_eq!((told.len(), distinct.len()), (20_000, 20_000), "{reply:?}");
+        let all = [&halves()[..], &[whole("parent")]].concat();
+        let read = kept_by_readers(&aws, STREAM, &all).into_iter();
+        let read: BTreeSet<_> = read.map(|(key, ..)| key).collect();
+        assert_eq!(read.len(), 20_010, "{reply:?}, {in_flight} in flight");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_named_by_its_arn_is_listed_by_it_page_after_page() {
     for has_a_protocol in [false, true] {
