@@ -117,7 +117,7 @@ impl EncodedRecord<'_> {
         self.partition_key.as_ref().map(|key| key.0.as_ref())
     }
 
-    fn hash_key(&self) -> Option<&str> {
+    pub(super) fn hash_key(&self) -> Option<&str> {
         self.explicit_hash_key.as_ref().map(|key| key.0.as_ref())
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::judge::Plan;
 use super::protocol;
-use super::protocol::{JSON, Put};
+use super::protocol::{EncodedRecord, JSON, Put};
 use super::reply::{Refusal, Reply};
 use super::request::Service;
 use super::state::Shared;
@@ -33,6 +33,8 @@ pub(super) struct Shards {
 #[serde(rename_all = "PascalCase")]
 struct ListShards {
     stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
     next_token: Option<String>,
 }
 
@@ -43,13 +45,22 @@ impl Shards {
         let (Service::Kinesis, Some(shards)) = (put.service, shards) else {
             return Vec::new();
         };
-        let shard = |key: Option<&str>| {
-            let shard = shards.shard_of(hash_key(key.unwrap_or_default()));
+        let shard = |record: &EncodedRecord<'_>| {
+            let explicit = record.hash_key().and_then(|key| key.parse().ok());
+            let hash = explicit.unwrap_or_else(|| hash_key(record.key().unwrap_or_default()));
+            let shard = shards.shard_of(hash);
             shard.map_or_else(|| ONLY_SHARD.to_owned(), |shard| shard.id.clone())
         };
-        let records = put.records.iter();
-        records.map(|record| shard(record.key())).collect()
+        put.records.iter().map(shard).collect()
     }
+}
+
+fn is_arn(stream: &str) -> bool {
+    stream.starts_with("arn:")
+}
+
+fn number(page: &str) -> usize {
+    page.parse().unwrap_or_default()
 }
 
 /// Answers a request for a list of shards.
@@ -60,9 +71,13 @@ pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
     // A token is the stream's name and the number of the page.
     let token = asked.next_token.as_deref();
     let token = token.and_then(|token| token.rsplit_once('/'));
-    let (stream, page) = match (asked.stream_name.as_deref(), token) {
-        (Some(stream), None) => (stream, 0),
-        (None, Some((stream, page))) => (stream, page.parse().unwrap_or_default()),
+    let arn = asked.stream_arn.as_deref();
+    let (stream, page) = match (asked.stream_name.as_deref(), arn, token) {
+        (Some(stream), None, None) if !is_arn(stream) => (stream, 0),
+        (None, Some(arn), None) if is_arn(arn) => (arn, 0),
+        (None, None, Some((stream, page))) if !is_arn(stream) => (stream, number(page)),
+        // The endpoint of a page is found by the ARN once more.
+        (None, Some(arn), Some((stream, page))) if arn == stream => (stream, number(page)),
         _ => return Plan::refuse(&Refusal::new(400, "InvalidArgumentException")),
     };
     let (listed, reply) = shared.update(|state| {

@@ -114,7 +114,11 @@ impl<S: Service> ServiceSender<S> {
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
         let begun = Instant::now();
-        let shards = self.shards_of(grouping, stream).await;
+        // An event alone is right whatever the shards are.
+        let shards = match batch.len() {
+            1 => None,
+            _ => self.shards_of(grouping, stream).await,
+        };
         let most = S::LIMITS.record_bytes;
         let mut records = grouping.records(batch, shards.as_deref(), most);
         // Fewer than there are only if the shards have changed since the batch was cut.
@@ -186,7 +190,10 @@ impl<S: Service> ServiceSender<S> {
     /// The shards of a stream, if records are made by shard and they are known.
     async fn shards_of(&self, grouping: &Grouping, stream: &StreamName) -> Option<Arc<ShardMap>> {
         match grouping.is_by_shard() {
-            true => self.shards.map(stream, self.list(stream)).await,
+            true => {
+                let within = self.request_timeout / 2;
+                self.shards.map(stream, self.list(stream), within).await
+            }
             false => None,
         }
     }

@@ -43,16 +43,17 @@ struct Known {
 }
 
 impl Shards {
-    /// The map of a stream, listed if there is none.
+    /// The map of a stream, listed within this time if there is none.
     pub(crate) async fn map(
         &self,
         stream: &StreamName,
         list: impl Future<Output = Result<Vec<Shard>, SendError>>,
+        within: Duration,
     ) -> Option<Arc<ShardMap>> {
         let of_stream = self.of(stream);
         let mut known = of_stream.lock().await;
         if known.map.is_none() && known.may_list() {
-            known.list(stream, list, LIMIT).await;
+            known.list(stream, list, within.min(LIMIT)).await;
         }
         known.map.clone()
     }
@@ -166,8 +167,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_map_is_listed_once_and_again_only_for_those_who_know_no_newer_one() {
         let shards = Shards::default();
-        let first = shards.map(&stream(), ready(one("1"))).await;
-        let second = shards.map(&stream(), ready(one("2"))).await;
+        let first = shards.map(&stream(), ready(one("1")), LIMIT).await;
+        let second = shards.map(&stream(), ready(one("2")), LIMIT).await;
         assert_eq!(ids(second.as_ref()), ["1"]);
         let first = first.unwrap();
         for listed in ["3", "4"] {
@@ -185,10 +186,15 @@ mod tests {
         let overlap = vec![Shard::new("1", 0, 5), Shard::new("2", 5, 9)];
         for failed in [Err(refused), Ok(Vec::new()), Ok(overlap)] {
             let shards = Shards::default();
-            assert_eq!(shards.map(&stream(), ready(failed)).await, None);
-            assert_eq!(shards.map(&stream(), ready(one("1"))).await, None);
+            assert_eq!(shards.map(&stream(), ready(failed), LIMIT).await, None);
+            assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
             tokio::time::advance(AGAIN_AFTER).await;
-            assert!(shards.map(&stream(), ready(one("1"))).await.is_some());
+            assert!(
+                shards
+                    .map(&stream(), ready(one("1")), LIMIT)
+                    .await
+                    .is_some()
+            );
         }
     }
 
@@ -196,22 +202,77 @@ mod tests {
     async fn a_list_that_does_not_come_is_not_waited_for() {
         let shards = Shards::default();
         let begun = Instant::now();
-        assert_eq!(shards.map(&stream(), pending()).await, None);
-        assert_eq!(begun.elapsed(), LIMIT);
-        assert_eq!(shards.map(&stream(), pending()).await, None);
-        assert_eq!(begun.elapsed(), LIMIT);
+        for within in [LIMIT * 2, Duration::ZERO] {
+            assert_eq!(shards.map(&stream(), pending(), within).await, None);
+            assert_eq!(begun.elapsed(), LIMIT);
+        }
+        let (shards, begun) = (Shards::default(), Instant::now());
+        assert_eq!(shards.map(&stream(), pending(), LIMIT / 2).await, None);
+        assert_eq!(begun.elapsed(), LIMIT / 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_map_that_answers_contradict_is_given_up() {
         let shards = Shards::default();
-        shards.map(&stream(), ready(one("1"))).await;
+        shards.map(&stream(), ready(one("1")), LIMIT).await;
         for has_all in [false, false, true, false, false] {
             shards.confirmed(&stream(), has_all).await;
-            assert!(shards.map(&stream(), ready(one("1"))).await.is_some());
+            assert!(
+                shards
+                    .map(&stream(), ready(one("1")), LIMIT)
+                    .await
+                    .is_some()
+            );
         }
         shards.confirmed(&stream(), false).await;
         tokio::time::advance(AGAIN_AFTER).await;
-        assert_eq!(shards.map(&stream(), ready(one("1"))).await, None);
+        assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
+    }
+
+    /// Counts the lines that are logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<usize>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            *self.0.lock().unwrap() += text.iter().filter(|byte| **byte == b'\n').count();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_map_is_logged_once_until_there_is_one() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _logged = tracing::subscriber::set_default(subscriber.finish());
+        let shards = Shards::default();
+        for (listed, expected) in [
+            (Ok(Vec::new()), 1),
+            (Err(SendError::no_answer("offline")), 1),
+            (Ok(Vec::new()), 1),
+            (one("1"), 1),
+            (Ok(Vec::new()), 2),
+        ] {
+            tokio::time::advance(AGAIN_AFTER).await;
+            match shards.map(&stream(), ready(listed), LIMIT).await {
+                Some(map) => {
+                    let lost = Err(SendError::no_answer("offline"));
+                    assert_eq!(*lines.0.lock().unwrap(), expected);
+                    assert!(
+                        shards
+                            .newer(&stream(), &map, ready(lost), LIMIT)
+                            .await
+                            .is_none()
+                    );
+                    assert_eq!(*lines.0.lock().unwrap(), expected + 1);
+                }
+                None => assert_eq!(*lines.0.lock().unwrap(), expected),
+            }
+        }
     }
 }

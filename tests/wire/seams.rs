@@ -1,0 +1,560 @@
+//! What meets in one record: events, explicit hash keys, shards that change, ARNs, receipts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aggregation::{Event, Shard, kpl};
+use amplify_kinesis::{
+    Aggregation, AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions,
+    DeliveredRecord, FlushStrategy, KinesisRecord, KplLimits,
+};
+use amplify_test_support::Reply;
+use aws_sdk_kinesis::config::{BehaviorVersion, Config};
+use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
+use integration_tests::Endpoint;
+
+use super::credentials::credentials;
+
+const STREAM: &str = "stream";
+const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/stream";
+const HALF: u128 = u128::MAX / 2;
+
+fn options() -> AmplifyKinesisClientOptions {
+    AmplifyKinesisClientOptions::default()
+        .flush_strategy(FlushStrategy::None)
+        .cache_max_bytes(64 << 20)
+}
+
+fn aggregated() -> AmplifyKinesisClientOptions {
+    options().aggregation(Aggregation::Kpl(KplLimits::default()))
+}
+
+fn builder(aws: &Endpoint, options: AmplifyKinesisClientOptions) -> AmplifyKinesisClientBuilder {
+    AmplifyKinesisClient::builder()
+        .region("eu-west-1")
+        .credentials_provider(credentials())
+        .endpoint_url(aws.endpoint_url())
+        .options(options)
+}
+
+/// A client of the SDK that brings a protocol, so that its own writer is used.
+fn sdk_client() -> aws_sdk_kinesis::Client {
+    let protocol = AwsJsonRpcProtocol::aws_json_1_1();
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .protocol(protocol.with_default_namespace("com.amazonaws.kinesis"));
+    aws_sdk_kinesis::Client::from_conf(config.build())
+}
+
+fn whole(id: &str) -> Shard {
+    Shard::new(id, 0, u128::MAX)
+}
+
+fn halves() -> [Shard; 2] {
+    [
+        Shard::new("low", 0, HALF),
+        Shard::new("high", HALF + 1, u128::MAX),
+    ]
+}
+
+/// What `on_delivered` was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<DeliveredRecord>>>);
+
+impl Told {
+    fn to(&self, options: AmplifyKinesisClientOptions) -> AmplifyKinesisClientOptions {
+        let Self(told) = self.clone();
+        options.on_delivered(move |record| told.lock().unwrap().push(record))
+    }
+
+    fn take(&self) -> Vec<DeliveredRecord> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+fn keys(told: &[DeliveredRecord]) -> Vec<String> {
+    let keys = told.iter().map(|record| record.partition_key.clone());
+    keys.map(Option::unwrap).collect()
+}
+
+/// An event as a reader gets it: its key, its hash key and its payload.
+type Read = (String, Option<u128>, Vec<u8>);
+
+fn read_of(event: &Event<'_>) -> Read {
+    let key = event.partition_key.to_owned();
+    (key, event.explicit_hash_key, event.data.to_vec())
+}
+
+/// The events of each record, with the shard that it came to.
+fn events(aws: &Endpoint, stream: &str) -> Vec<(String, Vec<Read>)> {
+    let records = aws.delivered_by_shard(stream).into_iter();
+    let of_record = |(shard, record): (String, amplify_test_support::PutRecord)| {
+        let key = record.partition_key.unwrap();
+        let hash_key = record.explicit_hash_key.map(|key| key.parse().unwrap());
+        let events = match kpl::decode(&record.data).unwrap() {
+            Some(events) => events.iter().map(read_of).collect(),
+            None => vec![(key, hash_key, record.data.to_vec())],
+        };
+        (shard, events)
+    };
+    records.map(of_record).collect()
+}
+
+/// The events that readers of these shards do not drop.
+fn kept_by_readers(aws: &Endpoint, stream: &str, shards: &[Shard]) -> Vec<Read> {
+    let records = events(aws, stream).into_iter();
+    let kept = records.flat_map(|(id, events)| {
+        let shard = shards.iter().find(|shard| shard.id == id).unwrap().clone();
+        events.into_iter().filter(move |(key, hash_key, _)| {
+            shard.contains(hash_key.unwrap_or_else(|| aggregation::hash_key(key)))
+        })
+    });
+    kept.collect()
+}
+
+/// Events with the hash keys at which ranges begin and end, with others, and with none.
+fn mixed(prefix: &str, count: usize) -> Vec<(String, Option<u128>)> {
+    let hash_key = |at: usize| match at % 7 {
+        0 => Some(0),
+        1 => Some(u128::MAX),
+        2 => Some(HALF),
+        3 => Some(HALF + 1),
+        4 => Some(aggregation::hash_key(&at.to_string())),
+        _ => None,
+    };
+    let event = |at: usize| (format!("{prefix}-{at}"), hash_key(at));
+    (0..count).map(event).collect()
+}
+
+async fn record(client: &AmplifyKinesisClient, stream: &str, events: &[(String, Option<u128>)]) {
+    let records = events.iter().map(|(key, hash_key)| {
+        let record = KinesisRecord::new(key, key, stream);
+        match hash_key {
+            Some(hash_key) => record.explicit_hash_key(*hash_key),
+            None => record,
+        }
+    });
+    client.record_all(records).await.unwrap();
+}
+
+#[tokio::test]
+async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is_told_of_once() {
+    for has_a_protocol in [false, true] {
+        let aws = Endpoint::start();
+        aws.set_shards(STREAM, [whole("parent")]);
+        let told = Told::default();
+        let mut builder = builder(&aws, told.to(aggregated())).in_memory();
+        if has_a_protocol {
+            builder = builder.kinesis_client(sdk_client());
+        }
+        let client = builder.build().await.unwrap();
+        let (first, second) = (mixed("first", 100), mixed("second", 100));
+        record(&client, STREAM, &first).await;
+        assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+        assert_eq!(aws.delivered_count(), 2, "with a hash key and without");
+        let parent = told.take();
+        assert!(parent.iter().all(|record| record.shard_id == "parent"));
+        assert_eq!(parent.len(), 100);
+
+        aws.set_shards(STREAM, halves());
+        record(&client, STREAM, &second).await;
+        let done = client.flush().await.unwrap();
+        let at_once = told.take();
+        assert_eq!(done.records_flushed, at_once.len());
+        assert!(at_once.len() < 100, "some came to the wrong half");
+        let left = client.flush().await.unwrap();
+        let later = told.take();
+        assert_eq!(left.records_flushed, later.len());
+        assert_eq!(left.records_retried + done.records_retried, 0);
+        assert_eq!(client.cache_stats().records, 0);
+
+        let told = [at_once, later].concat();
+        let hash_keys: BTreeMap<_, _> = second.iter().cloned().collect();
+        let distinct: BTreeSet<_> = keys(&told).into_iter().collect();
+        assert_eq!(told.len(), 100, "each once");
+        assert!(distinct.iter().eq(hash_keys.keys()));
+        for record in &told {
+            let key = record.partition_key.clone().unwrap();
+            let hash = hash_keys[&key].unwrap_or_else(|| aggregation::hash_key(&key));
+            let mut halves = halves().into_iter();
+            let shard = halves.find(|shard| shard.id == record.shard_id).unwrap();
+            assert!(shard.contains(hash), "{key} is told of where it is read");
+        }
+        let all = [&halves()[..], &[whole("parent")]].concat();
+        let read = kept_by_readers(&aws, STREAM, &all).into_iter();
+        let read: BTreeSet<_> = read.map(|(key, hash_key, _)| (key, hash_key)).collect();
+        let sent: BTreeSet<_> = first.into_iter().chain(second).collect();
+        assert_eq!(read, sent);
+        let by_number: BTreeMap<_, BTreeSet<_>> =
+            told.iter().fold(BTreeMap::new(), |mut by_number, record| {
+                let shards: &mut BTreeSet<_> =
+                    by_number.entry(&record.sequence_number).or_default();
+                shards.insert(&record.shard_id);
+                by_number
+            });
+        assert!(by_number.values().all(|shards| shards.len() == 1));
+    }
+}
+
+/// Permission is withdrawn, or the list is not up to date, just when a stream is split.
+#[tokio::test]
+async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once() {
+    let whole_again = r#"{"Shards":[{"ShardId":"parent","HashKeyRange":{"StartingHashKey":"0",
+        "EndingHashKey":"340282366920938463463374607431768211455"},
+        "SequenceNumberRange":{"StartingSequenceNumber":"1"}}]}"#;
+    let stale = Reply::Page {
+        status: 200,
+        body: whole_again.into(),
+    };
+    for (reply, in_flight) in [
+        (Reply::refuse(400, "AccessDeniedException"), 1),
+        (Reply::Hang, 1),
+        (Reply::Garbage, 4),
+        (stale.clone(), 1),
+        (stale, 4),
+    ] {
+        let aws = Endpoint::start();
+        aws.set_shards(STREAM, [whole("parent")]);
+        let told = Told::default();
+        let options = told
+            .to(aggregated())
+            .request_timeout(Duration::from_secs(4));
+        let options = options.max_in_flight_per_stream(in_flight);
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        record(&client, STREAM, &mixed("first", 10)).await;
+        client.flush().await.unwrap();
+        told.take();
+        aws.set_shards(STREAM, halves());
+        aws.set_list_reply(reply.clone());
+        let events = mixed("second", 20_000);
+        record(&client, STREAM, &events).await;
+        let done = client.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!((done.records_flushed, done.records_retried), (20_000, 0));
+        let told = keys(&told.take());
+        let distinct: BTreeSet<_> = told.iter().collect();
+        assert_eq!((told.len(), distinct.len()), (20_000, 20_000), "{reply:?}");
+        let all = [&halves()[..], &[whole("parent")]].concat();
+        let read = kept_by_readers(&aws, STREAM, &all).into_iter();
+        let read: BTreeSet<_> = read.map(|(key, ..)| key).collect();
+        assert_eq!(read.len(), 20_010, "{reply:?}, {in_flight} in flight");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_named_by_its_arn_is_listed_by_it_page_after_page() {
+    for has_a_protocol in [false, true] {
+        let aws = Endpoint::start();
+        let width = u128::MAX / 7;
+        let seven = (0..7_u128).map(|n| {
+            let end = if n == 6 {
+                u128::MAX
+            } else {
+                (n + 1) * width - 1
+            };
+            Shard::new(format!("shard-{n}"), n * width, end)
+        });
+        let seven: Vec<_> = seven.collect();
+        aws.set_shards(ARN, seven.clone());
+        let mut builder = builder(&aws, aggregated()).in_memory();
+        if has_a_protocol {
+            builder = builder.kinesis_client(sdk_client());
+        }
+        let client = builder.build().await.unwrap();
+        let by_arn = mixed("arn", 700);
+        record(&client, ARN, &by_arn).await;
+        record(&client, STREAM, &mixed("name", 70)).await;
+        assert_eq!(client.flush().await.unwrap().records_flushed, 770);
+        assert_eq!(aws.listings(), 2, "a queue, and a list of shards, each");
+        assert!(aws.delivered(ARN).len() <= 14);
+        assert_eq!(aws.delivered(STREAM).len(), 2);
+        assert_eq!(kept_by_readers(&aws, ARN, &seven).len(), 700);
+    }
+}
+
+#[tokio::test]
+async fn an_event_alone_does_not_wait_for_a_list_of_shards() {
+    for reply in [Reply::Hang, Reply::refuse(400, "AccessDeniedException")] {
+        let aws = Endpoint::start();
+        aws.set_list_reply(reply);
+        let options = aggregated().request_timeout(Duration::from_secs(1));
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        client.record("payload", "k", STREAM).await.unwrap();
+        assert_eq!(client.flush().await.unwrap().records_flushed, 1);
+        assert_eq!(aws.listings(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_shards_that_does_not_come_leaves_time_for_the_request() {
+    let aws = Endpoint::start();
+    aws.set_list_reply(Reply::Hang);
+    let options = aggregated().request_timeout(Duration::from_secs(1));
+    let client = builder(&aws, options).in_memory().build().await.unwrap();
+    record(&client, STREAM, &mixed("event", 20)).await;
+    assert_eq!(client.flush().await.unwrap().records_flushed, 20);
+}
+
+#[tokio::test]
+async fn events_are_told_of_by_their_own_keys_whatever_else_fails() {
+    let aws = Endpoint::start();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cache");
+    let told = Told::default();
+    let heard = told.clone();
+    let options = aggregated().on_delivered(move |record| {
+        heard.0.lock().unwrap().push(record.clone());
+        assert!(
+            record.partition_key.as_deref() != Some("first-3"),
+            "on purpose"
+        );
+    });
+    aws.set_shards(STREAM, halves());
+    // Of the four records, those of "low" fail.
+    let fails = |record: &amplify_test_support::PutRecord| {
+        let key = record.explicit_hash_key.as_ref();
+        let key = key.map(|key| key.parse::<u128>().unwrap());
+        let own = aggregation::hash_key(record.partition_key.as_ref().unwrap());
+        key.unwrap_or(own) <= HALF
+    };
+    aws.script(Reply::fail_where(fails, "InternalFailure"));
+    let client = builder(&aws, options.clone()).journal(&path);
+    let client = client.build().await.unwrap();
+    let events = mixed("first", 70);
+    record(&client, STREAM, &events).await;
+    let done = client.flush().await.unwrap();
+    let first = keys(&told.take());
+    assert_eq!(done.records_flushed, first.len());
+    assert_eq!(done.records_retried, 70 - first.len());
+    client.close().await.unwrap();
+    let client = builder(&aws, options).journal(&path);
+    let client = client.build().await.unwrap();
+    let done = client.flush().await.unwrap();
+    let second = keys(&told.take());
+    assert_eq!(done.records_flushed, second.len());
+    let all: BTreeSet<_> = first.iter().chain(&second).cloned().collect();
+    assert_eq!((first.len() + second.len(), all.len()), (70, 70));
+    assert_eq!(kept_by_readers(&aws, STREAM, &halves()).len(), 70);
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_recorded_with_aggregation_is_sent_without_it_and_the_other_way_round() {
+    for (before, after) in [(aggregated(), options()), (options(), aggregated())] {
+        let aws = Endpoint::start();
+        aws.set_shards(STREAM, halves());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cache");
+        let client = builder(&aws, before).journal(&path).build().await.unwrap();
+        let events = mixed("event", 100);
+        record(&client, STREAM, &events).await;
+        client.close().await.unwrap();
+        let client = builder(&aws, after).storage_path(&path);
+        let client = client.build().await.unwrap();
+        assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+        let read = kept_by_readers(&aws, STREAM, &halves()).into_iter();
+        let read: BTreeSet<_> = read.map(|(key, hash_key, _)| (key, hash_key)).collect();
+        assert_eq!(read, events.into_iter().collect());
+        client.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn payloads_that_look_like_aggregates_or_are_empty_arrive_as_they_are() {
+    let aws = Endpoint::start();
+    let client = builder(&aws, aggregated()).in_memory();
+    let client = client.build().await.unwrap();
+    const MAGIC: &[u8] = b"\xf3\x89\x9a\xc2";
+    let mut encoder = kpl::Encoder::new(KplLimits::default());
+    assert!(encoder.push(Event::new("inner", b"1")) && encoder.push(Event::new("inner", b"2")));
+    let inner = encoder.encode();
+    let payloads = [
+        &b""[..],
+        MAGIC,
+        b"",
+        b"\xf3\x89\x9a\xc2 and more",
+        &inner,
+        b"x",
+    ];
+    let records = payloads.map(|data| KinesisRecord::new(data, "k", STREAM));
+    client.record_all(records).await.unwrap();
+    assert_eq!(client.flush().await.unwrap().records_flushed, 6);
+    let read = events(&aws, STREAM)
+        .into_iter()
+        .flat_map(|(_, events)| events);
+    let read: Vec<_> = read.map(|(_, _, data)| data).collect();
+    assert_eq!(read, [b"", MAGIC, b"", payloads[3], b"1", b"2", b"x"]);
+    assert_eq!(aws.delivered(STREAM)[4].data, inner);
+}
+
+#[tokio::test]
+async fn clearing_and_giving_up_on_a_flush_leave_nothing_half_done() {
+    let aws = Endpoint::start();
+    let told = Told::default();
+    let client = builder(&aws, told.to(aggregated())).in_memory();
+    let client = client.build().await.unwrap();
+    record(&client, STREAM, &mixed("cleared", 1_000)).await;
+    aws.script(Reply::Accept.delayed(Duration::from_millis(500)));
+    let flushing = tokio::spawn({
+        let client = client.clone();
+        async move { client.flush().await }
+    });
+    aws.until(|aws| aws.delivered_count() > 0).await;
+    assert_eq!(client.clear_cache().await.unwrap().records_cleared, 1_000);
+    assert_eq!(flushing.await.unwrap().unwrap().records_flushed, 0);
+    assert_eq!(told.take().len(), 1_000);
+
+    record(&client, STREAM, &mixed("cancelled", 1_000)).await;
+    let before = aws.request_count();
+    aws.script(Reply::Accept.delayed(Duration::from_millis(500)));
+    let flushing = tokio::spawn({
+        let client = client.clone();
+        async move { client.flush().await }
+    });
+    aws.until(|aws| aws.request_count() > before).await;
+    flushing.abort();
+    _ = flushing.await;
+    let done = client.drain(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(client.cache_stats().records, 0);
+    let told = keys(&told.take());
+    let distinct: BTreeSet<_> = told.iter().collect();
+    assert_eq!((told.len(), distinct.len()), (1_000, 1_000));
+    assert_eq!(aws.request_count(), before + 1, "{done:?}");
+}
+
+/// The endpoint refuses, and remembers, a request that breaks a limit.
+#[tokio::test]
+async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
+    for seed in 0..6 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let aws = Endpoint::start();
+        aws.set_shards(STREAM, halves());
+        let most = 1 << random.u32(8..24);
+        let limits = KplLimits::default().max_bytes(most);
+        let limits = limits.max_events(random.usize(1..2_000));
+        let method = match seed % 3 {
+            0 => {
+                Aggregation::Concatenate(amplify_kinesis::Concatenation::default().max_bytes(most))
+            }
+            1 => Aggregation::Kpl(limits),
+            _ => Aggregation::Kpl(KplLimits::default()),
+        };
+        let options = options()
+            .aggregation(method)
+            .request_timeout(Duration::from_secs(60));
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        let mut sent = Vec::new();
+        for place in 0..1_000_usize {
+            let size = match random.u32(0..200) {
+                0 => random.usize(0..(4 << 20)),
+                1..20 => random.usize(0..100_000),
+                _ => random.usize(0..100),
+            };
+            let mut data = vec![b'x'; size];
+            data.extend_from_slice(place.to_string().as_bytes());
+            let key = "k".repeat(random.usize(1..=256));
+            let record = KinesisRecord::new(&data, key, STREAM);
+            let record = match random.bool() {
+                true => record.explicit_hash_key(random.u128(..)),
+                false => record,
+            };
+            if client.record_all([record]).await.is_err() {
+                break;
+            }
+            sent.push(data);
+        }
+        let done = client.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(done.records_flushed, sent.len(), "{seed}");
+        let records = events(&aws, STREAM).into_iter();
+        let read = records.flat_map(|(_, events)| events.into_iter().map(|event| event.2));
+        let lines = |data: Vec<u8>| match seed % 3 {
+            0 => {
+                let lines = data
+                    .strip_suffix(b"\n")
+                    .unwrap()
+                    .split(|byte| *byte == b'\n');
+                lines.map(<[u8]>::to_vec).collect()
+            }
+            _ => vec![data],
+        };
+        let mut read: Vec<_> = read.flat_map(lines).collect();
+        read.sort();
+        sent.sort();
+        assert!(read == sent, "{seed}");
+    }
+}
+
+/// A sequence number that is no text, which is noticed only where it is read.
+#[tokio::test]
+async fn an_answer_is_read_whole_only_where_somebody_is_told_of_it() {
+    let answer = || Reply::Page {
+        status: 200,
+        body: r#"{"Records":[{"SequenceNumber":7,"ShardId":"s"}]}"#.into(),
+    };
+    for is_told in [false, true] {
+        let aws = Endpoint::start();
+        let told = Told::default();
+        let options = match is_told {
+            true => told.to(options()),
+            false => options(),
+        };
+        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        client.record("payload", "k", STREAM).await.unwrap();
+        aws.script(answer());
+        let flushed = client.flush().await;
+        assert_eq!(flushed.is_err(), is_told, "{flushed:?}");
+        assert_eq!(client.cache_stats().records, usize::from(is_told));
+        assert!(told.take().is_empty());
+    }
+}
+
+/// Most records leave, so that the store moves those that stay, again and again.
+#[tokio::test]
+async fn hash_keys_stay_with_records_that_a_store_moves() {
+    for in_a_journal in [false, true] {
+        let aws = Endpoint::start();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cache");
+        let open = async || {
+            let options = options().cache_max_bytes(1 << 20).max_retries(u32::MAX);
+            let builder = builder(&aws, options);
+            let builder = match in_a_journal {
+                true => builder.journal(&path),
+                false => builder.storage_path(&path),
+            };
+            builder.build().await.unwrap()
+        };
+        let mut client = open().await;
+        let mut expected = BTreeMap::new();
+        aws.always(|_| Reply::fail_where(|record| record.data[0] == b'x', "InternalFailure"));
+        for round in 0..40_u32 {
+            let stream = format!("stream-{}", round % 3);
+            let stays = format!("x{round}");
+            let hash_key = (round % 4 != 0).then(|| u128::MAX / u128::from(round));
+            expected.insert(stays.clone(), hash_key.map(|key| key.to_string()));
+            let mut records = vec![KinesisRecord::new(stays, "k", &stream); 1];
+            if let Some(hash_key) = hash_key {
+                records = vec![records.remove(0).explicit_hash_key(hash_key)];
+            }
+            let leaves = KinesisRecord::new(vec![b'y'; 10_000], "k", &stream);
+            records.extend(vec![leaves.explicit_hash_key(round.into()); 60]);
+            client.record_all(records).await.unwrap();
+            client.flush().await.unwrap();
+            if round % 10 == 9 {
+                client.close().await.unwrap();
+                client = open().await;
+            }
+        }
+        assert_eq!(client.cache_stats().records, 40);
+        aws.clear_script();
+        client.flush().await.unwrap();
+        let streams = (0..3).flat_map(|n| aws.delivered(&format!("stream-{n}")));
+        let stayed = streams.filter(|record| record.data[0] == b'x');
+        let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+        let arrived: BTreeMap<_, _> = stayed
+            .map(|record| (text(&record.data), record.explicit_hash_key))
+            .collect();
+        assert_eq!(arrived, expected);
+        client.close().await.unwrap();
+    }
+}
