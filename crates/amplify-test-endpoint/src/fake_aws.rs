@@ -1,5 +1,6 @@
 //! The endpoint's handle; the modules below hold its parts.
 
+mod cbor;
 mod exchange;
 mod http;
 mod judge;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::cbor;
 use super::http::{self, Connection, Head, HttpError, Persistence, Route};
 use super::judge::{Act, Plan, judge};
-use super::protocol::{self, Put};
+use super::protocol::{self, Format, Put};
 use super::reply::Refusal;
 use super::shards::{self, LIST_SHARDS};
 use super::state::{Arrival, InFlight, Shared};
@@ -98,7 +99,7 @@ async fn read_and_judge(
     match read(head, body) {
         Err(refusal) => {
             shared.note_violation(refusal.message.clone());
-            Ok(Plan::refuse(&refusal))
+            Ok(Plan::refuse(&refusal, head.format))
         }
         Ok(put) => {
             in_flight.log(&Arrival {
@@ -140,6 +141,7 @@ fn time_on_link(bytes: usize, bytes_per_second: u64) -> Duration {
 
 fn read<'a>(head: &Head, body: &'a [u8]) -> Result<Put<'a>, Refusal> {
     match head.route {
+        Route::Post if head.format == Format::Cbor => cbor::parse(&head.target, body),
         Route::Post => Put::parse(&head.target, body),
         Route::Unknown => Err(Refusal::without_code(404).message("only POST / is known here")),
     }

@@ -6,6 +6,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::cbor::CBOR;
+use super::protocol::Format;
+
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
@@ -23,6 +26,7 @@ pub(super) struct Connection {
 pub(super) struct Head {
     pub(super) route: Route,
     pub(super) target: String,
+    pub(super) format: Format,
     pub(super) user_agent: String,
     pub(super) amz_user_agent: String,
     pub(super) persistence: Persistence,
@@ -269,6 +273,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     let mut head = Head {
         route,
         target: String::new(),
+        format: Format::Json,
         user_agent: String::new(),
         amz_user_agent: String::new(),
         persistence: match request.version {
@@ -283,6 +288,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let is = |name| header.name.eq_ignore_ascii_case(name);
         if is("x-amz-target") {
             head.target = text();
+        } else if is("content-type") && header.value.eq_ignore_ascii_case(CBOR.as_bytes()) {
+            head.format = Format::Cbor;
         } else if is("user-agent") {
             head.user_agent = text();
         } else if is("x-amz-user-agent") {

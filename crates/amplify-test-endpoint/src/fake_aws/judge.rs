@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::http::{self, Head, Persistence};
 use super::limits;
-use super::protocol::{self, JSON, Put};
+use super::protocol::{self, Format, JSON, Put};
 use super::reply::{Refusal, Reply};
 use super::request::{Outcome, PutRecord, PutRequest, Service};
 use super::shards::ONLY_SHARD;
@@ -37,9 +37,9 @@ impl Plan {
     }
 
     /// What is done for a reply that says nothing of records.
-    pub(super) fn without_records(reply: &Reply) -> Option<Self> {
+    pub(super) fn without_records(reply: &Reply, format: Format) -> Option<Self> {
         Some(match reply {
-            Reply::Refuse(refusal) => Self::refuse(refusal),
+            Reply::Refuse(refusal) => Self::refuse(refusal, format),
             Reply::Status(status) => Self::answer(*status, JSON, b""),
             Reply::Page { status, body } => Self::answer(*status, "text/html", body),
             Reply::Hang => Self::new(Act::Hang, Outcome::Abandoned),
@@ -67,10 +67,10 @@ impl Plan {
         )
     }
 
-    pub(super) fn refuse(refusal: &Refusal) -> Self {
-        let body = protocol::refusal_body(refusal);
+    pub(super) fn refuse(refusal: &Refusal, format: Format) -> Self {
+        let body = protocol::refusal_body(refusal, format);
         let error_type = protocol::refusal_header(refusal);
-        let answer = http::answer(refusal.status, JSON, error_type, body.as_bytes());
+        let answer = http::answer(refusal.status, format.content_type(), error_type, &body);
         Self::new(
             Act::Answer(answer, Persistence::KeepAlive),
             Outcome::Answered {
@@ -88,7 +88,7 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
             "{:?} {}: {}",
             put.service, put.stream, refusal.message
         ));
-        Plan::refuse(&refusal)
+        Plan::refuse(&refusal, put.format)
     };
     if let Some(refusal) = limits::violation(put) {
         return broken(refusal);
@@ -96,7 +96,7 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
     let (keep, source) = {
         let mut state = shared.lock();
         if !state.knows(&put.stream) {
-            return Plan::refuse(&protocol::unknown_stream(&put.stream));
+            return Plan::refuse(&protocol::unknown_stream(&put.stream), put.format);
         }
         (state.keep, state.next_source(&put.stream))
     };
@@ -234,12 +234,12 @@ fn prepare(
 ) -> Plan {
     let results = |count: usize, codes: &[Option<String>]| {
         let first = shared.lock().next_sequences(count);
-        protocol::put_answer(put.service, count, codes, shards, first)
+        protocol::put_answer(put, count, codes, shards, first)
     };
-    if let Some(plan) = Plan::without_records(reply) {
+    if let Some(plan) = Plan::without_records(reply, put.format) {
         return plan;
     }
-    let all = put.records.len();
+    let (all, content_type) = (put.records.len(), put.format.content_type());
     match reply {
         // These four have codes for their records.
         Reply::Accept
@@ -247,10 +247,10 @@ fn prepare(
         | Reply::RecordErrors(_)
         | Reply::FailWhere { .. } => {
             let body = results(all, codes.unwrap_or_default());
-            Plan::answer(200, JSON, body.as_bytes())
+            Plan::answer(200, content_type, &body)
         }
         Reply::WrongCount(count) => {
-            let answer = http::answer(200, JSON, None, results(*count, &[]).as_bytes());
+            let answer = http::answer(200, content_type, None, &results(*count, &[]));
             Plan::new(
                 Act::Answer(answer, Persistence::KeepAlive),
                 Outcome::Unreadable,
@@ -258,7 +258,7 @@ fn prepare(
         }
         Reply::Truncated => {
             let body = results(all, &[]);
-            let mut answer = http::answer(200, JSON, None, body.as_bytes());
+            let mut answer = http::answer(200, content_type, None, &body);
             answer.truncate(answer.len() - body.len() / 2);
             Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
         }
@@ -266,6 +266,6 @@ fn prepare(
             prepare(inner, put, codes, shards, shared)
         }
         // Throttled; the rest needs no records.
-        _ => Plan::refuse(&protocol::throttled(put.service)),
+        _ => Plan::refuse(&protocol::throttled(put.service), put.format),
     }
 }

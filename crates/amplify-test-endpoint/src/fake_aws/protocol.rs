@@ -1,4 +1,4 @@
-//! awsJson1_1: requests are read and answers written here.
+//! Puts as they are on the wire: read and answered in JSON (awsJson1_1) here, in CBOR by its own module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,6 +7,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::cbor::{self, CBOR};
 use super::reply::{CodeIn, Refusal};
 use super::request::{PutRecord, Service};
 use super::shards::ONLY_SHARD;
@@ -14,9 +15,28 @@ use super::shards::ONLY_SHARD;
 /// The content type of requests and answers.
 pub(super) const JSON: &str = "application/x-amz-json-1.1";
 
-/// A request as it is on the wire: payloads still in base64, text borrowed from the body.
+pub(super) const KINESIS_PUT: &str = "Kinesis_20131202.PutRecords";
+
+/// How a request is written, and so its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Cbor,
+}
+
+impl Format {
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Cbor => CBOR,
+        }
+    }
+}
+
+/// A request as it is on the wire: payloads not decoded yet, text borrowed from the body.
 pub(super) struct Put<'a> {
     pub(super) service: Service,
+    pub(super) format: Format,
     pub(super) stream: Cow<'a, str>,
     pub(super) records: Vec<EncodedRecord<'a>>,
     pub(super) bytes: usize,
@@ -24,8 +44,12 @@ pub(super) struct Put<'a> {
 
 #[derive(Deserialize)]
 pub(super) struct EncodedRecord<'a> {
+    /// In base64.
     #[serde(rename = "Data", borrow)]
     data: Text<'a>,
+    /// The payload itself, where a format needs no base64.
+    #[serde(skip)]
+    raw: Option<&'a [u8]>,
     #[serde(rename = "PartitionKey", borrow, default)]
     partition_key: Option<Text<'a>>,
     #[serde(rename = "ExplicitHashKey", borrow, default)]
@@ -59,31 +83,35 @@ impl<'a> Put<'a> {
     /// Reads the body of a request to `target`, the header `X-Amz-Target`.
     pub(super) fn parse(target: &str, body: &'a [u8]) -> Result<Self, Refusal> {
         let (service, stream, records) = match target {
-            "Kinesis_20131202.PutRecords" => {
+            KINESIS_PUT => {
                 let body: KinesisBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-                let stream = match (body.name, body.arn) {
-                    (Some(name), None) if !name.0.starts_with("arn:") => name,
-                    (None, Some(arn)) if arn.0.starts_with("arn:") => arn,
-                    _ => return Err(unreadable("the stream has either a name or an ARN")),
-                };
+                let text = |text: Text<'a>| text.0;
+                let stream = stream(body.name.map(text), body.arn.map(text))?;
                 (Service::Kinesis, stream, body.records)
             }
             "Firehose_20150804.PutRecordBatch" => {
                 let body: FirehoseBody<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-                (Service::Firehose, body.stream, body.records)
+                (Service::Firehose, body.stream.0, body.records)
             }
-            _ => {
-                let refusal = Refusal::new(400, "UnknownOperationException");
-                return Err(refusal.message(format!("no such operation here: {target:?}")));
-            }
+            _ => return Err(unknown_operation(target)),
         };
+        Ok(Self::new(service, Format::Json, stream, records))
+    }
+
+    pub(super) fn new(
+        service: Service,
+        format: Format,
+        stream: Cow<'a, str>,
+        records: Vec<EncodedRecord<'a>>,
+    ) -> Self {
         let bytes = records.iter().map(EncodedRecord::size).sum();
-        Ok(Self {
+        Self {
             service,
-            stream: stream.0,
+            format,
+            stream,
             records,
             bytes,
-        })
+        }
     }
 
     /// Decodes all payloads into one buffer that the records share.
@@ -92,9 +120,12 @@ impl<'a> Put<'a> {
         let mut buffer = Vec::with_capacity(total);
         let mut ends = Vec::with_capacity(self.records.len());
         for record in &self.records {
-            STANDARD
-                .decode_append(record.data.0.as_bytes(), &mut buffer)
-                .map_err(unreadable)?;
+            match record.raw {
+                Some(raw) => buffer.extend_from_slice(raw),
+                None => STANDARD
+                    .decode_append(record.data.0.as_bytes(), &mut buffer)
+                    .map_err(unreadable)?,
+            }
             ends.push(buffer.len());
         }
         let buffer = Bytes::from(buffer);
@@ -112,7 +143,18 @@ impl<'a> Put<'a> {
     }
 }
 
-impl EncodedRecord<'_> {
+impl<'a> EncodedRecord<'a> {
+    /// A record whose payload is not in base64.
+    pub(super) fn raw(data: &'a [u8], key: Option<&'a str>, hash_key: Option<&'a str>) -> Self {
+        let text = |text: &'a str| Text(Cow::Borrowed(text));
+        Self {
+            data: text(""),
+            raw: Some(data),
+            partition_key: key.map(text),
+            explicit_hash_key: hash_key.map(text),
+        }
+    }
+
     pub(super) fn key(&self) -> Option<&str> {
         self.partition_key.as_ref().map(|key| key.0.as_ref())
     }
@@ -127,6 +169,9 @@ impl EncodedRecord<'_> {
     }
 
     fn data_len(&self) -> usize {
+        if let Some(raw) = self.raw {
+            return raw.len();
+        }
         let text = self.data.0.as_bytes();
         let padding = text
             .iter()
@@ -138,9 +183,45 @@ impl EncodedRecord<'_> {
     }
 }
 
+/// The stream of a request, which has a name or an ARN.
+pub(super) fn stream<'a>(
+    name: Option<Cow<'a, str>>,
+    arn: Option<Cow<'a, str>>,
+) -> Result<Cow<'a, str>, Refusal> {
+    match (name, arn) {
+        (Some(name), None) if !name.starts_with("arn:") => Ok(name),
+        (None, Some(arn)) if arn.starts_with("arn:") => Ok(arn),
+        _ => Err(unreadable("the stream has either a name or an ARN")),
+    }
+}
+
+pub(super) fn unknown_operation(target: &str) -> Refusal {
+    let refusal = Refusal::new(400, "UnknownOperationException");
+    refusal.message(format!("no such operation here: {target:?}"))
+}
+
 /// The answer to a put, one entry for each of `count` records; beyond the end of `codes`
 /// records are successes, and beyond that of `shards` of the only shard.
 pub(super) fn put_answer(
+    put: &Put<'_>,
+    count: usize,
+    codes: &[Option<String>],
+    shards: &[String],
+    first_sequence: u64,
+) -> Vec<u8> {
+    let shard = |index| shards.get(index).map_or(ONLY_SHARD, String::as_str);
+    match put.format {
+        Format::Cbor => cbor::put_answer(
+            count,
+            codes,
+            |index| shard(index).to_owned(),
+            first_sequence,
+        ),
+        Format::Json => json_answer(put.service, count, codes, shards, first_sequence).into_bytes(),
+    }
+}
+
+fn json_answer(
     service: Service,
     count: usize,
     codes: &[Option<String>],
@@ -189,16 +270,23 @@ pub(super) fn sequence(number: u64) -> String {
     format!("49{number:054}")
 }
 
-/// The JSON body of a refusal.
-pub(super) fn refusal_body(refusal: &Refusal) -> String {
-    let message = serde_json::Value::from(refusal.message.as_str());
-    match (&refusal.code, refusal.code_in) {
-        (Some(code), CodeIn::Body | CodeIn::BodyAndHeader) => {
-            let code = serde_json::Value::from(code.as_str());
+/// The body of a refusal.
+pub(super) fn refusal_body(refusal: &Refusal, format: Format) -> Vec<u8> {
+    let code = refusal.code.as_deref();
+    let code = code.filter(|_| refusal.code_in != CodeIn::Header);
+    let message = refusal.message.as_str();
+    if format == Format::Cbor {
+        return cbor::refusal_body(code, message);
+    }
+    let message = serde_json::Value::from(message);
+    let body = match code {
+        Some(code) => {
+            let code = serde_json::Value::from(code);
             format!(r#"{{"__type":{code},"message":{message}}}"#)
         }
-        (None, _) | (_, CodeIn::Header) => format!(r#"{{"message":{message}}}"#),
-    }
+        None => format!(r#"{{"message":{message}}}"#),
+    };
+    body.into_bytes()
 }
 
 /// The value of the header `x-amzn-ErrorType`, if the refusal has it.
@@ -231,7 +319,7 @@ pub(super) fn unknown_stream(stream: &str) -> Refusal {
     Refusal::new(400, "ResourceNotFoundException").message(format!("Stream {stream} not found"))
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Refusal {
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(400, "SerializationException").message(error.to_string())
 }
 
@@ -314,7 +402,7 @@ mod tests {
     fn answers_have_one_entry_for_each_record() {
         let codes = [None, Some("a\"b".to_owned())];
         let kinesis: serde_json::Value =
-            serde_json::from_str(&put_answer(Service::Kinesis, 3, &codes, &[], 7)).unwrap();
+            serde_json::from_str(&json_answer(Service::Kinesis, 3, &codes, &[], 7)).unwrap();
         assert_eq!(kinesis["FailedRecordCount"], 1);
         assert_eq!(kinesis["Records"].as_array().map(Vec::len), Some(3));
         assert_eq!(kinesis["Records"][0]["ShardId"], "shardId-000000000000");
@@ -323,7 +411,7 @@ mod tests {
         assert_eq!(kinesis["Records"][1]["ErrorCode"], "a\"b");
 
         let firehose: serde_json::Value =
-            serde_json::from_str(&put_answer(Service::Firehose, 2, &codes, &[], 1)).unwrap();
+            serde_json::from_str(&json_answer(Service::Firehose, 2, &codes, &[], 1)).unwrap();
         assert_eq!(firehose["FailedPutCount"], 1);
         assert_eq!(firehose["Encrypted"], false);
         assert!(firehose["RequestResponses"][0]["RecordId"].is_string());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::judge::Plan;
 use super::protocol;
-use super::protocol::{EncodedRecord, JSON, Put};
+use super::protocol::{EncodedRecord, Format, JSON, Put};
 use super::reply::{Refusal, Reply};
 use super::request::Service;
 use super::state::Shared;
@@ -66,7 +66,7 @@ fn number(page: &str) -> usize {
 /// Answers a request for a list of shards.
 pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
     let Ok(asked) = serde_json::from_slice::<ListShards>(body) else {
-        return Plan::refuse(&Refusal::new(400, "SerializationException"));
+        return Plan::refuse(&Refusal::new(400, "SerializationException"), Format::Json);
     };
     // A token is the stream's name and the number of the page.
     let token = asked.next_token.as_deref();
@@ -78,14 +78,14 @@ pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
         (None, None, Some((stream, page))) if !is_arn(stream) => (stream, number(page)),
         // The endpoint of a page is found by the ARN once more.
         (None, Some(arn), Some((stream, page))) if arn == stream => (stream, number(page)),
-        _ => return Plan::refuse(&Refusal::new(400, "InvalidArgumentException")),
+        _ => return Plan::refuse(&Refusal::new(400, "InvalidArgumentException"), Format::Json),
     };
     let (listed, reply) = shared.update(|state| {
         state.shards.listings += usize::from(page == 0);
         let listed = state.shards.of_stream.get(stream).cloned();
         (listed, state.shards.reply.clone())
     });
-    if let Some(plan) = reply.and_then(|reply| Plan::without_records(&reply)) {
+    if let Some(plan) = reply.and_then(|reply| Plan::without_records(&reply, Format::Json)) {
         return plan;
     }
     let all = || ShardMap::new([Shard::new(ONLY_SHARD, 0, u128::MAX)]);
