@@ -9,6 +9,9 @@ mod snippets {
     #[doc = include_str!("../../docs/from-amplify.md")]
     mod from_amplify {}
 
+    #[doc = include_str!("../../docs/aggregation.md")]
+    mod aggregation {}
+
     #[doc = include_str!("../../docs/operations.md")]
     mod operations {}
 

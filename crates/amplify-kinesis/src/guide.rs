@@ -241,7 +241,7 @@
 //!
 //! All streams share the cache. If a stream might be refused for a long time, for example because
 //! it was never created, set a
-//! [`max_stream_share`](crate::AmplifyKinesisClientOptions::max_stream_share)so that it leaves room
+//! [`max_stream_share`](crate::AmplifyKinesisClientOptions::max_stream_share) so that it leaves room
 //! for the others. `record` can also wait for room:
 //! [`OverflowPolicy::Wait`](crate::OverflowPolicy).
 //!

@@ -127,6 +127,11 @@ async fn a_store_of_either_kind_is_shown_while_it_is_at_work_and_after() {
                     "payload 4"
                 ]
             );
+            let none = run(&["peek", "--stream", "nope"], directory.path());
+            assert_eq!(none.status.code(), Some(2));
+            assert!(text(&none).contains("no records for stream `nope`"));
+            let is_open = table.contains("not closed: a client is using it");
+            assert_eq!(is_open, state == "at work", "{table}");
             let verified = run(&["verify"], directory.path());
             assert!(verified.status.success(), "{}", text(&verified));
             store.close().await.unwrap();
@@ -212,7 +217,7 @@ async fn damage_is_found_and_the_rest_is_exported() {
     let exported = run(&["export", "--payloads"], directory.path());
     let shown = text(&exported);
     assert_eq!(shown.matches("payload").count(), 9, "{shown}");
-    assert!(shown.contains("1 damaged records were left out"), "{shown}");
+    assert!(shown.contains("left out 1 damaged record\n"), "{shown}");
 }
 
 #[tokio::test]
@@ -242,7 +247,9 @@ async fn clearing_needs_a_word_and_a_directory_that_nobody_uses() {
     assert_eq!(store.stats().records(), 10);
     store.close().await.unwrap();
 
-    let asked = text(&run(&["clear"], directory.path()));
+    let asked = run(&["clear"], directory.path());
+    assert_eq!(asked.status.code(), Some(2));
+    let asked = text(&asked);
     assert!(
         asked.contains("10 records") && asked.contains("--yes"),
         "{asked}"
@@ -279,7 +286,7 @@ fn what_is_no_cache_is_refused_and_left_alone() {
         let refused = run(command, directory.path());
         assert_eq!(refused.status.code(), Some(2));
         assert!(
-            text(&refused).contains("no cache of records"),
+            text(&refused).contains("not a record cache"),
             "{}",
             text(&refused)
         );

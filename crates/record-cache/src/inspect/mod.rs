@@ -58,8 +58,8 @@ pub struct Inspection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {
-    /// Whether it is as a close left it. If not, a store is at work there, or its process was
-    /// killed; which of the two cannot be told without taking the lock.
+    /// Whether it was closed. If not, a store is at work there, or its program ended without
+    /// closing it; which of the two cannot be told without taking the lock.
     pub is_closed: bool,
     /// Whether the log ends in a write that is incomplete: under way, or cut short by the end of
     /// the process. It is no damage; the call was never answered.

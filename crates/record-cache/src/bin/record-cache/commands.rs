@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use record_cache::inspect::{Inspection, directories};
 use record_cache::{Amount, ReadLimits, Record, RecordStore, SledStore, StoreError, StreamName};
@@ -43,9 +43,22 @@ pub(crate) fn run(command: Command, out: &mut impl Write) -> Outcome<bool> {
     }
 }
 
-fn caches(path: &Path) -> Result<Vec<Inspection>, StoreError> {
-    let directories = directories(path)?.into_iter();
-    directories.map(Inspection::read).collect()
+fn caches(path: &Path) -> Outcome<Vec<Inspection>> {
+    let mut caches = Vec::new();
+    for directory in cache_directories(path)? {
+        caches.push(Inspection::read(directory)?);
+    }
+    Ok(caches)
+}
+
+fn cache_directories(path: &Path) -> Outcome<Vec<PathBuf>> {
+    match directories(path) {
+        Ok(found) => Ok(found),
+        Err(StoreError::Incompatible { path, .. }) => {
+            Err(format!("{}: not a record cache", path.display()).into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Hands over the records of a path, oldest first, at most this many of each stream.
@@ -75,8 +88,8 @@ fn show(
             })?;
             if damaged.records > 0 {
                 eprintln!(
-                    "{stream}: {} damaged records were left out",
-                    damaged.records
+                    "{stream}: left out {}",
+                    output::counted(damaged.records, "damaged record")
                 );
                 sound = false;
             }
@@ -84,7 +97,7 @@ fn show(
     }
     if !found {
         let name = which.stream.as_deref().unwrap_or_default();
-        return Err(format!("nothing waits for a stream {name}").into());
+        return Err(format!("no records for stream `{name}`").into());
     }
     Ok(sound)
 }
@@ -142,15 +155,13 @@ fn damaged(cache: &mut Inspection) -> Outcome<Amount> {
 }
 
 fn clear(path: &Path, yes: bool, out: &mut impl Write) -> Outcome<()> {
-    for directory in directories(path)? {
+    for directory in cache_directories(path)? {
         let name = directory.display();
         if !yes {
             let held = Inspection::read(&directory)?.stats();
-            let (records, bytes) = (held.records(), held.bytes());
-            writeln!(
-                out,
-                "{name}: {records} records, {bytes} bytes; --yes deletes them"
-            )?;
+            let records = output::counted(held.records(), "record");
+            let bytes = output::counted(held.bytes(), "byte");
+            writeln!(out, "{name}: {records}, {bytes}")?;
             continue;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -161,7 +172,10 @@ fn clear(path: &Path, yes: bool, out: &mut impl Write) -> Outcome<()> {
             cleared
         });
         match cleared {
-            Ok(cleared) => writeln!(out, "{name}: {} records deleted", cleared.records)?,
+            Ok(cleared) => {
+                let records = output::counted(cleared.records, "record");
+                writeln!(out, "{name}: {records} deleted")?;
+            }
             Err(StoreError::InUse { .. }) => {
                 return Err(format!(
                     "{name}: a client is at work here. It holds what it has in memory too, so \
@@ -171,6 +185,9 @@ fn clear(path: &Path, yes: bool, out: &mut impl Write) -> Outcome<()> {
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    if !yes {
+        return Err("nothing was deleted; to delete these records, add --yes".into());
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ enum Command {
     /// Delete all records, and copies of damaged data. No client may be at work there.
     Clear {
         directory: PathBuf,
-        /// Without it, nothing is deleted.
+        /// Without it, nothing is deleted and the exit status is 2.
         #[arg(long)]
         yes: bool,
     },

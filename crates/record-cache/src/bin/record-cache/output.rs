@@ -61,6 +61,13 @@ pub(crate) fn stats(summary: &Summary, as_json: bool, out: &mut impl Write) -> i
     writeln!(out, "{table}")
 }
 
+/// How many there are, in words: `1 record`, `2 records`.
+pub(crate) fn counted(count: impl std::fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let ending = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
 /// Prints a record; its key and payload only if they may be seen.
 pub(crate) fn record(
     cache: &Path,
@@ -93,12 +100,12 @@ pub(crate) fn record(
     }
     write!(
         out,
-        "{} {} recorded {} ago, {} attempts, {} bytes",
+        "{} {} recorded {} ago, {}, {}",
         stream.as_str().escape_debug(),
         record.id.get(),
         age(record.recorded_at),
-        record.attempts,
-        record.size(),
+        counted(record.attempts, "attempt"),
+        counted(record.size(), "byte"),
     )?;
     if payloads {
         let text = String::from_utf8_lossy(&record.data);
@@ -137,15 +144,17 @@ pub(crate) fn verified(
     heading(cache.path(), condition, out)?;
     writeln!(
         out,
-        "{} records were read and are sound",
-        stats.records() - damaged.records
+        "{} read and found sound",
+        counted(stats.records() - damaged.records, "record")
     )?;
     if !is_sound {
         writeln!(
             out,
-            "DAMAGED: {} records cannot be read, {lost} are missing, {} places of the log, {} whole segments. \
+            "DAMAGED: {} unreadable, {lost} missing; {} in the log, {}. \
              A client skips what cannot be read and delivers the rest.",
-            damaged.records, condition.damaged_places, condition.unreadable_segments,
+            counted(damaged.records, "record"),
+            counted(condition.damaged_places, "damaged place"),
+            counted(condition.unreadable_segments, "unreadable segment"),
         )?;
     }
     Ok(is_sound)
@@ -154,13 +163,17 @@ pub(crate) fn verified(
 fn heading(path: &Path, condition: &Condition, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", path.display())?;
     let state = match condition.is_closed {
-        true => "as a close left it",
-        false => "in use, or its process was killed; these are the figures of this moment",
+        true => "closed",
+        false => {
+            "not closed: a client is using it, or its program ended without close(); \
+             these are the figures of this moment"
+        }
     };
     writeln!(
         out,
-        "{} segments, {} bytes on disk; {state}",
-        condition.segments, condition.disk_bytes
+        "{}, {} on disk; {state}",
+        counted(condition.segments, "segment"),
+        counted(condition.disk_bytes, "byte")
     )?;
     if condition.is_torn {
         writeln!(
