@@ -23,6 +23,17 @@ pub(crate) fn target() -> Result<PathBuf> {
     }
 }
 
+/// This program, for a child process.
+///
+/// Cargo may have replaced it since it started, and Linux then marks its path.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    let path = env::current_exe().context("this program's path")?;
+    let there = path
+        .to_str()
+        .and_then(|path| path.strip_suffix(" (deleted)"));
+    Ok(there.map_or_else(|| path.clone(), PathBuf::from))
+}
+
 /// The cargo that runs this program, in the workspace, with these arguments.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
+use crate::shell;
+
 /// Something that a process of its own measures.
 pub(crate) trait Job: Serialize + DeserializeOwned {
     const NAME: &'static str;
@@ -32,7 +34,7 @@ pub(crate) async fn measure<J: Job>(job: &J) -> Result<J::Output> {
 
 /// The process that does a job, not started yet.
 pub(crate) fn command<J: Job>(job: &J) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("this program's path")?);
+    let mut command = Command::new(shell::this_program()?);
     command
         .args(["bench-worker", J::NAME])
         .arg(serde_json::to_string(job)?)

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
+use crate::shell;
+
 /// The recording process. It is killed when this is dropped.
 pub(crate) struct Child {
     process: tokio::process::Child,
@@ -24,7 +26,7 @@ pub(crate) enum News {
 
 impl Child {
     pub(crate) fn start(file: &Path, cache: &Path, endpoint: &str, from: usize) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe().context("this program's path")?);
+        let mut command = Command::new(shell::this_program()?);
         command
             .arg("demo-recorder")
             .arg("--file")
