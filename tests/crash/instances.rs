@@ -282,7 +282,7 @@ impl Program {
                 .into_iter()
                 .flatten();
             let files = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-            // Whoever looks for a free slot opens the lock of one in use.
+            // A search for a free slot opens the locks of slots in use.
             let data = files.filter(|file| !file.ends_with("lock"));
             data.filter_map(|file| Some(file.strip_prefix(&directory).ok()?.iter().next()?.into()))
                 .collect()

@@ -15,7 +15,7 @@ use aws_sdk_kinesis::config::{
     BehaviorVersion, Config, ConfigBag, Intercept, Region, RuntimeComponents,
 };
 use aws_sdk_kinesis::error::BoxError;
-use integration_tests::{Discards, Service, Setup};
+use integration_tests::{Discards, Service, Setup, eventually};
 use tempfile::TempDir;
 
 use super::{LONG, Stream, assert_skipped_as_missing, by_key, endpoint, setup};
@@ -161,13 +161,7 @@ async fn an_automatic_flush_delivers_without_being_asked() {
 
     let by_itself = client.record_keyed(stream.name(), KEY, "by itself");
     by_itself.await.unwrap();
-    tokio::time::timeout(LONG, async {
-        while client.cached() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .unwrap();
+    eventually("the timer has delivered", async || client.cached() == 0).await;
     client.close().await.unwrap();
 
     assert_eq!(stream.by_key().await[KEY], [b"by itself"]);

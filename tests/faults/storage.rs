@@ -107,7 +107,7 @@ async fn a_closed_directory_can_be_opened_at_once(case: Case) {
         client.record_to(STREAM, numbered("record", 3)).await;
         assert_eq!(client.cached(), 3 * round);
         if round % 2 == 0 {
-            // Whoever holds a clone of a closed client is in nobody's way.
+            // A clone of a closed client holds nothing.
             let _clone = client.clone();
             client.close().await.unwrap();
             open(case, &aws, &path).await.close().await.unwrap();

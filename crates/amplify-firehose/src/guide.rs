@@ -294,7 +294,7 @@
 //!     move || client.record_blocking("data", "my-delivery-stream")
 //! })
 //! .join()
-//! .expect("it does not panic")?;
+//! .map_err(|_| "the thread panicked")??;
 //! assert_eq!(client.cache_stats().records, 1);
 //! # runtime.block_on(client.clear_cache())?;
 //! runtime.block_on(client.drain(Duration::from_secs(5)))?;

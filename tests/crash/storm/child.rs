@@ -79,7 +79,7 @@ pub async fn run(orders: Orders) {
     Told::Ended.say();
 }
 
-/// What all tasks share. Whoever holds it for reading uses the clients; for writing, nobody does.
+/// State shared by all tasks. Tasks use the clients under the read lock; under the write lock none does.
 pub struct Stage {
     pub clients: [Client; 2],
     pub dropping: bool,

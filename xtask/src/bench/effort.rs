@@ -13,7 +13,7 @@ pub(crate) enum Effort {
 }
 
 impl Effort {
-    /// So many rounds at most, and no third one when they take too long.
+    /// At most `most` rounds, and no third one if they take longer than `patience`.
     pub(crate) fn rounds(self, most: usize, patience: Duration) -> impl Iterator<Item = usize> {
         let most = match self {
             Self::Full => most,

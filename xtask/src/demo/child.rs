@@ -20,7 +20,7 @@ pub(crate) struct Child {
 pub(crate) enum News {
     /// All lines before this one are recorded.
     Recorded(usize),
-    /// So many lines are cached.
+    /// The number of cached lines.
     Cached(usize),
 }
 

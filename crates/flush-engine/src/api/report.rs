@@ -120,7 +120,7 @@ pub struct CacheStats {
 }
 
 impl CacheStats {
-    /// `oldest` says when the oldest of so many records of a stream was recorded.
+    /// `oldest` returns when the oldest record was recorded, given a stream and its number of records.
     pub(crate) fn new(
         stats: &StoreStats,
         cache_max_bytes: u64,

@@ -161,7 +161,7 @@ impl Stream {
         }
     }
 
-    /// When the oldest of so many records was recorded.
+    /// When the oldest record was recorded, given the number of records.
     fn oldest(&self, held: u64) -> Option<SystemTime> {
         if let Some((_, since)) = self.head {
             return Some(since);
@@ -203,7 +203,7 @@ mod tests {
         ages.arrived(&[(name(), amount)], since, StoreStats::default);
     }
 
-    /// When the oldest of so many records was recorded.
+    /// When the oldest record was recorded, given the number of records.
     fn oldest(ages: &Ages, held: usize) -> Option<SystemTime> {
         let report = ages.report(&stats(held), 100);
         let of_stream = report.streams.first();

@@ -7,7 +7,7 @@ use super::{Action, Disk, Event, Fate, Image, Plan, Rules, Timeline};
 /// One loss of power.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// So many events had happened.
+    /// How many events had happened.
     pub moment: usize,
     /// How it was decided what becomes of the rest.
     pub plan: Plan,
@@ -37,7 +37,7 @@ pub struct States<'a> {
 }
 
 impl<'a> States<'a> {
-    /// So many, from the event of this number on, by these plans in turn; the same ones for
+    /// This many, from the event of this number on, by these plans in turn; the same ones for
     /// the same seed.
     #[must_use]
     pub fn sample(

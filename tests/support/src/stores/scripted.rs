@@ -172,7 +172,7 @@ impl ScriptedStore {
     }
 }
 
-/// So many records, of any size.
+/// Limits of this many records, of any size.
 fn at_most(records: usize) -> ReadLimits {
     let records = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
     ReadLimits::new(records, NonZeroU64::MAX)

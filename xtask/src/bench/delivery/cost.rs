@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FirehoseRecord};
 use amplify_kinesis::{
-    Aggregation, Compression, Concatenation, FlushStrategy, KinesisRecord, KplLimits,
+    Aggregation, Compression, Concatenation, FlushData, FlushStrategy, KinesisRecord, KplLimits,
 };
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -111,16 +111,7 @@ impl Cost {
             });
             client.record_all(events).await?;
         }
-        let meter = Meter::start()?;
-        let drained = client.drain(client::LONG).await?;
-        let sent = meter.stop()?;
-        if drained.records_flushed != self.events {
-            bail!(
-                "{} of {} events were delivered",
-                drained.records_flushed,
-                self.events
-            );
-        }
+        let sent = self.measure(client.drain(client::LONG)).await?;
         client.close().await?;
         Ok(sent)
     }
@@ -146,17 +137,22 @@ impl Cost {
                 .map(|n| FirehoseRecord::new(self.event(n), STREAM));
             client.record_all(events).await?;
         }
-        let meter = Meter::start()?;
-        let drained = client.drain(client::LONG).await?;
-        let sent = meter.stop()?;
-        if drained.records_flushed != self.events {
-            bail!(
-                "{} of {} events were delivered",
-                drained.records_flushed,
-                self.events
-            );
-        }
+        let sent = self.measure(client.drain(client::LONG)).await?;
         client.close().await?;
+        Ok(sent)
+    }
+
+    /// What a drain takes that delivers all events.
+    async fn measure<E>(&self, drain: impl Future<Output = Result<FlushData, E>>) -> Result<Sent>
+    where
+        anyhow::Error: From<E>,
+    {
+        let meter = Meter::start()?;
+        let delivered = drain.await?.records_flushed;
+        let sent = meter.stop()?;
+        if delivered != self.events {
+            bail!("{delivered} of {} events were delivered", self.events);
+        }
         Ok(sent)
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Drain {
     streams: usize,
     records: usize,
     record_bytes: u64,
-    /// So many records of each stream come in turn.
+    /// Records of one stream before the next stream's turn.
     turn: usize,
 }
 

@@ -33,7 +33,7 @@ struct State {
     /// Operations that do not pass.
     held: Option<&'static str>,
     syncs_begun: usize,
-    /// So many syncs may end, or all.
+    /// How many more syncs may end; all if `None`.
     syncs_allowed: Option<usize>,
 }
 

@@ -76,7 +76,7 @@ async fn a_disk_that_hangs_keeps_nobody_waiting_and_goes_on_when_it_answers() {
         );
         gate.release();
         recovered(&store).await;
-        // Whoever was told that it failed finds nothing stored.
+        // A call that reported failure stored nothing.
         store.append(append("after")).await.unwrap();
         assert_eq!(read(&store).await, ["before", "after"], "{hanging}");
         assert_eq!(store.stats().records(), 2, "{hanging}");

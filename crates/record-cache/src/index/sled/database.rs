@@ -121,7 +121,7 @@ impl Database {
         Ok(value)
     }
 
-    /// Makes all changes or none of them; if they end a checkpoint, its blocks take so many bytes.
+    /// Makes all changes or none of them; if they complete a checkpoint, `bytes` is the size of its blocks.
     pub(super) fn apply(&mut self, changes: Changes, bytes: Option<u64>) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {

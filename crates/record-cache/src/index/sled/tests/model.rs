@@ -13,7 +13,7 @@ const STREAMS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many records, and how many numbers are left out between them.
+    /// The number of records, and how many numbers are skipped between them.
     Append {
         stream: usize,
         records: u64,
