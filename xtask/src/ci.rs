@@ -98,7 +98,10 @@ async fn run_step(step: Step) -> Result<()> {
         }
         Step::SemverChecks => semver_checks().await,
         Step::Ports => ports::run(PortsFlags::default()).await,
-        Step::E2e => e2e::run_managed(EngineChoice::Host, &[]).await,
+        Step::E2e => {
+            e2e::run_managed(EngineChoice::Host, &[]).await?;
+            shell::run(&mut other_readers()).await
+        }
     }
 }
 
@@ -106,6 +109,19 @@ fn clippy(what: &[&str]) -> Command {
     let mut command = shell::cargo(["clippy"]);
     command.args(what).args(["--", "-D", "warnings"]);
     command
+}
+
+/// Tests that are ignored elsewhere, since they install programs as the end-to-end tests do.
+fn other_readers() -> Command {
+    shell::cargo([
+        "test",
+        "--workspace",
+        "--test=wire",
+        "--test=readers",
+        "--",
+        "--ignored",
+        "the_readers_of",
+    ])
 }
 
 fn doc() -> Command {

@@ -195,7 +195,7 @@ pub(crate) enum Step {
     SemverChecks,
     /// Other systems: type checks, and tests under Wine.
     Ports,
-    /// End-to-end tests against LocalStack on this machine.
+    /// End-to-end tests against LocalStack on this machine, and other readers of shared records.
     E2e,
 }
 
