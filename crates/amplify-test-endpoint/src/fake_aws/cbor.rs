@@ -81,7 +81,7 @@ fn optional<'a>(decoder: &mut Decoder<'a>) -> Result<Option<&'a str>, decode::Er
 pub(super) fn put_answer(
     count: usize,
     codes: &[Option<String>],
-    shard: impl Fn(usize) -> String,
+    shards: &[String],
     first_sequence: u64,
 ) -> Vec<u8> {
     let mut body = Vec::with_capacity(64 + 128 * count);
@@ -90,7 +90,7 @@ pub(super) fn put_answer(
         &mut Encoder::new(&mut body),
         count,
         codes,
-        shard,
+        shards,
         first_sequence,
     );
     body
@@ -100,7 +100,7 @@ fn write_answer<W: Write>(
     encoder: &mut Encoder<W>,
     count: usize,
     codes: &[Option<String>],
-    shard: impl Fn(usize) -> String,
+    shards: &[String],
     first_sequence: u64,
 ) -> Result<(), encode::Error<W::Error>> {
     let failed = codes.iter().take(count).flatten().count();
@@ -121,7 +121,7 @@ fn write_answer<W: Write>(
                 .str("SequenceNumber")?
                 .str(&protocol::sequence(sequence))?
                 .str("ShardId")?
-                .str(&shard(index))?,
+                .str(protocol::shard(shards, index))?,
         };
     }
     Ok(())
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn answers_have_one_entry_for_each_record() {
         let codes = [None, Some("code".to_owned())];
-        let body = put_answer(2, &codes, |at| format!("shard-{at}"), 7);
+        let body = put_answer(2, &codes, &["shard-0".to_owned()], 7);
         let mut members = Vec::new();
         each_member(&mut Decoder::new(&body), |member, decoder| {
             members.push(member.to_owned());

@@ -8,7 +8,6 @@ use super::limits;
 use super::protocol::{self, Format, JSON, Put};
 use super::reply::{Refusal, Reply};
 use super::request::{Outcome, PutRecord, PutRequest, Service};
-use super::shards::ONLY_SHARD;
 use super::state::{InFlight, Keep, Shared, Source};
 
 /// What the server is going to do with a request whose records were taken in already.
@@ -216,7 +215,7 @@ fn take_in(
     let accepted = records.into_iter().enumerate();
     let accepted = accepted.filter(|(index, _)| accepts(*index));
     let accepted = accepted.map(|(index, record)| {
-        let shard = shards.get(index).map_or(ONLY_SHARD, String::as_str);
+        let shard = protocol::shard(shards, index);
         (shard.to_owned(), record)
     });
     shared.update(|state| {

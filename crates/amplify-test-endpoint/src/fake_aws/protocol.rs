@@ -209,14 +209,8 @@ pub(super) fn put_answer(
     shards: &[String],
     first_sequence: u64,
 ) -> Vec<u8> {
-    let shard = |index| shards.get(index).map_or(ONLY_SHARD, String::as_str);
     match put.format {
-        Format::Cbor => cbor::put_answer(
-            count,
-            codes,
-            |index| shard(index).to_owned(),
-            first_sequence,
-        ),
+        Format::Cbor => cbor::put_answer(count, codes, shards, first_sequence),
         Format::Json => json_answer(put.service, count, codes, shards, first_sequence).into_bytes(),
     }
 }
@@ -256,13 +250,18 @@ fn json_answer(
                 body,
                 r#"{{"SequenceNumber":"{}","ShardId":"{}"}}"#,
                 self::sequence(sequence),
-                shards.get(index).map_or(ONLY_SHARD, String::as_str)
+                shard(shards, index)
             ),
             (None, Service::Firehose) => write!(body, r#"{{"RecordId":"{sequence:056}"}}"#),
         };
     }
     body.push_str("]}");
     body
+}
+
+/// The shard of a record.
+pub(super) fn shard(shards: &[String], index: usize) -> &str {
+    shards.get(index).map_or(ONLY_SHARD, String::as_str)
 }
 
 /// A sequence number of Kinesis.
