@@ -1,17 +1,17 @@
-//! Payloads one behind the other.
+//! Payloads joined by a delimiter.
 
 use std::borrow::Cow;
 
 use crate::Event;
 
-/// How payloads are joined: each has the delimiter behind it, the last one too, and none has it
-/// twice. So records may be joined in turn, as Firehose does.
+/// How payloads are joined: each is followed by the delimiter, the last one too, and by one only
+/// if it ends with it already. So joined records can be joined again, as Firehose does.
 ///
-/// A reader splits at the delimiter; payloads should not have it within.
+/// A reader splits at the delimiter, so payloads should not contain it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Concatenation {
-    /// What is behind each payload; a newline unless set.
+    /// Follows each payload; a newline unless set.
     pub delimiter: Cow<'static, [u8]>,
     /// Bytes of a record as it is sent; 1,000 KiB unless set.
     pub max_bytes: usize,
@@ -28,7 +28,7 @@ pub enum Compression {
     /// It is not.
     #[default]
     None,
-    /// Into one gzip member; members one behind the other are gzip again.
+    /// Into one gzip member; concatenated members are valid gzip.
     #[cfg(feature = "gzip")]
     Gzip,
 }
@@ -45,7 +45,7 @@ impl Default for Concatenation {
 }
 
 impl Concatenation {
-    /// Sets what is behind each payload.
+    /// Sets what follows each payload.
     #[must_use]
     pub fn delimiter(mut self, delimiter: impl Into<Cow<'static, [u8]>>) -> Self {
         self.delimiter = delimiter.into();
@@ -92,13 +92,14 @@ impl Concatenation {
     /// What a payload takes of a record: itself, and the delimiter unless it ends with it.
     #[must_use]
     pub fn joined_size(&self, payload: &[u8]) -> usize {
-        payload.len() + self.behind(payload).len()
+        payload.len() + self.delimiter_of(payload).len()
     }
 
     /// A record of one payload: itself, if it has its delimiter and is not compressed.
     #[must_use]
     pub fn single<'a>(&self, payload: &'a [u8]) -> Cow<'a, [u8]> {
-        let is_whole = self.compression == Compression::None && self.behind(payload).is_empty();
+        let is_whole =
+            self.compression == Compression::None && self.delimiter_of(payload).is_empty();
         if is_whole {
             Cow::Borrowed(payload)
         } else {
@@ -113,7 +114,7 @@ impl Concatenation {
         let mut joined = Vec::with_capacity(size.sum());
         for payload in payloads {
             joined.extend_from_slice(payload);
-            joined.extend_from_slice(self.behind(payload));
+            joined.extend_from_slice(self.delimiter_of(payload));
         }
         match self.compression {
             Compression::None => joined,
@@ -122,7 +123,7 @@ impl Concatenation {
         }
     }
 
-    fn behind(&self, payload: &[u8]) -> &[u8] {
+    fn delimiter_of(&self, payload: &[u8]) -> &[u8] {
         if payload.ends_with(&self.delimiter) {
             &[]
         } else {
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_payload_has_the_delimiter_behind_it_once() {
+    fn each_payload_ends_with_the_delimiter_once() {
         let lines = Concatenation::default();
         assert_eq!(lines.join(&[b"a", b"b\n", b"", b"c"]), b"a\nb\n\nc\n");
         assert_eq!(lines.single(b"a").into_owned(), b"a\n");

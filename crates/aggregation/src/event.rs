@@ -56,7 +56,7 @@ pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(md5([partition_key.as_bytes()]))
 }
 
-/// The MD5 of what these are one behind the other.
+/// The MD5 of these, concatenated.
 pub(crate) fn md5<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
     let mut md5 = Md5::new();
     for piece in pieces {

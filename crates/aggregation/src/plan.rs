@@ -14,7 +14,7 @@ use crate::{Concatenation, Event, KplLimits, Shard, ShardMap};
 pub enum Method {
     /// In the KPL's format, keys included.
     Kpl(KplLimits),
-    /// One behind the other; their keys are lost, so only events of one key share a record.
+    /// Joined; their keys are lost, so only events of one key share a record.
     Concatenate(Concatenation),
 }
 

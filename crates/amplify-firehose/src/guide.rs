@@ -212,9 +212,9 @@
 //! # }
 //! ```
 //!
-//! Each event has a newline behind it, or another delimiter, once. Order, retries, `on_discard`
+//! Each event ends with a newline, or with another delimiter, which is never doubled. Order, retries, `on_discard`
 //! and all counts stay by event. `Compression::Gzip`, of the feature `gzip`, makes each record a
-//! gzip member, and members one behind the other are gzip. With
+//! gzip member, and concatenated members are valid gzip. With
 //! [`record_delimiter`](crate::AmplifyFirehoseClientOptions::record_delimiter) alone, each event
 //! stays a record and only gets its delimiter. The
 //! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
@@ -256,7 +256,7 @@
 //!
 //! # What Firehose calls a record
 //!
-//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is told of every record that the
+//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is called with every record that the
 //! service accepted, with the id that it gave it, before the record is deleted: so at least once,
 //! and again if the process ends in between.
 //!

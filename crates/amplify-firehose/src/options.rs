@@ -16,7 +16,7 @@ pub enum Aggregation {
     /// They do not: each event is a record.
     #[default]
     None,
-    /// One behind the other, each with a delimiter behind it: at most 500 events and 1,000 KiB
+    /// Joined, each followed by a delimiter: at most 500 events and 1,000 KiB
     /// a record.
     Concatenate(Concatenation),
 }
@@ -43,7 +43,7 @@ flush_engine::aws_options! {
         ///
         /// An event that is too large to share goes alone.
         aggregation: Aggregation = Aggregation::None,
-        /// What is put behind each record that does not end with it, where records are not
+        /// Appended to each record that does not end with it, if records are not
         /// shared; a newline, say. Default: nothing.
         record_delimiter: Bytes = Bytes::new(),
     }

@@ -81,7 +81,7 @@ impl Service for Firehose {
             Aggregation::None => Ok(Some(Grouping::delimit(delimiter.to_vec()))),
             Aggregation::Concatenate(_) if !delimiter.is_empty() => Err(InvalidSetting::new(
                 "record_delimiter",
-                "aggregation puts its own delimiter behind each event",
+                "aggregation appends its own delimiter to each event",
                 "leave record_delimiter empty, and set the delimiter of the aggregation",
             )),
             Aggregation::Concatenate(joined) => concatenate(joined).map(Some),

@@ -1,11 +1,8 @@
 //! The client.
 
-use std::path::Path;
-use std::time::Duration;
-
 use aws_credential_types::provider::ProvideCredentials;
+use flush_engine::RecordData;
 use flush_engine::aws::{Client, IntoPayload};
-use flush_engine::{CacheStats, ClearCacheData, CloseOptions, FlushData, RecordData};
 
 use crate::service::Kinesis;
 use crate::{
@@ -113,144 +110,15 @@ impl AmplifyKinesisClient {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }
 
-    /// Sends one batch of each stream that has cached records, oldest first, with streams in
-    /// parallel. Works while the client is disabled.
-    ///
-    /// Returns at once, with [`flush_in_progress`](FlushData::flush_in_progress), if a pass is
-    /// already running. Rejected records and skipped streams are counted, not returned as errors.
-    ///
-    /// # Errors
-    /// [`Unknown`](AmplifyKinesisError::Unknown) when there was no readable answer (no network, a
-    /// timeout, no credentials), and [`Storage`](AmplifyKinesisError::Storage);
-    /// [`flush_data`](AmplifyKinesisError::flush_data) says what was done before the error.
-    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). None of these errors loses a record.
-    ///
-    /// # Cancel safety
-    /// The pass continues if the future is dropped.
-    pub async fn flush(&self) -> Result<FlushData, AmplifyKinesisError> {
-        Ok(self.0.flush().await?)
-    }
-
-    /// Flushes until the cache is empty, no progress is made, an error occurs, or the deadline
-    /// (counted from now) passes. Returns the totals.
-    ///
-    /// Waits for a running pass first. After the deadline, no new request starts; requests in
-    /// flight are finished. After a failure, a stream is retried after a backoff of up to 5 s. Each
-    /// stream has one request in flight at a time, or as many as `max_in_flight_per_stream` allows.
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush).
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, requests in flight are finished and no other starts.
-    pub async fn drain(&self, deadline: Duration) -> Result<FlushData, AmplifyKinesisError> {
-        Ok(self.0.drain(deadline).await?)
-    }
-
-    /// Deletes all cached records, including those of requests in flight, which may still be
-    /// delivered.
-    ///
-    /// # Errors
-    /// [`Storage`](AmplifyKinesisError::Storage) and
-    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed).
-    ///
-    /// # Cancel safety
-    /// The cache is cleared even if the future is dropped.
-    pub async fn clear_cache(&self) -> Result<ClearCacheData, AmplifyKinesisError> {
-        Ok(self.0.clear_cache().await?)
-    }
-
-    /// Accepts records again and resumes the timer. Does nothing if the client is enabled.
-    pub fn enable(&self) {
-        self.0.enable();
-    }
-
-    /// From now on, drops new records and pauses the timer. Cached records stay, and
-    /// [`flush`](Self::flush) still sends them.
-    pub fn disable(&self) {
-        self.0.disable();
-    }
-
-    /// Whether records are accepted.
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.0.is_enabled()
-    }
-
-    /// Whether [`close`](Self::close) was called on any clone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// Delivers cached records, as [`drain`](Self::drain) does, within the given time, and then
-    /// closes in any case. Returns what was delivered; the rest stays on disk. The
-    /// [guide](crate::guide) has an example.
-    ///
-    /// Once the call has begun, nothing is recorded: all other operations return
-    /// [`ClientClosed`](AmplifyKinesisError::ClientClosed). Calling [`close`](Self::close) ends the
-    /// drain. A second `close_with` waits for the first, but no longer than its own limit, and has
-    /// nothing to report.
-    ///
-    /// # Errors
-    /// As [`drain`](Self::drain), with what was delivered before the error, and
-    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
-    /// The client is closed in any case.
-    ///
-    /// # Cancel safety
-    /// The client drains and closes even if the future is dropped.
-    pub async fn close_with(
-        &self,
-        options: CloseOptions,
-    ) -> Result<FlushData, AmplifyKinesisError> {
-        Ok(self.0.close_with(options).await?)
-    }
-
-    /// Stops the timer, waits for requests in flight (each takes at most
-    /// [`request_timeout`](AmplifyKinesisClientOptions::request_timeout)), and releases the
-    /// storage: the same directory can be opened again at once.
-    ///
-    /// Records that are still cached stay on disk. Concurrent calls all wait; later calls do
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`Storage`](AmplifyKinesisError::Storage) when the last writes could not be made durable.
-    /// The client is closed in any case.
-    ///
-    /// # Cancel safety
-    /// The client closes even if the future is dropped.
-    pub async fn close(&self) -> Result<(), AmplifyKinesisError> {
-        Ok(self.0.close().await?)
-    }
-
     /// The SDK client, for everything else the service can do.
     #[must_use]
     pub fn kinesis_client(&self) -> &aws_sdk_kinesis::Client {
         self.0.sdk_client()
     }
-
-    /// The region.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        self.0.region()
-    }
-
-    /// The options that the client was created with.
-    #[must_use]
-    pub fn options(&self) -> &AmplifyKinesisClientOptions {
-        self.0.options()
-    }
-
-    /// The directory of this client's cache, if the client opened one.
-    #[must_use]
-    pub fn storage_path(&self) -> Option<&Path> {
-        self.0.storage_path()
-    }
-
-    /// The contents of the cache, from counters: no storage is read. After closing, the last
-    /// values.
-    #[must_use]
-    pub fn cache_stats(&self) -> CacheStats {
-        self.0.cache_stats()
-    }
 }
+
+flush_engine::aws_client!(
+    AmplifyKinesisClient,
+    AmplifyKinesisError,
+    AmplifyKinesisClientOptions
+);

@@ -273,7 +273,7 @@
 //!
 //! # Where records went
 //!
-//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is told of every record that the
+//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is called with every record that the
 //! service accepted, with its shard and its sequence number, before the record is deleted: so at
 //! least once, and again if the process ends in between.
 //!

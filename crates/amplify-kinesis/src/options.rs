@@ -13,14 +13,13 @@ use crate::limits::MAX_RECORD_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// They do not: each event is a record.
+    /// Each event is a record.
     #[default]
     None,
     /// In the format of the Kinesis Producer Library, keys included. Needs permission for
     /// `ListShards`; without it, only events of one partition key share a record.
     Kpl(KplLimits),
-    /// One behind the other, each with a delimiter behind it. Only events of one partition key
-    /// share a record.
+    /// Joined, each followed by a delimiter. Only events of one partition key share a record.
     Concatenate(Concatenation),
 }
 
@@ -43,14 +42,14 @@ flush_engine::aws_options! {
         record_limit: "Bytes that one record may have, data and partition key. Lower it to the \
                        stream's own `MaxRecordSize`. Default, and most: 10 MiB.",
         delivered: DeliveredRecord,
-        /// How requests are written. Default: in CBOR for AWS's own hosts, else in JSON.
+        /// The format of requests. Default: CBOR for AWS's own hosts, JSON for others.
         ///
-        /// A protocol that the given SDK client or `SdkConfig` brings goes before this.
+        /// A protocol set in the given SDK client or `SdkConfig` takes precedence.
         wire_format: WireFormat = WireFormat::Auto,
-        /// How several events share a record, which costs less. Default: each is a record.
+        /// Whether several events share a record, which costs less. Default: they do not.
         ///
-        /// A record has at most what this says, and with a partition key of any length never
-        /// more than `max_record_bytes`. An event that is too large to share goes alone.
+        /// Shared records keep to this limit and to `max_record_bytes`. An event that is too large to
+        /// share a record is sent in one of its own.
         aggregation: Aggregation = Aggregation::None,
     }
 }

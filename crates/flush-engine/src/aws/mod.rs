@@ -1,9 +1,10 @@
 //! The common parts of clients for AWS services.
 //!
 //! A client crate describes its service once, as a [`Service`], and wraps [`ClientBuilder`],
-//! [`Client`] and [`Stream`] in types of its own, whose methods have the arguments and the
-//! documentation of that service. Its options and its error are types of their own too, made by
-//! [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error).
+//! [`Client`] and [`Stream`] in types of its own. Their methods with the arguments of that service
+//! are its own; the others come from [`aws_client!`](crate::aws_client) and
+//! [`aws_builder!`](crate::aws_builder). Its options and its error are types of their own too, made
+//! by [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error).
 //!
 //! What a record goes through: the client checks it against [`ServiceLimits`] and hands it to the
 //! engine; the engine hands batches to a sender, which calls [`Service::put`] and cleans what the
@@ -20,6 +21,7 @@ mod connections;
 mod credentials;
 mod endpoint;
 mod error;
+mod front;
 mod grouping;
 mod judge;
 mod options;
@@ -51,4 +53,8 @@ pub use self::service::{Base, Service, ServiceLimits};
 #[doc(no_inline)]
 pub use aggregation;
 #[doc(no_inline)]
-pub use record_cache::Durability;
+pub use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+#[doc(no_inline)]
+pub use aws_types::SdkConfig;
+#[doc(no_inline)]
+pub use record_cache::{Durability, RecordStore};

@@ -58,7 +58,7 @@ impl ClientOptions {
         }
     }
 
-    /// Whether answers are read for receipts: only somebody who is told of them needs them.
+    /// Whether answers are read for receipts: only `on_delivered` needs them.
     #[must_use]
     pub const fn receipts(&self) -> Receipts {
         match self.on_delivered {
@@ -237,14 +237,14 @@ macro_rules! aws_options {
                 self
             }
 
-            /// Has a function told of every record that the service accepted, and where it went,
-            /// before the record is deleted from the cache.
+            /// Calls a function with every record that the service accepted, and its place there, before
+            /// the record is deleted from the cache.
             ///
-            /// It is called once for each acceptance that the client learns of. What is sent again
-            /// because an answer was lost, or because the process ended before the record was
-            /// deleted, is told of again. Records of one stream are told of in the order in which
-            /// they were sent; with `max_in_flight_per_stream` above 1, batches in any order. Answers
-            /// of the service are read further for it, so it costs some CPU.
+            /// It is called once for each acceptance that the client learns of: again for a record that
+            /// was sent again because an answer was lost, or because the process ended before the
+            /// record was deleted. Calls follow the order in which a stream's records were sent; with
+            /// `max_in_flight_per_stream` above 1, that of batches may differ. Parsing the receipts in
+            /// the answers costs some CPU.
             ///
             /// The function should be quick: delivery of the stream waits for it. A panic in it is
             /// contained. What it may call is as with [`on_discard`](Self::on_discard).

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_behind_the_data_counts_in_the_size() {
+    fn a_delimiter_appended_to_the_data_counts_in_the_size() {
         let rules = RecordRules {
             max_bytes: 100,
             grouping: Some(Grouping::delimit(&b"\r\n"[..])),

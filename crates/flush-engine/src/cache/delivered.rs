@@ -6,11 +6,11 @@ use crate::api::{DeliveredRecord, Receipt};
 use crate::cache::Cache;
 use crate::telemetry::log;
 
-/// What is told of one record: its key, and where it went.
+/// What `on_delivered` is called with for one record: its key, and its place in the service.
 pub(super) type Delivered = (Option<String>, Option<Receipt>);
 
 impl Cache {
-    /// Whether anybody is told of what the service has taken.
+    /// Whether there is a handler.
     pub(crate) const fn tells_delivered(&self) -> bool {
         self.on_delivered.is_some()
     }

@@ -16,7 +16,7 @@ impl Incoming {
     pub(crate) fn new(records: Vec<NewRecord>) -> Self {
         let mut amount = Amount::default();
         let mut by_stream: Vec<(StreamName, Amount)> = Vec::new();
-        // Where the streams behind the first one are, so that one stream takes no map.
+        // The streams after the first one: a call with a single stream needs no map.
         let mut places: HashMap<&StreamName, usize> = HashMap::new();
         let mut at = 0;
         for record in &records {

@@ -18,7 +18,7 @@ pub(crate) struct Decision {
     clears: u64,
     /// The service has them.
     accepted: Vec<RecordId>,
-    /// What is told of those.
+    /// What `on_delivered` is called with for those.
     delivered: Vec<Delivered>,
     /// They failed, and are kept with their count raised.
     retried: Vec<RecordId>,
@@ -48,7 +48,7 @@ impl Decision {
         self.accepted.push(record);
     }
 
-    /// Has `on_delivered` told of a record that was accepted.
+    /// Adds a record that was accepted to those that `on_delivered` is called with.
     pub(crate) fn tell(&mut self, key: Option<String>, receipt: Option<Receipt>) {
         self.delivered.push((key, receipt));
     }
@@ -89,8 +89,8 @@ impl Decision {
 
 impl Cache {
     /// Carries out a decision, in one step of the store. If the records have been cleared, the
-    /// decision has no effect: they count as cleared only. `on_delivered` is told of what the
-    /// service has all the same.
+    /// decision has no effect: they count as cleared only. `on_delivered` is still called with
+    /// what the service accepted.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,

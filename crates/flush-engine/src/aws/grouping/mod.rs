@@ -37,7 +37,7 @@ impl Grouping {
         Ok(Self { method })
     }
 
-    /// One behind the other.
+    /// Joined by a delimiter.
     ///
     /// # Errors
     /// [`InvalidSetting`] when a limit is zero.
@@ -48,7 +48,7 @@ impl Grouping {
         Ok(Self { method })
     }
 
-    /// Each in a record of its own, with a delimiter behind it.
+    /// Each in a record of its own that ends with a delimiter.
     #[must_use]
     pub fn delimit(delimiter: impl Into<Cow<'static, [u8]>>) -> Self {
         let concatenation = Concatenation::default().delimiter(delimiter).max_events(1);

@@ -168,7 +168,7 @@ fn read_refusal<'a>(mut source: impl Source<'a>) -> Result<Refusal, Unreadable> 
     })
 }
 
-/// A code without the namespace before and the URL behind it.
+/// A code without the namespace before it and the URL after it.
 pub(super) fn bare_code(code: &str) -> Option<String> {
     let code = code.split_once(':').map_or(code, |(code, _url)| code);
     let code = code.rsplit_once('#').map_or(code, |(_space, code)| code);

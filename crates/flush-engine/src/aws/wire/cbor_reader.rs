@@ -64,7 +64,7 @@ impl<'a> CborReader<'a> {
         Ok(Head { major, argument })
     }
 
-    /// The head of a value, behind what tags it has.
+    /// The head of a value, after its tags.
     fn value_head(&mut self) -> Result<Head, Unreadable> {
         loop {
             let head = self.head()?;
