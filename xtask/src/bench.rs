@@ -6,6 +6,8 @@
 #[cfg(feature = "bench")]
 mod amount;
 #[cfg(feature = "bench")]
+mod chart;
+#[cfg(feature = "bench")]
 mod contender;
 #[cfg(feature = "bench")]
 mod delivery;

@@ -1,5 +1,6 @@
 //! What one part of the bench gave.
 
+use super::chart::Chart;
 use super::table::Table;
 use super::verdict::Verdict;
 use crate::progress::Progress;
@@ -8,6 +9,7 @@ use crate::progress::Progress;
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) tables: Vec<Table>,
+    pub(crate) charts: Vec<Chart>,
     pub(crate) verdicts: Vec<Verdict>,
     under_way: Option<Progress>,
 }
@@ -23,6 +25,10 @@ impl Measured {
         self.end();
         table.print();
         self.tables.push(table);
+    }
+
+    pub(crate) fn chart(&mut self, chart: Chart) {
+        self.charts.push(chart);
     }
 
     pub(crate) fn judge(&mut self, verdict: Verdict) {

@@ -1,4 +1,4 @@
-//! `docs/performance.md`: what is measured goes between the marks of its part.
+//! `docs/performance.md`: what is measured goes between the marks of its part, charts beside it.
 
 use std::fs;
 
@@ -12,6 +12,8 @@ use crate::flags::Part;
 use crate::shell;
 
 const PAGE: &str = "docs/performance.md";
+/// Where its charts are, from the page.
+const CHARTS: &str = "charts";
 
 /// Replaces what the page has of a part.
 pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measured) -> Result<()> {
@@ -20,6 +22,11 @@ pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measur
     let name = part.to_possible_value().context("the part has no name")?;
     let content = content(effort, machine, measured);
     let page = replaced(&page, name.get_name(), &content)?;
+    let charts = path.with_file_name(CHARTS);
+    fs::create_dir_all(&charts)?;
+    for chart in &measured.charts {
+        chart.draw(&charts)?;
+    }
     Ok(fs::write(&path, page)?)
 }
 
@@ -29,6 +36,13 @@ fn content(effort: Effort, machine: &str, measured: &Measured) -> String {
         Effort::Quick => "a quick run",
     };
     let mut content = format!("Measured in {effort} on {machine}.\n\n");
+    for chart in &measured.charts {
+        content.push_str(&format!(
+            "![{}]({CHARTS}/{})\n\n",
+            chart.title,
+            chart.file()
+        ));
+    }
     if !measured.verdicts.is_empty() {
         content.push_str(&verdict::table(&measured.verdicts).markdown());
         content.push('\n');

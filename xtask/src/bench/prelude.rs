@@ -1,5 +1,6 @@
 //! What every part of the bench uses: its job, its rounds and its tables.
 
+pub(super) use super::chart::{Bar, Chart, Group, Scale};
 pub(super) use super::effort::Effort;
 pub(super) use super::job::{Job, measure};
 pub(super) use super::measured::Measured;

@@ -13,6 +13,7 @@ use super::bare::{Meter, Sent};
 use super::client;
 use super::endpoint::{Counts, Endpoint};
 use crate::bench::amount::{GIB, KIB, MIB, bytes, multiple, number, size, spread};
+use crate::bench::chart::{Bar, Chart, Group, Scale};
 use crate::bench::effort::Effort;
 use crate::bench::job::{Job, measure};
 use crate::bench::measured::Measured;
@@ -188,6 +189,7 @@ struct Rounds {
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let header = "a million events of | sent to | events/s | ÷ each a record | requests | records | \
          bytes on the wire | billed units | CPU s | memory";
+    let mut groups = Vec::new();
     let mut table = Table::new("What events cost: median (least–most), 20 ms", header);
     for event_bytes in [100, KIB, 10 * KIB] {
         let payload = effort.records(usize::try_from(PAYLOAD)?) as u64;
@@ -212,14 +214,22 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 rounds.counts = Some(endpoint.counts().await?);
             }
         }
+        let of_a_million = |count: u64| count as f64 / events as f64 * 1e6;
+        let bars = all.iter().map(|(how, rounds)| Bar {
+            label: how.name().to_owned(),
+            value: rounds
+                .counts
+                .as_ref()
+                .map_or(0.0, |counts| of_a_million(units(counts, how))),
+            is_ours: true,
+        });
+        groups.push(Group {
+            title: format!("events of {}", bytes(event_bytes)),
+            bars: bars.collect(),
+        });
         for (how, rounds) in &all {
             let Some(counts) = &rounds.counts else {
                 continue;
-            };
-            let of_a_million = |count: u64| count as f64 / events as f64 * 1e6;
-            let units = |counts: &Counts, how: &How| -> u64 {
-                let sizes = counts.sizes.iter();
-                sizes.map(|size| size.div_ceil(how.unit())).sum()
             };
             let (plain_how, plain) = &all[how.plain()];
             let ratio = rounds.rate.over(&plain.rate);
@@ -272,5 +282,18 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         }
     }
     measured.table(table);
+    measured.chart(Chart {
+        name: "cost",
+        title: "Units that are billed for a million events (log scale)".to_owned(),
+        scale: Scale::Logarithmic,
+        text: number,
+        groups,
+    });
     Ok(())
+}
+
+/// What the service bills: each record in units, the last one whole.
+fn units(counts: &Counts, how: &How) -> u64 {
+    let sizes = counts.sizes.iter();
+    sizes.map(|size| size.div_ceil(how.unit())).sum()
 }

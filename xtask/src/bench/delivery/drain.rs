@@ -190,6 +190,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         Rounds::HEADER
     );
     let mut table = Table::new("Draining: median (least–most)", &header);
+    let mut groups = Vec::new();
     for case in cases {
         let records = format!(
             "{} × {}",
@@ -206,6 +207,15 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         let Some((_, bare)) = rounds.first() else {
             continue;
         };
+        groups.push(Group {
+            title: format!(
+                "{}, {} in flight, recorded {}, {latency}",
+                bytes(case.record_bytes),
+                case.in_flight,
+                case.filled.name()
+            ),
+            bars: bars(&rounds),
+        });
         for (sender, of_sender) in &rounds {
             let filled = match case.in_flight {
                 1 => "–".to_owned(),
@@ -260,7 +270,27 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         }
     }
     measured.table(table);
+    measured.chart(Chart {
+        name: "drain",
+        title: "Draining: records per second, as a multiple of the bare SDK's".to_owned(),
+        scale: Scale::Linear,
+        text: multiple,
+        groups,
+    });
     Ok(())
+}
+
+/// Each sender's rate as a multiple of the first one's.
+fn bars(rounds: &[(Sender, Rounds)]) -> Vec<Bar> {
+    let Some((_, bare)) = rounds.first() else {
+        return Vec::new();
+    };
+    let bars = rounds.iter().map(|(sender, of_sender)| Bar {
+        label: sender.name(),
+        value: of_sender.rate.over(&bare.rate).median(),
+        is_ours: *sender != Sender::Bare,
+    });
+    bars.collect()
 }
 
 impl Case {

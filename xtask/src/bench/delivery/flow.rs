@@ -196,6 +196,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let count = number(records as f64);
     let title = format!("{count} lines of 1 KiB from a file, recorded durably and delivered");
     let mut table = Table::new(title, &header);
+    let mut groups = Vec::new();
     for conditions in Conditions::ALL {
         measured.begin(format!("a whole file, {}", conditions.name()));
         let mut file = WholeFile::new(conditions, &lines, records);
@@ -204,8 +205,18 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         }
         file.rows(&mut table);
         file.judge(measured);
+        groups.push(file.bars());
     }
     measured.table(table);
+    measured.chart(Chart {
+        name: "flow",
+        title:
+            "From a file to the service: rate as a multiple of the bare SDK's, which stores nothing"
+                .to_owned(),
+        scale: Scale::Linear,
+        text: multiple,
+        groups,
+    });
     Ok(())
 }
 
@@ -359,6 +370,27 @@ impl<'a> WholeFile<'a> {
             let ratio = sled.cpu.over(&journal.cpu);
             let what = format!("{case}: CPU");
             measured.judge(Verdict::new(what, Target::AtMost(1.3), ratio, multiple));
+        }
+    }
+
+    /// The best way of each store.
+    fn bars(&self) -> Group {
+        let bare = Bar {
+            label: Sender::Bare.name(),
+            value: 1.0,
+            is_ours: false,
+        };
+        let ways = StoreKind::DURABLE
+            .into_iter()
+            .filter_map(|store| self.best(store));
+        let bars = ways.map(|way| Bar {
+            label: Sender::Client(way.store, Format::Cbor).name(),
+            value: way.rounds.rate.over(&self.bare.rate).median(),
+            is_ours: true,
+        });
+        Group {
+            title: self.conditions.name(),
+            bars: std::iter::once(bare).chain(bars).collect(),
         }
     }
 

@@ -108,10 +108,25 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 .iter()
                 .for_each(|cell| ratios.row(cell.ratios_of(store)));
         }
+        if promise == Promise::PowerLoss {
+            measured.chart(chart(&cells));
+        }
         measured.table(rates);
         measured.table(ratios);
     }
     Ok(())
+}
+
+/// Records of 1 KiB, by number of tasks.
+fn chart(cells: &[Cell]) -> Chart {
+    let shown = cells.iter().filter(|cell| cell.record_bytes == KIB);
+    Chart {
+        name: "ingest",
+        title: "Records of 1 KiB per second, each durable before the next (log scale)".to_owned(),
+        scale: Scale::Logarithmic,
+        text: number,
+        groups: shown.map(Cell::bars).collect(),
+    }
 }
 
 fn contenders(promise: Promise) -> Vec<Contender> {
@@ -198,16 +213,32 @@ impl Cell {
         row
     }
 
+    fn bars(&self) -> Group {
+        let bars = self.rates.iter().map(|(contender, rates)| Bar {
+            label: contender.to_string(),
+            value: rates.median(),
+            is_ours: matches!(contender, Contender::Store(_)),
+        });
+        Group {
+            title: self.tasks_in_words(),
+            bars: bars.collect(),
+        }
+    }
+
+    fn tasks_in_words(&self) -> String {
+        match self.tasks {
+            1 => "1 task".to_owned(),
+            tasks => format!("{tasks} tasks"),
+        }
+    }
+
     fn judge(&self, promise: Promise, measured: &mut Measured) {
         if promise != Promise::PowerLoss {
             return;
         }
         for store in StoreKind::DURABLE {
             for (to, least) in targets(store, self.record_bytes, self.tasks) {
-                let tasks = match self.tasks {
-                    1 => "1 task".to_owned(),
-                    tasks => format!("{tasks} tasks"),
-                };
+                let tasks = self.tasks_in_words();
                 let size = bytes(self.record_bytes);
                 let what = format!("{store}: records of {size}, {tasks}, against {to}");
                 let least = verdict::Target::AtLeast(least);
