@@ -13,7 +13,7 @@ use crate::shell;
 
 const PAGE: &str = "docs/performance.md";
 /// Where its charts are, from the page.
-const CHARTS: &str = "charts";
+const CHARTS: &str = "pictures";
 
 /// Replaces what the page has of a part.
 pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measured) -> Result<()> {
