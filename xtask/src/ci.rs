@@ -100,7 +100,8 @@ async fn run_step(step: Step) -> Result<()> {
         Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => {
             e2e::run_managed(EngineChoice::Host, &[]).await?;
-            shell::run(&mut other_readers()).await
+            shell::run(&mut other_readers()).await?;
+            shell::run(&mut dashboard()).await
         }
     }
 }
@@ -128,6 +129,11 @@ fn doc() -> Command {
     let mut command = shell::cargo(["doc", "--workspace", "--no-deps"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     command
+}
+
+/// Likewise: installs Prometheus, where there is none.
+fn dashboard() -> Command {
+    shell::cargo(["test", "--workspace", "--test=dashboard", "--", "--ignored"])
 }
 
 async fn deny() -> Result<()> {

@@ -29,6 +29,7 @@ pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
 }
 
 /// What a child wrote, once it has ended. One that does not end fails the test.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn finish(child: Child) -> (bool, String) {
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));

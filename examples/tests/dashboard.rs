@@ -1,0 +1,199 @@
+//! The dashboard and the alerts of the documentation, in a real Prometheus.
+//!
+//! Prometheus is the one on the `PATH`, or Debian's package, unpacked below `target/`.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use amplify_test_endpoint::{FakeAws, Reply};
+use serde_json::Value;
+
+use self::support::{program, terminate};
+
+const DASHBOARD: &str = include_str!("../../docs/grafana-dashboard.json");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+/// Nothing is lost or refused here, so these have no samples.
+const WITHOUT_SAMPLES: [&str; 2] = [
+    "amplify_discarded_records_total",
+    "amplify_refused_records_total",
+];
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn prometheus() -> PathBuf {
+    let works = |path: &Path| {
+        let version = Command::new(path).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    let on_path = PathBuf::from("prometheus");
+    if works(&on_path) {
+        return on_path;
+    }
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
+    let unpacked = home.join("usr/bin/prometheus");
+    if !works(&unpacked) {
+        fs::create_dir_all(&home).unwrap();
+        let script = "apt-get download prometheus && dpkg -x prometheus_*.deb .";
+        let mut shell = Command::new("sh");
+        let ended = shell.args(["-c", script]).current_dir(&home).status();
+        assert!(ended.unwrap().success(), "{script}");
+    }
+    unpacked
+}
+
+/// The body of an answer to GET, or of an answer to POST where there is a form.
+fn ask(address: &str, path: &str, form: Option<&str>) -> Option<String> {
+    let mut connection = TcpStream::connect(address).ok()?;
+    let (method, body) = form.map_or(("GET", ""), |form| ("POST", form));
+    write!(
+        connection,
+        "{method} {path} HTTP/1.0\r\nhost: {address}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+/// The `data` of an answer of Prometheus; what it refuses fails the test.
+fn data(address: &str, path: &str, form: Option<&str>) -> Option<Value> {
+    let body = ask(address, path, form)?;
+    let mut answer: Value = serde_json::from_str(&body).ok()?;
+    assert_eq!(answer["status"], "success", "{path} {form:?}: {body}");
+    Some(answer["data"].take())
+}
+
+fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// The queries of all panels, with every client, region and stream chosen.
+fn queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array());
+    let queries = targets.flatten().map(|target| {
+        let query = target["expr"].as_str().unwrap();
+        let query = ["$client", "$region", "$stream"]
+            .iter()
+            .fold(query.to_owned(), |query, name| query.replace(name, ".*"));
+        query.replace("$__rate_interval", "1m")
+    });
+    queries.collect()
+}
+
+/// The block of alerts in the documentation.
+fn alerts() -> &'static str {
+    let (_, rest) = OPERATIONS.split_once("```yaml\ngroups:").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    block
+}
+
+#[test]
+#[ignore = "may download Prometheus; the end-to-end step of CI runs it"]
+fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    aws.script(Reply::fail_at([0], "InternalFailure"));
+    let mut app = program(env!("CARGO_BIN_EXE_axum_events"), &aws, home.path())
+        .args(["--stream", "events", "--listen", "127.0.0.1:0"])
+        .args(["--cache", "cache"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = app.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let app_address = line.trim().rsplit('/').next().unwrap().to_owned();
+    let app = Running(app);
+
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let address = format!("127.0.0.1:{port}");
+    let config = home.path().join("prometheus.yml");
+    let scrapes = format!(
+        "global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}\n\
+         rule_files: [alerts.yml]\n\
+         scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{app_address}']}}]}}]\n"
+    );
+    fs::write(&config, scrapes).unwrap();
+    fs::write(
+        home.path().join("alerts.yml"),
+        format!("groups:{}", alerts()),
+    )
+    .unwrap();
+    let child = Command::new(prometheus())
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            home.path().join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _prometheus = Running(child.unwrap());
+
+    for query in queries() {
+        let form = format!("query={}", encoded(&query));
+        let may_be_empty = WITHOUT_SAMPLES.iter().any(|name| query.contains(name));
+        wait_for(&format!("no sample answers {query}"), || {
+            // Something happens all the time, so that there are rates.
+            ask(&app_address, "/events/sign-up", Some("{}"));
+            let answer = data(&address, "/api/v1/query", Some(&form))?;
+            let samples = answer["result"].as_array()?.len();
+            (samples > 0 || may_be_empty).then_some(())
+        });
+    }
+
+    let rules = wait_for("no rules were evaluated", || {
+        let rules = data(&address, "/api/v1/rules", None)?;
+        let rules = rules["groups"][0]["rules"].as_array()?.clone();
+        let is_known = |rule: &Value| rule["health"] != "unknown";
+        rules.iter().all(is_known).then_some(rules)
+    });
+    assert_eq!(rules.len(), alerts().matches("- alert:").count());
+    for rule in rules {
+        assert_eq!(rule["health"], "ok", "{rule}");
+    }
+
+    terminate(&app.0);
+    let mut app = app;
+    wait_for("the app does not end", || app.0.try_wait().unwrap());
+}
