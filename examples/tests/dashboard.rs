@@ -51,7 +51,8 @@ fn prometheus() -> PathBuf {
     let unpacked = home.join("usr/bin/prometheus");
     if !works(&unpacked) {
         fs::create_dir_all(&home).unwrap();
-        let script = "apt-get download prometheus && dpkg -x prometheus_*.deb .";
+        let script = "(apt-get download prometheus || { apt-get update && apt-get download prometheus; }) && \
+                      dpkg -x prometheus_*.deb .";
         let mut shell = Command::new("sh");
         let ended = shell.args(["-c", script]).current_dir(&home).status();
         assert!(ended.unwrap().success(), "{script}");

@@ -10,12 +10,13 @@ mod file;
 mod recorder;
 mod report;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use amplify_test_support::localstack::LocalStack;
 use anyhow::{Context, Result, bail};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
 use self::child::{Child, News};
@@ -139,6 +140,12 @@ impl Demo {
     }
 }
 
+/// Lines a second, without a fraction.
+fn whole_rate(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // Writing to the bar's own text does not fail.
+    let _ = write!(text, "{:.0}", state.per_sec());
+}
+
 /// What a person sees: bars on a terminal, lines elsewhere.
 struct Show {
     bars: MultiProgress,
@@ -151,9 +158,9 @@ impl Show {
         let bars = MultiProgress::new();
         let bar = |name: &'static str| {
             let bar = bars.add(ProgressBar::new(lines as u64));
-            let template = "{prefix:>9} {bar:40} {pos:>9}/{len} lines {per_sec:>14}";
+            let template = "{prefix:>9} {bar:40} {pos:>9}/{len} lines {rate:>8}/s";
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
+                bar.set_style(style.with_key("rate", whole_rate));
             }
             bar.with_prefix(name)
         };
