@@ -68,9 +68,15 @@ impl<S: Service> Client<S> {
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
         let rules = &self.shared.rules;
+        // Records that come together are mostly of one stream.
+        let mut last: Option<StreamName> = None;
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
-            let stream = checked_stream::<S>(name, self.region())?;
+            let stream = match last.take().filter(|last| last.as_str() == name) {
+                Some(same) => same,
+                None => checked_stream::<S>(name, self.region())?,
+            };
+            last = Some(stream.clone());
             checked_record::<S>(stream, record, rules)
         }))
     }

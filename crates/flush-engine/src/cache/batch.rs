@@ -71,10 +71,10 @@ impl Cache {
         let clears = self.clears.read().await;
         loop {
             let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
-            let read = self.read_stored(stream, after, reach).await?;
+            let mut records = self.read_stored(stream, after, reach).await?;
             // A store may return more than it was asked for; a request must not exceed its limits.
-            let records = batcher::pack(read, limits, Record::size).next();
-            let mut records = records.unwrap_or_default();
+            let fits = batcher::pack(&records, limits, |record| record.size()).next();
+            records.truncate(fits.map_or(0, |fits| fits.len()));
             let too_old = self.discard_expired(stream, &mut records).await?;
             *expired += too_old;
             if !records.is_empty() || too_old == 0 || !self.lifecycle.may_send() {

@@ -323,8 +323,7 @@ impl Log {
         let rest = calls.get(staged.calls..).unwrap_or_default();
         self.encode(index, &mut staged, begins, rest);
         self.next_sequence += rest.iter().map(Call::records).sum::<usize>() as u64;
-        let file = &staged.active.file;
-        if let Err(error) = file.write(&mut self.encoder.parts(), staged.end) {
+        if let Err(error) = self.encoder.finish(&*staged.active.file) {
             let active = staged.active;
             let error = self.refused("cannot write", &segment_name(active.number), error);
             if staged.fresh {
@@ -382,6 +381,7 @@ impl Log {
         group + again + void_length(&self.voids) + calls
     }
 
+    /// Encodes calls, and writes all but the end of them.
     fn encode(
         &mut self,
         index: &Mutex<Catalog>,
@@ -427,7 +427,7 @@ impl Log {
         }
         calls
             .iter()
-            .for_each(|call| encoder.call(call, &active.seal));
+            .for_each(|call| encoder.call(call, &active.seal, &*active.file));
     }
 
     /// Updates the state after a group was written.

@@ -1,10 +1,11 @@
 //! Encodes the calls of a group.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
 use super::catalog::Settled;
+use super::files::DiskFile;
 use super::frame::{
     ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length, hash_key_length,
 };
@@ -15,8 +16,8 @@ use crate::{NewRecord, StreamName, clock};
 
 /// Payloads of at least this size are written without copying.
 const SHARED_FROM: usize = 16 * 1024;
-/// The capacity that the buffer keeps for the next group.
-const KEPT_BYTES: usize = 1 << 20;
+/// This many bytes are written as soon as they are there: they are still in the processor's cache.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// What takes effect as a whole.
 #[derive(Debug)]
@@ -64,13 +65,18 @@ pub(crate) fn record_length(record: &NewRecord) -> u64 {
     (HEADER_BYTES as u64 + name + hash_key + record.size()).next_multiple_of(ALIGNMENT)
 }
 
-/// Puts frames together for one write.
+/// Puts frames together and writes them, in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    /// The current piece.
     bytes: Vec<u8>,
     /// Payloads, each with the offset in `bytes` that it precedes.
     shared: Vec<(usize, Bytes)>,
+    /// Where the piece begins, and where it ends.
+    start: u64,
     offset: u64,
+    /// The first write that failed; nothing is written after it.
+    failed: Option<io::Error>,
     next_sequence: u64,
     /// The checksum of the last frame.
     last_frame: Option<u32>,
@@ -84,10 +90,12 @@ impl Encoder {
     /// Begins a group at this offset of a segment, and continues its outline.
     pub(crate) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
+        // A settlement may be large.
+        self.bytes.shrink_to(2 * PIECE_BYTES);
         self.shared.clear();
         self.places = Vec::new();
-        (self.offset, self.next_sequence) = (offset, next_sequence);
+        (self.start, self.offset, self.next_sequence) = (offset, offset, next_sequence);
+        self.failed = None;
         self.outline = outline;
     }
 
@@ -105,12 +113,14 @@ impl Encoder {
         self.note(|outline| outline.group(header.sequence, group));
     }
 
-    pub(crate) fn call(&mut self, call: &Call, seal: &Seal) {
+    pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) {
         match call {
             Call::Append(records) => {
                 let last = records.len().saturating_sub(1);
+                self.places.reserve(records.len());
                 for (n, record) in records.iter().enumerate() {
                     self.record(record, (n == 0, n == last), seal);
+                    self.write_if_large(file);
                 }
             }
             Call::Settle(settled) => self.settled(settled, seal),
@@ -132,6 +142,7 @@ impl Encoder {
                     self.places.push(length(self.offset));
                     self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
                     self.note(|outline| outline.record(stream, &header));
+                    self.write_if_large(file);
                 }
             }
             Call::Clear => {
@@ -183,8 +194,29 @@ impl Encoder {
         std::mem::take(&mut self.places)
     }
 
-    /// All of it, for one vectored write.
-    pub(crate) fn parts(&self) -> Vec<IoSlice<'_>> {
+    /// Writes what is left. Fails if any write of the group did.
+    pub(crate) fn finish(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        self.write(file);
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn write_if_large(&mut self, file: &dyn DiskFile) {
+        if self.bytes.len() >= PIECE_BYTES {
+            self.write(file);
+        }
+    }
+
+    fn write(&mut self, file: &dyn DiskFile) {
+        if self.failed.is_none() && self.start < self.offset {
+            self.failed = file.write(&mut self.parts(), self.start).err();
+        }
+        self.start = self.offset;
+        self.bytes.clear();
+        self.shared.clear();
+    }
+
+    /// The current piece, for one vectored write.
+    fn parts(&self) -> Vec<IoSlice<'_>> {
         let mut parts = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut rest = 0;
         for (place, payload) in &self.shared {

@@ -12,8 +12,9 @@ const PARTITION_KEY: &str = "PartitionKey";
 const EXPLICIT_HASH_KEY: &str = "ExplicitHashKey";
 const RECORDS: &str = "Records";
 
-/// Writes the body of a request into one buffer of exactly its size.
+/// Writes the body of a request into one buffer, lent once its size is known.
 pub(super) fn request<'a>(
+    lend: impl FnOnce(usize) -> Vec<u8>,
     operation: Operation,
     target: Target<'_>,
     entries: impl Iterator<Item = Entry<'a>> + Clone,
@@ -28,7 +29,7 @@ pub(super) fn request<'a>(
         + text_size(RECORDS)
         + head_size(count)
         + records;
-    let mut body = Vec::with_capacity(size);
+    let mut body = lend(size);
     head(&mut body, MAP, 2);
     text(&mut body, stream_member);
     text(&mut body, target.as_str());
@@ -121,6 +122,7 @@ mod tests {
         };
         let entries = [Entry::new(b"hello", Some("k")), with_hash_key];
         let body = request(
+            Vec::with_capacity,
             Operation::PutRecords,
             Target::Name("orders"),
             entries.iter().copied(),
@@ -138,7 +140,12 @@ mod tests {
     #[test]
     fn a_stream_may_be_named_by_its_arn() {
         let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
-        let body = request(Operation::PutRecords, Target::Arn(arn), [].into_iter());
+        let body = request(
+            Vec::with_capacity,
+            Operation::PutRecords,
+            Target::Arn(arn),
+            [].into_iter(),
+        );
         let mut golden = b"\xa2\x69StreamARN\x78\x34".to_vec();
         golden.extend_from_slice(arn.as_bytes());
         golden.extend_from_slice(b"\x67Records\x80");
@@ -172,7 +179,12 @@ mod tests {
                 explicit_hash_key: n.is_multiple_of(3).then_some(n as u128 * 1_000),
                 ..Entry::new(&payload[..n * 140], Some("key"))
             });
-            let body = request(Operation::PutRecords, Target::Name("s"), entries);
+            let body = request(
+                Vec::with_capacity,
+                Operation::PutRecords,
+                Target::Name("s"),
+                entries,
+            );
             assert_eq!(body.len(), body.capacity(), "{count}");
         }
     }

@@ -12,8 +12,9 @@ const PARTITION_KEY: &str = r#"","PartitionKey":""#;
 const EXPLICIT_HASH_KEY: &str = r#"","ExplicitHashKey":""#;
 const END_OF_ENTRY: &str = r#""}"#;
 
-/// Writes the body of a request into one buffer of exactly its size.
+/// Writes the body of a request into one buffer, lent once its size is known.
 pub(super) fn request<'a>(
+    lend: impl FnOnce(usize) -> Vec<u8>,
     operation: Operation,
     target: Target<'_>,
     entries: impl Iterator<Item = Entry<'a>> + Clone,
@@ -29,7 +30,7 @@ pub(super) fn request<'a>(
         + records
         + count.saturating_sub(1)
         + "]}".len();
-    let mut body = Vec::with_capacity(size);
+    let mut body = lend(size);
     push(&mut body, r#"{""#);
     push(&mut body, stream_member);
     push(&mut body, r#"":""#);
@@ -107,6 +108,7 @@ mod tests {
         };
         let entries = [Entry::new(b"hello", Some("k")), with_hash_key];
         let body = request(
+            Vec::with_capacity,
             Operation::PutRecords,
             Target::Name("orders"),
             entries.iter().copied(),
@@ -122,6 +124,7 @@ mod tests {
     fn firehose_has_no_keys() {
         let entries = [Entry::new(b"\xfb\xff", None), Entry::new(b"x", None)];
         let body = request(
+            Vec::with_capacity,
             Operation::PutRecordBatch,
             Target::Name("d"),
             entries.iter().copied(),
@@ -138,7 +141,12 @@ mod tests {
                 explicit_hash_key: n.is_multiple_of(3).then_some(n as u128 * 1_000),
                 ..Entry::new(&payload[..n * 140], Some("k\ney\""))
             });
-            let body = request(Operation::PutRecords, Target::Name("s"), entries);
+            let body = request(
+                Vec::with_capacity,
+                Operation::PutRecords,
+                Target::Name("s"),
+                entries,
+            );
             assert_eq!(body.len(), body.capacity(), "{count}");
             let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(read["Records"].as_array().unwrap().len(), count);

@@ -10,13 +10,15 @@
 //!     └── outcomes ←── answer ←── cbor_reader | json_reader ←┘ answer, error
 //! ```
 //!
-//! - The body is written once, into one buffer of computed size, and signed for each attempt.
+//! - The body is written once, into one buffer of computed size, and signed for each attempt;
+//!   the buffers are used again.
 //! - The format is checked against the endpoint of every attempt before anything is sent, so
 //!   it rests on the endpoint that was really resolved; a wrong guess costs a second writing.
 //! - An answer is told by its first byte, never by its content type.
 //! - An answer is only one if it has a result for each record of the batch.
 
 mod answer;
+mod bodies;
 mod cbor_reader;
 mod cbor_writer;
 mod entry;

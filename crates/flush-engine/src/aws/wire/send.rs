@@ -10,6 +10,7 @@ use aws_smithy_schema::protocol::SharedClientProtocol;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::answer::Outcome;
+use super::bodies::Bodies;
 use super::entry::{Entry, Operation, Target};
 use super::format::{Choice, Format, WireFormat};
 use super::handover::{Handover, Inner};
@@ -34,6 +35,7 @@ pub struct Wire {
     operation: Operation,
     choice: Arc<Choice>,
     protocol: SharedClientProtocol,
+    bodies: Bodies,
 }
 
 impl Wire {
@@ -45,6 +47,7 @@ impl Wire {
             operation,
             choice: Arc::new(Choice::new(operation, asked)),
             protocol: SharedClientProtocol::new(Protocol),
+            bodies: Bodies::default(),
         }
     }
 
@@ -105,15 +108,16 @@ impl Wire {
         receipts: Receipts,
     ) -> Handover {
         let records = entries.clone().count();
+        let lend = |bytes| self.bodies.lend(bytes);
         let body = match format {
-            Format::Cbor => cbor_writer::request(self.operation, target, entries),
-            Format::Json => json_writer::request(self.operation, target, entries),
+            Format::Cbor => cbor_writer::request(lend, self.operation, target, entries),
+            Format::Json => json_writer::request(lend, self.operation, target, entries),
         };
         Handover::new(Inner {
             operation: self.operation,
             choice: Arc::clone(&self.choice),
             format,
-            body: body.into(),
+            body: self.bodies.share(body),
             records,
             with_receipts: receipts == Receipts::Read,
             is_misdirected: AtomicBool::new(false),

@@ -191,7 +191,7 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
     let mut encoder = Encoder::default();
     encoder.begin(64, 0, Some(Outline::new()));
     encoder.group(&group, &Seal::new(5, 3));
-    file.write(&mut encoder.parts(), 64).unwrap();
+    encoder.finish(&*file).unwrap();
     let outline = encoder.take_outline().unwrap();
     outline.write(&*file, 3, 5).unwrap();
     let bytes = bytes_of(&*file);
