@@ -14,8 +14,9 @@ use crate::aws::sender::ServiceSender;
 use crate::aws::shards::Shards;
 use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
+use crate::lifecycle::runtime::Runtime;
 use crate::telemetry::{Meter, log};
-use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
+use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
 #[derive(Clone)]
@@ -121,7 +122,7 @@ impl<S: Service> ClientBuilder<S> {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<Client<S>, ClientError> {
-        engine::runtime()?;
+        Runtime::with_timers()?;
         let settings = S::client_options(&self.options);
         let mut engine_options = settings.checked::<S>()?;
         let grouping = S::grouping(&self.options)?.map(|grouping| {
