@@ -89,6 +89,7 @@ const CRATES: [Crate; 3] = [
         folder: "crates/record-cache",
         rooms: &[
             ("index", &[]),
+            ("indexed_db", &[]),
             ("log", &["index"]),
             ("disk", &["index", "log"]),
             ("inspect", &["index", "log"]),
