@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
 use flush_engine::aws::{Client, IntoPayload};
-use flush_engine::{CacheStats, ClearCacheData, CloseOptions, FlushData, RecordData};
+use flush_engine::{CacheStats, ClearCacheData, CloseOptions, FlushData, RecordData, StoragePlace};
 
 use crate::service::Kinesis;
 use crate::{
@@ -245,6 +245,12 @@ impl AmplifyKinesisClient {
     #[must_use]
     pub fn storage_path(&self) -> Option<&Path> {
         self.0.storage_path()
+    }
+
+    /// Where this client's cache is: in which directory, in memory, or in a browser's database.
+    #[must_use]
+    pub fn storage(&self) -> &StoragePlace {
+        self.0.storage()
     }
 
     /// The contents of the cache, from counters: no storage is read. After closing, the last

@@ -110,6 +110,26 @@ impl FlushEngine {
         ));
     }
 
+    /// From now on, tries to deliver when the page goes into the background, unless flushing is
+    /// left to the caller. Keeps `kept` for as long as the engine is open.
+    #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+    pub(crate) fn live_in_page(&self, kept: impl Send + 'static, strategy: FlushStrategy) {
+        let EngineHandle {
+            passes, lifecycle, ..
+        } = &*self.handle;
+        let open = Arc::clone(lifecycle);
+        lifecycle.spawn(async move {
+            open.closing().await;
+            drop(kept);
+        });
+        if strategy != FlushStrategy::None {
+            lifecycle.spawn(schedule::flush_when_hidden(
+                Arc::clone(passes),
+                Arc::clone(lifecycle),
+            ));
+        }
+    }
+
     /// Whether records are accepted.
     #[must_use]
     pub fn intake(&self) -> Intake {

@@ -152,21 +152,23 @@ impl<S: Service> ClientBuilder<S> {
             receipts: settings.receipts(),
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
-        let path = storage.path.as_deref();
         let held = engine.cache_stats();
         let held = Amount::new(held.records, held.bytes);
-        log::opened(S::NAME, &connected.region, path, held);
+        let (kind, path) = (storage.place.kind(), storage.place.directory());
+        log::opened(S::NAME, &connected.region, kind, path, held);
         #[cfg(any(feature = "sled", feature = "journal"))]
         if let Some(slots) = storage.slots {
             engine.adopt_from(slots);
         }
+        #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+        engine.live_in_page(storage.claim, settings.flush_strategy);
         Ok(Client::new(
             engine,
             connected.client,
             connected.region,
             self.options,
             grouping,
-            storage.path,
+            storage.place,
         ))
     }
 }

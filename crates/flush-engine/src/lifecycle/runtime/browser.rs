@@ -146,6 +146,12 @@ pub(crate) async fn sleep_until(deadline: Instant) {
     }
 }
 
+/// Runs a task that cannot leave the page's thread.
+#[cfg(feature = "browser")]
+pub(crate) fn spawn_in_page(task: impl Future<Output = ()> + 'static) {
+    spawn_local(task);
+}
+
 /// One timer of the page, cleared if this is dropped.
 async fn timer(duration: Duration) {
     let millis = u32::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
