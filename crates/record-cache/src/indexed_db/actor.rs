@@ -1,12 +1,12 @@
 //! The owner of the connection. JavaScript's values stay on one thread, so calls come as messages.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::contents;
+use super::contents::{self, Counts};
 use super::counters::{Counters, Held};
 use super::database::Database;
 use super::js::BrowserError;
@@ -51,6 +51,8 @@ pub(super) struct Actor {
     next: u64,
     /// What vanished from under the store, to be reported by reads.
     missing: Held,
+    /// Attempts that there was no room for.
+    unsaved: BTreeMap<StreamName, Counts>,
     /// Whether something was written that a loss of power may undo.
     is_volatile: bool,
 }
@@ -79,6 +81,7 @@ impl Actor {
             database: Some(Rc::new(database)),
             next: found.next,
             missing: Held::new(),
+            unsaved: BTreeMap::new(),
             is_volatile: false,
         })
     }
@@ -201,7 +204,13 @@ impl Actor {
         let slot = self.slot;
         let database = self.connected().await?;
         let read = contents::oldest(&database, slot, stream, after, limits).await;
-        let read = self.done(read, "reading records")?;
+        let mut read = self.done(read, "reading records")?;
+        if let Some(unsaved) = self.unsaved.get(stream) {
+            for record in &mut read.records {
+                let more = unsaved.get(&record.id.get()).copied().unwrap_or(0);
+                record.attempts = record.attempts.saturating_add(more);
+            }
+        }
         let mut damaged = self.missing.remove(stream).unwrap_or_default();
         if !read.damaged.is_empty() {
             let ids = read.damaged.iter().map(|(id, _)| RecordId::new(*id));
@@ -220,15 +229,33 @@ impl Actor {
     }
 
     async fn delete(&mut self, settlement: &Settlement) -> Result<Amount, StoreError> {
-        if settlement.is_empty() {
+        let known = |ids: &[RecordId]| ids.iter().filter_map(|id| schema::known(*id)).collect();
+        let stream = &settlement.stream;
+        let delete: BTreeSet<u64> = known(&settlement.delete);
+        let count: BTreeSet<u64> = known(&settlement.count_attempt);
+        let mut counts = self.unsaved.get(stream).cloned().unwrap_or_default();
+        for id in count {
+            *counts.entry(id).or_default() += 1;
+        }
+        counts.retain(|id, _| !delete.contains(id));
+        if delete.is_empty() && counts.is_empty() {
             return Ok(Amount::default());
         }
         let slot = self.slot;
         let database = self.connected().await?;
-        // A loss of power may undo it, by the contract; the sync is left to the next append.
-        let settled = contents::settle(&database, slot, settlement, Durability::ProcessCrash).await;
+        let mut settled = contents::settle(&database, slot, stream, &delete, &counts).await;
+        if matches!(&settled, Err(error) if error.is_quota()) && !counts.is_empty() {
+            // Deleting always has room, and is what makes room.
+            settled = contents::settle(&database, slot, stream, &delete, &Counts::new()).await;
+        } else {
+            counts.clear();
+        }
         let deleted = self.done(settled, "settling records")?;
         self.is_volatile = true;
+        match counts.is_empty() {
+            true => self.unsaved.remove(stream),
+            false => self.unsaved.insert(stream.clone(), counts),
+        };
         Ok(deleted)
     }
 
@@ -238,11 +265,16 @@ impl Actor {
         let cleared = contents::clear(&database, slot, durability).await;
         self.done(cleared, "clearing the store")?;
         self.missing.clear();
+        self.unsaved.clear();
         Ok(self.counters.clear())
     }
 
     /// Releases everything.
-    async fn end(self) -> Result<(), StoreError> {
+    async fn end(mut self) -> Result<(), StoreError> {
+        for stream in self.unsaved.keys().cloned().collect::<Vec<_>>() {
+            // Where there is still no room, they are lost.
+            let _ = self.delete(&Settlement::new(stream)).await;
+        }
         let database = self.database.filter(|database| !database.is_lost());
         let is_to_sync = self.is_volatile && self.durability == Durability::PowerLoss;
         let mut outcome = Ok(());

@@ -11,7 +11,7 @@ use super::database::{Database, Mode, Transaction, answer};
 use super::frame::{self, Content};
 use super::js::BrowserError;
 use super::schema::{self, ATTEMPTS, END_OF_IDS, RECORDS, RecordKey, SLOTS, Slot, StreamKeys};
-use crate::{Amount, Durability, NewRecord, ReadLimits, Record, RecordId, Settlement, StreamName};
+use crate::{Amount, Durability, NewRecord, ReadLimits, Record, RecordId, StreamName};
 
 /// How many keys are asked for at once.
 const PAGE: u32 = 1_000;
@@ -19,6 +19,9 @@ const PAGE: u32 = 1_000;
 const PAGE_BYTES: u64 = 8 << 20;
 /// Ids that are further apart than this are looked for separately.
 const NEAR: u64 = 64;
+
+/// Attempts by id.
+pub(super) type Counts = BTreeMap<u64, u32>;
 
 /// What a slot holds.
 #[derive(Debug, Default)]
@@ -205,7 +208,7 @@ async fn read(
     Ok(batch)
 }
 
-fn read_counted(values: &JsValue) -> BTreeMap<u64, u32> {
+fn read_counted(values: &JsValue) -> Counts {
     let values: &Array = values.unchecked_ref();
     let values = values.iter();
     values
@@ -213,23 +216,21 @@ fn read_counted(values: &JsValue) -> BTreeMap<u64, u32> {
         .collect()
 }
 
-/// Deletes some records and counts an attempt on others, as far as they exist.
+/// Deletes some records and counts attempts on others, as far as they exist.
 pub(super) async fn settle(
     database: &Database,
     slot: Slot,
-    settlement: &Settlement,
-    durability: Durability,
+    stream: &StreamName,
+    delete: &BTreeSet<u64>,
+    count: &Counts,
 ) -> Result<Amount, BrowserError> {
-    let ids = |ids: &[RecordId]| ids.iter().filter_map(|id| schema::known(*id)).collect();
-    let delete: BTreeSet<u64> = ids(&settlement.delete);
-    let mut count: BTreeSet<u64> = ids(&settlement.count_attempt);
-    count.retain(|id| !delete.contains(id));
-
-    let transaction = database.begin(Mode::Write(durability))?;
+    // A loss of power may undo it, by the contract; the next append syncs it too.
+    let transaction = database.begin(Mode::Write(Durability::ProcessCrash))?;
     let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
-    let keys = slot.stream(&settlement.stream);
+    let keys = slot.stream(stream);
     let mut spans = Vec::new();
-    for (first, last) in spans_of(delete.union(&count).copied()) {
+    let named: BTreeSet<u64> = delete.iter().chain(count.keys()).copied().collect();
+    for (first, last) in spans_of(named) {
         let range = keys.between(first, last)?;
         let found = records.get_all_keys_with_key(&range)?;
         spans.push((found, attempts.get_all_with_key(&range)?));
@@ -249,9 +250,9 @@ pub(super) async fn settle(
             if let Some(run) = run.take() {
                 remove(&records, &attempts, &keys, run, &counted)?;
             }
-            if count.contains(&id) {
+            if let Some(more) = count.get(&id) {
                 let so_far = counted.get(&id).copied().unwrap_or(0);
-                let value = schema::counted(id, so_far.saturating_add(1));
+                let value = schema::counted(id, so_far.saturating_add(*more));
                 attempts.put_with_key(&value, &keys.attempts(id))?;
             }
         }
@@ -269,7 +270,7 @@ fn remove(
     attempts: &IdbObjectStore,
     keys: &StreamKeys,
     (first, last): (u64, u64),
-    counted: &BTreeMap<u64, u32>,
+    counted: &Counts,
 ) -> Result<(), BrowserError> {
     let range = keys.between(first, last)?;
     records.delete(&range)?;
@@ -280,7 +281,7 @@ fn remove(
 }
 
 /// Joins ids that are near each other.
-fn spans_of(ids: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
+fn spans_of(ids: BTreeSet<u64>) -> Vec<(u64, u64)> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for id in ids {
         match spans.last_mut() {
