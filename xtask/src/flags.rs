@@ -222,6 +222,8 @@ pub(crate) enum Port {
     Check,
     /// Run the tests of the stores on Windows, under Wine.
     Windows,
+    /// Run the tests of the store of a browser, in headless Chromium.
+    Browser,
 }
 
 #[derive(Debug, Default, Args)]

@@ -16,6 +16,7 @@ mod progress;
 mod rooms;
 mod shell;
 mod test;
+mod webdriver;
 mod weight;
 
 use std::process::ExitCode;

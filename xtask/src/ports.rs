@@ -5,6 +5,7 @@
 //! where that is possible; everything else is kept below `target/ports`. A part whose tools
 //! cannot be had is left out, and said to be.
 
+mod browser;
 mod check;
 mod packages;
 mod toolchain;
@@ -35,6 +36,7 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
         let (name, outcome) = match part {
             Port::Check => ("check", check::run().await),
             Port::Windows => ("windows", windows::run().await),
+            Port::Browser => ("browser", browser::run().await),
         };
         let word = match outcome {
             Ok(()) => "passed".to_owned(),

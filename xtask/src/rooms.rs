@@ -67,6 +67,19 @@ const CRATES: [Crate; 3] = [
                     "store.close(",
                 ],
             ),
+            // Timers, tasks and clocks are another target's elsewhere.
+            (
+                &["lifecycle"],
+                &[
+                    "tokio::time",
+                    "tokio::task",
+                    "tokio::spawn",
+                    "tokio::runtime",
+                    "SystemTime::now",
+                    "spawn_local",
+                    "web_time",
+                ],
+            ),
             // The engine knows no service.
             (&["aws"], &["aws_", "Exception\"", "Throttl", "KMS"]),
         ],
@@ -76,6 +89,7 @@ const CRATES: [Crate; 3] = [
         folder: "crates/record-cache",
         rooms: &[
             ("index", &[]),
+            ("indexed_db", &[]),
             ("log", &["index"]),
             ("disk", &["index", "log"]),
             ("inspect", &["index", "log"]),
@@ -360,6 +374,19 @@ mod tests {
             call,
             "delivery/pass.rs:2: only cache"
         ));
+    }
+
+    #[test]
+    fn a_timer_or_a_task_outside_of_the_seam_is_told() {
+        for source in [
+            "use tokio::time::sleep;",
+            "fn f() { tokio::spawn(async {}); }",
+            "fn f() { SystemTime::now(); }",
+        ] {
+            let of = "delivery/pass.rs:1: only lifecycle";
+            assert!(complains("delivery/pass.rs", source, of), "{source}");
+            assert_eq!(complaints("lifecycle/runtime/native.rs", source), [""; 0]);
+        }
     }
 
     #[test]

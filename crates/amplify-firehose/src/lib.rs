@@ -11,6 +11,9 @@ mod record;
 mod service;
 mod stream;
 
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+pub use flush_engine::aws::browser;
+
 pub use self::builder::AmplifyFirehoseClientBuilder;
 pub use self::client::AmplifyFirehoseClient;
 pub use self::delivered::DeliveredRecord;
@@ -27,8 +30,10 @@ pub use bytes::Bytes;
 pub use flush_engine::aws::IntoPayload;
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
-    FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StreamStats,
+    FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StoragePlace, StreamStats,
 };
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+pub use record_cache::IndexedDbStore;
 #[cfg(feature = "journal")]
 pub use record_cache::JournalStore;
 #[cfg(feature = "sled")]

@@ -1,20 +1,18 @@
 //! [`FlushEngine`]: what the owner of an engine calls.
 
 use std::fmt;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use record_cache::{NewRecord, RecordStore};
-use tokio::runtime::Handle;
-use tokio::time::sleep;
 
 use crate::api::{
     CacheStats, ClearCacheData, CloseOptions, EngineError, EngineOptions, FlushData, FlushStrategy,
-    InvalidSetting, RecordData, RecordSender,
+    RecordData, RecordSender,
 };
 use crate::cache::{Cache, Incoming};
 use crate::delivery::{Passes, Plan};
+use crate::lifecycle::runtime::Runtime;
 use crate::lifecycle::{Closer, Intake, Lifecycle};
 use crate::schedule;
 use crate::telemetry::Meter;
@@ -38,7 +36,7 @@ impl FlushEngine {
         sender: Arc<dyn RecordSender>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let runtime = runtime()?;
+        let runtime = Runtime::with_timers()?;
         let meter = Meter::new(&options);
         let strategy = options.flush_strategy;
         let lifecycle = Arc::new(Lifecycle::new(runtime));
@@ -110,6 +108,26 @@ impl FlushEngine {
             Arc::clone(passes),
             Arc::clone(lifecycle),
         ));
+    }
+
+    /// From now on, tries to deliver when the page goes into the background, unless flushing is
+    /// left to the caller. Keeps `kept` for as long as the engine is open.
+    #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+    pub(crate) fn live_in_page(&self, kept: impl Send + 'static, strategy: FlushStrategy) {
+        let EngineHandle {
+            passes, lifecycle, ..
+        } = &*self.handle;
+        let open = Arc::clone(lifecycle);
+        lifecycle.spawn(async move {
+            open.closing().await;
+            drop(kept);
+        });
+        if strategy != FlushStrategy::None {
+            lifecycle.spawn(schedule::flush_when_hidden(
+                Arc::clone(passes),
+                Arc::clone(lifecycle),
+            ));
+        }
     }
 
     /// Whether records are accepted.
@@ -297,23 +315,6 @@ impl FlushEngine {
             Ok(())
         }
     }
-}
-
-/// The current runtime, if an engine can run in it.
-pub(crate) fn runtime() -> Result<Handle, InvalidSetting> {
-    let invalid = |problem: &str| {
-        InvalidSetting::new(
-            "runtime",
-            problem,
-            "start the client within a tokio runtime that has timers",
-        )
-    };
-    let runtime = Handle::try_current().map_err(|_| invalid("there is no tokio runtime here"))?;
-    // There is no other way to ask a runtime whether it has timers.
-    if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-        return Err(invalid("the tokio runtime has no timers"));
-    }
-    Ok(runtime)
 }
 
 impl fmt::Debug for FlushEngine {

@@ -27,5 +27,7 @@ pub use self::engine::FlushEngine;
 pub use self::lifecycle::Intake;
 #[cfg(any(feature = "sled", feature = "journal"))]
 pub use self::storage::Slots;
-pub use self::storage::{DefaultDirectory, OpenStorage, Storage, StorageError, StorageSettings};
+pub use self::storage::{
+    DefaultDirectory, OpenStorage, Storage, StorageError, StoragePlace, StorageSettings,
+};
 pub use batcher::BatchLimits;

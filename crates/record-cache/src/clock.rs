@@ -5,12 +5,23 @@ use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The current time, truncated to the millisecond that stores keep.
+#[cfg(not(all(feature = "browser", target_arch = "wasm32", target_os = "unknown")))]
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where the clock is read"
 )]
 pub(crate) fn now() -> SystemTime {
     from_unix_millis(to_unix_millis(SystemTime::now()))
+}
+
+/// The current time, from the browser: the standard library has no clock there.
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a conversion of a float saturates"
+)]
+pub(crate) fn now() -> SystemTime {
+    from_unix_millis(js_sys::Date::now() as u64)
 }
 
 /// A moment for measuring durations.

@@ -29,6 +29,17 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// Nothing may be stored here at all (a private window of a browser, a sandbox, a setting);
+    /// a [`MemoryStore`](crate::MemoryStore) can take the place.
+    #[error("no storage is granted here: {context}")]
+    #[non_exhaustive]
+    Refused {
+        /// What was being done.
+        context: String,
+        /// What the system said.
+        #[source]
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
     /// The storage failed (full, not writable, broken); a later call may succeed.
     #[error("the storage is unavailable: {context}")]
     #[non_exhaustive]
@@ -52,6 +63,17 @@ impl StoreError {
         Self::Incompatible {
             path: path.into(),
             found: found.into(),
+        }
+    }
+
+    /// Nothing may be stored here, with this cause.
+    pub fn refused(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Refused {
+            context: context.into(),
+            source: Some(Arc::from(source.into())),
         }
     }
 

@@ -7,6 +7,8 @@ mod durability;
 mod error;
 #[cfg(any(feature = "sled", feature = "journal"))]
 mod index;
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+mod indexed_db;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 #[cfg(feature = "journal")]
@@ -30,6 +32,8 @@ pub use self::durability::Durability;
 pub use self::error::StoreError;
 #[cfg(any(test, feature = "test-support"))]
 pub use self::fault::FailAfter;
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+pub use self::indexed_db::{IndexedDbStore, IndexedDbStoreBuilder};
 #[cfg(feature = "journal")]
 pub use self::journal_store::{JournalStore, JournalStoreBuilder};
 pub use self::memory::MemoryStore;

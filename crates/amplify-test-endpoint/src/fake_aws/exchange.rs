@@ -47,6 +47,12 @@ async fn exchange(
     body: &mut Vec<u8>,
     shared: &Arc<Shared>,
 ) -> Result<Persistence, HttpError> {
+    if head.route == Route::Preflight {
+        connection.read_body(head, body).await?;
+        let answer = http::preflight(&head.asked_headers);
+        connection.write_all(&answer).await?;
+        return Ok(head.persistence);
+    }
     let mut in_flight = InFlight::begin(shared);
     connection.read_body(head, body).await?;
 
@@ -143,6 +149,8 @@ fn read<'a>(head: &Head, body: &'a [u8]) -> Result<Put<'a>, Refusal> {
     match head.route {
         Route::Post if head.format == Format::Cbor => cbor::parse(&head.target, body),
         Route::Post => Put::parse(&head.target, body),
-        Route::Unknown => Err(Refusal::without_code(404).message("only POST / is known here")),
+        Route::Preflight | Route::Unknown => {
+            Err(Refusal::without_code(404).message("only POST / is known here"))
+        }
     }
 }

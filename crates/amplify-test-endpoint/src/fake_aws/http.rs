@@ -30,6 +30,8 @@ pub(super) struct Head {
     pub(super) user_agent: String,
     pub(super) amz_user_agent: String,
     pub(super) persistence: Persistence,
+    /// The names of headers that a browser asks about.
+    pub(super) asked_headers: String,
     length: BodyLength,
     expects_continue: bool,
 }
@@ -39,6 +41,8 @@ pub(super) struct Head {
 pub(super) enum Route {
     /// `POST /`.
     Post,
+    /// `OPTIONS /`: a browser asks what a page may send.
+    Preflight,
     /// Any other method or path.
     Unknown,
 }
@@ -221,6 +225,19 @@ impl From<io::Error> for HttpError {
     }
 }
 
+/// As with the services, a page of any origin may read an answer.
+const FOR_PAGES: &str = "Access-Control-Allow-Origin: *\r\n\
+    Access-Control-Expose-Headers: x-amzn-RequestId,x-amzn-ErrorType\r\n";
+
+/// The answer to a browser that asks whether a page may send these headers: it may.
+pub(super) fn preflight(headers: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 204 OK\r\n{FOR_PAGES}Access-Control-Allow-Methods: POST\r\n\
+         Access-Control-Allow-Headers: {headers}\r\nAccess-Control-Max-Age: 600\r\n\r\n"
+    )
+    .into_bytes()
+}
+
 /// The bytes of an answer with a body of this type.
 pub(super) fn answer(
     status: u16,
@@ -237,7 +254,7 @@ pub(super) fn answer(
     };
     let head = format!(
         "HTTP/1.1 {status} {}\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\
-         {content_type}{error_type}Content-Length: {}\r\n\r\n",
+         {FOR_PAGES}{content_type}{error_type}Content-Length: {}\r\n\r\n",
         reason(status),
         body.len(),
     );
@@ -268,6 +285,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     };
     let route = match (request.method, request.path) {
         (Some("POST"), Some("/")) => Route::Post,
+        (Some("OPTIONS"), Some("/")) => Route::Preflight,
         _ => Route::Unknown,
     };
     let mut head = Head {
@@ -280,6 +298,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
             Some(1) => Persistence::KeepAlive,
             _ => Persistence::Close,
         },
+        asked_headers: String::new(),
         length: BodyLength::Known(0),
         expects_continue: false,
     };
@@ -301,6 +320,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
             head.length = BodyLength::Chunked;
         } else if is("connection") && header.value.eq_ignore_ascii_case(b"close") {
             head.persistence = Persistence::Close;
+        } else if is("access-control-request-headers") {
+            head.asked_headers = text();
         } else if is("expect") && header.value.eq_ignore_ascii_case(b"100-continue") {
             head.expects_continue = true;
         }

@@ -123,6 +123,34 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
+fn a_page_of_any_origin_may_send_whatever_headers_and_read_the_answer() {
+    let aws = FakeAws::start();
+    let mut stream = send(
+        &aws,
+        "OPTIONS / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://example.com\r\n\
+         Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: authorization,x-amz-target\r\n\r\n",
+    );
+    stream.write_all(put().as_bytes()).unwrap();
+    let mut both = Vec::new();
+    while !both.ends_with(b"}]}") {
+        let mut bytes = [0; 256];
+        let read = stream.read(&mut bytes).unwrap();
+        assert_ne!(read, 0, "no whole answer");
+        both.extend_from_slice(&bytes[..read]);
+    }
+    let both = String::from_utf8(both).unwrap();
+    assert!(both.starts_with("HTTP/1.1 204 "), "{both}");
+    assert!(both.contains("\r\nAccess-Control-Allow-Headers: authorization,x-amz-target\r\n"));
+    assert_eq!(
+        both.matches("\r\nAccess-Control-Allow-Origin: *\r\n")
+            .count(),
+        2
+    );
+    assert_eq!((aws.delivered_count(), aws.request_count()), (1, 1));
+}
+
+#[test]
 fn a_body_may_come_in_chunks() {
     let aws = FakeAws::start();
     let mut stream = connect(&aws);

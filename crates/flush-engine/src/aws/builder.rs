@@ -14,8 +14,9 @@ use crate::aws::sender::ServiceSender;
 use crate::aws::shards::Shards;
 use crate::aws::text::without_userinfo;
 use crate::aws::{ClientError, Service};
+use crate::lifecycle::runtime::Runtime;
 use crate::telemetry::{Meter, log};
-use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings, engine};
+use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings};
 
 /// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
 #[derive(Clone)]
@@ -121,7 +122,7 @@ impl<S: Service> ClientBuilder<S> {
     /// # Cancel safety
     /// A storage that was opened is released a moment later.
     pub async fn build(self) -> Result<Client<S>, ClientError> {
-        engine::runtime()?;
+        Runtime::with_timers()?;
         let settings = S::client_options(&self.options);
         let mut engine_options = settings.checked::<S>()?;
         let grouping = S::grouping(&self.options)?.map(|grouping| {
@@ -151,21 +152,23 @@ impl<S: Service> ClientBuilder<S> {
             receipts: settings.receipts(),
         };
         let engine = FlushEngine::start(storage.store, Arc::new(sender), engine_options)?;
-        let path = storage.path.as_deref();
         let held = engine.cache_stats();
         let held = Amount::new(held.records, held.bytes);
-        log::opened(S::NAME, &connected.region, path, held);
+        let (kind, path) = (storage.place.kind(), storage.place.directory());
+        log::opened(S::NAME, &connected.region, kind, path, held);
         #[cfg(any(feature = "sled", feature = "journal"))]
         if let Some(slots) = storage.slots {
             engine.adopt_from(slots);
         }
+        #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+        engine.live_in_page(storage.claim, settings.flush_strategy);
         Ok(Client::new(
             engine,
             connected.client,
             connected.region,
             self.options,
             grouping,
-            storage.path,
+            storage.place,
         ))
     }
 }

@@ -1,12 +1,13 @@
 //! The client of a service: an engine, and the limits that records are checked against.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use record_cache::{NewRecord, StreamName};
 
+use crate::StoragePlace;
 use crate::aws::record::{RecordRules, checked_record, checked_stream};
 use crate::aws::{ClientBuilder, ClientError, Grouping, Service, UncheckedRecord};
 use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData};
@@ -25,7 +26,7 @@ struct Shared<S: Service> {
     region: String,
     options: S::Options,
     rules: RecordRules,
-    storage_path: Option<PathBuf>,
+    storage: StoragePlace,
 }
 
 impl<S: Service> Client<S> {
@@ -40,7 +41,7 @@ impl<S: Service> Client<S> {
         region: String,
         options: S::Options,
         grouping: Option<Grouping>,
-        storage_path: Option<PathBuf>,
+        storage: StoragePlace,
     ) -> Self {
         let rules = RecordRules {
             max_bytes: S::client_options(&options).max_record_bytes,
@@ -53,7 +54,7 @@ impl<S: Service> Client<S> {
                 region,
                 options,
                 rules,
-                storage_path,
+                storage,
             }),
         }
     }
@@ -218,7 +219,13 @@ impl<S: Service> Client<S> {
     /// The directory of the client's cache, if it is in one.
     #[must_use]
     pub fn storage_path(&self) -> Option<&Path> {
-        self.shared.storage_path.as_deref()
+        self.shared.storage.directory()
+    }
+
+    /// Where the client's cache is.
+    #[must_use]
+    pub fn storage(&self) -> &StoragePlace {
+        &self.shared.storage
     }
 
     fn check_each(

@@ -157,7 +157,10 @@ fn completed(found: SdkConfig) -> SdkConfig {
     let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));
     let builder = found.into_builder().retry_config(retry);
     let builder = builder.behavior_version(BehaviorVersion::v2026_01_12());
-    builder.build()
+    let completed = builder.build();
+    #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+    let completed = crate::aws::browser::completed(completed);
+    completed
 }
 
 /// The endpoint that aws-config found: that of the service before that of all services, unless

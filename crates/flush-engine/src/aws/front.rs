@@ -154,6 +154,13 @@ macro_rules! aws_client {
                 self.0.storage_path()
             }
 
+            /// Where this client's cache is: in which directory, in memory, or in a browser's
+            /// database.
+            #[must_use]
+            pub fn storage(&self) -> &$crate::StoragePlace {
+                self.0.storage()
+            }
+
             /// The contents of the cache, from counters: no storage is read. After closing, the last
             /// values.
             #[must_use]

@@ -14,6 +14,8 @@
 
 mod arn;
 mod body;
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+pub mod browser;
 mod builder;
 mod client;
 mod connection;

@@ -7,7 +7,6 @@ use aggregation::{ShardMap, WireRecord};
 use async_trait::async_trait;
 use batcher::BatchLimits;
 use record_cache::{Record, StreamName};
-use tokio::time::Instant;
 
 use crate::aws::Service;
 use crate::aws::connections::Connections;
@@ -16,6 +15,7 @@ use crate::aws::grouping::{Grouping, event, within_request};
 use crate::aws::judge::{judge, refuses_credentials};
 use crate::aws::shards::Shards;
 use crate::aws::wire::{Entry, Outcome, Receipts};
+use crate::lifecycle::runtime::Instant;
 use crate::telemetry::Meter;
 use crate::{Fault, NoAnswer, RecordSender, SendError, Verdict};
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use aggregation::{Shard, ShardMap};
 use record_cache::StreamName;
-use tokio::time::{Instant, timeout};
 
 use crate::SendError;
+use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::log;
 
 /// Streams of which shards are remembered; with more, all are listed anew.

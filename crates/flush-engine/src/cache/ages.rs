@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use record_cache::{Amount, Record, RecordId, StoreStats, StreamName};
 
 use crate::api::CacheStats;
-use crate::cache::clock;
+use crate::lifecycle::runtime::wall_clock;
 
 /// More marks of a stream than this are thinned out.
 const MOST_MARKS: usize = 64;
@@ -44,7 +44,7 @@ struct Stream {
 impl Ages {
     /// Of what is cached already, it is only known that it is no younger than this.
     pub(super) fn new(cached: &StoreStats) -> Self {
-        let now = clock::now();
+        let now = wall_clock();
         let streams = cached.streams.iter().map(|(name, queue)| {
             let stream = Stream {
                 arrived: queue.records as u64,
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_looked_at_counts_until_it_is_gone() {
-        let begun = clock::now();
+        let begun = wall_clock();
         let ages = Ages::new(&stats(3));
         assert!(oldest(&ages, 3) >= Some(begun), "no younger than the start");
         let id = RecordId::new(7);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use batcher::BatchLimits;
 use record_cache::{Amount, QueueStats, StoreStats, StreamName};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::api::FlushStrategy;
+use crate::lifecycle::runtime::Instant;
 
 /// Ages are accurate to this fraction of the longest delay.
 const GRAINS: u32 = 64;

@@ -5,9 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use record_cache::{NewRecord, Record};
-use tokio::time::Instant;
 
-use crate::cache::clock;
+use crate::lifecycle::runtime::{Instant, wall_clock};
 
 /// A larger difference between the two clocks counts as a jump.
 const TOLERANCE: Duration = Duration::from_secs(1);
@@ -65,7 +64,7 @@ impl Expiry {
             return;
         };
         let mut clock = self.clock();
-        let now = (Instant::now(), clock::now());
+        let now = (Instant::now(), wall_clock());
         clock.look(now);
         clock.recorded(first, now.0);
         clock.recorded(last, now.0);
@@ -77,7 +76,7 @@ impl Expiry {
             return Vec::new();
         };
         let mut clock = self.clock();
-        let now = (Instant::now(), clock::now());
+        let now = (Instant::now(), wall_clock());
         clock.look(now);
         let expired = batch.extract_if(.., |record| clock.age(record.recorded_at, now) > max_age);
         expired.collect()

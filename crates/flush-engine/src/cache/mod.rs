@@ -30,7 +30,6 @@ mod admission;
 mod ages;
 mod backlog;
 mod batch;
-mod clock;
 mod delivered;
 mod discard;
 mod evict;
@@ -49,7 +48,6 @@ use std::time::{Duration, SystemTime};
 use batcher::BatchLimits;
 use record_cache::{Amount, Record, RecordStore, StoreError, StoreStats, StreamName};
 use tokio::sync::RwLock;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
@@ -64,6 +62,7 @@ use crate::api::{
     OverflowPolicy,
 };
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::{Instant, wall_clock};
 use crate::telemetry::Meter;
 
 pub(crate) use self::backlog::Look;
@@ -199,7 +198,7 @@ impl Cache {
 
     /// How old a record is, by the system's clock.
     pub(crate) fn age(&self, record: &Record) -> Duration {
-        let age = clock::now().duration_since(record.recorded_at);
+        let age = wall_clock().duration_since(record.recorded_at);
         age.unwrap_or_default()
     }
 
@@ -211,7 +210,7 @@ impl Cache {
         }
         let amount = incoming.amount;
         let times = incoming.records.iter().map(|record| record.recorded_at);
-        let since = times.min().unwrap_or_else(clock::now);
+        let since = times.min().unwrap_or_else(wall_clock);
         self.store_admitted(incoming, since).await?;
         Ok(Adopted::Stored(amount))
     }
@@ -220,7 +219,7 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming, clock::now()).await?;
+            let stored = cache.store_admitted(incoming, wall_clock()).await?;
             cache.meter.recorded(&stored);
             Ok(())
         };
@@ -344,15 +343,15 @@ impl fmt::Debug for Cache {
 mod tests {
     use record_cache::{MemoryStore, NewRecord};
     use std::num::{NonZeroU64, NonZeroUsize};
-    use tokio::runtime::Handle;
 
     use super::*;
+    use crate::lifecycle::runtime::Runtime;
 
     fn cache(max_record_age: Option<Duration>) -> Arc<Cache> {
         let mut options = EngineOptions::DEFAULT;
         options.max_record_age = max_record_age;
         let meter = Meter::new(&options);
-        let lifecycle = Arc::new(Lifecycle::new(Handle::current()));
+        let lifecycle = Arc::new(Lifecycle::new(Runtime::with_timers().unwrap()));
         let request = BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
         let store = Arc::new(MemoryStore::new());
         Arc::new(Cache::new(store, request, &options, meter, lifecycle))

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
 
 use crate::api::{EngineError, LimitExceeded};
 use crate::cache::Cache;
 use crate::cache::admission::Place;
 use crate::cache::evict::KnownOldest;
 use crate::cache::incoming::Incoming;
+use crate::lifecycle::runtime::timeout;
 
 /// Those who drop records to take their room, one after the other.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use record_cache::{RecordId, StreamName};
-use tokio::time::Instant;
+
+use crate::lifecycle::runtime::Instant;
 
 /// The least time between two charges of a record by automatic passes and drains.
 pub(super) const SPACING: Duration = Duration::from_secs(30);

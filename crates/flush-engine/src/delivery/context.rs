@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use record_cache::{Amount, StreamName};
-use tokio::time::Instant;
 
 use crate::api::{EngineOptions, RecordSender};
 use crate::cache::Cache;
@@ -11,6 +10,7 @@ use crate::delivery::charge::Charges;
 use crate::delivery::plan::Plan;
 use crate::delivery::signals::{Signals, Turns};
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::Instant;
 use crate::telemetry::Meter;
 
 /// What all passes of an engine use.

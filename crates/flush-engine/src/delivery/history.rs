@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use record_cache::StreamName;
-use tokio::time::Instant;
 
 use crate::delivery::backoff;
+use crate::lifecycle::runtime::Instant;
 
 /// What passes leave to later passes. The running pass holds it.
 #[derive(Debug, Default)]

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use record_cache::{QueueStats, StoreStats, StreamName};
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::api::{EngineError, FlushData, SkippedStream};
@@ -15,6 +13,7 @@ use crate::delivery::context::{Environment, PassContext};
 use crate::delivery::history::History;
 use crate::delivery::pipeline::{Pipeline, Reach, Report};
 use crate::delivery::plan::Plan;
+use crate::lifecycle::runtime::{Instant, JoinError, JoinSet, sleep_until};
 use crate::telemetry::log;
 
 /// How often a long pass looks for new streams while it is busy.

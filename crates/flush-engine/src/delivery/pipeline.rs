@@ -10,7 +10,6 @@ use batcher::BatchLimits;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use record_cache::{Amount, RecordId, StreamName};
-use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
 use crate::api::{EngineError, FlushData};
@@ -19,6 +18,7 @@ use crate::delivery::context::PassContext;
 use crate::delivery::history::{Outcome, StreamHistory};
 use crate::delivery::plan::Plan;
 use crate::delivery::request::{Delivery, deliver};
+use crate::lifecycle::runtime::{JoinError, JoinSet};
 
 /// Delivers batches of one stream.
 ///

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use record_cache::StreamName;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::charge::SPACING;
+use crate::lifecycle::runtime::Instant;
 
 /// What a pass is to do.
 #[derive(Debug, Clone)]

@@ -5,7 +5,6 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use record_cache::{Record, StreamName};
-use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use crate::api::{EngineError, Fault, FlushData, NoAnswer, SendError, SkippedStream, Verdict};
@@ -14,6 +13,7 @@ use crate::delivery::bisect::{Bisection, Refusal};
 use crate::delivery::charge::{Charge, charge};
 use crate::delivery::context::{Environment, PassContext};
 use crate::delivery::history::{Link, Outcome};
+use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::{GivenUp, log};
 
 /// What became of one batch.

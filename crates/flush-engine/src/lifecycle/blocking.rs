@@ -2,8 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
 use crate::api::{EngineError, InvalidSetting};
 use crate::lifecycle::Lifecycle;
 
@@ -19,24 +17,15 @@ impl Lifecycle {
         call: &'static str,
         future: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let invalid = |problem: &str, suggestion: &str| {
-            EngineError::Validation(InvalidSetting::new(call, problem, suggestion))
-        };
-        if Handle::try_current().is_ok() {
-            return Err(invalid(
-                "was called within a tokio runtime, and would block a thread of it",
-                "await the call without _blocking",
-            ));
+        let blocked = AssertUnwindSafe(|| self.home.block_on(future));
+        match catch_unwind(blocked) {
+            Ok(Ok(result)) => result,
+            Ok(Err(refused)) => Err(EngineError::Validation(InvalidSetting::new(
+                call,
+                refused.problem,
+                refused.suggestion,
+            ))),
+            Err(_panic) => Err(EngineError::unknown("the runtime of the client has ended")),
         }
-        if self.home.runtime_flavor() == RuntimeFlavor::CurrentThread {
-            return Err(invalid(
-                "needs a runtime that runs by itself; the client was made in one of a single thread",
-                "make the client in a multi-thread runtime, or have the runtime block_on the call \
-                 without _blocking",
-            ));
-        }
-        catch_unwind(AssertUnwindSafe(|| self.home.block_on(future))).unwrap_or_else(|_panic| {
-            Err(EngineError::unknown("the runtime of the client has ended"))
-        })
     }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use record_cache::StoreError;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{EngineError, FlushData};
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::{Runtime, timeout};
 use crate::lifecycle::state::Phase;
 
 /// Closes the store. Called when no remaining task can use it.
@@ -140,13 +139,13 @@ impl Closer {
         self.begin(&self.lifecycle.home);
         // The runtime that the engine was started in no longer runs tasks, but the current one may.
         let cut_short = matches!(*self.lifecycle.phase.borrow(), Phase::CutShort);
-        if let (true, Ok(here)) = (cut_short, Handle::try_current()) {
+        if let (true, Some(here)) = (cut_short, Runtime::current()) {
             self.begin(&here);
         }
     }
 
     /// Starts the closing task, if not already done or in progress.
-    fn begin(&self, runtime: &Handle) -> bool {
+    fn begin(&self, runtime: &Runtime) -> bool {
         self.lifecycle.stop();
         let begins = self.lifecycle.phase.send_if_modified(|phase| {
             let begins = !matches!(phase, Phase::Closing | Phase::Closed(_));

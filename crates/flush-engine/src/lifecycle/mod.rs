@@ -1,7 +1,8 @@
 //! Whether an engine is open, the tasks it runs, and how it closes.
 //!
 //! [`Lifecycle`] is shared by everything else and depends on none of it: it gets a function that
-//! closes the store. Belongs here: the intake, the tasks, calls of handlers, the phases of closing.
+//! closes the store. Belongs here: the intake, the tasks, timers and clocks, calls of handlers, the
+//! phases of closing.
 //! Does not: records, passes, stores.
 //!
 //! Closing has these phases: `Open`, perhaps `Draining`, then `Closing` and `Closed`. `CutShort`
@@ -11,6 +12,7 @@ mod blocking;
 mod callback;
 mod close;
 mod run_to_end;
+pub(crate) mod runtime;
 mod state;
 
 pub(crate) use self::close::Closer;

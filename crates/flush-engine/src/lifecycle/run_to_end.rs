@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::api::EngineError;
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::Runtime;
 
 impl Lifecycle {
     /// Runs a future to its end in a task, so that a caller that stops waiting, or stops polling,
@@ -16,8 +16,8 @@ impl Lifecycle {
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let ended = self.tasks.spawn_on(future, &self.runtime()).await;
-        ended.unwrap_or_else(|error| {
+        let ended = self.runtime().spawn(self.tasks.track_future(future));
+        ended.await.unwrap_or_else(|error| {
             Err(EngineError::unknown(format!(
                 "the operation was cut short: {error}"
             )))
@@ -52,7 +52,7 @@ where
 {
     future: Option<Pin<Box<F>>>,
     tasks: TaskTracker,
-    runtime: Handle,
+    runtime: Runtime,
 }
 
 impl<F> Future for Completing<F>
@@ -81,7 +81,7 @@ where
 {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            self.tasks.spawn_on(future, &self.runtime);
+            self.runtime.spawn(self.tasks.track_future(future));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The switches of an engine: enabled or disabled, open or closing.
 
 use record_cache::StoreError;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::lifecycle::runtime::Runtime;
 
 /// Whether an engine accepts records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) struct Lifecycle {
     pub(super) phase: watch::Sender<Phase>,
     pub(super) tasks: TaskTracker,
     /// Where the engine was started.
-    pub(super) home: Handle,
+    pub(super) home: Runtime,
 }
 
 /// How far closing has come.
@@ -49,7 +50,7 @@ pub(super) enum Phase {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(home: Handle) -> Self {
+    pub(crate) fn new(home: Runtime) -> Self {
         Self {
             enabled: watch::Sender::new(true),
             closing: CancellationToken::new(),
@@ -125,11 +126,11 @@ impl Lifecycle {
 
     /// Starts a task that a close waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.runtime());
+        self.runtime().spawn(self.tasks.track_future(task));
     }
 
     /// The caller's runtime or, if there is none, the one that the engine was started in.
-    pub(super) fn runtime(&self) -> Handle {
-        Handle::try_current().unwrap_or_else(|_| self.home.clone())
+    pub(super) fn runtime(&self) -> Runtime {
+        Runtime::current().unwrap_or_else(|| self.home.clone())
     }
 }

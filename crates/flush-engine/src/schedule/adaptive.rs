@@ -4,11 +4,10 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
 use crate::cache::Cache;
 use crate::delivery::{Effect, Passed, Passes, Plan, drain_wait};
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::{Instant, sleep_until};
 
 /// Runs passes while the engine is enabled, until it closes.
 pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<Lifecycle>) {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::cache::Cache;
 use crate::delivery::Passes;
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::sleep;
 use crate::storage::Slots;
 
 const LEAST_WAIT: Duration = Duration::from_secs(60);

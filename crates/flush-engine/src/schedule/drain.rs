@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{EngineError, FlushData};
 use crate::cache::Cache;
 use crate::delivery::{Effect, Passes, Plan};
+use crate::lifecycle::runtime::{Instant, sleep_until, timeout_at};
 
 /// Delivers until the cache is empty, no progress is made, an error occurs, the deadline
 /// passes, or `stop` is cancelled.

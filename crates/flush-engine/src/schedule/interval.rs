@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use crate::delivery::{Passes, Plan};
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::runtime::{Instant, sleep};
 
 /// Runs a pass when the engine has been enabled for `interval` since the last one ended, until it
 /// closes. In between, it catches up: while streams that the last pass delivered have full batches

@@ -8,10 +8,14 @@ mod adaptive;
 #[cfg(any(feature = "sled", feature = "journal"))]
 mod adoption;
 mod drain;
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+mod hidden;
 mod interval;
 
 pub(crate) use self::adaptive::run as flush_what_waits;
 #[cfg(any(feature = "sled", feature = "journal"))]
 pub(crate) use self::adoption::adopt_while_open;
 pub(crate) use self::drain::run as drain;
+#[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+pub(crate) use self::hidden::run as flush_when_hidden;
 pub(crate) use self::interval::run as flush_every;

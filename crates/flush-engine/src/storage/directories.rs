@@ -1,6 +1,6 @@
 //! Chooses and opens the store of a client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use record_cache::{Durability, MemoryStore, RecordStore, StoreError};
@@ -152,20 +152,68 @@ pub enum StorageError {
 pub struct OpenStorage {
     /// The store.
     pub store: Arc<dyn RecordStore>,
-    /// The directory of the store, if it has one.
-    pub path: Option<PathBuf>,
+    /// Where that is.
+    pub place: StoragePlace,
     /// The slots of this program's instances, if the store is in one of them.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub slots: Option<Slots>,
+    /// Held for as long as the client is open.
+    #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+    pub(crate) claim: Option<crate::storage::in_browser::Claim>,
+}
+
+/// Where the records of a client are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoragePlace {
+    /// In memory: they end with the process, or the page. In a browser, also if nothing else was
+    /// granted.
+    Memory,
+    /// In this directory.
+    Directory(PathBuf),
+    /// In the browser's database.
+    #[non_exhaustive]
+    Database {
+        /// The name of the database.
+        name: String,
+        /// Which of the tabs that share it this one is.
+        slot: u32,
+    },
+    /// In the store that was given.
+    Given,
+}
+
+impl StoragePlace {
+    /// In a word, for the log.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Directory(_) => "directory",
+            Self::Database { .. } => "database",
+            Self::Given => "given",
+        }
+    }
+
+    /// The directory, if it is one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Memory | Self::Database { .. } | Self::Given => None,
+        }
+    }
 }
 
 impl OpenStorage {
-    fn alone(store: Arc<dyn RecordStore>, path: Option<PathBuf>) -> Self {
+    pub(super) fn alone(store: Arc<dyn RecordStore>, place: StoragePlace) -> Self {
         Self {
             store,
-            path,
+            place,
             #[cfg(any(feature = "sled", feature = "journal"))]
             slots: None,
+            #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+            claim: None,
         }
     }
 }
@@ -178,7 +226,7 @@ impl Storage {
     /// when there is no default directory on this platform, when another client of this process
     /// uses it, or when the features `sled` and `journal` are off.
     #[cfg_attr(
-        not(any(feature = "sled", feature = "journal")),
+        not(any(feature = "sled", feature = "journal", feature = "browser")),
         expect(clippy::unused_async, reason = "as with a store on disk")
     )]
     pub async fn open(
@@ -188,8 +236,13 @@ impl Storage {
         cache_max_bytes: u64,
     ) -> Result<OpenStorage, StorageError> {
         match self {
-            Self::InMemory => Ok(OpenStorage::alone(Arc::new(MemoryStore::new()), None)),
-            Self::Store(store) => Ok(OpenStorage::alone(store, None)),
+            Self::InMemory => {
+                let store = Arc::new(MemoryStore::new());
+                Ok(OpenStorage::alone(store, StoragePlace::Memory))
+            }
+            Self::Store(store) => Ok(OpenStorage::alone(store, StoragePlace::Given)),
+            #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
+            Self::Default => crate::storage::in_browser::open(default, durability).await,
             #[cfg(feature = "journal")]
             Self::Journal(path) => {
                 OnDisk::Journal
@@ -211,7 +264,7 @@ impl Storage {
                     .await
             }
             #[cfg(not(any(feature = "sled", feature = "journal")))]
-            Self::Path(_) | Self::Default => {
+            _ => {
                 let _ = (default, durability, cache_max_bytes);
                 Err(StorageError::Setting(InvalidSetting::new(
                     "store",
@@ -234,7 +287,7 @@ impl OnDisk {
     ) -> Result<OpenStorage, StorageError> {
         let path = absolute(path)?;
         let store = self.open(path.clone(), durability, cache_max_bytes).await?;
-        Ok(OpenStorage::alone(store, Some(path)))
+        Ok(OpenStorage::alone(store, StoragePlace::Directory(path)))
     }
 
     /// In a slot of the default directory.
@@ -247,10 +300,9 @@ impl OnDisk {
         let (directory, claim) = default.claim()?;
         let slots = Slots::below(self, directory, durability, cache_max_bytes).with(claim);
         let (slots, store) = slots.take_free_one().await?;
-        Ok(OpenStorage {
-            store,
-            path: slots.own_path(),
-            slots: Some(slots),
-        })
+        let place = StoragePlace::Directory(slots.own_path());
+        let mut storage = OpenStorage::alone(store, place);
+        storage.slots = Some(slots);
+        Ok(storage)
     }
 }

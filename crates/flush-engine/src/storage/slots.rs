@@ -101,8 +101,9 @@ impl Slots {
     }
 
     /// The directory of the client's own slot.
-    pub(crate) fn own_path(&self) -> Option<PathBuf> {
-        self.own.map(|slot| self.path(slot))
+    pub(crate) fn own_path(&self) -> PathBuf {
+        let directory = || self.directory.clone();
+        self.own.map_or_else(directory, |slot| self.path(slot))
     }
 
     fn path(&self, slot: u32) -> PathBuf {

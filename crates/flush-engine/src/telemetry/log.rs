@@ -44,11 +44,18 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
 
 /// Tells that a client is there, and what waits for it.
 #[cfg(feature = "aws")]
-pub(crate) fn opened(client: &str, region: &str, path: Option<&std::path::Path>, held: Amount) {
+pub(crate) fn opened(
+    client: &str,
+    region: &str,
+    storage: &str,
+    path: Option<&std::path::Path>,
+    held: Amount,
+) {
     tracing::info!(
         target: TARGET,
         client,
         region,
+        storage,
         path = path.map(|path| tracing::field::display(path.display())),
         records = held.records,
         bytes = held.bytes,

@@ -84,7 +84,7 @@ fn text(body: &mut Vec<u8>, text: &str) {
 }
 
 const fn head_size(argument: usize) -> usize {
-    match argument {
+    match argument as u64 {
         0..24 => 1,
         24..0x100 => 2,
         0x100..0x1_0000 => 3,

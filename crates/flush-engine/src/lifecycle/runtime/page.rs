@@ -1,0 +1,50 @@
+//! Whether people see the page.
+
+use js_sys::global;
+use tokio::sync::mpsc;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{EventTarget, VisibilityState, Window};
+
+/// Whether the page is in the background or about to go. A worker never is.
+pub(crate) fn is_page_hidden() -> bool {
+    let document = global()
+        .dyn_into::<Window>()
+        .ok()
+        .and_then(|w| w.document());
+    document.is_some_and(|document| document.visibility_state() == VisibilityState::Hidden)
+}
+
+/// Tells each time the page goes into the background or is about to go. Ends at once in a worker.
+pub(crate) fn page_hidden() -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(1);
+    let Ok(window) = global().dyn_into::<Window>() else {
+        return receiver;
+    };
+    let mut targets: Vec<(EventTarget, &str)> = Vec::new();
+    if let Some(document) = window.document() {
+        targets.push((document.into(), "visibilitychange"));
+    }
+    targets.push((window.into(), "pagehide"));
+    let hidden = sender.clone();
+    let listener = Closure::<dyn FnMut()>::new(move || {
+        if is_page_hidden() {
+            // If the last time was not noticed yet, this one need not be told.
+            let _ = hidden.try_send(());
+        }
+    });
+    let function = listener.as_ref().unchecked_ref();
+    for (target, event) in &targets {
+        // Only an object that is no target refuses.
+        let _ = target.add_event_listener_with_callback(event, function);
+    }
+    spawn_local(async move {
+        sender.closed().await;
+        for (target, event) in targets {
+            let function = listener.as_ref().unchecked_ref();
+            let _ = target.remove_event_listener_with_callback(event, function);
+        }
+    });
+    receiver
+}

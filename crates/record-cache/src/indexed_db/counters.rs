@@ -1,0 +1,95 @@
+//! What a store holds, as its users see it without asking the database.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{Amount, QueueStats, StoreStats, StreamName};
+
+/// Shared by the store and its actor.
+#[derive(Debug, Default)]
+pub(super) struct Counters(Mutex<StoreStats>);
+
+impl Counters {
+    pub(super) fn get(&self) -> StoreStats {
+        self.lock().clone()
+    }
+
+    pub(super) fn add(&self, stream: &StreamName, amount: Amount) {
+        let mut stats = self.lock();
+        let queue = match stats.streams.get_mut(stream) {
+            Some(queue) => queue,
+            None => stats.streams.entry(stream.clone()).or_default(),
+        };
+        queue.records += amount.records;
+        queue.bytes += amount.bytes;
+    }
+
+    pub(super) fn subtract(&self, stream: &StreamName, amount: Amount) {
+        let mut stats = self.lock();
+        let Some(queue) = stats.streams.get_mut(stream) else {
+            return;
+        };
+        queue.records = queue.records.saturating_sub(amount.records);
+        queue.bytes = queue.bytes.saturating_sub(amount.bytes);
+        if queue.records == 0 {
+            stats.streams.remove(stream);
+        }
+    }
+
+    pub(super) fn damaged(&self, stream: &StreamName, amount: Amount) {
+        self.subtract(stream, amount);
+        self.lock().damaged_records += amount.records as u64;
+    }
+
+    /// Nothing is left. Returns what was.
+    pub(super) fn clear(&self) -> Amount {
+        let streams = std::mem::take(&mut self.lock().streams);
+        let mut all = Amount::default();
+        for queue in streams.into_values() {
+            all += Amount::new(queue.records, queue.bytes);
+        }
+        all
+    }
+
+    /// Counts what appeared in the database meanwhile, and returns what vanished, which counts until
+    /// it is reported.
+    pub(super) fn reconcile(&self, held: Held) -> Held {
+        let mut missing = Held::new();
+        let mut known = self.get().streams;
+        for (stream, found) in held {
+            let counted = known.remove(&stream).unwrap_or_default();
+            let (more, less) = differences(found, counted);
+            self.add(&stream, more);
+            if less.records > 0 {
+                missing.insert(stream, less);
+            }
+        }
+        missing.extend(
+            known
+                .into_iter()
+                .map(|(stream, counted)| (stream, Amount::new(counted.records, counted.bytes))),
+        );
+        missing
+    }
+
+    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
+    fn lock(&self) -> MutexGuard<'_, StoreStats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Amounts by stream.
+pub(super) type Held = BTreeMap<StreamName, Amount>;
+
+/// How much more there is, and how much less.
+fn differences(found: Amount, counted: QueueStats) -> (Amount, Amount) {
+    let more = Amount::new(
+        found.records.saturating_sub(counted.records),
+        found.bytes.saturating_sub(counted.bytes),
+    );
+    let less = Amount::new(
+        counted.records.saturating_sub(found.records),
+        counted.bytes.saturating_sub(found.bytes),
+    );
+    (more, less)
+}

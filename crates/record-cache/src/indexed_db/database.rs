@@ -1,0 +1,259 @@
+//! The connection to the database: opening, upgrading, losing it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use js_sys::{Array, JsString, Object, Promise, Reflect};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbOpenDbRequest, IdbRequest, IdbTransaction,
+    IdbVersionChangeEvent,
+};
+
+use super::js::{self, BrowserError};
+use super::schema::{self, VERSION};
+use crate::{Durability, StoreError};
+
+/// How long an opening may take. It waits for other tabs to close another version of the database.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a transaction may do, and what survives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Read,
+    /// Survives what the durability says once it is complete.
+    Write(Durability),
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Database {
+    inner: IdbDatabase,
+    is_lost: Rc<Cell<bool>>,
+    /// Called for as long as it is kept.
+    _on_loss: Closure<dyn FnMut(Event)>,
+}
+
+impl Database {
+    /// Opens a database, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if this page may have none, [`StoreError::Incompatible`] if it is not
+    /// one of ours or of a newer version, [`StoreError::Unavailable`] otherwise.
+    pub(super) async fn open(name: &str) -> Result<Self, StoreError> {
+        let factory: IdbFactory = js::global("indexedDB").map_err(refused)?.unchecked_into();
+        let request = factory.open_with_u32(name, VERSION);
+        let request = request.map_err(|error| refused(error.into()))?;
+        let deadline = js::after(PATIENCE, &JsValue::UNDEFINED);
+        loop {
+            let events = Array::of2(&next_event(&request), &deadline);
+            // Nobody breaks either promise.
+            let event = JsFuture::from(Promise::race(&events)).await;
+            let Some(event) = event.ok().and_then(|event| event.dyn_into::<Event>().ok()) else {
+                close_when_it_opens(&request);
+                return Err(StoreError::unavailable_because(format!(
+                    "opening the database: another tab has a different version of it open, or the \
+                     browser does not answer: name={name}"
+                )));
+            };
+            match event.type_().as_str() {
+                "upgradeneeded" => {
+                    let event: IdbVersionChangeEvent = event.unchecked_into();
+                    if let Err(error) = upgrade(&request, event.old_version()) {
+                        // An upgrade that fails leaves the database as it was.
+                        let _ = request.transaction().map(|upgrade| upgrade.abort());
+                        return Err(error.during("making the database"));
+                    }
+                }
+                "success" => {
+                    let inner = request.result().map_err(BrowserError::from);
+                    let inner = inner.map_err(|error| error.during("opening the database"))?;
+                    return Self::of(inner.unchecked_into());
+                }
+                "error" => return Err(cannot_open(name, error_of(&request))),
+                // "blocked": goes on when others have closed it.
+                _ => {}
+            }
+        }
+    }
+
+    fn of(inner: IdbDatabase) -> Result<Self, StoreError> {
+        let names = inner.object_store_names();
+        if names.length() != 3 || schema::ALL.iter().any(|name| !names.contains(name)) {
+            let name = inner.name();
+            inner.close();
+            return Err(StoreError::incompatible(name, "other object stores"));
+        }
+        let is_lost = Rc::new(Cell::new(false));
+        let (lost, database) = (Rc::clone(&is_lost), inner.clone());
+        let on_loss = Closure::new(move |_event| {
+            // Running transactions are finished; whoever wants another version waits for no more.
+            lost.set(true);
+            database.close();
+        });
+        let callback = Some(on_loss.as_ref().unchecked_ref());
+        inner.set_onversionchange(callback);
+        inner.set_onclose(callback);
+        Ok(Self {
+            inner,
+            is_lost,
+            _on_loss: on_loss,
+        })
+    }
+
+    /// Whether the connection was closed: for another version, by the browser, or by its user.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.get()
+    }
+
+    /// Begins a transaction over everything.
+    pub(super) fn begin(&self, mode: Mode) -> Result<Transaction, BrowserError> {
+        let names: Array = schema::ALL.into_iter().map(JsString::from).collect();
+        let options = Object::new();
+        let (mode, durability) = match mode {
+            Mode::Read => ("readonly", "relaxed"),
+            Mode::Write(Durability::PowerLoss) => ("readwrite", "strict"),
+            Mode::Write(Durability::ProcessCrash) => ("readwrite", "relaxed"),
+        };
+        Reflect::set(&options, &"durability".into(), &durability.into())?;
+        // The typed call has no options yet.
+        let begin = js::method(&self.inner, "transaction")?;
+        let inner = begin.call3(&self.inner, &names, &mode.into(), &options)?;
+        Ok(Transaction::of(inner.unchecked_into()))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.inner.set_onversionchange(None);
+        self.inner.set_onclose(None);
+        self.inner.close();
+    }
+}
+
+/// A transaction. Dropped before it was committed, it is undone.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    inner: IdbTransaction,
+    end: Option<Promise>,
+}
+
+impl Transaction {
+    fn of(inner: IdbTransaction) -> Self {
+        let (end, keep) = js::promise();
+        inner.set_oncomplete(Some(&keep));
+        inner.set_onabort(Some(&keep));
+        Self {
+            inner,
+            end: Some(end),
+        }
+    }
+
+    pub(super) fn store(&self, name: &str) -> Result<IdbObjectStore, BrowserError> {
+        Ok(self.inner.object_store(name)?)
+    }
+
+    /// Waits until everything that was requested is done, and survives what it should.
+    ///
+    /// # Errors
+    /// If nothing was done.
+    pub(super) async fn commit(mut self) -> Result<(), BrowserError> {
+        let Some(end) = self.end.take() else {
+            return Ok(());
+        };
+        // Saves a turn of the page. Where it is unknown, the turn is taken; if the transaction was
+        // undone it fails, which the end says.
+        let _ = js::method(&self.inner, "commit").map(|commit| commit.call0(&self.inner));
+        let event: Event = JsFuture::from(end).await?.unchecked_into();
+        if event.type_() == "complete" {
+            return Ok(());
+        }
+        Err(match self.inner.error() {
+            Some(error) => JsValue::from(error).into(),
+            None => BrowserError::unnamed("the transaction was undone"),
+        })
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            // It fails if the transaction has ended.
+            let _ = self.inner.abort();
+        }
+    }
+}
+
+/// Waits for the answer to a request.
+pub(super) async fn answer(request: &IdbRequest) -> Result<JsValue, BrowserError> {
+    let (answered, keep) = js::promise();
+    request.set_onsuccess(Some(&keep));
+    request.set_onerror(Some(&keep));
+    JsFuture::from(answered).await?;
+    match request.error()? {
+        None => Ok(request.result()?),
+        Some(error) => Err(JsValue::from(error).into()),
+    }
+}
+
+fn next_event(request: &IdbOpenDbRequest) -> Promise {
+    let (event, keep) = js::promise();
+    request.set_onupgradeneeded(Some(&keep));
+    request.set_onblocked(Some(&keep));
+    request.set_onsuccess(Some(&keep));
+    request.set_onerror(Some(&keep));
+    event
+}
+
+/// Leaves nothing open, and nothing half made, if a request that was given up is answered after all.
+fn close_when_it_opens(request: &IdbOpenDbRequest) {
+    let late = request.clone();
+    let close = Closure::once_into_js(move |_event: Event| {
+        if let Ok(database) = late.result() {
+            database.unchecked_into::<IdbDatabase>().close();
+        }
+    });
+    let late = request.clone();
+    let undo = Closure::once_into_js(move |_event: Event| {
+        let _ = late.transaction().map(|upgrade| upgrade.abort());
+    });
+    request.set_onblocked(None);
+    request.set_onerror(None);
+    request.set_onsuccess(Some(close.unchecked_ref()));
+    request.set_onupgradeneeded(Some(undo.unchecked_ref()));
+}
+
+/// From the version that was there, 0 for none, to [`VERSION`].
+fn upgrade(request: &IdbOpenDbRequest, _from: f64) -> Result<(), BrowserError> {
+    let database: IdbDatabase = request.result()?.unchecked_into();
+    for name in schema::ALL {
+        database.create_object_store(name)?;
+    }
+    Ok(())
+}
+
+fn error_of(request: &IdbRequest) -> BrowserError {
+    match request.error() {
+        Ok(Some(error)) => JsValue::from(error).into(),
+        Ok(None) => BrowserError::unnamed("the browser does not say why"),
+        Err(error) => error.into(),
+    }
+}
+
+fn cannot_open(name: &str, error: BrowserError) -> StoreError {
+    if error.is("VersionError") {
+        return StoreError::incompatible(name, format!("a version above {VERSION}"));
+    }
+    // What browsers say where a page may not store anything: by a setting, or in a private window.
+    if error.is("SecurityError") || error.is("InvalidStateError") || error.is("NotAllowedError") {
+        return refused(error);
+    }
+    error.during("opening the database")
+}
+
+fn refused(error: BrowserError) -> StoreError {
+    StoreError::refused("opening the database", error)
+}

@@ -1,0 +1,109 @@
+//! What the browser offers without a typed binding, and its errors in our terms.
+
+use std::time::Duration;
+
+use js_sys::{Function, Promise, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::StoreError;
+
+/// An error of the browser as text: unlike a JavaScript value, it may be sent anywhere.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{name}: {message}")]
+pub(super) struct BrowserError {
+    name: String,
+    message: String,
+}
+
+impl BrowserError {
+    /// The browser has not said anything.
+    pub(super) fn unnamed(message: impl Into<String>) -> Self {
+        Self {
+            name: "Error".to_owned(),
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    /// Whether the origin has used up the space that the browser grants it.
+    pub(super) fn is_quota(&self) -> bool {
+        self.is("QuotaExceededError")
+    }
+
+    /// An operation failed with this.
+    pub(super) fn during(self, doing: &str) -> StoreError {
+        let why = if self.is_quota() {
+            ": the space that the browser grants this site is used up"
+        } else {
+            ""
+        };
+        StoreError::unavailable(format!("{doing}{why}"), self)
+    }
+}
+
+impl From<JsValue> for BrowserError {
+    fn from(error: JsValue) -> Self {
+        let text = |property: &str| {
+            let value = get(&error, property).ok();
+            value.and_then(|value| value.as_string())
+        };
+        Self {
+            name: text("name").unwrap_or_else(|| "Error".to_owned()),
+            message: text("message").unwrap_or_else(|| format!("{error:?}")),
+        }
+    }
+}
+
+/// A property; the browser may refuse it.
+pub(super) fn get(object: &JsValue, property: &str) -> Result<JsValue, JsValue> {
+    Reflect::get(object, &property.into())
+}
+
+/// A property that is there.
+pub(super) fn there(object: &JsValue, property: &str) -> Result<JsValue, BrowserError> {
+    let value = get(object, property)?;
+    if value.is_undefined() || value.is_null() {
+        return Err(BrowserError::unnamed(format!("there is no `{property}`")));
+    }
+    Ok(value)
+}
+
+/// A property of the page or the worker.
+pub(super) fn global(property: &str) -> Result<JsValue, BrowserError> {
+    there(&js_sys::global(), property)
+}
+
+/// A method, to be called on this object.
+pub(super) fn method(object: &JsValue, name: &str) -> Result<Function, BrowserError> {
+    let value = there(object, name)?;
+    let function = value.dyn_into::<Function>();
+    function.map_err(|_| BrowserError::unnamed(format!("`{name}` is no function")))
+}
+
+/// A promise, and the function that keeps it.
+pub(super) fn promise() -> (Promise, Function) {
+    let mut keep = None;
+    let promise = Promise::new(&mut |resolve, _reject| keep = Some(resolve));
+    // A constructor of promises has called back when it returns.
+    (promise, keep.unwrap_or_default())
+}
+
+/// Keeps a promise.
+pub(super) fn keep(keep: &Function, value: &JsValue) {
+    // The function of a promise does not throw.
+    let _ = keep.call1(&JsValue::UNDEFINED, value);
+}
+
+/// A promise that is kept after this time, or later if the page is in the background.
+pub(super) fn after(time: Duration, value: &JsValue) -> Promise {
+    let (elapsed, keep) = promise();
+    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let page = js_sys::global();
+    // Pages and workers have timers. Something that has none waits for what else may happen.
+    let _ = method(&page, "setTimeout")
+        .map(|start| start.call3(&page, &keep, &f64::from(millis).into(), value));
+    elapsed
+}

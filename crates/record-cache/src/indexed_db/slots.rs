@@ -1,0 +1,152 @@
+//! Slots: one for each tab, and what becomes of the records of tabs that were closed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use js_sys::Array;
+use wasm_bindgen::JsCast;
+
+use super::database::{Database, Mode, answer};
+use super::js::BrowserError;
+use super::lock::Lock;
+use super::schema::{self, ATTEMPTS, RECORDS, RecordKey, SLOTS, Slot};
+use crate::{Amount, Durability, StoreError};
+
+/// The most tabs that have a slot at the same time.
+const MAX_SLOTS: u32 = 256;
+
+/// How long to wait for the first slot: the browser may release what a page held only after it
+/// has begun to load the page again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many records are moved in one step.
+const STEP: u32 = 500;
+/// How many bytes are, unless one record is larger.
+const STEP_BYTES: u64 = 8 << 20;
+
+/// Takes the first slot, or with `several` the first that is free.
+///
+/// # Errors
+/// [`StoreError::InUse`] if there is none, [`StoreError::Refused`] if this page may hold none.
+pub(super) async fn take(name: &str, several: bool) -> Result<(Slot, Lock), StoreError> {
+    let slots = if several { 0..MAX_SLOTS } else { 0..1 };
+    for slot in slots.map(Slot) {
+        let patience = (slot.0 == 0).then_some(PATIENCE);
+        let taken = Lock::take(&lock_of(name, slot), patience).await;
+        if let Some(lock) = taken.map_err(refused)? {
+            return Ok((slot, lock));
+        }
+    }
+    Err(StoreError::in_use(name))
+}
+
+/// A page that may hold no lock could not keep others out of its records.
+fn refused(error: BrowserError) -> StoreError {
+    StoreError::refused("taking the lock of the database", error)
+}
+
+fn lock_of(name: &str, slot: Slot) -> String {
+    format!("record-cache/{name}/{}", slot.0)
+}
+
+/// Moves the records of slots that nobody holds behind those of this one, in their order.
+pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<(), StoreError> {
+    let failed = |error: BrowserError| error.during("taking over the records of closed tabs");
+    for slot in used(database).await.map_err(failed)? {
+        if slot == own {
+            continue;
+        }
+        let taken = Lock::take(&lock_of(name, slot), None).await;
+        let Some(lock) = taken.map_err(refused)? else {
+            continue;
+        };
+        let moved = move_all(database, slot, own).await;
+        lock.release().await;
+        let moved = moved.map_err(failed)?;
+        if moved.records > 0 {
+            tracing::info!(
+                target: "record_cache",
+                database = name,
+                records = moved.records,
+                bytes = moved.bytes,
+                "took over the records of a tab that was closed"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The slots that anybody ever had.
+async fn used(database: &Database) -> Result<Vec<Slot>, BrowserError> {
+    let transaction = database.begin(Mode::Read)?;
+    let keys = answer(&transaction.store(SLOTS)?.get_all_keys()?).await?;
+    transaction.commit().await?;
+    let keys: Array = keys.unchecked_into();
+    let numbers = keys.iter().filter_map(|key| schema::integer(&key));
+    let numbers = numbers.filter_map(|number| u32::try_from(number).ok());
+    Ok(numbers.map(Slot).collect())
+}
+
+async fn move_all(database: &Database, from: Slot, to: Slot) -> Result<Amount, BrowserError> {
+    let mut moved = Amount::default();
+    loop {
+        let step = move_some(database, from, to).await?;
+        if step.records == 0 {
+            return Ok(moved);
+        }
+        moved += step;
+    }
+}
+
+/// One step of a move, in one transaction: a crash leaves each record in one slot.
+async fn move_some(database: &Database, from: Slot, to: Slot) -> Result<Amount, BrowserError> {
+    // If a loss of power undoes it, the records are where they were.
+    let transaction = database.begin(Mode::Write(Durability::ProcessCrash))?;
+    let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
+    let slots = transaction.store(SLOTS)?;
+    let request = records.get_all_keys_with_key_and_limit(&from.whole()?, STEP)?;
+    let next = slots.get(&to.key())?;
+    let found: Array = answer(&request).await?.unchecked_into();
+    let mut next = schema::integer(&answer(&next).await?).unwrap_or(0);
+    let mut moved = Amount::default();
+    let mut places = Vec::new();
+    for key in found.iter() {
+        let Some(place) = RecordKey::read(&key) else {
+            // No key of ours: it is nobody's record.
+            records.delete(&key)?;
+            continue;
+        };
+        if moved.records > 0 && moved.bytes + place.size > STEP_BYTES {
+            break;
+        }
+        moved += Amount::new(1, place.size);
+        places.push((key, place));
+    }
+    let (Some((first, _)), Some((last, _))) = (places.first(), places.last()) else {
+        transaction.commit().await?;
+        return Ok(moved);
+    };
+    let values = records.get_all_with_key(&schema::inclusive(first, last)?)?;
+    let counted = schema::inclusive(&schema::place_of(first), &schema::place_of(last))?;
+    let tried = attempts.get_all_keys_with_key(&counted)?;
+    let counts = attempts.get_all_with_key(&counted)?;
+    let values: Array = answer(&values).await?.unchecked_into();
+    let tried: Array = answer(&tried).await?.unchecked_into();
+    let counts: Array = answer(&counts).await?.unchecked_into();
+    let tried = tried.iter().filter_map(|key| schema::stream_and_id(&key));
+    let counts: BTreeMap<_, _> = tried.zip(counts.iter()).collect();
+    for ((_, place), value) in places.iter().zip(values.iter()) {
+        let keys = to.stream(&place.stream);
+        records.add_with_key(&value, &keys.record(next, place.size))?;
+        let count = counts.get(&(place.stream.clone(), place.id));
+        if let Some((_, count)) = count.and_then(schema::read_counted) {
+            attempts.put_with_key(&schema::counted(next, count), &keys.attempts(next))?;
+        }
+        next += 1;
+    }
+    records.delete(&schema::inclusive(first, last)?)?;
+    attempts.delete(&counted)?;
+    slots.put_with_key(&schema::number(next), &to.key())?;
+    transaction.commit().await?;
+    Ok(moved)
+}

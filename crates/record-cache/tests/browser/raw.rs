@@ -1,0 +1,63 @@
+//! The database as other scripts of a page see it.
+
+use js_sys::Promise;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
+
+#[wasm_bindgen(inline_js = r#"
+const answer = request => new Promise((keep, fail) => {
+    request.onsuccess = () => keep(request.result);
+    request.onerror = () => fail(request.error);
+});
+const opened = (name, version, ...stores) => {
+    const request = indexedDB.open(name, version);
+    request.onupgradeneeded = () => stores.forEach(store => request.result.createObjectStore(store));
+    return answer(request);
+};
+const held = new Map();
+export const make = async (name, version) => (await opened(name, version, "cats")).close();
+export const hold = async name => { held.set(name, await opened(name)) };
+export const release = name => { held.get(name).close() };
+export const drop_database = name => answer(indexedDB.deleteDatabase(name));
+export const version = async name => {
+    const database = await opened(name);
+    const [version, stores] = [database.version, database.objectStoreNames];
+    database.close();
+    return `${version}: ${Array.from(stores)}`;
+};
+// Changes the last byte of the record at a place.
+export const damage = async (name, place) => {
+    const database = await opened(name);
+    const store = database.transaction("records", "readwrite").objectStore("records");
+    const key = (await answer(store.getAllKeys()))[place];
+    const value = await answer(store.get(key));
+    value[value.length - 1] ^= 1;
+    await answer(store.put(value, key));
+    database.close();
+};
+export const without = async (name, value, then) => {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, {value, configurable: true});
+    try { await then() } finally {
+        if (before) { Object.defineProperty(globalThis, name, before) } else { delete globalThis[name] }
+    }
+};
+export const throws = () => ({ open() { throw new DOMException("not here", "SecurityError") } });
+"#)]
+extern "C" {
+    /// Makes a database of somebody else.
+    pub(crate) fn make(name: &str, version: u32) -> Promise;
+    /// Keeps a connection that makes way for nobody.
+    pub(crate) fn hold(name: &str) -> Promise;
+    pub(crate) fn release(name: &str);
+    pub(crate) fn drop_database(name: &str) -> Promise;
+    pub(crate) fn version(name: &str) -> Promise;
+    pub(crate) fn damage(name: &str, place: u32) -> Promise;
+    pub(crate) fn without(name: &str, value: &JsValue, then: &js_sys::Function) -> Promise;
+    pub(crate) fn throws() -> JsValue;
+}
+
+pub(crate) async fn done(promise: Promise) -> JsValue {
+    JsFuture::from(promise).await.unwrap()
+}

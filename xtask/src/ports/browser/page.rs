@@ -1,0 +1,109 @@
+//! The page that scenarios drive, and a server for it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Path as InUrl, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::task::AbortHandle;
+
+use super::tools::{TARGET, Tools, built};
+use crate::shell;
+
+const NAME: &str = "browser_page";
+
+/// Sets `page`, with what `tests/browser/page.rs` exports, once all is there.
+const HTML: &str = r#"<!doctype html><meta charset="utf-8"><title>records</title>
+<script type="module">
+import init, * as page from "/browser_page.js";
+window.ready = init().then(() => { window.page = page });
+</script>"#;
+
+/// A server of the page; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Page {
+    address: SocketAddr,
+    server: AbortHandle,
+}
+
+impl Page {
+    /// Builds the page and serves it on a free port.
+    pub(super) async fn build(tools: &Tools) -> Result<Self> {
+        let mut cargo = tools.cargo("build")?;
+        cargo
+            .args(["--quiet", "--package=record-cache", "--no-default-features"])
+            .args(["--features=browser", "--example", NAME]);
+        shell::run(&mut cargo).await?;
+        let wasm = built()?.join(TARGET).join("debug/examples");
+        let directory = shell::target()?.join("ports/page");
+        let mut bindgen = Command::new(tools.program("wasm-bindgen"));
+        bindgen
+            .args(["--target=web", "--no-typescript", "--out-dir"])
+            .arg(&directory)
+            .arg(wasm.join(NAME).with_extension("wasm"));
+        shell::run(&mut bindgen).await?;
+        Self::serve(directory).await
+    }
+
+    async fn serve(directory: PathBuf) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let pages = Router::new()
+            .route("/", get(async || Html(HTML)))
+            .route("/{file}", get(file))
+            .with_state(Arc::<Path>::from(directory));
+        let server = tokio::spawn(async move { axum::serve(listener, pages).await });
+        Ok(Self {
+            address,
+            server: server.abort_handle(),
+        })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("{}/", self.origin())
+    }
+
+    /// Pages may use all of the browser's interfaces only from HTTPS, and from this host.
+    pub(super) fn origin(&self) -> String {
+        format!("http://localhost:{}", self.address.port())
+    }
+
+    /// The same page where browsers do not trust the connection.
+    pub(super) fn insecure_url(&self) -> String {
+        format!("http://insecure.test:{}/", self.address.port())
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn file(State(directory): State<Arc<Path>>, InUrl(name): InUrl<String>) -> impl IntoResponse {
+    let kind = match Path::new(&name).extension().and_then(|kind| kind.to_str()) {
+        Some("js") => "text/javascript",
+        Some("wasm") => "application/wasm",
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    match fs::read(directory.join(&name)) {
+        // A sandboxed frame has no origin, so anyone may load it.
+        Ok(content) => (
+            [
+                (header::CONTENT_TYPE, kind),
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            ],
+            content,
+        )
+            .into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}

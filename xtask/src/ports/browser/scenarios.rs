@@ -1,0 +1,400 @@
+//! What happens to pages, and what their store must make of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::page::Page;
+use super::tools::Tools;
+use crate::webdriver::{Driver, Session};
+
+/// How often the browser is killed.
+const KILLS: u64 = 10;
+
+/// Where a browser finds the page under a name that it does not trust.
+const NAMES: &str = "--host-resolver-rules=MAP insecure.test 127.0.0.1";
+
+/// What all scenarios need.
+struct Scene<'a> {
+    tools: &'a Tools,
+    driver: &'a Driver,
+    page: &'a Page,
+}
+
+pub(super) async fn run(tools: &Tools, driver: &Driver, page: &Page) -> Result<()> {
+    let scene = Scene {
+        tools,
+        driver,
+        page,
+    };
+    told("what was stored survives kills", scene.kills()).await?;
+    told("what was stored survives reloads", scene.reloads()).await?;
+    told("tabs keep out of each other's records", scene.tabs()).await?;
+    told("a used up quota is a full disk", scene.quota()).await?;
+    told("a page that may store nothing is told", scene.refusals()).await?;
+    told("a private window stores as well", scene.private_window()).await?;
+    told("10,000 records are stored and drained", scene.figures()).await
+}
+
+async fn told(what: &str, scenario: impl Future<Output = Result<()>>) -> Result<()> {
+    scenario.await.with_context(|| what.to_owned())?;
+    eprintln!("browser: {what}: passed");
+    Ok(())
+}
+
+impl Scene<'_> {
+    async fn browser(&self, directory: &Path) -> Result<Session<'_>> {
+        self.browser_with(directory, &[], json!({})).await
+    }
+
+    async fn browser_with(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        preferences: Value,
+    ) -> Result<Session<'_>> {
+        let program = &self.tools.browser;
+        let browser = self
+            .driver
+            .browser(program, directory, arguments, preferences);
+        let browser = browser.await?;
+        browser.open(&self.page.url()).await?;
+        Ok(browser)
+    }
+
+    async fn kills(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let mut stored = 0;
+        for round in 0..KILLS {
+            let browser = self.browser(directory.path()).await?;
+            let is_strict = round % 2 == 0;
+            call(
+                &browser,
+                "open",
+                &[json!("killed"), json!(false), json!(is_strict)],
+            )
+            .await?;
+            let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+            ensure!(
+                found >= stored,
+                "of {stored} records, {found} survived kill {round}"
+            );
+            call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
+            stored = more_than(&browser, found + 20 * (round + 1)).await?;
+            browser.kill().await?;
+        }
+        let browser = self.browser(directory.path()).await?;
+        call(
+            &browser,
+            "open",
+            &[json!("killed"), json!(false), json!(true)],
+        )
+        .await?;
+        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+        ensure!(found >= stored, "of {stored} records, {found} survived");
+        eprintln!(
+            "browser: {found} records after {KILLS} kills, {stored} of them known to be stored"
+        );
+        browser.quit().await
+    }
+
+    async fn reloads(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let browser = self.browser(directory.path()).await?;
+        let mut stored = 0;
+        for round in 0..10 {
+            // The page before it held the lock until a moment ago.
+            call(
+                &browser,
+                "open",
+                &[json!("again"), json!(round % 2 == 0), json!(true)],
+            )
+            .await?;
+            let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+            ensure!(
+                found >= stored,
+                "of {stored} records, {found} survived a reload"
+            );
+            call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
+            stored = more_than(&browser, found + 20).await?;
+            browser.reload().await?;
+        }
+        browser.quit().await
+    }
+
+    async fn tabs(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let browser = self.browser(directory.path()).await?;
+        let one_user = [json!("one"), json!(false), json!(true)];
+        let several = [json!("several"), json!(true), json!(true)];
+        call(&browser, "open", &one_user).await?;
+        call(&browser, "append", &[json!(0), json!(10), json!(100)]).await?;
+
+        let first = browser.new_tab().await?;
+        browser.open(&self.page.url()).await?;
+        refused(&browser, "open", &one_user, "in use").await?;
+        ensure!(
+            call(&browser, "open", &several).await? == 0,
+            "the first slot is free"
+        );
+        call(&browser, "append", &[json!(0), json!(10), json!(100)]).await?;
+
+        let second = browser.new_tab().await?;
+        browser.open(&self.page.url()).await?;
+        ensure!(
+            call(&browser, "open", &several).await? == 1,
+            "the first slot is taken"
+        );
+        call(&browser, "append", &[json!(10), json!(1_200), json!(100)]).await?;
+        call(&browser, "settle", &[json!(0), json!(3)]).await?;
+        browser.close_tab().await?;
+
+        browser.go_to(&second).await?;
+        ensure!(
+            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
+            "only its own"
+        );
+        browser.reload().await?;
+        ensure!(
+            call(&browser, "open", &several).await? == 0,
+            "it has its slot again"
+        );
+        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+        ensure!(
+            found == 1_210,
+            "{found} records are there, with those of the closed tab"
+        );
+        let attempts = call(&browser, "attempts", &[]).await?;
+        let attempts: Vec<u64> = serde_json::from_value(attempts)?;
+        let counted: Vec<usize> = (0..attempts.len()).filter(|&at| attempts[at] > 0).collect();
+        ensure!(
+            counted == [10, 11, 12],
+            "attempts are taken over too, not {counted:?}"
+        );
+        browser.close_tab().await?;
+
+        browser.go_to(&first).await?;
+        ensure!(
+            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
+            "undisturbed"
+        );
+        let _old = browser.new_tab().await?;
+        browser.open(&self.page.url()).await?;
+        refused(&browser, "open", &one_user, "in use").await?;
+        browser.go_to(&first).await?;
+        call(&browser, "close", &[]).await?;
+        browser.reload().await?;
+        call(&browser, "open", &one_user).await?;
+        browser.quit().await
+    }
+
+    async fn quota(&self) -> Result<()> {
+        const QUOTA: u64 = 4 << 20;
+        let directory = TempDir::new()?;
+        let browser = self.browser(directory.path()).await?;
+        call(
+            &browser,
+            "open",
+            &[json!("quota"), json!(false), json!(true)],
+        )
+        .await?;
+        let origin = self.page.origin();
+        let quota = json!({"origin": origin, "quotaSize": QUOTA});
+        browser
+            .devtools("Storage.overrideQuotaForOrigin", quota)
+            .await?;
+        let mut stored = 0;
+        let why = loop {
+            let next = [json!(stored), json!(1), json!(20_000)];
+            match call(&browser, "append", &next).await {
+                Ok(_) => stored += 1,
+                Err(error) => break error,
+            }
+            ensure!(stored < 10_000, "the quota does not work");
+        };
+        let why = format!("{why:#}");
+        ensure!(
+            why.contains("unavailable:") && why.contains("QuotaExceededError"),
+            "{why}"
+        );
+        // What is small may still fit; then nothing does any more.
+        let mut small = stored;
+        while call(&browser, "append", &[json!(small), json!(1), json!(4)])
+            .await
+            .is_ok()
+        {
+            small += 1;
+            ensure!(small < 50_000, "the quota does not work");
+        }
+        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+        ensure!(found == small, "of {small} records, {found} are there");
+        let settled = call(&browser, "settle", &[json!(5), json!(5)]).await?;
+        ensure!(settled == 5, "settling goes on");
+        let attempts = first_six(&call(&browser, "attempts", &[]).await?);
+        ensure!(
+            attempts == [1, 1, 1, 1, 1, 0],
+            "attempts are counted: {attempts:?}"
+        );
+        ensure!(
+            call(&browser, "stats", &[]).await?[0] == small - 5,
+            "and records"
+        );
+        browser
+            .devtools("Storage.overrideQuotaForOrigin", json!({"origin": origin}))
+            .await?;
+        call(&browser, "append", &[json!(small), json!(1), json!(4)]).await?;
+        call(&browser, "close", &[]).await?;
+        browser.reload().await?;
+        call(
+            &browser,
+            "open",
+            &[json!("quota"), json!(false), json!(true)],
+        )
+        .await?;
+        let attempts = first_six(&call(&browser, "attempts", &[]).await?);
+        ensure!(
+            attempts == [1, 1, 1, 1, 1, 0],
+            "and kept once there is room: {attempts:?}"
+        );
+        ensure!(
+            call(&browser, "clear", &[]).await? == small - 4,
+            "all are cleared"
+        );
+        browser.quit().await
+    }
+
+    async fn refusals(&self) -> Result<()> {
+        let open = [json!("refused"), json!(false), json!(true)];
+        let directory = TempDir::new()?;
+        let nothing = json!({"profile.default_content_setting_values.cookies": 2});
+        let browser = self.browser_with(directory.path(), &[], nothing).await?;
+        refused(&browser, "open", &open, "refused").await?;
+        browser.quit().await?;
+
+        let directory = TempDir::new()?;
+        let browser = self
+            .browser_with(directory.path(), &[NAMES], json!({}))
+            .await?;
+        let framed = browser.run(SANDBOXED, &[]).await?;
+        let framed = framed.as_str().unwrap_or_default();
+        ensure!(
+            framed.starts_with("refused:"),
+            "a frame in a sandbox: {framed}"
+        );
+        browser.open(&self.page.insecure_url()).await?;
+        refused(&browser, "open", &open, "refused").await?;
+        browser.quit().await
+    }
+
+    async fn private_window(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let private = ["--incognito"];
+        let browser = self
+            .browser_with(directory.path(), &private, json!({}))
+            .await?;
+        call(
+            &browser,
+            "open",
+            &[json!("private"), json!(false), json!(true)],
+        )
+        .await?;
+        call(&browser, "append", &[json!(0), json!(10), json!(1_000)]).await?;
+        ensure!(
+            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
+            "all are there"
+        );
+        browser.quit().await
+    }
+
+    async fn figures(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let browser = self.browser(directory.path()).await?;
+        for (is_strict, tasks, records) in [
+            (true, 1, 1_000),
+            (true, 64, 10_000),
+            (false, 1, 10_000),
+            (false, 64, 10_000),
+        ] {
+            let name = json!(format!("figures-{is_strict}-{tasks}"));
+            call(&browser, "open", &[name, json!(false), json!(is_strict)]).await?;
+            let sizes = [json!(records), json!(1_024), json!(tasks), json!(500)];
+            let seconds = call(&browser, "measure", &sizes).await?;
+            let durability = if is_strict { "strict" } else { "relaxed" };
+            let rate = |seconds: &Value| f64::from(records) / seconds.as_f64().unwrap_or_default();
+            eprintln!(
+                "browser: {records} records of 1 KiB, {durability}, tasks: {tasks}: {:.0} stored in a \
+                 second, {:.0} read and deleted",
+                rate(&seconds[0]),
+                rate(&seconds[1]),
+            );
+        }
+        browser.quit().await
+    }
+}
+
+/// Opens a store in a frame that has no origin.
+const SANDBOXED: &str = r#"
+    const script = `
+        import init, * as page from "${location.origin}/browser_page.js";
+        await init();
+        page.open("framed", false, true).then(() => "opened", String)
+            .then(said => parent.postMessage(said, "*"));`;
+    const frame = document.createElement("iframe");
+    frame.sandbox = "allow-scripts";
+    frame.srcdoc = `<script type="module">${script}</script>`;
+    const said = new Promise(keep => addEventListener("message", event => keep(event.data)));
+    document.body.append(frame);
+    return await said;
+"#;
+
+/// Calls a function of the page.
+async fn call(browser: &Session<'_>, function: &str, arguments: &[Value]) -> Result<Value> {
+    let script = "const [name, given] = arguments; await ready; return await page[name](...given)";
+    let called = browser
+        .run(script, &[json!(function), json!(arguments)])
+        .await;
+    called.with_context(|| format!("{function}{arguments:?}"))
+}
+
+/// Calls a function that is to fail in this way.
+async fn refused(
+    browser: &Session<'_>,
+    function: &str,
+    arguments: &[Value],
+    kind: &str,
+) -> Result<()> {
+    match call(browser, function, arguments).await {
+        Ok(value) => bail!("{function}{arguments:?}: {value}, but should be {kind}"),
+        Err(error) if error.root_cause().to_string().starts_with(kind) => Ok(()),
+        Err(error) => Err(error.context(format!("should be {kind}"))),
+    }
+}
+
+/// How many records there are, if each number is there once and in its place.
+fn in_order(numbers: &Value) -> Result<u64> {
+    let numbers = numbers.as_array().context("no list of numbers")?;
+    for (number, place) in numbers.iter().zip(0_u64..) {
+        ensure!(*number == place, "record {number} is at place {place}");
+    }
+    Ok(numbers.len() as u64)
+}
+
+fn first_six(values: &Value) -> Vec<u64> {
+    let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
+    values.iter().take(6).filter_map(Value::as_u64).collect()
+}
+
+/// Waits until more records than this are stored.
+async fn more_than(browser: &Session<'_>, least: u64) -> Result<u64> {
+    loop {
+        let stored = browser.run("return window.stored", &[]).await?;
+        if let Some(stored) = stored.as_u64().filter(|stored| *stored > least) {
+            return Ok(stored);
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The browser, and what builds pages for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tokio::process::Command;
+
+use super::super::packages;
+use super::super::toolchain::Toolchain;
+use crate::progress::Progress;
+use crate::shell;
+use crate::webdriver::ARGUMENTS;
+
+pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+
+/// How the program that makes JavaScript for a page is built: it works for a second, so
+/// a minute of optimising it would be lost.
+const QUICKLY: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+];
+
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) browser: PathBuf,
+    pub(super) driver: PathBuf,
+    /// Where `wasm-bindgen` and its runner of tests are.
+    bin: PathBuf,
+    /// For a cargo whose compiler has no standard library for pages.
+    toolchain: Option<Toolchain>,
+}
+
+impl Tools {
+    /// Finds everything or installs it.
+    pub(super) async fn find() -> Result<Self> {
+        let (browser, driver) = packages::find(&PACKAGES, async || {
+            let browser = found("chromium").await?;
+            Some((browser, found("chromedriver").await?))
+        })
+        .await?;
+        let toolchain = match has_the_target().await {
+            true => None,
+            false => Some(Toolchain::find().await?),
+        };
+        Ok(Self {
+            browser,
+            driver,
+            bin: bindgen().await?,
+            toolchain,
+        })
+    }
+
+    /// This program of wasm-bindgen.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Cargo, for pages.
+    pub(super) fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut command = match &self.toolchain {
+            Some(toolchain) => toolchain.cargo(subcommand)?,
+            None => {
+                let mut command = shell::cargo([subcommand]);
+                command.env("CARGO_TARGET_DIR", built()?);
+                command
+            }
+        };
+        command.args(["--locked", "--target", TARGET]);
+        Ok(command)
+    }
+
+    /// The tests that run within a page.
+    pub(super) fn test(&self) -> Result<Command> {
+        let settings = shell::target()?.join("ports/webdriver.json");
+        let options = json!({"binary": self.browser, "args": ARGUMENTS});
+        let options = json!({"goog:chromeOptions": options});
+        fs::write(&settings, serde_json::to_vec(&options)?)?;
+        let mut command = self.cargo("test")?;
+        command
+            .args(["--package=record-cache", "--no-default-features"])
+            .args(["--features=browser,test-support", "--test=browser"])
+            .env("CHROMEDRIVER", &self.driver)
+            .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", settings)
+            .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
+            .env(
+                "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
+                self.program("wasm-bindgen-test-runner"),
+            );
+        Ok(command)
+    }
+}
+
+/// The directory that pages are built in.
+pub(super) fn built() -> Result<PathBuf> {
+    Ok(shell::target()?.join("ports/build"))
+}
+
+async fn found(program: &str) -> Option<PathBuf> {
+    let mut command = Command::new("sh");
+    let path = shell::output(command.args(["-c", "command -v \"$0\"", program])).await?;
+    Some(PathBuf::from(path))
+}
+
+async fn has_the_target() -> bool {
+    let mut command = Command::new("rustc");
+    command
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(shell::workspace());
+    let directory = shell::output(&mut command).await;
+    directory.is_some_and(|directory| Path::new(&directory).exists())
+}
+
+/// Builds wasm-bindgen's programs, which only understand what a library of their version wrote.
+async fn bindgen() -> Result<PathBuf> {
+    let version = version_of("wasm-bindgen")?;
+    let root = shell::target()?.join("ports/wasm-bindgen").join(&version);
+    let bin = root.join("bin");
+    if bin.join("wasm-bindgen").exists() {
+        return Ok(bin);
+    }
+    let progress = Progress::start(format!("building wasm-bindgen-cli {version}"));
+    let mut command = shell::cargo(["install", "--quiet", "--no-default-features"]);
+    command
+        .arg(format!("--version={version}"))
+        .arg("--root")
+        .arg(&root)
+        .arg("wasm-bindgen-cli")
+        .envs(QUICKLY)
+        .env("CARGO_TARGET_DIR", shell::target()?.join("ports/tools"))
+        .stdout(Stdio::null());
+    shell::run(&mut command).await?;
+    progress.done();
+    Ok(bin)
+}
+
+/// The version of a package in the lock file.
+fn version_of(package: &str) -> Result<String> {
+    let lock = fs::read_to_string(shell::workspace().join("Cargo.lock"))?;
+    let mut lines = lock.lines();
+    let name = format!("name = \"{package}\"");
+    lines.find(|line| *line == name);
+    let version = lines
+        .next()
+        .and_then(|line| line.strip_prefix("version = \""))
+        .and_then(|rest| rest.strip_suffix('"'));
+    let version = version.with_context(|| format!("{package} is not in Cargo.lock"))?;
+    Ok(version.to_owned())
+}

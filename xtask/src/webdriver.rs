@@ -1,0 +1,211 @@
+//! A headless Chromium, driven from outside through ChromeDriver.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// What a browser for tests is started with: nothing that asks, and nothing that calls home.
+pub(crate) const ARGUMENTS: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// How long ChromeDriver may take to start, or to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A ChromeDriver; it ends when this is dropped, and its browsers with it.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    _process: Child,
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Driver {
+    /// Starts a ChromeDriver on a free port.
+    pub(crate) async fn start(program: &Path) -> Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        let process = Command::new(program)
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let this = Self {
+            _process: process,
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        };
+        let start = Instant::now();
+        while this.call(Method::GET, "status", Value::Null).await.is_err() {
+            if start.elapsed() > PATIENCE {
+                bail!("ChromeDriver does not answer");
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(this)
+    }
+
+    /// Starts a browser whose files are below a directory, with more arguments and preferences.
+    pub(crate) async fn browser(
+        &self,
+        program: &Path,
+        directory: &Path,
+        arguments: &[&str],
+        preferences: Value,
+    ) -> Result<Session<'_>> {
+        let mut all: Vec<String> = ARGUMENTS.map(str::to_owned).to_vec();
+        all.push(format!("--user-data-dir={}", directory.display()));
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let options = json!({"binary": program, "args": all, "prefs": preferences});
+        let wanted = json!({"goog:chromeOptions": options, "timeouts": {"script": 120_000}});
+        let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
+        let session = self.call(Method::POST, "session", wanted).await?;
+        let id = session["sessionId"].as_str().context("no session")?;
+        let browser = &session["capabilities"]["goog:processID"];
+        let browser = browser.as_i64().context("no process of the browser")?;
+        Ok(Session {
+            driver: self,
+            id: id.to_owned(),
+            browser: i32::try_from(browser)?,
+        })
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value> {
+        let body = match body {
+            Value::Null => Bytes::new(),
+            body => serde_json::to_vec(&body)?.into(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}/{path}", self.address))
+            .header("content-type", "application/json")
+            .body(Full::new(body))?;
+        let answer = async {
+            let response = self.client.request(request).await?;
+            anyhow::Ok(response.into_body().collect().await?.to_bytes())
+        };
+        let answer = timeout(PATIENCE, answer).await.context("no answer")??;
+        let mut answer: Value = serde_json::from_slice(&answer)?;
+        let value = answer["value"].take();
+        if let (Some(error), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
+            bail!("{error}: {}", message.lines().next().unwrap_or_default());
+        }
+        Ok(value)
+    }
+}
+
+/// A browser with its windows.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    driver: &'a Driver,
+    id: String,
+    browser: i32,
+}
+
+impl Session<'_> {
+    /// Loads a page into the current tab.
+    pub(crate) async fn open(&self, url: &str) -> Result<()> {
+        self.post("url", json!({"url": url})).await.map(drop)
+    }
+
+    /// Loads the page again.
+    pub(crate) async fn reload(&self) -> Result<()> {
+        self.post("refresh", json!({})).await.map(drop)
+    }
+
+    /// Opens another tab and goes there. Returns how to go back to the current one.
+    pub(crate) async fn new_tab(&self) -> Result<Tab> {
+        let path = format!("session/{}/window", self.id);
+        let old = self.driver.call(Method::GET, &path, Value::Null).await?;
+        let new = self.post("window/new", json!({"type": "tab"})).await?;
+        self.go_to(&Tab(new["handle"].clone())).await?;
+        Ok(Tab(old))
+    }
+
+    pub(crate) async fn go_to(&self, tab: &Tab) -> Result<()> {
+        self.post("window", json!({"handle": tab.0}))
+            .await
+            .map(drop)
+    }
+
+    /// Closes the current tab, as its user would.
+    pub(crate) async fn close_tab(&self) -> Result<()> {
+        let path = format!("session/{}/window", self.id);
+        let closed = self.driver.call(Method::DELETE, &path, Value::Null);
+        closed.await.map(drop)
+    }
+
+    /// Runs a script that may wait; `arguments` are those of a function. Returns what it returns.
+    ///
+    /// # Errors
+    /// If it throws.
+    pub(crate) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value> {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async function() {{ {script} }}).apply(null, arguments).then(
+                 value => done({{value: ArrayBuffer.isView(value) ? Array.from(value) : value}}),
+                 error => done({{thrown: String(error)}}))"
+        );
+        let call = json!({"script": script, "args": arguments});
+        let mut answer = self.post("execute/async", call).await?;
+        match answer["thrown"].as_str() {
+            Some(thrown) => bail!("{thrown}"),
+            None => Ok(answer["value"].take()),
+        }
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
+        let call = json!({"cmd": command, "params": parameters});
+        self.post("goog/cdp/execute", call).await
+    }
+
+    /// Ends the browser as a loss of its process does: nothing is flushed, nobody is told.
+    pub(crate) async fn kill(self) -> Result<()> {
+        let pid = Pid::from_raw(self.browser).context("no process")?;
+        kill_process(pid, Signal::KILL)?;
+        // It is a child of the driver, which finds out when it is asked for something.
+        let path = format!("session/{}", self.id);
+        let _ = self.driver.call(Method::DELETE, &path, Value::Null).await;
+        Ok(())
+    }
+
+    /// Ends the browser.
+    pub(crate) async fn quit(self) -> Result<()> {
+        let path = format!("session/{}", self.id);
+        let ended = self.driver.call(Method::DELETE, &path, Value::Null);
+        ended.await.map(drop)
+    }
+
+    async fn post(&self, command: &str, body: Value) -> Result<Value> {
+        let path = format!("session/{}/{command}", self.id);
+        let answer = self.driver.call(Method::POST, &path, body).await;
+        answer.with_context(|| format!("the browser was asked for {command}"))
+    }
+}
+
+/// A tab of a browser.
+#[derive(Debug)]
+pub(crate) struct Tab(Value);
