@@ -45,7 +45,7 @@ pub(crate) enum Command {
         /// Another checkout of it.
         folder: Option<PathBuf>,
     },
-    /// Check the crates for other systems, and test the stores on Windows under Wine.
+    /// Check the crates for other systems, and test stores and clients on Windows under Wine.
     Ports(PortsFlags),
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
@@ -220,7 +220,7 @@ pub(crate) struct CiFlags {
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run the tests of the stores on Windows, under Wine.
+    /// Run tests of the stores and of the clients, and the demo, on Windows under Wine.
     Windows,
     /// Run the tests of the store of a browser, in headless Chromium.
     Browser,

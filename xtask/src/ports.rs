@@ -1,7 +1,7 @@
 //! `cargo xtask ports`
 //!
-//! Other systems from this machine: the crates are type-checked for each, and the tests of the
-//! stores run on Windows under Wine. Tools that are missing are installed from Debian's packages
+//! Other systems from this machine: the crates are type-checked for each, and tests of the
+//! stores and the clients run on Windows under Wine. Tools that are missing are installed from Debian's packages
 //! where that is possible; everything else is kept below `target/ports`. A part whose tools
 //! cannot be had is left out, and said to be.
 

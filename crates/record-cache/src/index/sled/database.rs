@@ -26,9 +26,10 @@ const SMALL_BYTES: u64 = 8 * 1024 * 1024;
 /// The most that a database may be larger than its blocks, as a factor.
 const SPARSE: u64 = 4;
 
-/// Another handle of this process, dropped just now, may still hold the file.
-const LOCK_TRIES: u32 = 2_000;
-const LOCK_PAUSE: Duration = Duration::from_millis(1);
+/// Another handle of this process, dropped just now, may still hold the file; so may threads of
+/// sled, after it was closed or did not open.
+const HELD_TRIES: u32 = 2_000;
+const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Keys, each with its new value or none.
 pub(super) type Changes = Vec<(IVec, Option<IVec>)>;
@@ -96,7 +97,7 @@ impl Database {
         let mut tries = 0;
         let sled = loop {
             match configuration.open() {
-                Err(sled::Error::Io(error)) if is_held(&error) && tries < LOCK_TRIES => {
+                Err(sled::Error::Io(error)) if is_held(&error) && tries < HELD_TRIES => {
                     tries += 1;
                     pause();
                 }
@@ -232,11 +233,17 @@ pub(super) fn delete_others(home: &Path, keep: Option<u64>) {
 
 fn remove(path: &Path) {
     let is_directory = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let _ = if is_directory {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    if !is_directory {
+        let _ = fs::remove_file(path);
+        return;
+    }
+    // A file that is still open may keep its name, and a snapshot may be written at this moment.
+    for _ in 0..HELD_TRIES {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => pause(),
+            _ => return,
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -282,8 +289,8 @@ pub(super) fn describe(error: sled::Error) -> String {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the index's own thread, and no runtime's"
+    reason = "neither the index's own thread nor the one that opens it is a runtime's"
 )]
 fn pause() {
-    thread::sleep(LOCK_PAUSE);
+    thread::sleep(HELD_PAUSE);
 }
