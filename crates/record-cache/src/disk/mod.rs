@@ -14,6 +14,7 @@ mod compact;
 mod heal;
 mod mailbox;
 mod mend;
+mod overlap;
 mod reader;
 mod shared;
 mod system;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::mailbox::Refused;
+use self::overlap::Syncer;
 
 use self::shared::{Read, Reply, Request, Shared, gone, stalled};
 use self::system::SystemDisk;
@@ -295,6 +297,7 @@ fn prepare(
     let mut writer = Writer {
         shared: Arc::clone(shared),
         reserve: Reserve::find(&*disk),
+        syncer: Syncer::default(),
         disk,
         indexes,
         durability,
