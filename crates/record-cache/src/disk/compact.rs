@@ -73,7 +73,9 @@ impl Writer {
             self.remove_segment(oldest)?;
             return Ok(Progress::Some);
         }
-        let slack = self.log.segment_bytes() / 2;
+        // Where records leave in the order in which they came, the oldest segment is empty before the
+        // last one is full, and nothing need be relocated.
+        let slack = self.log.segment_bytes();
         if occupancy.total > 2 * occupancy.live + slack {
             self.carry_forward(oldest)?;
             return Ok(Progress::Some);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Ticket;
+use super::overlap::Syncer;
 use super::shared::{Request, Shared, gone};
 use crate::index::Indexes;
 use crate::index::queue::Entry;
@@ -45,6 +46,7 @@ pub(crate) struct Writer {
     /// Turns left before a failed compaction is retried.
     pub(crate) rest: u32,
     pub(crate) reserve: Reserve,
+    pub(super) syncer: Syncer,
     /// Requests that were waiting when the last group was answered.
     pub(crate) came_meanwhile: usize,
     /// When the files were last checked.
@@ -56,12 +58,12 @@ pub(crate) struct Writer {
 
 /// Calls that are written together, and their waiting callers.
 #[derive(Default)]
-struct Group {
-    calls: Vec<Call>,
-    answers: Vec<Answer>,
+pub(super) struct Group {
+    pub(super) calls: Vec<Call>,
+    pub(super) answers: Vec<Answer>,
     /// Bytes of all calls, and of the unwritten ones.
-    bytes: u64,
-    unwritten: u64,
+    pub(super) bytes: u64,
+    pub(super) unwritten: u64,
 }
 
 /// The end of the store.
@@ -72,17 +74,19 @@ struct Close {
 }
 
 /// The answer to one call, and its recipient.
-struct Answer {
-    ticket: Option<Ticket>,
-    what: What,
+pub(super) struct Answer {
+    pub(super) ticket: Option<Ticket>,
+    pub(super) what: What,
     /// What a settlement will remove.
-    planned: Amount,
+    pub(super) planned: Amount,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Append,
     Settle,
+    /// A settlement that took effect before its group.
+    Early,
     Lose,
 }
 
@@ -139,16 +143,22 @@ impl Writer {
         let _ending = Ending(Arc::clone(&self.shared));
         let mut expected = 1;
         let mut took = Duration::ZERO;
+        // What came while a group was synced: staged, and not.
+        let (mut group, mut left) = (Group::default(), Vec::new());
         loop {
-            let mut requests = self.shared.requests.next();
-            if requests.is_empty() {
-                return;
+            let mut requests = std::mem::take(&mut left);
+            if group.calls.is_empty() && requests.is_empty() {
+                requests = self.shared.requests.next();
+                if requests.is_empty() {
+                    return;
+                }
             }
             let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
-            let mut group = Group::default();
-            let (mut came, mut short) = (0, 0);
-            requests = self.settle_first(requests);
-            if requests.is_empty() {
+            let (mut came, mut short) = (group.calls.len(), 0);
+            if self.log.staged_calls() == 0 {
+                requests = self.settle_first(requests);
+            }
+            if group.calls.is_empty() && requests.is_empty() {
                 // No one had to wait, and the others are expected as before.
                 self.keep_house();
                 continue;
@@ -162,7 +172,8 @@ impl Writer {
                     self.close(ending);
                     return;
                 }
-                if came >= expected || short == MOST_SHORT {
+                // While a large group is synced, others can get ready and be written.
+                if came >= expected || short == MOST_SHORT || self.may_overlap(&group) {
                     break;
                 }
                 // The disk can work on what is there while others arrive.
@@ -178,15 +189,23 @@ impl Writer {
                 }
             }
             let began = clock::monotonic();
-            self.write(group);
-            expected = came + self.came_meanwhile;
+            let whole = std::mem::take(&mut group);
+            if self.may_overlap(&whole) {
+                (group, left) = self.write_overlapped(whole);
+            } else {
+                self.write(whole);
+            }
+            expected = came + self.came_meanwhile + group.calls.len();
             took = began.elapsed();
-            self.keep_house();
+            if group.calls.is_empty() {
+                self.keep_house();
+            }
         }
     }
 
     /// Housekeeping, once all waiting callers are answered.
     fn keep_house(&mut self) {
+        self.syncer.in_a_row = 0;
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -251,7 +270,7 @@ impl Writer {
     }
 
     /// What must be written for a request, if anything.
-    fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
+    pub(super) fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
         let (wish, what) = match request {
             Request::Append(records) => {
                 if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
@@ -306,11 +325,22 @@ impl Writer {
     }
 
     /// Writes the group so far, if that is worth a separate write.
-    fn stage(&mut self, group: &mut Group) {
+    pub(super) fn stage(&mut self, group: &mut Group) {
         let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
-        if group.unwritten < enough {
-            return;
+        if group.unwritten >= enough || self.settlement_waits(group) {
+            self.stage_now(group);
         }
+    }
+
+    /// Whether a settlement came after calls that are staged, and so could not be served first.
+    fn settlement_waits(&self, group: &Group) -> bool {
+        let staged = self.log.staged_calls();
+        let unstaged = group.answers.get(staged..).unwrap_or_default();
+        staged > 0 && unstaged.iter().any(|answer| answer.what == What::Settle)
+    }
+
+    /// Writes the group so far.
+    pub(super) fn stage_now(&mut self, group: &mut Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
             self.write(std::mem::replace(group, rest));
@@ -318,8 +348,12 @@ impl Writer {
         if self.log.staged_calls() == 0 {
             self.look_after_files(Barrier::None);
         }
+        let staged = self.log.staged_calls();
         match self.log.stage(&self.shared.catalog, &group.calls) {
-            Ok(()) => group.unwritten = 0,
+            Ok(()) => {
+                group.unwritten = 0;
+                self.settle_early(group, staged);
+            }
             Err(error) => {
                 let Group { calls, answers, .. } = std::mem::take(group);
                 self.refuse(calls, answers, &error);
@@ -328,16 +362,16 @@ impl Writer {
     }
 
     /// Writes a group, applies it, and answers its callers.
-    fn write(&mut self, mut group: Group) {
+    pub(super) fn write(&mut self, mut group: Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
             self.write(group);
             group = rest;
         }
-        let Group { calls, answers, .. } = group;
-        if calls.is_empty() {
+        if group.calls.is_empty() {
             return;
         }
+        let calls = &group.calls;
         let appends = calls.iter().any(|call| matches!(call, Call::Append(_)));
         let barrier = if appends {
             self.strongest()
@@ -347,17 +381,21 @@ impl Writer {
         if self.log.staged_calls() == 0 {
             self.look_after_files(barrier);
         }
-        let mut written = self.log.commit(&self.shared.catalog, &calls, barrier);
+        let mut written = self.log.commit(&self.shared.catalog, calls, barrier);
         if written.is_err() && self.is_any_gone() {
             self.heal();
-            written = self.log.commit(&self.shared.catalog, &calls, barrier);
+            group.forget_early();
+            let calls = &group.calls;
+            written = self.log.commit(&self.shared.catalog, calls, barrier);
         }
+        let Group { calls, answers, .. } = group;
         match written {
             Ok(written) => {
                 #[cfg(test)]
                 self.commits
                     .fetch_add(appends.into(), std::sync::atomic::Ordering::Relaxed);
-                self.apply(&calls, answers, &written);
+                let undone = self.apply(&calls, answers, &written);
+                self.write(undone);
             }
             Err(error) => self.refuse(calls, answers, &error),
         }
@@ -371,24 +409,37 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &Written) {
+    /// Enters a group that counts and answers its callers. Returns what must be undone.
+    pub(super) fn apply(
+        &mut self,
+        calls: &[Call],
+        answers: Vec<Answer>,
+        written: &Written,
+    ) -> Group {
         let removed = self.enter(calls, &answers, written);
         self.count(calls, &answers, &removed);
         // The group is in the log, so a rebuilt index has it too.
         let _ = self.mend();
         let mut tickets = Vec::with_capacity(answers.len());
+        let mut asked = Vec::with_capacity(answers.len());
         let mut appends = Vec::with_capacity(answers.len());
-        for answer in answers {
+        for (answer, removed) in answers.into_iter().zip(removed) {
+            if let Some(ticket) = answer.ticket {
+                tickets.push(ticket);
+                asked.push((appends.len(), removed));
+            }
             appends.push(answer.what == What::Append);
-            tickets.extend(answer.ticket);
         }
         if tickets.is_empty() {
-            return;
+            return Group::default();
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.came_meanwhile = waiting;
         let mut too_late = false;
-        for ((reply, removed), append) in replies.into_iter().zip(removed).zip(&mut appends) {
+        for (reply, (at, removed)) in replies.into_iter().zip(asked) {
+            let Some(append) = appends.get_mut(at) else {
+                continue;
+            };
             match reply {
                 Some(reply) => {
                     *append = false;
@@ -398,8 +449,9 @@ impl Writer {
             }
         }
         if too_late {
-            self.take_back(calls, &appends, written.first);
+            return self.take_back(calls, &appends, written.first);
         }
+        Group::default()
     }
 
     /// Updates the index; returns what each call removed.
@@ -423,6 +475,7 @@ impl Writer {
                     }
                     Amount::default()
                 }
+                Call::Settle(_) if answer.what == What::Early => Amount::default(),
                 Call::Settle(settled) => {
                     let removed = catalog.settle(settled).unwrap_or(answer.planned);
                     if answer.what == What::Lose {
@@ -441,6 +494,7 @@ impl Writer {
         for ((call, answer), removed) in calls.iter().zip(answers).zip(removed) {
             match call {
                 Call::Append(records) => counters.add_all(records),
+                Call::Settle(_) if answer.what == What::Early => {}
                 Call::Settle(settled) => {
                     counters.remove(&settled.stream, *removed);
                     if answer.what == What::Lose {
@@ -452,8 +506,8 @@ impl Writer {
         }
     }
 
-    /// Undoes appends whose callers were told that the disk does not respond.
-    fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) {
+    /// What undoes appends whose callers were told that the disk does not respond.
+    fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) -> Group {
         let mut sequence = first;
         let mut undone: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
         for (call, told) in calls.iter().zip(told) {
@@ -481,17 +535,17 @@ impl Writer {
                 group.push(Call::Settle(settled), answer);
             }
         }
-        self.write(group);
+        group
     }
 
-    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+    pub(super) fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
         let mut rest = Group::default();
         let mut appends = false;
         for (call, answer) in calls.into_iter().zip(answers) {
             if answer.what == What::Append {
                 appends = true;
                 self.answer_one(answer, Err(error.clone()));
-            } else {
+            } else if answer.what != What::Early {
                 rest.push(call, answer);
             }
         }
@@ -523,7 +577,7 @@ impl Writer {
         removed
     }
 
-    fn answer(&self, ticket: Ticket, outcome: Result<Amount, StoreError>) {
+    pub(super) fn answer(&self, ticket: Ticket, outcome: Result<Amount, StoreError>) {
         if let Some(reply) = self.shared.requests.reply(ticket) {
             reply.send(outcome);
         }
@@ -653,7 +707,7 @@ impl Writer {
 }
 
 impl Group {
-    fn push(&mut self, call: Call, answer: Answer) {
+    pub(super) fn push(&mut self, call: Call, answer: Answer) {
         let bytes = call.encoded_length();
         self.bytes += bytes;
         self.unwritten += bytes;
@@ -662,7 +716,7 @@ impl Group {
     }
 
     /// Takes the calls from this one on.
-    fn split_off(&mut self, at: usize) -> Self {
+    pub(super) fn split_off(&mut self, at: usize) -> Self {
         let (calls, answers) = (self.calls.split_off(at), self.answers.split_off(at));
         let bytes = calls.iter().map(Call::encoded_length).sum();
         self.bytes -= bytes;
@@ -671,6 +725,28 @@ impl Group {
             answers,
             bytes,
             unwritten: bytes,
+        }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        for (call, answer) in other.calls.into_iter().zip(other.answers) {
+            self.push(call, answer);
+        }
+    }
+
+    /// The first calls are written.
+    pub(super) fn written_up_to(&mut self, calls: usize) {
+        let rest = self.calls.get(calls..).unwrap_or_default();
+        self.unwritten = rest.iter().map(Call::encoded_length).sum();
+    }
+
+    /// Drops what took effect already, from a group of which nothing is written.
+    pub(super) fn forget_early(&mut self) {
+        let Self { calls, answers, .. } = std::mem::take(self);
+        for (call, answer) in calls.into_iter().zip(answers) {
+            if answer.what != What::Early {
+                self.push(call, answer);
+            }
         }
     }
 }

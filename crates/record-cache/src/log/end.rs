@@ -1,6 +1,7 @@
 //! The end of the log, where groups are written.
 
 mod outlines;
+mod prefix;
 mod segment;
 
 use std::io;
@@ -66,6 +67,8 @@ pub(crate) struct Log {
     needless_below: u32,
     encoder: Encoder,
     staged: Option<Staged>,
+    /// Staged settlements that took effect.
+    early: Vec<Settled>,
     /// Complete segments that have no outline yet.
     sealed: Vec<Sealed>,
 }
@@ -139,6 +142,7 @@ impl Log {
             needless_below: 0,
             encoder: Encoder::default(),
             staged: None,
+            early: Vec::new(),
             sealed: from.sealed,
         }
     }
@@ -179,7 +183,7 @@ impl Log {
     pub(crate) fn pending(&self) -> Pending<'_> {
         Pending {
             voids: &self.voids,
-            settled: &self.rewrite,
+            settled: [&self.rewrite, &self.early],
         }
     }
 
@@ -247,17 +251,10 @@ impl Log {
         };
         let must_sync = barrier == Barrier::Synced || self.unsynced_bytes > UNSYNCED_BYTES;
         if must_sync && let Err(error) = self.sync_all(&mut staged.active) {
-            let active = &staged.active;
-            let error = self.refused("cannot sync", &segment_name(active.number), error);
-            if staged.fresh {
-                self.discard(active);
-            } else {
-                self.abandon(active);
-            }
-            self.voids.insert(staged.first, self.next_sequence);
-            return Err(error);
+            return Err(self.sync_failed(&staged, error));
         }
-        self.settle_accounts(index, &staged, must_sync, calls);
+        self.settle_accounts(index, &staged, staged.end, must_sync, calls);
+        self.early.clear();
         let Staged {
             mut active,
             first,
@@ -277,6 +274,25 @@ impl Log {
             first,
             places,
         })
+    }
+
+    /// Undoes a group that could not be synced.
+    fn sync_failed(&mut self, staged: &Staged, error: io::Error) -> StoreError {
+        let active = &staged.active;
+        let error = self.refused("cannot sync", &segment_name(active.number), error);
+        if staged.fresh {
+            self.discard(active);
+        } else {
+            self.abandon(active);
+        }
+        self.undo(staged);
+        error
+    }
+
+    /// The numbers of a group have no record. What it settled early is settled all the same.
+    fn undo(&mut self, staged: &Staged) {
+        self.rewrite.append(&mut self.early);
+        self.voids.insert(staged.first, self.next_sequence);
     }
 
     /// Writes what would go with the next group, if anything.
@@ -324,8 +340,10 @@ impl Log {
         self.encode(index, &mut staged, begins, rest);
         self.next_sequence += rest.iter().map(Call::records).sum::<usize>() as u64;
         if let Err(error) = self.encoder.finish(&*staged.active.file) {
-            let active = staged.active;
+            let active = &staged.active;
             let error = self.refused("cannot write", &segment_name(active.number), error);
+            self.undo(&staged);
+            let active = staged.active;
             if staged.fresh {
                 self.discard(&active);
             } else if active.file.truncate(active.written).is_ok() {
@@ -333,7 +351,6 @@ impl Log {
             } else {
                 self.abandon(&active);
             }
-            self.voids.insert(staged.first, self.next_sequence);
             return Err(error);
         }
         staged.calls = calls.len();
@@ -435,6 +452,7 @@ impl Log {
         &mut self,
         index: &Mutex<Catalog>,
         staged: &Staged,
+        end: u64,
         synced: bool,
         calls: &[Call],
     ) {
@@ -444,7 +462,7 @@ impl Log {
         if synced || self.durability == Durability::ProcessCrash {
             self.needless_below = needless_below;
         }
-        let length = staged.end;
+        let length = end;
         if staged.fresh {
             let (file, base) = (Arc::clone(&active.file), staged.first);
             index
