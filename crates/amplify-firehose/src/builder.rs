@@ -97,7 +97,7 @@ impl AmplifyFirehoseClientBuilder {
         Self(self.0.options(options))
     }
 
-    /// Opens the storage and starts the client in the current tokio runtime.
+    /// Opens the storage and starts the client in the current tokio runtime, or in the page.
     ///
     /// # Errors
     /// [`Validation`](AmplifyFirehoseError::Validation), naming the setting: a value is zero or out

@@ -97,7 +97,7 @@ impl AmplifyKinesisClientBuilder {
         Self(self.0.options(options))
     }
 
-    /// Opens the storage and starts the client in the current tokio runtime.
+    /// Opens the storage and starts the client in the current tokio runtime, or in the page.
     ///
     /// # Errors
     /// [`Validation`](AmplifyKinesisError::Validation), naming the setting: a value is zero or out
