@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use amplify_test_support::FakeAws;
 use anyhow::{Context, Result, bail};
 
+use crate::ports::browser::{TARGET, has_the_target};
 use crate::shell;
 
 const CONSUMERS: [Consumer; 3] = [
@@ -65,6 +66,51 @@ pub(crate) async fn run() -> Result<()> {
             .await
             .with_context(|| format!("the program that depends on {} only", consumer.library))?;
     }
+    if has_the_target().await {
+        for library in ["amplify-kinesis", "amplify-firehose"] {
+            check_page(&directory, library).await.with_context(|| {
+                format!("the page that depends on {library} with the feature browser only")
+            })?;
+        }
+    } else {
+        eprintln!("there is no standard library for {TARGET} here: pages are not checked");
+    }
+    Ok(())
+}
+
+/// Type-checks a page of somebody else, in which nothing turns on what the SDK lacks in a page.
+async fn check_page(directory: &Path, library: &str) -> Result<()> {
+    let workspace = shell::workspace();
+    let page = directory.join(format!("{library}-page"));
+    fs::create_dir_all(page.join("src"))?;
+    fs::copy(workspace.join("Cargo.lock"), page.join("Cargo.lock"))?;
+    let path = workspace.join("crates").join(library);
+    let manifest = format!(
+        r#"[package]
+name = "{library}-page"
+version = "0.0.0"
+edition = "2024"
+publish = false
+
+[workspace]
+
+[lib]
+crate-type = ["cdylib"]
+
+[dependencies]
+{library} = {{ path = {path:?}, default-features = false, features = ["browser"] }}
+"#
+    );
+    fs::write(page.join("Cargo.toml"), manifest)?;
+    let name = library.replace('-', "_");
+    let source = format!("pub use {name}::browser::PageCredentials;\n");
+    fs::write(page.join("src/lib.rs"), source)?;
+    let mut cargo = shell::cargo(["check", "--target", TARGET, "--manifest-path"]);
+    cargo
+        .arg(page.join("Cargo.toml"))
+        .env("CARGO_TARGET_DIR", directory.join("target"));
+    shell::run(&mut cargo).await?;
+    eprintln!("{library}: builds for pages");
     Ok(())
 }
 

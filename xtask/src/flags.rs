@@ -28,6 +28,8 @@ pub(crate) enum Command {
     E2e(E2eFlags),
     /// Run an endpoint to send to, and print the environment to use.
     Endpoint(EndpointFlags),
+    /// Build the page of `examples/browser` and serve it, beside an endpoint.
+    Browser(BrowserFlags),
     /// Measure the stores and the delivery, beside what limits them.
     Bench(BenchFlags),
     /// A process that `bench` starts: it measures one thing, or is the endpoint.
@@ -85,6 +87,16 @@ pub(crate) struct EndpointFlags {
     pub(crate) localstack: bool,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BrowserFlags {
+    /// The port of the page; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The port of the endpoint.
+    #[arg(long, default_value_t = 4566)]
+    pub(crate) endpoint: u16,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! Developer commands of this workspace, run as `cargo xtask COMMAND`.
 
 mod bench;
+mod browser;
 mod ci;
 mod consumers;
 mod demo;
@@ -56,6 +57,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::PowerLoss(flags) => power_loss::run(flags).await,
         Command::E2e(flags) => e2e::run(flags).await,
         Command::Endpoint(flags) => endpoint::run(flags).await,
+        Command::Browser(flags) => browser::run(flags).await,
         Command::Bench(flags) => bench::run(flags).await,
         #[cfg(feature = "bench")]
         Command::BenchWorker(flags) => bench::work(flags).await,

@@ -5,7 +5,7 @@
 //! where that is possible; everything else is kept below `target/ports`. A part whose tools
 //! cannot be had is left out, and said to be.
 
-mod browser;
+pub(crate) mod browser;
 mod check;
 mod packages;
 mod toolchain;

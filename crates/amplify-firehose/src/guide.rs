@@ -303,6 +303,28 @@
 //! # }
 //! ```
 //!
+//! # In a web page
+//!
+//! With the feature `browser`, without the default ones, and on `wasm32-unknown-unknown`, the same
+//! client runs in a page or a worker. Requests go by `fetch`. Records are in the browser's database,
+//! IndexedDB, in a slot for each tab, or in memory if the browser grants no storage:
+//! [`storage`](crate::AmplifyFirehoseClient::storage) tells. Automatic strategies also flush when the page goes
+//! into the background.
+//!
+//! ```ignore
+//! use amplify_firehose::AmplifyFirehoseClient;
+//! use amplify_firehose::browser::PageCredentials;
+//!
+//! // `credentials` is a function of the page that returns `{accessKeyId, secretAccessKey, …}`.
+//! let firehose = AmplifyFirehoseClient::builder()
+//!     .region("us-east-1")
+//!     .credentials_provider(PageCredentials::new(credentials))
+//!     .build()
+//!     .await?;
+//! ```
+//!
+//! Only pages from HTTPS or localhost have a database. `docs/browser.md` of the repository has more.
+//!
 //! # Everything else the service can do
 //!
 //! ```

@@ -1,6 +1,7 @@
 //! Tests in a browser, headless Chromium: the store's own, within a page, and those that drive
 //! pages from outside.
 
+mod clicks;
 mod page;
 mod scenarios;
 mod tools;
@@ -10,20 +11,32 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::timeout;
 
+pub(crate) use self::clicks::Clicks;
 use self::page::Page;
 use self::tools::Tools;
+pub(crate) use self::tools::{Builder, TARGET, has_the_target};
 use crate::shell;
 use crate::webdriver::Driver;
+
+/// The packages with tests that run within a page, and the features for them.
+const SUITES: [(&str, &str); 2] = [
+    ("record-cache", "browser,test-support"),
+    ("amplify-kinesis", "browser"),
+];
 
 /// Far more than a run takes: only one that hangs is ended by it.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run() -> Result<()> {
     let tools = Tools::find().await?;
-    within(shell::run(&mut tools.test()?)).await?;
-    let page = Page::build(&tools).await?;
+    for (package, features) in SUITES {
+        within(shell::run(&mut tools.test(package, features)?)).await?;
+    }
+    let page = Page::build(&tools.builder).await?;
     let driver = Driver::start(&tools.driver).await?;
-    within(scenarios::run(&tools, &driver, &page)).await
+    within(scenarios::run(&tools, &driver, &page)).await?;
+    let clicks = Clicks::build(&tools.builder).await?;
+    within(clicks::run(&tools, &driver, &clicks)).await
 }
 
 async fn within(run: impl Future<Output = Result<()>>) -> Result<()> {

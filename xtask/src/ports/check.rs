@@ -36,8 +36,15 @@ const CHECKS: [Check; 2] = [
     },
     Check {
         targets: &["wasm32-unknown-unknown"],
-        packages: &["record-cache", "batcher", "flush-engine"],
-        features: &[],
+        packages: &[
+            "record-cache",
+            "batcher",
+            "flush-engine",
+            "amplify-kinesis",
+            "amplify-firehose",
+            "browser-example",
+        ],
+        features: &["amplify-kinesis/browser", "amplify-firehose/browser"],
     },
 ];
 

@@ -258,7 +258,8 @@ macro_rules! aws_builder {
                 Self(self.0.options(options))
             }
 
-            /// Opens the storage and starts the client in the current tokio runtime.
+            /// Opens the storage and starts the client in the current tokio runtime, or in the
+            /// page.
             ///
             /// # Errors
             /// [`Validation`], naming the setting: a value is zero or out of range, two storages were

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::AbortHandle;
 
-use super::tools::{TARGET, Tools, built};
+use super::tools::{Builder, TARGET, built};
 use crate::shell;
 
 const NAME: &str = "browser_page";
@@ -36,28 +36,29 @@ pub(super) struct Page {
 
 impl Page {
     /// Builds the page and serves it on a free port.
-    pub(super) async fn build(tools: &Tools) -> Result<Self> {
-        let mut cargo = tools.cargo("build")?;
+    pub(super) async fn build(builder: &Builder) -> Result<Self> {
+        let mut cargo = builder.cargo("build")?;
         cargo
             .args(["--quiet", "--package=record-cache", "--no-default-features"])
             .args(["--features=browser", "--example", NAME]);
         shell::run(&mut cargo).await?;
         let wasm = built()?.join(TARGET).join("debug/examples");
         let directory = shell::target()?.join("ports/page");
-        let mut bindgen = Command::new(tools.program("wasm-bindgen"));
+        let mut bindgen = Command::new(builder.program("wasm-bindgen"));
         bindgen
             .args(["--target=web", "--no-typescript", "--out-dir"])
             .arg(&directory)
             .arg(wasm.join(NAME).with_extension("wasm"));
         shell::run(&mut bindgen).await?;
-        Self::serve(directory).await
+        Self::serve(directory, HTML.to_owned(), 0).await
     }
 
-    async fn serve(directory: PathBuf) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Serves a page, and the JavaScript and WebAssembly of a directory beside it.
+    pub(super) async fn serve(directory: PathBuf, html: String, port: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let pages = Router::new()
-            .route("/", get(async || Html(HTML)))
+            .route("/", get(async move || Html(html)))
             .route("/{file}", get(file))
             .with_state(Arc::<Path>::from(directory));
         let server = tokio::spawn(async move { axum::serve(listener, pages).await });

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::shell;
 use crate::webdriver::ARGUMENTS;
 
-pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 
 /// How the program that makes JavaScript for a page is built: it works for a second, so
@@ -25,31 +25,31 @@ const QUICKLY: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
 ];
 
+/// What builds pages.
 #[derive(Debug)]
-pub(super) struct Tools {
-    pub(super) browser: PathBuf,
-    pub(super) driver: PathBuf,
+pub(crate) struct Builder {
     /// Where `wasm-bindgen` and its runner of tests are.
     bin: PathBuf,
     /// For a cargo whose compiler has no standard library for pages.
     toolchain: Option<Toolchain>,
 }
 
-impl Tools {
+/// What tests pages.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) browser: PathBuf,
+    pub(super) driver: PathBuf,
+    pub(super) builder: Builder,
+}
+
+impl Builder {
     /// Finds everything or installs it.
-    pub(super) async fn find() -> Result<Self> {
-        let (browser, driver) = packages::find(&PACKAGES, async || {
-            let browser = found("chromium").await?;
-            Some((browser, found("chromedriver").await?))
-        })
-        .await?;
+    pub(crate) async fn find() -> Result<Self> {
         let toolchain = match has_the_target().await {
             true => None,
             false => Some(Toolchain::find().await?),
         };
         Ok(Self {
-            browser,
-            driver,
             bin: bindgen().await?,
             toolchain,
         })
@@ -73,23 +73,39 @@ impl Tools {
         command.args(["--locked", "--target", TARGET]);
         Ok(command)
     }
+}
 
-    /// The tests that run within a page.
-    pub(super) fn test(&self) -> Result<Command> {
+impl Tools {
+    /// Finds everything or installs it.
+    pub(super) async fn find() -> Result<Self> {
+        let (browser, driver) = packages::find(&PACKAGES, async || {
+            let browser = found("chromium").await?;
+            Some((browser, found("chromedriver").await?))
+        })
+        .await?;
+        Ok(Self {
+            browser,
+            driver,
+            builder: Builder::find().await?,
+        })
+    }
+
+    /// The tests of a package that run within a page.
+    pub(super) fn test(&self, package: &str, features: &str) -> Result<Command> {
         let settings = shell::target()?.join("ports/webdriver.json");
         let options = json!({"binary": self.browser, "args": ARGUMENTS});
         let options = json!({"goog:chromeOptions": options});
         fs::write(&settings, serde_json::to_vec(&options)?)?;
-        let mut command = self.cargo("test")?;
+        let mut command = self.builder.cargo("test")?;
         command
-            .args(["--package=record-cache", "--no-default-features"])
-            .args(["--features=browser,test-support", "--test=browser"])
+            .args(["--package", package, "--no-default-features"])
+            .args(["--features", features, "--test=browser"])
             .env("CHROMEDRIVER", &self.driver)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", settings)
             .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
             .env(
                 "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
-                self.program("wasm-bindgen-test-runner"),
+                self.builder.program("wasm-bindgen-test-runner"),
             );
         Ok(command)
     }
@@ -106,7 +122,8 @@ async fn found(program: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-async fn has_the_target() -> bool {
+/// Whether there is a standard library for pages.
+pub(crate) async fn has_the_target() -> bool {
     let mut command = Command::new("rustc");
     command
         .args(["--print", "target-libdir", "--target", TARGET])

@@ -1,0 +1,229 @@
+//! The page of `examples/browser`: how it is built and served, how large it is, and what happens
+//! to it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use amplify_test_support::FakeAws;
+use anyhow::{Context, Result, bail, ensure};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use super::page::Page;
+use super::tools::{Builder, TARGET, Tools, built};
+use crate::shell;
+use crate::webdriver::{Driver, Session};
+
+const NAME: &str = "browser-example";
+const STREAM: &str = "clicks";
+
+/// What people may have to download for it.
+const MOST_BYTES: usize = 1536 * 1024;
+
+/// Far more than anything takes that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The page, built.
+#[derive(Debug)]
+pub(crate) struct Clicks {
+    directory: PathBuf,
+}
+
+impl Clicks {
+    /// Builds the page, as small as it gets.
+    ///
+    /// # Errors
+    /// If that fails, or if it has become too large.
+    pub(crate) async fn build(builder: &Builder) -> Result<Self> {
+        let mut cargo = builder.cargo("build")?;
+        cargo.args(["--profile=browser", "--package", NAME]);
+        shell::run(&mut cargo).await?;
+        let wasm = built()?.join(TARGET).join("browser").join(NAME);
+        let directory = shell::target()?.join("ports/clicks");
+        let mut bindgen = Command::new(builder.program("wasm-bindgen"));
+        bindgen
+            .args(["--target=web", "--no-typescript", "--out-dir"])
+            .arg(&directory)
+            .arg(wasm.with_extension("wasm"));
+        shell::run(&mut bindgen).await?;
+        let this = Self { directory };
+        this.measure()?;
+        Ok(this)
+    }
+
+    fn measure(&self) -> Result<()> {
+        let wasm = fs::read(self.directory.join(format!("{NAME}_bg.wasm")))?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&wasm)?;
+        let compressed = gzip.finish()?.len();
+        let kib = |bytes: usize| bytes.div_ceil(1024);
+        eprintln!(
+            "the page's WebAssembly: {} KiB, {} KiB by gzip (at most {} KiB)",
+            kib(wasm.len()),
+            kib(compressed),
+            kib(MOST_BYTES)
+        );
+        ensure!(compressed <= MOST_BYTES, "it has become too large");
+        Ok(())
+    }
+
+    /// Serves the page at a port of this machine; 0 takes a free one.
+    pub(crate) async fn serve(&self, port: u16) -> Result<Page> {
+        let html = shell::workspace().join("examples/browser/page/index.html");
+        Page::serve(self.directory.clone(), fs::read_to_string(html)?, port).await
+    }
+}
+
+pub(super) async fn run(tools: &Tools, driver: &Driver, clicks: &Clicks) -> Result<()> {
+    let page = clicks.serve(0).await?;
+    let scene = Scene {
+        tools,
+        driver,
+        page,
+        aws: FakeAws::start(),
+    };
+    scene.offline().await?;
+    eprintln!(
+        "browser: what was recorded offline survives a reload and a kill, and arrives: passed"
+    );
+    scene.tabs().await?;
+    eprintln!("browser: what a closed tab left is sent by the next one: passed");
+    Ok(())
+}
+
+/// What all scenarios need.
+struct Scene<'a> {
+    tools: &'a Tools,
+    driver: &'a Driver,
+    page: Page,
+    aws: FakeAws,
+}
+
+impl Scene<'_> {
+    async fn browser(&self, directory: &Path) -> Result<Session<'_>> {
+        let program = &self.tools.browser;
+        let browser = self.driver.browser(program, directory, &[], json!({}));
+        let browser = browser.await?;
+        self.open(&browser).await?;
+        Ok(browser)
+    }
+
+    async fn open(&self, browser: &Session<'_>) -> Result<()> {
+        let endpoint = self.aws.endpoint_url();
+        browser
+            .open(&format!("{}?endpoint={endpoint}", self.page.url()))
+            .await?;
+        wait_for(browser, "storage", |text| text.contains("database")).await
+    }
+
+    async fn offline(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        self.aws.stop();
+        let browser = self.browser(directory.path()).await?;
+        let mut recorded = click(&browser, 12).await?;
+        wait_for(&browser, "waiting", |text| text == "12").await?;
+        browser.reload().await?;
+        wait_for(&browser, "waiting", |text| text == "12").await?;
+        recorded.extend(click(&browser, 30).await?);
+        wait_for(&browser, "waiting", |text| text == "42").await?;
+        picture(&browser).await?;
+        browser.kill().await?;
+
+        let browser = self.browser(directory.path()).await?;
+        wait_for(&browser, "waiting", |text| text == "42").await?;
+        recorded.extend(click(&browser, 3).await?);
+        ensure!(self.aws.delivered_count() == 0, "it was not offline");
+        self.aws.restart()?;
+        wait_for(&browser, "waiting", |text| text == "0").await?;
+        wait_for(&browser, "delivered", |text| text == "45").await?;
+        ensure!(
+            self.delivered() == recorded,
+            "what arrived is not what was recorded"
+        );
+        if let [violation, ..] = self.aws.limit_violations().as_slice() {
+            bail!("the service would have refused a request: {violation}");
+        }
+        browser.quit().await
+    }
+
+    async fn tabs(&self) -> Result<()> {
+        let directory = TempDir::new()?;
+        let before = self.delivered().len();
+        self.aws.stop();
+        let browser = self.browser(directory.path()).await?;
+        let mut recorded = click(&browser, 2).await?;
+        let first = browser.new_tab().await?;
+        self.open(&browser).await?;
+        wait_for(&browser, "storage", |text| text.ends_with("tab 1")).await?;
+        recorded.extend(click(&browser, 5).await?);
+        browser.close_tab().await?;
+        browser.go_to(&first).await?;
+        wait_for(&browser, "waiting", |text| text == "2").await?;
+        browser.reload().await?;
+        wait_for(&browser, "waiting", |text| text == "7").await?;
+        self.aws.restart()?;
+        wait_for(&browser, "waiting", |text| text == "0").await?;
+        ensure!(
+            self.delivered()[before..] == recorded,
+            "what arrived is not what was recorded"
+        );
+        browser.quit().await
+    }
+
+    fn delivered(&self) -> Vec<String> {
+        let records = self.aws.delivered(STREAM).into_iter();
+        records
+            .map(|record| String::from_utf8_lossy(&record.data).into_owned())
+            .collect()
+    }
+}
+
+/// Clicks so often. Returns what was recorded by that.
+async fn click(browser: &Session<'_>, times: usize) -> Result<Vec<String>> {
+    const SCRIPT: &str = "
+        const before = recorded.length
+        for (let n = 0; n < arguments[0]; n++) await document.getElementById('click').onclick()
+        return recorded.slice(before)";
+    let recorded = browser.run(SCRIPT, &[json!(times)]).await?;
+    let recorded: Vec<String> = serde_json::from_value(recorded)?;
+    ensure!(
+        recorded.len() == times,
+        "of {times} clicks, {} were recorded",
+        recorded.len()
+    );
+    Ok(recorded)
+}
+
+/// Waits until the page says this.
+async fn wait_for(browser: &Session<'_>, id: &str, is_it: impl Fn(&str) -> bool) -> Result<()> {
+    const SCRIPT: &str = "return document.getElementById(arguments[0]).textContent";
+    let start = Instant::now();
+    loop {
+        let said = browser.run(SCRIPT, &[json!(id)]).await?;
+        let said = said.as_str().unwrap_or_default();
+        if is_it(said) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{id} is still {said:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Takes a picture of the page, for `docs/`.
+async fn picture(browser: &Session<'_>) -> Result<()> {
+    let metrics = json!({"width": 760, "height": 720, "deviceScaleFactor": 1, "mobile": false});
+    let _: Value = browser
+        .devtools("Emulation.setDeviceMetricsOverride", metrics)
+        .await?;
+    let format = json!({"format": "png"});
+    let taken = browser.devtools("Page.captureScreenshot", format).await?;
+    let data = taken["data"].as_str().context("no picture")?;
+    let png = base64_simd::STANDARD.decode_to_vec(data)?;
+    fs::write(shell::target()?.join("ports/clicks.png"), png)?;
+    Ok(())
+}
