@@ -91,7 +91,7 @@ impl Writer {
     /// Writes a group and answers its callers. Returns what came meanwhile: calls that are
     /// staged, and requests that must wait until nothing is.
     pub(super) fn write_overlapped(&mut self, mut group: Group) -> (Group, Vec<(Request, Ticket)>) {
-        if group.unwritten > 0 && !self.log.is_full_for(&group.calls) {
+        if !self.log.is_full_for(&group.calls) {
             self.stage_now(&mut group);
         }
         let whole = self.log.staged_calls() == group.calls.len();
