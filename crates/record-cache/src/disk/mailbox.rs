@@ -7,9 +7,6 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// So often [`Mailbox::meanwhile`] returns although nothing happened.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// A queue that is emptied all at once, with the reply handles of its items.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, R> {
@@ -33,8 +30,6 @@ struct State<T, R> {
     signs: u64,
     /// It gave none for too long.
     stalled: bool,
-    /// Work that goes on elsewhere has ended.
-    nudged: bool,
 }
 
 /// The right to take a reply.
@@ -125,7 +120,6 @@ impl<T, R> Mailbox<T, R> {
             busy: true,
             signs: 0,
             stalled: false,
-            nudged: false,
         };
         Self {
             state: Mutex::new(state),
@@ -180,24 +174,6 @@ impl<T, R> Mailbox<T, R> {
         let few = |state: &mut State<T, R>| state.waiting.len() < wanted && !state.closed;
         let waited = self.arrived.wait_timeout_while(state, patience, few);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
-    }
-
-    /// Waits for items, or until the work that the thread has others do has ended. Unlike the other
-    /// ways to wait, this is no sign of life.
-    pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        state.wanted = 1;
-        let quiet = |state: &mut State<T, R>| state.waiting.is_empty() && !state.nudged;
-        let waited = self.arrived.wait_timeout_while(state, LOOK_AGAIN, quiet);
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        (state.wanted, state.nudged) = (0, false);
-        std::mem::take(&mut state.waiting)
-    }
-
-    /// Ends [`meanwhile`](Self::meanwhile).
-    pub(crate) fn nudge(&self) {
-        self.lock().nudged = true;
-        self.arrived.notify_one();
     }
 
     /// The reply that belongs to a ticket, unless the watch has answered.

@@ -15,7 +15,6 @@ mod compact;
 mod heal;
 mod mailbox;
 mod mend;
-mod overlap;
 mod reader;
 mod shared;
 mod system;
@@ -33,7 +32,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::mailbox::Refused;
-use self::overlap::Syncer;
 
 use self::shared::{Read, Reply, Request, Shared, gone, stalled};
 use self::system::SystemDisk;
@@ -298,7 +296,6 @@ fn prepare(
     let mut writer = Writer {
         shared: Arc::clone(shared),
         reserve: Reserve::find(&*disk),
-        syncer: Syncer::default(),
         disk,
         indexes,
         durability,

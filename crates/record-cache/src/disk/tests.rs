@@ -5,7 +5,6 @@ mod checkpoints;
 mod faults;
 mod history;
 mod outline;
-mod overlap;
 mod power_loss;
 mod settling;
 mod sharing;

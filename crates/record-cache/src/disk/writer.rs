@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Ticket;
-use super::overlap::Syncer;
 use super::shared::{Request, Shared, gone};
 use crate::index::Indexes;
 use crate::index::queue::Entry;
@@ -46,7 +45,6 @@ pub(crate) struct Writer {
     /// Turns left before a failed compaction is retried.
     pub(crate) rest: u32,
     pub(crate) reserve: Reserve,
-    pub(super) syncer: Syncer,
     /// Requests that were waiting when the last group was answered.
     pub(crate) came_meanwhile: usize,
     /// When the files were last checked.
@@ -58,12 +56,12 @@ pub(crate) struct Writer {
 
 /// Calls that are written together, and their waiting callers.
 #[derive(Default)]
-pub(super) struct Group {
-    pub(super) calls: Vec<Call>,
-    pub(super) answers: Vec<Answer>,
+struct Group {
+    calls: Vec<Call>,
+    answers: Vec<Answer>,
     /// Bytes of all calls, and of the unwritten ones.
-    pub(super) bytes: u64,
-    pub(super) unwritten: u64,
+    bytes: u64,
+    unwritten: u64,
 }
 
 /// The end of the store.
@@ -74,19 +72,17 @@ struct Close {
 }
 
 /// The answer to one call, and its recipient.
-pub(super) struct Answer {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) what: What,
+struct Answer {
+    ticket: Option<Ticket>,
+    what: What,
     /// What a settlement will remove.
-    pub(super) planned: Amount,
+    planned: Amount,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+enum What {
     Append,
     Settle,
-    /// A settlement that took effect before its group.
-    Early,
     Lose,
 }
 
@@ -143,22 +139,16 @@ impl Writer {
         let _ending = Ending(Arc::clone(&self.shared));
         let mut expected = 1;
         let mut took = Duration::ZERO;
-        // What came while a group was synced: staged, and not.
-        let (mut group, mut left) = (Group::default(), Vec::new());
         loop {
-            let mut requests = std::mem::take(&mut left);
-            if group.calls.is_empty() && requests.is_empty() {
-                requests = self.shared.requests.next();
-                if requests.is_empty() {
-                    return;
-                }
+            let mut requests = self.shared.requests.next();
+            if requests.is_empty() {
+                return;
             }
             let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
-            let (mut came, mut short) = (group.calls.len(), 0);
-            if self.log.staged_calls() == 0 {
-                requests = self.settle_first(requests);
-            }
-            if group.calls.is_empty() && requests.is_empty() {
+            let mut group = Group::default();
+            let (mut came, mut short) = (0, 0);
+            requests = self.settle_first(requests);
+            if requests.is_empty() {
                 // No one had to wait, and the others are expected as before.
                 self.keep_house();
                 continue;
@@ -172,8 +162,7 @@ impl Writer {
                     self.close(ending);
                     return;
                 }
-                // While a large group is synced, others can get ready and be written.
-                if came >= expected || short == MOST_SHORT || self.may_overlap(&group) {
+                if came >= expected || short == MOST_SHORT {
                     break;
                 }
                 // The disk can work on what is there while others arrive.
@@ -189,23 +178,15 @@ impl Writer {
                 }
             }
             let began = clock::monotonic();
-            let whole = std::mem::take(&mut group);
-            if self.may_overlap(&whole) {
-                (group, left) = self.write_overlapped(whole);
-            } else {
-                self.write(whole);
-            }
-            expected = came + self.came_meanwhile + group.calls.len();
+            self.write(group);
+            expected = came + self.came_meanwhile;
             took = began.elapsed();
-            if group.calls.is_empty() {
-                self.keep_house();
-            }
+            self.keep_house();
         }
     }
 
     /// Housekeeping, once all waiting callers are answered.
     fn keep_house(&mut self) {
-        self.syncer.in_a_row = 0;
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -270,7 +251,7 @@ impl Writer {
     }
 
     /// What must be written for a request, if anything.
-    pub(super) fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
+    fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
         let (wish, what) = match request {
             Request::Append(records) => {
                 if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
@@ -325,22 +306,11 @@ impl Writer {
     }
 
     /// Writes the group so far, if that is worth a separate write.
-    pub(super) fn stage(&mut self, group: &mut Group) {
+    fn stage(&mut self, group: &mut Group) {
         let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
-        if group.unwritten >= enough || self.settlement_waits(group) {
-            self.stage_now(group);
+        if group.unwritten < enough {
+            return;
         }
-    }
-
-    /// Whether a settlement came after calls that are staged, and so could not be served first.
-    fn settlement_waits(&self, group: &Group) -> bool {
-        let staged = self.log.staged_calls();
-        let unstaged = group.answers.get(staged..).unwrap_or_default();
-        staged > 0 && unstaged.iter().any(|answer| answer.what == What::Settle)
-    }
-
-    /// Writes the group so far.
-    pub(super) fn stage_now(&mut self, group: &mut Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
             self.write(std::mem::replace(group, rest));
@@ -348,12 +318,8 @@ impl Writer {
         if self.log.staged_calls() == 0 {
             self.look_after_files(Barrier::None);
         }
-        let staged = self.log.staged_calls();
         match self.log.stage(&self.shared.catalog, &group.calls) {
-            Ok(()) => {
-                group.unwritten = 0;
-                self.settle_early(group, staged);
-            }
+            Ok(()) => group.unwritten = 0,
             Err(error) => {
                 let Group { calls, answers, .. } = std::mem::take(group);
                 self.refuse(calls, answers, &error);
@@ -362,16 +328,16 @@ impl Writer {
     }
 
     /// Writes a group, applies it, and answers its callers.
-    pub(super) fn write(&mut self, mut group: Group) {
+    fn write(&mut self, mut group: Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
             self.write(group);
             group = rest;
         }
-        if group.calls.is_empty() {
+        let Group { calls, answers, .. } = group;
+        if calls.is_empty() {
             return;
         }
-        let calls = &group.calls;
         let appends = calls.iter().any(|call| matches!(call, Call::Append(_)));
         let barrier = if appends {
             self.strongest()
@@ -381,21 +347,17 @@ impl Writer {
         if self.log.staged_calls() == 0 {
             self.look_after_files(barrier);
         }
-        let mut written = self.log.commit(&self.shared.catalog, calls, barrier);
+        let mut written = self.log.commit(&self.shared.catalog, &calls, barrier);
         if written.is_err() && self.is_any_gone() {
             self.heal();
-            group.forget_early();
-            let calls = &group.calls;
-            written = self.log.commit(&self.shared.catalog, calls, barrier);
+            written = self.log.commit(&self.shared.catalog, &calls, barrier);
         }
-        let Group { calls, answers, .. } = group;
         match written {
             Ok(written) => {
                 #[cfg(test)]
                 self.commits
                     .fetch_add(appends.into(), std::sync::atomic::Ordering::Relaxed);
-                let undone = self.apply(&calls, answers, &written);
-                self.write(undone);
+                self.apply(&calls, answers, &written);
             }
             Err(error) => self.refuse(calls, answers, &error),
         }
@@ -409,37 +371,24 @@ impl Writer {
         }
     }
 
-    /// Enters a group that counts and answers its callers. Returns what must be undone.
-    pub(super) fn apply(
-        &mut self,
-        calls: &[Call],
-        answers: Vec<Answer>,
-        written: &Written,
-    ) -> Group {
+    fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &Written) {
         let removed = self.enter(calls, &answers, written);
         self.count(calls, &answers, &removed);
         // The group is in the log, so a rebuilt index has it too.
         let _ = self.mend();
         let mut tickets = Vec::with_capacity(answers.len());
-        let mut asked = Vec::with_capacity(answers.len());
         let mut appends = Vec::with_capacity(answers.len());
-        for (answer, removed) in answers.into_iter().zip(removed) {
-            if let Some(ticket) = answer.ticket {
-                tickets.push(ticket);
-                asked.push((appends.len(), removed));
-            }
+        for answer in answers {
             appends.push(answer.what == What::Append);
+            tickets.extend(answer.ticket);
         }
         if tickets.is_empty() {
-            return Group::default();
+            return;
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.came_meanwhile = waiting;
         let mut too_late = false;
-        for (reply, (at, removed)) in replies.into_iter().zip(asked) {
-            let Some(append) = appends.get_mut(at) else {
-                continue;
-            };
+        for ((reply, removed), append) in replies.into_iter().zip(removed).zip(&mut appends) {
             match reply {
                 Some(reply) => {
                     *append = false;
@@ -449,9 +398,8 @@ impl Writer {
             }
         }
         if too_late {
-            return self.take_back(calls, &appends, written.first);
+            self.take_back(calls, &appends, written.first);
         }
-        Group::default()
     }
 
     /// Updates the index; returns what each call removed.
@@ -475,7 +423,6 @@ impl Writer {
                     }
                     Amount::default()
                 }
-                Call::Settle(_) if answer.what == What::Early => Amount::default(),
                 Call::Settle(settled) => {
                     let removed = catalog.settle(settled).unwrap_or(answer.planned);
                     if answer.what == What::Lose {
@@ -494,7 +441,6 @@ impl Writer {
         for ((call, answer), removed) in calls.iter().zip(answers).zip(removed) {
             match call {
                 Call::Append(records) => counters.add_all(records),
-                Call::Settle(_) if answer.what == What::Early => {}
                 Call::Settle(settled) => {
                     counters.remove(&settled.stream, *removed);
                     if answer.what == What::Lose {
@@ -506,8 +452,8 @@ impl Writer {
         }
     }
 
-    /// What undoes appends whose callers were told that the disk does not respond.
-    fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) -> Group {
+    /// Undoes appends whose callers were told that the disk does not respond.
+    fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) {
         let mut sequence = first;
         let mut undone: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
         for (call, told) in calls.iter().zip(told) {
@@ -535,17 +481,17 @@ impl Writer {
                 group.push(Call::Settle(settled), answer);
             }
         }
-        group
+        self.write(group);
     }
 
-    pub(super) fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
         let mut rest = Group::default();
         let mut appends = false;
         for (call, answer) in calls.into_iter().zip(answers) {
             if answer.what == What::Append {
                 appends = true;
                 self.answer_one(answer, Err(error.clone()));
-            } else if answer.what != What::Early {
+            } else {
                 rest.push(call, answer);
             }
         }
@@ -577,7 +523,7 @@ impl Writer {
         removed
     }
 
-    pub(super) fn answer(&self, ticket: Ticket, outcome: Result<Amount, StoreError>) {
+    fn answer(&self, ticket: Ticket, outcome: Result<Amount, StoreError>) {
         if let Some(reply) = self.shared.requests.reply(ticket) {
             reply.send(outcome);
         }
@@ -707,7 +653,7 @@ impl Writer {
 }
 
 impl Group {
-    pub(super) fn push(&mut self, call: Call, answer: Answer) {
+    fn push(&mut self, call: Call, answer: Answer) {
         let bytes = call.encoded_length();
         self.bytes += bytes;
         self.unwritten += bytes;
@@ -716,7 +662,7 @@ impl Group {
     }
 
     /// Takes the calls from this one on.
-    pub(super) fn split_off(&mut self, at: usize) -> Self {
+    fn split_off(&mut self, at: usize) -> Self {
         let (calls, answers) = (self.calls.split_off(at), self.answers.split_off(at));
         let bytes = calls.iter().map(Call::encoded_length).sum();
         self.bytes -= bytes;
@@ -725,28 +671,6 @@ impl Group {
             answers,
             bytes,
             unwritten: bytes,
-        }
-    }
-
-    pub(super) fn append(&mut self, other: Self) {
-        for (call, answer) in other.calls.into_iter().zip(other.answers) {
-            self.push(call, answer);
-        }
-    }
-
-    /// The first calls are written.
-    pub(super) fn written_up_to(&mut self, calls: usize) {
-        let rest = self.calls.get(calls..).unwrap_or_default();
-        self.unwritten = rest.iter().map(Call::encoded_length).sum();
-    }
-
-    /// Drops what took effect already, from a group of which nothing is written.
-    pub(super) fn forget_early(&mut self) {
-        let Self { calls, answers, .. } = std::mem::take(self);
-        for (call, answer) in calls.into_iter().zip(answers) {
-            if answer.what != What::Early {
-                self.push(call, answer);
-            }
         }
     }
 }

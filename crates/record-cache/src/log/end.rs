@@ -1,7 +1,6 @@
 //! The end of the log, where groups are written.
 
 mod outlines;
-mod prefix;
 mod segment;
 
 use std::io;
@@ -67,8 +66,6 @@ pub(crate) struct Log {
     needless_below: u32,
     encoder: Encoder,
     staged: Option<Staged>,
-    /// Staged settlements that took effect.
-    early: Vec<Settled>,
     /// Complete segments that have no outline yet.
     sealed: Vec<Sealed>,
 }
@@ -142,7 +139,6 @@ impl Log {
             needless_below: 0,
             encoder: Encoder::default(),
             staged: None,
-            early: Vec::new(),
             sealed: from.sealed,
         }
     }
@@ -183,7 +179,7 @@ impl Log {
     pub(crate) fn pending(&self) -> Pending<'_> {
         Pending {
             voids: &self.voids,
-            settled: [&self.rewrite, &self.early],
+            settled: &self.rewrite,
         }
     }
 
@@ -251,10 +247,17 @@ impl Log {
         };
         let must_sync = barrier == Barrier::Synced || self.unsynced_bytes > UNSYNCED_BYTES;
         if must_sync && let Err(error) = self.sync_all(&mut staged.active) {
-            return Err(self.sync_failed(&staged, error));
+            let active = &staged.active;
+            let error = self.refused("cannot sync", &segment_name(active.number), error);
+            if staged.fresh {
+                self.discard(active);
+            } else {
+                self.abandon(active);
+            }
+            self.voids.insert(staged.first, self.next_sequence);
+            return Err(error);
         }
-        self.settle_accounts(index, &staged, staged.end, must_sync, calls);
-        self.early.clear();
+        self.settle_accounts(index, &staged, must_sync, calls);
         let Staged {
             mut active,
             first,
@@ -274,25 +277,6 @@ impl Log {
             first,
             places,
         })
-    }
-
-    /// Undoes a group that could not be synced.
-    fn sync_failed(&mut self, staged: &Staged, error: io::Error) -> StoreError {
-        let active = &staged.active;
-        let error = self.refused("cannot sync", &segment_name(active.number), error);
-        if staged.fresh {
-            self.discard(active);
-        } else {
-            self.abandon(active);
-        }
-        self.undo(staged);
-        error
-    }
-
-    /// The numbers of a group have no record. What it settled early is settled all the same.
-    fn undo(&mut self, staged: &Staged) {
-        self.rewrite.append(&mut self.early);
-        self.voids.insert(staged.first, self.next_sequence);
     }
 
     /// Writes what would go with the next group, if anything.
@@ -340,10 +324,8 @@ impl Log {
         self.encode(index, &mut staged, begins, rest);
         self.next_sequence += rest.iter().map(Call::records).sum::<usize>() as u64;
         if let Err(error) = self.encoder.finish(&*staged.active.file) {
-            let active = &staged.active;
-            let error = self.refused("cannot write", &segment_name(active.number), error);
-            self.undo(&staged);
             let active = staged.active;
+            let error = self.refused("cannot write", &segment_name(active.number), error);
             if staged.fresh {
                 self.discard(&active);
             } else if active.file.truncate(active.written).is_ok() {
@@ -351,6 +333,7 @@ impl Log {
             } else {
                 self.abandon(&active);
             }
+            self.voids.insert(staged.first, self.next_sequence);
             return Err(error);
         }
         staged.calls = calls.len();
@@ -452,7 +435,6 @@ impl Log {
         &mut self,
         index: &Mutex<Catalog>,
         staged: &Staged,
-        end: u64,
         synced: bool,
         calls: &[Call],
     ) {
@@ -462,7 +444,7 @@ impl Log {
         if synced || self.durability == Durability::ProcessCrash {
             self.needless_below = needless_below;
         }
-        let length = end;
+        let length = staged.end;
         if staged.fresh {
             let (file, base) = (Arc::clone(&active.file), staged.first);
             index

@@ -26,7 +26,7 @@ pub(crate) struct Rebuilt {
 pub(crate) struct Pending<'a> {
     /// Numbers that no record has.
     pub(crate) voids: &'a Ranges,
-    pub(crate) settled: [&'a [Settled]; 2],
+    pub(crate) settled: &'a [Settled],
 }
 
 /// Reads all segments up to where they are known to end.
@@ -59,7 +59,7 @@ pub(crate) fn rebuild(
         }
     }
     replay.finish(None);
-    for settled in pending.settled.into_iter().flatten() {
+    for settled in pending.settled {
         replay.settle(settled)?;
     }
     replay.missing.remove_all(pending.voids);

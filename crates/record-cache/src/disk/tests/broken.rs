@@ -129,7 +129,7 @@ fn check_accounts(store: &TestStore, salt: u64, context: &str) {
     let segments = lock(&shared.catalog).segments.clone();
     let nothing = Pending {
         voids: &Ranges::default(),
-        settled: [&[], &[]],
+        settled: &[],
     };
     let index = Box::new(MemoryIndex::default());
     let rebuilt = rebuild(&segments, salt, nothing, index, &|| {}).unwrap();

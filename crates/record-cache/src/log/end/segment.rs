@@ -143,15 +143,6 @@ impl Log {
         });
     }
 
-    /// Takes note of a sync whose group was undone meanwhile.
-    pub(crate) fn note_sync(&mut self, synced: &io::Result<()>) {
-        if synced.is_err()
-            && let Some(active) = self.active.take()
-        {
-            self.abandon(&active);
-        }
-    }
-
     /// Abandons a segment in which nothing was acknowledged.
     pub(crate) fn discard(&self, active: &Active) {
         // If it remains, it is ignored, since no other segment continues it.
