@@ -5,11 +5,9 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::catalog::Settled;
-use super::frame::{
-    ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length, hash_key_length,
-};
+use super::frame::{self, ALIGNMENT, GroupBody, Header, Kind, Seal, frame_length};
 use super::outline::Outline;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
 
@@ -59,9 +57,8 @@ impl Call {
 }
 
 pub(crate) fn record_length(record: &NewRecord) -> u64 {
-    let name = record.stream.as_str().len() as u64;
-    let hash_key = hash_key_length(record.explicit_hash_key.is_some());
-    (HEADER_BYTES as u64 + name + hash_key + record.size()).next_multiple_of(ALIGNMENT)
+    let has_hash_key = record.explicit_hash_key.is_some();
+    frame::length(record.stream.as_str().len(), has_hash_key, record.size())
 }
 
 /// Puts frames together for one write.
@@ -70,24 +67,32 @@ pub(crate) struct Encoder {
     bytes: Vec<u8>,
     /// Payloads, each with the offset in `bytes` that it precedes.
     shared: Vec<(usize, Bytes)>,
-    offset: u64,
+    segment: u32,
+    /// Where the group ends.
+    pub(super) offset: u64,
     next_sequence: u64,
     /// The checksum of the last frame.
-    last_frame: Option<u32>,
-    /// Where each record's frame begins.
-    places: Vec<u32>,
-    /// The outline of the segment, if there is one.
-    outline: Option<Outline>,
+    pub(super) last_frame: Option<u32>,
+    /// The records, in the order of the calls.
+    pub(super) entries: Vec<Entry>,
+    /// The outline of the segment, the group included, if there is one.
+    pub(crate) outline: Option<Outline>,
 }
 
 impl Encoder {
     /// Begins a group at this offset of a segment, and continues its outline.
-    pub(crate) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
+    pub(crate) fn begin(
+        &mut self,
+        (segment, offset): (u32, u64),
+        next_sequence: u64,
+        outline: Option<Outline>,
+    ) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.shared.clear();
-        self.places = Vec::new();
-        (self.offset, self.next_sequence) = (offset, next_sequence);
+        self.entries = Vec::new();
+        (self.segment, self.offset) = (segment, offset);
+        self.next_sequence = next_sequence;
         self.outline = outline;
     }
 
@@ -102,7 +107,8 @@ impl Encoder {
         let mut header = Header::new(Kind::Group, GroupBody::BYTES, crc32c::crc32c(&body));
         header.sequence = self.next_sequence;
         self.frame(header, b"", &body, None, seal);
-        self.note(|outline| outline.group(header.sequence, group));
+        let oldest = (group.oldest, group.oldest_base);
+        self.note(|outline| outline.group(header.sequence, group.count, oldest));
     }
 
     pub(crate) fn call(&mut self, call: &Call, seal: &Seal) {
@@ -129,9 +135,8 @@ impl Encoder {
                         attempts: entry.attempts,
                         ..*header
                     };
-                    self.places.push(length(self.offset));
+                    self.enter(stream, &header);
                     self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
-                    self.note(|outline| outline.record(stream, &header));
                 }
             }
             Call::Clear => {
@@ -157,30 +162,10 @@ impl Encoder {
         self.note(|outline| outline.voids(voids));
     }
 
-    /// The outline, including the group.
-    pub(crate) fn take_outline(&mut self) -> Option<Outline> {
-        self.outline.take()
-    }
-
     fn note(&mut self, note: impl FnOnce(&mut Outline)) {
         if let Some(outline) = &mut self.outline {
             note(outline);
         }
-    }
-
-    /// The checksum of the last frame.
-    pub(crate) fn last_frame(&self) -> Option<u32> {
-        self.last_frame
-    }
-
-    /// Where the group ends.
-    pub(crate) fn end(&self) -> u64 {
-        self.offset
-    }
-
-    /// Where each record's frame begins, in the order of the calls.
-    pub(crate) fn take_places(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.places)
     }
 
     /// All of it, for one vectored write.
@@ -215,16 +200,16 @@ impl Encoder {
             body_checksum: crc32c::crc32c_append(of_key, &record.data),
         };
         self.next_sequence += 1;
-        self.places.push(length(self.offset));
-        let name = record.stream.as_str().as_bytes();
-        self.frame(
-            header,
-            name,
-            key.unwrap_or_default(),
-            Some(&record.data),
-            seal,
-        );
-        self.note(|outline| outline.record(&record.stream, &header));
+        self.enter(&record.stream, &header);
+        let (name, key) = (record.stream.as_str().as_bytes(), key.unwrap_or_default());
+        self.frame(header, name, key, Some(&record.data), seal);
+    }
+
+    /// Notes a record whose frame comes next.
+    fn enter(&mut self, stream: &StreamName, header: &Header) {
+        let entry = header.entry(self.segment, self.offset);
+        self.entries.push(entry);
+        self.note(|outline| outline.record(header.kind == Kind::Carried, stream, &entry));
     }
 
     fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {
