@@ -1,7 +1,8 @@
 //! A store in memory, which keeps nothing across restarts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -28,7 +29,7 @@ struct State {
 struct Queue {
     next: u64,
     bytes: u64,
-    records: VecDeque<Record>,
+    records: BTreeMap<RecordId, Record>,
 }
 
 impl MemoryStore {
@@ -77,10 +78,11 @@ impl RecordStore for MemoryStore {
         let Some(queue) = state.queues.get(stream) else {
             return Ok(ReadBatch::default());
         };
-        let first = after.map_or(0, |after| queue.records.partition_point(|r| r.id <= after));
         let mut fitting: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        for record in queue.records.range(first..).take(limits.max_records.get()) {
+        let from = after.map_or(Unbounded, Excluded);
+        let records = queue.records.range((from, Unbounded));
+        for (_, record) in records.take(limits.max_records.get()) {
             bytes += record.size();
             if bytes > limits.max_bytes.get() && !fitting.is_empty() {
                 break;
@@ -96,7 +98,7 @@ impl RecordStore for MemoryStore {
             return Ok(Amount::default());
         };
         for id in BTreeSet::from_iter(settlement.count_attempt) {
-            if let Some(record) = queue.find(id) {
+            if let Some(record) = queue.records.get_mut(&id) {
                 record.attempts = record.attempts.saturating_add(1);
             }
         }
@@ -108,7 +110,7 @@ impl RecordStore for MemoryStore {
         let mut removed = Amount::default();
         for queue in state.queues.values_mut() {
             removed += Amount::new(queue.records.len(), queue.bytes);
-            queue.records = VecDeque::new();
+            queue.records = BTreeMap::new();
             queue.bytes = 0;
         }
         Ok(removed)
@@ -152,45 +154,19 @@ impl Queue {
         self.bytes += record.size();
         let id = RecordId::new(self.next);
         self.next += 1;
-        let NewRecord {
-            stream: _,
-            key,
-            explicit_hash_key,
-            data,
-            attempts,
-            recorded_at,
-        } = record;
-        let record = Record::new(id, key, data, attempts, recorded_at);
-        self.records
-            .push_back(record.with_explicit_hash_key(explicit_hash_key));
+        let hash_key = record.explicit_hash_key;
+        let (key, data) = (record.key, record.data);
+        let record = Record::new(id, key, data, record.attempts, record.recorded_at)
+            .with_explicit_hash_key(hash_key);
+        self.records.insert(id, record);
     }
 
-    fn find(&mut self, id: RecordId) -> Option<&mut Record> {
-        let at = self
-            .records
-            .binary_search_by_key(&id, |record| record.id)
-            .ok()?;
-        self.records.get_mut(at)
-    }
-
-    fn remove(&mut self, mut ids: Vec<RecordId>) -> Amount {
-        ids.sort_unstable();
-        let Some(&last) = ids.last() else {
-            return Amount::default();
-        };
-        let reach = self.records.partition_point(|record| record.id <= last);
+    fn remove(&mut self, ids: Vec<RecordId>) -> Amount {
         let mut removed = Amount::default();
-        // Only looks at the front, up to the last id: the rest costs nothing.
-        let mut kept = Vec::new();
-        for record in self.records.drain(..reach) {
-            if ids.binary_search(&record.id).is_ok() {
+        for id in ids {
+            if let Some(record) = self.records.remove(&id) {
                 removed += Amount::new(1, record.size());
-            } else {
-                kept.push(record);
             }
-        }
-        for record in kept.into_iter().rev() {
-            self.records.push_front(record);
         }
         self.bytes -= removed.bytes;
         removed

@@ -126,21 +126,13 @@ impl NewRecord {
     /// A record moved from another store, with its time and attempts.
     #[must_use]
     pub fn moved(stream: StreamName, record: Record) -> Self {
-        let Record {
-            id: _,
-            key,
-            explicit_hash_key,
-            data,
-            attempts,
-            recorded_at,
-        } = record;
         Self {
             stream,
-            key,
-            explicit_hash_key,
-            data,
-            recorded_at,
-            attempts,
+            key: record.key,
+            explicit_hash_key: record.explicit_hash_key,
+            data: record.data,
+            recorded_at: record.recorded_at,
+            attempts: record.attempts,
         }
     }
 

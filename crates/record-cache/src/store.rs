@@ -243,19 +243,4 @@ impl StoreStats {
 }
 
 /// What one stream holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueStats {
-    /// Records.
-    pub records: usize,
-    /// Their sizes, added up.
-    pub bytes: u64,
-}
-
-impl QueueStats {
-    /// This many records of this many bytes in total; for implementors of stores.
-    #[must_use]
-    pub const fn new(records: usize, bytes: u64) -> Self {
-        Self { records, bytes }
-    }
-}
+pub type QueueStats = Amount;

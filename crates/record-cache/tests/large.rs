@@ -1,5 +1,6 @@
-//! Very large caches: filled, killed, opened, read, settled, killed, opened and drained, each
-//! by a process of its own, which says how long it took and how much memory.
+//! Very large caches: filled, killed, opened, read, settled, killed, opened without their index,
+//! killed while they build it, opened and drained, each by a process of its own, which says how
+//! long it took and how much memory.
 //!
 //! Small enough for every day unless `LARGE_RECORDS` and `LARGE_STREAMS` say otherwise:
 //!
@@ -13,15 +14,17 @@
 mod support;
 
 use std::fmt;
+use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use record_cache::{Durability, Settlement, StreamName};
 use support::process::{self, is_child, say};
 use support::subject::for_each_store;
 use support::{
-    Store, Subject, assert_no_blobs, disk_usage, index_bytes, limits, number_of, record, stream,
-    times,
+    Store, Subject, assert_no_blobs, disk_usage, index_bytes, indexes, limits, number_of, record,
+    stream, times,
 };
 use tempfile::TempDir;
 
@@ -107,7 +110,10 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
         shape.records, shape.streams
     );
     // Killed at the end of each life but the last.
-    for life in ["fill", "settle", "look", "drain"] {
+    for life in ["fill", "settle", "look", "rebuild", "drain"] {
+        if life == "rebuild" {
+            kill_midway(&test, place.path());
+        }
         let mut process = process::start(&test, place.path(), life);
         let done = format!("{life} done");
         let mut whole = false;
@@ -129,8 +135,34 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
     assert!(usage <= EXPECTED / 4 + MIB / 8, "{usage} bytes when empty");
 }
 
+/// Deletes the index, if there is one, and kills a process when it has begun another.
+fn kill_midway(test: &str, place: &Path) {
+    let old = indexes(place);
+    for index in &old {
+        fs::remove_dir_all(index).unwrap();
+    }
+    let mut process = process::start(test, place, "rebuild");
+    process.wait_for("rebuild: opening");
+    while !old.is_empty() && indexes(place).is_empty() {
+        pause();
+    }
+    pause();
+    let said = process.kill();
+    let is_midway = !said.iter().any(|line| line.starts_with("rebuild: opened"));
+    eprintln!("  killed while it opened: {is_midway}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process creates what is waited for"
+)]
+fn pause() {
+    thread::sleep(Duration::from_millis(5));
+}
+
 async fn live(life: &str, path: &Path, shape: Shape, subject: Subject) {
     let idle = resident();
+    say(&format!("{life}: opening"));
     let opening = Watch::start();
     let opened = subject
         .try_open(path, Durability::ProcessCrash, Some(EXPECTED))
@@ -142,7 +174,7 @@ async fn live(life: &str, path: &Path, shape: Shape, subject: Subject) {
     match life {
         "fill" => fill(&store, shape).await,
         "settle" => settle(&store, shape).await,
-        "look" => look(&store, shape).await,
+        "look" | "rebuild" => look(&store, shape).await,
         _ => drain(&store, shape).await,
     }
     report(life, "worked", &work, idle, path);
@@ -261,22 +293,23 @@ fn bounded(subject: Subject, shape: Shape, idle: Option<u64>) {
     if subject == Subject::Journal {
         return;
     }
-    if let (Some(idle), Some(now)) = (idle, resident()) {
-        let above = now.saturating_sub(idle);
+    if let (Some(idle), Some(peak)) = (idle, peak()) {
+        let above = peak.saturating_sub(idle);
         let most = 64 * MIB + shape.streams * 2048;
         assert!(above <= most, "{above} bytes above idle, {most} allowed");
     }
 }
 
 fn report(life: &str, what: &str, watch: &Watch, idle: Option<u64>, path: &Path) {
-    let memory = resident()
-        .zip(idle)
-        .map(|(now, idle)| now.saturating_sub(idle));
+    let above = |bytes: Option<u64>| {
+        let above = bytes.zip(idle).map(|(now, idle)| now.saturating_sub(idle));
+        above.map_or("unknown".to_owned(), |bytes| Mib(bytes).to_string())
+    };
+    let (memory, peak) = (above(resident()), above(peak()));
     let (disk, index) = (Mib(disk_usage(path)), Mib(index_bytes(path)));
-    let memory = memory.map_or("unknown".to_owned(), |bytes| Mib(bytes).to_string());
     let time = watch.time();
     say(&format!(
-        "{life}: {what} in {time:.2?}, memory above idle {memory}, disk {disk}, of it index {index}"
+        "{life}: {what} in {time:.2?}, memory above idle {memory}, at most {peak}, disk {disk}, of it index {index}"
     ));
 }
 
@@ -302,15 +335,18 @@ impl Watch {
 }
 
 /// Bytes of memory that this process has, where the system says so.
-#[cfg(target_os = "linux")]
 fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
+    of_status("VmRSS:")
 }
 
-#[cfg(not(target_os = "linux"))]
-fn resident() -> Option<u64> {
-    None
+/// The most that it ever had.
+fn peak() -> Option<u64> {
+    of_status("VmHWM:")
+}
+
+fn of_status(name: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

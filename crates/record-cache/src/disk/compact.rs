@@ -1,18 +1,16 @@
 //! Reclaims disk space by relocating records and deleting segments.
 
-use super::writer::{Occupancy, Writer};
-use crate::index::queue::Entry;
+use super::writer::Writer;
+use crate::index::Entry;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
 use crate::log::contents;
-use crate::log::fetch::{fetch, sources};
+use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
 use crate::log::group::{Call, Carried};
 use crate::{ReadLimits, StoreError, StreamName};
 use std::num::{NonZeroU64, NonZeroUsize};
 
-/// Records are relocated in portions of this many bytes.
-const PORTION_BYTES: u64 = 4 << 20;
 /// Turns to wait before retrying a failed compaction.
 const REST: u32 = 200;
 /// Entries to request at a time.
@@ -35,8 +33,8 @@ impl Writer {
         let steps = lock(&self.shared.catalog).segments.len() * 2 + 4;
         for _ in 0..steps {
             match self.compact_once() {
-                Ok(Progress::Some) => {}
-                Ok(Progress::None) => {
+                Ok(true) => {}
+                Ok(false) => {
                     self.reserve.restore(&*self.disk);
                     return;
                 }
@@ -58,35 +56,34 @@ impl Writer {
         self.rest = REST;
     }
 
-    fn compact_once(&mut self) -> Result<Progress, Failure> {
-        let (oldest, live_records, occupancy) = {
+    /// Says whether there was something to do.
+    fn compact_once(&mut self) -> Result<bool, Failure> {
+        let (oldest, live_records, total, live) = {
             let catalog = lock(&self.shared.catalog);
             let Some((&number, segment)) = catalog.segments.first_key_value() else {
-                return Ok(Progress::None);
+                return Ok(false);
             };
-            (number, segment.live_records, Occupancy::of(&catalog))
+            let (total, live) = catalog.occupancy();
+            (number, segment.live_records, total, live)
         };
-        if self.log.active_segment() == Some(oldest) {
-            return Ok(Progress::None);
-        }
-        if live_records == 0 {
-            self.remove_segment(oldest)?;
-            return Ok(Progress::Some);
-        }
+        let is_active = self.log.active_segment() == Some(oldest);
         // Where records leave in the order in which they came, the oldest segment is empty before the
         // last one is full, and nothing need be relocated.
         let slack = self.log.segment_bytes();
-        if occupancy.total > 2 * occupancy.live + slack {
-            self.carry_forward(oldest)?;
-            return Ok(Progress::Some);
+        if is_active || (live_records > 0 && total <= 2 * live + slack) {
+            return Ok(false);
         }
-        Ok(Progress::None)
+        if live_records == 0 {
+            self.remove_segment(oldest)?;
+        } else {
+            self.carry_forward(oldest)?;
+        }
+        Ok(true)
     }
 
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         if number >= self.log.needless_below() {
-            let barrier = self.strongest();
-            self.commit_in_need(&[], barrier)?;
+            self.commit_in_need(&[], self.strongest())?;
         }
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
@@ -105,7 +102,12 @@ impl Writer {
         let salt = self.log.salt();
         contents::records::<Failure>(&segment, number, salt, |records| {
             let held = lock(&self.shared.catalog).current(&records)?;
-            self.carry_all(&held)
+            self.shared.requests.sign();
+            if !held.is_empty() {
+                self.carry(&held)?;
+            }
+            let broken = lock(&self.shared.catalog).broken();
+            broken.map_or(Ok(()), |broken| Err(broken.into()))
         })?;
         let held = |segment: &crate::log::catalog::Segment| segment.live_records;
         let left = lock(&self.shared.catalog)
@@ -115,7 +117,7 @@ impl Writer {
         if left > 0 {
             // Their frames cannot be found.
             let held = self.lying_in(number)?;
-            self.carry_all(&held)?;
+            self.carry(&held)?;
         }
         Ok(())
     }
@@ -137,18 +139,7 @@ impl Writer {
         Ok(found)
     }
 
-    fn carry_all(&mut self, held: &[(StreamName, Entry)]) -> Result<(), Failure> {
-        for portion in portions(held) {
-            self.shared.requests.sign();
-            self.carry(portion)?;
-            if let Some(broken) = lock(&self.shared.catalog).broken() {
-                return Err(broken.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes records again, and updates their positions.
+    /// Writes records again, which are there as these entries say, and updates their positions.
     ///
     /// The index may be broken afterwards; the log has them.
     pub(crate) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {
@@ -167,15 +158,12 @@ impl Writer {
         for ((stream, entry), fetched) in held.iter().zip(fetched) {
             let stream = stream.clone();
             match fetched {
-                Some(fetched) => {
-                    let (header, body) = (fetched.header, fetched.body);
-                    carried.push(Carried {
-                        stream,
-                        entry: *entry,
-                        header,
-                        body,
-                    });
-                }
+                Some(Fetched { header, body }) => carried.push(Carried {
+                    stream,
+                    entry: *entry,
+                    header,
+                    body,
+                }),
                 None => {
                     let deleted = [entry.sequence].into_iter().collect();
                     lost.push(Settled::deleted(stream, deleted));
@@ -193,41 +181,12 @@ impl Writer {
         }
         let mut catalog = lock(&self.shared.catalog);
         if let Some(Call::Carry(carried)) = calls.last() {
-            for (carried, offset) in carried.iter().zip(written.places) {
-                let to = Entry {
-                    segment: written.segment,
-                    offset,
-                    ..carried.entry
-                };
-                if catalog
-                    .relocate(&carried.stream, &carried.entry, to)
-                    .is_err()
-                {
+            for (record, entry) in carried.iter().zip(written) {
+                if catalog.put(&record.stream, entry).is_err() {
                     break;
                 }
             }
         }
         Ok(())
     }
-}
-
-enum Progress {
-    Some,
-    None,
-}
-
-fn portions(held: &[(StreamName, Entry)]) -> impl Iterator<Item = &[(StreamName, Entry)]> {
-    let mut rest = held;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |(_, entry): &&(StreamName, Entry)| {
-            let first = bytes == 0;
-            bytes += u64::from(entry.size) + 64;
-            first || bytes <= PORTION_BYTES
-        };
-        let count = rest.iter().take_while(fits).count();
-        let (portion, behind) = rest.split_at(count);
-        rest = behind;
-        (count > 0).then_some(portion)
-    })
 }

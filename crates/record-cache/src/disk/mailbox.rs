@@ -7,6 +7,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::shared::stalled;
+use crate::StoreError;
+
 /// A queue that is emptied all at once, with the reply handles of its items.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, R> {
@@ -42,14 +45,6 @@ enum Place<R> {
     Waiting(R),
     /// The watch has answered; the ticket is still held.
     Answered,
-}
-
-/// Why a request is not taken.
-#[derive(Debug)]
-pub(crate) enum Refused<R> {
-    Closed(R),
-    /// The thread hangs. Mandatory work is still queued.
-    Stalled(R),
 }
 
 /// What the watch saw when it last looked.
@@ -128,17 +123,18 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
-    pub(crate) fn push(&self, item: T, reply: R) -> Result<(), Refused<R>> {
+    /// Queues an item; even if the thread hangs, when it must be done.
+    pub(crate) fn push(&self, item: T, reply: R) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Refused::Closed(reply));
+            return Err(StoreError::Closed);
         }
         if state.stalled {
             if (self.must_be_done)(&item) {
                 let ticket = state.keep(Place::Answered);
                 state.waiting.push((item, ticket));
             }
-            return Err(Refused::Stalled(reply));
+            return Err(stalled());
         }
         let ticket = state.keep(Place::Waiting(reply));
         state.waiting.push((item, ticket));
@@ -189,14 +185,6 @@ impl<T, R> Mailbox<T, R> {
         (replies, state.waiting.len())
     }
 
-    /// Whether the reply that belongs to a ticket is of this kind.
-    pub(crate) fn is(&self, Ticket(ticket): &Ticket, kind: impl FnOnce(&R) -> bool) -> bool {
-        match self.lock().replies.get(*ticket as usize) {
-            Some(Place::Waiting(reply)) => kind(reply),
-            _ => false,
-        }
-    }
-
     /// The thread is working, and does not hang.
     pub(crate) fn sign(&self) {
         self.lock().sign();
@@ -212,10 +200,6 @@ impl<T, R> Mailbox<T, R> {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lock().waiting.len()
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
     }
 
     /// Refuses new items, and returns those that are queued.

@@ -1,7 +1,7 @@
 //! Replaces an index that broke.
 
 use super::writer::Writer;
-use crate::index::memory::MemoryIndex;
+use crate::index::paged::PagedIndex;
 use crate::index::{Broken, Index, Indexes};
 use crate::log::Failure;
 use crate::log::catalog::lock;
@@ -51,7 +51,7 @@ impl Writer {
 /// The index to continue with: one of the same kind or, if that fails, one in memory.
 pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
     let fresh = indexes.fresh();
-    fresh.unwrap_or_else(|| Box::new(MemoryIndex::default()))
+    fresh.unwrap_or_else(|| Box::new(PagedIndex::in_memory()))
 }
 
 pub(crate) fn note_rebuilt(

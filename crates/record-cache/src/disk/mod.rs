@@ -11,10 +11,13 @@
 //! Locks, none of which is taken while another is held: the two mailboxes, the catalog, the
 //! counters, the buffers. Only the writer changes the catalog and the counters.
 
+mod answer;
+mod close;
 mod compact;
 mod heal;
 mod mailbox;
 mod mend;
+mod open;
 mod reader;
 mod shared;
 mod system;
@@ -31,23 +34,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use self::mailbox::Refused;
-
-use self::shared::{Read, Reply, Request, Shared, gone, stalled};
+pub(crate) use self::shared::Request;
+use self::shared::{Read, Reply, Shared, gone};
 use self::system::SystemDisk;
 pub use self::system::check_directory;
 use self::writer::Writer;
-use crate::index::{Broken, Found, Indexes};
-use crate::log::Failure;
+use crate::index::paged::IndexSettings;
+use crate::index::{Indexes, Maker};
 use crate::log::catalog::lock;
-use crate::log::directory;
-use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
-use crate::log::open::{Opened, check_version, open};
-use crate::log::reserve::Reserve;
 use crate::{
-    Amount, Durability, NewRecord, ReadBatch, ReadLimits, RecordId, Settlement, StoreError,
-    StoreStats, StreamName, clock,
+    Amount, Durability, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName,
 };
 
 const SMALLEST_SEGMENT: u64 = 4 << 20;
@@ -87,10 +84,8 @@ impl Settings {
 }
 
 impl Store {
-    pub(crate) async fn open(
-        settings: Settings,
-        indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
-    ) -> Result<Self, StoreError> {
+    pub(crate) async fn open(settings: Settings, index: IndexSettings) -> Result<Self, StoreError> {
+        let indexes = |path: &Path| Box::new(Maker::new(path, index)) as Box<_>;
         let disk = |path: &Path| SystemDisk::take(path).map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         Self::open_on(settings, indexes, disk).await
     }
@@ -114,8 +109,8 @@ impl Store {
         let ticket = shared.requests.expect(Reply::Opened(reply));
         let work = move || {
             let indexes = indexes(&settings.path);
-            let opened =
-                disk(&settings.path).and_then(|disk| prepare(&shared, &settings, indexes, disk));
+            let opened = disk(&settings.path)
+                .and_then(|disk| open::prepare(&shared, &settings, indexes, disk));
             let reply = shared.requests.reply(ticket);
             match opened {
                 Ok(writer) => {
@@ -140,21 +135,8 @@ impl Store {
         outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    #[cfg(feature = "sled")]
     pub(crate) fn path(&self) -> &Path {
         &self.shared.path
-    }
-
-    pub(crate) async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
-        if records.is_empty() {
-            let closed = self.shared.requests.is_closed();
-            return if closed {
-                Err(StoreError::Closed)
-            } else {
-                Ok(())
-            };
-        }
-        self.ask(Request::Append(records), Reply::Done).await
     }
 
     pub(crate) async fn oldest(
@@ -169,40 +151,25 @@ impl Store {
             after: after.map(RecordId::get),
             limits,
         };
-        self.shared.reads.push(read, reply).map_err(refusal)?;
+        self.shared.reads.push(read, reply)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
-    }
-
-    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
-        self.ask(Request::Settle(settlement), Reply::Removed).await
-    }
-
-    pub(crate) async fn clear(&self) -> Result<Amount, StoreError> {
-        self.ask(Request::Clear, Reply::Removed).await
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
         lock(&self.shared.counters).stats()
     }
 
-    pub(crate) async fn close(&self) -> Result<(), StoreError> {
-        match self.ask(Request::Close, Reply::Done).await {
-            Err(StoreError::Closed) => Ok(()),
-            outcome => outcome,
-        }
+    pub(crate) async fn ask(&self, request: Request) -> Result<Amount, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.requests.push(request, Reply::Done(reply))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn ask<T>(
-        &self,
-        request: Request,
-        reply: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Reply,
-    ) -> Result<T, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        self.shared
-            .requests
-            .push(request, reply(sender))
-            .map_err(refusal)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        match self.ask(Request::Close).await {
+            Err(StoreError::Closed) => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Shows what is the same in all stores.
@@ -232,89 +199,6 @@ impl Drop for Store {
     }
 }
 
-fn refusal<R>(refused: Refused<R>) -> StoreError {
-    match refused {
-        Refused::Closed(_) => StoreError::Closed,
-        Refused::Stalled(_) => stalled(),
-    }
-}
-
-/// Reads the directory, and prepares it for writing.
-fn prepare(
-    shared: &Arc<Shared>,
-    settings: &Settings,
-    mut indexes: Box<dyn Indexes>,
-    disk: Arc<dyn Disk>,
-) -> Result<Writer, StoreError> {
-    // Before an index is opened, which writes into the directory.
-    check_version(&*disk)?;
-    let began = clock::monotonic();
-    let alive = || shared.requests.sign();
-    let mut found = indexes.open();
-    let mut broken = None;
-    let (opened, stranded) = loop {
-        let failure = match found.map_err(Failure::from).and_then(|found| {
-            let mut opened = open(&*disk, settings.durability, found, &alive)?;
-            let stranded = opened.catalog.current(&opened.stranded)?;
-            Ok((opened, stranded))
-        }) {
-            Ok(opened) => break opened,
-            Err(failure) => failure,
-        };
-        match failure {
-            Failure::Store(error) => return Err(error),
-            Failure::Disk(error) => return Err(refused(&*disk, "cannot read the log", "", error)),
-            Failure::Index(Broken(reason)) => {
-                broken.get_or_insert(Broken(reason));
-                let index = mend::next(&mut *indexes);
-                found = Ok(Found { index, kept: None });
-            }
-        }
-    };
-    if let Some(broken) = &broken {
-        mend::note_rebuilt(&settings.path, broken, began, 0);
-    }
-    let Opened {
-        catalog,
-        counters,
-        salt,
-        continuation,
-        needless,
-        must_restate,
-        ..
-    } = opened;
-    let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
-    let log = Log::new(
-        Arc::clone(&disk),
-        durability,
-        segment_bytes,
-        salt,
-        continuation,
-    );
-    *lock(&shared.catalog) = catalog;
-    *lock(&shared.counters) = counters;
-    let mut writer = Writer {
-        shared: Arc::clone(shared),
-        reserve: Reserve::find(&*disk),
-        disk,
-        indexes,
-        durability,
-        log,
-        rest: 0,
-        came_meanwhile: 0,
-        looked: clock::monotonic(),
-        #[cfg(test)]
-        commits: Arc::default(),
-    };
-    writer.recover(&stranded, must_restate, &needless)?;
-    if !writer.indexes.keep_files() {
-        directory::remove_indexes(&*writer.disk);
-    }
-    let shared = Arc::clone(shared);
-    spawn("record-cache-reader", move || reader::run(&shared))?;
-    Ok(writer)
-}
-
 impl Writer {
     fn store(&self) -> Store {
         Store {
@@ -332,13 +216,90 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .map_err(|error| StoreError::unavailable("cannot start a thread", error))
 }
 
+/// Makes a newtype around [`Store`] with its builder, which chooses this kind of index.
+macro_rules! disk_store {
+    ($(#[$doc:meta])* $store:ident, $builder:ident, $index:expr) => {
+        $(#[$doc])*
+        pub struct $store(pub(crate) crate::disk::Store);
+
+        #[doc = concat!("Settings of a [`", stringify!($store), "`].")]
+        #[derive(Debug, Clone)]
+        #[must_use = "a builder does nothing until `open` is called"]
+        pub struct $builder {
+            store: crate::disk::Settings,
+            index: crate::index::paged::IndexSettings,
+        }
+
+        impl $store {
+            /// Opens a directory with the default settings; it is created if needed.
+            ///
+            /// # Errors
+            #[doc = concat!("Those of [`", stringify!($builder), "::open`].")]
+            pub async fn open(path: impl Into<std::path::PathBuf>) -> Result<Self, StoreError> {
+                Self::builder(path).open().await
+            }
+
+            /// Prepares to open a directory.
+            pub fn builder(path: impl Into<std::path::PathBuf>) -> $builder {
+                $builder {
+                    store: crate::disk::Settings::new(path.into()),
+                    index: $index,
+                }
+            }
+
+            /// The directory.
+            #[must_use]
+            pub fn path(&self) -> &std::path::Path {
+                self.0.path()
+            }
+        }
+
+        impl $builder {
+            /// What an appended record survives; [`Durability::PowerLoss`] unless set.
+            pub fn durability(mut self, durability: Durability) -> Self {
+                self.store.durability = durability;
+                self
+            }
+
+            /// Roughly the most bytes of records that will be stored. Default: 5 MiB.
+            ///
+            /// This is not enforced. It determines the size of segments: a quarter of this, from
+            /// 4 MiB to 64 MiB.
+            pub fn expected_bytes(mut self, bytes: u64) -> Self {
+                self.store.expect_bytes(bytes);
+                self
+            }
+
+            /// Opens the directory, which is created if needed.
+            ///
+            /// # Errors
+            /// - [`StoreError::InUse`] when another store holds the directory.
+            /// - [`StoreError::Incompatible`] when the directory has another format or version, or
+            ///   files that do not belong to a store; it is left unchanged.
+            /// - [`StoreError::Unavailable`] when the directory cannot be created, read or written,
+            ///   belongs to another user, is writable by others, or when the disk does not respond.
+            ///
+            /// # Cancel safety
+            /// If the store is opened anyway, it is closed at once.
+            pub async fn open(self) -> Result<$store, StoreError> {
+                let Self { store, index } = self;
+                crate::disk::Store::open(store, index).await.map($store)
+            }
+        }
+
+        crate::disk::record_store!($store);
+    };
+}
+pub(crate) use disk_store;
+
 /// Implements `RecordStore` for a newtype around [`Store`].
 macro_rules! record_store {
     ($store:ident) => {
         #[async_trait::async_trait]
         impl crate::RecordStore for $store {
             async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
-                self.0.append(records).await
+                let request = crate::disk::Request::Append(records);
+                self.0.ask(request).await.map(drop)
             }
 
             async fn oldest(
@@ -354,11 +315,11 @@ macro_rules! record_store {
                 &self,
                 settlement: crate::Settlement,
             ) -> Result<crate::Amount, StoreError> {
-                self.0.settle(settlement).await
+                self.0.ask(crate::disk::Request::Settle(settlement)).await
             }
 
             async fn clear(&self) -> Result<crate::Amount, StoreError> {
-                self.0.clear().await
+                self.0.ask(crate::disk::Request::Clear).await
             }
 
             fn stats(&self) -> crate::StoreStats {

@@ -2,12 +2,10 @@
 
 use std::sync::{Arc, mpsc};
 
-use super::mailbox::Refused;
 use super::shared::{Read, Reply, Request, Shared};
-use crate::index::ranges::Ranges;
-use crate::log::catalog::{Settled, lock};
+use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
-use crate::{Amount, ReadBatch, StoreError, StreamName};
+use crate::{Amount, ReadBatch, RecordId, Settlement, StoreError};
 
 /// How often to retry with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
@@ -20,11 +18,9 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         for (read, ticket) in reads {
-            let is_wanted = shared.reads.is(&ticket, |reply| !reply.is_closed());
-            let batch = is_wanted.then(|| oldest(shared, &read));
+            let batch = oldest(shared, &read);
             shared.reads.sign();
-            let reply = shared.reads.reply(ticket);
-            if let (Some(reply), Some(batch)) = (reply, batch) {
+            if let Some(reply) = shared.reads.reply(ticket) {
                 let _ = reply.send(batch);
             }
         }
@@ -72,7 +68,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
             let Some(entry) = asked.next() else { return };
             match fetched.and_then(|fetched| fetched.into_record(entry.attempts)) {
                 Some(record) => records.push(record),
-                None => lost.push(entry.sequence),
+                None => lost.push(RecordId::new(entry.sequence)),
             }
         };
         fetch(&wanted, &sources, &shared.buffers, take).map_err(|error| {
@@ -82,7 +78,12 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
         if lost.is_empty() {
             return Ok(ReadBatch::new(records, damaged));
         }
-        drop_damaged(shared, stream, lost.into_iter().collect());
+        tracing::warn!(target: "record_cache", %stream, records = lost.len(), "damaged records are dropped");
+        // The writer drops them, so that they are reported only once.
+        wait_for(
+            shared,
+            Request::Lose(Settlement::new(stream.clone()).delete(lost)),
+        );
         damaged += lock(&shared.catalog).take_unreported(stream);
         if !records.is_empty() {
             return Ok(ReadBatch::new(records, damaged));
@@ -91,25 +92,11 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
     }
 }
 
-/// Has the writer drop them, so that they are reported only once, and waits for it.
-fn drop_damaged(shared: &Shared, stream: &StreamName, deleted: Ranges) {
-    let records = deleted.count();
-    tracing::warn!(target: "record_cache", %stream, records, "damaged records are dropped");
-    wait_for(
-        shared,
-        Request::Lose(Settled::deleted(stream.clone(), deleted)),
-    );
-}
-
 /// Has the writer do something. Returns without doing it if the store is closed or the disk does
 /// not respond.
 fn wait_for(shared: &Shared, request: Request) {
     let (reply, done) = mpsc::channel();
-    if let Err(Refused::Closed(reply) | Refused::Stalled(reply)) =
-        shared.requests.push(request, Reply::Internal(reply))
-    {
-        drop(reply);
-        return;
-    }
+    // If it is refused, the reply handle is gone, and there is nothing to wait for.
+    let _ = shared.requests.push(request, Reply::Internal(reply));
     let _ = done.recv();
 }

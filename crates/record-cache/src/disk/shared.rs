@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Store;
 use super::mailbox::Mailbox;
 use crate::log::buffers::Buffers;
-use crate::log::catalog::{Catalog, Settled};
+use crate::log::catalog::Catalog;
 use crate::log::counters::Counters;
 use crate::{Amount, NewRecord, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 
@@ -45,7 +45,7 @@ pub(crate) enum Request {
     Append(Vec<NewRecord>),
     Settle(Settlement),
     /// Drop records that turned out to be damaged.
-    Lose(Settled),
+    Lose(Settlement),
     /// Build another index if this one is broken.
     Mend,
     Clear,
@@ -56,8 +56,8 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Opened(oneshot::Sender<Result<Store, StoreError>>),
-    Done(oneshot::Sender<Result<(), StoreError>>),
-    Removed(oneshot::Sender<Result<Amount, StoreError>>),
+    /// A caller, and what was removed.
+    Done(oneshot::Sender<Result<Amount, StoreError>>),
     /// The reader.
     Internal(mpsc::Sender<()>),
 }
@@ -68,7 +68,7 @@ impl Shared {
         reads.rest();
         Self {
             path,
-            catalog: Mutex::new(Catalog::unopened()),
+            catalog: Mutex::default(),
             counters: Mutex::default(),
             requests: Mailbox::new(|request| matches!(request, Request::Close)),
             reads,
@@ -89,8 +89,7 @@ impl Drop for Shared {
 impl Reply {
     pub(crate) fn send(self, outcome: Result<Amount, StoreError>) {
         match self {
-            Self::Done(reply) => drop(reply.send(outcome.map(drop))),
-            Self::Removed(reply) => drop(reply.send(outcome)),
+            Self::Done(reply) => drop(reply.send(outcome)),
             Self::Internal(reply) => drop(reply.send(())),
             Self::Opened(reply) => drop(outcome.map_err(|error| reply.send(Err(error)))),
         }

@@ -286,12 +286,6 @@ impl DiskFile for SystemFile {
         self.0.sync_data()
     }
 
-    #[cfg(target_os = "linux")]
-    fn will_be_read(&self) {
-        use rustix::fs::{Advice, fadvise};
-        let _ = fadvise(&self.0, 0, None, Advice::WillNeed);
-    }
-
     #[cfg(unix)]
     fn is_gone(&self) -> bool {
         rustix::fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0)

@@ -13,3 +13,21 @@ mod slow;
 mod staging;
 mod stalls;
 mod stranded;
+
+use super::Request;
+use crate::{Amount, Settlement, StoreError};
+
+/// The calls of a store, without one of the stores around it.
+impl super::Store {
+    pub(crate) async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
+        self.ask(Request::Append(records)).await.map(drop)
+    }
+
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
+        self.ask(Request::Settle(settlement)).await
+    }
+
+    pub(crate) async fn clear(&self) -> Result<Amount, StoreError> {
+        self.ask(Request::Clear).await
+    }
+}

@@ -1,22 +1,18 @@
 //! The writer thread.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::close::{Close, Ending};
 use super::mailbox::Ticket;
-use super::shared::{Request, Shared, gone};
+use super::shared::{Request, Shared};
 use crate::index::Indexes;
-use crate::index::queue::Entry;
-use crate::index::ranges::Ranges;
-use crate::log::catalog::{Catalog, Settled, lock};
-use crate::log::directory;
-use crate::log::end::{Barrier, Log, Written};
+use crate::log::catalog::lock;
+use crate::log::end::{Barrier, Log};
 use crate::log::files::Disk;
-use crate::log::format::segment_name;
 use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
-use crate::{Amount, Durability, NewRecord, RecordId, Settlement, StoreError, StreamName, clock};
+use crate::{Amount, Durability, Settlement, StoreError, clock};
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -56,83 +52,24 @@ pub(crate) struct Writer {
 
 /// Calls that are written together, and their waiting callers.
 #[derive(Default)]
-struct Group {
-    calls: Vec<Call>,
-    answers: Vec<Answer>,
+pub(super) struct Group {
+    pub(super) calls: Vec<Call>,
+    pub(super) answers: Vec<Answer>,
     /// Bytes of all calls, and of the unwritten ones.
     bytes: u64,
     unwritten: u64,
 }
 
-/// The end of the store.
-struct Close {
-    ticket: Ticket,
-    /// What was asked for too late.
-    behind: Vec<(Request, Ticket)>,
-}
-
-/// The answer to one call, and its recipient.
-struct Answer {
-    ticket: Option<Ticket>,
-    what: What,
+/// The answer to one call, and its recipient, if there is one.
+pub(super) struct Answer {
+    pub(super) ticket: Option<Ticket>,
     /// What a settlement will remove.
-    planned: Amount,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Append,
-    Settle,
-    Lose,
+    pub(super) planned: Amount,
+    /// Whether it settles records because they are damaged.
+    pub(super) is_loss: bool,
 }
 
 impl Writer {
-    /// Writes what opening found to be missing or misplaced, and deletes what is not needed.
-    pub(crate) fn recover(
-        &mut self,
-        stranded: &[(StreamName, Entry)],
-        must_restate: bool,
-        needless: &[u32],
-    ) -> Result<(), StoreError> {
-        if !must_restate {
-            self.remove_needless(needless);
-        }
-        if !stranded.is_empty() || self.log.must_rewrite() {
-            // In one group: where the last segment ends changes with it.
-            let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
-            if let Err(error) = written {
-                if !self.reserve.spend(&mut self.log) {
-                    return Err(error);
-                }
-                self.carry(stranded)?;
-            }
-            self.mend()?;
-        } else if must_restate {
-            // It says where the last segment ends.
-            let begun = self.log.begin_aside();
-            let restated =
-                begun.and_then(|()| self.log.commit(&self.shared.catalog, &[], self.strongest()));
-            if restated.is_err() {
-                return Ok(());
-            }
-        } else if lock(&self.shared.counters).damaged_records > 0 {
-            // So that a loss is counted only once; if there is no space, it is counted again.
-            let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
-        }
-        if must_restate {
-            self.remove_needless(needless);
-        }
-        self.keep_house();
-        Ok(())
-    }
-
-    /// Deletes segments that an opening found; the next one deletes those that stay.
-    fn remove_needless(&self, needless: &[u32]) {
-        for number in needless {
-            let _ = self.disk.remove(&segment_name(*number));
-        }
-    }
-
     /// Works until the store is closed.
     pub(crate) fn run(mut self) {
         // However this thread ends, no caller waits forever.
@@ -186,7 +123,7 @@ impl Writer {
     }
 
     /// Housekeeping, once all waiting callers are answered.
-    fn keep_house(&mut self) {
+    pub(super) fn keep_house(&mut self) {
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -227,7 +164,7 @@ impl Writer {
                 Request::Clear => {
                     self.write(std::mem::take(group));
                     let cleared = self.clear();
-                    self.answer(ticket, cleared);
+                    self.answer(Some(ticket), cleared);
                 }
                 Request::Close => {
                     let behind = requests.collect();
@@ -235,7 +172,7 @@ impl Writer {
                 }
                 Request::Mend => {
                     let mended = self.mend();
-                    self.answer(ticket, mended.map(|()| Amount::default()));
+                    self.answer(Some(ticket), mended.map(|()| Amount::default()));
                 }
                 request => {
                     if let Some((call, answer)) = self.plan(request, ticket) {
@@ -252,54 +189,47 @@ impl Writer {
 
     /// What must be written for a request, if anything.
     fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
-        let (wish, what) = match request {
+        let is_loss = matches!(request, Request::Lose(_));
+        let planned = match request {
+            Request::Append(records) if records.is_empty() => Ok(None),
             Request::Append(records) => {
                 if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
                     let error = "the records of one call are too many bytes for a segment";
-                    self.answer(ticket, Err(StoreError::unavailable_because(error)));
-                    return None;
+                    Err(StoreError::unavailable_because(error))
+                } else {
+                    Ok(Some((Call::Append(records), Amount::default())))
                 }
-                let answer = Answer {
-                    ticket: Some(ticket),
-                    what: What::Append,
-                    planned: Amount::default(),
-                };
-                return Some((Call::Append(records), answer));
             }
-            Request::Settle(wish) => (wish, What::Settle),
-            Request::Lose(lost) => {
-                let ids = lost.deleted.numbers().map(RecordId::new);
-                (Settlement::new(lost.stream.clone()).delete(ids), What::Lose)
-            }
-            Request::Clear | Request::Close | Request::Mend => return None,
+            Request::Settle(wish) | Request::Lose(wish) => self.plan_settlement(&wish),
+            Request::Clear | Request::Close | Request::Mend => Ok(None),
         };
-        match self.plan_settlement(&wish) {
-            Ok(Some((settled, planned))) => {
-                let answer = Answer {
-                    ticket: Some(ticket),
-                    what,
-                    planned,
-                };
-                Some((Call::Settle(settled), answer))
+        match planned {
+            Ok(Some((call, planned))) => {
+                let ticket = Some(ticket);
+                Some((
+                    call,
+                    Answer {
+                        ticket,
+                        planned,
+                        is_loss,
+                    },
+                ))
             }
-            Ok(None) => {
-                self.answer(ticket, Ok(Amount::default()));
-                None
-            }
-            Err(error) => {
-                self.answer(ticket, Err(error));
+            nothing => {
+                self.answer(Some(ticket), nothing.map(|_| Amount::default()));
                 None
             }
         }
     }
 
-    fn plan_settlement(
+    /// What must be written to settle records, if anything, and what that will remove.
+    pub(super) fn plan_settlement(
         &mut self,
         wish: &Settlement,
-    ) -> Result<Option<(Settled, Amount)>, StoreError> {
+    ) -> Result<Option<(Call, Amount)>, StoreError> {
         loop {
             if let Ok(plan) = lock(&self.shared.catalog).plan(wish) {
-                return Ok(plan);
+                return Ok(plan.map(|(settled, planned)| (Call::Settle(settled), planned)));
             }
             self.mend()?;
         }
@@ -328,7 +258,7 @@ impl Writer {
     }
 
     /// Writes a group, applies it, and answers its callers.
-    fn write(&mut self, mut group: Group) {
+    pub(super) fn write(&mut self, mut group: Group) {
         if self.log.is_full_for(&group.calls) {
             let rest = group.split_off(self.log.staged_calls());
             self.write(group);
@@ -371,289 +301,30 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &Written) {
-        let removed = self.enter(calls, &answers, written);
-        self.count(calls, &answers, &removed);
-        // The group is in the log, so a rebuilt index has it too.
-        let _ = self.mend();
-        let mut tickets = Vec::with_capacity(answers.len());
-        let mut appends = Vec::with_capacity(answers.len());
-        for answer in answers {
-            appends.push(answer.what == What::Append);
-            tickets.extend(answer.ticket);
-        }
-        if tickets.is_empty() {
-            return;
-        }
-        let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
-        self.came_meanwhile = waiting;
-        let mut too_late = false;
-        for ((reply, removed), append) in replies.into_iter().zip(removed).zip(&mut appends) {
-            match reply {
-                Some(reply) => {
-                    *append = false;
-                    reply.send(Ok(removed));
-                }
-                None => too_late |= *append,
-            }
-        }
-        if too_late {
-            self.take_back(calls, &appends, written.first);
-        }
-    }
-
-    /// Updates the index; returns what each call removed.
-    fn enter(&self, calls: &[Call], answers: &[Answer], written: &Written) -> Vec<Amount> {
-        let mut catalog = lock(&self.shared.catalog);
-        let mut sequence = written.first;
-        let mut places = written.places.iter().copied();
-        let mut removed = Vec::with_capacity(answers.len());
-        for (call, answer) in calls.iter().zip(answers) {
-            removed.push(match call {
-                Call::Append(records) => {
-                    for (record, offset) in records.iter().zip(&mut places) {
-                        let at = (written.segment, offset);
-                        if catalog
-                            .put(&record.stream, entry(record, sequence, at))
-                            .is_err()
-                        {
-                            break;
-                        }
-                        sequence += 1;
-                    }
-                    Amount::default()
-                }
-                Call::Settle(settled) => {
-                    let removed = catalog.settle(settled).unwrap_or(answer.planned);
-                    if answer.what == What::Lose {
-                        catalog.note_damage(&settled.stream, removed);
-                    }
-                    removed
-                }
-                Call::Carry(_) | Call::Clear => Amount::default(),
-            });
-        }
-        removed
-    }
-
-    fn count(&self, calls: &[Call], answers: &[Answer], removed: &[Amount]) {
-        let mut counters = lock(&self.shared.counters);
-        for ((call, answer), removed) in calls.iter().zip(answers).zip(removed) {
-            match call {
-                Call::Append(records) => counters.add_all(records),
-                Call::Settle(settled) => {
-                    counters.remove(&settled.stream, *removed);
-                    if answer.what == What::Lose {
-                        counters.damaged_records += removed.records as u64;
-                    }
-                }
-                Call::Carry(_) | Call::Clear => {}
-            }
-        }
-    }
-
-    /// Undoes appends whose callers were told that the disk does not respond.
-    fn take_back(&mut self, calls: &[Call], told: &[bool], first: u64) {
-        let mut sequence = first;
-        let mut undone: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
-        for (call, told) in calls.iter().zip(told) {
-            let Call::Append(records) = call else {
-                continue;
-            };
-            for record in records {
-                if *told {
-                    let numbers = undone.entry(&record.stream).or_default();
-                    numbers.insert(sequence, sequence + 1);
-                }
-                sequence += 1;
-            }
-        }
-        let mut group = Group::default();
-        for (stream, numbers) in undone {
-            let ids = numbers.numbers().map(RecordId::new);
-            let wish = Settlement::new(stream.clone()).delete(ids);
-            if let Ok(Some((settled, planned))) = self.plan_settlement(&wish) {
-                let answer = Answer {
-                    ticket: None,
-                    what: What::Settle,
-                    planned,
-                };
-                group.push(Call::Settle(settled), answer);
-            }
-        }
-        self.write(group);
-    }
-
-    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
-        let mut rest = Group::default();
-        let mut appends = false;
-        for (call, answer) in calls.into_iter().zip(answers) {
-            if answer.what == What::Append {
-                appends = true;
-                self.answer_one(answer, Err(error.clone()));
-            } else {
-                rest.push(call, answer);
-            }
-        }
-        // Settling frees space, so it is retried without the appends that did not fit.
-        if !rest.calls.is_empty() && (appends || self.reserve.spend(&mut self.log)) {
-            return self.write(rest);
-        }
-        for (call, answer) in rest.calls.iter().zip(rest.answers) {
-            if answer.what == What::Lose
-                && let Call::Settle(lost) = call
-            {
-                // They are damaged in any case, and reported.
-                let removed = self.enter_loss(lost);
-                tracing::debug!(target: "record_cache", ?removed, %error, "damage could not be recorded");
-            }
-            self.answer_one(answer, Err(error.clone()));
-        }
-    }
-
-    /// Drops unreadable records, and counts them.
-    pub(crate) fn enter_loss(&self, lost: &Settled) -> Amount {
-        let mut catalog = lock(&self.shared.catalog);
-        let removed = catalog.settle(lost).unwrap_or_default();
-        catalog.note_damage(&lost.stream, removed);
-        drop(catalog);
-        let mut counters = lock(&self.shared.counters);
-        counters.remove(&lost.stream, removed);
-        counters.damaged_records += removed.records as u64;
-        removed
-    }
-
-    fn answer(&self, ticket: Ticket, outcome: Result<Amount, StoreError>) {
-        if let Some(reply) = self.shared.requests.reply(ticket) {
-            reply.send(outcome);
-        }
-    }
-
-    fn answer_one(&self, answer: Answer, outcome: Result<Amount, StoreError>) {
-        if let Some(ticket) = answer.ticket {
-            self.answer(ticket, outcome);
-        }
-    }
-
-    /// Commits what frees space, if necessary with the reserved space.
-    pub(crate) fn commit_in_need(
+    /// Commits what frees space, if necessary in the reserved space.
+    pub(super) fn commit_in_need(
         &mut self,
         calls: &[Call],
         barrier: Barrier,
     ) -> Result<(), StoreError> {
-        match self.log.commit(&self.shared.catalog, calls, barrier) {
-            Err(_) if self.reserve.spend(&mut self.log) => self
-                .log
-                .commit(&self.shared.catalog, calls, barrier)
-                .map(drop),
-            outcome => outcome.map(drop),
-        }
+        self.in_need(|writer| writer.log.commit(&writer.shared.catalog, calls, barrier))?;
+        Ok(())
     }
 
-    fn clear(&mut self) -> Result<Amount, StoreError> {
-        self.look_after_files(Barrier::Synced);
-        let untouched = lock(&self.shared.catalog).segments.is_empty();
-        let mut removed = Amount::default();
-        if !untouched {
-            self.log.roll();
-            self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
-            let _ = lock(&self.shared.catalog).clear();
-            removed = lock(&self.shared.counters).clear();
-            self.mend()?;
-        }
-        self.rest = 0;
-        self.compact();
-        directory::remove_copies(&*self.disk)
-            .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
-        Ok(removed)
-    }
-
-    /// Records where the log ends, all of it verified; otherwise the next opening verifies it.
-    ///
-    /// Says whether there is a mark.
-    fn write_mark(&mut self) -> bool {
-        let held = self.held();
-        let mut written = self.log.write_leftovers(&self.shared.catalog);
-        if written.is_err() && self.reserve.spend(&mut self.log) {
-            written = self.log.write_leftovers(&self.shared.catalog);
-        }
-        // A mark is not worth the space that settling may need.
-        let written = written.and_then(|()| self.log.write_mark(held));
-        if let Err(error) = &written {
-            tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
-        }
-        written.is_ok()
-    }
-
-    /// How many records there are.
-    pub(crate) fn held(&self) -> u64 {
-        lock(&self.shared.counters).stats().records() as u64
-    }
-
-    fn make_durable(&mut self) -> Result<(), StoreError> {
-        match (self.log.sync(), self.durability) {
-            // A failed sync can only lose settlements, which are written again.
-            (Err(_), Durability::PowerLoss) => {
-                let written = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
-                written.map(drop)
-            }
-            (Ok(()), Durability::ProcessCrash) => {
-                // No segment was synced when the next one was begun.
-                let segments = lock(&self.shared.catalog).segments.clone();
-                let synced = segments.values().try_for_each(|segment| {
-                    self.shared.requests.sign();
-                    segment.file.sync()
-                });
-                synced
-                    .and_then(|()| self.disk.sync())
-                    .map_err(|error| self.log.refused("cannot sync", "", error))
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
-    fn close(mut self, Close { ticket, behind }: Close) {
-        self.look_after_files(Barrier::Synced);
-        let closed = self.make_durable();
-        let marked = closed.is_ok() && self.write_mark();
-        let at = self.log.checkpoint(&lock(&self.shared.catalog));
-        if marked {
-            self.log.seal_last();
-        }
-        if closed.is_ok() {
-            let room = self.reserve.is_there();
-            self.log.write_outlines(&self.shared.catalog, room);
-        }
-        self.shared.requests.sign();
-        let kept = lock(&self.shared.catalog).close(at.as_ref());
-        if let Err(broken) = kept {
-            tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
-        }
-        let Self {
-            shared, log, disk, ..
-        } = self;
-        drop((log, disk));
-        drop(shared.reads.close());
-        let late = shared.requests.close();
-        let answer = |ticket, outcome| {
-            if let Some(reply) = shared.requests.reply(ticket) {
-                reply.send(outcome);
-            }
-        };
-        let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());
-        answer(ticket, amount(&closed));
-        for (request, ticket) in behind.into_iter().chain(late) {
-            let outcome = match request {
-                Request::Close => amount(&closed),
-                _ => Err(StoreError::Closed),
-            };
-            answer(ticket, outcome);
+    /// Does what frees space, if necessary in the reserved space.
+    pub(super) fn in_need<T>(
+        &mut self,
+        work: impl Fn(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match work(self) {
+            Err(_) if self.reserve.spend(&mut self.log) => work(self),
+            outcome => outcome,
         }
     }
 }
 
 impl Group {
-    fn push(&mut self, call: Call, answer: Answer) {
+    pub(super) fn push(&mut self, call: Call, answer: Answer) {
         let bytes = call.encoded_length();
         self.bytes += bytes;
         self.unwritten += bytes;
@@ -671,49 +342,6 @@ impl Group {
             answers,
             bytes,
             unwritten: bytes,
-        }
-    }
-}
-
-fn entry(record: &NewRecord, sequence: u64, (segment, offset): (u32, u32)) -> Entry {
-    // A call's records are no more bytes than a segment's places can say.
-    let size = u32::try_from(record.size()).unwrap_or(u32::MAX);
-    Entry {
-        sequence,
-        segment,
-        offset,
-        size,
-        attempts: record.attempts,
-    }
-}
-
-struct Ending(Arc<Shared>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        for reply in self.0.requests.abandon() {
-            reply.refuse(&gone());
-        }
-        for reply in self.0.reads.abandon() {
-            let _ = reply.send(Err(StoreError::Closed));
-        }
-    }
-}
-
-/// The size of the log on disk, and of its live data.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Occupancy {
-    pub(crate) total: u64,
-    pub(crate) live: u64,
-}
-
-impl Occupancy {
-    pub(crate) fn of(catalog: &Catalog) -> Self {
-        let segments = catalog.segments.values();
-        let sum = |of: fn(&crate::log::catalog::Segment) -> u64| segments.clone().map(of).sum();
-        Self {
-            total: sum(|segment| segment.length),
-            live: sum(|segment| segment.live_bytes),
         }
     }
 }

@@ -19,17 +19,32 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-pub(crate) mod memory;
-pub(crate) mod queue;
+mod maker;
+#[cfg_attr(
+    not(feature = "sled"),
+    expect(dead_code, reason = "it pages to a database only")
+)]
+pub(crate) mod paged;
 pub(crate) mod ranges;
-#[cfg(feature = "sled")]
-pub(crate) mod sled;
+pub(crate) mod varint;
 
-#[cfg(any(test, feature = "journal"))]
-use self::memory::MemoryIndex;
-use self::queue::Entry;
+pub(crate) use self::maker::Maker;
 use self::ranges::Ranges;
 use crate::{QueueStats, ReadLimits, StreamName};
+
+/// The position of one record: 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) sequence: u64,
+    pub(crate) segment: u32,
+    /// Where its frame is, in terms of the log.
+    pub(crate) place: u32,
+    /// Bytes of key and payload.
+    pub(crate) size: u32,
+    pub(crate) attempts: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 24, "as documented");
 
 /// Places of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
@@ -59,12 +74,12 @@ pub(crate) trait Index: Debug + Send + 'static {
         limits: ReadLimits,
     ) -> Result<Vec<Entry>, Broken>;
 
-    /// The streams that have an entry with one of the numbers. May include other streams, if
-    /// checking would be expensive.
-    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken>;
-
     /// Removes everything.
     fn clear(&mut self) -> Result<(), Broken>;
+
+    /// Frees memory if much of it is in use, at the cost of the last checkpoint: for when a log is
+    /// read, and there can be none.
+    fn relieve(&mut self) -> Result<(), Broken>;
 
     /// Whether a checkpoint now would free memory, or save the next opening much work.
     fn wants_checkpoint(&self) -> bool;
@@ -92,7 +107,7 @@ pub(crate) trait Indexes: Debug + Send + 'static {
     fn keep_files(&self) -> bool;
 
     /// The index that an earlier opening left, or an empty one.
-    fn open(&mut self) -> Result<Found, Broken>;
+    fn open(&mut self) -> Found;
 
     /// An empty index to replace a broken one; `None` if this kind should not be used again.
     fn fresh(&mut self) -> Option<Box<dyn Index>>;
@@ -108,27 +123,6 @@ pub(crate) struct Found {
 
 /// A checkpoint, and the contents of each stream at that time.
 pub(crate) type Restored = (Checkpoint, BTreeMap<StreamName, QueueStats>);
-
-/// Makes indexes in memory.
-#[cfg(any(test, feature = "journal"))]
-#[derive(Debug)]
-pub(crate) struct InMemory;
-
-#[cfg(any(test, feature = "journal"))]
-impl Indexes for InMemory {
-    fn keep_files(&self) -> bool {
-        false
-    }
-
-    fn open(&mut self) -> Result<Found, Broken> {
-        let index = Box::new(MemoryIndex::default());
-        Ok(Found { index, kept: None })
-    }
-
-    fn fresh(&mut self) -> Option<Box<dyn Index>> {
-        Some(Box::new(MemoryIndex::default()))
-    }
-}
 
 /// How much of the log an index covers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,18 +24,19 @@
 //! ```
 
 mod disk;
+mod survey;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use self::disk::ReadOnlyDisk;
+use self::survey::{Survey, survey};
 use crate::log::Failure;
 use crate::log::buffers::Buffers;
 use crate::log::directory::is_own;
 use crate::log::fetch::{fetch, sources};
 use crate::log::files::Disk;
 use crate::log::format::COPY_PREFIX;
-use crate::log::open::{Survey, survey};
 use crate::{Amount, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName};
 
 /// A segment may be deleted between listing and opening it, by the store that is at work there.

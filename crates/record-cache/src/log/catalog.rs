@@ -1,11 +1,11 @@
 //! The segments of a log, and the index of their records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::DiskFile;
-use super::frame::{Seal, frame_length};
-use crate::index::queue::Entry;
+use super::frame::{Seal, frame_length, record_length};
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Index};
 use crate::{Amount, ReadLimits, Settlement, StreamName};
@@ -79,23 +79,23 @@ impl Settled {
     }
 }
 
-impl Catalog {
-    pub(crate) fn new(index: Box<dyn Index>) -> Self {
-        Self {
-            segments: BTreeMap::new(),
-            places: Ok(index),
-            unreported: BTreeMap::new(),
-            closed: false,
-        }
-    }
-
-    /// Before a log is opened.
-    pub(crate) fn unopened() -> Self {
+/// Before a log is opened.
+impl Default for Catalog {
+    fn default() -> Self {
         Self {
             segments: BTreeMap::new(),
             places: Err(closed()),
             unreported: BTreeMap::new(),
             closed: false,
+        }
+    }
+}
+
+impl Catalog {
+    pub(crate) fn new(index: Box<dyn Index>) -> Self {
+        Self {
+            places: Ok(index),
+            ..Self::default()
         }
     }
 
@@ -114,10 +114,17 @@ impl Catalog {
         self.places = other.places;
     }
 
+    /// Bytes of the log on disk, and of its live records.
+    pub(crate) fn occupancy(&self) -> (u64, u64) {
+        let segments = self.segments.values();
+        let sizes = segments.map(|segment| (segment.length, segment.live_bytes));
+        sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     /// Adds a record, or updates the position of an existing one. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
         let old = self.ask(|index| index.put(name, entry))?;
-        let bytes = frame_length(name.as_str().len(), entry.size);
+        let bytes = record_length(name, &entry);
         if let Some(segment) = self.segments.get_mut(&entry.segment) {
             segment.live_records += 1;
             segment.live_bytes += bytes;
@@ -126,23 +133,6 @@ impl Catalog {
             forget(&mut self.segments, name, &old);
         }
         Ok(old.is_none())
-    }
-
-    /// Updates the position of a record, if it has not changed in the meantime.
-    pub(crate) fn relocate(
-        &mut self,
-        name: &StreamName,
-        from: &Entry,
-        to: Entry,
-    ) -> Result<(), Broken> {
-        let number = [from.sequence].into_iter().collect();
-        let found = self.ask(|index| index.find(name, &number))?;
-        if let Some(found) = found.first()
-            && (found.segment, found.offset) == (from.segment, from.offset)
-        {
-            self.put(name, to)?;
-        }
-        Ok(())
     }
 
     /// The part of a settlement that still has an effect, if any, and how much it deletes.
@@ -199,20 +189,6 @@ impl Catalog {
         Ok(removed)
     }
 
-    /// Removes records of any stream. Returns how much was removed.
-    pub(crate) fn remove_everywhere(
-        &mut self,
-        sequences: &Ranges,
-    ) -> Result<Vec<(StreamName, Amount)>, Broken> {
-        let names = self.ask(|index| index.streams_with(sequences))?;
-        let mut removed = Vec::new();
-        for name in names {
-            let amount = self.remove(&name, sequences)?;
-            removed.push((name, amount));
-        }
-        Ok(removed)
-    }
-
     pub(crate) fn clear(&mut self) -> Result<(), Broken> {
         self.unreported.clear();
         for segment in self.segments.values_mut() {
@@ -237,28 +213,27 @@ impl Catalog {
         &mut self,
         records: &[(StreamName, Entry)],
     ) -> Result<Vec<(StreamName, Entry)>, Broken> {
+        let position = |entry: &Entry| (entry.sequence, entry.segment, entry.place);
+        let positions: HashSet<_> = records.iter().map(|(_, entry)| position(entry)).collect();
         let mut sought: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
-        let mut places = HashMap::with_capacity(records.len());
-        for run in records.chunk_by(|one, next| one.0 == next.0) {
-            let Some((name, _)) = run.first() else {
-                continue;
-            };
+        for (name, entry) in records {
             let numbers = sought.entry(name).or_default();
-            for (_, entry) in run {
-                numbers.insert(entry.sequence, entry.sequence.saturating_add(1));
-                places.insert(entry.sequence, (entry.segment, entry.offset));
-            }
+            numbers.insert(entry.sequence, entry.sequence.saturating_add(1));
         }
         let mut current = Vec::new();
         for (name, numbers) in sought {
             let found = self.ask(|index| index.find(name, &numbers))?;
-            let same = found.into_iter().filter(|entry| {
-                places.get(&entry.sequence) == Some(&(entry.segment, entry.offset))
-            });
+            let same = found
+                .into_iter()
+                .filter(|it| positions.contains(&position(it)));
             current.extend(same.map(|entry| (name.clone(), entry)));
         }
-        current.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.offset));
+        current.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.place));
         Ok(current)
+    }
+
+    pub(crate) fn relieve(&mut self) -> Result<(), Broken> {
+        self.ask(Index::relieve)
     }
 
     pub(crate) fn wants_checkpoint(&self) -> bool {
@@ -324,7 +299,7 @@ fn closed() -> Broken {
 fn forget(segments: &mut BTreeMap<u32, Segment>, name: &StreamName, entry: &Entry) {
     if let Some(segment) = segments.get_mut(&entry.segment) {
         segment.live_records = segment.live_records.saturating_sub(1);
-        let bytes = frame_length(name.as_str().len(), entry.size);
+        let bytes = record_length(name, entry);
         segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
     }
 }

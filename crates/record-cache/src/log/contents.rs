@@ -3,14 +3,16 @@
 use std::io;
 
 use super::catalog::Segment;
-use super::frame::Kind;
-use super::outline::{Outline, Step};
-use super::scan::{Found, Scanner};
+use super::format::SEGMENT_HEADER_BYTES;
+use super::outline::Outline;
+use super::scan::Scanner;
+use super::step::Step;
 use crate::StreamName;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 
-/// Records are passed on in portions of this many.
+/// Records are passed on in portions of this many, or this many bytes.
 const PORTION: usize = 8192;
+const PORTION_BYTES: u64 = 4 << 20;
 
 /// Passes on the records of a segment, in portions, in the order of their positions.
 ///
@@ -23,41 +25,27 @@ pub(crate) fn records<E: From<io::Error>>(
     mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut portion = Vec::new();
+    let mut bytes = 0;
+    let mut add = |step: Option<Step>| -> Result<(), E> {
+        if let Some(Step::Record { stream, entry, .. }) = step {
+            bytes += u64::from(entry.size);
+            portion.push((stream, entry));
+            if portion.len() == PORTION || bytes >= PORTION_BYTES {
+                bytes = 0;
+                return take(std::mem::take(&mut portion));
+            }
+        }
+        Ok(())
+    };
     let outline = Outline::read(&*segment.file, number, salt)?;
     if let Some(outline) = outline.filter(|outline| outline.end() == segment.end) {
-        for step in outline.steps(number) {
-            if let Step::Record { stream, entry, .. } = step
-                && let Some(name) = outline.stream(stream)
-            {
-                portion.push((name.clone(), entry));
-                if portion.len() == PORTION {
-                    take(std::mem::take(&mut portion))?;
-                }
-            }
-        }
-        return take(portion);
-    }
-    let mut scanner = Scanner::new(&*segment.file, segment.seal, segment.end)?;
-    let (mut found, mut last) = (Found::default(), None);
-    let mut offset = super::format::SEGMENT_HEADER_BYTES;
-    while offset < scanner.end() {
-        if !scanner.frame(offset, &mut found)? && !scanner.next_frame(offset, &mut found)? {
-            break;
-        }
-        offset = found.end();
-        if !matches!(found.header.kind, Kind::Record | Kind::Carried) {
-            continue;
-        }
-        let same = |name: &StreamName| name.as_str().as_bytes() == found.name;
-        if !last.as_ref().is_some_and(same) {
-            let name = str::from_utf8(&found.name).ok();
-            last = name.and_then(|name| StreamName::new(name).ok());
-        }
-        if let Some(name) = &last {
-            portion.push((name.clone(), found.entry(number)));
-            if portion.len() == PORTION {
-                take(std::mem::take(&mut portion))?;
-            }
+        outline.steps(number).try_for_each(|step| add(Some(step)))?;
+    } else {
+        let mut scanner = Scanner::new(&*segment.file, segment.seal, segment.end)?;
+        let mut offset = SEGMENT_HEADER_BYTES;
+        while let Some(found) = scanner.at_or_after(offset)? {
+            offset = found.end();
+            add(scanner.step(number, &found)?)?;
         }
     }
     take(portion)

@@ -24,13 +24,10 @@ impl Counters {
         if amount.records == 0 {
             return;
         }
-        if let Some(queue) = self.streams.get_mut(stream) {
-            queue.records += amount.records;
-            queue.bytes += amount.bytes;
-            return;
+        match self.streams.get_mut(stream) {
+            Some(held) => *held += amount,
+            None => drop(self.streams.insert(stream.clone(), amount)),
         }
-        let queue = QueueStats::new(amount.records, amount.bytes);
-        self.streams.insert(stream.clone(), queue);
     }
 
     /// Adds the records of one call, which are mostly of one stream.
@@ -57,8 +54,8 @@ impl Counters {
     /// Removes all streams. Returns what they held.
     pub(crate) fn clear(&mut self) -> Amount {
         let mut held = Amount::default();
-        for queue in std::mem::take(&mut self.streams).into_values() {
-            held += Amount::new(queue.records, queue.bytes);
+        for of_stream in std::mem::take(&mut self.streams).into_values() {
+            held += of_stream;
         }
         held
     }

@@ -9,8 +9,8 @@ use bytes::{Buf, Bytes};
 use super::buffers::Buffers;
 use super::catalog::Catalog;
 use super::files::DiskFile;
-use super::frame::{HASH_KEY_BYTES, Header, Kind, Seal, frame_length};
-use crate::index::queue::Entry;
+use super::frame::{Header, Kind, Seal, offset, record_length};
+use crate::index::Entry;
 use crate::{Record, RecordId, StreamName, clock};
 
 /// Records no further apart than this are read together.
@@ -81,9 +81,7 @@ pub(crate) fn fetch(
             run.iter().for_each(|_| take(None));
             continue;
         };
-        // An entry does not say whether its record has a hash key, so the last one may.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let length = length.saturating_add(HASH_KEY_BYTES);
         let mut buffer = buffers.lend(length);
         file.read(&mut buffer.bytes, length, start)?;
         let buffer = buffer.share();
@@ -94,21 +92,20 @@ pub(crate) fn fetch(
     Ok(())
 }
 
-/// The first records that can be read together, and their range of bytes, without the hash key of
-/// the last one.
+/// The first records that can be read together, and their range of bytes.
 fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
     let Some((_, first)) = wanted.first() else {
         return (wanted, 0, 0);
     };
-    let start = u64::from(first.offset);
+    let start = offset(first);
     let mut end = start;
     let mut count = 0;
     for (name, entry) in wanted {
-        let offset = u64::from(entry.offset);
-        let reach = offset + frame_length(name.as_str().len(), entry.size);
+        let begin = offset(entry);
+        let reach = begin + record_length(name, entry);
         let near = entry.segment == first.segment
-            && offset >= end
-            && offset - end <= GAP
+            && begin >= end
+            && begin - end <= GAP
             && reach - start <= RUN_BYTES;
         if count > 0 && !near {
             break;
@@ -125,7 +122,7 @@ fn check(
     entry: &Entry,
     seal: &Seal,
 ) -> Option<Fetched> {
-    let offset = u64::from(entry.offset);
+    let offset = offset(entry);
     let from = usize::try_from(offset - start).ok()?;
     let (header, found) = Header::decode(buffer.get(from..)?, seal, offset)?;
     let is_record = matches!(header.kind, Kind::Record | Kind::Carried);

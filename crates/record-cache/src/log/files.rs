@@ -64,9 +64,6 @@ pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Hints that the whole file is about to be read.
-    fn will_be_read(&self) {}
-
     /// Whether it was deleted while open.
     fn is_gone(&self) -> bool {
         false

@@ -71,15 +71,6 @@ pub(crate) enum Found<T> {
     Damaged,
 }
 
-impl<T> Found<T> {
-    pub(crate) fn other_version(&self) -> Option<u32> {
-        match self {
-            Self::OtherVersion(version) => Some(*version),
-            Self::Sound(_) | Self::Damaged => None,
-        }
-    }
-}
-
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; BYTES] {
         let previous = self.previous.unwrap_or(NONE);

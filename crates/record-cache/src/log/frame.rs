@@ -4,6 +4,7 @@ use std::io;
 
 use super::files::DiskFile;
 use crate::StreamName;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
 
 /// Bytes in front of the name.
@@ -42,16 +43,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn of(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Group,
-            2 => Self::Record,
-            3 => Self::Carried,
-            4 => Self::Settled,
-            5 => Self::Void,
-            6 => Self::Cleared,
-            _ => return None,
-        })
+    pub(crate) fn of(number: u8) -> Option<Self> {
+        use Kind::{Carried, Cleared, Group, Record, Settled, Void};
+        let mut all = [Group, Record, Carried, Settled, Void, Cleared].into_iter();
+        all.find(|kind| *kind as u8 == number)
     }
 }
 
@@ -96,11 +91,27 @@ impl Header {
     }
 
     pub(crate) fn frame_length(&self) -> u64 {
-        frame_length(usize::from(self.name_length), self.body_length) + self.hash_key_length()
+        let name_length = usize::from(self.name_length);
+        length(
+            name_length,
+            self.hash_key.is_some(),
+            self.body_length.into(),
+        )
     }
 
     const fn hash_key_length(&self) -> u64 {
         hash_key_length(self.hash_key.is_some())
+    }
+
+    /// The position of the record with this header.
+    pub(crate) fn entry(&self, segment: u32, offset: u64) -> Entry {
+        Entry {
+            sequence: self.sequence,
+            segment,
+            place: place(offset, self.hash_key.is_some()),
+            size: self.body_length,
+            attempts: self.attempts,
+        }
     }
 
     /// The checksum field of the frame at this offset.
@@ -175,14 +186,40 @@ impl Header {
 }
 
 /// The bytes that a hash key adds to a frame.
-pub(crate) const fn hash_key_length(is_there: bool) -> u64 {
+const fn hash_key_length(is_there: bool) -> u64 {
     if is_there { HASH_KEY_BYTES as u64 } else { 0 }
 }
 
-/// The bytes of a frame without a hash key, padding included.
+/// The bytes of a frame, padding included.
+pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: u64) -> u64 {
+    let head = HEADER_BYTES as u64 + name_length as u64 + hash_key_length(has_hash_key);
+    (head + body_length).next_multiple_of(ALIGNMENT)
+}
+
+/// The bytes of a frame without a hash key.
 pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
-    let bytes = HEADER_BYTES as u64 + name_length as u64 + body_length as u64;
-    bytes.next_multiple_of(ALIGNMENT)
+    length(name_length, false, body_length as u64)
+}
+
+/// The position of a record's frame, for an entry. Frames are aligned, so the lowest bit is free to
+/// say that it has a hash key.
+pub(crate) fn place(offset: u64, has_hash_key: bool) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX) | u32::from(has_hash_key)
+}
+
+pub(crate) fn has_hash_key(entry: &Entry) -> bool {
+    entry.place & 1 != 0
+}
+
+/// Where a record's frame begins.
+pub(crate) fn offset(entry: &Entry) -> u64 {
+    u64::from(entry.place & !1)
+}
+
+/// The bytes of a record's frame.
+pub(crate) fn record_length(stream: &StreamName, entry: &Entry) -> u64 {
+    let name_length = stream.as_str().len();
+    length(name_length, has_hash_key(entry), entry.size.into())
 }
 
 /// The bytes of the frame that voids these numbers.

@@ -6,11 +6,9 @@ use bytes::Bytes;
 
 use super::catalog::Settled;
 use super::files::DiskFile;
-use super::frame::{
-    ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, Seal, frame_length, hash_key_length,
-};
+use super::frame::{self, ALIGNMENT, GroupBody, Header, Kind, Seal, frame_length};
 use super::outline::Outline;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
 
@@ -60,9 +58,8 @@ impl Call {
 }
 
 pub(crate) fn record_length(record: &NewRecord) -> u64 {
-    let name = record.stream.as_str().len() as u64;
-    let hash_key = hash_key_length(record.explicit_hash_key.is_some());
-    (HEADER_BYTES as u64 + name + hash_key + record.size()).next_multiple_of(ALIGNMENT)
+    let has_hash_key = record.explicit_hash_key.is_some();
+    frame::length(record.stream.as_str().len(), has_hash_key, record.size())
 }
 
 /// Puts frames together and writes them, in pieces.
@@ -72,30 +69,38 @@ pub(crate) struct Encoder {
     bytes: Vec<u8>,
     /// Payloads, each with the offset in `bytes` that it precedes.
     shared: Vec<(usize, Bytes)>,
-    /// Where the piece begins, and where it ends.
+    segment: u32,
+    /// Where the piece begins.
     start: u64,
-    offset: u64,
+    /// Where the group ends.
+    pub(super) offset: u64,
     /// The first write that failed; nothing is written after it.
     failed: Option<io::Error>,
     next_sequence: u64,
     /// The checksum of the last frame.
-    last_frame: Option<u32>,
-    /// Where each record's frame begins.
-    places: Vec<u32>,
-    /// The outline of the segment, if there is one.
-    outline: Option<Outline>,
+    pub(super) last_frame: Option<u32>,
+    /// The records, in the order of the calls.
+    pub(super) entries: Vec<Entry>,
+    /// The outline of the segment, the group included, if there is one.
+    pub(crate) outline: Option<Outline>,
 }
 
 impl Encoder {
     /// Begins a group at this offset of a segment, and continues its outline.
-    pub(crate) fn begin(&mut self, offset: u64, next_sequence: u64, outline: Option<Outline>) {
+    pub(crate) fn begin(
+        &mut self,
+        (segment, offset): (u32, u64),
+        next_sequence: u64,
+        outline: Option<Outline>,
+    ) {
         self.bytes.clear();
         // A settlement may be large.
         self.bytes.shrink_to(2 * PIECE_BYTES);
         self.shared.clear();
-        self.places = Vec::new();
-        (self.start, self.offset, self.next_sequence) = (offset, offset, next_sequence);
+        self.entries = Vec::new();
+        (self.segment, self.start, self.offset) = (segment, offset, offset);
         self.failed = None;
+        self.next_sequence = next_sequence;
         self.outline = outline;
     }
 
@@ -110,14 +115,15 @@ impl Encoder {
         let mut header = Header::new(Kind::Group, GroupBody::BYTES, crc32c::crc32c(&body));
         header.sequence = self.next_sequence;
         self.frame(header, b"", &body, None, seal);
-        self.note(|outline| outline.group(header.sequence, group));
+        let oldest = (group.oldest, group.oldest_base);
+        self.note(|outline| outline.group(header.sequence, group.count, oldest));
     }
 
     pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) {
         match call {
             Call::Append(records) => {
                 let last = records.len().saturating_sub(1);
-                self.places.reserve(records.len());
+                self.entries.reserve(records.len());
                 for (n, record) in records.iter().enumerate() {
                     self.record(record, (n == 0, n == last), seal);
                     self.write_if_large(file);
@@ -139,9 +145,8 @@ impl Encoder {
                         attempts: entry.attempts,
                         ..*header
                     };
-                    self.places.push(length(self.offset));
+                    self.enter(stream, &header);
                     self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
-                    self.note(|outline| outline.record(stream, &header));
                     self.write_if_large(file);
                 }
             }
@@ -168,30 +173,10 @@ impl Encoder {
         self.note(|outline| outline.voids(voids));
     }
 
-    /// The outline, including the group.
-    pub(crate) fn take_outline(&mut self) -> Option<Outline> {
-        self.outline.take()
-    }
-
     fn note(&mut self, note: impl FnOnce(&mut Outline)) {
         if let Some(outline) = &mut self.outline {
             note(outline);
         }
-    }
-
-    /// The checksum of the last frame.
-    pub(crate) fn last_frame(&self) -> Option<u32> {
-        self.last_frame
-    }
-
-    /// Where the group ends.
-    pub(crate) fn end(&self) -> u64 {
-        self.offset
-    }
-
-    /// Where each record's frame begins, in the order of the calls.
-    pub(crate) fn take_places(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.places)
     }
 
     /// Writes what is left. Fails if any write of the group did.
@@ -247,16 +232,16 @@ impl Encoder {
             body_checksum: crc32c::crc32c_append(of_key, &record.data),
         };
         self.next_sequence += 1;
-        self.places.push(length(self.offset));
-        let name = record.stream.as_str().as_bytes();
-        self.frame(
-            header,
-            name,
-            key.unwrap_or_default(),
-            Some(&record.data),
-            seal,
-        );
-        self.note(|outline| outline.record(&record.stream, &header));
+        self.enter(&record.stream, &header);
+        let (name, key) = (record.stream.as_str().as_bytes(), key.unwrap_or_default());
+        self.frame(header, name, key, Some(&record.data), seal);
+    }
+
+    /// Notes a record whose frame comes next.
+    fn enter(&mut self, stream: &StreamName, header: &Header) {
+        let entry = header.entry(self.segment, self.offset);
+        self.entries.push(entry);
+        self.note(|outline| outline.record(header.kind == Kind::Carried, stream, &entry));
     }
 
     fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {

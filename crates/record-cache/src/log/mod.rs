@@ -33,6 +33,7 @@ pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod reserve;
 pub(crate) mod scan;
+pub(crate) mod step;
 
 use std::io;
 

@@ -7,15 +7,12 @@ mod write;
 use std::collections::HashMap;
 
 use self::read::Steps;
-use super::catalog::Settled;
 use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::Kind;
 use crate::StreamName;
-use crate::index::queue::Entry;
-use crate::index::ranges::Ranges;
 
 /// The frames of a segment from its start, without gaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
     bytes: Vec<u8>,
     so_far: SoFar,
@@ -23,27 +20,8 @@ pub(crate) struct Outline {
     places: HashMap<StreamName, usize>,
 }
 
-/// What one frame says.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// A group: the first number of its records, and how many there are.
-    Group {
-        first: u64,
-        count: u32,
-    },
-    /// A record; its stream is an index into the list of names.
-    Record {
-        carried: bool,
-        stream: usize,
-        entry: Entry,
-    },
-    Settled(Settled),
-    Void(Ranges),
-    Cleared,
-}
-
 /// The state after the previous steps, which the next step need not repeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct SoFar {
     /// Where the next frame begins.
     end: u64,
@@ -72,17 +50,11 @@ impl Outline {
     pub(crate) fn new() -> Self {
         let so_far = SoFar {
             end: SEGMENT_HEADER_BYTES,
-            last_frame: 0,
-            names: Vec::new(),
-            stream: None,
-            size: 0,
-            next: 0,
-            oldest: None,
+            ..SoFar::default()
         };
         Self {
-            bytes: Vec::new(),
             so_far,
-            places: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -99,11 +71,6 @@ impl Outline {
     /// The oldest segment still needed, and its first number, according to the last group.
     pub(crate) fn oldest_needed(&self) -> Option<(u32, u64)> {
         self.so_far.oldest
-    }
-
-    /// The stream at an index in the list of names.
-    pub(crate) fn stream(&self, place: usize) -> Option<&StreamName> {
-        self.so_far.names.get(place)
     }
 
     /// All steps, of the segment with this number.

@@ -5,38 +5,23 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
-use super::counters::Counters;
 use super::outline::Outline;
 use super::replay::Replay;
 use super::scan::Scanner;
 use crate::index::Index;
 use crate::index::ranges::Ranges;
 
-/// The contents of the log, read again.
-#[derive(Debug)]
-pub(crate) struct Rebuilt {
-    pub(crate) catalog: Catalog,
-    pub(crate) counters: Counters,
-    /// Records that existed, but whose frames can no longer be found.
-    pub(crate) missing: Ranges,
-}
-
-/// What still has to be written to the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pending<'a> {
-    /// Numbers that no record has.
-    pub(crate) voids: &'a Ranges,
-    pub(crate) settled: &'a [Settled],
-}
-
-/// Reads all segments up to where they are known to end.
+/// Reads all segments up to where they are known to end, and adds what still has to be written:
+/// numbers that no record has, and settlements.
+///
+/// What is missing then existed, but its frames can no longer be found.
 pub(crate) fn rebuild(
     segments: &BTreeMap<u32, Segment>,
     salt: u64,
-    pending: Pending<'_>,
+    (voids, settled): (&Ranges, &[Settled]),
     index: Box<dyn Index>,
     alive: &dyn Fn(),
-) -> Result<Rebuilt, Failure> {
+) -> Result<Replay, Failure> {
     let first = segments.values().next().map(|segment| segment.base);
     let mut replay = Replay::new(first, Catalog::new(index));
     for (number, segment) in segments {
@@ -59,13 +44,9 @@ pub(crate) fn rebuild(
         }
     }
     replay.finish(None);
-    for settled in pending.settled {
+    for settled in settled {
         replay.settle(settled)?;
     }
-    replay.missing.remove_all(pending.voids);
-    Ok(Rebuilt {
-        catalog: replay.catalog,
-        counters: replay.counters,
-        missing: replay.missing,
-    })
+    replay.missing.remove_all(voids);
+    Ok(replay)
 }

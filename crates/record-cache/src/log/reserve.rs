@@ -36,11 +36,20 @@ impl Reserve {
     ///
     /// The file becomes a segment, so that no one else gets its space.
     pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
+        self.spend_as(log, false)
+    }
+
+    /// The same for a group that must be there whole or not at all; see [`Log::begin_aside`].
+    pub(crate) fn spend_aside(&mut self, log: &mut Log) -> bool {
+        self.spend_as(log, true)
+    }
+
+    fn spend_as(&mut self, log: &mut Log, aside: bool) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
         // After a power loss, an old file may come back with frames in it, which must never be
         // found again.
-        there && is_blank(log.disk()) && log.go_on_in(RESERVE).is_ok()
+        there && is_blank(log.disk()) && log.go_on_in(RESERVE, aside).is_ok()
     }
 
     /// Reserves space again, if there is some.

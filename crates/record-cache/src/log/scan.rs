@@ -1,11 +1,17 @@
 //! Finds the frames of a segment.
 
+use std::collections::HashMap;
 use std::io;
 
+use super::catalog::Settled;
 use super::files::DiskFile;
 use super::format::SEGMENT_HEADER_BYTES;
-use super::frame::{ALIGNMENT, Fields, HEADER_BYTES, Header, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal};
-use crate::index::queue::Entry;
+use super::frame::{
+    ALIGNMENT, Fields, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
+};
+use super::step::Step;
+use crate::StreamName;
+use crate::index::ranges::Ranges;
 
 const WINDOW_BYTES: usize = 256 * 1024;
 const STRIDE: u64 = ALIGNMENT;
@@ -18,6 +24,8 @@ pub(crate) struct Scanner<'a> {
     end: u64,
     window: Vec<u8>,
     window_start: u64,
+    body: Vec<u8>,
+    names: Names,
 }
 
 /// A frame whose header is sound.
@@ -25,9 +33,16 @@ pub(crate) struct Scanner<'a> {
 pub(crate) struct Found {
     pub(crate) offset: u64,
     pub(crate) header: Header,
-    pub(crate) name: Vec<u8>,
+    stream: Option<StreamName>,
     /// The checksum of header and name.
     pub(crate) checksum: u32,
+}
+
+/// Names are shared by all records of a stream.
+#[derive(Debug, Default)]
+struct Names {
+    all: HashMap<Vec<u8>, StreamName>,
+    last: Option<StreamName>,
 }
 
 impl Found {
@@ -35,15 +50,45 @@ impl Found {
         self.offset + self.header.frame_length()
     }
 
-    /// The position of a record, in the segment with this number.
-    pub(crate) fn entry(&self, segment: u32) -> Entry {
-        Entry {
-            sequence: self.header.sequence,
-            segment,
-            offset: u32::try_from(self.offset).unwrap_or(u32::MAX),
-            size: self.header.body_length,
-            attempts: self.header.attempts,
+    /// What a frame with this body says, unless it is a record.
+    fn decode(&self, mut body: &[u8]) -> Option<Step> {
+        Some(match self.header.kind {
+            Kind::Group => {
+                let group = GroupBody::decode(body)?;
+                Step::Group {
+                    first: self.header.sequence,
+                    count: group.count,
+                    oldest: (group.oldest, group.oldest_base),
+                }
+            }
+            Kind::Settled => Step::Settled(Settled {
+                stream: self.stream.clone()?,
+                deleted: Ranges::decode(&mut body)?,
+                counted: Ranges::decode(&mut body)?,
+            }),
+            Kind::Void => Step::Void(Ranges::decode(&mut body)?),
+            Kind::Cleared => Step::Cleared,
+            Kind::Record | Kind::Carried => return None,
+        })
+    }
+}
+
+impl Names {
+    fn find(&mut self, bytes: &[u8]) -> Option<StreamName> {
+        let is_same = |name: &&StreamName| name.as_str().as_bytes() == bytes;
+        if let Some(last) = self.last.as_ref().filter(is_same) {
+            return Some(last.clone());
         }
+        let name = match self.all.get(bytes) {
+            Some(name) => name.clone(),
+            None => {
+                let name = StreamName::new(str::from_utf8(bytes).ok()?).ok()?;
+                self.all.insert(bytes.to_vec(), name.clone());
+                name
+            }
+        };
+        self.last = Some(name.clone());
+        Some(name)
     }
 }
 
@@ -57,6 +102,8 @@ impl<'a> Scanner<'a> {
             end,
             window: Vec::new(),
             window_start: 0,
+            body: Vec::new(),
+            names: Names::default(),
         })
     }
 
@@ -64,64 +111,78 @@ impl<'a> Scanner<'a> {
         self.end
     }
 
-    /// The frame at this offset, if there is one; replaces `found`.
-    pub(crate) fn frame(&mut self, offset: u64, found: &mut Found) -> io::Result<bool> {
-        let seal = self.seal;
-        let end = self.end;
-        let bytes = self.bytes(offset, LONGEST_HEAD)?;
-        let Some((header, name)) = Header::decode(bytes, &seal, offset) else {
-            return Ok(false);
+    /// The frame at this offset, if there is one.
+    pub(crate) fn frame(&mut self, offset: u64) -> io::Result<Option<Found>> {
+        let skip = self.fill(offset, LONGEST_HEAD)?;
+        let bytes = self.window.get(skip..).unwrap_or_default();
+        let Some((header, name)) = Header::decode(bytes, &self.seal, offset) else {
+            return Ok(None);
         };
-        if offset + header.frame_length() > end {
-            return Ok(false);
-        }
-        found.name.clear();
-        found.name.extend(name);
-        found.checksum = Fields(bytes).u32().unwrap_or_default();
-        (found.offset, found.header) = (offset, header);
-        Ok(true)
+        let found = Found {
+            offset,
+            header,
+            stream: self.names.find(name),
+            checksum: Fields(bytes).u32().unwrap_or_default(),
+        };
+        Ok(Some(found).filter(|found| found.end() <= self.end))
     }
 
     /// The first frame after an offset that has none.
-    pub(crate) fn next_frame(&mut self, behind: u64, found: &mut Found) -> io::Result<bool> {
+    pub(crate) fn next_frame(&mut self, behind: u64) -> io::Result<Option<Found>> {
         let mut offset = behind.next_multiple_of(STRIDE).max(SEGMENT_HEADER_BYTES);
         if offset == behind {
             offset += STRIDE;
         }
         while offset + HEADER_BYTES as u64 <= self.end {
             let bytes = self.bytes(offset, WINDOW_BYTES / 2)?;
-            let chances = bytes
-                .chunks_exact(8)
-                .position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC));
-            let Some(chance) = chances else {
+            let mut chunks = bytes.chunks_exact(8);
+            let Some(chance) = chunks.position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC)) else {
                 offset += (bytes.len() as u64 / STRIDE).max(1) * STRIDE;
                 continue;
             };
             offset += chance as u64 * STRIDE;
-            if self.frame(offset, found)? {
-                return Ok(true);
+            if let Some(found) = self.frame(offset)? {
+                return Ok(Some(found));
             }
             offset += STRIDE;
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// The next sound frame at or after an offset.
+    pub(crate) fn at_or_after(&mut self, offset: u64) -> io::Result<Option<Found>> {
+        match self.frame(offset)? {
+            None => self.next_frame(offset),
+            found => Ok(found),
+        }
+    }
+
+    /// What a frame of the segment with this number says, if it is whole. Does not read the body of
+    /// a record.
+    pub(crate) fn step(&mut self, segment: u32, found: &Found) -> io::Result<Option<Step>> {
+        let header = &found.header;
+        let carried = header.kind == Kind::Carried;
+        if carried || header.kind == Kind::Record {
+            let entry = header.entry(segment, found.offset);
+            return Ok(found.stream.clone().map(|stream| Step::Record {
+                carried,
+                stream,
+                entry,
+            }));
+        }
+        let mut body = std::mem::take(&mut self.body);
+        let whole = self.body(found, &mut body)?;
+        let step = if whole { found.decode(&body) } else { None };
+        self.body = body;
+        Ok(step)
     }
 
     /// Whether the body is intact.
     pub(crate) fn body_is_whole(&mut self, found: &Found) -> io::Result<bool> {
-        let mut checksum = 0;
-        let mut at = found.offset + found.header.head_length();
-        let end = at + u64::from(found.header.body_length);
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let bytes = self.bytes(at, left.min(WINDOW_BYTES))?;
-            let bytes = bytes.get(..left.min(bytes.len())).unwrap_or(bytes);
-            if bytes.is_empty() {
-                return Ok(false);
-            }
-            checksum = crc32c::crc32c_append(checksum, bytes);
-            at += bytes.len() as u64;
-        }
-        Ok(checksum == found.header.body_checksum)
+        let mut body = std::mem::take(&mut self.body);
+        let whole = self.body(found, &mut body);
+        self.body = body;
+        whole
     }
 
     /// Reads the body, if it is intact.
@@ -140,34 +201,22 @@ impl<'a> Scanner<'a> {
 
     /// The bytes at an offset: at least as many as asked for, or fewer at the end of the file.
     fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let length =
-            length.min(usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX));
-        let covered = offset
-            .checked_sub(self.window_start)
-            .and_then(|skip| usize::try_from(skip).ok())
-            .filter(|skip| skip + length <= self.window.len());
-        let skip = match covered {
-            Some(skip) => skip,
-            None => {
-                let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-                self.file
-                    .read(&mut self.window, left.min(WINDOW_BYTES), offset)?;
-                self.window_start = offset;
-                0
-            }
-        };
+        let skip = self.fill(offset, length)?;
         Ok(self.window.get(skip..).unwrap_or_default())
     }
-}
 
-impl Default for Found {
-    fn default() -> Self {
-        let header = Header::new(super::frame::Kind::Void, 0, 0);
-        Self {
-            offset: 0,
-            header,
-            name: Vec::new(),
-            checksum: 0,
+    /// Reads them into the window; returns where in it they begin.
+    fn fill(&mut self, offset: u64, length: usize) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let skip = offset.checked_sub(self.window_start);
+        let skip = skip.and_then(|skip| usize::try_from(skip).ok());
+        let covered = skip.filter(|skip| skip + length.min(left) <= self.window.len());
+        if let Some(skip) = covered {
+            return Ok(skip);
         }
+        let length = left.min(WINDOW_BYTES);
+        self.file.read(&mut self.window, length, offset)?;
+        self.window_start = offset;
+        Ok(0)
     }
 }

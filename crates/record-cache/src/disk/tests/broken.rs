@@ -7,12 +7,12 @@ use tempfile::TempDir;
 
 use super::history::{History, Settled, TestStore, open, open_with, some};
 use super::sim::{Fault, Numbers, SimDisk};
-use crate::index::memory::MemoryIndex;
-use crate::index::queue::Entry;
+use crate::index::Entry;
+use crate::index::paged::PlainIndex;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
 use crate::log::catalog::lock;
-use crate::log::rebuild::{Pending, rebuild};
+use crate::log::rebuild::rebuild;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
 
 const STEPS: usize = 50;
@@ -20,7 +20,7 @@ const STEPS: usize = 50;
 /// Breaks when its calls are used up, having done what was asked or not.
 #[derive(Debug)]
 struct Fragile {
-    inner: MemoryIndex,
+    inner: PlainIndex,
     calls: Arc<Mutex<usize>>,
     breaks: bool,
     is_broken: bool,
@@ -33,7 +33,7 @@ struct FragileOnes {
 }
 
 impl Fragile {
-    fn call<T>(&mut self, work: impl FnOnce(&mut MemoryIndex) -> T) -> Result<T, Broken> {
+    fn call<T>(&mut self, work: impl FnOnce(&mut PlainIndex) -> T) -> Result<T, Broken> {
         let mut calls = self.calls.lock().unwrap();
         if self.breaks && *calls == 0 {
             // Half of the breaks come when the work is done.
@@ -80,12 +80,12 @@ impl Index for Fragile {
         self.call(|index| index.after(stream, number, limits))?
     }
 
-    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken> {
-        self.call(|index| index.streams_with(numbers))?
-    }
-
     fn clear(&mut self) -> Result<(), Broken> {
         self.call(Index::clear)?
+    }
+
+    fn relieve(&mut self) -> Result<(), Broken> {
+        self.call(Index::relieve)?
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -106,16 +106,16 @@ impl Indexes for FragileOnes {
         true
     }
 
-    fn open(&mut self) -> Result<Found, Broken> {
+    fn open(&mut self) -> Found {
         let index = self.fresh().unwrap();
-        Ok(Found { index, kept: None })
+        Found { index, kept: None }
     }
 
     fn fresh(&mut self) -> Option<Box<dyn Index>> {
         let calls = (!self.stand.is_empty()).then(|| self.stand.remove(0))?;
         let breaks = *calls.lock().unwrap() < usize::MAX / 2;
         Some(Box::new(Fragile {
-            inner: MemoryIndex::default(),
+            inner: PlainIndex::default(),
             calls,
             breaks,
             is_broken: false,
@@ -127,12 +127,8 @@ impl Indexes for FragileOnes {
 fn check_accounts(store: &TestStore, salt: u64, context: &str) {
     let shared = &store.0.shared;
     let segments = lock(&shared.catalog).segments.clone();
-    let nothing = Pending {
-        voids: &Ranges::default(),
-        settled: &[],
-    };
-    let index = Box::new(MemoryIndex::default());
-    let rebuilt = rebuild(&segments, salt, nothing, index, &|| {}).unwrap();
+    let index = Box::new(PlainIndex::default());
+    let rebuilt = rebuild(&segments, salt, (&Ranges::default(), &[]), index, &|| {}).unwrap();
     assert_eq!(store.stats(), rebuilt.counters.stats(), "{context}");
     for (number, segment) in &segments {
         let other = &rebuilt.catalog.segments[number];

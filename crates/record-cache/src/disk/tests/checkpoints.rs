@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::history::{History, Settled, TestStore, open, open_with, some};
 use super::sim::{Numbers, SimDisk};
-use crate::index::memory::MemoryIndex;
-use crate::index::queue::Entry;
+use crate::index::Entry;
+use crate::index::paged::PlainIndex;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
 use crate::log::files::Disk;
@@ -22,14 +22,14 @@ type Shelf = Arc<Mutex<Vec<(usize, Kept)>>>;
 
 #[derive(Debug, Clone)]
 struct Kept {
-    index: MemoryIndex,
+    index: PlainIndex,
     at: Checkpoint,
 }
 
 /// Keeps a checkpoint whenever it may.
 #[derive(Debug)]
 struct Keeping {
-    index: MemoryIndex,
+    index: PlainIndex,
     disk: SimDisk,
     shelf: Shelf,
 }
@@ -74,12 +74,12 @@ impl Index for Keeping {
         self.index.after(stream, number, limits)
     }
 
-    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken> {
-        self.index.streams_with(numbers)
-    }
-
     fn clear(&mut self) -> Result<(), Broken> {
         self.index.clear()
+    }
+
+    fn relieve(&mut self) -> Result<(), Broken> {
+        self.index.relieve()
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -101,7 +101,7 @@ impl Index for Keeping {
 }
 
 impl Keepers {
-    fn make(&self, index: MemoryIndex) -> Box<dyn Index> {
+    fn make(&self, index: PlainIndex) -> Box<dyn Index> {
         Box::new(Keeping {
             index,
             disk: self.disk.clone(),
@@ -115,19 +115,19 @@ impl Indexes for Keepers {
         true
     }
 
-    fn open(&mut self) -> Result<Found, Broken> {
+    fn open(&mut self) -> Found {
         let Some(Kept { index, at }) = self.from.take() else {
-            let index = self.make(MemoryIndex::default());
-            return Ok(Found { index, kept: None });
+            let index = self.make(PlainIndex::default());
+            return Found { index, kept: None };
         };
         let kept = Some((at, index.held()));
         let index = self.make(index);
-        Ok(Found { index, kept })
+        Found { index, kept }
     }
 
     fn fresh(&mut self) -> Option<Box<dyn Index>> {
         *self.anew.lock().unwrap() += 1;
-        Some(self.make(MemoryIndex::default()))
+        Some(self.make(PlainIndex::default()))
     }
 }
 

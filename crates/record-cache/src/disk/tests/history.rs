@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::sim::{Numbers, SimDisk};
 use crate::disk::{Settings, Store, record_store};
-use crate::index::{InMemory, Indexes};
+use crate::index::paged::IndexSettings;
+use crate::index::{Indexes, Maker};
 use crate::log::files::Disk;
 use crate::{
     Durability, NewRecord, ReadLimits, Record, RecordId, RecordStore, Settlement, StoreError,
@@ -80,7 +81,8 @@ pub(crate) async fn open(
     disk: &SimDisk,
     durability: Durability,
 ) -> Result<TestStore, StoreError> {
-    let in_memory = |_: &Path| Box::new(InMemory) as Box<dyn Indexes>;
+    let in_memory =
+        |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<dyn Indexes>;
     open_with(path, disk, durability, in_memory).await
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::history::{History, OTHER, SEGMENT_BYTES, Settled, open};
 use super::sim::{Numbers, SimDisk};
-use crate::index::memory::MemoryIndex;
+use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
 use crate::log::files::{Disk, DiskFile};
 use crate::log::format::{Found, SegmentHeader, segment_name, segment_number};
@@ -35,7 +35,7 @@ impl Segment {
     fn scanned(&self, end: u64) -> Option<Outline> {
         let seal = Seal::new(self.salt, self.number);
         let mut scanner = Scanner::new(&*self.file, seal, end).unwrap();
-        let catalog = Catalog::new(Box::new(MemoryIndex::default()));
+        let catalog = Catalog::new(Box::new(PlainIndex::default()));
         let mut replay = Replay::new(None, catalog);
         let tail = replay.segment(self.number, &mut scanner, end).unwrap();
         tail.outline
@@ -189,10 +189,10 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
         oldest_base: 0,
     };
     let mut encoder = Encoder::default();
-    encoder.begin(64, 0, Some(Outline::new()));
+    encoder.begin((3, 64), 0, Some(Outline::new()));
     encoder.group(&group, &Seal::new(5, 3));
     encoder.finish(&*file).unwrap();
-    let outline = encoder.take_outline().unwrap();
+    let outline = encoder.outline.take().unwrap();
     outline.write(&*file, 3, 5).unwrap();
     let bytes = bytes_of(&*file);
     assert!(passes(&bytes, 3, 5));

@@ -7,12 +7,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use super::history::{open, some};
 use super::sim::SimDisk;
 use super::slow::{Gate, SlowDisk};
 use crate::disk::{Settings, Store};
-use crate::index::InMemory;
+use crate::index::Maker;
+use crate::index::paged::IndexSettings;
+use crate::log::catalog::lock;
 use crate::log::files::Disk;
-use crate::{Amount, NewRecord, ReadLimits, Settlement, StreamName};
+use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::frame::{GroupBody, frame_length};
+use crate::{Amount, Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it() {
@@ -21,7 +26,7 @@ async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it()
     let (disk, at_the_gate) = (SimDisk::new(place.path()), Arc::clone(&gate));
     let slow = SlowDisk::new(disk, &at_the_gate);
     let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let indexes = |_: &Path| Box::new(InMemory) as Box<_>;
+    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
     let settings = Settings::new(place.path().join("cache"));
     let store = Store::open_on(settings, indexes, slow).await.unwrap();
     let store = Arc::new(store);
@@ -56,4 +61,29 @@ async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it()
     third.await.unwrap().unwrap();
     assert_eq!(store.stats().records(), 2);
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn all_bytes_of_a_record_are_live_until_it_is_settled_its_hash_key_too() {
+    for hash_key in [None, Some(7)] {
+        let place = TempDir::new().unwrap();
+        let disk = SimDisk::new(place.path());
+        let store = open(place.path(), &disk, Durability::PowerLoss)
+            .await
+            .unwrap();
+        let name = StreamName::new("a").unwrap();
+        let record = NewRecord::new(name.clone(), None, "payload").with_explicit_hash_key(hash_key);
+        store.append(vec![record.clone(), record]).await.unwrap();
+        let (total, live) = lock(&store.0.shared.catalog).occupancy();
+        let around = SEGMENT_HEADER_BYTES + frame_length(0, GroupBody::BYTES);
+        assert_eq!(live, total - around, "{hash_key:?}");
+        let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+        let ids = held.iter().map(|record| record.id);
+        store
+            .settle(Settlement::new(name).delete(ids))
+            .await
+            .unwrap();
+        assert_eq!(lock(&store.0.shared.catalog).occupancy().1, 0);
+        store.close().await.unwrap();
+    }
 }

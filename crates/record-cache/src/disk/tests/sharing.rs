@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::disk::{Settings, Store};
-use crate::index::InMemory;
+use crate::index::paged::IndexSettings;
 use crate::{NewRecord, StreamName};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -13,7 +13,7 @@ async fn those_who_wait_share_a_commit() {
     const CALLS: u64 = 20;
     let directory = tempfile::tempdir().unwrap();
     let settings = Settings::new(directory.path().to_owned());
-    let store = Store::open(settings, |_| Box::new(InMemory)).await;
+    let store = Store::open(settings, IndexSettings::in_memory()).await;
     let store = Arc::new(store.unwrap());
     let tasks = (0..TASKS).map(|_| {
         let store = Arc::clone(&store);

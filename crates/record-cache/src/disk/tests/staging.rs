@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::history::{SEGMENT_BYTES, open};
 use super::sim::{Fault, Numbers, SimDisk};
-use crate::index::memory::MemoryIndex;
+use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
 use crate::log::end::{Barrier, Continuation, Log};
 use crate::log::files::Disk;
@@ -20,7 +20,7 @@ use crate::{Durability, NewRecord, ReadLimits, RecordStore, StoreError, StreamNa
 const SALT: u64 = 7;
 
 fn catalog() -> Mutex<Catalog> {
-    Mutex::new(Catalog::new(Box::new(MemoryIndex::default())))
+    Mutex::new(Catalog::new(Box::new(PlainIndex::default())))
 }
 
 fn name() -> StreamName {
@@ -123,9 +123,9 @@ fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
     }
     calls.pop();
     let written = log.commit(&index, &calls, Barrier::Synced).unwrap();
-    assert_eq!(written.places.len(), 2 * calls.len());
-    assert!(written.places.is_sorted());
-    assert!(written.places[0] < 400, "the first part counts as well");
+    assert_eq!(written.len(), 2 * calls.len());
+    assert!(written.is_sorted_by_key(|entry| entry.place));
+    assert!(written[0].place < 400, "the first part counts as well");
     let (length, _) = first_segment(&disk);
     assert!(length <= SEGMENT_BYTES && length > SEGMENT_BYTES - 600);
 }

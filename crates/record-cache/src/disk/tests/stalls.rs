@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::sim::SimDisk;
 use super::slow::{Gate, SlowDisk};
 use crate::disk::{Settings, Store};
-use crate::index::InMemory;
+use crate::index::Maker;
+use crate::index::paged::IndexSettings;
 use crate::log::files::Disk;
 use crate::{NewRecord, ReadLimits, Settlement, StoreError, StreamName};
 
@@ -22,7 +23,7 @@ async fn open(disk: &SimDisk, gate: &Arc<Gate>) -> Result<Store, StoreError> {
     let slow = SlowDisk::new(disk.clone(), gate);
     let mut settings = Settings::new("nowhere".into());
     settings.stall_limit = LIMIT;
-    let indexes = |_: &Path| Box::new(InMemory) as Box<_>;
+    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
     Store::open_on(settings, indexes, move |_| {
         Ok(Arc::new(slow) as Arc<dyn Disk>)
     })

@@ -6,9 +6,9 @@ use std::ops::Range;
 use tempfile::TempDir;
 
 use super::history::{OTHER, open, some};
-use super::sim::SimDisk;
+use super::sim::{Fault, Numbers, SimDisk};
 use crate::log::files::Disk;
-use crate::log::format::{MARK, SEGMENT_HEADER_BYTES, segment_name};
+use crate::log::format::{MARK, RESERVE, SEGMENT_HEADER_BYTES, segment_name};
 use crate::log::frame::{GroupBody, frame_length};
 use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
 
@@ -86,4 +86,36 @@ async fn what_was_written_once_more_needs_no_frame_but_its_own() {
         let more = records(&place, &disk).await;
         assert_eq!(more.split_last().unwrap().1, held, "a mark: {with_mark}");
     }
+}
+
+#[tokio::test]
+async fn what_is_written_once_more_on_a_full_disk_survives_another_loss_of_power() {
+    let mut numbers = Numbers::new(91);
+    let mut in_reserved_space = 0;
+    let place = TempDir::new().unwrap();
+    let before = a_log_with_a_hole(&place).await;
+    let held = records(&place, &before.as_it_is(place.path())).await;
+    for full in 0..16 {
+        let disk = before.as_it_is(place.path());
+        disk.fail(Fault {
+            from: full,
+            to: full + 1,
+            kind: std::io::ErrorKind::StorageFull,
+        });
+        let Ok(store) = open(place.path(), &disk, DURABILITY).await else {
+            continue;
+        };
+        let opened = disk.events();
+        in_reserved_space += usize::from(disk.open(RESERVE).is_err());
+        drop(store);
+        for then in (0..=opened).flat_map(|then| [then; 8]) {
+            let left = disk.after_a_loss_of_power(place.path(), then, &mut numbers);
+            assert_eq!(
+                records(&place, &left).await,
+                held,
+                "full {full}, event {then}"
+            );
+        }
+    }
+    assert!(in_reserved_space > 0, "the reserve was never used");
 }

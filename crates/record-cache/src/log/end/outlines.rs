@@ -45,7 +45,7 @@ impl Log {
             ..
         } = active;
         let sealed = outline.and_then(|outline| Sealed::new(number, file, outline, written));
-        self.sealed.extend(sealed);
+        self.at.sealed.extend(sealed);
     }
 
     /// Writes the outlines of newly complete segments, if there is space.
@@ -54,7 +54,7 @@ impl Log {
             number,
             file,
             outline,
-        } in self.sealed.drain(..)
+        } in self.at.sealed.drain(..)
         {
             if !room || !lock(index).segments.contains_key(&number) {
                 continue;
@@ -75,7 +75,7 @@ impl Log {
 
     /// Ends the current segment, because the log is closed.
     pub(crate) fn seal_last(&mut self) {
-        if let Some(active) = self.active.take()
+        if let Some(active) = self.at.active.take()
             && active.written >= self.segment_bytes / LONG_ENOUGH
         {
             self.seal(active);

@@ -13,18 +13,13 @@ use crate::{Durability, StoreError};
 impl Log {
     /// Continues in a new segment from the next group on.
     pub(crate) fn roll(&mut self) {
-        let Some(mut active) = self.active.take() else {
+        if self.durability == Durability::PowerLoss && self.sync().is_err() {
+            return;
+        }
+        let Some(active) = self.at.active.take() else {
             return;
         };
-        if self.durability == Durability::PowerLoss && active.synced < active.written {
-            if self.sync_all(&mut active).is_err() {
-                self.abandon(&active);
-                return;
-            }
-            active.synced = active.written;
-            self.forget_unsynced();
-        }
-        self.end = Some(Previous {
+        self.at.end = Some(Previous {
             number: active.number,
             end: active.written,
         });
@@ -33,7 +28,7 @@ impl Log {
 
     /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(mut active) = self.active.take() else {
+        let Some(mut active) = self.at.active.take() else {
             return Ok(());
         };
         if active.synced < active.written {
@@ -44,19 +39,23 @@ impl Log {
             active.synced = active.written;
             self.forget_unsynced();
         }
-        self.active = Some(active);
+        self.at.active = Some(active);
         Ok(())
     }
 
-    /// Continues in a segment made from a file with reserved space.
-    pub(crate) fn go_on_in(&mut self, name: &str) -> io::Result<()> {
+    /// Continues in a segment made from a file with reserved space, which is named only when its
+    /// first group is on stable storage if that is to be `aside`.
+    pub(crate) fn go_on_in(&mut self, name: &str, aside: bool) -> io::Result<()> {
         self.roll();
-        let number = self.next_number;
+        let number = self.at.next_number;
         let after = number.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
+        let aside = aside && self.durability == Durability::PowerLoss;
         let segment = segment_name(number);
-        self.disk.rename(name, &segment)?;
-        self.next_number = after;
-        self.spare = Some((number, self.disk.open(&segment)?));
+        let segment = if aside { TEMPORARY_SEGMENT } else { &segment };
+        self.disk.rename(name, segment)?;
+        self.at.next_number = after;
+        self.spare = Some((number, self.disk.open(segment)?));
+        self.aside = aside.then_some(number);
         Ok(())
     }
 
@@ -69,8 +68,8 @@ impl Log {
         }
         let file = self.disk.create(TEMPORARY_SEGMENT);
         let file = file.map_err(|error| self.refused("cannot create", TEMPORARY_SEGMENT, error))?;
-        let number = self.next_number;
-        self.next_number = number.checked_add(1).ok_or_else(no_numbers_left)?;
+        let number = self.at.next_number;
+        self.at.next_number = number.checked_add(1).ok_or_else(no_numbers_left)?;
         (self.spare, self.aside) = (Some((number, file)), Some(number));
         Ok(())
     }
@@ -80,17 +79,17 @@ impl Log {
             return Ok(self.begin_segment(number, file));
         }
         loop {
-            let number = self.next_number;
+            let number = self.at.next_number;
             let name = segment_name(number);
             let after = number.checked_add(1).ok_or_else(no_numbers_left)?;
             match self.disk.create(&name) {
                 Ok(file) => {
-                    self.next_number = after;
+                    self.at.next_number = after;
                     return Ok(self.begin_segment(number, file));
                 }
                 // Left by a failed attempt that could not be undone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    self.next_number = after;
+                    self.at.next_number = after;
                 }
                 Err(error) => return Err(self.refused("cannot create", &name, error)),
             }
@@ -129,7 +128,7 @@ impl Log {
     pub(crate) fn abandon(&mut self, active: &Active) {
         let end = match self.durability {
             Durability::PowerLoss => {
-                self.rewrite.append(&mut self.unsynced);
+                self.at.rewrite.append(&mut self.unsynced);
                 self.unsynced_bytes = 0;
                 active.synced
             }
@@ -137,7 +136,7 @@ impl Log {
         };
         // The next segment says where this one ends, so truncating only frees space.
         let _ = active.file.truncate(end);
-        self.end = Some(Previous {
+        self.at.end = Some(Previous {
             number: active.number,
             end,
         });

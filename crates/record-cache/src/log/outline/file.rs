@@ -54,11 +54,6 @@ impl Outline {
         Ok(self.end() + self.file_length())
     }
 
-    /// Whether a file appears to end in an outline.
-    pub(crate) fn seems_to_be_in(file: &dyn DiskFile) -> bool {
-        matches!(trailer(file), Ok(Some(_)))
-    }
-
     /// The outline at the end of a file, if it matches its frames.
     pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
         let Some((trailer, bytes)) = trailer(file)? else {

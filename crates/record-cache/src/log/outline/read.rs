@@ -2,13 +2,15 @@
 
 use super::{
     HASHED, KIND_MASK, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM,
-    SoFar, Step,
+    SoFar,
 };
 use crate::StreamName;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::varint::take_number;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Kind, frame_length, hash_key_length, void_length};
+use crate::log::frame::{Kind, place};
+use crate::log::step::Step;
 
 /// The steps of an outline, one after the other.
 #[derive(Debug)]
@@ -60,88 +62,63 @@ impl<'a> Steps<'a> {
         let (&tag, rest) = self.rest.split_first()?;
         self.rest = rest;
         let kind = Kind::of(tag & KIND_MASK)?;
-        let (step, length) = match kind {
+        let step = match kind {
             Kind::Group => self.group(tag)?,
             Kind::Record | Kind::Carried => self.record(tag, kind == Kind::Carried)?,
             Kind::Settled => {
-                let stream = self.new_stream()?;
-                let (deleted, counted) = (self.ranges()?, self.ranges()?);
-                let stream = self.so_far.names.get(stream)?.clone();
-                let settled = Settled {
-                    stream,
-                    deleted,
-                    counted,
-                };
-                let length = settled.encoded_length();
-                (Step::Settled(settled), length)
+                let place = self.new_stream()?;
+                Step::Settled(Settled {
+                    deleted: self.ranges()?,
+                    counted: self.ranges()?,
+                    stream: self.so_far.names.get(place)?.clone(),
+                })
             }
-            Kind::Void => {
-                let voids = self.ranges()?;
-                let length = void_length(&voids);
-                (Step::Void(voids), length)
-            }
-            Kind::Cleared => (Step::Cleared, frame_length(0, 0)),
+            Kind::Void => Step::Void(self.ranges()?),
+            Kind::Cleared => Step::Cleared,
         };
-        self.so_far.advance(length);
+        self.so_far.advance(step.length());
         Some(step)
     }
 
-    fn group(&mut self, tag: u8) -> Option<(Step, u64)> {
-        let first = if tag & NEXT_SEQUENCE == 0 {
-            self.number()?
-        } else {
-            self.so_far.next
-        };
+    fn group(&mut self, tag: u8) -> Option<Step> {
+        let first = self.number_unless(tag & NEXT_SEQUENCE, self.so_far.next)?;
         let count = self.small()?;
         if tag & SAME_OLDEST == 0 {
             self.so_far.oldest = Some((self.small()?, self.number()?));
         }
         self.so_far.next = first;
-        Some((
-            Step::Group { first, count },
-            frame_length(0, GroupBody::BYTES),
-        ))
+        let oldest = self.so_far.oldest?;
+        Some(Step::Group {
+            first,
+            count,
+            oldest,
+        })
     }
 
-    fn record(&mut self, tag: u8, carried: bool) -> Option<(Step, u64)> {
-        let stream = if tag & SAME_STREAM == 0 {
-            self.new_stream()?
-        } else {
-            self.so_far.stream?
+    fn record(&mut self, tag: u8, carried: bool) -> Option<Step> {
+        let stream = match tag & SAME_STREAM {
+            0 => self.new_stream()?,
+            _ => self.so_far.stream?,
         };
-        let sequence = if tag & NEXT_SEQUENCE == 0 {
-            self.number()?
-        } else {
-            self.so_far.next
-        };
-        let size = if tag & SAME_SIZE == 0 {
-            self.small()?
-        } else {
-            self.so_far.size
-        };
-        let attempts = if tag & NO_ATTEMPTS == 0 {
-            self.small()?
-        } else {
-            0
-        };
+        let sequence = self.number_unless(tag & NEXT_SEQUENCE, self.so_far.next)?;
+        let size = self.number_unless(tag & SAME_SIZE, self.so_far.size.into())?;
+        let attempts = self.number_unless(tag & NO_ATTEMPTS, 0)?;
+        let size = u32::try_from(size).ok()?;
         (self.so_far.next, self.so_far.size) = (sequence.checked_add(1)?, size);
-        let offset = u32::try_from(self.so_far.end).ok()?;
+        u32::try_from(self.so_far.end).ok()?;
         let entry = Entry {
             sequence,
             segment: self.segment,
-            offset,
+            place: place(self.so_far.end, tag & HASHED != 0),
             size,
-            attempts,
+            attempts: u32::try_from(attempts).ok()?,
         };
-        let name = self.so_far.names.get(stream)?.as_str().len();
-        Some((
-            Step::Record {
-                carried,
-                stream,
-                entry,
-            },
-            frame_length(name, size) + hash_key_length(tag & HASHED != 0),
-        ))
+        let stream = self.so_far.names.get(stream)?.clone();
+        Some(Step::Record {
+            carried,
+            stream,
+            entry,
+        })
     }
 
     fn new_stream(&mut self) -> Option<usize> {
@@ -177,16 +154,12 @@ impl<'a> Steps<'a> {
     }
 
     fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
+        take_number(&mut self.rest)
+    }
+
+    /// A number that is left out if this flag is set, and then is this one.
+    fn number_unless(&mut self, flag: u8, same: u64) -> Option<u64> {
+        if flag == 0 { self.number() } else { Some(same) }
     }
 }
 

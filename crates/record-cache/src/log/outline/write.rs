@@ -2,61 +2,72 @@
 
 use super::{HASHED, NEXT_SEQUENCE, NO_ATTEMPTS, Outline, SAME_OLDEST, SAME_SIZE, SAME_STREAM};
 use crate::StreamName;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::varint::put_number;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Header, Kind, frame_length, void_length};
+use crate::log::frame::{GroupBody, Kind, frame_length, has_hash_key, record_length, void_length};
 use crate::log::group::Call;
+use crate::log::step::Step;
 
 /// The maximum size of a step, without names and ranges.
 const STEP_BYTES: u64 = 24;
 const RANGE_BYTES: u64 = 15;
 
 impl Outline {
-    pub(crate) fn group(&mut self, first: u64, group: &GroupBody) {
-        let oldest = (group.oldest, group.oldest_base);
+    /// Adds what a frame says.
+    pub(crate) fn add(&mut self, step: &Step) {
+        match step {
+            Step::Group {
+                first,
+                count,
+                oldest,
+            } => self.group(*first, *count, *oldest),
+            Step::Record {
+                carried,
+                stream,
+                entry,
+            } => self.record(*carried, stream, entry),
+            Step::Settled(settled) => self.settled(settled),
+            Step::Void(voids) => self.voids(voids),
+            Step::Cleared => self.cleared(),
+        }
+    }
+
+    pub(crate) fn group(&mut self, first: u64, count: u32, oldest: (u32, u64)) {
         let is_next = first == self.so_far.next;
         let same = self.so_far.oldest == Some(oldest);
         let flags = flag(is_next, NEXT_SEQUENCE) | flag(same, SAME_OLDEST);
         self.bytes.push(Kind::Group as u8 | flags);
-        if !is_next {
-            self.number(first);
-        }
-        self.number(group.count.into());
-        if !same {
-            self.number(oldest.0.into());
-            self.number(oldest.1);
-        }
+        self.number_unless(is_next, first);
+        self.number(count.into());
+        self.number_unless(same, oldest.0.into());
+        self.number_unless(same, oldest.1);
         (self.so_far.next, self.so_far.oldest) = (first, Some(oldest));
         self.so_far.advance(frame_length(0, GroupBody::BYTES));
     }
 
     /// A record, appended or carried.
-    pub(crate) fn record(&mut self, stream: &StreamName, header: &Header) {
-        let place = self.so_far.stream;
-        let same_stream = place.and_then(|place| self.stream(place)) == Some(stream);
-        let is_next = header.sequence == self.so_far.next;
-        let same_size = header.body_length == self.so_far.size;
+    pub(crate) fn record(&mut self, carried: bool, stream: &StreamName, entry: &Entry) {
+        let last = self.so_far.stream;
+        let same_stream = last.and_then(|last| self.so_far.names.get(last)) == Some(stream);
+        let is_next = entry.sequence == self.so_far.next;
+        let same_size = entry.size == self.so_far.size;
+        let kind = if carried { Kind::Carried } else { Kind::Record };
         let flags = flag(same_stream, SAME_STREAM)
             | flag(is_next, NEXT_SEQUENCE)
             | flag(same_size, SAME_SIZE)
-            | flag(header.attempts == 0, NO_ATTEMPTS)
-            | flag(header.hash_key.is_some(), HASHED);
-        self.bytes.push(header.kind as u8 | flags);
+            | flag(entry.attempts == 0, NO_ATTEMPTS)
+            | flag(has_hash_key(entry), HASHED);
+        self.bytes.push(kind as u8 | flags);
         if !same_stream {
             self.name(stream);
         }
-        if !is_next {
-            self.number(header.sequence);
-        }
-        if !same_size {
-            self.number(header.body_length.into());
-        }
-        if header.attempts > 0 {
-            self.number(header.attempts.into());
-        }
-        (self.so_far.next, self.so_far.size) =
-            (header.sequence.saturating_add(1), header.body_length);
-        self.so_far.advance(header.frame_length());
+        self.number_unless(is_next, entry.sequence);
+        self.number_unless(same_size, entry.size.into());
+        self.number_unless(entry.attempts == 0, entry.attempts.into());
+        (self.so_far.next, self.so_far.size) = (entry.sequence.saturating_add(1), entry.size);
+        self.so_far.advance(record_length(stream, entry));
     }
 
     pub(crate) fn settled(&mut self, settled: &Settled) {
@@ -80,42 +91,20 @@ impl Outline {
 
     /// An upper bound of its length in the file, with these calls in another group.
     pub(crate) fn length_with(&self, calls: &[Call]) -> u64 {
-        let mut last = None;
         let ranges = |ranges: &Ranges| ranges.iter().count() as u64 * RANGE_BYTES;
-        let mut bytes = self.file_length() + STEP_BYTES;
-        for call in calls {
-            bytes += match call {
-                Call::Append(records) => {
-                    let of_names: u64 = records
-                        .iter()
-                        .map(|record| self.name_length(&record.stream, &mut last))
-                        .sum();
-                    of_names + records.len() as u64 * STEP_BYTES
-                }
-                Call::Carry(carried) => {
-                    let of_names: u64 = carried
-                        .iter()
-                        .map(|record| self.name_length(&record.stream, &mut last))
-                        .sum();
-                    of_names + carried.len() as u64 * STEP_BYTES
-                }
-                Call::Settle(settled) => {
-                    let of_ranges = ranges(&settled.deleted) + ranges(&settled.counted);
-                    STEP_BYTES + self.name_length(&settled.stream, &mut last) + of_ranges
-                }
-                Call::Clear => STEP_BYTES,
-            };
-        }
-        bytes
-    }
-
-    fn name_length<'a>(&self, stream: &'a StreamName, last: &mut Option<&'a StreamName>) -> u64 {
-        let known = last.replace(stream) == Some(stream) || self.places.contains_key(stream);
-        if known {
-            0
-        } else {
-            stream.as_str().len() as u64
-        }
+        let step = |stream: &StreamName| match self.places.get(stream) {
+            Some(_) => STEP_BYTES,
+            None => STEP_BYTES + stream.as_str().len() as u64,
+        };
+        let steps = calls.iter().map(|call| match call {
+            Call::Append(records) => records.iter().map(|record| step(&record.stream)).sum(),
+            Call::Carry(carried) => carried.iter().map(|record| step(&record.stream)).sum(),
+            Call::Settle(settled) => {
+                step(&settled.stream) + ranges(&settled.deleted) + ranges(&settled.counted)
+            }
+            Call::Clear => STEP_BYTES,
+        });
+        self.file_length() + STEP_BYTES + steps.sum::<u64>()
     }
 
     fn name(&mut self, stream: &StreamName) {
@@ -144,15 +133,13 @@ impl Outline {
         self.bytes.extend(text.as_bytes());
     }
 
-    /// Seven bits per byte, lowest first; the last byte has its highest bit clear.
-    fn number(&mut self, mut number: u64) {
-        loop {
-            let low = number.to_le_bytes()[0] & 0x7f;
-            number >>= 7;
-            self.bytes.push(low | flag(number > 0, 0x80));
-            if number == 0 {
-                return;
-            }
+    fn number(&mut self, number: u64) {
+        put_number(&mut self.bytes, number);
+    }
+
+    fn number_unless(&mut self, same: bool, number: u64) {
+        if !same {
+            self.number(number);
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::block::{self, Block, Entries, Key};
 use super::checkpoint::{self, Totals};
-use super::contained::Outcome;
-use super::database::{Database, describe};
+use super::database::Database;
 use super::directory::Stream;
+use super::worker::Outcome;
 use crate::index::Checkpoint;
 use crate::{QueueStats, StreamName};
 
@@ -26,21 +26,22 @@ impl Found {
     pub(super) fn load(database: &Database) -> Outcome<(Checkpoint, Self)> {
         let mut found = Self::default();
         let mut record = Vec::new();
-        for entry in database.sled.scan_prefix(&checkpoint::key(0)[..1]) {
-            record.extend_from_slice(&entry.map_err(describe)?.1);
-            found.parts += 1;
-        }
+        let mut parts = 0;
+        database.scan(&checkpoint::key(0)[..1], |_, value| {
+            record.extend_from_slice(value);
+            parts += 1;
+            Ok(())
+        })?;
+        found.parts = parts;
         if record.is_empty() {
             return Err("it has no checkpoint".to_owned());
         }
         let (checkpoint, totals) =
             checkpoint::decode(&record).ok_or("its checkpoint is unreadable")?;
-        for entry in database.sled.scan_prefix([Key::PREFIX]) {
-            let (key, value) = entry.map_err(describe)?;
-            found.take(&key, &value).ok_or("a block is unreadable")?;
-            database.age(&key, &value)?;
-            database.progress.beat();
-        }
+        database.scan(&[Key::PREFIX], |key, value| {
+            let taken = found.take(key, value);
+            taken.ok_or_else(|| "a block is unreadable".to_owned())
+        })?;
         if found.totals != totals {
             return Err("blocks are missing".to_owned());
         }
@@ -53,8 +54,7 @@ impl Found {
         self.totals.add(header.stored);
         let name = StreamName::new(header.name).ok()?;
         let stats = self.stats.entry(name.clone()).or_default();
-        stats.records += header.count as usize;
-        stats.bytes += header.bytes;
+        *stats += QueueStats::new(header.count as usize, header.bytes);
         let stream = self.streams.entry(name);
         let stream = stream.or_insert_with(|| Stream::new(key.stream));
         self.next_stream = self.next_stream.max(key.stream + 1);

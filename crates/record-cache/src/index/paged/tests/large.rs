@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use super::{checkpoint, settings};
+use crate::index::Entry;
 use crate::index::Index;
-use crate::index::queue::{Entry, Queue};
+use crate::index::paged::{IndexSettings, PagedIndex};
 use crate::index::ranges::Ranges;
-use crate::index::sled::{SledIndex, SledIndexSettings};
 use crate::{ReadLimits, StreamName};
 
 const PHASE: &str = "RECORD_INDEX_PHASE";
@@ -123,7 +123,7 @@ fn entries(shape: Shape) -> impl Iterator<Item = (usize, Entry)> {
         let entry = Entry {
             sequence,
             segment: (place >> 23) as u32,
-            offset: (place & ((1 << 23) - 1)) as u32,
+            place: (place & ((1 << 23) - 1)) as u32,
             size: size as u32,
             attempts: 0,
         };
@@ -132,7 +132,7 @@ fn entries(shape: Shape) -> impl Iterator<Item = (usize, Entry)> {
     })
 }
 
-fn keep(index: &mut SledIndex, checkpoints: &mut (u64, Duration)) {
+fn keep(index: &mut PagedIndex, checkpoints: &mut (u64, Duration)) {
     if index.wants_checkpoint() {
         let began = now();
         checkpoints.0 += 1;
@@ -145,7 +145,7 @@ fn fill(home: &Path, shape: Shape) {
     let names = names(shape);
     let idle = memory().0;
     let put = Measured::begin(idle);
-    let mut index = SledIndex::empty(home, SledIndexSettings::default());
+    let mut index = PagedIndex::empty(home, IndexSettings::default());
     let mut checkpoints = (0, Duration::ZERO);
     for (stream, entry) in entries(shape) {
         index.put(&names[stream], entry).unwrap();
@@ -164,7 +164,7 @@ fn fill(home: &Path, shape: Shape) {
 fn reopen(home: &Path, shape: Shape) {
     let idle = memory().0;
     let open = Measured::begin(idle);
-    let (index, restored) = SledIndex::open(home, SledIndexSettings::default());
+    let (index, restored) = PagedIndex::open(home, IndexSettings::default());
     let (_, stats) = restored.unwrap();
     open.end("open", 1, home);
     let records: usize = stats.values().map(|stream| stream.records).sum();
@@ -175,7 +175,7 @@ fn reopen(home: &Path, shape: Shape) {
 fn drain(home: &Path, shape: Shape) {
     let idle = memory().0;
     let open = Measured::begin(idle);
-    let (mut index, restored) = SledIndex::open(home, SledIndexSettings::default());
+    let (mut index, restored) = PagedIndex::open(home, IndexSettings::default());
     restored.unwrap();
     open.end("open again", 1, home);
     let limits = ReadLimits::new(BATCH.try_into().unwrap(), u64::MAX.try_into().unwrap());
@@ -234,7 +234,7 @@ macro_rules! measured {
         #[test]
         #[ignore = "a measurement"]
         fn $name() {
-            measure(concat!("index::sled::tests::large::", stringify!($name)), $shape);
+            measure(concat!("index::paged::tests::large::", stringify!($name)), $shape);
         }
     )*};
 }
@@ -248,7 +248,7 @@ measured! {
 
 #[test]
 #[ignore = "a measurement"]
-fn small_beside_a_queue() {
+fn small() {
     let home = tempfile::tempdir().unwrap();
     let name = StreamName::new("one").unwrap();
     let shape = Shape {
@@ -256,38 +256,18 @@ fn small_beside_a_queue() {
         streams: 1,
         alike: true,
     };
-    let mut index = SledIndex::empty(home.path(), settings(1 << 17));
-    let (mut sled, mut queue) = (Duration::ZERO, Duration::ZERO);
+    let mut index = PagedIndex::empty(home.path(), settings(1 << 17));
+    let mut took = Duration::ZERO;
     for round in 0..20 {
         let began = now();
         for (_, mut entry) in entries(shape) {
             entry.sequence += round * shape.entries;
             index.put(&name, entry).unwrap();
         }
-        index
-            .remove(
-                &name,
-                &(0..(round + 1) * shape.entries).collect(),
-                &mut |_| (),
-            )
-            .unwrap();
-        sled += began.elapsed();
-        let mut plain = std::collections::BTreeMap::from([(name.clone(), Queue::default())]);
-        let began = now();
-        for (_, mut entry) in entries(shape) {
-            entry.sequence += round * shape.entries;
-            plain.get_mut(&name).unwrap().put(entry);
-        }
-        plain
-            .get_mut(&name)
-            .unwrap()
-            .remove(&(0..(round + 1) * shape.entries).collect(), |_| ());
-        queue += began.elapsed();
+        let all = (0..(round + 1) * shape.entries).collect();
+        index.remove(&name, &all, &mut |_| ()).unwrap();
+        took += began.elapsed();
     }
-    let each = |took: Duration| took.as_secs_f64() * 1e9 / (20.0 * shape.entries as f64);
-    println!(
-        "put and remove: {:.1} ns here, {:.1} ns in a queue",
-        each(sled),
-        each(queue)
-    );
+    let each = took.as_secs_f64() * 1e9 / (20.0 * shape.entries as f64);
+    println!("put and remove: {each:.1} ns");
 }

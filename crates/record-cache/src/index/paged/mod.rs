@@ -1,9 +1,10 @@
-//! A paging index: memory use and opening time stay small however many records wait.
+//! An index whose memory use and opening time stay small however many records wait.
 //!
 //! The entries of a stream are grouped into blocks of neighbours. While all entries fit into the
-//! memory budget, there is no database. Beyond that, a checkpoint writes changed blocks to a sled
-//! database, and blocks that are stored there may be unloaded until they are used. Memory then has
-//! the start, the end and a checksum of each block.
+//! memory budget, there is no database; `JournalStore` has no limit, and `SledStore` has one only
+//! to begin with. Beyond it, a checkpoint writes changed blocks to a sled database, and blocks that
+//! are stored there may be unloaded until they are used. Memory then has the start, the end and a
+//! checksum of each block.
 //!
 //! # Invariants
 //! - The database has the state of one checkpoint, or none while a large one is written: it
@@ -16,35 +17,30 @@
 
 mod block;
 mod checkpoint;
-mod contained;
+#[cfg_attr(not(feature = "sled"), path = "no_database.rs")]
 mod database;
 mod directory;
 mod found;
-mod maker;
 mod pages;
 mod worker;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sled::IVec;
-
-use self::database::{Changes, Database};
+use self::database::Database;
 use self::directory::Stream;
 use self::found::Found;
-pub(crate) use self::maker::InSled;
 use self::pages::{Counts, Pages};
-use self::worker::Worker;
 #[cfg(test)]
-pub(crate) use self::worker::{Trouble, TroubleKind};
-use super::queue::Entry;
+pub(crate) use self::tests::plain::PlainIndex;
+#[cfg(test)]
+use self::tests::trouble::{Trouble, TroubleKind};
+use self::worker::Worker;
 use super::ranges::Ranges;
-use super::{Broken, Checkpoint, Index, Restored};
+use super::{Broken, Checkpoint, Entry, Index, Restored};
 use crate::{ReadLimits, StreamName};
-
-/// Blocks to load at once for merging.
-const JOINED_AT_ONCE: usize = 1_000;
 
 /// Entries that each stream adds to the budget, at most, and as a part of what it is without.
 ///
@@ -54,7 +50,7 @@ const OF_EACH_STREAM: usize = 32;
 const PART_OF_EACH_STREAM: usize = 64;
 
 #[derive(Debug, Clone)]
-pub(crate) struct SledIndexSettings {
+pub(crate) struct IndexSettings {
     /// Entries that may be in memory, plus some for each stream; with more, a database is created.
     pub(crate) records_in_memory: usize,
     /// How long sled may take without a sign of life.
@@ -63,7 +59,15 @@ pub(crate) struct SledIndexSettings {
     pub(crate) trouble: Option<Trouble>,
 }
 
-impl SledIndexSettings {
+impl IndexSettings {
+    /// All entries are in memory, always.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            records_in_memory: usize::MAX,
+            ..Self::default()
+        }
+    }
+
     /// Entries that may be in memory with this many streams.
     fn budget(&self, streams: usize) -> usize {
         let part = self.records_in_memory / PART_OF_EACH_STREAM;
@@ -72,7 +76,7 @@ impl SledIndexSettings {
     }
 }
 
-impl Default for SledIndexSettings {
+impl Default for IndexSettings {
     fn default() -> Self {
         Self {
             records_in_memory: 1 << 17,
@@ -85,10 +89,10 @@ impl Default for SledIndexSettings {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct SledIndex {
+pub(crate) struct PagedIndex {
     /// The directory of the cache, which holds the databases.
     home: PathBuf,
-    settings: SledIndexSettings,
+    settings: IndexSettings,
     streams: BTreeMap<StreamName, Stream>,
     next_stream: u64,
     /// Number of values of the checkpoint in the database.
@@ -97,9 +101,9 @@ pub(crate) struct SledIndex {
     broken: Option<Broken>,
 }
 
-impl SledIndex {
+impl PagedIndex {
     /// An empty index, whatever was there before.
-    pub(crate) fn empty(home: &Path, settings: SledIndexSettings) -> Self {
+    pub(crate) fn empty(home: &Path, settings: IndexSettings) -> Self {
         Self {
             home: home.to_owned(),
             streams: BTreeMap::new(),
@@ -111,10 +115,15 @@ impl SledIndex {
         }
     }
 
+    /// An empty index that never uses a database, and never breaks.
+    pub(crate) fn in_memory() -> Self {
+        Self::empty(Path::new(""), IndexSettings::in_memory())
+    }
+
     /// Opens what the last checkpoint left in the directory of a cache.
     ///
     /// If there is nothing usable, the index is empty.
-    pub(crate) fn open(home: &Path, settings: SledIndexSettings) -> (Self, Option<Restored>) {
+    pub(crate) fn open(home: &Path, settings: IndexSettings) -> (Self, Option<Restored>) {
         let mut reasons = Vec::new();
         let mut index = Self::empty(home, settings);
         let mut restored = None;
@@ -217,93 +226,9 @@ impl SledIndex {
             self.pages.unload(block);
         }
     }
-
-    fn write(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        if self.pages.worker.is_none() {
-            if self.pages.counts.all <= self.pages.budget {
-                return Ok(());
-            }
-            self.create()?;
-        } else if self.is_small() {
-            return self.reclaim();
-        }
-        self.join_short_blocks()?;
-        let mut changes = Changes::default();
-        for key in std::mem::take(&mut self.pages.gone) {
-            changes.push((IVec::from(&key.bytes()), None));
-            self.pages.write_part(&mut changes, &mut self.parts)?;
-        }
-        for (name, stream) in &mut self.streams {
-            stream.write(name, &mut self.pages, &mut changes);
-            self.pages.write_part(&mut changes, &mut self.parts)?;
-        }
-        let record = checkpoint::encode(at, self.pages.totals);
-        let parts = u16::try_from(record.len()).unwrap_or(u16::MAX);
-        let surplus = (parts..self.parts).map(checkpoint::key);
-        changes.extend(surplus.map(|key| (IVec::from(&key), None)));
-        for (key, value) in record {
-            changes.push((IVec::from(&key), Some(value.into())));
-        }
-        (self.parts, self.pages.changes) = (parts, 0);
-        self.pages.write_out(changes, true)
-    }
-
-    fn join_short_blocks(&mut self) -> Result<(), Broken> {
-        let streams = self.streams.values_mut();
-        let mut short: Vec<&mut Stream> = streams.filter(|s| s.short().is_some()).collect();
-        for streams in short.chunks_mut(JOINED_AT_ONCE) {
-            let keys = streams.iter().filter_map(|stream| stream.short());
-            let fetched = self.pages.fetch(keys.collect())?;
-            for (stream, entries) in streams.iter_mut().zip(fetched) {
-                stream.join(entries, &mut self.pages);
-            }
-        }
-        Ok(())
-    }
-
-    fn create(&mut self) -> Result<(), Broken> {
-        let mut worker = Worker::start(&self.settings)?;
-        let home = self.home.clone();
-        worker.run(move |database, progress| {
-            *database = Some(Database::create(&home, progress)?);
-            Ok(())
-        })?;
-        self.pages.worker = Some(worker);
-        Ok(())
-    }
-
-    /// Whether the database is no longer worth its disk space.
-    fn is_small(&self) -> bool {
-        self.pages.counts.all <= self.pages.budget / 4
-    }
-
-    /// Loads everything into memory again.
-    fn reclaim(&mut self) -> Result<(), Broken> {
-        for stream in self.streams.values_mut() {
-            stream.reclaim(&mut self.pages)?;
-        }
-        self.discard()
-    }
-
-    /// Deletes the database, which is no longer needed.
-    fn discard(&mut self) -> Result<(), Broken> {
-        self.pages.await_checkpoint()?;
-        if let Some(mut worker) = self.pages.worker.take() {
-            worker.run(|database, _| {
-                if let Some(database) = database.take() {
-                    database.delete();
-                }
-                Ok(())
-            })?;
-        }
-        self.pages.totals = checkpoint::Totals::default();
-        self.pages.gone.clear();
-        (self.parts, self.pages.changes) = (0, 0);
-        Ok(())
-    }
 }
 
-impl Index for SledIndex {
+impl Index for PagedIndex {
     fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
         self.call(|index| {
             index.pages.changes += 1;
@@ -355,19 +280,19 @@ impl Index for SledIndex {
         self.with(stream, |stream, pages| stream.after(number, limits, pages))
     }
 
-    fn streams_with(&mut self, numbers: &Ranges) -> Result<Vec<StreamName>, Broken> {
-        self.call(|index| {
-            let with = index.streams.iter().filter(|(_, s)| s.may_have(numbers));
-            Ok(with.map(|(name, _)| name.clone()).collect())
-        })
-    }
-
     fn clear(&mut self) -> Result<(), Broken> {
         self.call(|index| {
             index.streams.clear();
             index.pages.counts = Counts::default();
             index.discard()
         })
+    }
+
+    fn relieve(&mut self) -> Result<(), Broken> {
+        if self.pages.counts.changed <= self.pages.budget {
+            return Ok(());
+        }
+        self.call(|index| index.write(None))
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -383,26 +308,19 @@ impl Index for SledIndex {
         if self.pages.worker.is_none() {
             return counts.all > budget;
         }
-        counts.changed > budget / 2 || changes > budget || self.is_small()
+        counts.changed > budget / 2 || changes > budget || self.parts == 0 || self.is_small()
     }
 
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        self.call(|index| index.write(at))
+        self.call(|index| index.write(Some(at)))
     }
 
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken> {
         self.call(|index| {
-            index.write(at)?;
+            index.write(Some(at))?;
             index.pages.await_checkpoint()?;
-            if let Some(mut worker) = index.pages.worker.take() {
-                worker.run(|database, _| {
-                    if let Some(database) = database.take() {
-                        database.close();
-                    }
-                    Ok(())
-                })?;
-            }
-            Ok(())
+            let worker = index.pages.worker.take();
+            worker.map_or(Ok(()), |worker| worker.end(Database::close))
         })?;
         self.end(Broken("it is closed".to_owned()));
         Ok(())

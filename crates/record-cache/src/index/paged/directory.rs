@@ -2,13 +2,11 @@
 
 use std::collections::VecDeque;
 
-use sled::IVec;
-
 use super::block::{BLOCK, Block, Entries, Key, Stored};
 use super::database::Changes;
 use super::pages::Pages;
 use crate::index::Broken;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{ReadLimits, StreamName};
 
@@ -199,14 +197,6 @@ impl Stream {
         }
     }
 
-    /// Whether there may be an entry with one of the numbers.
-    pub(super) fn may_have(&self, numbers: &Ranges) -> bool {
-        numbers.iter().any(|(from, end)| {
-            let block = self.blocks.get(self.reaching(from));
-            block.is_some_and(|block| block.start < end)
-        })
-    }
-
     pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.blocks.iter()
     }
@@ -273,7 +263,7 @@ impl Stream {
                 }
                 pages.totals.add(stored);
                 pages.edit(block, |block| block.changed = false);
-                changes.push((IVec::from(&key.bytes()), Some(value.into())));
+                changes.push((key.bytes().to_vec(), Some(value)));
                 at += 1;
             } else {
                 self.split(at, pages);

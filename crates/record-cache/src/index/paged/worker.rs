@@ -4,13 +4,18 @@
 //! thread, which takes jobs and sends answers. An owner that waits too long, or gets an error,
 //! abandons the thread, which ends by itself if it ever continues.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::SledIndexSettings;
-use super::contained::{Outcome, Progress, contained};
+use super::IndexSettings;
 use super::database::Database;
+#[cfg(test)]
+use super::{Trouble, TroubleKind};
 use crate::index::Broken;
 
 type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
@@ -31,7 +36,7 @@ pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
 
 impl Worker {
     /// Starts a thread without a database: its first job opens one.
-    pub(super) fn start(settings: &SledIndexSettings) -> Result<Self, Broken> {
+    pub(super) fn start(settings: &IndexSettings) -> Result<Self, Broken> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let serve = move || {
             let mut database = None;
@@ -96,6 +101,14 @@ impl Worker {
         }
     }
 
+    /// Ends the use of the database, in this way.
+    pub(super) fn end(mut self, work: fn(Database)) -> Result<(), Broken> {
+        self.run(move |database, _| {
+            database.take().into_iter().for_each(work);
+            Ok(())
+        })
+    }
+
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
@@ -106,47 +119,33 @@ impl Worker {
 }
 
 fn close(database: &mut Option<Database>) {
-    if let Some(database) = database.take() {
-        database.close();
+    database.take().into_iter().for_each(Database::close);
+}
+
+/// What a job returns, or why it failed.
+pub(super) type Outcome<T> = Result<T, String>;
+
+/// A sign of life within long jobs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-/// For tests: what goes wrong, and at which job of each thread.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Trouble {
-    /// Jobs that are done before.
-    pub(crate) after: u64,
-    pub(crate) kind: TroubleKind,
+/// Runs code that may panic where it should return an error.
+pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(message(&*panic)))
 }
 
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TroubleKind {
-    Panic,
-    Fail,
-    Hang,
-}
-
-#[cfg(test)]
-impl Trouble {
-    fn at_next_job(this: &mut Option<Self>) -> Option<TroubleKind> {
-        let trouble = this.as_mut()?;
-        let kind = (trouble.after == 0).then_some(trouble.kind);
-        trouble.after = trouble.after.wrapping_sub(1);
-        kind
-    }
-}
-
-#[cfg(test)]
-impl TroubleKind {
-    fn meet(self) -> Outcome<()> {
-        match self {
-            Self::Fail => Err("it was told to fail".to_owned()),
-            Self::Panic => panic!("it was told to panic"),
-            Self::Hang => loop {
-                thread::park();
-            },
-        }
-    }
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    format!("panicked: {}", text.or(owned).unwrap_or("no message"))
 }

@@ -1,17 +1,55 @@
 //! sled panics, fails or hangs: the index is broken in time, and only that.
 
+use std::thread;
 use std::time::Duration;
 
 use super::{ALL, checkpoint, entry, filled, settings, stream};
+use crate::index::paged::worker::Outcome;
+use crate::index::paged::{IndexSettings, PagedIndex, database};
 use crate::index::ranges::Ranges;
-use crate::index::sled::{SledIndex, SledIndexSettings, Trouble, TroubleKind, database};
 use crate::index::{Broken, Index};
+
+/// What goes wrong, and at which job of each thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trouble {
+    /// Jobs that are done before.
+    pub(crate) after: u64,
+    pub(crate) kind: TroubleKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TroubleKind {
+    Panic,
+    Fail,
+    Hang,
+}
+
+impl Trouble {
+    pub(crate) fn at_next_job(this: &mut Option<Self>) -> Option<TroubleKind> {
+        let trouble = this.as_mut()?;
+        let kind = (trouble.after == 0).then_some(trouble.kind);
+        trouble.after = trouble.after.wrapping_sub(1);
+        kind
+    }
+}
+
+impl TroubleKind {
+    pub(crate) fn meet(self) -> Outcome<()> {
+        match self {
+            Self::Fail => Err("it was told to fail".to_owned()),
+            Self::Panic => panic!("it was told to panic"),
+            Self::Hang => loop {
+                thread::park();
+            },
+        }
+    }
+}
 
 const KINDS: [TroubleKind; 3] = [TroubleKind::Panic, TroubleKind::Fail, TroubleKind::Hang];
 
 /// An index that pages with every call, and fails after this many jobs.
-fn troubled(after: u64, kind: TroubleKind) -> SledIndexSettings {
-    SledIndexSettings {
+fn troubled(after: u64, kind: TroubleKind) -> IndexSettings {
+    IndexSettings {
         // Long enough for a job that does not hang, on a busy machine.
         limit: Duration::from_millis(if kind == TroubleKind::Hang {
             500
@@ -24,7 +62,7 @@ fn troubled(after: u64, kind: TroubleKind) -> SledIndexSettings {
 }
 
 /// Does a bit of everything.
-fn use_index(index: &mut SledIndex) -> Result<(), Broken> {
+fn use_index(index: &mut PagedIndex) -> Result<(), Broken> {
     for round in 0..4 {
         let name = stream(round % 3);
         index.checkpoint(&checkpoint(round as u64))?;
@@ -39,7 +77,7 @@ fn use_index(index: &mut SledIndex) -> Result<(), Broken> {
     index.close(&checkpoint(9))
 }
 
-fn assert_broken(index: &mut SledIndex, reason: &Broken) {
+fn assert_broken(index: &mut PagedIndex, reason: &Broken) {
     let (name, numbers) = (stream(0), Ranges::default());
     assert_eq!(index.put(&name, entry(9_000, 0)).as_ref(), Err(reason));
     assert_eq!(index.find(&name, &numbers).as_ref(), Err(reason));
@@ -49,7 +87,6 @@ fn assert_broken(index: &mut SledIndex, reason: &Broken) {
     );
     assert_eq!(index.count_attempts(&name, &numbers).as_ref(), Err(reason));
     assert_eq!(index.after(&name, None, ALL).as_ref(), Err(reason));
-    assert_eq!(index.streams_with(&numbers).as_ref(), Err(reason));
     assert_eq!(index.clear().as_ref(), Err(reason));
     assert_eq!(index.checkpoint(&checkpoint(9)).as_ref(), Err(reason));
     assert_eq!(index.close(&checkpoint(9)).as_ref(), Err(reason));
@@ -75,7 +112,7 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
             assert_broken(&mut index, &reason);
 
             // Beside a thread that still hangs in the first one.
-            let mut other = SledIndex::empty(home.path(), settings(8));
+            let mut other = PagedIndex::empty(home.path(), settings(8));
             for (name, entries) in &state {
                 for entry in entries.values() {
                     other.put(name, *entry).unwrap();
@@ -85,7 +122,7 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
             assert_eq!(super::held(&mut other, state.keys()), state);
             other.check();
             drop(other);
-            let (_, restored) = SledIndex::open(home.path(), settings(8));
+            let (_, restored) = PagedIndex::open(home.path(), settings(8));
             assert_eq!(restored.unwrap().0, checkpoint(1));
             // Each more jobs takes long when each hangs.
             after += if kind == TroubleKind::Hang { 5 } else { 1 };
@@ -100,7 +137,7 @@ fn trouble_at_an_opening_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
         let (mut index, _) = filled(home.path(), settings(8));
         index.close(&checkpoint(1)).unwrap();
-        let (mut index, restored) = SledIndex::open(home.path(), troubled(0, kind));
+        let (mut index, restored) = PagedIndex::open(home.path(), troubled(0, kind));
         assert!(restored.is_none());
         assert_eq!(database::numbers(home.path()), []);
         index.put(&stream(0), entry(1, 0)).unwrap();

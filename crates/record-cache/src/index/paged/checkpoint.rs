@@ -1,9 +1,10 @@
 //! The checkpoint record, which also says whether any block is missing.
 
-use super::block::{Stored, put_number, take_number};
+use super::block::Stored;
 use crate::index::Checkpoint;
+use crate::index::varint::{put_number, take_number};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const PREFIX: u8 = b'c';
 /// A record with many segments takes several values.
 const PART: usize = 3_000;

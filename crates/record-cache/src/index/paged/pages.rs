@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 
-use sled::IVec;
-
 use super::block::{Block, Entries, Key, Stored, decode};
 use super::checkpoint::{self, Totals};
-use super::contained::Outcome;
 use super::database::{Changes, Database};
+use super::worker::Outcome;
 use super::worker::{Awaited, Worker};
 use crate::index::Broken;
-use crate::index::queue::Entry;
+use crate::index::Entry;
 
 /// Changes that the database makes at once, about; few in tests, so that checkpoints of small
 /// indexes take several batches too.
@@ -19,7 +17,7 @@ const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 /// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Absent while everything fits into memory.
     pub(super) worker: Option<Worker>,
@@ -79,14 +77,8 @@ impl Counts {
 impl Pages {
     pub(super) fn new(budget: usize) -> Self {
         Self {
-            worker: None,
-            pending: None,
             budget,
-            counts: Counts::default(),
-            changes: 0,
-            totals: Totals::default(),
-            gone: Vec::new(),
-            clock: 0,
+            ..Self::default()
         }
     }
 
@@ -191,8 +183,7 @@ impl Pages {
         if changes.len() < LARGEST_BATCH {
             return Ok(());
         }
-        let removed = (0..std::mem::take(checkpoint)).map(checkpoint::key);
-        changes.extend(removed.map(|key| (IVec::from(&key), None)));
+        remove_checkpoint(changes, checkpoint);
         self.write_out(std::mem::take(changes), false)
     }
 
@@ -215,6 +206,12 @@ impl Pages {
         }
         Ok(())
     }
+}
+
+/// Removes a checkpoint that takes so many values.
+pub(super) fn remove_checkpoint(changes: &mut Changes, values: &mut u16) {
+    let removed = (0..std::mem::take(values)).map(checkpoint::key);
+    changes.extend(removed.map(|key| (key.to_vec(), None)));
 }
 
 pub(super) fn no_database() -> Broken {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{State, checkpoint, entry, filled, held, settings, stats, stream};
-use crate::index::sled::block::{self, Key};
-use crate::index::sled::{SledIndex, database};
+use crate::index::paged::block::{self, Key};
+use crate::index::paged::{PagedIndex, database};
 use crate::index::{Broken, Checkpoint, Index};
 
 /// The database with two checkpoints in a directory of its own, and what they had.
@@ -44,7 +44,7 @@ impl Original {
         let copy = tempfile::tempdir().unwrap();
         copy_files(self.home.path(), copy.path());
         if opened {
-            let (index, restored) = SledIndex::open(copy.path(), settings(64));
+            let (index, restored) = PagedIndex::open(copy.path(), settings(64));
             assert_eq!(restored.unwrap().0, self.checkpoints[1].0);
             close(index);
         }
@@ -53,7 +53,7 @@ impl Original {
 
     /// Opens what was damaged. Returns whether there was anything.
     fn judge(&self, home: &Path) -> Found {
-        let (mut index, restored) = SledIndex::open(home, settings(64));
+        let (mut index, restored) = PagedIndex::open(home, settings(64));
         let Some((at, counted)) = restored else {
             let nothing = held(&mut index, self.checkpoints[0].1.keys());
             assert!(nothing.values().all(BTreeMap::is_empty));
@@ -88,7 +88,7 @@ enum Found {
 }
 
 /// Closes the files as they are, without another checkpoint.
-fn close(mut index: SledIndex) {
+fn close(mut index: PagedIndex) {
     let mut worker = index.pages.worker.take().unwrap();
     let closed = worker.run(|database, _| {
         database.take().unwrap().close();
@@ -314,7 +314,7 @@ fn a_sled_that_lost_or_found_something_gives_nothing() {
 fn a_sled_that_has_gone_back_in_part_gives_nothing() {
     let original = Original::new();
     let copy = original.copy(false);
-    let (mut index, restored) = SledIndex::open(copy.path(), settings(64));
+    let (mut index, restored) = PagedIndex::open(copy.path(), settings(64));
     restored.unwrap();
     index.count_attempts(&stream(0), &(0..9).collect()).unwrap();
     index.checkpoint(&checkpoint(3)).unwrap();
@@ -345,7 +345,7 @@ fn a_block_that_changes_while_it_is_out_breaks_the_index() {
     let original = Original::new();
     for change in 0..3 {
         let copy = original.copy(false);
-        let (mut index, restored) = SledIndex::open(copy.path(), settings(64));
+        let (mut index, restored) = PagedIndex::open(copy.path(), settings(64));
         restored.unwrap();
         let changed = index.pages.call(move |database| {
             let mut blocks = database.sled.scan_prefix("b").map(Result::unwrap);
@@ -439,7 +439,7 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     index.check();
     assert_eq!(held(&mut index, state.keys()), state);
     close(index);
-    let (mut index, restored) = SledIndex::open(home.path(), settings(64));
+    let (mut index, restored) = PagedIndex::open(home.path(), settings(64));
     assert_eq!(restored.unwrap(), (checkpoint(1), stats(&state)));
     assert_eq!(held(&mut index, state.keys()), state);
 }

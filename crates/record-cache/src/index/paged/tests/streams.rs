@@ -2,19 +2,19 @@
 
 use super::{checkpoint, entry, settings, stream};
 use crate::index::Index;
+use crate::index::paged::PagedIndex;
+use crate::index::paged::database::numbers;
 use crate::index::ranges::Ranges;
-use crate::index::sled::SledIndex;
-use crate::index::sled::database::numbers;
 
 const STREAMS: usize = 1_000;
 
 /// Puts and removes records of all streams in turn; says how many checkpoints that took.
 fn in_turn(records_in_memory: usize, of_each: usize) -> (usize, bool) {
     let home = tempfile::tempdir().unwrap();
-    let mut index = SledIndex::empty(home.path(), settings(records_in_memory));
+    let mut index = PagedIndex::empty(home.path(), settings(records_in_memory));
     let names: Vec<_> = (0..STREAMS).map(stream).collect();
     let (mut checkpoints, mut on_disk) = (0, false);
-    let mut keep = |index: &mut SledIndex| {
+    let mut keep = |index: &mut PagedIndex| {
         if index.wants_checkpoint() {
             checkpoints += 1;
             index.checkpoint(&checkpoint(1)).unwrap();

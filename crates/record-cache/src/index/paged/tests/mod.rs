@@ -11,8 +11,9 @@ mod full_disk;
 #[cfg(target_os = "linux")]
 mod large;
 mod model;
+pub(crate) mod plain;
 mod streams;
-mod trouble;
+pub(super) mod trouble;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -22,8 +23,8 @@ use std::time::Duration;
 use super::block::{BLOCK, Entries};
 use super::checkpoint::Totals;
 use super::pages::Counts;
-use super::{SledIndex, SledIndexSettings};
-use crate::index::queue::Entry;
+use super::{IndexSettings, PagedIndex};
+use crate::index::Entry;
 use crate::index::{Checkpoint, Index};
 use crate::{QueueStats, ReadLimits, StreamName};
 
@@ -32,8 +33,8 @@ pub(super) type State = BTreeMap<StreamName, BTreeMap<u64, Entry>>;
 
 pub(super) const ALL: ReadLimits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
 
-pub(super) fn settings(records_in_memory: usize) -> SledIndexSettings {
-    SledIndexSettings {
+pub(super) fn settings(records_in_memory: usize) -> IndexSettings {
+    IndexSettings {
         records_in_memory,
         limit: Duration::from_secs(60),
         trouble: None,
@@ -50,7 +51,7 @@ pub(super) fn entry(sequence: u64, moved: u32) -> Entry {
     Entry {
         sequence,
         segment: low / 1_000 + 7 * moved,
-        offset: 64 + 8 * (low % 1_000) * (1 + moved),
+        place: 64 + 8 * (low % 1_000) * (1 + moved),
         size: if low.is_multiple_of(5) { low } else { 100 },
         attempts: 0,
     }
@@ -81,7 +82,7 @@ pub(super) fn stats(state: &State) -> BTreeMap<StreamName, QueueStats> {
 
 /// All that an index holds of these streams.
 pub(super) fn held<'a>(
-    index: &mut SledIndex,
+    index: &mut PagedIndex,
     names: impl IntoIterator<Item = &'a StreamName>,
 ) -> State {
     let mut state = State::new();
@@ -93,7 +94,7 @@ pub(super) fn held<'a>(
     state
 }
 
-impl SledIndex {
+impl PagedIndex {
     /// Counts everything again, and compares.
     pub(super) fn check(&self) {
         let mut counts = Counts::default();
@@ -130,8 +131,8 @@ impl SledIndex {
 
 /// An index in this directory that pages all the time, and what it holds: three streams,
 /// nine blocks and more, with all that came after the first checkpoint.
-pub(super) fn filled(home: &Path, settings: SledIndexSettings) -> (SledIndex, State) {
-    let mut index = SledIndex::empty(home, settings);
+pub(super) fn filled(home: &Path, settings: IndexSettings) -> (PagedIndex, State) {
+    let mut index = PagedIndex::empty(home, settings);
     let mut state = State::new();
     for number in 0..2_000 {
         let name = stream(number as usize % 3);

@@ -3,7 +3,8 @@
 use std::num::NonZeroU16;
 
 use crate::StreamName;
-use crate::index::queue::Entry;
+use crate::index::Entry;
+use crate::index::varint::{put_number, take_number};
 
 /// Entries of a block, at most.
 pub(super) const BLOCK: usize = 256;
@@ -211,7 +212,7 @@ impl Before {
         Self(Entry {
             sequence: key.start,
             segment: 0,
-            offset: 0,
+            place: 0,
             size: 0,
             attempts: 0,
         })
@@ -221,7 +222,7 @@ impl Before {
         let before = std::mem::replace(&mut self.0, entry);
         put_number(value, entry.sequence.wrapping_sub(before.sequence));
         put_number(value, zigzag(entry.segment.wrapping_sub(before.segment)));
-        put_number(value, zigzag(entry.offset.wrapping_sub(before.offset)));
+        put_number(value, zigzag(entry.place.wrapping_sub(before.place)));
         put_number(value, entry.size.into());
         put_number(value, entry.attempts.into());
     }
@@ -232,7 +233,7 @@ impl Before {
         self.0 = Entry {
             sequence: before.sequence.wrapping_add(number()?),
             segment: before.segment.wrapping_add(unzigzag(number()?)?),
-            offset: before.offset.wrapping_add(unzigzag(number()?)?),
+            place: before.place.wrapping_add(unzigzag(number()?)?),
             size: u32::try_from(number()?).ok()?,
             attempts: u32::try_from(number()?).ok()?,
         };
@@ -251,28 +252,6 @@ fn unzigzag(number: u64) -> Option<u32> {
     Some((number >> 1) ^ (number & 1).wrapping_neg())
 }
 
-/// Seven bits per byte, lowest first; the last byte has its highest bit clear.
-pub(super) fn put_number(into: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        into.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    into.push((number & 0x7f) as u8);
-}
-
-pub(super) fn take_number(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&[byte], rest) = from.split_first_chunk()?;
-        *from = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -288,7 +267,7 @@ mod tests {
         );
         steps.prop_map(|steps| {
             let mut entries: Vec<Entry> = Vec::new();
-            for (kind, [number, _], [segment, offset, size, attempts]) in steps {
+            for (kind, [number, _], [segment, place, size, attempts]) in steps {
                 let before = entries.last().copied();
                 let is = |bit: u8| kind & bit != 0;
                 let sequence = match before {
@@ -299,17 +278,17 @@ mod tests {
                 let before = before.unwrap_or(Entry {
                     sequence,
                     segment,
-                    offset,
+                    place,
                     size,
                     attempts,
                 });
                 entries.push(Entry {
                     sequence,
                     segment: if is(2) { before.segment } else { segment },
-                    offset: if is(4) {
-                        before.offset.wrapping_add(size)
+                    place: if is(4) {
+                        before.place.wrapping_add(size)
                     } else {
-                        offset
+                        place
                     },
                     size: if is(8) { before.size } else { size },
                     attempts: if is(16) { 0 } else { attempts },
@@ -359,7 +338,7 @@ mod tests {
         let entry = Entry {
             sequence: 9,
             segment: 1,
-            offset: 64,
+            place: 64,
             size: 5,
             attempts: 0,
         };
@@ -376,7 +355,7 @@ mod tests {
             .map(|n| Entry {
                 sequence: n.into(),
                 segment: 3,
-                offset: 64 + 144 * n,
+                place: 64 + 144 * n,
                 size: 100,
                 attempts: 0,
             })

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sled::IVec;
 
 use super::block::{Key, SEGMENT_BYTES};
-use super::contained::{Outcome, Progress, contained};
+use super::worker::{Outcome, Progress, contained};
 use crate::index::{DIRECTORY_PREFIX, directory_number};
 
 /// sled uses considerably more, whatever this says: see `age`.
@@ -32,7 +32,7 @@ const HELD_TRIES: u32 = 2_000;
 const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Keys, each with its new value or none.
-pub(super) type Changes = Vec<(IVec, Option<IVec>)>;
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 #[derive(Debug)]
 pub(super) struct Database {
@@ -122,13 +122,28 @@ impl Database {
         Ok(value)
     }
 
+    /// Passes on all that begins with a prefix, in order.
+    pub(super) fn scan(
+        &self,
+        prefix: &[u8],
+        mut take: impl FnMut(&[u8], &[u8]) -> Outcome<()>,
+    ) -> Outcome<()> {
+        for entry in self.sled.scan_prefix(prefix) {
+            let (key, value) = entry.map_err(describe)?;
+            take(&key, &value)?;
+            self.age(&key, &value)?;
+            self.progress.beat();
+        }
+        Ok(())
+    }
+
     /// Makes all changes or none of them; if they complete a checkpoint, `bytes` is the size of its blocks.
     pub(super) fn apply(&mut self, changes: Changes, bytes: Option<u64>) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {
             match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
             }
         }
         self.sled.apply_batch(batch).map_err(describe)?;
@@ -156,13 +171,10 @@ impl Database {
         let mut copy = Self::create_beside(&self.home, &self.progress)?;
         let filled = contained(|| {
             // The checkpoint comes last.
-            for entry in self.sled.iter() {
-                let (key, value) = entry.map_err(describe)?;
-                self.age(&key, &value)?;
-                copy.sled.insert(&key, &value).map_err(describe)?;
-                copy.age(&key, &value)?;
-                self.progress.beat();
-            }
+            self.scan(&[], |key, value| {
+                copy.sled.insert(key, value).map_err(describe)?;
+                copy.age(key, value)
+            })?;
             copy.sled.flush().map_err(describe)?;
             Ok(())
         });
@@ -198,7 +210,7 @@ impl Database {
     ///
     /// Each of the 256 shards of sled's page cache checks its size only at every 64th access. With
     /// one access per block, 16,000 leaves would stay in memory.
-    pub(super) fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
+    fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
             self.sled.contains_key(key).map_err(describe)?;
         }
@@ -283,7 +295,7 @@ fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
 
-pub(super) fn describe(error: sled::Error) -> String {
+fn describe(error: sled::Error) -> String {
     error.to_string()
 }
 

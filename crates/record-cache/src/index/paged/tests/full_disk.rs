@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{ALL, checkpoint, entry, settings, stream};
-use crate::index::sled::SledIndex;
+use crate::index::paged::PagedIndex;
 use crate::index::{Broken, Index};
 
 /// A file system in memory, unmounted when dropped.
@@ -47,7 +47,7 @@ impl Drop for Mounted {
 }
 
 /// Puts and makes checkpoints until something fails, and says after how many checkpoints.
-fn until_broken(index: &mut SledIndex) -> (u64, Broken) {
+fn until_broken(index: &mut PagedIndex) -> (u64, Broken) {
     for number in 0.. {
         if let Err(broken) = index.put(&stream(0), entry(2 * number, 0)) {
             return (number, broken);
@@ -62,8 +62,8 @@ fn until_broken(index: &mut SledIndex) -> (u64, Broken) {
     unreachable!()
 }
 
-fn open(home: &Path) -> (SledIndex, Option<u64>) {
-    let (mut index, restored) = SledIndex::open(home, settings(64));
+fn open(home: &Path) -> (PagedIndex, Option<u64>) {
+    let (mut index, restored) = PagedIndex::open(home, settings(64));
     let at = restored.map(|(at, stats)| {
         let records = 1_000 * (at.offset + 1);
         assert_eq!(stats[&stream(0)].records as u64, records);
@@ -79,7 +79,7 @@ fn open(home: &Path) -> (SledIndex, Option<u64>) {
 fn a_checkpoint_that_finds_the_disk_full_breaks_the_index_and_the_one_before_stays() {
     let disk = Mounted::of_size("6m");
     let home = disk.0.path();
-    let mut index = SledIndex::empty(home, settings(64));
+    let mut index = PagedIndex::empty(home, settings(64));
     let (failed, Broken(reason)) = until_broken(&mut index);
     assert!(failed > 3, "{failed}: {reason}");
     drop(index);
@@ -97,7 +97,7 @@ fn a_checkpoint_that_finds_the_disk_full_breaks_the_index_and_the_one_before_sta
         let _ = fs::remove_dir_all(super::super::database::path(home, number));
     }
     disk.fill();
-    let mut index = SledIndex::empty(home, settings(64));
+    let mut index = PagedIndex::empty(home, settings(64));
     let (failed, _) = until_broken(&mut index);
     assert!(failed < 3, "it failed at {failed}");
     disk.free();

@@ -1,0 +1,148 @@
+//! Enters what was written in the index and the counters, and answers those who wait for it.
+
+use std::collections::BTreeMap;
+
+use super::mailbox::Ticket;
+use super::writer::{Answer, Group, Writer};
+use crate::index::Entry;
+use crate::index::ranges::Ranges;
+use crate::log::catalog::{Settled, lock};
+use crate::log::group::Call;
+use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
+
+impl Writer {
+    /// Applies a group that was written, and answers its callers.
+    pub(super) fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &[Entry]) {
+        let removed = self.enter(calls, &answers, written);
+        // The group is in the log, so a rebuilt index has it too.
+        let _ = self.mend();
+        let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
+        if tickets.is_empty() {
+            return;
+        }
+        let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
+        self.came_meanwhile = waiting;
+        let mut entries = written.iter();
+        let mut late: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
+        for ((reply, removed), call) in replies.into_iter().zip(removed).zip(calls) {
+            if let Call::Append(records) = call {
+                for (record, entry) in records.iter().zip(&mut entries) {
+                    if reply.is_none() {
+                        let numbers = late.entry(&record.stream).or_default();
+                        numbers.insert(entry.sequence, entry.sequence + 1);
+                    }
+                }
+            }
+            if let Some(reply) = reply {
+                reply.send(Ok(removed));
+            }
+        }
+        self.take_back(late);
+    }
+
+    /// Updates the index and the counters; returns what each call removed.
+    fn enter(&self, calls: &[Call], answers: &[Answer], written: &[Entry]) -> Vec<Amount> {
+        let mut entries = written.iter();
+        let mut removed = Vec::with_capacity(answers.len());
+        let mut catalog = lock(&self.shared.catalog);
+        for (call, answer) in calls.iter().zip(answers) {
+            let mut of_call = Amount::default();
+            match call {
+                Call::Append(records) => {
+                    for (record, entry) in records.iter().zip(&mut entries) {
+                        if catalog.put(&record.stream, *entry).is_err() {
+                            break;
+                        }
+                    }
+                }
+                Call::Settle(settled) => {
+                    of_call = catalog.settle(settled).unwrap_or(answer.planned);
+                    if answer.is_loss {
+                        catalog.note_damage(&settled.stream, of_call);
+                    }
+                }
+                Call::Carry(_) | Call::Clear => {}
+            }
+            removed.push(of_call);
+        }
+        drop(catalog);
+        let mut counters = lock(&self.shared.counters);
+        for ((call, answer), removed) in calls.iter().zip(answers).zip(&removed) {
+            match call {
+                Call::Append(records) => counters.add_all(records),
+                Call::Settle(settled) => {
+                    counters.remove(&settled.stream, *removed);
+                    if answer.is_loss {
+                        counters.damaged_records += removed.records as u64;
+                    }
+                }
+                Call::Carry(_) | Call::Clear => {}
+            }
+        }
+        removed
+    }
+
+    /// Undoes appends whose callers were told that the disk does not respond.
+    fn take_back(&mut self, appended: BTreeMap<&StreamName, Ranges>) {
+        let mut group = Group::default();
+        for (stream, numbers) in appended {
+            let ids = numbers.numbers().map(RecordId::new);
+            let wish = Settlement::new(stream.clone()).delete(ids);
+            if let Ok(Some((call, planned))) = self.plan_settlement(&wish) {
+                let answer = Answer {
+                    ticket: None,
+                    planned,
+                    is_loss: false,
+                };
+                group.push(call, answer);
+            }
+        }
+        self.write(group);
+    }
+
+    /// Answers calls that cannot be written; settlements are tried once more without the others.
+    pub(super) fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+        let mut rest = Group::default();
+        let mut appends = false;
+        for (call, answer) in calls.into_iter().zip(answers) {
+            if matches!(call, Call::Append(_)) {
+                appends = true;
+                self.answer(answer.ticket, Err(error.clone()));
+            } else {
+                rest.push(call, answer);
+            }
+        }
+        // Settling frees space, so it is retried without the appends that did not fit.
+        if !rest.calls.is_empty() && (appends || self.reserve.spend(&mut self.log)) {
+            return self.write(rest);
+        }
+        for (call, answer) in rest.calls.iter().zip(rest.answers) {
+            if answer.is_loss
+                && let Call::Settle(lost) = call
+            {
+                // They are damaged in any case, and reported.
+                let removed = self.enter_loss(lost);
+                tracing::debug!(target: "record_cache", ?removed, %error, "damage could not be recorded");
+            }
+            self.answer(answer.ticket, Err(error.clone()));
+        }
+    }
+
+    /// Drops unreadable records, and counts them.
+    pub(super) fn enter_loss(&self, lost: &Settled) -> Amount {
+        let mut catalog = lock(&self.shared.catalog);
+        let removed = catalog.settle(lost).unwrap_or_default();
+        catalog.note_damage(&lost.stream, removed);
+        drop(catalog);
+        let mut counters = lock(&self.shared.counters);
+        counters.remove(&lost.stream, removed);
+        counters.damaged_records += removed.records as u64;
+        removed
+    }
+
+    pub(super) fn answer(&self, ticket: Option<Ticket>, outcome: Result<Amount, StoreError>) {
+        if let Some(reply) = ticket.and_then(|ticket| self.shared.requests.reply(ticket)) {
+            reply.send(outcome);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Clears a store, and closes it.
+
+use std::sync::Arc;
+
+use super::mailbox::Ticket;
+use super::shared::{Request, Shared, gone};
+use super::writer::Writer;
+use crate::log::catalog::lock;
+use crate::log::directory;
+use crate::log::end::Barrier;
+use crate::log::group::Call;
+use crate::{Amount, Durability, StoreError};
+
+/// The end of the store.
+pub(super) struct Close {
+    pub(super) ticket: Ticket,
+    /// What was asked for too late.
+    pub(super) behind: Vec<(Request, Ticket)>,
+}
+
+impl Writer {
+    pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
+        self.look_after_files(Barrier::Synced);
+        let untouched = lock(&self.shared.catalog).segments.is_empty();
+        let mut removed = Amount::default();
+        if !untouched {
+            self.log.roll();
+            self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
+            let _ = lock(&self.shared.catalog).clear();
+            removed = lock(&self.shared.counters).clear();
+            self.mend()?;
+        }
+        self.rest = 0;
+        self.compact();
+        directory::remove_copies(&*self.disk)
+            .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
+        Ok(removed)
+    }
+
+    /// Records where the log ends, all of it verified; otherwise the next opening verifies it.
+    ///
+    /// Says whether there is a mark.
+    fn write_mark(&mut self) -> bool {
+        let held = self.held();
+        let written = self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog));
+        // A mark is not worth the space that settling may need.
+        let written = written.and_then(|()| self.log.write_mark(held));
+        if let Err(error) = &written {
+            tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
+        }
+        written.is_ok()
+    }
+
+    /// How many records there are.
+    pub(crate) fn held(&self) -> u64 {
+        lock(&self.shared.counters).stats().records() as u64
+    }
+
+    fn make_durable(&mut self) -> Result<(), StoreError> {
+        match (self.log.sync(), self.durability) {
+            // A failed sync can only lose settlements, which are written again.
+            (Err(_), Durability::PowerLoss) => {
+                let written = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
+                written.map(drop)
+            }
+            (Ok(()), Durability::ProcessCrash) => {
+                // No segment was synced when the next one was begun.
+                let segments = lock(&self.shared.catalog).segments.clone();
+                let synced = segments.values().try_for_each(|segment| {
+                    self.shared.requests.sign();
+                    segment.file.sync()
+                });
+                synced
+                    .and_then(|()| self.disk.sync())
+                    .map_err(|error| self.log.refused("cannot sync", "", error))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    pub(super) fn close(mut self, Close { ticket, behind }: Close) {
+        self.look_after_files(Barrier::Synced);
+        let closed = self.make_durable();
+        let marked = closed.is_ok() && self.write_mark();
+        let at = self.log.checkpoint(&lock(&self.shared.catalog));
+        if marked {
+            self.log.seal_last();
+        }
+        if closed.is_ok() {
+            let room = self.reserve.is_there();
+            self.log.write_outlines(&self.shared.catalog, room);
+        }
+        self.shared.requests.sign();
+        let kept = lock(&self.shared.catalog).close(at.as_ref());
+        if let Err(broken) = kept {
+            tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
+        }
+        let Self {
+            shared, log, disk, ..
+        } = self;
+        drop((log, disk));
+        drop(shared.reads.close());
+        let late = shared.requests.close();
+        let answer = |ticket, outcome| {
+            if let Some(reply) = shared.requests.reply(ticket) {
+                reply.send(outcome);
+            }
+        };
+        let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());
+        answer(ticket, amount(&closed));
+        for (request, ticket) in behind.into_iter().chain(late) {
+            let outcome = match request {
+                Request::Close => amount(&closed),
+                _ => Err(StoreError::Closed),
+            };
+            answer(ticket, outcome);
+        }
+    }
+}
+
+/// When dropped, no caller waits any more.
+pub(super) struct Ending(pub(super) Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for reply in self.0.requests.abandon() {
+            reply.refuse(&gone());
+        }
+        for reply in self.0.reads.abandon() {
+            let _ = reply.send(Err(StoreError::Closed));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Opens a store: reads its log into an index, and puts both in order.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use super::writer::Writer;
+use super::{Settings, mend, reader, spawn};
+use crate::index::Entry;
+use crate::index::{Found, Indexes};
+use crate::log::catalog::lock;
+use crate::log::end::{Log, refused};
+use crate::log::files::Disk;
+use crate::log::format::segment_name;
+use crate::log::open::{self, Files, Opened};
+use crate::log::reserve::Reserve;
+use crate::log::{Failure, directory};
+use crate::{StoreError, StreamName, clock};
+
+/// Reads the directory, and prepares it for writing.
+pub(super) fn prepare(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    mut indexes: Box<dyn Indexes>,
+    disk: Arc<dyn Disk>,
+) -> Result<Writer, StoreError> {
+    let failed = |error| refused(&*disk, "cannot open the log", "", error);
+    // Refuses another version before an index is opened, which writes into the directory.
+    let files = Files::find(&*disk)?;
+    let began = clock::monotonic();
+    let alive = || shared.requests.sign();
+    let mut found = indexes.open();
+    let layout = open::prepare(&*disk, settings.durability, files).map_err(failed)?;
+    let mut broken = None;
+    let (opened, stranded) = loop {
+        let opened = open::open(&*disk, settings.durability, &layout, found, &alive);
+        let failure = match opened.and_then(|mut opened| {
+            let stranded = opened.catalog.current(&opened.stranded)?;
+            Ok((opened, stranded))
+        }) {
+            Ok(opened) => break opened,
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Store(error) => return Err(error),
+            Failure::Disk(error) => return Err(failed(error)),
+            Failure::Index(reason) => {
+                broken.get_or_insert(reason);
+                let index = mend::next(&mut *indexes);
+                found = Found { index, kept: None };
+            }
+        }
+    };
+    if let Some(broken) = &broken {
+        mend::note_rebuilt(&settings.path, broken, began, 0);
+    }
+    let Opened {
+        catalog,
+        counters,
+        salt,
+        continuation,
+        needless,
+        must_restate,
+        ..
+    } = opened;
+    let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
+    let log = Log::new(
+        Arc::clone(&disk),
+        durability,
+        segment_bytes,
+        salt,
+        continuation,
+    );
+    *lock(&shared.catalog) = catalog;
+    *lock(&shared.counters) = counters;
+    let mut writer = Writer {
+        shared: Arc::clone(shared),
+        reserve: Reserve::find(&*disk),
+        disk,
+        indexes,
+        durability,
+        log,
+        rest: 0,
+        came_meanwhile: 0,
+        looked: clock::monotonic(),
+        #[cfg(test)]
+        commits: Arc::default(),
+    };
+    writer.recover(&stranded, must_restate, &needless)?;
+    if !writer.indexes.keep_files() {
+        directory::remove_indexes(&*writer.disk);
+    }
+    let shared = Arc::clone(shared);
+    spawn("record-cache-reader", move || reader::run(&shared))?;
+    Ok(writer)
+}
+
+impl Writer {
+    /// Writes what opening found to be missing or misplaced, and deletes what is not needed.
+    fn recover(
+        &mut self,
+        stranded: &[(StreamName, Entry)],
+        must_restate: bool,
+        needless: &[u32],
+    ) -> Result<(), StoreError> {
+        if !must_restate {
+            self.remove_needless(needless);
+        }
+        if !stranded.is_empty() || self.log.must_rewrite() {
+            // In one group: where the last segment ends changes with it.
+            let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
+            match written {
+                Err(_) if self.reserve.spend_aside(&mut self.log) => self.carry(stranded)?,
+                outcome => outcome?,
+            }
+            self.mend()?;
+        } else if must_restate {
+            // It says where the last segment ends.
+            let begun = self.log.begin_aside();
+            let restated =
+                begun.and_then(|()| self.log.commit(&self.shared.catalog, &[], self.strongest()));
+            if restated.is_err() {
+                return Ok(());
+            }
+        } else if lock(&self.shared.counters).damaged_records > 0 {
+            // So that a loss is counted only once; if there is no space, it is counted again.
+            let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
+        }
+        if must_restate {
+            self.remove_needless(needless);
+        }
+        self.keep_house();
+        Ok(())
+    }
+
+    /// Deletes segments that an opening found; the next one deletes those that stay.
+    fn remove_needless(&self, needless: &[u32]) {
+        for number in needless {
+            let _ = self.disk.remove(&segment_name(*number));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Reading a log without opening it: nothing is written, made, moved or cut, and nothing is
+//! locked, so it can be done while a store is at work on the log.
+
+use crate::index::paged::PagedIndex;
+use crate::log::Failure;
+use crate::log::catalog::Catalog;
+use crate::log::counters::Counters;
+use crate::log::files::Disk;
+use crate::log::open::{Files, read_all};
+use crate::log::replay::Replay;
+
+/// What a log holds at one moment.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) catalog: Catalog,
+    pub(super) counters: Counters,
+    pub(super) segments: usize,
+    /// Records that should be there, and are not.
+    pub(super) missing: u64,
+    /// Places where something else was found than a frame.
+    pub(super) damaged_places: u64,
+    /// Segments of which nothing can be read.
+    pub(super) unreadable: usize,
+    /// Whether it ends in a write that is incomplete, or under way.
+    pub(super) is_torn: bool,
+    /// Whether nothing was written since it was closed.
+    pub(super) is_closed: bool,
+}
+
+/// Reads what an opening would find; nothing, if there is no log.
+pub(super) fn survey(disk: &dyn Disk) -> Result<Option<Survey>, Failure> {
+    let layout = Files::find(disk)?.arrange()?;
+    let Some(salt) = layout.salt else {
+        return Ok(None);
+    };
+    let catalog = Catalog::new(Box::new(PagedIndex::in_memory()));
+    let mut replay = Replay::new(layout.first_number(), catalog);
+    let (tail, _) = read_all(&mut replay, &layout, salt, &|| {})?;
+    let missing = replay.missing.count();
+    let at_mark = |number: u32| {
+        let last = layout.mark.and_then(|mark| mark.last);
+        last.is_some_and(|last| (last.number, last.end) == (number, tail.end))
+    };
+    let is_damaged = |one: &&_| !crate::log::open::Candidate::is_blank(one).unwrap_or(false);
+    Ok(Some(Survey {
+        segments: layout.candidates.len(),
+        missing: layout.mark_alone().map_or(missing, |mark| mark.held),
+        damaged_places: replay.damaged_places,
+        unreadable: layout.unusable.iter().filter(is_damaged).count(),
+        is_torn: tail.cut.is_some(),
+        is_closed: (layout.candidates.last()).is_none_or(|last| at_mark(last.number)),
+        catalog: replay.catalog,
+        counters: replay.counters,
+    }))
+}

@@ -1,0 +1,151 @@
+//! Replays the segments of a log into an index.
+
+use super::layout::{Candidate, Layout};
+use crate::index::{Broken, Found as FoundIndex};
+use crate::log::Failure;
+use crate::log::catalog::{Catalog, Segment};
+use crate::log::counters::Counters;
+use crate::log::end::Sealed;
+use crate::log::format::SegmentHeader;
+use crate::log::frame::Seal;
+use crate::log::replay::{Replay, Tail};
+use crate::log::scan::Scanner;
+
+/// A replay of the whole log, or of what an index does not know yet.
+///
+/// Whether what the index knows is in a segment that is gone or damaged shows when the rest
+/// is read: see [`Replay::is_at_hand`].
+pub(super) fn begin_replay(
+    found: FoundIndex,
+    layout: &Layout,
+    salt: u64,
+) -> Result<Replay, Failure> {
+    let mut catalog = Catalog::new(found.index);
+    let first = layout.first_number();
+    let Some((at, streams)) = found.kept else {
+        return Ok(Replay::new(first, catalog));
+    };
+    let unfit = |why: &str| Failure::Index(Broken(why.to_owned()));
+    if at.salt != salt {
+        return Err(unfit("it belongs to another store"));
+    }
+    if at.segment < layout.last_group.map_or(0, |last| last.oldest) {
+        // All that it knows is settled, or was moved to where the log begins now.
+        catalog.clear()?;
+        return Ok(Replay::new(first, catalog));
+    }
+    let here = |number: u32| {
+        let all = &layout.candidates;
+        let found = all.binary_search_by_key(&number, |candidate| candidate.number);
+        let found = found.ok().and_then(|n| all.get(n))?;
+        Some((found, found.header?))
+    };
+    if here(at.segment).is_none_or(|(last, _)| last.end < at.offset) {
+        return Err(unfit("it covers more than the log has"));
+    }
+    for &(number, live_records, live_bytes) in &at.segments {
+        let Some((candidate, header)) = here(number) else {
+            continue;
+        };
+        let end = if number == at.segment {
+            at.offset
+        } else {
+            candidate.end
+        };
+        let segment = candidate.segment(salt, header.base)?;
+        if segment.length >= end && number <= at.segment {
+            let segment = Segment {
+                live_records,
+                live_bytes,
+                ..segment
+            };
+            catalog.segments.insert(number, segment);
+        }
+    }
+    Ok(Replay::behind(at, catalog, Counters::new(streams)))
+}
+
+/// Replays all segments; only the last one has a tail that may be incomplete.
+pub(crate) fn read_all(
+    replay: &mut Replay,
+    layout: &Layout,
+    salt: u64,
+    alive: &dyn Fn(),
+) -> Result<(Tail, Vec<Sealed>), Failure> {
+    let mut tail = Tail::default();
+    let mut sealed = Vec::new();
+    let candidates = &layout.candidates;
+    let mut before: Option<&Candidate> = None;
+    for (n, candidate) in candidates.iter().enumerate() {
+        alive();
+        let Candidate {
+            number,
+            file,
+            header,
+            end,
+        } = candidate;
+        let knows_all = replay.knows_all_of(*number);
+        if !knows_all && !follows(before, candidate, layout) {
+            replay.note_hole();
+        }
+        before = Some(candidate);
+        let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);
+        let segment = candidate.segment(salt, base)?;
+        let (frames_end, length) = (segment.end, segment.length);
+        if knows_all {
+            replay.add_segment(*number, segment);
+            continue;
+        }
+        let is_last = n + 1 == candidates.len();
+        if let Some(outline) = candidate.outline(salt) {
+            let end = outline.end();
+            // That of the last segment is cut off before more is written.
+            let length = if is_last { end } else { length };
+            replay.add_segment(
+                *number,
+                Segment {
+                    end,
+                    length,
+                    ..segment
+                },
+            );
+            tail = replay.outlined(*number, outline, &**file)?;
+            continue;
+        }
+        replay.add_segment(
+            *number,
+            Segment {
+                length: frames_end,
+                ..segment
+            },
+        );
+        let mut scanner = Scanner::new(&**file, Seal::new(salt, *number), *end)?;
+        let stable = if is_last {
+            layout.stable_in(*number)
+        } else {
+            *end
+        };
+        tail = replay.segment(*number, &mut scanner, stable)?;
+        if !is_last
+            && header.is_some()
+            && length == *end
+            && let Some(outline) = tail.outline.take()
+        {
+            sealed.extend(Sealed::new(*number, file.clone(), outline, *end));
+        }
+    }
+    let closed = layout.mark.filter(|_| !candidates.is_empty());
+    replay.finish(closed.map(|mark| mark.next));
+    Ok((tail, sealed))
+}
+
+/// Whether nothing is missing between a segment and the one before.
+fn follows(before: Option<&Candidate>, candidate: &Candidate, layout: &Layout) -> bool {
+    match (before, candidate.header) {
+        (None, _) => candidate.number <= layout.last_group.map_or(0, |last| last.oldest),
+        (Some(before), Some(SegmentHeader { previous, .. })) => {
+            previous.is_some_and(|previous| previous.number == before.number)
+        }
+        (Some(_), None) => false,
+    }
+}

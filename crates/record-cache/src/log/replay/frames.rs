@@ -1,0 +1,209 @@
+//! Reads a segment frame by frame, and decides where the log ends.
+
+use super::{Replay, unknown};
+use crate::StreamName;
+use crate::index::Broken;
+use crate::index::Entry;
+use crate::index::ranges::Ranges;
+use crate::log::Failure;
+use crate::log::catalog::Settled;
+use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::frame::Kind;
+use crate::log::outline::Outline;
+use crate::log::scan::{Found, Scanner};
+use crate::log::step::Step;
+
+/// How the last segment ends.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// Where the first incomplete call begins, if there is one.
+    pub(crate) cut: Option<u64>,
+    /// Where the last valid frame ends, and its checksum.
+    pub(crate) end: u64,
+    pub(crate) last_frame: Option<u32>,
+    /// Complete calls after the cut.
+    pub(crate) records: Vec<(StreamName, Entry)>,
+    pub(crate) settled: Vec<Settled>,
+    /// The outline of the segment, if all of it is valid.
+    pub(crate) outline: Option<Outline>,
+}
+
+/// A call with frames still missing.
+#[derive(Default)]
+struct Unfinished {
+    start: Option<u64>,
+    steps: Vec<Step>,
+}
+
+impl Replay {
+    /// Reads one segment, the next in order.
+    ///
+    /// Data before `stable` was synced, so errors there are damage. After it, calls may be
+    /// incomplete, and only complete ones count.
+    pub(crate) fn segment(
+        &mut self,
+        number: u32,
+        scanner: &mut Scanner<'_>,
+        stable: u64,
+    ) -> Result<Tail, Failure> {
+        let mut tail = Tail {
+            end: SEGMENT_HEADER_BYTES,
+            outline: Some(Outline::new()),
+            ..Tail::default()
+        };
+        let mut call = Unfinished::default();
+        let known = self.known_in(number);
+        let known_up_to = known.map_or(0, |(offset, _)| offset);
+        let mut reaches_known = known.is_none();
+        let mut offset = SEGMENT_HEADER_BYTES;
+        while offset < scanner.end() {
+            let is_known = offset < known_up_to;
+            if offset >= stable && !self.in_tail && !is_known {
+                self.end_group();
+                self.in_tail = true;
+            }
+            let mut found = scanner.frame(offset)?;
+            if offset >= stable
+                && let Some(frame) = &found
+                && !scanner.body_is_whole(frame)?
+            {
+                found = None;
+            }
+            let Some(found) = found else {
+                if is_known && offset >= stable {
+                    // A power loss removed what the index knows; both must forget it.
+                    return Err(unknown());
+                }
+                tail.outline = None;
+                if self.in_tail {
+                    tail.cut_at(call.give_up().unwrap_or(offset));
+                } else if !is_known {
+                    self.damaged_places += 1;
+                }
+                self.hole = true;
+                let Some(next) = scanner.next_frame(offset)? else {
+                    break;
+                };
+                offset = next.offset;
+                continue;
+            };
+            offset = found.end();
+            (tail.end, tail.last_frame) = (offset, Some(found.checksum));
+            if known.is_some_and(|(end, _)| offset == end) {
+                reaches_known = known.map(|(_, last_frame)| last_frame) == tail.last_frame;
+                self.hole = false;
+            }
+            let step = scanner.step(number, &found)?;
+            tail.note(step.as_ref());
+            if is_known {
+                continue;
+            }
+            if self.in_tail {
+                self.step_in_tail(step, &found, &mut call, &mut tail)?;
+            } else if let Some(step) = step {
+                self.apply(step)?;
+            } else if found.header.kind == Kind::Group {
+                self.begin_numbers(found.header.sequence, 0);
+            } else {
+                self.damaged_places += 1;
+            }
+        }
+        if let Some(start) = call.give_up() {
+            tail.cut_at(start);
+        }
+        if !reaches_known {
+            return Err(unknown());
+        }
+        self.hole |= scanner.end() < stable;
+        // The end may be missing because it was being written.
+        self.hole &= !self.in_tail;
+        self.end_group();
+        let whole = |outline: &Outline| tail.cut.is_none() && outline.end() == tail.end;
+        tail.outline = tail.outline.take().filter(whole);
+        Ok(tail)
+    }
+
+    /// Takes in a frame that was possibly never synced: only as part of a complete call.
+    fn step_in_tail(
+        &mut self,
+        step: Option<Step>,
+        found: &Found,
+        call: &mut Unfinished,
+        tail: &mut Tail,
+    ) -> Result<(), Broken> {
+        let is_group = found.header.kind == Kind::Group;
+        if (is_group || found.header.starts)
+            && let Some(start) = call.give_up()
+        {
+            tail.cut_at(start);
+            self.hole = true;
+        }
+        if is_group {
+            match step {
+                Some(group) => self.apply(group)?,
+                None => self.begin_numbers(found.header.sequence, 0),
+            }
+            return Ok(());
+        }
+        if step.is_none() {
+            self.damaged_places += 1;
+        }
+        let Some(step) = step.filter(|_| found.header.starts || call.start.is_some()) else {
+            // The rest of a call whose beginning is missing.
+            tail.cut_at(call.give_up().unwrap_or(found.offset));
+            self.hole = true;
+            return Ok(());
+        };
+        call.start.get_or_insert(found.offset);
+        call.steps.push(step);
+        if found.header.ends {
+            call.start = None;
+            for step in std::mem::take(&mut call.steps) {
+                self.apply_in_tail(step, tail)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_in_tail(&mut self, step: Step, tail: &mut Tail) -> Result<(), Broken> {
+        let mut lost_voids = Ranges::default();
+        if tail.cut.is_some() {
+            // It is now after the end of the log, so it must be written again.
+            match &step {
+                Step::Record { stream, entry, .. } => {
+                    tail.records.push((stream.clone(), *entry));
+                }
+                Step::Settled(settled) => tail.settled.push(settled.clone()),
+                Step::Void(voids) => lost_voids = voids.clone(),
+                // Nothing is cleared unless the group is complete.
+                Step::Cleared => return Ok(()),
+                Step::Group { .. } => {}
+            }
+        }
+        self.apply(step)?;
+        self.torn.insert_all(&lost_voids);
+        Ok(())
+    }
+}
+
+impl Tail {
+    fn cut_at(&mut self, offset: u64) {
+        self.cut.get_or_insert(offset);
+    }
+
+    /// Continues the outline, unless a frame's contents are unknown.
+    fn note(&mut self, step: Option<&Step>) {
+        match (step, &mut self.outline) {
+            (Some(step), Some(outline)) => outline.add(step),
+            _ => self.outline = None,
+        }
+    }
+}
+
+impl Unfinished {
+    /// Drops the call, and returns where it began.
+    fn give_up(&mut self) -> Option<u64> {
+        self.steps.clear();
+        self.start.take()
+    }
+}
