@@ -20,11 +20,7 @@ impl Database {
         none()
     }
 
-    pub(super) fn scan(
-        &self,
-        _: &[u8],
-        _: impl FnMut(&[u8], &[u8]) -> Outcome<()>,
-    ) -> Outcome<()> {
+    pub(super) fn scan(&self, _: &[u8], _: impl FnMut(&[u8], &[u8]) -> Outcome<()>) -> Outcome<()> {
         none()
     }
 

@@ -220,8 +220,11 @@ impl Candidate {
     }
 }
 
-/// A file and its first bytes; `None` if it is not a regular one.
-fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<(Arc<dyn DiskFile>, Vec<u8>)>> {
+/// A file, and its first bytes.
+type Beginning = (Arc<dyn DiskFile>, Vec<u8>);
+
+/// Opens a file; `None` if it is not a regular one.
+fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<Beginning>> {
     if !disk.is_file(name)? {
         return Ok(None);
     }
