@@ -1,9 +1,8 @@
 //! The shell around a log: a writer thread, a reader thread and their callers.
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
-//! into groups, writes and syncs each group as one, enters it in the catalog, and answers. While a
-//! large group is synced, the next one is [written](overlap) behind it. A read goes to the
-//! [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
+//! into groups, writes and syncs each group as one, enters it in the catalog, and answers. A read
+//! goes to the [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
 //! group, the writer does housekeeping: it [compacts](compact) the log and has the index write a
 //! checkpoint. It [replaces](mend) an index that breaks, and [recovers](heal) when files are
 //! deleted.
