@@ -14,8 +14,8 @@ use crate::log::files::DiskFile;
 use crate::log::group::Call;
 
 /// From this size on, or this fraction of a segment, a group is worth waking another thread for.
-const WORTH_BYTES: u64 = 256 << 10;
-const WORTH_PART: u64 = 16;
+const WORTH_BYTES: u64 = 512 << 10;
+const WORTH_PART: u64 = 8;
 /// After this many bytes comes housekeeping, for which nothing may be staged.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 /// What is staged behind a group is no larger than this.

@@ -12,7 +12,7 @@ use crate::{NewRecord, ReadLimits, RecordId, Settlement, StoreError, StreamName}
 
 const ALL: ReadLimits = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
 /// So large that its sync is left to another thread.
-const LARGE: usize = 300 * 1024;
+const LARGE: usize = 600 * 1024;
 
 fn name() -> StreamName {
     StreamName::new("overlapped").unwrap()
