@@ -74,7 +74,12 @@ async fn hanging() -> Hanging {
     let waiting = Arc::clone(&gate);
     let waited = tokio::task::spawn_blocking(move || waiting.wait_for_syncs(begun + 1));
     waited.await.unwrap();
+    let before = disk.operations();
     let behind = append(&store, 4, LARGE);
+    while disk.operations() == before {
+        // Until it is written.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
     // Answered while the sync hangs, though it lies behind all that is staged.
     let [first, second] = ids(&store).await[..] else {
         panic!("two records are there");
