@@ -69,12 +69,12 @@ impl Worker {
                 trouble.map_or(Ok(()), TroubleKind::meet)?;
                 work(database, &progress)
             });
-            let failed = outcome.is_err();
-            let _ = sender.send(outcome);
-            if failed {
-                // sled can no longer be trusted.
+            if outcome.is_err() {
+                // sled can no longer be trusted. The owner deletes its files as soon as it hears
+                // of that: some systems cannot while they are open, others keep their space.
                 close(database);
             }
+            let _ = sender.send(outcome);
         }));
         Awaited(answer)
     }
