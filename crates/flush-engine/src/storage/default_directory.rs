@@ -45,6 +45,10 @@ impl DefaultDirectory {
     /// # Errors
     /// If the platform does not say where it is, or another client of this process has it.
     pub(super) fn claim(&self) -> Result<(PathBuf, Claim), InvalidSetting> {
+        self.claim_below(local_data())
+    }
+
+    fn claim_below(&self, data: Option<PathBuf>) -> Result<(PathBuf, Claim), InvalidSetting> {
         let unknown = |what: &str| {
             InvalidSetting::new(
                 "storage_path",
@@ -52,7 +56,7 @@ impl DefaultDirectory {
                 "set storage_path, or call in_memory",
             )
         };
-        let data = dirs::data_local_dir().ok_or_else(|| unknown("the local data directory"))?;
+        let data = data.ok_or_else(|| unknown("the local data directory"))?;
         let program = match &self.name {
             Some(name) => name.into(),
             None => executable().ok_or_else(|| unknown("the name of the executable"))?,
@@ -87,6 +91,13 @@ impl Drop for Claim {
     }
 }
 
+#[cfg(any(feature = "sled", feature = "journal"))]
+fn local_data() -> Option<PathBuf> {
+    // An app has none there, whatever HOME says.
+    let has_one = !cfg!(target_os = "android");
+    has_one.then(dirs::data_local_dir).flatten()
+}
+
 /// The name of the executable, even if its file was replaced while it runs.
 #[cfg(any(feature = "sled", feature = "journal"))]
 fn executable() -> Option<OsString> {
@@ -108,4 +119,19 @@ pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
     let here = std::env::current_dir()
         .map_err(|error| StoreError::unavailable("finding the working directory", error))?;
     Ok(here.join(path))
+}
+
+#[cfg(all(test, any(feature = "sled", feature = "journal")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_local_data_directory_is_known_the_error_names_what_to_set() {
+        let default = DefaultDirectory {
+            name: Some("program".to_owned()),
+            records: "records".to_owned(),
+        };
+        let error = default.claim_below(None).unwrap_err().to_string();
+        assert!(error.contains("storage_path"), "{error}");
+    }
 }
