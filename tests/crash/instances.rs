@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 
 use amplify_test_support::{Reply, payload};
 use fastrand::Rng;
-use integration_tests::{Case, Endpoint, Kind, Service, Setup, StoreKind, child, role};
+use integration_tests::{Case, Endpoint, Home, Kind, Service, Setup, StoreKind, role};
 use record_cache::{NewRecord, RecordStore, SledStore, StreamName};
-use tempfile::TempDir;
 
 const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
 const LONG: Duration = Duration::from_secs(60);
@@ -136,7 +135,7 @@ fn payload(name: &str, number: usize) -> Vec<u8> {
 struct Program {
     test: &'static str,
     service: Service,
-    home: TempDir,
+    home: Home,
     aws: Endpoint,
     started: usize,
     /// What each instance has recorded.
@@ -157,7 +156,7 @@ impl Program {
         Self {
             test,
             service,
-            home: tempfile::tempdir().unwrap(),
+            home: Home::make(),
             aws: Endpoint::start(),
             started: 0,
             recorded: BTreeMap::new(),
@@ -170,11 +169,7 @@ impl Program {
         self.started += 1;
         let endpoint = self.aws.endpoint_url();
         let role = format!("{:?}|{task:?}|{endpoint}|{name}", self.service);
-        let mut process = child(self.test, &role)
-            .env("HOME", self.home.path())
-            .env("XDG_DATA_HOME", self.home.path().join("data"))
-            .spawn()
-            .unwrap();
+        let mut process = self.home.child(self.test, &role).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).split(b'\n');
         let words = process.stdin.take().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -259,11 +254,8 @@ impl Program {
 
     /// That of the slots, once an instance has made it.
     fn directory(&self) -> Option<PathBuf> {
-        let program = env::current_exe().unwrap();
-        let below = self.home.path().join("data");
-        let below = below.join(program.file_stem().unwrap());
         // All instances have one endpoint, and so one directory.
-        let mut directories = fs::read_dir(below).ok()?;
+        let mut directories = fs::read_dir(self.home.of_program()).ok()?;
         let directory = directories.next()?.unwrap().path();
         assert!(directories.next().is_none());
         let service = format!("{:?}", self.service).to_lowercase();
@@ -272,7 +264,8 @@ impl Program {
         Some(directory)
     }
 
-    /// The slots whose data each of these processes has open at this moment.
+    /// The slots whose data each of these processes has open at this moment; where the system
+    /// does not say, none.
     fn slots_in_use(&self, instances: &[Instance]) -> HashMap<u32, BTreeSet<PathBuf>> {
         let Some(directory) = self.directory() else {
             return HashMap::new();

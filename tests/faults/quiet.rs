@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use amplify_kinesis::Durability;
-use integration_tests::{Case, Endpoint, Service, Setup, StoreKind, child, role};
+use integration_tests::{Case, Endpoint, Home, Service, Setup, StoreKind, role};
 use record_cache::{NewRecord, StreamName};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -42,12 +42,7 @@ fn listen() {
 #[tokio::test]
 async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
     if role().is_none() {
-        let home = tempfile::tempdir().unwrap();
-        let mut child = child(TEST, "quiet");
-        let child = child.env("HOME", home.path());
-        let output = child
-            .env("XDG_DATA_HOME", home.path().join("data"))
-            .output();
+        let output = Home::make().child(TEST, "quiet").output();
         let output = output.unwrap();
         assert!(output.status.success(), "{output:?}");
         return;

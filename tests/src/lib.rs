@@ -15,6 +15,7 @@ mod discards;
 mod endpoint;
 mod events;
 mod failure;
+mod home;
 mod setup;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
 pub use self::events::{Event, events_of};
 pub use self::failure::{Failure, Kind, assert_fails};
+pub use self::home::Home;
 pub use self::setup::{Setup, one_attempt};
 
 pub use amplify_test_support::Service;

@@ -4,6 +4,8 @@
 pub mod kpl_readers;
 pub mod localstack;
 pub mod payload;
+// What it reads of traces is Linux's.
+#[cfg(unix)]
 pub mod power_loss;
 #[cfg(feature = "stores")]
 pub mod stores;

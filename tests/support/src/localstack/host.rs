@@ -3,11 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::{SERVICES, installation::HostEngine, slot::Slot};
 
@@ -65,12 +64,30 @@ pub(super) fn command(
 pub(super) fn kill_processes(slot: &Slot) -> io::Result<()> {
     let file_system = file_system(slot);
     for pid in processes_with_argument_in(&file_system) {
-        match kill_process(pid, Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(error.into()),
-        }
+        kill(pid)?;
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn kill(pid: i32) -> io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    match Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL)) {
+        Some(Err(error)) if error != rustix::io::Errno::SRCH => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn kill(_: i32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// LocalStack itself needs Unix.
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn file_system(slot: &Slot) -> PathBuf {
@@ -85,7 +102,7 @@ fn provide_kinesis_local(installed: &Path, file_system: &Path) -> io::Result<OsS
     let link = versions.join(version);
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => std::os::unix::fs::symlink(installed, &link)?,
+        _ => symlink(installed, &link)?,
     }
     Ok(version.to_owned())
 }
@@ -100,25 +117,22 @@ fn search_path(node: &Path) -> OsString {
     path
 }
 
-fn processes_with_argument_in(directory: &Path) -> Vec<Pid> {
+fn processes_with_argument_in(directory: &Path) -> Vec<i32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
+    };
+    let directory = directory.as_os_str().as_encoded_bytes();
+    let is_in_it = |argument: &[u8]| {
+        argument
+            .strip_prefix(directory)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
     processes
         .flatten()
         .filter(|process| {
             let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            arguments
-                .split(|byte| *byte == 0)
-                .any(|argument| Path::new(OsStr::from_bytes(argument)).starts_with(directory))
+            arguments.split(|byte| *byte == 0).any(is_in_it)
         })
-        .filter_map(|process| {
-            process
-                .file_name()
-                .to_str()?
-                .parse()
-                .ok()
-                .and_then(Pid::from_raw)
-        })
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
         .collect()
 }

@@ -1,0 +1,89 @@
+//! A home for children, below which their default directories are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::child::child_of;
+
+/// A home of its own for the children of a test; deleted when it is dropped.
+#[derive(Debug)]
+pub struct Home {
+    directory: TempDir,
+    /// What the children run.
+    program: PathBuf,
+}
+
+impl Home {
+    /// A home for this test program.
+    pub fn make() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = std::env::current_exe().unwrap();
+        let program = own_program(program, directory.path());
+        Self { directory, program }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A child that has this home, to run the one test `name` in a role of its own.
+    pub fn child(&self, name: &str, role: &str) -> Command {
+        let mut command = child_of(&self.program, name, role);
+        command.env("HOME", self.path());
+        command.env("XDG_DATA_HOME", self.path().join("data"));
+        command
+    }
+
+    /// The directory of the program that the children run.
+    pub fn of_program(&self) -> PathBuf {
+        Self::of(&self.program, self.path())
+    }
+
+    /// The same, in a child whose home is at this path.
+    pub fn of_this_program(home: &Path) -> PathBuf {
+        Self::of(&std::env::current_exe().unwrap(), home)
+    }
+
+    fn of(program: &Path, home: &Path) -> PathBuf {
+        local_data(home).join(program.file_stem().unwrap())
+    }
+}
+
+#[cfg(not(windows))]
+fn own_program(program: PathBuf, _: &Path) -> PathBuf {
+    program
+}
+
+#[cfg(not(windows))]
+fn local_data(home: &Path) -> PathBuf {
+    if cfg!(target_os = "macos") {
+        home.join("Library/Application Support")
+    } else {
+        home.join("data")
+    }
+}
+
+/// Windows has one local data directory for each user, whatever the environment says: so it is
+/// the program that gets a name of its own.
+#[cfg(windows)]
+fn own_program(program: PathBuf, home: &Path) -> PathBuf {
+    let own = home.join(home.file_name().unwrap()).with_extension("exe");
+    if std::fs::hard_link(&program, &own).is_err() {
+        std::fs::copy(&program, &own).unwrap();
+    }
+    own
+}
+
+#[cfg(windows)]
+fn local_data(_: &Path) -> PathBuf {
+    std::env::var_os("LOCALAPPDATA").unwrap().into()
+}
+
+#[cfg(windows)]
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.of_program());
+    }
+}
