@@ -45,7 +45,7 @@ pub(crate) enum Command {
         /// Another checkout of it.
         folder: Option<PathBuf>,
     },
-    /// Check the crates for other systems, and test the stores on Windows under Wine.
+    /// Check the crates for other systems, and test stores and clients on Windows under Wine.
     Ports(PortsFlags),
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
@@ -220,13 +220,15 @@ pub(crate) struct CiFlags {
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run the tests of the stores on Windows, under Wine.
+    /// Run the tests of the stores and the demo on Windows, under Wine.
     Windows,
+    /// Run tests of the clients there; only if named.
+    WindowsClients,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct PortsFlags {
-    /// What to run; everything if nothing is named.
+    /// What to run [default: all but the tests of the clients].
     #[arg(value_enum, value_name = "PART")]
     pub(crate) parts: Vec<Port>,
 }

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::flags::{Command, Flags};
 
@@ -68,7 +67,16 @@ async fn dispatch(command: Command) -> Result<()> {
     }
 }
 
+#[cfg(not(unix))]
 async fn interruption() -> Result<()> {
+    tokio::signal::ctrl_c().await?;
+    bail!("interrupted")
+}
+
+#[cfg(unix)]
+async fn interruption() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

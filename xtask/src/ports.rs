@@ -1,7 +1,7 @@
 //! `cargo xtask ports`
 //!
-//! Other systems from this machine: the crates are type-checked for each, and the tests of the
-//! stores run on Windows under Wine. Tools that are missing are installed from Debian's packages
+//! Other systems from this machine: the crates are type-checked for each, and tests of the
+//! stores and the clients run on Windows under Wine. Tools that are missing are installed from Debian's packages
 //! where that is possible; everything else is kept below `target/ports`. A part whose tools
 //! cannot be had is left out, and said to be.
 
@@ -12,7 +12,6 @@ mod windows;
 mod wine;
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use tokio::time::Instant;
 
@@ -20,9 +19,12 @@ use self::packages::Missing;
 use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
+/// What runs if nothing is named: the tests of the clients wait for real time-outs, for minutes.
+const USUAL: [Port; 2] = [Port::Check, Port::Windows];
+
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     let parts = match flags.parts.as_slice() {
-        [] => Port::value_variants(),
+        [] => &USUAL,
         parts => parts,
     };
     let mut table = Table::new();
@@ -35,6 +37,7 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
         let (name, outcome) = match part {
             Port::Check => ("check", check::run().await),
             Port::Windows => ("windows", windows::run().await),
+            Port::WindowsClients => ("windows-clients", windows::clients().await),
         };
         let word = match outcome {
             Ok(()) => "passed".to_owned(),

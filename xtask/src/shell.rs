@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -120,12 +121,33 @@ fn text(command: &Command) -> String {
     text
 }
 
+/// A child that is ended when this is dropped too early.
+#[cfg(not(unix))]
+struct Group {
+    child: Child,
+}
+
+#[cfg(not(unix))]
+impl Group {
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let child = command.kill_on_drop(true).spawn();
+        let child = child.with_context(|| format!("cannot start {}", text(command)))?;
+        Ok(Self { child })
+    }
+
+    async fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+}
+
 /// A child as the leader of a process group, which is ended when this is dropped too early.
+#[cfg(unix)]
 struct Group {
     child: Child,
     pid: Option<Pid>,
 }
 
+#[cfg(unix)]
 impl Group {
     fn spawn(command: &mut Command) -> Result<Self> {
         let child = command
@@ -145,6 +167,7 @@ impl Group {
     }
 }
 
+#[cfg(unix)]
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {

@@ -1,4 +1,5 @@
 //! `cargo xtask endpoint`: what it prints, takes in, and does when it is typed to.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::io::{BufRead, BufReader, Write};

@@ -5,7 +5,6 @@ use std::fmt;
 use std::process::Stdio;
 
 use anyhow::Result;
-use rustix::process::geteuid;
 use tokio::process::Command;
 
 use crate::shell;
@@ -38,13 +37,14 @@ pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>
 }
 
 async fn install(packages: &[&str]) -> Result<()> {
-    shell::run(apt_get(&["update"]).stdout(Stdio::null())).await?;
-    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    shell::run(apt_get(&["update"]).await.stdout(Stdio::null())).await?;
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]).await;
     shell::run(command.args(packages).stdout(Stdio::null())).await
 }
 
-fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = if geteuid().is_root() {
+async fn apt_get(arguments: &[&str]) -> Command {
+    let user = shell::output(Command::new("id").arg("-u")).await;
+    let mut command = if user.as_deref() == Some("0") {
         Command::new("apt-get")
     } else {
         let mut sudo = Command::new("sudo");
@@ -53,6 +53,8 @@ fn apt_get(arguments: &[&str]) -> Command {
     };
     command
         .args(["--quiet", "--quiet", "--option", "DPkg::Use-Pty=0"])
+        // Another program may be installing something.
+        .args(["--option", "DPkg::Lock::Timeout=300"])
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive");
     command

@@ -1,33 +1,65 @@
-//! A Rust that can build for systems whose standard library nobody has built for it.
+//! A Rust that can build for other systems.
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::packages;
 use crate::shell;
 
+/// The systems that are built for.
+const TARGETS: [&str; 5] = [
+    "x86_64-pc-windows-gnu",
+    "aarch64-apple-darwin",
+    "aarch64-apple-ios",
+    "aarch64-linux-android",
+    "wasm32-unknown-unknown",
+];
+
 /// What Debian calls the Rust that follows the current release.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
 
-/// A cargo and a compiler with the source of the standard library.
+/// How long rustup may take to fetch standard libraries.
+const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// A cargo and a compiler, and where the standard library of other systems comes from.
 #[derive(Debug, Clone)]
 pub(super) struct Toolchain {
     bin: PathBuf,
+    library: Library,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Library {
+    /// It has been built by others.
+    Built,
+    /// Cargo builds it.
+    FromSource,
 }
 
 impl Toolchain {
     /// Finds one or installs it.
     pub(super) async fn find() -> Result<Self> {
+        let own = env::var_os("CARGO").map(PathBuf::from);
+        let own = own.as_deref().and_then(Path::parent);
+        if let Some(bin) = own
+            && (has_the_libraries(bin).await || fetch_the_libraries(bin).await)
+        {
+            return Ok(Self {
+                bin: bin.to_owned(),
+                library: Library::Built,
+            });
+        }
         packages::find(&PACKAGES, async || {
-            let own = env::var_os("CARGO").map(PathBuf::from);
-            let own = own.as_deref().and_then(Path::parent);
             for bin in own.into_iter().chain([Path::new("/usr/bin")]) {
                 if has_the_source(bin).await {
                     return Some(Self {
                         bin: bin.to_owned(),
+                        library: Library::FromSource,
                     });
                 }
             }
@@ -36,19 +68,25 @@ impl Toolchain {
         .await
     }
 
-    /// This cargo in the workspace, which builds the standard library too, in a target
-    /// directory of its own; a warning is an error.
+    /// This cargo in the workspace, for other systems only, in a target directory of its own; a
+    /// warning is an error.
     pub(super) fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut command = Command::new(self.bin.join("cargo"));
         command
             .current_dir(shell::workspace())
             .arg(subcommand)
-            .arg("-Zbuild-std=std,panic_abort")
-            .args(["-Zwarnings", "--config", "build.warnings='deny'"])
             .env("RUSTC", self.bin.join("rustc"))
             .env("RUSTDOC", self.bin.join("rustdoc"))
-            .env("RUSTC_BOOTSTRAP", "1")
+            // Two builds of everything take gigabytes.
+            .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_TARGET_DIR", shell::target()?.join("ports/build"));
+        match self.library {
+            Library::Built => command.env("RUSTFLAGS", "--deny=warnings"),
+            Library::FromSource => command
+                .arg("-Zbuild-std=std,panic_abort")
+                .args(["-Zwarnings", "--config", "build.warnings='deny'"])
+                .env("RUSTC_BOOTSTRAP", "1"),
+        };
         // What the cargo that runs this program has set for its own compiler.
         for variable in ["CARGO", "LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN"] {
             command.env_remove(variable);
@@ -57,14 +95,40 @@ impl Toolchain {
     }
 }
 
-async fn has_the_source(bin: &Path) -> bool {
-    let mut command = Command::new(bin.join("rustc"));
+async fn has_the_libraries(bin: &Path) -> bool {
+    for target in TARGETS {
+        let library = rustc_says(bin, &["target-libdir", "--target", target]).await;
+        if !library.is_some_and(|path| Path::new(&path).is_dir()) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Has rustup fetch them, if this toolchain is one of rustup's and it can.
+async fn fetch_the_libraries(bin: &Path) -> bool {
+    let mut command = Command::new("rustup");
     command
-        .args(["--print", "sysroot"])
-        .env_remove("LD_LIBRARY_PATH");
-    shell::output(&mut command).await.is_some_and(|sysroot| {
+        .current_dir(shell::workspace())
+        .args(["target", "add"])
+        .args(TARGETS);
+    let fetched = timeout(LIMIT, shell::run(&mut command)).await;
+    matches!(fetched, Ok(Ok(()))) && has_the_libraries(bin).await
+}
+
+async fn has_the_source(bin: &Path) -> bool {
+    rustc_says(bin, &["sysroot"]).await.is_some_and(|sysroot| {
         Path::new(&sysroot)
             .join("lib/rustlib/src/rust/library/Cargo.lock")
             .exists()
     })
+}
+
+async fn rustc_says(bin: &Path, what: &[&str]) -> Option<String> {
+    let mut command = Command::new(bin.join("rustc"));
+    command
+        .arg("--print")
+        .args(what)
+        .env_remove("LD_LIBRARY_PATH");
+    shell::output(&mut command).await
 }
