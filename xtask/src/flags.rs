@@ -232,15 +232,17 @@ pub(crate) struct CiFlags {
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run tests of the stores and of the clients, and the demo, on Windows under Wine.
+    /// Run the tests of the stores and the demo on Windows, under Wine.
     Windows,
     /// Run the tests of the store of a browser, in headless Chromium.
     Browser,
+    /// Run tests of the clients on Windows; only if named.
+    WindowsClients,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct PortsFlags {
-    /// What to run; everything if nothing is named.
+    /// What to run [default: all but the tests of the clients].
     #[arg(value_enum, value_name = "PART")]
     pub(crate) parts: Vec<Port>,
 }

@@ -21,21 +21,33 @@ const BUILT: [&str; 4] = [
     "--config=profile.dev.package.record-cache.opt-level=1",
 ];
 
-/// The tests: of the stores, of the engine on a store, and of the clients over loopback.
-const TESTS: [&[&str]; 3] = [
-    &[
-        "conformance",
-        "damage",
-        "index",
-        "kill",
-        "log_lines",
-        "model",
-        "obstacles",
-        "open",
-        "toy_store",
-    ],
-    &["close", "close_with", "parts", "storage_faults", "tracing"],
-    &["crash", "faults", "instances", "secrets", "storm", "wire"],
+/// The tests of the stores.
+const STORES: [&str; 10] = [
+    "--lib",
+    "--test=conformance",
+    "--test=damage",
+    "--test=index",
+    "--test=kill",
+    "--test=log_lines",
+    "--test=model",
+    "--test=obstacles",
+    "--test=open",
+    "--test=toy_store",
+];
+
+/// Those of the engine on a store, and of the clients over loopback.
+const CLIENTS: [&str; 11] = [
+    "--test=close",
+    "--test=close_with",
+    "--test=parts",
+    "--test=storage_faults",
+    "--test=tracing",
+    "--test=crash",
+    "--test=faults",
+    "--test=instances",
+    "--test=secrets",
+    "--test=storm",
+    "--test=wire",
 ];
 
 /// How often the suites try what is drawn at random, unless the environment says something else.
@@ -54,22 +66,32 @@ const FEWER: [(&str, &str); 8] = [
 /// Far more than a run takes: only one that hangs is ended by it.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
+/// The stores, and the demo.
 pub(super) async fn run() -> Result<()> {
-    let toolchain = Toolchain::find().await?;
-    let wine = Wine::find().await?;
-    wine.prepare().await?;
-    let outcome = tests(&toolchain, &wine).await;
+    let (toolchain, wine) = tools().await?;
+    let outcome = tests(&toolchain, &wine, &STORES).await;
     let outcome = outcome.and(demo(&toolchain, &wine).await);
     wine.stop().await;
     outcome
 }
 
-async fn tests(toolchain: &Toolchain, wine: &Wine) -> Result<()> {
+pub(super) async fn clients() -> Result<()> {
+    let (toolchain, wine) = tools().await?;
+    let outcome = tests(&toolchain, &wine, &CLIENTS).await;
+    wine.stop().await;
+    outcome
+}
+
+async fn tools() -> Result<(Toolchain, Wine)> {
+    let toolchain = Toolchain::find().await?;
+    let wine = Wine::find().await?;
+    wine.prepare().await?;
+    Ok((toolchain, wine))
+}
+
+async fn tests(toolchain: &Toolchain, wine: &Wine, tests: &[&str]) -> Result<()> {
     let mut command = cargo(toolchain, "test")?;
-    command.args(["--quiet", "--no-fail-fast", "--lib"]);
-    for test in TESTS.into_iter().flatten() {
-        command.args(["--test", test]);
-    }
+    command.args(["--quiet", "--no-fail-fast"]).args(tests);
     let fewer = FEWER.into_iter();
     command.envs(fewer.filter(|(name, _)| env::var_os(name).is_none()));
     command.env(RUNNER, wine.program());
