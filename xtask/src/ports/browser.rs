@@ -20,7 +20,9 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run() -> Result<()> {
     let tools = Tools::find().await?;
-    within(shell::run(&mut tools.test()?)).await?;
+    if scenarios::only().is_none() {
+        within(shell::run(&mut tools.test()?)).await?;
+    }
     let page = Page::build(&tools).await?;
     let driver = Driver::start(&tools.driver).await?;
     within(scenarios::run(&tools, &driver, &page)).await
