@@ -1,7 +1,7 @@
 //! `cargo xtask ports`
 //!
-//! Other systems from this machine: the crates are type-checked for each, and tests of the
-//! stores and the clients run on Windows under Wine. Tools that are missing are installed from Debian's packages
+//! Other systems from this machine: the crates are type-checked for each, and tests run on
+//! Windows under Wine, and in headless Chromium. Tools that are missing are installed from Debian's packages
 //! where that is possible; everything else is kept below `target/ports`. A part whose tools
 //! cannot be had is left out, and said to be.
 
@@ -21,7 +21,7 @@ use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
 /// What runs if nothing is named: the tests of the clients wait for real time-outs, for minutes.
-const USUAL: [Port; 2] = [Port::Check, Port::Windows];
+const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     let parts = match flags.parts.as_slice() {

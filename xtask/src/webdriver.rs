@@ -31,7 +31,7 @@ pub(crate) const ARGUMENTS: [&str; 8] = [
 /// How long ChromeDriver may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A ChromeDriver; it ends when this is dropped, and its browsers with it.
+/// A ChromeDriver; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Driver {
     _process: Child,
@@ -84,11 +84,12 @@ impl Driver {
         let session = self.call(Method::POST, "session", wanted).await?;
         let id = session["sessionId"].as_str().context("no session")?;
         let browser = &session["capabilities"]["goog:processID"];
-        let browser = browser.as_i64().context("no process of the browser")?;
+        let browser = browser.as_i64().and_then(|pid| pid.try_into().ok());
+        let browser = browser.and_then(Pid::from_raw);
         Ok(Session {
             driver: self,
             id: id.to_owned(),
-            browser: i32::try_from(browser)?,
+            browser: Some(browser.context("no process of the browser")?),
         })
     }
 
@@ -116,12 +117,13 @@ impl Driver {
     }
 }
 
-/// A browser with its windows.
+/// A browser with its windows; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     driver: &'a Driver,
     id: String,
-    browser: i32,
+    /// `None` once it has ended.
+    browser: Option<Pid>,
 }
 
 impl Session<'_> {
@@ -183,17 +185,22 @@ impl Session<'_> {
     }
 
     /// Ends the browser as a loss of its process does: nothing is flushed, nobody is told.
-    pub(crate) async fn kill(self) -> Result<()> {
-        let pid = Pid::from_raw(self.browser).context("no process")?;
-        kill_process(pid, Signal::KILL)?;
-        // It is a child of the driver, which finds out when it is asked for something.
-        let path = format!("session/{}", self.id);
-        let _ = self.driver.call(Method::DELETE, &path, Value::Null).await;
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        let browser = self.browser.take().context("the browser has ended")?;
+        kill_process(browser, Signal::KILL)?;
+        // The driver finds out when it is asked for something.
+        let _ = self.end().await;
         Ok(())
     }
 
     /// Ends the browser.
-    pub(crate) async fn quit(self) -> Result<()> {
+    pub(crate) async fn quit(mut self) -> Result<()> {
+        self.end().await?;
+        self.browser = None;
+        Ok(())
+    }
+
+    async fn end(&self) -> Result<()> {
         let path = format!("session/{}", self.id);
         let ended = self.driver.call(Method::DELETE, &path, Value::Null);
         ended.await.map(drop)
@@ -203,6 +210,16 @@ impl Session<'_> {
         let path = format!("session/{}/{command}", self.id);
         let answer = self.driver.call(Method::POST, &path, body).await;
         answer.with_context(|| format!("the browser was asked for {command}"))
+    }
+}
+
+impl Drop for Session<'_> {
+    /// A browser outlives a driver that is killed.
+    fn drop(&mut self) {
+        if let Some(browser) = self.browser.take() {
+            // The only failure there can be: it has ended.
+            let _ = kill_process(browser, Signal::KILL);
+        }
     }
 }
 

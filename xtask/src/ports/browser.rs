@@ -29,8 +29,10 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run() -> Result<()> {
     let tools = Tools::find().await?;
-    for (package, features) in SUITES {
-        within(shell::run(&mut tools.test(package, features)?)).await?;
+    if scenarios::only().is_none() {
+        for (package, features) in SUITES {
+            within(shell::run(&mut tools.test(package, features)?)).await?;
+        }
     }
     let page = Page::build(&tools.builder).await?;
     let driver = Driver::start(&tools.driver).await?;

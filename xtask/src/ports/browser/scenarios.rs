@@ -1,5 +1,6 @@
 //! What happens to pages, and what their store must make of it.
 
+use std::env;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::sleep;
 
 use super::page::Page;
 use super::tools::Tools;
+use crate::shell;
 use crate::webdriver::{Driver, Session};
 
 /// How often the browser is killed.
@@ -23,6 +25,11 @@ struct Scene<'a> {
     tools: &'a Tools,
     driver: &'a Driver,
     page: &'a Page,
+}
+
+/// The part of a scenario's name, if not all are to run.
+pub(super) fn only() -> Option<String> {
+    env::var("BROWSER_SCENARIO").ok()
 }
 
 pub(super) async fn run(tools: &Tools, driver: &Driver, page: &Page) -> Result<()> {
@@ -41,6 +48,9 @@ pub(super) async fn run(tools: &Tools, driver: &Driver, page: &Page) -> Result<(
 }
 
 async fn told(what: &str, scenario: impl Future<Output = Result<()>>) -> Result<()> {
+    if only().is_some_and(|only| !what.contains(&only)) {
+        return Ok(());
+    }
     scenario.await.with_context(|| what.to_owned())?;
     eprintln!("browser: {what}: passed");
     Ok(())
@@ -67,7 +77,7 @@ impl Scene<'_> {
     }
 
     async fn kills(&self) -> Result<()> {
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let mut stored = 0;
         for round in 0..KILLS {
             let browser = self.browser(directory.path()).await?;
@@ -84,7 +94,7 @@ impl Scene<'_> {
                 "of {stored} records, {found} survived kill {round}"
             );
             call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
-            stored = more_than(&browser, found + 20 * (round + 1)).await?;
+            stored = more_than(&browser, found + 20).await?;
             browser.kill().await?;
         }
         let browser = self.browser(directory.path()).await?;
@@ -103,7 +113,7 @@ impl Scene<'_> {
     }
 
     async fn reloads(&self) -> Result<()> {
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let browser = self.browser(directory.path()).await?;
         let mut stored = 0;
         for round in 0..10 {
@@ -127,7 +137,7 @@ impl Scene<'_> {
     }
 
     async fn tabs(&self) -> Result<()> {
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let browser = self.browser(directory.path()).await?;
         let one_user = [json!("one"), json!(false), json!(true)];
         let several = [json!("several"), json!(true), json!(true)];
@@ -194,7 +204,7 @@ impl Scene<'_> {
 
     async fn quota(&self) -> Result<()> {
         const QUOTA: u64 = 4 << 20;
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let browser = self.browser(directory.path()).await?;
         call(
             &browser,
@@ -269,13 +279,13 @@ impl Scene<'_> {
 
     async fn refusals(&self) -> Result<()> {
         let open = [json!("refused"), json!(false), json!(true)];
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let nothing = json!({"profile.default_content_setting_values.cookies": 2});
         let browser = self.browser_with(directory.path(), &[], nothing).await?;
         refused(&browser, "open", &open, "refused").await?;
         browser.quit().await?;
 
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let browser = self
             .browser_with(directory.path(), &[NAMES], json!({}))
             .await?;
@@ -291,7 +301,7 @@ impl Scene<'_> {
     }
 
     async fn private_window(&self) -> Result<()> {
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let private = ["--incognito"];
         let browser = self
             .browser_with(directory.path(), &private, json!({}))
@@ -311,7 +321,7 @@ impl Scene<'_> {
     }
 
     async fn figures(&self) -> Result<()> {
-        let directory = TempDir::new()?;
+        let directory = files()?;
         let browser = self.browser(directory.path()).await?;
         for (is_strict, tasks, records) in [
             (true, 1, 1_000),
@@ -350,6 +360,11 @@ const SANDBOXED: &str = r#"
     document.body.append(frame);
     return await said;
 "#;
+
+/// A place for a browser's files, on the disk that the workspace is on.
+fn files() -> Result<TempDir> {
+    Ok(TempDir::new_in(shell::target()?.join("ports"))?)
+}
 
 /// Calls a function of the page.
 async fn call(browser: &Session<'_>, function: &str, arguments: &[Value]) -> Result<Value> {
