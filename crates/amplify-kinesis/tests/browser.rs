@@ -245,9 +245,12 @@ async fn two_clients_of_a_page_need_names_of_their_own() {
 #[wasm_bindgen_test]
 async fn without_a_database_records_are_kept_in_memory_and_that_is_said() {
     answer_by("refused", ACCEPTS);
-    js("Object.defineProperty(globalThis, 'indexedDB', {value: undefined, configurable: true})");
+    js(
+        "globalThis.database = Object.getOwnPropertyDescriptor(globalThis, 'indexedDB');
+        Object.defineProperty(globalThis, 'indexedDB', {value: undefined, configurable: true})",
+    );
     let client = builder("refused").build().await;
-    js("delete globalThis.indexedDB");
+    js("Object.defineProperty(globalThis, 'indexedDB', database)");
     let client = client.unwrap();
     assert_eq!(client.storage(), &StoragePlace::Memory);
     record(&client).await;

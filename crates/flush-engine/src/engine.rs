@@ -124,6 +124,7 @@ impl FlushEngine {
         });
         if strategy != FlushStrategy::None {
             lifecycle.spawn(schedule::flush_when_hidden(
+                crate::lifecycle::runtime::page_hidden(),
                 Arc::clone(passes),
                 Arc::clone(lifecycle),
             ));

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::delivery::{Passes, Plan};
 use crate::lifecycle::Lifecycle;
-use crate::lifecycle::runtime::page_hidden;
 
-/// Runs passes until the engine closes. Browsers slow the timers of hidden pages down, and end
+/// Runs a pass for each message, until the engine closes. Browsers slow the timers of hidden pages down, and end
 /// pages that they need room for without asking.
-pub(crate) async fn run(passes: Arc<Passes>, lifecycle: Arc<Lifecycle>) {
-    let mut hidden = page_hidden();
+pub(crate) async fn run(
+    mut hidden: mpsc::Receiver<()>,
+    passes: Arc<Passes>,
+    lifecycle: Arc<Lifecycle>,
+) {
     loop {
         let told = tokio::select! {
             biased;

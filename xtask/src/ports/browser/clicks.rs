@@ -157,9 +157,11 @@ impl Scene<'_> {
         self.aws.stop();
         let browser = self.browser(directory.path()).await?;
         let mut recorded = click(&browser, 2).await?;
+        let place = said(&browser, "storage").await?;
         let first = browser.new_tab().await?;
         self.open(&browser).await?;
-        wait_for(&browser, "storage", |text| text.ends_with("tab 1")).await?;
+        let other = said(&browser, "storage").await?;
+        ensure!(other != place, "both tabs have the slot of {place}");
         recorded.extend(click(&browser, 5).await?);
         browser.close_tab().await?;
         browser.go_to(&first).await?;
@@ -199,14 +201,19 @@ async fn click(browser: &Session<'_>, times: usize) -> Result<Vec<String>> {
     Ok(recorded)
 }
 
+/// What the page says in one place.
+async fn said(browser: &Session<'_>, id: &str) -> Result<String> {
+    const SCRIPT: &str = "return document.getElementById(arguments[0]).textContent";
+    let said = browser.run(SCRIPT, &[json!(id)]).await?;
+    Ok(said.as_str().unwrap_or_default().to_owned())
+}
+
 /// Waits until the page says this.
 async fn wait_for(browser: &Session<'_>, id: &str, is_it: impl Fn(&str) -> bool) -> Result<()> {
-    const SCRIPT: &str = "return document.getElementById(arguments[0]).textContent";
     let start = Instant::now();
     loop {
-        let said = browser.run(SCRIPT, &[json!(id)]).await?;
-        let said = said.as_str().unwrap_or_default();
-        if is_it(said) {
+        let said = said(browser, id).await?;
+        if is_it(&said) {
             return Ok(());
         }
         ensure!(start.elapsed() < PATIENCE, "{id} is still {said:?}");

@@ -29,7 +29,7 @@ window.ready = init().then(() => { window.page = page });
 
 /// A server of the page; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     address: SocketAddr,
     server: AbortHandle,
 }
@@ -68,7 +68,7 @@ impl Page {
         })
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}/", self.origin())
     }
 

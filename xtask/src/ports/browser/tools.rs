@@ -36,7 +36,7 @@ pub(crate) struct Builder {
 
 /// What tests pages.
 #[derive(Debug)]
-pub(super) struct Tools {
+pub(crate) struct Tools {
     pub(super) browser: PathBuf,
     pub(super) driver: PathBuf,
     pub(super) builder: Builder,
