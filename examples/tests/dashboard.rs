@@ -10,11 +10,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amplify_test_endpoint::{FakeAws, Reply};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use self::support::{program, terminate};
 
@@ -88,14 +88,14 @@ fn data(address: &str, path: &str, form: Option<&str>) -> Option<Value> {
     Some(answer["data"].take())
 }
 
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+async fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
         assert!(start.elapsed() < PATIENCE, "{what}");
-        sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -123,9 +123,9 @@ fn alerts() -> &'static str {
     block
 }
 
-#[test]
+#[tokio::test]
 #[ignore = "may download Prometheus; the end-to-end step of CI runs it"]
-fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
+async fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
     let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
     aws.script(Reply::fail_at([0], "InternalFailure"));
     let mut app = program(env!("CARGO_BIN_EXE_axum_events"), &aws, home.path())
@@ -180,7 +180,8 @@ fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
             let answer = data(&address, "/api/v1/query", Some(&form))?;
             let samples = answer["result"].as_array()?.len();
             (samples > 0 || may_be_empty).then_some(())
-        });
+        })
+        .await;
     }
 
     let rules = wait_for("no rules were evaluated", || {
@@ -188,7 +189,8 @@ fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
         let rules = rules["groups"][0]["rules"].as_array()?.clone();
         let is_known = |rule: &Value| rule["health"] != "unknown";
         rules.iter().all(is_known).then_some(rules)
-    });
+    })
+    .await;
     assert_eq!(rules.len(), alerts().matches("- alert:").count());
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
@@ -196,5 +198,5 @@ fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
 
     terminate(&app.0);
     let mut app = app;
-    wait_for("the app does not end", || app.0.try_wait().unwrap());
+    wait_for("the app does not end", || app.0.try_wait().unwrap()).await;
 }
