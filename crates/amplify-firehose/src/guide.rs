@@ -171,7 +171,8 @@
 //! A request refused for its contents is resent in halves until the bad records are found; only
 //! those are charged. A record that fails again after its count has reached `max_retries` is
 //! discarded: handed to [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then
-//! deleted.
+//! deleted. Automatic passes and `drain` charge a record at most once in 30 seconds; each `flush()`
+//! charges it.
 //!
 //! # Several events in one record
 //!

@@ -9,3 +9,6 @@ pub use self::fake_aws::{
     RequestLog, Service, WaitTimeout,
 };
 pub use self::names::unique_name;
+/// A shard, for [`FakeAws::set_shards`].
+#[doc(no_inline)]
+pub use aggregation::Shard;

@@ -284,7 +284,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     measured.table(table);
     measured.chart(Chart {
         name: "cost",
-        title: "Units that are billed for a million events (log scale)".to_owned(),
+        title: "Billed for a million events, in units of 25 KB (Kinesis) and 5 KB (Firehose); log scale".to_owned(),
         scale: Scale::Logarithmic,
         text: number,
         groups,

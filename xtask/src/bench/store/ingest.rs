@@ -215,7 +215,10 @@ impl Cell {
 
     fn bars(&self) -> Group {
         let bars = self.rates.iter().map(|(contender, rates)| Bar {
-            label: contender.to_string(),
+            label: match contender {
+                Contender::Store(store) => format!("ours: {store}"),
+                other => other.to_string(),
+            },
             value: rates.median(),
             is_ours: matches!(contender, Contender::Store(_)),
         });
