@@ -25,8 +25,9 @@ const WITHOUT_FEATURES: [&str; 5] = [
     "--no-default-features",
 ];
 
-/// What runs only when it is asked for: each needs a tool that takes minutes to install.
-const ON_DEMAND: [Step; 2] = [Step::Machete, Step::SemverChecks];
+/// What runs only when it is asked for: other systems need a gigabyte of tools and an idle machine,
+/// the other two a tool that takes minutes to install.
+const ON_DEMAND: [Step; 3] = [Step::Ports, Step::Machete, Step::SemverChecks];
 
 pub(crate) async fn run(flags: CiFlags) -> Result<()> {
     let all: Vec<Step> = Step::value_variants().to_vec();
