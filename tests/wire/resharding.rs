@@ -120,7 +120,7 @@ async fn a_stream_that_is_split_and_merged_in_the_middle_of_a_drain_loses_no_eve
             .collect();
         let last = [whole("last")];
         let all = [&[whole("first")][..], &halves(), &quarters, &last].concat();
-        // Behind what the endpoint's own thread owns is the endpoint: it is let go of below.
+        // The rule holds a reference to the endpoint that owns it; the cycle is broken below.
         let endpoint = Arc::clone(&aws);
         let reshard = move |request: &PutRequest| {
             match request.index {

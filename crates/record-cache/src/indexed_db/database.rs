@@ -90,7 +90,7 @@ impl Database {
         let is_lost = Rc::new(Cell::new(false));
         let (lost, database) = (Rc::clone(&is_lost), inner.clone());
         let on_loss = Closure::new(move |_event| {
-            // Running transactions are finished; whoever wants another version waits for no more.
+            // Running transactions still complete; closing unblocks the tab that upgrades the database.
             lost.set(true);
             database.close();
         });

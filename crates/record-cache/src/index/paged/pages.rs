@@ -102,7 +102,7 @@ impl Pages {
         block
     }
 
-    /// Whether so many entries are in memory that some must be unloaded.
+    /// Whether the clean entries in memory exceed their share of the budget.
     pub(super) fn is_crowded(&self) -> bool {
         self.counts.clean > self.budget / 2
     }
@@ -171,10 +171,10 @@ impl Pages {
         worker.run(|database, _| work(database.as_mut().ok_or("the database is closed")?))
     }
 
-    /// Writes what there is of a checkpoint if that is much, for sled has the whole of a batch
-    /// in memory several times over.
+    /// Writes part of a large checkpoint early, because sled holds several copies of a batch in
+    /// memory.
     ///
-    /// The one before takes so many values, and is removed.
+    /// `checkpoint` is the number of values of the previous checkpoint, which is removed.
     pub(super) fn write_part(
         &mut self,
         changes: &mut Changes,
@@ -187,8 +187,7 @@ impl Pages {
         self.write_out(std::mem::take(changes), false)
     }
 
-    /// Has the thread write changes; one batch at a time, so that an owner is not faster than
-    /// the disk.
+    /// Posts changes to the thread, one batch at a time, so that the owner cannot outrun the disk.
     pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
         self.await_checkpoint()?;
         let bytes = is_last.then_some(self.totals.bytes);
@@ -208,7 +207,7 @@ impl Pages {
     }
 }
 
-/// Removes a checkpoint that takes so many values.
+/// Removes a checkpoint of this many values.
 pub(super) fn remove_checkpoint(changes: &mut Changes, values: &mut u16) {
     let removed = (0..std::mem::take(values)).map(checkpoint::key);
     changes.extend(removed.map(|key| (key.to_vec(), None)));
