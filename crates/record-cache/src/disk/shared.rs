@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use super::mailbox::Mailbox;
+use crate::counters::Counters;
 use crate::log::buffers::Buffers;
 use crate::log::catalog::Catalog;
-use crate::log::counters::Counters;
 use crate::{Amount, NewRecord, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 
 /// One open store.

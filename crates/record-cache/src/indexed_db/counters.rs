@@ -3,52 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{Amount, QueueStats, StoreStats, StreamName};
+use crate::{Amount, QueueStats, StoreStats, StreamName, counters};
 
 /// Shared by the store and its actor.
 #[derive(Debug, Default)]
-pub(super) struct Counters(Mutex<StoreStats>);
+pub(super) struct Counters(Mutex<counters::Counters>);
 
 impl Counters {
     pub(super) fn get(&self) -> StoreStats {
-        self.lock().clone()
+        self.lock().stats()
     }
 
     pub(super) fn add(&self, stream: &StreamName, amount: Amount) {
-        let mut stats = self.lock();
-        let queue = match stats.streams.get_mut(stream) {
-            Some(queue) => queue,
-            None => stats.streams.entry(stream.clone()).or_default(),
-        };
-        queue.records += amount.records;
-        queue.bytes += amount.bytes;
+        self.lock().add(stream, amount);
     }
 
     pub(super) fn subtract(&self, stream: &StreamName, amount: Amount) {
-        let mut stats = self.lock();
-        let Some(queue) = stats.streams.get_mut(stream) else {
-            return;
-        };
-        queue.records = queue.records.saturating_sub(amount.records);
-        queue.bytes = queue.bytes.saturating_sub(amount.bytes);
-        if queue.records == 0 {
-            stats.streams.remove(stream);
-        }
+        self.lock().remove(stream, amount);
     }
 
     pub(super) fn damaged(&self, stream: &StreamName, amount: Amount) {
-        self.subtract(stream, amount);
-        self.lock().damaged_records += amount.records as u64;
+        let mut counters = self.lock();
+        counters.remove(stream, amount);
+        counters.damaged_records += amount.records as u64;
     }
 
     /// Nothing is left. Returns what was.
     pub(super) fn clear(&self) -> Amount {
-        let streams = std::mem::take(&mut self.lock().streams);
-        let mut all = Amount::default();
-        for queue in streams.into_values() {
-            all += Amount::new(queue.records, queue.bytes);
-        }
-        all
+        self.lock().clear()
     }
 
     /// Counts what appeared in the database meanwhile, and returns what vanished, which counts until
@@ -64,16 +46,12 @@ impl Counters {
                 missing.insert(stream, less);
             }
         }
-        missing.extend(
-            known
-                .into_iter()
-                .map(|(stream, counted)| (stream, Amount::new(counted.records, counted.bytes))),
-        );
+        missing.extend(known);
         missing
     }
 
     // No code that can panic runs under the lock, so a poisoned lock is still consistent.
-    fn lock(&self) -> MutexGuard<'_, StoreStats> {
+    fn lock(&self) -> MutexGuard<'_, counters::Counters> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

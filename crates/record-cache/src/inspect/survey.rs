@@ -1,10 +1,10 @@
 //! Reading a log without opening it: nothing is written, made, moved or cut, and nothing is
 //! locked, so it can be done while a store is at work on the log.
 
+use crate::counters::Counters;
 use crate::index::paged::PagedIndex;
 use crate::log::Failure;
 use crate::log::catalog::Catalog;
-use crate::log::counters::Counters;
 use crate::log::files::Disk;
 use crate::log::open::{Files, read_all};
 use crate::log::replay::Replay;

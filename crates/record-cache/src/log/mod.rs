@@ -19,7 +19,6 @@
 pub(crate) mod buffers;
 pub(crate) mod catalog;
 pub(crate) mod contents;
-pub(crate) mod counters;
 pub(crate) mod directory;
 pub(crate) mod end;
 pub(crate) mod fetch;

@@ -4,11 +4,11 @@ mod frames;
 
 use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
-use super::counters::Counters;
 use super::files::DiskFile;
 use super::frame::Header;
 use super::outline::Outline;
 use super::step::Step;
+use crate::counters::Counters;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry};
 use crate::{Amount, StreamName};

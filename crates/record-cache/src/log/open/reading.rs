@@ -1,10 +1,10 @@
 //! Replays the segments of a log into an index.
 
 use super::layout::{Candidate, Layout};
+use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
 use crate::log::catalog::{Catalog, Segment};
-use crate::log::counters::Counters;
 use crate::log::end::Sealed;
 use crate::log::format::SegmentHeader;
 use crate::log::frame::Seal;

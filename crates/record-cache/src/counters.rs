@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
+#[cfg(any(feature = "sled", feature = "journal"))]
+use crate::NewRecord;
+use crate::{Amount, QueueStats, StoreStats, StreamName};
 
-/// Separate from the catalog, so that statistics never wait for an index.
+/// Separate from an index or a database, so that statistics never wait for either.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// None is empty.
@@ -12,21 +14,13 @@ pub(crate) struct Counters {
     pub(crate) damaged_records: u64,
 }
 
+/// What only the stores on disk need.
+#[cfg(any(feature = "sled", feature = "journal"))]
 impl Counters {
     pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
         Self {
             streams,
             damaged_records: 0,
-        }
-    }
-
-    pub(crate) fn add(&mut self, stream: &StreamName, amount: Amount) {
-        if amount.records == 0 {
-            return;
-        }
-        match self.streams.get_mut(stream) {
-            Some(held) => *held += amount,
-            None => drop(self.streams.insert(stream.clone(), amount)),
         }
     }
 
@@ -37,6 +31,22 @@ impl Counters {
                 let bytes = run.iter().map(NewRecord::size).sum();
                 self.add(&first.stream, Amount::new(run.len(), bytes));
             }
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<StreamName> {
+        self.streams.keys().cloned().collect()
+    }
+}
+
+impl Counters {
+    pub(crate) fn add(&mut self, stream: &StreamName, amount: Amount) {
+        if amount.records == 0 {
+            return;
+        }
+        match self.streams.get_mut(stream) {
+            Some(held) => *held += amount,
+            None => drop(self.streams.insert(stream.clone(), amount)),
         }
     }
 
@@ -58,10 +68,6 @@ impl Counters {
             held += of_stream;
         }
         held
-    }
-
-    pub(crate) fn names(&self) -> Vec<StreamName> {
-        self.streams.keys().cloned().collect()
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
