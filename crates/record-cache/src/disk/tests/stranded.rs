@@ -14,7 +14,8 @@ use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
 
 const DURABILITY: Durability = Durability::PowerLoss;
 
-/// A log with a hole, and two records of one call behind it.
+/// A log with a hole, and two records of one call behind it, of several sectors each, so that a
+/// loss of power can leave the call in part where it is written again.
 ///
 /// A loss of power leaves that when it takes a settlement, which is not synced by itself, and
 /// not what was written behind.
@@ -23,7 +24,7 @@ async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
     let store = open(place.path(), &disk, DURABILITY).await.unwrap();
     let name = StreamName::new(OTHER).unwrap();
     let length = || disk.open(&segment_name(0)).unwrap().length().unwrap();
-    let record = |data: &'static str| NewRecord::new(name.clone(), None, data);
+    let record = |data: &str| NewRecord::new(name.clone(), None, data.repeat(300));
     store.append(vec![record("first")]).await.unwrap();
     let from = length();
     let first = store.oldest(&name, None, some(1)).await.unwrap().records[0].id;
