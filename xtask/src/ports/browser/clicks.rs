@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::page::Page;
@@ -45,12 +44,8 @@ impl Clicks {
         shell::run(&mut cargo).await?;
         let wasm = built()?.join(TARGET).join("browser").join(NAME);
         let directory = shell::target()?.join("ports/clicks");
-        let mut bindgen = Command::new(builder.program("wasm-bindgen"));
-        bindgen
-            .args(["--target=web", "--no-typescript", "--out-dir"])
-            .arg(&directory)
-            .arg(wasm.with_extension("wasm"));
-        shell::run(&mut bindgen).await?;
+        let wasm = wasm.with_extension("wasm");
+        builder.bindgen(&wasm, &directory).await?;
         let this = Self { directory };
         this.measure()?;
         Ok(this)

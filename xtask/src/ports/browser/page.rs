@@ -12,7 +12,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::task::AbortHandle;
 
 use super::tools::{Builder, TARGET, built};
@@ -44,12 +43,8 @@ impl Page {
         shell::run(&mut cargo).await?;
         let wasm = built()?.join(TARGET).join("debug/examples");
         let directory = shell::target()?.join("ports/page");
-        let mut bindgen = Command::new(builder.program("wasm-bindgen"));
-        bindgen
-            .args(["--target=web", "--no-typescript", "--out-dir"])
-            .arg(&directory)
-            .arg(wasm.join(NAME).with_extension("wasm"));
-        shell::run(&mut bindgen).await?;
+        let wasm = wasm.join(NAME).with_extension("wasm");
+        builder.bindgen(&wasm, &directory).await?;
         Self::serve(directory, HTML.to_owned(), 0).await
     }
 

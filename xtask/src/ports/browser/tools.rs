@@ -56,8 +56,18 @@ impl Builder {
     }
 
     /// This program of wasm-bindgen.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
+    }
+
+    /// Makes JavaScript and WebAssembly for pages of what cargo built.
+    pub(super) async fn bindgen(&self, wasm: &Path, directory: &Path) -> Result<()> {
+        let mut bindgen = Command::new(self.program("wasm-bindgen"));
+        bindgen
+            .args(["--target=web", "--no-typescript", "--out-dir"])
+            .arg(directory)
+            .arg(wasm);
+        shell::run(&mut bindgen).await
     }
 
     /// Cargo, for pages.
