@@ -49,6 +49,11 @@ use crate::{ReadLimits, StreamName};
 const OF_EACH_STREAM: usize = 32;
 const PART_OF_EACH_STREAM: usize = 64;
 
+/// Entries that must have changed before [`relieve`](Index::relieve) writes them. Each time, all
+/// blocks are looked at, and sled keeps in memory what it has written without a checkpoint, so many
+/// small writes would cost more memory than they free.
+const WORTH_WRITING: usize = if cfg!(test) { 16 } else { 1 << 16 };
+
 #[derive(Debug, Clone)]
 pub(crate) struct IndexSettings {
     /// Entries that may be in memory, plus some for each stream; with more, a database is created.
@@ -289,7 +294,7 @@ impl Index for PagedIndex {
     }
 
     fn relieve(&mut self) -> Result<(), Broken> {
-        if self.pages.counts.changed <= self.pages.budget {
+        if self.pages.counts.changed <= self.pages.budget.max(WORTH_WRITING) {
             return Ok(());
         }
         self.call(|index| index.write(None))
