@@ -68,8 +68,9 @@ impl Writer {
         };
         let is_active = self.log.active_segment() == Some(oldest);
         // Where records leave in the order in which they came, the oldest segment is empty before the
-        // last one is full, and nothing need be relocated.
-        let slack = self.log.segment_bytes();
+        // last one is full, and nothing need be relocated unless very little waits. What is missing to
+        // a whole segment is for groups that are written before the next turn.
+        let slack = self.log.segment_bytes() / 16 * 15;
         if is_active || (live_records > 0 && total <= 2 * live + slack) {
             return Ok(false);
         }
