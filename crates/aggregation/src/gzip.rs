@@ -8,6 +8,8 @@ use flate2::{Compression, Crc};
 /// Deflate, no flags, no time, an unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const TRAILER_BYTES: usize = 8;
+/// On JSON events of 70 to 100 bytes, 500 in a member, level 6 makes 7 % fewer bytes in 40 % more time.
+const LEVEL: u32 = 2;
 /// What one block may hold that is not compressed, and what it takes beside.
 const MAX_BLOCK: usize = 65_535;
 const BLOCK_HEADER: usize = 5;
@@ -41,7 +43,7 @@ pub const fn max_input(bytes: usize) -> usize {
 pub fn compress(bytes: &[u8]) -> Vec<u8> {
     let mut member = Vec::with_capacity(worst_case(bytes.len()));
     member.extend_from_slice(&HEADER);
-    let mut encoder = DeflateEncoder::new(member, Compression::default());
+    let mut encoder = DeflateEncoder::new(member, Compression::new(LEVEL));
     // Writing to a vector does not fail; if it did, the bytes would be stored.
     let deflated = encoder.write_all(bytes).and_then(|()| encoder.finish());
     let mut member = match deflated {
