@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::group::{Answer, Group};
 use super::mailbox::Ticket;
-use super::writer::{Answer, Group, Writer};
+use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::{Settled, lock};
@@ -21,7 +22,7 @@ impl Writer {
             return;
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
-        self.came_meanwhile = waiting;
+        self.pace.came_meanwhile = waiting;
         let mut entries = written.iter();
         let mut late: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
         for ((reply, removed), call) in replies.into_iter().zip(removed).zip(calls) {
@@ -97,24 +98,26 @@ impl Writer {
                 group.push(call, answer);
             }
         }
-        self.write(group);
+        self.settle(group);
     }
 
-    /// Answers calls that cannot be written; settlements are tried once more without the others.
+    /// Answers calls that cannot be written.
     pub(super) fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
         let mut rest = Group::default();
-        let mut appends = false;
         for (call, answer) in calls.into_iter().zip(answers) {
             if matches!(call, Call::Append(_)) {
-                appends = true;
                 self.answer(answer.ticket, Err(error.clone()));
             } else {
                 rest.push(call, answer);
             }
         }
-        // Settling frees space, so it is retried without the appends that did not fit.
-        if !rest.calls.is_empty() && (appends || self.reserve.spend(&mut self.log)) {
-            return self.write(rest);
+        if rest.calls.is_empty() {
+            return;
+        }
+        // Settling frees space.
+        self.conclude();
+        if self.reserve.spend(&mut self.log) {
+            return self.settle(rest);
         }
         for (call, answer) in rest.calls.iter().zip(rest.answers) {
             if answer.is_loss

@@ -21,7 +21,6 @@ const SELDOM: Duration = Duration::from_secs(1);
 impl Writer {
     /// Checks whether files in use were deleted, and if so writes their contents again.
     ///
-    /// Called before a group is begun.
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
         let since = self.looked.elapsed();
         if barrier == Barrier::None && since < OFTEN {
@@ -46,6 +45,7 @@ impl Writer {
     }
 
     pub(crate) fn heal(&mut self) {
+        self.conclude();
         let path = self.shared.path.display().to_string();
         let damaged = lock(&self.shared.counters).damaged_records;
         let healed = self.write_all_again();

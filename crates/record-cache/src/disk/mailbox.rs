@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::shared::stalled;
 use crate::StoreError;
 
+/// So often [`Mailbox::meanwhile`] returns although nothing happened.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A queue that is emptied all at once, with the reply handles of its items.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, R> {
@@ -33,6 +36,10 @@ struct State<T, R> {
     signs: u64,
     /// It gave none for too long.
     stalled: bool,
+    /// Another thread works for it: only when that has ended, it gives signs again.
+    helped: bool,
+    /// The other one has ended.
+    nudged: bool,
 }
 
 /// The right to take a reply.
@@ -64,6 +71,9 @@ impl<T, R> State<T, R> {
     }
 
     fn sign(&mut self) {
+        if self.helped {
+            return;
+        }
         (self.busy, self.stalled) = (true, false);
         self.signs = self.signs.wrapping_add(1);
     }
@@ -115,6 +125,8 @@ impl<T, R> Mailbox<T, R> {
             busy: true,
             signs: 0,
             stalled: false,
+            helped: false,
+            nudged: false,
         };
         Self {
             state: Mutex::new(state),
@@ -170,6 +182,29 @@ impl<T, R> Mailbox<T, R> {
         let few = |state: &mut State<T, R>| state.waiting.len() < wanted && !state.closed;
         let waited = self.arrived.wait_timeout_while(state, patience, few);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// Another thread works for this one, or does so no longer. Meanwhile, nothing that this one does
+    /// is a sign of life.
+    pub(crate) fn help(&self, helped: bool) {
+        let mut state = self.lock();
+        (state.helped, state.nudged) = (helped, false);
+        state.sign();
+    }
+
+    /// Waits for items, or until the other thread has ended its work.
+    pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
+        let mut state = self.lock();
+        state.wanted = 1;
+        let quiet = |state: &mut State<T, R>| state.waiting.is_empty() && !state.nudged;
+        let waited = self.arrived.wait_timeout_while(state, LOOK_AGAIN, quiet);
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// Ends [`meanwhile`](Self::meanwhile).
+    pub(crate) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.arrived.notify_one();
     }
 
     /// The reply that belongs to a ticket, unless the watch has answered.

@@ -14,6 +14,11 @@ impl Writer {
     /// # Errors
     /// If the log cannot be read now; a later call tries again.
     pub(crate) fn mend(&mut self) -> Result<(), StoreError> {
+        if lock(&self.shared.catalog).broken().is_none() {
+            return Ok(());
+        }
+        // Another index is built from what counts.
+        self.conclude();
         let Some(broken) = lock(&self.shared.catalog).broken() else {
             return Ok(());
         };

@@ -1,8 +1,8 @@
 //! The shell around a log: a writer thread, a reader thread and their callers.
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
-//! into groups, writes and syncs each group as one, enters it in the catalog, and answers. A read
-//! goes to the [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
+//! into [groups](group), writes and syncs each group as one, enters it in the catalog, and answers.
+//! The sync of a large one is left to [another thread](overlap). A read goes to the [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
 //! group, the writer does housekeeping: it [compacts](compact) the log and has the index write a
 //! checkpoint. It [replaces](mend) an index that breaks, and [recovers](heal) when files are
 //! deleted.
@@ -13,10 +13,12 @@
 mod answer;
 mod close;
 mod compact;
+mod group;
 mod heal;
 mod mailbox;
 mod mend;
 mod open;
+mod overlap;
 mod reader;
 mod shared;
 mod system;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::group::Group;
+use super::overlap::Syncer;
 use super::shared::Shared;
-use super::writer::Writer;
+use super::writer::{Pace, Writer};
 use super::{Settings, mend, reader, spawn};
 use crate::index::Entry;
 use crate::index::{Found, Indexes};
@@ -80,7 +82,9 @@ pub(super) fn prepare(
         durability,
         log,
         rest: 0,
-        came_meanwhile: 0,
+        group: Group::default(),
+        syncer: Syncer::default(),
+        pace: Pace::default(),
         looked: clock::monotonic(),
         #[cfg(test)]
         commits: Arc::default(),

@@ -5,6 +5,8 @@ mod checkpoints;
 mod faults;
 mod history;
 mod outline;
+mod overlap;
+mod overlap_crashes;
 mod power_loss;
 mod settling;
 mod sharing;

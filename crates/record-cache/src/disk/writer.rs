@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::close::{Close, Ending};
+use super::group::{Answer, Group};
 use super::mailbox::Ticket;
+use super::overlap::Syncer;
 use super::shared::{Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
@@ -16,11 +18,7 @@ use crate::{Amount, Durability, Settlement, StoreError, clock};
 
 /// A group is written when it has grown to this size.
 const GROUP_BYTES: u64 = 8 << 20;
-/// This much of a group is written while more of its calls are expected; a fraction of a segment,
-/// if that is less.
-const STAGED_BYTES: u64 = 64 << 10;
-const STAGED_PART: u64 = 64;
-/// And this many callers are waited for at a time.
+/// This many callers are waited for at a time.
 const PORTION: usize = 128;
 /// How often a group continues although fewer callers came than expected.
 const MOST_SHORT: usize = 6;
@@ -41,8 +39,10 @@ pub(crate) struct Writer {
     /// Turns left before a failed compaction is retried.
     pub(crate) rest: u32,
     pub(crate) reserve: Reserve,
-    /// Requests that were waiting when the last group was answered.
-    pub(crate) came_meanwhile: usize,
+    /// What is collected, and perhaps written, but neither synced nor answered.
+    pub(super) group: Group,
+    pub(super) syncer: Syncer,
+    pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
     /// Commits of groups that append.
@@ -50,23 +50,25 @@ pub(crate) struct Writer {
     pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// Calls that are written together, and their waiting callers.
-#[derive(Default)]
-pub(super) struct Group {
-    pub(super) calls: Vec<Call>,
-    pub(super) answers: Vec<Answer>,
-    /// Bytes of all calls, and of the unwritten ones.
-    bytes: u64,
-    unwritten: u64,
+/// What is known of how calls arrive.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The callers to expect: those that were answered, and those that came meanwhile.
+    pub(super) expected: usize,
+    /// The time that the last group took.
+    pub(super) took: Duration,
+    /// Requests that were waiting when the last group was answered.
+    pub(super) came_meanwhile: usize,
 }
 
-/// The answer to one call, and its recipient, if there is one.
-pub(super) struct Answer {
-    pub(super) ticket: Option<Ticket>,
-    /// What a settlement will remove.
-    pub(super) planned: Amount,
-    /// Whether it settles records because they are damaged.
-    pub(super) is_loss: bool,
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            expected: 1,
+            took: Duration::ZERO,
+            came_meanwhile: 0,
+        }
+    }
 }
 
 impl Writer {
@@ -74,56 +76,73 @@ impl Writer {
     pub(crate) fn run(mut self) {
         // However this thread ends, no caller waits forever.
         let _ending = Ending(Arc::clone(&self.shared));
-        let mut expected = 1;
-        let mut took = Duration::ZERO;
         loop {
-            let mut requests = self.shared.requests.next();
-            if requests.is_empty() {
-                return;
-            }
-            let gap = (took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
-            let mut group = Group::default();
-            let (mut came, mut short) = (0, 0);
-            requests = self.settle_first(requests);
-            if requests.is_empty() {
-                // No one had to wait, and the others are expected as before.
-                self.keep_house();
-                continue;
-            }
-            // Callers that were answered may come back at once and join those who arrived since; a
-            // lone caller waits for no one.
-            loop {
-                came += requests.len();
-                if let Some(ending) = self.accept(&mut group, requests) {
-                    self.write(group);
-                    self.close(ending);
+            let mut requests = Vec::new();
+            if !self.is_syncing() {
+                requests = self.shared.requests.next();
+                if requests.is_empty() {
                     return;
                 }
-                if came >= expected || short == MOST_SHORT {
-                    break;
-                }
-                // The disk can work on what is there while others arrive.
-                self.stage(&mut group);
-                let wanted = PORTION.min(expected - came);
-                requests = self.shared.requests.more(wanted, gap);
-                if requests.is_empty() {
-                    break;
-                }
-                short += usize::from(requests.len() < wanted);
-                if self.log.staged_calls() == 0 {
-                    requests = self.settle_first(requests);
-                }
             }
-            let began = clock::monotonic();
-            self.write(group);
-            expected = came + self.came_meanwhile;
-            took = began.elapsed();
-            self.keep_house();
+            if let Some(ending) = self.turn(requests) {
+                return self.close(ending);
+            }
+            if !self.is_syncing() {
+                self.keep_house();
+            }
         }
+    }
+
+    /// Collects a group and writes it; reports when the last request has arrived.
+    fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Close> {
+        let mut expected = self.pace.expected;
+        let (mut came, mut short) = (0, 0);
+        requests = self.settle_first(requests);
+        // Callers that were answered may come back at once and join those who arrived since; a
+        // lone caller waits for no one.
+        loop {
+            came += requests.len();
+            let ending = self.accept(requests);
+            if ending.is_some() {
+                self.write_all();
+                return ending;
+            }
+            if self.is_syncing() {
+                // The disk can work on what is there until the sync has ended.
+                self.stage();
+                (requests, expected) = self.meanwhile(expected, came);
+                continue;
+            }
+            if self.group.calls.is_empty() {
+                // No one had to wait, and the others are expected as before.
+                return None;
+            }
+            if came >= expected || short == MOST_SHORT || self.may_overlap() {
+                break;
+            }
+            // And while others arrive.
+            self.stage();
+            let wanted = PORTION.min(expected - came);
+            let gap = (self.pace.took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
+            requests = self.shared.requests.more(wanted, gap);
+            if requests.is_empty() {
+                break;
+            }
+            short += usize::from(requests.len() < wanted);
+            requests = self.settle_first(requests);
+        }
+        let began = clock::monotonic();
+        if !self.sync_aside(began) {
+            self.write_all();
+            self.pace.expected = came + self.pace.came_meanwhile;
+            self.pace.took = began.elapsed();
+        }
+        None
     }
 
     /// Housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
+        self.syncer.rest();
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -142,27 +161,30 @@ impl Writer {
     }
 
     /// Serves settlements before calls that must wait for the disk.
-    fn settle_first(&mut self, requests: Vec<(Request, Ticket)>) -> Vec<(Request, Ticket)> {
-        let (settles, rest): (Vec<_>, Vec<_>) = requests
-            .into_iter()
-            .partition(|(request, _)| matches!(request, Request::Settle(_)));
+    pub(super) fn settle_first(
+        &mut self,
+        requests: Vec<(Request, Ticket)>,
+    ) -> Vec<(Request, Ticket)> {
+        let is_settlement =
+            |(request, _): &_| matches!(request, Request::Settle(_) | Request::Lose(_));
+        let (settles, rest): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_settlement);
         let mut group = Group::default();
         for (request, ticket) in settles {
             if let Some((call, answer)) = self.plan(request, ticket) {
                 group.push(call, answer);
             }
         }
-        self.write(group);
+        self.settle(group);
         rest
     }
 
-    /// Adds the requests to the group, or serves them; reports when the last one has arrived.
-    fn accept(&mut self, group: &mut Group, requests: Vec<(Request, Ticket)>) -> Option<Close> {
+    /// Adds appends to the group, and serves the others; reports when the last one has arrived.
+    fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Close> {
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
             match request {
                 Request::Clear => {
-                    self.write(std::mem::take(group));
+                    self.write_all();
                     let cleared = self.clear();
                     self.answer(Some(ticket), cleared);
                 }
@@ -176,12 +198,12 @@ impl Writer {
                 }
                 request => {
                     if let Some((call, answer)) = self.plan(request, ticket) {
-                        group.push(call, answer);
+                        self.group.push(call, answer);
                     }
                 }
             }
-            if group.bytes > GROUP_BYTES {
-                self.write(std::mem::take(group));
+            if self.group.bytes > GROUP_BYTES {
+                self.write_all();
             }
         }
         None
@@ -235,64 +257,6 @@ impl Writer {
         }
     }
 
-    /// Writes the group so far, if that is worth a separate write.
-    fn stage(&mut self, group: &mut Group) {
-        let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
-        if group.unwritten < enough {
-            return;
-        }
-        if self.log.is_full_for(&group.calls) {
-            let rest = group.split_off(self.log.staged_calls());
-            self.write(std::mem::replace(group, rest));
-        }
-        if self.log.staged_calls() == 0 {
-            self.look_after_files(Barrier::None);
-        }
-        match self.log.stage(&self.shared.catalog, &group.calls) {
-            Ok(()) => group.unwritten = 0,
-            Err(error) => {
-                let Group { calls, answers, .. } = std::mem::take(group);
-                self.refuse(calls, answers, &error);
-            }
-        }
-    }
-
-    /// Writes a group, applies it, and answers its callers.
-    pub(super) fn write(&mut self, mut group: Group) {
-        if self.log.is_full_for(&group.calls) {
-            let rest = group.split_off(self.log.staged_calls());
-            self.write(group);
-            group = rest;
-        }
-        let Group { calls, answers, .. } = group;
-        if calls.is_empty() {
-            return;
-        }
-        let appends = calls.iter().any(|call| matches!(call, Call::Append(_)));
-        let barrier = if appends {
-            self.strongest()
-        } else {
-            Barrier::None
-        };
-        if self.log.staged_calls() == 0 {
-            self.look_after_files(barrier);
-        }
-        let mut written = self.log.commit(&self.shared.catalog, &calls, barrier);
-        if written.is_err() && self.is_any_gone() {
-            self.heal();
-            written = self.log.commit(&self.shared.catalog, &calls, barrier);
-        }
-        match written {
-            Ok(written) => {
-                #[cfg(test)]
-                self.commits
-                    .fetch_add(appends.into(), std::sync::atomic::Ordering::Relaxed);
-                self.apply(&calls, answers, &written);
-            }
-            Err(error) => self.refuse(calls, answers, &error),
-        }
-    }
-
     /// Makes records as durable as configured.
     pub(crate) fn strongest(&self) -> Barrier {
         match self.durability {
@@ -319,29 +283,6 @@ impl Writer {
         match work(self) {
             Err(_) if self.reserve.spend(&mut self.log) => work(self),
             outcome => outcome,
-        }
-    }
-}
-
-impl Group {
-    pub(super) fn push(&mut self, call: Call, answer: Answer) {
-        let bytes = call.encoded_length();
-        self.bytes += bytes;
-        self.unwritten += bytes;
-        self.calls.push(call);
-        self.answers.push(answer);
-    }
-
-    /// Takes the calls from this one on.
-    fn split_off(&mut self, at: usize) -> Self {
-        let (calls, answers) = (self.calls.split_off(at), self.answers.split_off(at));
-        let bytes = calls.iter().map(Call::encoded_length).sum();
-        self.bytes -= bytes;
-        Self {
-            calls,
-            answers,
-            bytes,
-            unwritten: bytes,
         }
     }
 }

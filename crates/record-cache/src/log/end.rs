@@ -2,16 +2,16 @@
 
 mod outlines;
 mod segment;
-mod staged;
+mod sync;
+mod write;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 pub(crate) use self::outlines::Sealed;
-use self::staged::Staged;
-use super::catalog::{Catalog, Segment, Settled, lock};
+use self::sync::{Syncing, Unsynced};
+use super::catalog::{Catalog, Settled};
 use super::files::{Disk, DiskFile, remove_if_there};
-use super::format::segment_name;
 use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, Seal};
 use super::group::{Call, Encoder};
@@ -20,9 +20,6 @@ use crate::index::Checkpoint;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{Durability, StoreError};
-
-/// Settlements are remembered until a sync; at this many bytes, a sync is forced.
-const UNSYNCED_BYTES: u64 = 1 << 20;
 
 /// Whether a group must be on stable storage before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,13 +40,15 @@ pub(crate) struct Log {
     spare: Option<(u32, Arc<dyn DiskFile>)>,
     /// The segment that gets its name when all of it is on stable storage.
     aside: Option<u32>,
-    /// Written and not yet synced: lost if the next sync fails.
-    unsynced: Vec<Settled>,
-    unsynced_bytes: u64,
+    unsynced: Unsynced,
+    syncing: Option<Syncing>,
+    /// Numbers below this one are not lost if a sync fails.
+    counted_below: u64,
+    /// The oldest segment that is needed, as the last group says.
+    needed: u32,
     /// Segments below this one are not needed; this is durable.
     needless_below: u32,
     encoder: Encoder,
-    staged: Option<Staged>,
 }
 
 #[derive(Debug)]
@@ -59,6 +58,12 @@ pub(crate) struct Active {
     pub(crate) seal: Seal,
     pub(crate) written: u64,
     pub(crate) synced: u64,
+    /// The number of its first record.
+    pub(crate) base: u64,
+    /// Whether nothing in it counts yet.
+    pub(crate) fresh: bool,
+    /// Whether nothing more may be written to it.
+    pub(crate) full: bool,
     /// The checksum of the last frame, if known.
     pub(crate) last_frame: Option<u32>,
     /// Whether its directory entry has been synced.
@@ -97,14 +102,15 @@ impl Log {
             durability,
             segment_bytes,
             salt,
+            counted_below: at.next_sequence,
             at,
             spare: None,
             aside: None,
-            unsynced: Vec::new(),
-            unsynced_bytes: 0,
+            unsynced: Unsynced::default(),
+            syncing: None,
+            needed: 0,
             needless_below: 0,
             encoder: Encoder::default(),
-            staged: None,
         }
     }
 
@@ -155,7 +161,9 @@ impl Log {
     /// Not while settlements wait to be written again: they count, but lie after this offset.
     pub(crate) fn checkpoint(&self, catalog: &Catalog) -> Option<Checkpoint> {
         let active = self.at.active.as_ref()?;
-        let sound = self.staged.is_none() && self.at.rewrite.is_empty();
+        let counted = catalog.segments.get(&active.number);
+        let counted = counted.is_some_and(|segment| segment.end == active.written);
+        let sound = counted && self.at.rewrite.is_empty();
         let holding = catalog.segments.iter();
         let holding = holding.filter(|(_, segment)| segment.live_records > 0);
         sound.then_some(Checkpoint {
@@ -170,43 +178,26 @@ impl Log {
         })
     }
 
-    /// Writes a group, or the rest of it, and returns its records in the order of the calls. If that
+    /// Writes a group, and has it count; returns its records in the order of the calls. If that
     /// fails, nothing of it counts.
     pub(crate) fn commit(
         &mut self,
         index: &Mutex<Catalog>,
         calls: &[Call],
-        barrier: Barrier,
+        mut barrier: Barrier,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut staged = match self.staged.take() {
-            Some(staged) if staged.calls == calls.len() => staged,
-            staged => self.write_part(index, staged, calls)?,
-        };
-        let must_sync = barrier == Barrier::Synced || self.unsynced_bytes > UNSYNCED_BYTES;
-        if must_sync && let Err(error) = self.sync_all(&mut staged.active) {
-            let active = &staged.active;
-            let error = self.refused("cannot sync", &segment_name(active.number), error);
-            if staged.fresh {
-                self.discard(active);
-            } else {
-                self.abandon(active);
+        if self.owes_sync() {
+            barrier = Barrier::Synced;
+        }
+        let entries = self.write(index, calls)?;
+        self.conclude(index, barrier)?;
+        if barrier == Barrier::None && self.durability == Durability::PowerLoss {
+            for call in calls {
+                if let Call::Settle(settled) = call {
+                    self.unsynced.push(settled.clone());
+                }
             }
-            self.at.voids.insert(staged.first, self.at.next_sequence);
-            return Err(error);
         }
-        self.settle_accounts(index, &staged, must_sync, calls);
-        let Staged {
-            mut active,
-            end,
-            last_frame,
-            entries,
-            ..
-        } = staged;
-        (active.written, active.last_frame) = (end, last_frame);
-        if must_sync {
-            active.synced = end;
-        }
-        self.at.active = Some(active);
         Ok(entries)
     }
 
@@ -237,51 +228,6 @@ impl Log {
 
     pub(crate) fn refused(&self, doing: &str, name: &str, error: io::Error) -> StoreError {
         refused(&*self.disk, doing, name, error)
-    }
-
-    /// Updates the state after a group was written.
-    fn settle_accounts(
-        &mut self,
-        index: &Mutex<Catalog>,
-        staged: &Staged,
-        synced: bool,
-        calls: &[Call],
-    ) {
-        let active = &staged.active;
-        let mut index = lock(index);
-        let needless_below = oldest_needed(&index).map_or(active.number, |(number, _)| number);
-        if synced || self.durability == Durability::ProcessCrash {
-            self.needless_below = needless_below;
-        }
-        let length = staged.end;
-        if staged.fresh {
-            let (file, base) = (Arc::clone(&active.file), staged.first);
-            index
-                .segments
-                .insert(active.number, Segment::new(file, active.seal, base, length));
-        } else if let Some(segment) = index.segments.get_mut(&active.number) {
-            (segment.end, segment.length) = (length, length);
-        }
-        drop(index);
-        self.at.voids = Ranges::default();
-        let rewritten = std::mem::take(&mut self.at.rewrite);
-        if synced {
-            self.forget_unsynced();
-        } else if self.durability == Durability::PowerLoss {
-            let settled = calls.iter().filter_map(|call| match call {
-                Call::Settle(settled) => Some(settled.clone()),
-                _ => None,
-            });
-            for settled in rewritten.into_iter().chain(settled) {
-                self.unsynced_bytes += settled.encoded_length();
-                self.unsynced.push(settled);
-            }
-        }
-    }
-
-    fn forget_unsynced(&mut self) {
-        self.unsynced = Vec::new();
-        self.unsynced_bytes = 0;
     }
 }
 

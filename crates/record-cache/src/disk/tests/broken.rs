@@ -27,9 +27,9 @@ struct Fragile {
 }
 
 #[derive(Debug)]
-struct FragileOnes {
+pub(super) struct FragileOnes {
     /// The calls that each index stands, the first one first.
-    stand: Vec<Arc<Mutex<usize>>>,
+    pub(super) stand: Vec<Arc<Mutex<usize>>>,
 }
 
 impl Fragile {

@@ -1,11 +1,16 @@
 //! Random work on a log, and what must hold after a crash.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::sim::{Numbers, SimDisk};
+use super::slow::Gate;
 use crate::disk::{Settings, Store, record_store};
 use crate::index::paged::IndexSettings;
 use crate::index::{Indexes, Maker};
@@ -205,6 +210,67 @@ impl History {
                 records,
             });
         }
+    }
+
+    /// Appends two groups, the second of which is written while the first is synced, if the store does
+    /// that; settles meanwhile. Returns the numbers of both.
+    pub(crate) async fn overlap(
+        &mut self,
+        store: &TestStore,
+        disk: &SimDisk,
+        gate: &Gate,
+        numbers: &mut Numbers,
+    ) -> [Vec<u64>; 2] {
+        let (syncs, asides) = (gate.syncs_begun(), gate.syncs_aside());
+        let ((first, one), (second, two)) = (self.new_records(numbers), self.new_records(numbers));
+        let start = disk.events();
+        let answered = Cell::new(false);
+        gate.hold("sync");
+        let meanwhile = async {
+            while gate.syncs_begun() == syncs && !answered.get() {
+                sleep(Duration::from_micros(100)).await;
+            }
+            let written = disk.events();
+            let is_aside = gate.syncs_aside() > asides;
+            let behind = store.append(two);
+            let settling = async {
+                for _ in 0..5 {
+                    if is_aside && disk.events() == written {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                // Where there is no room behind the first group, both wait for its sync.
+                let released = async {
+                    sleep(Duration::from_millis(2)).await;
+                    gate.release();
+                };
+                tokio::join!(self.settle(store, disk, numbers), released);
+            };
+            let (outcome, ()) = tokio::join!(behind, settling);
+            (written, outcome.ok().map(|()| disk.events()))
+        };
+        let appending = async {
+            let outcome = store.append(one).await;
+            answered.set(true);
+            outcome
+        };
+        let (outcome, (later, end)) = tokio::join!(appending, meanwhile);
+        let spans = [(start, outcome.ok().map(|()| disk.events())), (later, end)];
+        for (records, (start, end)) in [&first, &second].into_iter().zip(spans) {
+            let (span, records) = (Span { start, end }, records.clone());
+            self.calls.push(Append { span, records });
+        }
+        [first, second]
+    }
+
+    /// The numbers of all records.
+    pub(crate) async fn present(store: &TestStore) -> Vec<u64> {
+        let mut present = Vec::new();
+        for of in 0..STREAMS {
+            let batch = store.oldest(&stream(of), None, some(usize::MAX)).await;
+            present.extend(batch.unwrap().records.iter().map(number_of));
+        }
+        present
     }
 
     async fn settle(&mut self, store: &TestStore, disk: &SimDisk, numbers: &mut Numbers) {

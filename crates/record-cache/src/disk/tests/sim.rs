@@ -29,6 +29,8 @@ struct State {
     read_faults: Vec<Fault>,
     reads: usize,
     bytes_read: u64,
+    /// When the next sync began, if not when it ends.
+    sync_begun: Option<usize>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -48,8 +50,10 @@ enum Event {
         file: usize,
         length: usize,
     },
+    /// Covers the events before it began.
     Sync {
         file: usize,
+        begun: usize,
     },
     SyncFailed {
         file: usize,
@@ -116,6 +120,11 @@ impl SimDisk {
 
     pub(crate) fn fail(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    /// The next sync began at this event: what was written since may not be covered.
+    pub(crate) fn next_sync_began(&self, event: usize) {
+        self.lock().sync_begun = Some(event);
     }
 
     /// Reads so far, those that failed included.
@@ -264,7 +273,10 @@ fn is_durable(events: &[Event], n: usize) -> bool {
         Event::Write { file, .. } | Event::Truncate { file, .. } => {
             // After a sync that failed, what it was for may be gone, whatever later ones say.
             let mut syncs = later().filter_map(|event| match event {
-                Event::Sync { file: synced } if synced == file => Some(true),
+                Event::Sync {
+                    file: synced,
+                    begun,
+                } if synced == file && n < *begun => Some(true),
                 Event::SyncFailed { file: synced } if synced == file => Some(false),
                 _ => None,
             });
@@ -313,7 +325,7 @@ impl State {
                     self.apply(&half);
                     self.events.push(half);
                 }
-                Event::Sync { file } => self.events.push(Event::SyncFailed { file }),
+                Event::Sync { file, .. } => self.events.push(Event::SyncFailed { file }),
                 _ => {}
             }
             return Err(kind.into());
@@ -491,6 +503,9 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.change(Event::Sync { file: self.file })
+        let mut state = self.disk.lock();
+        let now = state.events.len();
+        let (file, begun) = (self.file, state.sync_begun.take().unwrap_or(now));
+        state.change(Event::Sync { file, begun })
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct SlowDisk {
 
 #[derive(Debug)]
 struct SlowFile {
+    disk: SimDisk,
     file: Arc<dyn DiskFile>,
     gate: Arc<Gate>,
 }
@@ -33,6 +34,10 @@ struct State {
     /// Operations that do not pass.
     held: Option<&'static str>,
     syncs_begun: usize,
+    /// Of these, the ones beside the thread that writes.
+    syncs_aside: usize,
+    /// Whether the directory and its files were deleted.
+    gone: bool,
     /// How many more syncs may end; all if `None`.
     syncs_allowed: Option<usize>,
 }
@@ -43,6 +48,8 @@ impl Gate {
         let mut number = 0;
         if operation == "sync" {
             state.syncs_begun += 1;
+            let name = std::thread::current().name().map(str::to_owned);
+            state.syncs_aside += usize::from(name.is_some_and(|name| name.ends_with("-sync")));
             number = state.syncs_begun;
         }
         self.changed.notify_all();
@@ -73,6 +80,18 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    pub(crate) fn delete(&self) {
+        self.state.lock().unwrap().gone = true;
+    }
+
+    fn is_gone(&self) -> bool {
+        self.state.lock().unwrap().gone
+    }
+
+    pub(crate) fn syncs_aside(&self) -> usize {
+        self.state.lock().unwrap().syncs_aside
+    }
+
     pub(crate) fn syncs_begun(&self) -> usize {
         self.state.lock().unwrap().syncs_begun
     }
@@ -95,8 +114,8 @@ impl SlowDisk {
     }
 
     fn slow(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        let gate = Arc::clone(&self.gate);
-        Arc::new(SlowFile { file, gate })
+        let (disk, gate) = (self.disk.clone(), Arc::clone(&self.gate));
+        Arc::new(SlowFile { disk, file, gate })
     }
 }
 
@@ -141,6 +160,15 @@ impl Disk for SlowDisk {
     fn sync(&self) -> io::Result<()> {
         self.disk.sync()
     }
+
+    fn is_gone(&self) -> bool {
+        self.gate.is_gone()
+    }
+
+    fn make_again(&self) -> io::Result<()> {
+        self.gate.state.lock().unwrap().gone = false;
+        Ok(())
+    }
 }
 
 impl DiskFile for SlowFile {
@@ -163,7 +191,13 @@ impl DiskFile for SlowFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let now = self.disk.events();
         self.gate.pass("sync");
+        self.disk.next_sync_began(now);
         self.file.sync()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gate.is_gone()
     }
 }

@@ -1,4 +1,4 @@
-//! Begins a segment, makes it durable, and abandons it.
+//! Begins a segment, and ends it.
 
 use std::io;
 use std::sync::Arc;
@@ -24,23 +24,6 @@ impl Log {
             end: active.written,
         });
         self.seal(active);
-    }
-
-    /// Makes everything written durable.
-    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(mut active) = self.at.active.take() else {
-            return Ok(());
-        };
-        if active.synced < active.written {
-            if let Err(error) = self.sync_all(&mut active) {
-                self.abandon(&active);
-                return Err(self.refused("cannot sync", &segment_name(active.number), error));
-            }
-            active.synced = active.written;
-            self.forget_unsynced();
-        }
-        self.at.active = Some(active);
-        Ok(())
     }
 
     /// Continues in a segment made from a file with reserved space, which is named only when its
@@ -103,43 +86,13 @@ impl Log {
             seal: Seal::new(self.salt, number),
             written: 0,
             synced: 0,
+            base: 0,
+            fresh: true,
+            full: false,
             entered: false,
             last_frame: None,
             outline: Some(Outline::new()),
         }
-    }
-
-    pub(crate) fn sync_all(&self, active: &mut Active) -> io::Result<()> {
-        active.file.sync()?;
-        if !active.entered {
-            if self.aside == Some(active.number) {
-                let name = segment_name(active.number);
-                self.disk.rename(TEMPORARY_SEGMENT, &name)?;
-            }
-            self.disk.sync()?;
-            active.entered = true;
-        }
-        Ok(())
-    }
-
-    /// Abandons a segment that can no longer be written or synced.
-    ///
-    /// Unsynced data is not relied on: it is written again elsewhere.
-    pub(crate) fn abandon(&mut self, active: &Active) {
-        let end = match self.durability {
-            Durability::PowerLoss => {
-                self.at.rewrite.append(&mut self.unsynced);
-                self.unsynced_bytes = 0;
-                active.synced
-            }
-            Durability::ProcessCrash => active.written,
-        };
-        // The next segment says where this one ends, so truncating only frees space.
-        let _ = active.file.truncate(end);
-        self.at.end = Some(Previous {
-            number: active.number,
-            end,
-        });
     }
 
     /// Abandons a segment in which nothing was acknowledged.

@@ -1,0 +1,194 @@
+//! Groups of calls: written in parts, synced as one, and answered.
+
+use super::mailbox::Ticket;
+use super::writer::Writer;
+use crate::index::Entry;
+use crate::log::end::Barrier;
+use crate::log::group::Call;
+use crate::{Amount, StoreError};
+
+/// This much of a group is written while more of its calls are expected; a fraction of a segment,
+/// if that is less.
+const STAGED_BYTES: u64 = 64 << 10;
+const STAGED_PART: u64 = 64;
+
+/// Calls that are synced together, and their waiting callers.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(super) calls: Vec<Call>,
+    pub(super) answers: Vec<Answer>,
+    /// So many calls are written, and these are their records.
+    written: usize,
+    entries: Vec<Entry>,
+    /// Bytes of all calls, and of the unwritten ones.
+    pub(super) bytes: u64,
+    unwritten: u64,
+}
+
+/// The answer to one call, and its recipient, if there is one.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) ticket: Option<Ticket>,
+    /// What a settlement will remove.
+    pub(super) planned: Amount,
+    /// Whether it settles records because they are damaged.
+    pub(super) is_loss: bool,
+}
+
+impl Writer {
+    /// Writes the group so far, if that is worth a separate write.
+    pub(super) fn stage(&mut self) {
+        let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
+        if self.group.unwritten >= enough {
+            self.write();
+        }
+    }
+
+    /// Writes what is not written of the group.
+    pub(super) fn write(&mut self) {
+        if self.group.unwritten == 0 {
+            return;
+        }
+        if self.group.written == 0 {
+            self.look_after_files(self.strongest());
+        }
+        if self.log.is_full_for(self.group.rest()) {
+            self.conclude();
+        }
+        let written = self.log.write(&self.shared.catalog, self.group.rest());
+        match written {
+            Ok(entries) => self.group.note_written(entries),
+            Err(error) => {
+                let failed = self.group.take_unwritten();
+                self.fail(failed, &error);
+            }
+        }
+    }
+
+    /// Writes the group, and answers its callers. Nothing is under way then.
+    pub(super) fn write_all(&mut self) {
+        self.write();
+        self.conclude();
+    }
+
+    /// Waits until all that is written is durable, and answers.
+    pub(super) fn conclude(&mut self) {
+        self.wait_for_sync();
+        let group = self.group.take_written();
+        if !group.calls.is_empty() {
+            let barrier = self.strongest();
+            let concluded = self.log.conclude(&self.shared.catalog, barrier);
+            self.end(group, concluded);
+        }
+    }
+
+    /// Applies a group whose sync has ended, and answers its callers.
+    pub(super) fn end(&mut self, group: Group, concluded: Result<(), StoreError>) {
+        match concluded {
+            Ok(()) => self.count(group),
+            Err(error) => {
+                // What is written behind it is lost with it.
+                let behind = self.group.take_written();
+                self.fail(group, &error);
+                self.fail(behind, &error);
+            }
+        }
+    }
+
+    /// Writes settlements, which wait for no sync, and answers their callers.
+    pub(super) fn settle(&mut self, mut group: Group) {
+        if group.calls.is_empty() {
+            return;
+        }
+        self.look_after_files(Barrier::None);
+        if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
+            self.conclude();
+        }
+        let calls = &group.calls;
+        let written = self.log.commit(&self.shared.catalog, calls, Barrier::None);
+        match written {
+            Ok(entries) => {
+                group.note_written(entries);
+                self.count(group);
+            }
+            Err(error) => self.fail(group, &error),
+        }
+    }
+
+    fn count(&mut self, group: Group) {
+        #[cfg(test)]
+        if group.appends() {
+            self.commits
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.apply(&group.calls, group.answers, &group.entries);
+    }
+
+    /// Answers calls that were not written or synced, after another attempt if files are gone.
+    fn fail(&mut self, mut group: Group, error: &StoreError) {
+        if group.calls.is_empty() {
+            return;
+        }
+        let mut error = error.clone();
+        if self.is_any_gone() {
+            self.heal();
+            let barrier = if group.appends() {
+                self.strongest()
+            } else {
+                Barrier::None
+            };
+            group.entries.clear();
+            let catalog = &self.shared.catalog;
+            match self.log.commit(catalog, &group.calls, barrier) {
+                Ok(entries) => {
+                    group.note_written(entries);
+                    return self.count(group);
+                }
+                Err(again) => error = again,
+            }
+        }
+        self.refuse(group.calls, group.answers, &error);
+    }
+}
+
+impl Group {
+    pub(super) fn push(&mut self, call: Call, answer: Answer) {
+        let bytes = call.encoded_length();
+        self.bytes += bytes;
+        self.unwritten += bytes;
+        self.calls.push(call);
+        self.answers.push(answer);
+    }
+
+    fn appends(&self) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|call| matches!(call, Call::Append(_)))
+    }
+
+    /// What is not written.
+    fn rest(&self) -> &[Call] {
+        self.calls.get(self.written..).unwrap_or_default()
+    }
+
+    fn note_written(&mut self, entries: Vec<Entry>) {
+        self.entries.extend(entries);
+        (self.written, self.unwritten) = (self.calls.len(), 0);
+    }
+
+    /// Takes the calls that are written, and leaves the others.
+    pub(super) fn take_written(&mut self) -> Self {
+        let rest = Self {
+            calls: self.calls.split_off(self.written),
+            answers: self.answers.split_off(self.written),
+            bytes: self.unwritten,
+            unwritten: self.unwritten,
+            ..Self::default()
+        };
+        std::mem::replace(self, rest)
+    }
+
+    fn take_unwritten(&mut self) -> Self {
+        let written = self.take_written();
+        std::mem::replace(self, written)
+    }
+}

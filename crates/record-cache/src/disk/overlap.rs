@@ -1,0 +1,152 @@
+//! Syncs large groups in a thread of their own, while the next one is written.
+//!
+//! Only one sync is ever under way, because the system may report a failure to one of several only.
+//! Everything but settlements and the next group waits for it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Instant;
+
+use super::group::Group;
+use super::mailbox::Ticket;
+use super::shared::{Request, Shared};
+use super::spawn;
+use super::writer::Writer;
+use crate::Durability;
+use crate::log::files::DiskFile;
+
+/// From this size on, or this fraction of a segment, a group is worth waking another thread for.
+const WORTH_BYTES: u64 = 512 << 10;
+const WORTH_PART: u64 = 8;
+/// After this many bytes, or a segment, comes housekeeping, for which nothing may be under way.
+const BYTES_IN_A_ROW: u64 = 4 << 20;
+
+/// The thread that syncs; it is started when it is first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Syncer {
+    thread: Option<Thread>,
+    /// What is being synced, and since when.
+    group: Option<(Group, Instant)>,
+    /// Bytes that it synced since the last housekeeping.
+    in_a_row: u64,
+}
+
+/// Ends when its sender is dropped.
+#[derive(Debug)]
+struct Thread {
+    files: Sender<Arc<dyn DiskFile>>,
+    outcomes: Receiver<io::Result<()>>,
+}
+
+impl Syncer {
+    pub(super) fn rest(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// Starts the thread, unless it runs.
+    fn start(&mut self, shared: &Arc<Shared>) -> Option<&Thread> {
+        if self.thread.is_none() {
+            self.thread = start(Arc::clone(shared));
+        }
+        self.thread.as_ref()
+    }
+}
+
+fn start(shared: Arc<Shared>) -> Option<Thread> {
+    let (files, next) = channel::<Arc<dyn DiskFile>>();
+    let (ended, outcomes) = channel();
+    let work = move || {
+        while let Ok(file) = next.recv() {
+            let outcome = file.sync();
+            drop(file);
+            if ended.send(outcome).is_err() {
+                return;
+            }
+            shared.requests.nudge();
+        }
+    };
+    spawn("record-cache-sync", work).ok()?;
+    Some(Thread { files, outcomes })
+}
+
+impl Writer {
+    pub(super) fn is_syncing(&self) -> bool {
+        self.syncer.group.is_some()
+    }
+
+    /// Whether the group should be synced while the next one is written.
+    pub(super) fn may_overlap(&self) -> bool {
+        let segment = self.log.segment_bytes();
+        self.durability == Durability::PowerLoss
+            && self.group.bytes >= WORTH_BYTES.min(segment / WORTH_PART)
+            && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)
+    }
+
+    /// Writes the group and has another thread sync it, if that is worth it and possible.
+    pub(super) fn sync_aside(&mut self, began: Instant) -> bool {
+        if !self.may_overlap() {
+            return false;
+        }
+        self.write();
+        let Some(thread) = self.syncer.start(&self.shared) else {
+            return false;
+        };
+        let Some(file) = self.log.begin_sync() else {
+            return false;
+        };
+        self.shared.requests.help(true);
+        // If the thread has ended, there is no outcome, which is a failure.
+        let _ = thread.files.send(file);
+        let group = self.group.take_written();
+        self.syncer.in_a_row += group.bytes;
+        self.syncer.group = Some((group, began));
+        true
+    }
+
+    /// Waits for requests, or for the end of the sync, and serves settlements. Returns the others, and
+    /// how many are to be expected if `came` have come so far.
+    pub(super) fn meanwhile(
+        &mut self,
+        expected: usize,
+        came: usize,
+    ) -> (Vec<(Request, Ticket)>, usize) {
+        if !self.is_syncing() {
+            return (Vec::new(), came + self.pace.expected);
+        }
+        let requests = self.shared.requests.meanwhile();
+        let outcomes = self.syncer.thread.as_ref().map(|it| it.outcomes.try_recv());
+        let expected = match outcomes {
+            Some(Err(TryRecvError::Empty)) => expected,
+            outcome => {
+                self.end_sync(outcome.and_then(Result::ok));
+                came + self.pace.expected
+            }
+        };
+        (self.settle_first(requests), expected)
+    }
+
+    /// Waits for the end of the sync, if one is under way.
+    pub(super) fn wait_for_sync(&mut self) {
+        if self.is_syncing() {
+            let thread = self.syncer.thread.as_ref();
+            self.end_sync(thread.and_then(|thread| thread.outcomes.recv().ok()));
+        }
+    }
+
+    fn end_sync(&mut self, outcome: Option<io::Result<()>>) {
+        let Some((group, began)) = self.syncer.group.take() else {
+            return;
+        };
+        self.shared.requests.help(false);
+        let outcome = outcome.unwrap_or_else(|| {
+            self.syncer.thread = None;
+            Err(io::Error::other("the thread that syncs has ended"))
+        });
+        let calls = group.calls.len();
+        let concluded = self.log.end_sync(&self.shared.catalog, outcome);
+        self.end(group, concluded);
+        self.pace.expected = calls + self.pace.came_meanwhile;
+        self.pace.took = began.elapsed();
+    }
+}

@@ -1,0 +1,196 @@
+//! Makes what is written durable.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::{Active, Barrier, Log};
+use crate::index::ranges::Ranges;
+use crate::log::catalog::{Catalog, Segment, Settled, lock};
+use crate::log::files::DiskFile;
+use crate::log::format::{Previous, TEMPORARY_SEGMENT, segment_name};
+use crate::{Durability, StoreError};
+
+/// Settlements are remembered until a sync; at this many bytes, a sync is forced.
+const UNSYNCED_BYTES: u64 = 1 << 20;
+
+/// What is written and not synced: it must be written again if the sync fails.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    settled: Vec<Settled>,
+    bytes: u64,
+    pub(super) voids: Ranges,
+}
+
+/// A sync under way, and what it covers.
+#[derive(Debug)]
+pub(super) struct Syncing {
+    end: u64,
+    next_sequence: u64,
+    needed: u32,
+    covered: Unsynced,
+}
+
+impl Unsynced {
+    pub(super) fn push(&mut self, settled: Settled) {
+        self.bytes += settled.encoded_length();
+        self.settled.push(settled);
+    }
+}
+
+impl Log {
+    /// Whether settlements have waited long enough for a sync.
+    pub(crate) fn owes_sync(&self) -> bool {
+        self.unsynced.bytes > UNSYNCED_BYTES
+    }
+
+    /// Has all that is written count, once it is synced if it must be.
+    pub(crate) fn conclude(
+        &mut self,
+        index: &Mutex<Catalog>,
+        barrier: Barrier,
+    ) -> Result<(), StoreError> {
+        if barrier == Barrier::Synced {
+            let synced = self.sync();
+            return self.enter(index, synced);
+        }
+        if self.durability == Durability::ProcessCrash {
+            self.needless_below = self.needed;
+            self.unsynced = Unsynced::default();
+            self.counted_below = self.at.next_sequence;
+        }
+        self.enter(index, Ok(()))
+    }
+
+    /// Makes everything written durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(active) = self.at.active.as_ref() else {
+            return Ok(());
+        };
+        if active.synced == active.written {
+            return Ok(());
+        }
+        let outcome = self.sync_all(active);
+        self.begin();
+        self.end(outcome)
+    }
+
+    /// The file that someone else is to sync, and then [`end_sync`](Self::end_sync) be called. Until
+    /// then, groups may be written behind, and nothing else may be done.
+    ///
+    /// There is none if that is not enough.
+    pub(crate) fn begin_sync(&mut self) -> Option<Arc<dyn DiskFile>> {
+        let active = self.at.active.as_ref();
+        let active = active.filter(|active| active.entered && active.synced < active.written)?;
+        let file = Arc::clone(&active.file);
+        self.begin();
+        Some(file)
+    }
+
+    /// Has what a sync covers count. If it failed, nothing that was not durable before does, and
+    /// what was written meanwhile neither.
+    pub(crate) fn end_sync(
+        &mut self,
+        index: &Mutex<Catalog>,
+        outcome: io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let ended = self.end(outcome);
+        self.enter(index, ended)
+    }
+
+    fn begin(&mut self) {
+        debug_assert!(
+            self.syncing.is_none(),
+            "an error is reported to one sync only"
+        );
+        let written = self.at.active.as_ref().map(|active| active.written);
+        self.syncing = Some(Syncing {
+            end: written.unwrap_or_default(),
+            next_sequence: self.at.next_sequence,
+            needed: self.needed,
+            covered: std::mem::take(&mut self.unsynced),
+        });
+    }
+
+    fn end(&mut self, outcome: io::Result<()>) -> Result<(), StoreError> {
+        let (Some(syncing), Some(mut active)) = (self.syncing.take(), self.at.active.take()) else {
+            return Err(StoreError::unavailable_because("nothing is being synced"));
+        };
+        let Err(error) = outcome else {
+            active.entered = true;
+            active.synced = syncing.end;
+            self.at.active = Some(active);
+            self.needless_below = syncing.needed;
+            self.counted_below = syncing.next_sequence;
+            return Ok(());
+        };
+        let behind = std::mem::take(&mut self.unsynced);
+        for Unsynced { settled, voids, .. } in [syncing.covered, behind] {
+            self.at.rewrite.extend(settled);
+            self.at.voids.insert_all(&voids);
+        }
+        let lost = (self.counted_below, self.at.next_sequence);
+        self.at.voids.insert(lost.0, lost.1);
+        self.counted_below = lost.1;
+        if active.fresh {
+            self.discard(&active);
+        } else {
+            self.abandon(&active);
+        }
+        Err(self.refused("cannot sync", &segment_name(active.number), error))
+    }
+
+    /// Notes how long the segments are now.
+    fn enter(
+        &mut self,
+        index: &Mutex<Catalog>,
+        outcome: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut index = lock(index);
+        // What was abandoned may not have been cut off.
+        if let Some(Previous { number, end }) = self.at.end
+            && let Some(segment) = index.segments.get_mut(&number)
+            && segment.end > end
+        {
+            (segment.end, segment.length) = (end, end);
+        }
+        outcome?;
+        if let Some(active) = &mut self.at.active {
+            active.fresh = false;
+            let (base, length) = (active.base, active.written);
+            let segment = index.segments.entry(active.number).or_insert_with(|| {
+                let file = Arc::clone(&active.file);
+                Segment::new(file, active.seal, base, length)
+            });
+            (segment.end, segment.length) = (length, length);
+        }
+        Ok(())
+    }
+
+    fn sync_all(&self, active: &Active) -> io::Result<()> {
+        active.file.sync()?;
+        if !active.entered {
+            if self.aside == Some(active.number) {
+                let name = segment_name(active.number);
+                self.disk.rename(TEMPORARY_SEGMENT, &name)?;
+            }
+            self.disk.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Abandons a segment that can no longer be synced.
+    ///
+    /// Unsynced data is not relied on: it is written again elsewhere.
+    fn abandon(&mut self, active: &Active) {
+        let end = match self.durability {
+            Durability::PowerLoss => active.synced,
+            Durability::ProcessCrash => active.written,
+        };
+        // The next segment says where this one ends, so truncating only frees space.
+        let _ = active.file.truncate(end);
+        self.at.end = Some(Previous {
+            number: active.number,
+            end,
+        });
+    }
+}

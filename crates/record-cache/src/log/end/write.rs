@@ -1,0 +1,132 @@
+//! Writes groups.
+
+use std::io;
+use std::sync::Mutex;
+
+use super::{Active, Log, oldest_needed};
+use crate::StoreError;
+use crate::index::Entry;
+use crate::index::ranges::Ranges;
+use crate::log::catalog::{Catalog, Settled, lock};
+use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use crate::log::frame::{GroupBody, frame_length, void_length};
+use crate::log::group::Call;
+
+impl Log {
+    /// Writes a group, and returns its records in the order of the calls. It counts for nothing yet.
+    ///
+    /// If that fails, what was written before stays.
+    pub(crate) fn write(
+        &mut self,
+        index: &Mutex<Catalog>,
+        calls: &[Call],
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut active = self.segment_for(calls)?;
+        let first = self.at.next_sequence;
+        let needed = self.encode(index, &mut active, calls);
+        self.at.next_sequence += calls.iter().map(Call::records).sum::<usize>() as u64;
+        if let Err(error) = self.encoder.finish(&*active.file) {
+            self.at.voids.insert(first, self.at.next_sequence);
+            return Err(self.cut_off(active, error));
+        }
+        active.written = self.encoder.offset;
+        active.last_frame = self.encoder.last_frame;
+        active.outline = self.encoder.outline.take();
+        self.at.active = Some(active);
+        self.needed = needed;
+        self.unsynced.voids.insert_all(&self.at.voids);
+        self.at.voids = Ranges::default();
+        for settled in std::mem::take(&mut self.at.rewrite) {
+            self.unsynced.push(settled);
+        }
+        Ok(std::mem::take(&mut self.encoder.entries))
+    }
+
+    /// Undoes a write that failed.
+    fn cut_off(&mut self, mut active: Active, error: io::Error) -> StoreError {
+        let error = self.refused("cannot write", &segment_name(active.number), error);
+        if active.written == 0 {
+            self.discard(&active);
+        } else {
+            // What cannot be cut off is behind the end that the next segment says.
+            active.full = active.file.truncate(active.written).is_err();
+            self.at.active = Some(active);
+        }
+        error
+    }
+
+    /// Whether a group must go to another segment. What was written before is synced first.
+    pub(crate) fn is_full_for(&self, calls: &[Call]) -> bool {
+        self.at.active.as_ref().is_some_and(|active| {
+            active.full || (active.written > SEGMENT_HEADER_BYTES && !self.fits(active, calls))
+        })
+    }
+
+    /// Finds the segment that a group goes to.
+    fn segment_for(&mut self, calls: &[Call]) -> Result<Active, StoreError> {
+        if self.is_full_for(calls) {
+            self.roll();
+        }
+        match self.at.active.take() {
+            Some(active) => Ok(active),
+            None => self.create_segment(),
+        }
+    }
+
+    /// Whether a segment has room for these calls and its outline.
+    fn fits(&self, active: &Active, calls: &[Call]) -> bool {
+        let outline = active.outline.as_ref();
+        let behind = outline.map_or(0, |outline| outline.length_with(calls));
+        active.written + self.group_length(calls) + behind <= self.segment_bytes
+    }
+
+    fn group_length(&self, calls: &[Call]) -> u64 {
+        let calls: u64 = calls.iter().map(Call::encoded_length).sum();
+        let again: u64 = self.at.rewrite.iter().map(Settled::encoded_length).sum();
+        let group = frame_length(0, GroupBody::BYTES);
+        group + again + void_length(&self.at.voids) + calls
+    }
+
+    /// Encodes calls, and writes all but the end of them. Returns the oldest segment that the group
+    /// needs.
+    fn encode(&mut self, index: &Mutex<Catalog>, active: &mut Active, calls: &[Call]) -> u32 {
+        let first = self.at.next_sequence;
+        let count: usize = calls.iter().map(Call::records).sum();
+        // If the write fails, there is none any more.
+        let outline = active.outline.take();
+        let encoder = &mut self.encoder;
+        encoder.begin((active.number, active.written), first, outline);
+        if active.written == 0 {
+            active.base = first;
+            let header = SegmentHeader {
+                number: active.number,
+                salt: self.salt,
+                base: first,
+                previous: self.at.end,
+            };
+            encoder.raw(&header.encode());
+        }
+        let needed = oldest_needed(&lock(index));
+        let (oldest, oldest_base) = needed.unwrap_or((active.number, active.base));
+        encoder.group(
+            &GroupBody {
+                salt: self.salt,
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+                stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
+                oldest,
+                oldest_base,
+            },
+            &active.seal,
+        );
+        for settled in &self.at.rewrite {
+            encoder.settled(settled, &active.seal);
+        }
+        if !self.at.voids.is_empty() {
+            encoder.voids(&self.at.voids, &active.seal);
+        }
+        calls
+            .iter()
+            .for_each(|call| encoder.call(call, &active.seal, &*active.file));
+        oldest
+    }
+}
