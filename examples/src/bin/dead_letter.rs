@@ -55,6 +55,9 @@ enum Command {
 struct Letter {
     stream: String,
     partition_key: String,
+    /// In decimal digits, as the service takes it: many readers of JSON know no number that large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    explicit_hash_key: Option<String>,
     /// In base64: a payload may be any bytes.
     data: String,
     attempts: u32,
@@ -135,7 +138,10 @@ async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
         let place = || format!("{}:{}", taken.display(), number + 1);
         let letter: Letter = serde_json::from_str(&line?).with_context(place)?;
         let data = BASE64.decode_to_vec(&letter.data).with_context(place)?;
-        let record = KinesisRecord::new(data, letter.partition_key, letter.stream);
+        let mut record = KinesisRecord::new(data, letter.partition_key, letter.stream);
+        if let Some(hash_key) = letter.explicit_hash_key {
+            record = record.explicit_hash_key(hash_key.parse().with_context(place)?);
+        }
         count += client.record_all([record]).await?.records_stored;
     }
     fs::remove_file(taken)?;
@@ -160,6 +166,7 @@ impl Letters {
         let letter = Letter {
             stream: record.stream_name.clone(),
             partition_key: record.partition_key.clone().unwrap_or_default(),
+            explicit_hash_key: record.explicit_hash_key.map(|key| key.to_string()),
             data: BASE64.encode_to_string(&record.data),
             attempts: record.attempts,
             reason: format!("{:?}", record.reason),
