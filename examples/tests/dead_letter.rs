@@ -62,3 +62,31 @@ fn what_is_given_up_goes_to_the_file_and_back() {
     assert!(!ended_well, "{output}");
     assert!(output.contains("no letters in"), "{output}");
 }
+
+#[test]
+fn without_a_network_lines_wait_for_the_next_run() {
+    let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    let run = |input: &[u8]| {
+        let mut command = program(env!("CARGO_BIN_EXE_dead_letter"), &aws, home.path());
+        let mut child = command
+            .args(["send", "--stream", "orders"])
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        finish(child)
+    };
+    aws.stop();
+    let (ended_well, output) = run(b"one\n");
+    assert!(ended_well, "{output}");
+    assert!(
+        output.contains("1 recorded, 0 delivered, 0 given up, 1 left"),
+        "{output}"
+    );
+    aws.restart().unwrap();
+    let (ended_well, output) = run(b"two\n");
+    assert!(ended_well, "{output}");
+    assert!(
+        output.contains("1 recorded, 2 delivered, 0 given up, 0 left"),
+        "{output}"
+    );
+}

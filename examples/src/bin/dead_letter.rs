@@ -90,22 +90,24 @@ async fn main() -> Result<()> {
     };
     // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call
     // of flush charges. This program does not want to wait for minutes.
-    let flushed = client.flush().await?;
+    let flushed = client.flush().await;
     let last_chance = CloseOptions::default().drain(Duration::from_secs(10));
-    let drained = client.close_with(last_chance).await?;
-    for skipped in flushed
-        .skipped_streams
-        .iter()
-        .chain(&drained.skipped_streams)
-    {
-        eprintln!("{}: {}", skipped.stream_name, skipped.message);
+    let drained = client.close_with(last_chance).await;
+    let (mut delivered, mut given_up) = (0, 0);
+    for ended in [flushed, drained] {
+        let done = ended.unwrap_or_else(|error| {
+            // Offline, most often. What was not delivered is kept for the next run.
+            eprintln!("{error}; {}", error.recovery_suggestion());
+            error.flush_data().cloned().unwrap_or_default()
+        });
+        delivered += done.records_flushed;
+        given_up += done.records_discarded;
+        for skipped in done.skipped_streams {
+            eprintln!("{}: {}", skipped.stream_name, skipped.message);
+        }
     }
-    println!(
-        "{recorded} recorded, {} delivered, {} given up, {} left",
-        flushed.records_flushed + drained.records_flushed,
-        flushed.records_discarded + drained.records_discarded,
-        client.cache_stats().records,
-    );
+    let left = client.cache_stats().records;
+    println!("{recorded} recorded, {delivered} delivered, {given_up} given up, {left} left");
     Ok(())
 }
 
