@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Offline, most often. Nothing is lost: the next flush, or the next start, goes on.
         Err(error) => println!("Not delivered yet: {error}"),
     }
-    println!("{} records wait on disk", firehose.cache_stats().records);
+    println!("Left on disk: {}", firehose.cache_stats().records);
 
     firehose.close().await?;
     Ok(())
