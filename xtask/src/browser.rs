@@ -17,6 +17,7 @@ pub(crate) async fn run(flags: BrowserFlags) -> Result<()> {
     let endpoint = flags.endpoint;
     eprintln!("open {}?endpoint=http://127.0.0.1:{endpoint}", page.url());
     endpoint::run(EndpointFlags {
+        payloads: true,
         port: endpoint,
         latency: 0,
         localstack: false,

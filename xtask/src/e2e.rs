@@ -81,7 +81,7 @@ async fn run_and_count(command: &mut Command) -> Result<()> {
     outcome
 }
 
-/// What all test programs together had to say.
+/// The results of all test programs, added up.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Total {
     passed: usize,

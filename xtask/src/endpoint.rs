@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::flags::EndpointFlags;
 use crate::localstack;
+use crate::payloads;
 use crate::progress::Progress;
 
 /// How often what arrived is told.
@@ -33,9 +34,11 @@ pub(crate) async fn run(flags: EndpointFlags) -> Result<()> {
         return run_localstack(&flags).await;
     }
     let address = (Ipv4Addr::LOCALHOST, flags.port).into();
-    let aws = FakeAws::builder()
-        .count_only()
-        .latency(Duration::from_millis(flags.latency))
+    let mut builder = FakeAws::builder().latency(Duration::from_millis(flags.latency));
+    if !flags.payloads {
+        builder = builder.count_only();
+    }
+    let aws = builder
         .start_on(address)
         .with_context(|| format!("cannot listen on {address}; --port takes another one"))?;
     print_environment(&aws.endpoint_url());
@@ -48,7 +51,10 @@ pub(crate) async fn run(flags: EndpointFlags) -> Result<()> {
     loop {
         tokio::select! {
             Some(line) = lines.recv() => obey(&aws, line.trim())?,
-            _ = tick.tick() => tell(&aws, &mut told),
+            _ = tick.tick() => {
+                tell(&aws, &mut told);
+                show(&aws);
+            }
         }
     }
 }
@@ -121,8 +127,26 @@ fn tell(aws: &FakeAws, told: &mut usize) {
         *records += request.accepted;
     }
     for ((service, stream, what), (requests, records)) in ended {
-        eprintln!("{service} {stream}: {requests} requests, {records} records taken in, {what}");
+        let (requests, records) = (counted(requests, "request"), counted(records, "record"));
+        eprintln!("{service} {stream}: {requests}, {records} taken in, {what}");
     }
+}
+
+/// Shows the records that arrived since the last time, and lets go of them.
+fn show(aws: &FakeAws) {
+    for (stream, records) in aws.take_delivered() {
+        for line in records
+            .iter()
+            .flat_map(|record| payloads::lines(&stream, record))
+        {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn service(service: Service) -> &'static str {

@@ -82,8 +82,11 @@ pub(crate) struct EndpointFlags {
     /// Milliseconds that each answer is held back.
     #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
     pub(crate) latency: u64,
+    /// Print each record that arrives, with its payload as text.
+    #[arg(long)]
+    pub(crate) payloads: bool,
     /// Run LocalStack instead, which is found or installed.
-    #[arg(long, conflicts_with_all = ["port", "latency"])]
+    #[arg(long, conflicts_with_all = ["port", "latency", "payloads"])]
     pub(crate) localstack: bool,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,

@@ -11,6 +11,7 @@ mod flags;
 mod full_disks;
 mod localstack;
 mod package;
+mod payloads;
 mod ports;
 mod power_loss;
 mod progress;

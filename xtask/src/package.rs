@@ -16,6 +16,8 @@ const FIELDS: [&str; 6] = [
 ];
 /// Files without which no crate is published.
 const FILES: [&str; 3] = ["Cargo.toml", "LICENSE", "README.md"];
+/// Names that other projects have on crates.io. Crates keep them here, and get others when published.
+const TAKEN: [&str; 1] = ["batcher"];
 /// The crates that decide which Rust is needed at least.
 const SDK: &str = "aws-sdk-";
 
@@ -55,6 +57,14 @@ pub(crate) async fn run() -> Result<()> {
         }
         for file in missing_files(name).await? {
             wrong.push(format!("{name}: the package has no {file}"));
+        }
+    }
+    for name in crates.iter().map(|package| text(package, "name")) {
+        if TAKEN.contains(&name) {
+            eprintln!(
+                "warning: `{name}` is another project's on crates.io; CONTRIBUTING.md, \"A release\", says \
+                 how to publish it by another name"
+            );
         }
     }
     if !wrong.is_empty() {

@@ -15,11 +15,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     firehose
         .record("Hello Firehose", "my-delivery-stream")
         .await?;
-    let flushed = firehose.flush().await?;
-    println!("Flushed {} records", flushed.records_flushed);
-    for skipped in flushed.skipped_streams {
-        println!("Skipped {}: {}", skipped.stream_name, skipped.message);
+    match firehose.flush().await {
+        Ok(flushed) => {
+            println!("Flushed {} records", flushed.records_flushed);
+            for skipped in flushed.skipped_streams {
+                println!("Skipped {}: {}", skipped.stream_name, skipped.message);
+            }
+        }
+        // Offline, most often. Nothing is lost: a later flush, or the next run, delivers the rest.
+        Err(error) => println!("Not delivered yet: {error}"),
     }
+    println!("Left on disk: {}", firehose.cache_stats().records);
 
     firehose.close().await?;
     Ok(())

@@ -110,7 +110,8 @@
 //! }
 //! match kinesis.flush().await {
 //!     Ok(done) => println!("Flushed {} records", done.records_flushed),
-//!     Err(error) => println!("Flush failed: {error}"),
+//!     // Offline, most often. The records stay cached, and the next flush goes on.
+//!     Err(error) => println!("Not delivered yet: {error}"),
 //! }
 //! # assert_eq!(endpoint.delivered_count_of("my-stream"), 1);
 //!
@@ -266,8 +267,11 @@
 //!     .on_discard(|record| eprintln!("discarded: {:?}", record.reason));
 //! // … a client with these options records, and before the program ends:
 //! let last_chance = CloseOptions::default().drain(Duration::from_secs(5));
-//! let delivered = kinesis.close_with(last_chance).await?;
-//! println!("{} records were delivered at the last minute", delivered.records_flushed);
+//! match kinesis.close_with(last_chance).await {
+//!     Ok(delivered) => println!("{} records were delivered at the last minute", delivered.records_flushed),
+//!     // It is closed all the same, and what was not delivered stays cached for the next start.
+//!     Err(error) => println!("Closed; not all was delivered: {error}"),
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -327,7 +331,9 @@
 //! .map_err(|_| "the thread panicked")??;
 //! assert_eq!(client.cache_stats().records, 1);
 //! # runtime.block_on(client.clear_cache())?;
-//! runtime.block_on(client.drain(Duration::from_secs(5)))?;
+//! if let Err(error) = runtime.block_on(client.drain(Duration::from_secs(5))) {
+//!     println!("Not delivered yet: {error}");
+//! }
 //! runtime.block_on(client.close())?;
 //! # Ok(())
 //! # }

@@ -15,6 +15,7 @@ mod wait;
 #[cfg(test)]
 mod wire_tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -233,6 +234,18 @@ impl FakeAws {
         };
         let shards = delivery.shards.iter().cloned();
         shards.zip(delivery.records.iter().cloned()).collect()
+    }
+
+    /// Takes out all records that are kept, by stream; what is counted stays.
+    ///
+    /// An endpoint that runs for long holds no more than what arrived between two calls.
+    pub fn take_delivered(&self) -> BTreeMap<String, Vec<PutRecord>> {
+        let mut state = self.shared.lock();
+        let taken = state.deliveries.iter_mut().map(|(stream, delivery)| {
+            delivery.shards.clear();
+            (stream.clone(), mem::take(&mut delivery.records))
+        });
+        taken.filter(|(_, records)| !records.is_empty()).collect()
     }
 
     /// The bytes of all bodies of requests that could be read.

@@ -55,6 +55,9 @@ enum Command {
 struct Letter {
     stream: String,
     partition_key: String,
+    /// In decimal digits, as the service takes it: many readers of JSON know no number that large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    explicit_hash_key: Option<String>,
     /// In base64: a payload may be any bytes.
     data: String,
     attempts: u32,
@@ -87,22 +90,24 @@ async fn main() -> Result<()> {
     };
     // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call
     // of flush charges. This program does not want to wait for minutes.
-    let flushed = client.flush().await?;
+    let flushed = client.flush().await;
     let last_chance = CloseOptions::default().drain(Duration::from_secs(10));
-    let drained = client.close_with(last_chance).await?;
-    for skipped in flushed
-        .skipped_streams
-        .iter()
-        .chain(&drained.skipped_streams)
-    {
-        eprintln!("{}: {}", skipped.stream_name, skipped.message);
+    let drained = client.close_with(last_chance).await;
+    let (mut delivered, mut given_up) = (0, 0);
+    for ended in [flushed, drained] {
+        let done = ended.unwrap_or_else(|error| {
+            // Offline, most often. What was not delivered is kept for the next run.
+            eprintln!("{error}; {}", error.recovery_suggestion());
+            error.flush_data().cloned().unwrap_or_default()
+        });
+        delivered += done.records_flushed;
+        given_up += done.records_discarded;
+        for skipped in done.skipped_streams {
+            eprintln!("{}: {}", skipped.stream_name, skipped.message);
+        }
     }
-    println!(
-        "{recorded} recorded, {} delivered, {} given up, {} left",
-        flushed.records_flushed + drained.records_flushed,
-        flushed.records_discarded + drained.records_discarded,
-        client.cache_stats().records,
-    );
+    let left = client.cache_stats().records;
+    println!("{recorded} recorded, {delivered} delivered, {given_up} given up, {left} left");
     Ok(())
 }
 
@@ -135,7 +140,10 @@ async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
         let place = || format!("{}:{}", taken.display(), number + 1);
         let letter: Letter = serde_json::from_str(&line?).with_context(place)?;
         let data = BASE64.decode_to_vec(&letter.data).with_context(place)?;
-        let record = KinesisRecord::new(data, letter.partition_key, letter.stream);
+        let mut record = KinesisRecord::new(data, letter.partition_key, letter.stream);
+        if let Some(hash_key) = letter.explicit_hash_key {
+            record = record.explicit_hash_key(hash_key.parse().with_context(place)?);
+        }
         count += client.record_all([record]).await?.records_stored;
     }
     fs::remove_file(taken)?;
@@ -160,6 +168,7 @@ impl Letters {
         let letter = Letter {
             stream: record.stream_name.clone(),
             partition_key: record.partition_key.clone().unwrap_or_default(),
+            explicit_hash_key: record.explicit_hash_key.map(|key| key.to_string()),
             data: BASE64.encode_to_string(&record.data),
             attempts: record.attempts,
             reason: format!("{:?}", record.reason),

@@ -143,7 +143,7 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
     plan
 }
 
-/// Whether records are taken in whatever the answer says.
+/// Whether records are taken in regardless of the answer.
 enum Taking {
     AsReplied,
     All,

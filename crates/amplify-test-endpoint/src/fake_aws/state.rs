@@ -290,7 +290,7 @@ impl InFlight {
         }
     }
 
-    /// Ends the request with this outcome; merely dropped, it counts as abandoned.
+    /// Ends the request with this outcome. One that is dropped instead counts as abandoned.
     pub(super) fn end(mut self, outcome: Outcome) {
         if let Some(logged) = &mut self.logged {
             logged.outcome = Some(outcome);

@@ -270,6 +270,26 @@ fn a_dropped_endpoint_frees_its_port() {
 }
 
 #[test]
+fn records_that_are_taken_out_stay_counted() {
+    let aws = FakeAws::start();
+    ask(&aws, &put());
+    let taken = aws.take_delivered();
+    assert_eq!(&taken["s"][0].data[..], b"abc");
+    assert_eq!(
+        (aws.take_delivered().len(), aws.delivered("s").len()),
+        (0, 0)
+    );
+    ask(&aws, &put());
+    assert_eq!(
+        (
+            aws.delivered_count_of("s"),
+            aws.delivered_by_shard("s").len()
+        ),
+        (2, 1)
+    );
+}
+
+#[test]
 fn a_stopped_endpoint_keeps_its_port_from_strangers() {
     let aws = FakeAws::start();
     aws.stop();

@@ -14,8 +14,8 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
     /// The most records and bytes to read for one request.
     fn limits(&self) -> BatchLimits;
 
-    /// How many of the first of these records fit into one request, if that is not known before
-    /// they are read: at least one.
+    /// How many of these records, counted from the first, fit into one request: at least one. For
+    /// a sender that cannot tell from [`limits`](Self::limits) alone.
     ///
     /// # Cancel safety
     /// Nothing is sent.

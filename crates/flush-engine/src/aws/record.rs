@@ -99,8 +99,8 @@ pub(crate) struct RecordRules {
     pub(crate) grouping: Option<Grouping>,
 }
 
-/// Checks a record against the limits of a service and of the client. What it says of its
-/// stream is for the caller to check.
+/// Checks a record against the limits of a service and of the client. The caller checks the name
+/// of the stream.
 pub(crate) fn checked_record<S: Service>(
     stream: StreamName,
     record: UncheckedRecord,
@@ -117,7 +117,7 @@ pub(crate) fn checked_record<S: Service>(
         if chars == 0 || chars > most {
             return Err(ClientError::validation(
                 format!("the partition key has {chars} characters, it must have 1 to {most}"),
-                "use a shorter partition key that is not empty",
+                format!("use a partition key of 1 to {most} characters"),
             ));
         }
     }

@@ -43,7 +43,7 @@ struct Known {
 }
 
 impl Shards {
-    /// The map of a stream, listed within this time if there is none.
+    /// The shards of a stream; they are listed, within this time, if they are not known yet.
     pub(crate) async fn map(
         &self,
         stream: &StreamName,

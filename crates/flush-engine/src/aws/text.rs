@@ -16,7 +16,8 @@ pub(crate) fn code(code: &str) -> String {
     if is_code { code } else { "Unreadable" }.to_owned()
 }
 
-/// A message without passwords in URLs, what does not print escaped, and not too long of it.
+/// A message that is safe to show: without passwords in URLs, unprintable characters escaped, and
+/// cut at a length.
 pub(crate) fn message(message: &str) -> String {
     const CUT: &str = "…";
     // What is cut off need not be looked at: escaping makes nothing shorter.

@@ -42,7 +42,7 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     );
 }
 
-/// Tells that a client is there, and what waits for it.
+/// Logs that a client was opened, where its cache is, and what waits in it.
 #[cfg(feature = "aws")]
 pub(crate) fn opened(
     client: &str,

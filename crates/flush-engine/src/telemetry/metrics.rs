@@ -200,7 +200,7 @@ fn describe() {
     describe_gauge!(
         "amplify_oldest_record_seconds",
         Unit::Seconds,
-        "Age of the oldest record of a stream when it was last sent"
+        "Age of the oldest undelivered record of a stream, as of the last attempt to send it"
     );
     describe_histogram!(
         "amplify_request_seconds",

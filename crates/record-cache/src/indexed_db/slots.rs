@@ -76,7 +76,7 @@ pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<
     Ok(())
 }
 
-/// The slots that anybody ever had.
+/// All slots that were ever taken.
 async fn used(database: &Database) -> Result<Vec<Slot>, BrowserError> {
     let transaction = database.begin(Mode::Read)?;
     let keys = answer(&transaction.store(SLOTS)?.get_all_keys()?).await?;

@@ -36,7 +36,7 @@ use crate::log::buffers::Buffers;
 use crate::log::directory::is_own;
 use crate::log::fetch::{fetch, sources};
 use crate::log::files::Disk;
-use crate::log::format::COPY_PREFIX;
+use crate::log::format::{COPY_PREFIX, LOCK};
 use crate::{Amount, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName};
 
 /// A segment may be deleted between listing and opening it, by the store that is at work there.
@@ -89,14 +89,16 @@ impl Inspection {
         let path = std::path::absolute(path.as_ref())
             .map_err(|error| StoreError::unavailable("the path is none", error))?;
         let disk = ReadOnlyDisk::new(path.clone());
+        if !is_cache(&disk).map_err(|error| in_words(&path, Failure::Disk(error)))? {
+            return Err(StoreError::incompatible(&path, "no cache of records"));
+        }
         let mut attempts = 0..ATTEMPTS;
-        let found = loop {
+        let survey = loop {
             match survey(&disk) {
                 Err(failure) if is_gone(&failure) && attempts.next().is_some() => {}
                 found => break found.map_err(|failure| in_words(&path, failure))?,
             }
         };
-        let survey = found.ok_or_else(|| StoreError::incompatible(&path, "no cache of records"))?;
         let condition =
             condition(&disk, &survey).map_err(|error| in_words(&path, Failure::Disk(error)))?;
         Ok(Self {
@@ -175,30 +177,38 @@ pub struct Portion {
 }
 
 /// The directories of stores at this path: itself, or the slots of a client's default directory.
+/// A slot that no store was ever opened in is left out.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when it cannot be read, and [`StoreError::Incompatible`] when it
 /// holds neither.
 pub fn directories(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
     let path = path.as_ref();
-    let names = ReadOnlyDisk::new(path.to_owned())
-        .names()
-        .map_err(|error| in_words(path, Failure::Disk(error)))?;
-    if names.iter().any(|name| is_own(name)) {
+    let failed = |error| in_words(path, Failure::Disk(error));
+    let disk = ReadOnlyDisk::new(path.to_owned());
+    if is_cache(&disk).map_err(failed)? {
         return Ok(vec![path.to_owned()]);
     }
     let slot = |name: &String| {
-        Some((
-            name.strip_prefix(SLOT_PREFIX)?.parse::<u32>().ok()?,
-            path.join(name),
-        ))
+        let number = name.strip_prefix(SLOT_PREFIX)?.parse::<u32>().ok()?;
+        let path = path.join(name);
+        is_cache(&ReadOnlyDisk::new(path.clone()))
+            .is_ok_and(|is_cache| is_cache)
+            .then_some((number, path))
     };
+    let names = disk.names().map_err(failed)?;
     let mut slots: Vec<_> = names.iter().filter_map(slot).collect();
     slots.sort_unstable();
     if slots.is_empty() {
         return Err(StoreError::incompatible(path, "no cache of records"));
     }
     Ok(slots.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Whether a store was opened here. Others have files named `lock` too.
+fn is_cache(disk: &ReadOnlyDisk) -> io::Result<bool> {
+    let names = disk.names()?;
+    Ok(names.iter().any(|name| is_own(name) && name != LOCK))
 }
 
 fn condition(disk: &ReadOnlyDisk, survey: &Survey) -> io::Result<Condition> {

@@ -27,13 +27,25 @@ pub(super) struct Survey {
     pub(super) is_closed: bool,
 }
 
-/// Reads what an opening would find; nothing, if there is no log.
-pub(super) fn survey(disk: &dyn Disk) -> Result<Option<Survey>, Failure> {
+/// Reads what an opening would find.
+pub(super) fn survey(disk: &dyn Disk) -> Result<Survey, Failure> {
     let layout = Files::find(disk)?.arrange()?;
-    let Some(salt) = layout.salt else {
-        return Ok(None);
-    };
     let catalog = Catalog::new(Box::new(PagedIndex::in_memory()));
+    let is_damaged = |one: &&_| !crate::log::open::Candidate::is_blank(one).unwrap_or(false);
+    let unreadable = layout.unusable.iter().filter(is_damaged).count();
+    let Some(salt) = layout.salt else {
+        // Nothing has been appended yet, or no segment can be read.
+        return Ok(Survey {
+            catalog,
+            counters: Counters::default(),
+            segments: 0,
+            missing: 0,
+            damaged_places: 0,
+            unreadable,
+            is_torn: false,
+            is_closed: false,
+        });
+    };
     let mut replay = Replay::new(layout.first_number(), catalog);
     let (tail, _) = read_all(&mut replay, &layout, salt, &|| {})?;
     let missing = replay.missing.count();
@@ -41,15 +53,14 @@ pub(super) fn survey(disk: &dyn Disk) -> Result<Option<Survey>, Failure> {
         let last = layout.mark.and_then(|mark| mark.last);
         last.is_some_and(|last| (last.number, last.end) == (number, tail.end))
     };
-    let is_damaged = |one: &&_| !crate::log::open::Candidate::is_blank(one).unwrap_or(false);
-    Ok(Some(Survey {
+    Ok(Survey {
         segments: layout.candidates.len(),
         missing: layout.mark_alone().map_or(missing, |mark| mark.held),
         damaged_places: replay.damaged_places,
-        unreadable: layout.unusable.iter().filter(is_damaged).count(),
+        unreadable,
         is_torn: tail.cut.is_some(),
         is_closed: (layout.candidates.last()).is_none_or(|last| at_mark(last.number)),
         catalog: replay.catalog,
         counters: replay.counters,
-    }))
+    })
 }

@@ -73,7 +73,7 @@ impl Outline {
         self.so_far.oldest
     }
 
-    /// All steps, of the segment with this number.
+    /// All steps. They belong to the segment with this number.
     pub(crate) fn steps(&self, segment: u32) -> Steps<'_> {
         Steps::new(&self.bytes, segment)
     }

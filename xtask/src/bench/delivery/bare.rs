@@ -98,14 +98,14 @@ impl Meter {
         process::forget_peak()?;
         Ok(Self {
             start: Instant::now(),
-            cpu_seconds: process::cpu_seconds()?,
+            cpu_seconds: process::cpu_seconds(),
         })
     }
 
     pub(crate) fn stop(self) -> Result<Sent> {
         Ok(Sent {
             seconds: self.start.elapsed().as_secs_f64(),
-            cpu_seconds: process::cpu_seconds()? - self.cpu_seconds,
+            cpu_seconds: process::cpu_seconds() - self.cpu_seconds,
             memory_bytes: process::peak_bytes()?,
         })
     }

@@ -27,7 +27,7 @@ const LATENCY: Duration = Duration::from_millis(20);
 const PAYLOAD: u64 = 32 * MIB;
 /// Firehose bills each record by these.
 const FIREHOSE_UNIT: u64 = 5 * KIB;
-/// Kinesis bills each record by these, where shards are provisioned.
+/// Kinesis bills the payload of each record by these, where shards are provisioned.
 const KINESIS_UNIT: u64 = 25 * KIB;
 
 /// A service, and how events share its records.
@@ -292,7 +292,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     Ok(())
 }
 
-/// What the service bills: each record in units, the last one whole.
+/// What the service bills: the payload of each record in units, the last one whole.
 fn units(counts: &Counts, how: &How) -> u64 {
     let sizes = counts.sizes.iter();
     sizes.map(|size| size.div_ceil(how.unit())).sum()

@@ -18,7 +18,7 @@ use crate::bench::process;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Serve {
     latency: Duration,
-    /// Whether records are kept, for their sizes.
+    /// Whether records are kept, for the sizes of their payloads.
     keeps: bool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Counts {
     pub(crate) cpu_seconds: f64,
     /// Of the bodies of requests.
     pub(crate) body_bytes: u64,
-    /// Data and key of each record, if they are kept.
+    /// The payload of each record, if they are kept.
     pub(crate) sizes: Vec<u64>,
     violations: Vec<String>,
 }
@@ -50,7 +50,7 @@ impl Job for Serve {
         Ok(Counts {
             requests: endpoint.request_count(),
             records: endpoint.delivered_count(),
-            cpu_seconds: process::cpu_seconds()?,
+            cpu_seconds: process::cpu_seconds(),
             body_bytes: endpoint.body_bytes(),
             sizes: sizes(&endpoint),
             violations: endpoint.limit_violations(),
@@ -62,12 +62,7 @@ fn sizes(endpoint: &FakeAws) -> Vec<u64> {
     let streams = endpoint.requests().into_iter();
     let streams: BTreeSet<_> = streams.map(|request| request.stream).collect();
     let records = streams.iter().flat_map(|stream| endpoint.delivered(stream));
-    records
-        .map(|record| {
-            let key = record.partition_key.map_or(0, |key| key.len());
-            (record.data.len() + key) as u64
-        })
-        .collect()
+    records.map(|record| record.data.len() as u64).collect()
 }
 
 /// The endpoint, seen from the process that started it. It is killed when this is dropped.

@@ -88,7 +88,7 @@ fn read_outcomes<'a>(
     records: usize,
     with_receipts: bool,
 ) -> Result<Vec<Outcome>, Unreadable> {
-    const MISCOUNTED: Unreadable = Unreadable("it has not one result for each record");
+    const MISCOUNTED: Unreadable = Unreadable("it does not have one result for each record");
     let mut outcomes = None;
     source.map(|name, source| {
         if name != operation.results_member() {

@@ -11,6 +11,12 @@ use record_cache::{Amount, ReadLimits, Record, RecordStore, SledStore, StoreErro
 use crate::output::{self, StreamSummary, Summary};
 use crate::{Command, Which};
 
+/// How deep caches are looked for below a directory that is none. That of all programs is two levels
+/// above the default directory of a client.
+const LEVELS: usize = 3;
+const MOST_LOOKED_INTO: usize = 10_000;
+const MOST_NAMED: usize = 20;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Runs a command; says whether everything was sound.
@@ -54,10 +60,47 @@ fn caches(path: &Path) -> Outcome<Vec<Inspection>> {
 fn cache_directories(path: &Path) -> Outcome<Vec<PathBuf>> {
     match directories(path) {
         Ok(found) => Ok(found),
-        Err(StoreError::Incompatible { path, .. }) => {
-            Err(format!("{}: not a record cache", path.display()).into())
-        }
+        Err(StoreError::Incompatible { path, .. }) => Err(not_a_cache(&path).into()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Names the caches below a directory, which is often what its user looks for.
+fn not_a_cache(path: &Path) -> String {
+    let path_shown = path.display();
+    let (mut found, mut left) = (Vec::new(), MOST_LOOKED_INTO);
+    find_below(path, LEVELS, &mut left, &mut found);
+    if found.is_empty() {
+        return format!("{path_shown}: not a record cache");
+    }
+    found.sort_unstable();
+    let named = found.iter().take(MOST_NAMED);
+    let mut message = format!("{path_shown}: not a record cache, but there are some below it:");
+    for below in named {
+        message += &format!("\n  {}", below.display());
+    }
+    if found.len() > MOST_NAMED {
+        message += &format!("\n  and {} more", found.len() - MOST_NAMED);
+    }
+    message
+}
+
+/// Does not follow links; what cannot be read is passed over.
+fn find_below(path: &Path, levels: usize, left: &mut usize, found: &mut Vec<PathBuf>) {
+    let entries = path.read_dir().into_iter().flatten().flatten();
+    for entry in entries {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let Some(fewer) = left.checked_sub(1) else {
+            return;
+        };
+        *left = fewer;
+        if directories(entry.path()).is_ok() {
+            found.push(entry.path());
+        } else if levels > 1 {
+            find_below(&entry.path(), levels - 1, left, found);
+        }
     }
 }
 

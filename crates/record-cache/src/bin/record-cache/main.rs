@@ -14,8 +14,9 @@ use clap::{Args, Parser, Subcommand};
 /// Shows what the directory of a record cache holds.
 ///
 /// DIRECTORY is that of one cache (`storage_path` of a client), or a client's default directory,
-/// of which all slots are shown. Either store may have made it. Reading takes no lock and changes
-/// nothing, so a client may be at work there; what is shown is then true for one moment.
+/// of which all slots are shown. For a directory further up, the caches below it are named. Either
+/// store may have made it. Reading takes no lock and changes nothing, so a client may be at work
+/// there; what is shown is then true for one moment.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Flags {
@@ -70,7 +71,7 @@ struct Which {
     /// Of this stream only.
     #[arg(long)]
     stream: Option<String>,
-    /// Show payloads and partition keys too.
+    /// Show payloads, partition keys and explicit hash keys too.
     #[arg(long)]
     payloads: bool,
 }

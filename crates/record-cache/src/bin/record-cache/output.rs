@@ -68,7 +68,7 @@ pub(crate) fn counted(count: impl std::fmt::Display, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
-/// Prints a record; its key and payload only if they may be seen.
+/// Prints a record; its keys and payload only if they may be seen.
 pub(crate) fn record(
     cache: &Path,
     stream: &StreamName,
@@ -89,6 +89,10 @@ pub(crate) fn record(
         if payloads {
             if let Some(key) = &record.key {
                 value["partition_key"] = json!(key);
+            }
+            if let Some(hash_key) = record.explicit_hash_key {
+                // As text, like AWS does: many readers of JSON know no integers beyond 2^53.
+                value["explicit_hash_key"] = json!(hash_key.to_string());
             }
             // Text is for reading, base64 for any bytes.
             match str::from_utf8(&record.data) {
@@ -112,7 +116,11 @@ pub(crate) fn record(
         let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
         let key = record.key.as_deref().unwrap_or_default();
-        write!(out, " key={key:?} {shown:?}{more}")?;
+        write!(out, " key={key:?}")?;
+        if let Some(hash_key) = record.explicit_hash_key {
+            write!(out, " hash_key={hash_key}")?;
+        }
+        write!(out, " {shown:?}{more}")?;
     }
     writeln!(out)
 }

@@ -2,6 +2,8 @@
 //! changes nothing unless told to.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod directories;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,7 +145,10 @@ async fn a_store_of_either_kind_is_shown_while_it_is_at_work_and_after() {
 async fn keys_and_payloads_are_shown_only_when_asked_for() {
     let directory = TempDir::new().unwrap();
     let store = open("journal", directory.path()).await;
-    store.append(records("orders", 3)).await.unwrap();
+    let hashed = records("orders", 3)
+        .into_iter()
+        .map(|record| record.with_explicit_hash_key(Some(12345)));
+    store.append(hashed.collect()).await.unwrap();
     for command in [
         &["stats"][..],
         &["stats", "--json"],
@@ -154,7 +159,7 @@ async fn keys_and_payloads_are_shown_only_when_asked_for() {
     ] {
         let shown = text(&run(command, directory.path()));
         assert!(
-            !shown.contains("payload") && !shown.contains("key"),
+            !shown.contains("payload") && !shown.contains("key") && !shown.contains("12345"),
             "{command:?}: {shown}"
         );
     }
@@ -164,6 +169,27 @@ async fn keys_and_payloads_are_shown_only_when_asked_for() {
         "{shown}"
     );
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hash_key_is_exported_as_text_so_that_no_digit_is_lost() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    let hashed = records("orders", 2)
+        .into_iter()
+        .zip([Some(u128::MAX), None]);
+    let hashed = hashed.map(|(record, hash_key)| record.with_explicit_hash_key(hash_key));
+    store.append(hashed.collect()).await.unwrap();
+    store.close().await.unwrap();
+
+    let digits = u128::MAX.to_string();
+    let exported = lines(&run(&["export", "--payloads"], directory.path()));
+    assert_eq!(exported[0]["explicit_hash_key"], digits, "{}", exported[0]);
+    assert_eq!(exported[1].get("explicit_hash_key"), None);
+    let peeked = text(&run(&["peek", "--payloads"], directory.path()));
+    let hash_key = format!("key=\"key-0\" hash_key={digits} ");
+    assert!(peeked.contains(&hash_key), "{peeked}");
+    assert_eq!(peeked.matches("hash_key").count(), 1, "{peeked}");
 }
 
 #[tokio::test]
@@ -263,37 +289,6 @@ async fn clearing_needs_a_word_and_a_directory_that_nobody_uses() {
             .records(),
         0
     );
-}
-
-#[tokio::test]
-async fn all_slots_of_a_default_directory_are_shown() {
-    let directory = TempDir::new().unwrap();
-    for slot in ["slot-0", "slot-3"] {
-        let store = open("sled", &directory.path().join(slot)).await;
-        store.append(records("orders", 2)).await.unwrap();
-        store.close().await.unwrap();
-    }
-    let stats = lines(&run(&["stats", "--json"], directory.path()));
-    assert_eq!(stats.len(), 2);
-    assert!(stats[1]["directory"].as_str().unwrap().ends_with("slot-3"));
-}
-
-#[test]
-fn what_is_no_cache_is_refused_and_left_alone() {
-    let directory = TempDir::new().unwrap();
-    fs::write(directory.path().join("letter.txt"), "dear").unwrap();
-    for command in [&["stats"][..], &["clear", "--yes"]] {
-        let refused = run(command, directory.path());
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(
-            text(&refused).contains("not a record cache"),
-            "{}",
-            text(&refused)
-        );
-    }
-    let gone = run(&["stats"], &directory.path().join("gone"));
-    assert!(text(&gone).contains("No such file"), "{}", text(&gone));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

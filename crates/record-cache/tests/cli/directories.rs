@@ -1,0 +1,92 @@
+//! Which directories it takes: a cache, slots of caches, and what it says of others.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{lines, open, records, run, text};
+
+#[tokio::test]
+async fn all_slots_of_a_default_directory_are_shown() {
+    let directory = TempDir::new().unwrap();
+    for slot in ["slot-0", "slot-3"] {
+        let store = open("sled", &directory.path().join(slot)).await;
+        store.append(records("orders", 2)).await.unwrap();
+        store.close().await.unwrap();
+    }
+    let stats = lines(&run(&["stats", "--json"], directory.path()));
+    assert_eq!(stats.len(), 2);
+    assert!(stats[1]["directory"].as_str().unwrap().ends_with("slot-3"));
+}
+
+#[tokio::test]
+async fn a_slot_that_was_never_opened_is_passed_over() {
+    let directory = TempDir::new().unwrap();
+    let store = open("sled", &directory.path().join("slot-1")).await;
+    store.append(records("orders", 2)).await.unwrap();
+    store.close().await.unwrap();
+    fs::create_dir(directory.path().join("slot-0")).unwrap();
+    fs::create_dir(directory.path().join("slot-2")).unwrap();
+    fs::write(directory.path().join("slot-2/lock"), "").unwrap();
+    let stats = lines(&run(&["stats", "--json"], directory.path()));
+    assert_eq!(stats.len(), 1, "{stats:?}");
+    let cleared = run(&["clear", "--yes"], directory.path());
+    assert!(cleared.status.success(), "{}", text(&cleared));
+    let left = fs::read_dir(directory.path().join("slot-0")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
+async fn a_new_store_and_one_of_which_nothing_can_be_read_are_told_apart() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    let stats = &lines(&run(&["stats", "--json"], directory.path()))[0];
+    assert_eq!(stats["records"], 0, "{stats}");
+    store.append(records("orders", 2)).await.unwrap();
+    store.close().await.unwrap();
+
+    fs::remove_file(directory.path().join("journal-mark")).unwrap();
+    fs::write(directory.path().join("0000000000.journal"), vec![7; 10_000]).unwrap();
+    let verified = run(&["verify", "--json"], directory.path());
+    let found: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(found["unreadable_segments"], 1, "{found}");
+    assert_eq!(verified.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn caches_below_a_directory_are_named() {
+    let home = TempDir::new().unwrap();
+    for below in ["app/kinesis_records_us-east-1/slot-0", "other/cache"] {
+        let store = open("sled", &home.path().join(below)).await;
+        store.close().await.unwrap();
+    }
+    for command in ["stats", "peek", "export", "verify", "clear"] {
+        let refused = run(&[command], home.path());
+        assert_eq!(refused.status.code(), Some(2));
+        let message = text(&refused);
+        assert!(message.contains("not a record cache, but"), "{message}");
+        let named = ["app/kinesis_records_us-east-1\n", "other/cache\n"];
+        let named = named.map(|below| message.contains(below));
+        assert_eq!(named, [true; 2], "{message}");
+        assert!(!message.contains("slot-0"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_cache_is_refused_and_left_alone() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("letter.txt"), "dear").unwrap();
+    for command in [&["stats"][..], &["clear", "--yes"]] {
+        let refused = run(command, directory.path());
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(
+            text(&refused).contains("not a record cache"),
+            "{}",
+            text(&refused)
+        );
+    }
+    let gone = run(&["stats"], &directory.path().join("gone"));
+    assert!(text(&gone).contains("No such file"), "{}", text(&gone));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
