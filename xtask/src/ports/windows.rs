@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use super::{toolchain::Toolchain, wine::Wine};
-use crate::{progress::seconds, shell};
+use crate::{full_disks, progress::seconds, shell};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
@@ -18,7 +18,7 @@ const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 const BUILT: [&str; 4] = [
     "--workspace",
     "--exclude=examples",
-    "--features=flush-engine/aws,flush-engine/metrics",
+    "--features=flush-engine/aws,flush-engine/metrics,record-cache/mount-tests",
     "--config=profile.dev.package.record-cache.opt-level=1",
 ];
 
@@ -51,21 +51,25 @@ const CLIENTS: [&str; 11] = [
     "wire",
 ];
 
+/// Small file systems that fill up, which Linux mounts below Wine.
+const FULL_DISKS: &str = "disk_full";
+
 /// The unit tests of all crates.
 const LIBRARIES: &str = "lib";
 
 /// How often the suites try what is drawn at random, unless the environment says something else.
 /// Starting a process, opening a file and syncing it take several times as long as without Wine.
-const FEWER: [(&str, &str); 9] = [
+const FEWER: [(&str, &str); 10] = [
     ("CRASH_KILLS", "3"),
     ("DAMAGES", "5"),
+    ("FULL_DISK_ROUNDS", "2"),
     ("INDEX_CASES", "3"),
     ("INDEX_HISTORIES", "2"),
     ("INSTANCES_SECONDS", "5"),
     ("JOURNAL_CRASH_SAMPLES", "1"),
     ("KILLS", "60"),
     ("MODEL_CASES", "8"),
-    ("STORM_SECONDS", "5"),
+    ("STORM_SECONDS", "10"),
 ];
 
 /// Far more than a suite takes: only one that hangs is ended by it.
@@ -78,6 +82,12 @@ const LIMIT_OF_BUILDS: Duration = Duration::from_secs(60 * 60);
 pub(super) async fn run() -> Result<()> {
     let mut runs = Runs::prepare().await?;
     runs.tests(&STORES).await?;
+    if full_disks::may_mount().await? {
+        runs.tests(&[FULL_DISKS]).await?;
+    } else {
+        let row = [FULL_DISKS, "NOT RUN: mounting needs root", ""];
+        runs.table.add_row(row);
+    }
     runs.demo().await?;
     runs.end()
 }
