@@ -236,7 +236,8 @@ pub(crate) enum Port {
     Windows,
     /// Run the tests of the store of a browser, in headless Chromium.
     Browser,
-    /// Run the tests of the clients, and those of full disks, on Windows, under Wine; only if named.
+    /// Run the tests of the engine, the clients, full disks and large caches on Windows, under Wine; only
+    /// if named.
     WindowsClients,
 }
 
