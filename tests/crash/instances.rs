@@ -485,7 +485,9 @@ fn storm(program: &mut Program) {
     });
     let end = now() + Duration::from_secs(seconds);
     let mut instances = Vec::<Instance>::new();
-    while now() < end {
+    // Where processes start slowly, too little may have happened by then.
+    let idle = |program: &Program| program.kills == 0 || program.delivered().is_empty();
+    while now() < end || (idle(program) && now() < end + LONG) {
         pause(Duration::from_millis(dice.u64(0..150)));
         if instances.len() < 5 && dice.u32(0..2) == 0 {
             let task = match dice.u32(0..4) {

@@ -526,25 +526,26 @@ async fn each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_proc
             "storage::each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_process",
         );
     };
-    let data = Path::new(&home).join("data");
+    let home = Path::new(&home);
+    let name = Home::own_name(home, "account-b");
     for service in SERVICES {
         let (here, there) = (Endpoint::start(), Endpoint::start());
         let setup = |aws| Setup::new(on_disk(service), aws).default_directory();
         let client = setup(&here).build().await;
         client.record("a", "of this endpoint").await.unwrap();
         let unnamed = client.storage_path().unwrap().to_owned();
-        assert!(unnamed.starts_with(Home::of_this_program(home.as_ref())));
+        assert!(unnamed.starts_with(Home::of_this_program(home)));
 
         let error = setup(&here).try_build().await.unwrap_err();
         assert_eq!(error.kind, Kind::Validation, "{error:?}");
         assert!(error.recovery_suggestion.contains("name"), "{error:?}");
 
-        let named = setup(&here).name("account-b").build().await;
+        let named = setup(&here).name(&name).build().await;
         assert!(
             named
                 .storage_path()
                 .unwrap()
-                .starts_with(data.join("account-b"))
+                .starts_with(Home::of_name(home, &name))
         );
         assert_eq!(named.cached(), 0);
         let elsewhere = setup(&there).build().await;
@@ -615,7 +616,10 @@ async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
         let home = enter(&here);
         let first = setup().build().await;
         let of_program = Setup::new(case, &aws).default_directory();
-        let by_default = of_program.name(&format!("program-{at}")).build().await;
+        let by_default = of_program
+            .name(&Home::own_name(place.as_ref(), &format!("program-{at}")))
+            .build()
+            .await;
         // Windows says where it is, whatever the environment says.
         assert!(cfg!(windows) || by_default.storage_path().unwrap().starts_with(&home));
         enter(&there);

@@ -46,6 +46,21 @@ impl Home {
         Self::of(&std::env::current_exe().unwrap(), home)
     }
 
+    /// What a test calls a client whose directory `name` would be, were there no others of that
+    /// name in the same place.
+    pub fn own_name(home: &Path, name: &str) -> String {
+        if cfg!(windows) {
+            format!("{}-{name}", own_prefix(home))
+        } else {
+            name.to_owned()
+        }
+    }
+
+    /// The directory of clients of a name, in a child whose home is at this path.
+    pub fn of_name(home: &Path, name: &str) -> PathBuf {
+        local_data(home).join(name)
+    }
+
     fn of(program: &Path, home: &Path) -> PathBuf {
         local_data(home).join(program.file_stem().unwrap())
     }
@@ -65,11 +80,17 @@ fn local_data(home: &Path) -> PathBuf {
     }
 }
 
+/// What all directories of this home begin with, where they are beside others.
+fn own_prefix(home: &Path) -> String {
+    let name = home.file_name().unwrap().to_string_lossy();
+    name.trim_start_matches('.').to_owned()
+}
+
 /// Windows has one local data directory for each user, whatever the environment says: so it is
 /// the program that gets a name of its own.
 #[cfg(windows)]
 fn own_program(program: PathBuf, home: &Path) -> PathBuf {
-    let own = home.join(home.file_name().unwrap()).with_extension("exe");
+    let own = home.join(own_prefix(home)).with_extension("exe");
     if std::fs::hard_link(&program, &own).is_err() {
         std::fs::copy(&program, &own).unwrap();
     }
@@ -84,6 +105,12 @@ fn local_data(_: &Path) -> PathBuf {
 #[cfg(windows)]
 impl Drop for Home {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.of_program());
+        let own = own_prefix(self.path());
+        let all = std::fs::read_dir(local_data(self.path()));
+        for entry in all.into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&own) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }

@@ -288,7 +288,7 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     assert_eq!(client.cached(), 5000 - 500 * sent);
 
     // A pass under way is not waited for beyond the deadline either.
-    aws.set_latency(Duration::from_secs(1));
+    aws.set_latency(Duration::from_secs(3));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
     let done = client.drain(millis(100)).await.unwrap();

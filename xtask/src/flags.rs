@@ -239,13 +239,14 @@ pub(crate) enum Port {
     Windows,
     /// Run the tests of the store of a browser, in headless Chromium.
     Browser,
-    /// Run tests of the clients on Windows; only if named.
+    /// Run the tests of the engine, the clients, full disks and large caches on Windows, under Wine; only
+    /// if named.
     WindowsClients,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct PortsFlags {
-    /// What to run [default: all but the tests of the clients].
+    /// What to run [default: all but windows-clients].
     #[arg(value_enum, value_name = "PART")]
     pub(crate) parts: Vec<Port>,
 }

@@ -25,7 +25,8 @@ pub(crate) async fn run() -> Result<()> {
     .await
 }
 
-async fn may_mount() -> Result<bool> {
+/// Whether this user may mount file systems.
+pub(crate) async fn may_mount() -> Result<bool> {
     let place = tempfile::tempdir()?;
     let mut mount = Command::new("mount");
     mount

@@ -20,7 +20,8 @@ use self::packages::Missing;
 use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
-/// What runs if nothing is named: the tests of the clients wait for real time-outs, for minutes.
+/// What runs if nothing is named: the tests of the clients wait for real time-outs, and those of full
+/// disks write a lot, for minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {

@@ -11,7 +11,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -85,7 +84,6 @@ impl Driver {
         let id = session["sessionId"].as_str().context("no session")?;
         let browser = &session["capabilities"]["goog:processID"];
         let browser = browser.as_i64().and_then(|pid| pid.try_into().ok());
-        let browser = browser.and_then(Pid::from_raw);
         Ok(Session {
             driver: self,
             id: id.to_owned(),
@@ -123,7 +121,7 @@ pub(crate) struct Session<'a> {
     driver: &'a Driver,
     id: String,
     /// `None` once it has ended.
-    browser: Option<Pid>,
+    browser: Option<i32>,
 }
 
 impl Session<'_> {
@@ -187,7 +185,7 @@ impl Session<'_> {
     /// Ends the browser as a loss of its process does: nothing is flushed, nobody is told.
     pub(crate) async fn kill(mut self) -> Result<()> {
         let browser = self.browser.take().context("the browser has ended")?;
-        kill_process(browser, Signal::KILL)?;
+        kill(browser)?;
         // The driver finds out when it is asked for something.
         let _ = self.end().await;
         Ok(())
@@ -213,12 +211,25 @@ impl Session<'_> {
     }
 }
 
+#[cfg(unix)]
+fn kill(process: i32) -> Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let process = Pid::from_raw(process).context("not the id of a process")?;
+    Ok(kill_process(process, Signal::KILL)?)
+}
+
+#[cfg(not(unix))]
+fn kill(process: i32) -> Result<()> {
+    bail!("the browser, process {process}, is not ended on this system");
+}
+
 impl Drop for Session<'_> {
     /// A browser outlives a driver that is killed.
     fn drop(&mut self) {
         if let Some(browser) = self.browser.take() {
             // The only failure there can be: it has ended.
-            let _ = kill_process(browser, Signal::KILL);
+            let _ = kill(browser);
         }
     }
 }

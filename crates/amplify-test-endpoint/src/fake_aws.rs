@@ -64,7 +64,8 @@ pub struct FakeAws {
     addr: SocketAddr,
     server: Mutex<Option<Server>>,
     // Bound but never listening: keeps the port from strangers while the endpoint is stopped.
-    _reservation: TcpSocket,
+    // Nothing on Windows: see `server::bind`.
+    _reservation: Option<TcpSocket>,
 }
 
 impl FakeAws {
@@ -110,7 +111,7 @@ impl FakeAws {
     /// Closes every connection and stops listening, at once: connecting is then refused.
     ///
     /// What was seen so far stays readable, the script stays, and the port stays reserved for
-    /// [`restart`](Self::restart) until the handle is dropped.
+    /// [`restart`](Self::restart) until the handle is dropped. On Windows, others may take the port.
     pub fn stop(&self) {
         let server = lock(&self.server).take();
         drop(server);
@@ -123,7 +124,10 @@ impl FakeAws {
     pub fn restart(&self) -> io::Result<()> {
         let mut server = lock(&self.server);
         if server.is_none() {
-            *server = Some(Server::start(self.addr, Arc::clone(&self.shared))?);
+            *server = Some(Server::start(
+                server::bind(self.addr)?,
+                Arc::clone(&self.shared),
+            )?);
         }
         Ok(())
     }
@@ -439,10 +443,15 @@ impl FakeAwsBuilder {
     /// # Errors
     /// If the address cannot be listened on, or no thread can be had.
     pub fn start_on(self, addr: SocketAddr) -> io::Result<FakeAws> {
-        let reservation = server::bind(addr)?;
-        let addr = reservation.local_addr()?;
+        let socket = server::bind(addr)?;
+        let addr = socket.local_addr()?;
+        let reservation = if cfg!(windows) {
+            None
+        } else {
+            Some(server::bind(addr)?)
+        };
         let shared = Arc::new(Shared::new(self.keep, self.latency));
-        let server = Server::start(addr, Arc::clone(&shared))?;
+        let server = Server::start(socket, Arc::clone(&shared))?;
         Ok(FakeAws {
             shared,
             addr,

@@ -1,10 +1,11 @@
 //! Full disks and read-only disks.
 //!
 //! Mounts small file systems, so it needs root and the feature `mount-tests`; without the
-//! feature it is not built, rather than built and skipped. Linux: file systems in memory.
+//! feature it is not built, rather than built and skipped. Linux, and Windows under Wine: file
+//! systems in memory.
 //! `FULL_DISK_ROUNDS` and `FULL_DISK_ACTIONS` make it longer.
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -92,12 +92,21 @@ impl Campaign {
         while now() < end && self.ledger.wrong.is_empty() {
             self.live_and_die(end);
         }
+        // Where processes start slowly, too little may have happened by then.
+        let end = end + PATIENCE;
+        while now() < end && self.ledger.wrong.is_empty() && self.has_seen_little() {
+            self.live_and_die(end);
+        }
         self.calm_down();
         // Whatever went wrong, what is left may tell more of it.
         let running = self.start(Task::Finish);
         self.hear_out(running);
         self.ledger.wrong.extend(self.aws.limit_violations());
         self.ledger.close()
+    }
+
+    fn has_seen_little(&self) -> bool {
+        self.aws.delivered_count() == 0 || self.ledger.report.kills == 0
     }
 
     /// One child, from its start to its end.

@@ -3,12 +3,13 @@
 use std::env;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use comfy_table::{Table, presets};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{toolchain::Toolchain, wine::Wine};
-use crate::shell;
+use crate::{full_disks, progress::seconds, shell};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
@@ -17,99 +18,190 @@ const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 const BUILT: [&str; 4] = [
     "--workspace",
     "--exclude=examples",
-    "--features=flush-engine/aws,flush-engine/metrics",
+    "--features=flush-engine/aws,flush-engine/metrics,record-cache/mount-tests",
     "--config=profile.dev.package.record-cache.opt-level=1",
 ];
 
-/// The tests of the stores.
+/// The tests of the stores, and of what is beside them in the crates.
 const STORES: [&str; 10] = [
-    "--lib",
-    "--test=conformance",
-    "--test=damage",
-    "--test=index",
-    "--test=kill",
-    "--test=log_lines",
-    "--test=model",
-    "--test=obstacles",
-    "--test=open",
-    "--test=toy_store",
+    "conformance",
+    "model",
+    "kill",
+    "damage",
+    "open",
+    LIBRARIES,
+    "index",
+    "obstacles",
+    "log_lines",
+    "toy_store",
 ];
 
-/// Those of the engine on a store, and of the clients over loopback.
-const CLIENTS: [&str; 11] = [
-    "--test=close",
-    "--test=close_with",
-    "--test=parts",
-    "--test=storage_faults",
-    "--test=tracing",
-    "--test=crash",
-    "--test=faults",
-    "--test=instances",
-    "--test=secrets",
-    "--test=storm",
-    "--test=wire",
+/// Those of the engine, of the clients over loopback, and what else takes long.
+const CLIENTS: [&str; 33] = [
+    "cli",
+    "large",
+    "pack_properties",
+    "properties",
+    "adaptive",
+    "admission",
+    "callbacks",
+    "catching_up",
+    "charges",
+    "close",
+    "close_with",
+    "delivered",
+    "discard",
+    "drain",
+    "enable_disable",
+    "expiry",
+    "flush",
+    "in_flight",
+    "metrics",
+    "outcomes",
+    "overflow",
+    "parts",
+    "schedule",
+    "shares",
+    "storage_faults",
+    "tracing",
+    "waiting",
+    "crash",
+    "faults",
+    "instances",
+    "secrets",
+    "storm",
+    "wire",
 ];
+
+/// Small file systems that fill up, which Linux mounts below Wine.
+const FULL_DISKS: &str = "disk_full";
+
+/// The unit tests of all crates.
+const LIBRARIES: &str = "lib";
 
 /// How often the suites try what is drawn at random, unless the environment says something else.
 /// Starting a process, opening a file and syncing it take several times as long as without Wine.
-const FEWER: [(&str, &str); 8] = [
+const FEWER: [(&str, &str); 9] = [
     ("CRASH_KILLS", "3"),
     ("DAMAGES", "5"),
+    ("FULL_DISK_ROUNDS", "2"),
     ("INDEX_CASES", "3"),
     ("INDEX_HISTORIES", "2"),
     ("INSTANCES_SECONDS", "5"),
-    ("KILLS", "60"),
+    ("JOURNAL_CRASH_SAMPLES", "1"),
     ("MODEL_CASES", "8"),
-    ("STORM_SECONDS", "5"),
+    ("STORM_SECONDS", "10"),
 ];
 
-/// Far more than a run takes: only one that hangs is ended by it.
-const LIMIT: Duration = Duration::from_secs(60 * 60);
+/// Far more than a suite takes: only one that hangs is ended by it.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The same for a build of everything.
+const LIMIT_OF_BUILDS: Duration = Duration::from_secs(60 * 60);
 
 /// The stores, and the demo.
 pub(super) async fn run() -> Result<()> {
-    let (toolchain, wine) = tools().await?;
-    let outcome = tests(&toolchain, &wine, &STORES).await;
-    let outcome = outcome.and(demo(&toolchain, &wine).await);
-    wine.stop().await;
-    outcome
+    let mut runs = Runs::prepare().await?;
+    runs.tests(&STORES).await?;
+    runs.demo().await?;
+    runs.end()
 }
 
 pub(super) async fn clients() -> Result<()> {
-    let (toolchain, wine) = tools().await?;
-    let outcome = tests(&toolchain, &wine, &CLIENTS).await;
-    wine.stop().await;
-    outcome
+    let mut runs = Runs::prepare().await?;
+    runs.tests(&CLIENTS).await?;
+    if full_disks::may_mount().await? {
+        runs.tests(&[FULL_DISKS]).await?;
+    } else {
+        let row = [FULL_DISKS, "NOT RUN: mounting needs root", ""];
+        runs.table.add_row(row);
+    }
+    runs.end()
 }
 
-async fn tools() -> Result<(Toolchain, Wine)> {
-    let toolchain = Toolchain::find().await?;
-    let wine = Wine::find().await?;
-    wine.prepare().await?;
-    Ok((toolchain, wine))
+/// What is run, one after the other, and how it went.
+struct Runs {
+    toolchain: Toolchain,
+    wine: Wine,
+    table: Table,
+    failed: Vec<String>,
 }
 
-async fn tests(toolchain: &Toolchain, wine: &Wine, tests: &[&str]) -> Result<()> {
-    let mut command = cargo(toolchain, "test")?;
-    command.args(["--quiet", "--no-fail-fast"]).args(tests);
-    let fewer = FEWER.into_iter();
-    command.envs(fewer.filter(|(name, _)| env::var_os(name).is_none()));
-    command.env(RUNNER, wine.program());
-    wine.set_up(&mut command);
-    within_limit(&mut command).await
+impl Runs {
+    async fn prepare() -> Result<Self> {
+        let toolchain = Toolchain::find().await?;
+        let wine = Wine::find().await?;
+        wine.prepare().await?;
+        let mut table = Table::new();
+        table
+            .load_preset(presets::UTF8_BORDERS_ONLY)
+            .set_header(["under Wine", "outcome", "time"]);
+        Ok(Self {
+            toolchain,
+            wine,
+            table,
+            failed: Vec::new(),
+        })
+    }
+
+    /// Builds all of them, and then runs each, whatever becomes of the others.
+    async fn tests(&mut self, suites: &[&str]) -> Result<()> {
+        let selected: Vec<_> = suites.iter().map(|suite| selection(suite)).collect();
+        let mut build = cargo(&self.toolchain, "test")?;
+        build.args(["--quiet", "--no-run"]).args(selected);
+        within(LIMIT_OF_BUILDS, &mut build).await?;
+        for suite in suites {
+            let mut command = cargo(&self.toolchain, "test")?;
+            command.args(["--quiet", "--no-fail-fast", &selection(suite)]);
+            let fewer = FEWER.into_iter();
+            command.envs(fewer.filter(|(name, _)| env::var_os(name).is_none()));
+            command.env(RUNNER, self.wine.program());
+            self.run(suite, &mut command).await;
+        }
+        Ok(())
+    }
+
+    /// The whole of it: the endpoint, the process that is killed, and who compares.
+    async fn demo(&mut self) -> Result<()> {
+        let mut build = cargo(&self.toolchain, "build")?;
+        within(LIMIT_OF_BUILDS, build.args(["--quiet", "--bin=xtask"])).await?;
+        let program = shell::target()?.join("ports/build").join(TARGET);
+        let mut command = Command::new(self.wine.program());
+        command.arg(program.join("debug/xtask.exe")).arg("demo");
+        // By the disk that Wine has for what is here.
+        let file = shell::workspace().join("Cargo.lock");
+        command.arg(format!("Z:{}", file.display()));
+        self.run("demo", &mut command).await;
+        Ok(())
+    }
+
+    async fn run(&mut self, name: &str, command: &mut Command) {
+        self.wine.set_up(command);
+        let start = Instant::now();
+        let outcome = within(LIMIT, command).await;
+        let word = if outcome.is_ok() { "passed" } else { "failed" };
+        if let Err(error) = outcome {
+            eprintln!("\nerror: {name}: {error:#}");
+            self.failed.push(name.to_owned());
+        }
+        // What hung, or was left, is not to slow down the next.
+        self.wine.stop().await;
+        self.table.add_row([name, word, &seconds(start.elapsed())]);
+    }
+
+    fn end(self) -> Result<()> {
+        eprintln!("\n{}", self.table);
+        ensure!(self.failed.is_empty(), "{} failed", self.failed.join(", "));
+        Ok(())
+    }
 }
 
-/// The whole of it: the endpoint, the process that is killed, and who compares.
-async fn demo(toolchain: &Toolchain, wine: &Wine) -> Result<()> {
-    shell::run(cargo(toolchain, "build")?.args(["--quiet", "--bin=xtask"])).await?;
-    let program = shell::target()?.join("ports/build").join(TARGET);
-    let mut command = Command::new(wine.program());
-    command.arg(program.join("debug/xtask.exe")).arg("demo");
-    // By the disk that Wine has for what is here.
-    let file = shell::workspace().join("Cargo.lock");
-    command.arg(format!("Z:{}", file.display()));
-    wine.set_up(&mut command);
-    within_limit(&mut command).await
+/// What cargo calls a suite.
+fn selection(suite: &str) -> String {
+    match suite {
+        LIBRARIES => "--lib".to_owned(),
+        suite => format!("--test={suite}"),
+    }
 }
 
 fn cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Command> {
@@ -124,7 +216,7 @@ fn cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-async fn within_limit(command: &mut Command) -> Result<()> {
-    let run = timeout(LIMIT, shell::run(command)).await;
+async fn within(limit: Duration, command: &mut Command) -> Result<()> {
+    let run = timeout(limit, shell::run(command)).await;
     run.context("it hangs").flatten()
 }

@@ -23,12 +23,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(addr: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn start(socket: TcpSocket, shared: Arc<Shared>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (report, started) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("fake-aws".to_owned())
-            .spawn(move || run(addr, &shared, stopped, &report))?;
+            .spawn(move || run(socket, &shared, stopped, &report))?;
         let server = Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -55,18 +55,22 @@ impl Drop for Server {
 }
 
 /// A socket bound to `addr` although others, not listening, may be bound to it too.
+///
+/// Not on Windows, where several sockets would then listen at one port; nor does it need that for
+/// a port that was used a moment ago.
 pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
+    #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)
 }
 
 fn run(
-    addr: SocketAddr,
+    socket: TcpSocket,
     shared: &Arc<Shared>,
     stopped: oneshot::Receiver<()>,
     report: &mpsc::Sender<io::Result<()>>,
@@ -76,7 +80,7 @@ fn run(
         Err(error) => return drop(report.send(Err(error))),
     };
     runtime.block_on(async {
-        let listener = match bind(addr).and_then(|socket| socket.listen(BACKLOG)) {
+        let listener = match socket.listen(BACKLOG) {
             Ok(listener) => listener,
             Err(error) => return drop(report.send(Err(error))),
         };

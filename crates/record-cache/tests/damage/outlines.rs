@@ -63,7 +63,8 @@ async fn damage_that_an_outline_passes_over_is_found_when_it_is_read(subject: Su
     let sample = outlined(subject).await;
     let mut random = Numbers::new(9);
     let mut losses = 0;
-    for trial in 0..times("DAMAGES", 25) * 3 / 2 {
+    let trials = times("DAMAGES", 25) * 3 / 2;
+    for trial in 0..trials {
         let context = format!("trial {trial}");
         let outcome = sample.survives(&context, |path| {
             let files = segments(path);
@@ -78,5 +79,8 @@ async fn damage_that_an_outline_passes_over_is_found_when_it_is_read(subject: Su
         assert_eq!(outcome.counted, outcome.lost, "{context}: counted");
         losses += outcome.lost;
     }
-    assert!(losses > 10, "the damage did some harm: {losses}");
+    assert!(
+        losses > trials / 4,
+        "the damage did some harm: {losses} in {trials}"
+    );
 }

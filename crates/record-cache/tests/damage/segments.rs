@@ -30,7 +30,8 @@ async fn a_flipped_bit_costs_one_record_at_most(subject: Subject) {
         let sample = Sample::new(subject, end, 200, around(60)).await;
         let mut random = Numbers::new(5);
         let mut losses = 0;
-        for trial in 0..times("DAMAGES", 25) * 6 {
+        let trials = times("DAMAGES", 25) * 6;
+        for trial in 0..trials {
             let context = format!("{end:?}, trial {trial}");
             let outcome = sample.survives(&context, |path| {
                 Damage::FlippedBit.is_done_to(&segments(path)[0], &mut random);
@@ -45,7 +46,10 @@ async fn a_flipped_bit_costs_one_record_at_most(subject: Subject) {
             assert!(outcome.lost <= 5, "{context}: {outcome:?}");
             losses += outcome.lost;
         }
-        assert!(losses > 20, "the damage did some harm: {losses}");
+        assert!(
+            losses > trials / 8,
+            "the damage did some harm: {losses} in {trials}"
+        );
     }
 }
 

@@ -13,7 +13,7 @@
 
 pub(crate) mod files;
 pub(crate) mod model;
-#[cfg(all(target_os = "linux", feature = "mount-tests"))]
+#[cfg(all(any(target_os = "linux", windows), feature = "mount-tests"))]
 pub(crate) mod mounted;
 pub(crate) mod process;
 pub(crate) mod sample;

@@ -4,6 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+#[cfg(windows)]
+use std::sync::mpsc;
+#[cfg(windows)]
+use std::time::Duration;
 
 use record_cache::{RecordStore, StoreError};
 use tempfile::TempDir;
@@ -15,14 +19,11 @@ pub(crate) struct Mounted(TempDir);
 
 impl Mounted {
     pub(crate) fn of_size(size: &str) -> Self {
-        let place = TempDir::new().unwrap();
+        let place = place();
         let options = format!("size={size},mode=0700");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(place.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success(), "mounting needs root");
+        let path = path_below(place.path());
+        let mounted = run(&["mount", "-t", "tmpfs", "-o", &options, "tmpfs", &path]);
+        assert!(mounted, "mounting needs root");
         Self(place)
     }
 
@@ -31,12 +32,9 @@ impl Mounted {
     }
 
     pub(crate) fn remount(&self, options: &str) {
-        let mounted = Command::new("mount")
-            .args(["-o", &format!("remount,{options}")])
-            .arg(self.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success());
+        let options = format!("remount,{options}");
+        let path = path_below(self.path());
+        assert!(run(&["mount", "-o", &options, &path]));
     }
 
     /// Another program takes what is left, but for this many bytes.
@@ -56,11 +54,58 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
+        run(&["umount", "--lazy", &path_below(self.path())]);
     }
+}
+
+#[cfg(not(windows))]
+fn place() -> TempDir {
+    TempDir::new().unwrap()
+}
+
+/// Where Linux has its temporary files.
+#[cfg(windows)]
+fn place() -> TempDir {
+    TempDir::new_in(r"Z:\tmp").unwrap()
+}
+
+#[cfg(not(windows))]
+fn path_below(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// What Linux, below Wine, calls this path.
+#[cfg(windows)]
+fn path_below(path: &Path) -> String {
+    let path = path.to_str().unwrap().strip_prefix("Z:").unwrap();
+    path.replace('\\', "/")
+}
+
+/// Runs a program to its end, and returns whether it succeeded.
+#[cfg(not(windows))]
+fn run(words: &[&str]) -> bool {
+    let status = Command::new(words[0]).args(&words[1..]).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The same with a program of Linux, which Wine starts without a handle to it: so a file says how it
+/// ended.
+#[cfg(windows)]
+fn run(words: &[&str]) -> bool {
+    const SCRIPT: &str = "f=$1; shift; $*; echo $? > $f.new; mv $f.new $f";
+    let place = place();
+    let said = place.path().join("said");
+    let path = path_below(&said);
+    let mut shell = Command::new(r"Z:\bin\sh");
+    let _ = shell.args(["-c", SCRIPT, "sh", &path]).args(words).spawn();
+    let (_never, pause) = mpsc::channel::<()>();
+    for _ in 0..10_000 {
+        if said.exists() {
+            break;
+        }
+        let _ = pause.recv_timeout(Duration::from_millis(5));
+    }
+    fs::read_to_string(said).unwrap().trim() == "0"
 }
 
 /// Appends until the disk refuses, and returns what was accepted.

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -26,10 +27,12 @@ const SMALL_BYTES: u64 = 8 * 1024 * 1024;
 /// The most that a database may be larger than its blocks, as a factor.
 const SPARSE: u64 = 4;
 
-/// Another handle of this process, dropped just now, may still hold the file; so may threads of
-/// sled, after it was closed or did not open.
-const HELD_TRIES: u32 = 2_000;
-const HELD_PAUSE: Duration = Duration::from_millis(1);
+/// How long to try again. Another handle of this process, dropped just now, may still hold the
+/// file; so may threads of sled, after it was closed or did not open.
+const PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Some systems keep a handle for each try for as long as the file is held, so they must be few.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Keys, each with its new value or none.
 pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -94,13 +97,10 @@ impl Database {
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(PAGE_CACHE_BYTES)
             .flush_every_ms(None);
-        let mut tries = 0;
+        let mut pauses = pauses();
         let sled = loop {
             match configuration.open() {
-                Err(sled::Error::Io(error)) if is_held(&error) && tries < HELD_TRIES => {
-                    tries += 1;
-                    pause();
-                }
+                Err(sled::Error::Io(error)) if is_held(&error) && wait(pauses.next()) => {}
                 opened => break opened.map_err(describe)?,
             }
         };
@@ -250,12 +250,22 @@ fn remove(path: &Path) {
         return;
     }
     // A file that is still open may keep its name, and a snapshot may be written at this moment.
-    for _ in 0..HELD_TRIES {
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => pause(),
-            _ => return,
+    let mut pauses = pauses();
+    while let Err(error) = fs::remove_dir_all(path) {
+        if error.kind() != io::ErrorKind::DirectoryNotEmpty || !wait(pauses.next()) {
+            return;
         }
     }
+}
+
+/// The pauses between tries, each longer than the one before.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let mut left = PATIENCE;
+    let longer = |pause: &Duration| Some((*pause * 2).min(LONGEST_PAUSE));
+    iter::successors(Some(FIRST_PAUSE), longer).take_while(move |pause| {
+        left = left.saturating_sub(*pause);
+        !left.is_zero()
+    })
 }
 
 #[cfg(unix)]
@@ -299,10 +309,26 @@ fn describe(error: sled::Error) -> String {
     error.to_string()
 }
 
+/// Returns whether there was a pause left.
 #[expect(
     clippy::disallowed_methods,
     reason = "neither the index's own thread nor the one that opens it is a runtime's"
 )]
-fn pause() {
-    thread::sleep(HELD_PAUSE);
+fn wait(pause: Option<Duration>) -> bool {
+    pause.map(thread::sleep).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::pauses;
+
+    #[test]
+    fn what_is_held_is_tried_for_two_seconds_at_first_often_and_never_many_times() {
+        assert!(pauses().take_while(|pause| pause.as_millis() < 20).count() > 4);
+        let total: Duration = pauses().sum();
+        assert!((1_900..=2_000).contains(&total.as_millis()), "{total:?}");
+        assert!(pauses().count() < 50);
+    }
 }
