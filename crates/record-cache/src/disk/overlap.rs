@@ -17,7 +17,7 @@ use crate::Durability;
 use crate::log::files::DiskFile;
 
 /// From this size on, or this fraction of a segment, a group is worth waking another thread for.
-const WORTH_BYTES: u64 = 512 << 10;
+const WORTH_BYTES: u64 = 1 << 20;
 const WORTH_PART: u64 = 8;
 /// After this many bytes, or a segment, comes housekeeping, for which nothing may be under way.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
