@@ -5,6 +5,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -38,9 +41,17 @@ fn an_endpoint_prints_its_environment_takes_records_in_and_does_as_it_is_told() 
     let mut stdin = child.stdin.take().unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut hear = |words: &str| {
-        let heard = told.by_ref().map(Result::unwrap);
-        heard.into_iter().find(|line| line.contains(words)).unwrap()
+    let (line, lines) = mpsc::channel();
+    thread::spawn(move || told.try_for_each(|told| line.send(told.unwrap())));
+    let hear = |words: &str| {
+        let mut heard = Vec::new();
+        while !heard
+            .last()
+            .is_some_and(|line: &String| line.contains(words))
+        {
+            let next = lines.recv_timeout(Duration::from_secs(30));
+            heard.push(next.unwrap_or_else(|_| panic!("no {words:?} in {heard:#?}")));
+        }
     };
 
     let environment: Vec<String> = output.lines().take(4).map(Result::unwrap).collect();
@@ -55,7 +66,7 @@ fn an_endpoint_prints_its_environment_takes_records_in_and_does_as_it_is_told() 
     }
 
     assert_eq!(put(address), "HTTP/1.1 200 OK");
-    hear("kinesis orders: 1 requests, 1 records taken in, 200");
+    hear("kinesis orders: 1 request, 1 record taken in, 200");
     stdin.write_all(b"throttle\n").unwrap();
     hear("throttle");
     assert!(put(address).starts_with("HTTP/1.1 400"));
