@@ -132,7 +132,7 @@ fn tell(aws: &FakeAws, told: &mut usize) {
     }
 }
 
-/// Shows the records that arrived since the last time, and lets go of them.
+/// Prints the records that arrived since the last call, and drops them.
 fn show(aws: &FakeAws) {
     for (stream, records) in aws.take_delivered() {
         for line in records

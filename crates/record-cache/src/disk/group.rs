@@ -17,11 +17,13 @@ const STAGED_PART: u64 = 64;
 pub(crate) struct Group {
     pub(super) calls: Vec<Call>,
     pub(super) answers: Vec<Answer>,
-    /// So many calls are written, and these are their records.
+    /// How many of the calls are written.
     written: usize,
+    /// The records of the written calls.
     entries: Vec<Entry>,
-    /// Bytes of all calls, and of the unwritten ones.
+    /// Bytes of all calls.
     pub(super) bytes: u64,
+    /// Bytes of the calls that are not written.
     unwritten: u64,
 }
 

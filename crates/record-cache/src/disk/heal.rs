@@ -20,7 +20,6 @@ const SELDOM: Duration = Duration::from_secs(1);
 
 impl Writer {
     /// Checks whether files in use were deleted, and if so writes their contents again.
-    ///
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
         let since = self.looked.elapsed();
         if barrier == Barrier::None && since < OFTEN {

@@ -21,7 +21,7 @@ use crate::log::format::segment_name;
 use crate::{NewRecord, ReadLimits, RecordId, Settlement, StoreError, StreamName};
 
 const ALL: ReadLimits = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
-/// So large that its sync is left to another thread.
+/// So large that its sync is left to another thread: more than an eighth of the smallest segment.
 const LARGE: usize = 600 * 1024;
 
 fn name() -> StreamName {
@@ -43,6 +43,15 @@ async fn open_with(
     let disk = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
     let store = Store::open_on(settings, indexes, disk).await;
     Arc::new(store.unwrap())
+}
+
+/// A store whose first index breaks once the calls that are left are used up.
+async fn open_fragile(disk: &SimDisk, gate: &Arc<Gate>) -> (Arc<Store>, Arc<Mutex<usize>>) {
+    let calls = Arc::new(Mutex::new(1000));
+    let stand = vec![Arc::clone(&calls)];
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
+    let store = open_with(disk, gate, Settings::new("nowhere".into()), indexes).await;
+    (store, calls)
 }
 
 fn record(first: u8, bytes: usize) -> Vec<NewRecord> {
@@ -238,10 +247,7 @@ async fn a_sync_that_hangs_is_noticed_though_settlements_are_served_beside_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_breaks_meanwhile_is_built_again_with_each_record_once() {
     let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
-    let calls = Arc::new(Mutex::new(1000));
-    let stand = vec![Arc::clone(&calls)];
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
-    let store = open_with(&disk, &gate, Settings::new("nowhere".into()), indexes).await;
+    let (store, calls) = open_fragile(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     store.append(record(2, 10)).await.unwrap();
     let held = ids(&store).await;
@@ -266,10 +272,7 @@ async fn an_index_that_breaks_meanwhile_is_built_again_with_each_record_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_synced_is_not_in_an_index_that_is_built_then() {
     let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
-    let calls = Arc::new(Mutex::new(1000));
-    let stand = vec![Arc::clone(&calls)];
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
-    let store = open_with(&disk, &gate, Settings::new("nowhere".into()), indexes).await;
+    let (store, calls) = open_fragile(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     let first = ids(&store).await[0];
     let begun = gate.syncs_begun();

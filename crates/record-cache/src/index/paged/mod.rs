@@ -49,9 +49,9 @@ use crate::{ReadLimits, StreamName};
 const OF_EACH_STREAM: usize = 32;
 const PART_OF_EACH_STREAM: usize = 64;
 
-/// Entries that must have changed before [`relieve`](Index::relieve) writes them. Each time, all
-/// blocks are looked at, and sled keeps in memory what it has written without a checkpoint, so many
-/// small writes would cost more memory than they free.
+/// The least number of changed entries that [`relieve`](Index::relieve) writes. Each write visits
+/// every block, and sled keeps written data in memory until the next checkpoint, so many small writes
+/// would cost more memory than they free.
 const WORTH_WRITING: usize = if cfg!(test) { 1 } else { 1 << 16 };
 
 #[derive(Debug, Clone)]
