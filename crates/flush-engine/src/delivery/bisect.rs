@@ -5,9 +5,9 @@ use std::ops::Range;
 /// Halves a refused batch until the refusal is pinned to single records.
 ///
 /// The whole batch is the first part. If it is refused, the records charged least come next. A
-/// record that was refused alone before will be refused again: tried first, it would be pinned in
-/// each pass, and two such records would incriminate the stream. After that, the left half goes
-/// before the right one, to keep records in order.
+/// record that was refused alone before will be refused again. Tried first, it would be pinned in
+/// each pass, and two such records would put the blame on the stream. After that, the left half
+/// goes before the right one, to keep records in order.
 #[derive(Debug)]
 pub(super) struct Bisection {
     parts: Vec<Range<usize>>,
@@ -34,9 +34,8 @@ impl Bisection {
     /// Requests for one batch, including the first.
     pub(super) const MAX_REQUESTS: u32 = 32;
 
-    /// Starts a bisection. `least_charged` is the number of records at the start of the batch that
-    /// were charged least, in the order used once the whole batch is refused. `jitter` is from 0 to
-    /// 1.
+    /// Starts a bisection. `least_charged` records were charged least. They come first once the
+    /// whole batch is refused. `jitter` is from 0 to 1.
     pub(super) fn new(records: usize, least_charged: usize, jitter: f64) -> Self {
         let whole = 0..records;
         Self {

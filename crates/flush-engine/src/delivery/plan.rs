@@ -15,7 +15,7 @@ pub(crate) enum Plan {
     Flush,
     /// One batch of each stream that is not in backoff.
     Timer,
-    /// One batch of each of these streams, unless it fails.
+    /// One batch of each of these streams that is not failing.
     CatchUp(Vec<StreamName>),
     /// Batch after batch of each stream, until nothing is cached.
     Drain {
