@@ -11,7 +11,7 @@ use crate::Event;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Concatenation {
-    /// Follows each payload. Default: a newline.
+    /// The bytes after each payload. Default: a newline.
     pub delimiter: Cow<'static, [u8]>,
     /// The size limit of a record as sent. Default: 1,000 KiB.
     pub max_bytes: usize,

@@ -110,8 +110,8 @@ impl FlushEngine {
         ));
     }
 
-    /// Starts a pass whenever the page goes into the background, unless the caller does the
-    /// flushing. Keeps `kept` alive while the engine is open.
+    /// Starts a pass whenever the page goes into the background, unless flushing is left to the
+    /// caller. Keeps `kept` alive while the engine is open.
     #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
     pub(crate) fn live_in_page(&self, kept: impl Send + 'static, strategy: FlushStrategy) {
         let EngineHandle {

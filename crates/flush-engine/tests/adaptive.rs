@@ -26,7 +26,7 @@ fn adaptive_with(max_delay: Duration, max_records: usize, max_bytes: u64) -> Eng
     options
 }
 
-/// Lets everything run that takes no time.
+/// Runs everything that needs no time to pass.
 async fn settle_down() {
     sleep(MILLI).await;
 }

@@ -191,7 +191,7 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
-    /// Whether room can appear once records leave the cache.
+    /// Whether there may be room once records leave the cache.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {

@@ -21,7 +21,6 @@ pub enum FlushStrategy {
     ///
     /// After a pass has delivered a batch from a stream, another pass follows immediately while
     /// that stream has a full batch waiting and does not fail.
-    /// that stream has a full batch waiting and does not fail.
     Interval(Duration),
     /// A stream is flushed when it has a full batch or its oldest record has waited long enough,
     /// and for as long as that holds. Nothing runs while no records are waiting.

@@ -23,7 +23,7 @@ pub(super) struct History {
 pub(super) struct StreamHistory {
     /// The byte limit of a batch, after a timeout.
     slow_link: Option<u64>,
-    /// Records per request, where fewer fit than are read for one.
+    /// How many records fit into a request, if fewer than are read for one.
     fits: Option<usize>,
     /// Set by any failure; a drain waits for it.
     failing: Option<Backoff>,
@@ -59,7 +59,7 @@ pub(super) enum Outcome {
     SentBack,
     /// The service throttled the request, failed, or refused the caller.
     TurnedAway,
-    /// There was no answer.
+    /// The outcome is unknown.
     NoAnswer,
 }
 

@@ -1,11 +1,11 @@
 //! Whether an engine is open, the tasks it runs, and how it closes.
 //!
-//! [`Lifecycle`] is shared by everything else and depends on none of it; a function passed in
-//! closes the store. In scope: the intake, tasks, timers, clocks, handler calls, and the phases of
-//! closing. Out of scope: records, passes, stores.
+//! [`Lifecycle`] is shared by everything else and depends on none of it; it receives a function
+//! that closes the store. In scope: the intake, tasks, timers, clocks, handler calls, and the
+//! phases of closing. Out of scope: records, passes, stores.
 //!
-//! The phases are `Open`, optionally `Draining`, then `Closing` and `Closed`. `CutShort` replaces
-//! `Closing` when the closing task's runtime ends first.
+//! The phases of closing are `Open`, optionally `Draining`, then `Closing` and `Closed`. `CutShort`
+//! replaces `Closing` when the closing task's runtime ends first.
 
 mod blocking;
 mod callback;

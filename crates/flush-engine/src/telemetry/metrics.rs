@@ -98,8 +98,7 @@ impl Meter {
         histogram!("amplify_request_seconds", labels).record(took);
     }
 
-    /// Reports the contents of one request. Several records may be combined into one of the
-    /// service's.
+    /// Reports the contents of one request. Several records may be packed into one service record.
     #[cfg(feature = "aws")]
     pub(crate) fn sent(&self, stream: &StreamName, records: usize, bytes: usize) {
         let labels = self.of(stream);

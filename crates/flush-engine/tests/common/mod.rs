@@ -34,7 +34,7 @@ pub(crate) use self::service::{Call, Reply, Service};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// A call running beside the test.
+/// A call running alongside the test.
 pub(crate) type Beside<T> = JoinHandle<Result<T, EngineError>>;
 
 /// An engine, its service and its store.
@@ -128,7 +128,7 @@ impl Rig {
         self.engine.clear().await.unwrap().records_cleared
     }
 
-    /// Calls the engine in a task beside the test.
+    /// Calls the engine in a task alongside the test.
     pub(crate) fn beside<F>(&self, call: impl FnOnce(FlushEngine) -> F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,

@@ -7,7 +7,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventTarget, VisibilityState, Window};
 
-/// Whether the page is in the background or about to close. Always false in a worker.
+/// Whether the page is in the background or about to unload. Always false in a worker.
 pub(crate) fn is_page_hidden() -> bool {
     let document = global()
         .dyn_into::<Window>()
@@ -16,7 +16,7 @@ pub(crate) fn is_page_hidden() -> bool {
     document.is_some_and(|document| document.visibility_state() == VisibilityState::Hidden)
 }
 
-/// Sends a message each time the page goes into the background or is about to close. Ends
+/// Sends a message each time the page goes into the background or is about to unload. Ends
 /// immediately in a worker.
 pub(crate) fn page_hidden() -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);

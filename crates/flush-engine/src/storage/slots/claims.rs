@@ -1,8 +1,8 @@
 //! Which slot holds the head of another slot's records.
 //!
 //! A claim is an empty file beside the slot, `slot-<number>.to-<number of the claimant>`. It can be
-//! created on a full disk and replaced in one step. It is changed only by the holder of the slot
-//! or, once the claimant's slot has been emptied into another, by the holder of that slot.
+//! created on a full disk and replaced in one step. Only the holder of the slot changes it, or the
+//! holder of the claimant's slot once the records in that slot have moved on.
 
 use std::fs::{self, File};
 use std::io;
@@ -34,8 +34,8 @@ pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError
         .map_err(|error| failed("cannot claim", &path, error))
 }
 
-/// Releases an empty slot for any use. Slots that waited for its records now wait for the slot that
-/// the records moved to.
+/// Lets anyone use an empty slot. Slots that waited for its records now wait for the slot that the
+/// records moved to.
 pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
     let Some(to) = of(directory, slot) else {
         return Ok(());
