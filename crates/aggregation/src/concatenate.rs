@@ -4,20 +4,20 @@ use std::borrow::Cow;
 
 use crate::Event;
 
-/// How payloads are joined: each is followed by the delimiter, the last one too, and by one only
-/// if it ends with it already. So joined records can be joined again, as Firehose does.
+/// How payloads are joined. The delimiter follows each payload, including the last, unless the
+/// payload already ends with it. Joined records can therefore be joined again, as Firehose does.
 ///
 /// A reader splits at the delimiter, so payloads should not contain it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Concatenation {
-    /// Follows each payload; a newline unless set.
+    /// The bytes after each payload. Default: a newline.
     pub delimiter: Cow<'static, [u8]>,
-    /// Bytes of a record as it is sent; 1,000 KiB unless set.
+    /// The size limit of a record as sent. Default: 1,000 KiB.
     pub max_bytes: usize,
-    /// Events in a record; 500 unless set.
+    /// The limit on events per record. Default: 500.
     pub max_events: usize,
-    /// How a record is compressed; not at all unless set.
+    /// How records are compressed. Default: not at all.
     pub compression: Compression,
 }
 
@@ -25,10 +25,10 @@ pub struct Concatenation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {
-    /// It is not.
+    /// Not compressed.
     #[default]
     None,
-    /// Into one gzip member; concatenated members are valid gzip.
+    /// As one gzip member. Concatenated members are valid gzip.
     #[cfg(feature = "gzip")]
     Gzip,
 }
@@ -45,41 +45,41 @@ impl Default for Concatenation {
 }
 
 impl Concatenation {
-    /// Sets what follows each payload.
+    /// Sets the delimiter that follows each payload.
     #[must_use]
     pub fn delimiter(mut self, delimiter: impl Into<Cow<'static, [u8]>>) -> Self {
         self.delimiter = delimiter.into();
         self
     }
 
-    /// Sets the bytes of a record.
+    /// Sets the size limit of a record.
     #[must_use]
     pub const fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// Sets the events in a record.
+    /// Sets the limit on events per record.
     #[must_use]
     pub const fn max_events(mut self, max_events: usize) -> Self {
         self.max_events = max_events;
         self
     }
 
-    /// Sets how a record is compressed.
+    /// Sets how records are compressed.
     #[must_use]
     pub const fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// The bytes of payloads and delimiters that fit a record, however badly they compress.
+    /// How many bytes of payloads and delimiters fit into a record, however badly they compress.
     #[must_use]
     pub const fn max_joined_bytes(&self) -> usize {
         self.joined_bytes_within(self.max_bytes)
     }
 
-    /// The same, for a record of this many bytes.
+    /// The same for a record of `max_bytes`.
     #[must_use]
     pub const fn joined_bytes_within(&self, max_bytes: usize) -> usize {
         match self.compression {
@@ -89,13 +89,14 @@ impl Concatenation {
         }
     }
 
-    /// What a payload takes of a record: itself, and the delimiter unless it ends with it.
+    /// The space a payload takes in a record: its own size, plus the delimiter if missing.
     #[must_use]
     pub fn joined_size(&self, payload: &[u8]) -> usize {
         payload.len() + self.delimiter_of(payload).len()
     }
 
-    /// A record of one payload: itself, if it has its delimiter and is not compressed.
+    /// A record of one payload. Borrows the payload if it ends with the delimiter and is not
+    /// compressed.
     #[must_use]
     pub fn single<'a>(&self, payload: &'a [u8]) -> Cow<'a, [u8]> {
         let is_whole =
@@ -107,7 +108,7 @@ impl Concatenation {
         }
     }
 
-    /// A record of these payloads.
+    /// A record of several payloads.
     #[must_use]
     pub fn join(&self, payloads: &[&[u8]]) -> Vec<u8> {
         let size = payloads.iter().map(|payload| self.joined_size(payload));
@@ -132,7 +133,7 @@ impl Concatenation {
     }
 }
 
-/// Payloads that are collected for one record.
+/// Payloads collected for one record.
 #[derive(Debug)]
 pub(crate) struct Joiner<'a, 'c> {
     concatenation: &'c Concatenation,

@@ -4,19 +4,19 @@ use std::fmt;
 
 use md5::{Digest, Md5};
 
-/// What a user hands over: a payload and where it goes.
+/// A user's event: a payload and its destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The partition key; empty for services that have none.
+    /// The partition key. Empty for services without partition keys.
     pub partition_key: &'a str,
-    /// The hash that goes before the partition key's own.
+    /// A hash that overrides the partition key's hash.
     pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: &'a [u8],
 }
 
 impl<'a> Event<'a> {
-    /// An event that goes where its partition key says.
+    /// An event routed by its partition key.
     #[must_use]
     pub const fn new(partition_key: &'a str, data: &'a [u8]) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The same event with a hash of its own.
+    /// The same event with an explicit hash.
     #[must_use]
     pub const fn with_explicit_hash_key(mut self, hash_key: u128) -> Self {
         self.explicit_hash_key = Some(hash_key);
@@ -41,7 +41,7 @@ impl<'a> Event<'a> {
     }
 }
 
-// Shows no payload and no key.
+// Leaves out the payload and the key.
 impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -56,7 +56,7 @@ pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(md5([partition_key.as_bytes()]))
 }
 
-/// The MD5 of these, concatenated.
+/// The MD5 of the concatenated pieces.
 pub(crate) fn md5<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
     let mut md5 = Md5::new();
     for piece in pieces {

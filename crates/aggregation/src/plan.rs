@@ -12,9 +12,9 @@ use crate::{Concatenation, Event, KplLimits, Shard, ShardMap};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
-    /// In the KPL's format, keys included.
+    /// In the KPL format, including keys.
     Kpl(KplLimits),
-    /// Joined; their keys are lost, so only events of one key share a record.
+    /// Joined. The keys are lost, so only events with the same key share a record.
     Concatenate(Concatenation),
 }
 
@@ -22,29 +22,29 @@ pub enum Method {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Route<'m> {
-    /// Those of one shard.
+    /// Events of the same shard.
     ByShard(&'m ShardMap),
-    /// Those of one partition key and explicit hash key: right whatever the shards are.
+    /// Events with the same partition key and explicit hash key. Correct for any shards.
     ByKey,
 }
 
-/// A record as it is sent.
+/// A record as sent.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireRecord<'a, 'm> {
-    /// The payload: that of its only event, or all of them.
+    /// The payload of its only event, or of all its events.
     pub data: Cow<'a, [u8]>,
     /// The partition key of its first event.
     pub partition_key: &'a str,
     /// The explicit hash key of its first event.
     pub explicit_hash_key: Option<u128>,
-    /// The places of its events in the batch, ascending; never empty.
+    /// The positions of its events in the batch, ascending; never empty.
     pub events: Vec<usize>,
-    /// The shard that it should come to, if shards are known.
+    /// The shard it should reach, if shards are known.
     pub shard: Option<&'m Shard>,
 }
 
-// Shows no payload and no key.
+// Leaves out the payload and the key.
 impl fmt::Debug for WireRecord<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WireRecord")
@@ -55,12 +55,12 @@ impl fmt::Debug for WireRecord<'_, '_> {
     }
 }
 
-/// Puts the events of a batch into records, in the order of their first events.
+/// Puts the events of a batch into records, ordered by first event.
 ///
-/// Events that may share a record keep their order, within a record and from one to the next.
-/// With the KPL's method, an event that is alone, that is too large or that is an aggregate
-/// already is sent as it is. Joined payloads have their delimiter, alone or not; so a payload
-/// that is too large to be joined makes a record larger than `max_bytes`.
+/// Events that may share a record keep their order, both within a record and across records. With
+/// the KPL method, an event that is alone, too large or already an aggregate is sent unchanged.
+/// Joined payloads always get the delimiter, even when alone. A payload too large to be joined
+/// therefore makes a record larger than `max_bytes`.
 pub fn aggregate<'a, 'm>(
     events: impl IntoIterator<Item = Event<'a>>,
     route: Route<'m>,
@@ -119,7 +119,7 @@ impl<'a, 'm> Lane<'a, 'm> {
     }
 }
 
-/// A record that may take more events.
+/// A record that can take more events.
 struct Open<'a, 'm, 'c> {
     first: Event<'a>,
     events: Vec<usize>,
@@ -130,7 +130,7 @@ struct Open<'a, 'm, 'c> {
 enum Content<'a, 'c> {
     Kpl(Encoder<'a>),
     Joined(Joiner<'a, 'c>),
-    /// One event, and no other.
+    /// A single event.
     Single(Cow<'a, [u8]>),
 }
 

@@ -1,8 +1,8 @@
-//! Which shard a hash belongs to.
+//! Maps hashes to shards.
 
 use std::collections::HashMap;
 
-/// A shard that takes records, and the hashes that belong to it.
+/// A shard that accepts records, and its range of hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shard {
@@ -15,7 +15,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard of these hashes, both ends included.
+    /// A shard with this range of hashes, both ends included.
     #[must_use]
     pub fn new(id: impl Into<String>, start: u128, end: u128) -> Self {
         Self {
@@ -25,20 +25,20 @@ impl Shard {
         }
     }
 
-    /// Whether a hash belongs to it. A consumer drops events for which this does not hold.
+    /// Whether a hash belongs to the shard. Consumers drop events whose hash does not.
     #[must_use]
     pub const fn contains(&self, hash_key: u128) -> bool {
         self.start <= hash_key && hash_key <= self.end
     }
 }
 
-/// Two shards that claim the same hashes, so that one of them cannot be open.
+/// Two shards that claim the same hashes. They cannot both be open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shards overlap: {0} and {1}")]
 #[non_exhaustive]
 pub struct Overlap(pub String, pub String);
 
-/// The open shards of a stream. Hashes that no shard claims are allowed for.
+/// The open shards of a stream. Some hashes may belong to no shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShardMap {
     by_start: Vec<Shard>,
@@ -46,7 +46,7 @@ pub struct ShardMap {
 }
 
 impl ShardMap {
-    /// Puts open shards in order.
+    /// Sorts open shards by hash.
     ///
     /// # Errors
     /// [`Overlap`] when two of them claim the same hash.
@@ -73,13 +73,13 @@ impl ShardMap {
         shard.contains(hash_key).then_some(shard)
     }
 
-    /// The shard of this id; none if the map is older than it.
+    /// The shard with this id. `None` if the map does not know it yet.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Shard> {
         self.by_id.get(id).map(|place| &self.by_start[*place])
     }
 
-    /// All shards, by their hashes.
+    /// All shards, ordered by hash.
     #[must_use]
     pub fn shards(&self) -> &[Shard] {
         &self.by_start

@@ -1,4 +1,4 @@
-//! Whatever is put in comes out, in order, once, and within the limits.
+//! Whatever goes in comes out, in order, once, and within the limits.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -56,7 +56,7 @@ fn any_map() -> impl Strategy<Value = ShardMap> {
     })
 }
 
-/// What a consumer reads of a record.
+/// What a consumer reads from a record.
 fn read<'r>(record: &'r WireRecord<'_, '_>) -> Vec<Event<'r>> {
     kpl::decode(&record.data).unwrap().unwrap_or_else(|| {
         vec![Event {
@@ -126,7 +126,7 @@ proptest! {
             prop_assert!(read.len() == 1 || record.data.len() <= max_bytes);
             for (event, place) in read.iter().zip(&record.events) {
                 prop_assert_eq!(*event, batch[*place]);
-                // What a consumer drops otherwise.
+                // Otherwise a consumer would drop the event.
                 prop_assert!(shard.contains(event.hash_key()));
                 let key = (batch[*place].partition_key, event.explicit_hash_key);
                 prop_assert!(last_of_key.insert(key, *place) < Some(*place));

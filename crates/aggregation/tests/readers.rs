@@ -1,6 +1,6 @@
-//! What the KPL's readers of Python and Node make of our records, byte for byte.
+//! What the KPL's Python and Node readers make of our records, byte for byte.
 //!
-//! `cargo test -p aggregation --test readers -- --ignored` installs them below `target/`.
+//! `cargo test -p aggregation --test readers -- --ignored` installs the readers below `target/`.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -31,7 +31,7 @@ fn the_readers_of_python_and_node_read_what_was_put_in() {
     }
 }
 
-/// Records of ours and what is in them.
+/// Our records and their contents.
 fn cases() -> Vec<Value> {
     let large = vec![0xab; 20_000];
     let keys: Vec<String> = (0..200).map(|n| format!("clé-{n}")).collect();

@@ -1,19 +1,19 @@
-//! How large a batch may be.
+//! Limits on the size of a batch.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-/// How large a batch may be: both limits hold at once.
+/// Limits on the size of a batch. Both hold at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchLimits {
-    /// Items at most.
+    /// The most items in a batch.
     pub max_items: NonZeroUsize,
-    /// Bytes at most, by the caller's measure of an item.
+    /// The most bytes in a batch, as the caller measures an item.
     pub max_bytes: NonZeroU64,
 }
 
 impl BatchLimits {
-    /// Limits by count and by bytes.
+    /// Combines a limit on items and a limit on bytes.
     #[must_use]
     pub const fn new(max_items: NonZeroUsize, max_bytes: NonZeroU64) -> Self {
         Self {

@@ -7,12 +7,11 @@ use crate::BatchLimits;
 
 /// Packs items into batches, greedily and in order.
 ///
-/// Each batch takes the next items until one more would exceed a limit. Nothing is
-/// lost, repeated or reordered, and no batch is empty. An item that is larger than
-/// `limits.max_bytes` by itself becomes a batch of its own: the only kind of batch
-/// that exceeds a limit.
+/// Each batch takes items until one more would exceed a limit. Nothing is lost, repeated or
+/// reordered, and no batch is empty. An item larger than `limits.max_bytes` gets a batch of its
+/// own, the only kind of batch that exceeds a limit.
 ///
-/// `size_of` is called once or twice for an item and must give the same answer.
+/// `size_of` is called once or twice per item and must always give the same answer.
 ///
 /// ```
 /// use std::num::{NonZeroU64, NonZeroUsize};
@@ -35,7 +34,7 @@ where
     }
 }
 
-/// The batches of [`pack`].
+/// The iterator returned by [`pack`].
 pub struct Pack<I: Iterator, F> {
     items: Peekable<I>,
     limits: BatchLimits,
@@ -54,7 +53,7 @@ where
         let mut bytes = (self.size_of)(&first);
         let mut batch = vec![first];
         while batch.len() < self.limits.max_items.get() {
-            // None once an oversized first item has used up more than there was.
+            // `None` if an oversized first item exceeds the byte limit.
             let Some(room) = self.limits.max_bytes.get().checked_sub(bytes) else {
                 break;
             };

@@ -14,7 +14,7 @@ fn any_limits() -> impl Strategy<Value = BatchLimits> {
     })
 }
 
-/// Items are told apart by their index; sizes reach past every limit.
+/// Items are identified by index. Sizes go beyond every limit.
 fn any_items() -> impl Strategy<Value = Vec<(usize, u64)>> {
     prop::collection::vec(prop_oneof![8 => 0_u64..60, 1 => 0_u64..400], 0..200)
         .prop_map(|sizes| sizes.into_iter().enumerate().collect())

@@ -1,4 +1,4 @@
-//! [`FlushEngine`]: what the owner of an engine calls.
+//! [`FlushEngine`]: the engine's public interface.
 
 use std::fmt;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl FlushEngine {
         }
     }
 
-    /// From now on, adopts the records of slots that no instance holds.
+    /// Adopts records from free slots for as long as the engine is open.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub fn adopt_from(&self, slots: crate::Slots) {
         let EngineHandle {
@@ -110,8 +110,8 @@ impl FlushEngine {
         ));
     }
 
-    /// From now on, tries to deliver when the page goes into the background, unless flushing is
-    /// left to the caller. Keeps `kept` for as long as the engine is open.
+    /// Starts a pass whenever the page goes into the background, unless flushing is left to the
+    /// caller. Keeps `kept` alive while the engine is open.
     #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
     pub(crate) fn live_in_page(&self, kept: impl Send + 'static, strategy: FlushStrategy) {
         let EngineHandle {
@@ -142,8 +142,8 @@ impl FlushEngine {
     /// If the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
     ///
     /// # Errors
-    /// [`EngineError::LimitExceeded`] when the cache, or the share of a stream, has no room for
-    /// them, [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. In each case,
+    /// [`EngineError::LimitExceeded`] when the cache or a stream's share is full,
+    /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. In each case,
     /// nothing is stored.
     ///
     /// # Cancel safety
@@ -162,11 +162,11 @@ impl FlushEngine {
         Ok(RecordData { records_stored })
     }
 
-    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    /// Like [`record`](Self::record), but blocks. For threads outside any runtime.
     ///
     /// # Errors
-    /// As `record`, and [`EngineError::Validation`] on a thread of a runtime, or if the engine was
-    /// started in a runtime of a single thread: it would never end there.
+    /// As `record`, and [`EngineError::Validation`] on a runtime thread, or if the engine was
+    /// started in a single-threaded runtime, where the call would never return.
     pub fn record_blocking(&self, records: Vec<NewRecord>) -> Result<RecordData, EngineError> {
         let lifecycle = &self.handle.lifecycle;
         lifecycle.block_on("record_blocking", self.record(records))
@@ -174,7 +174,7 @@ impl FlushEngine {
 
     /// Runs one pass: at most one batch of each stream. Works while disabled.
     ///
-    /// Returns at once if a pass is running, or within a handler; see
+    /// Returns immediately if a pass is running, or if called from a handler; see
     /// [`FlushData::flush_in_progress`].
     ///
     /// # Errors
@@ -185,7 +185,7 @@ impl FlushEngine {
     /// The pass continues even if the future is dropped.
     pub async fn flush(&self) -> Result<FlushData, EngineError> {
         self.check_open()?;
-        // A pass would wait for the handler; a handler within a pass finds that one running.
+        // A pass would wait for this handler. If a pass called the handler, that pass is running.
         if self.handle.lifecycle.is_within_callback() {
             return Ok(FlushData::in_progress());
         }
@@ -195,19 +195,19 @@ impl FlushEngine {
         }
     }
 
-    /// Delivers batch after batch of all streams, in parallel, and adds up the results.
+    /// Delivers batch after batch from all streams, in parallel, and adds up the results.
     ///
     /// Waits for a running pass first. Ends when the cache is empty, when neither the last batch
     /// nor any concurrent one delivered or discarded anything, at the first error, or at the
-    /// deadline. After the deadline no request starts, and requests in flight are finished. After a
-    /// failure, a stream is retried after a backoff.
+    /// deadline. No request starts after the deadline, but requests in flight finish. A stream that
+    /// fails is retried after a backoff.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the error carries the totals. [`EngineError::Validation`] within
-    /// a handler.
+    /// As [`flush`](Self::flush); the error carries the totals. [`EngineError::Validation`] when
+    /// called from a handler.
     ///
     /// # Cancel safety
-    /// If the future is dropped, requests in flight are finished and no other starts.
+    /// If the future is dropped, requests in flight finish and no new ones start.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, EngineError> {
         self.check_open()?;
         let lifecycle = &self.handle.lifecycle;
@@ -223,7 +223,7 @@ impl FlushEngine {
     ///
     /// # Errors
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`],
-    /// [`EngineError::Validation`] from within a handler.
+    /// [`EngineError::Validation`] when called from a handler.
     ///
     /// # Cancel safety
     /// The cache is cleared even if the future is dropped.
@@ -247,7 +247,7 @@ impl FlushEngine {
         self.handle.lifecycle.switch(false);
     }
 
-    /// Whether records are accepted, if the engine is not closed.
+    /// Whether the engine is enabled. Records are accepted only while it is also open.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.handle.lifecycle.is_enabled()
@@ -259,18 +259,17 @@ impl FlushEngine {
         self.handle.lifecycle.is_closing()
     }
 
-    /// The contents of the cache, from counters. After closing, the last values.
+    /// Cache contents, taken from counters. After closing, the last known values.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.handle.cache.report()
     }
 
-    /// Drains for a while, then closes in any case, as [`close`](Self::close) does.
+    /// Drains for a limited time, then closes like [`close`](Self::close), whatever the outcome.
     ///
-    /// From the first poll on, nothing is recorded and other operations return
-    /// [`EngineError::Closed`]. Calling `close`, or dropping the last clone, ends the drain. A
-    /// second call waits for the first, but no longer than its own limit, and has nothing to
-    /// report.
+    /// From the first poll on, no records are accepted and other operations return
+    /// [`EngineError::Closed`]. Calling `close` or dropping the last clone ends the drain. A second
+    /// call waits for the first, but no longer than its own limit, and reports nothing.
     ///
     /// Returns the result of the drain.
     ///
@@ -295,11 +294,11 @@ impl FlushEngine {
 
     /// Stops the timer, waits for requests in flight, and closes the store.
     ///
-    /// Concurrent calls all wait for the end; later calls do nothing.
+    /// Concurrent calls all wait until the engine is closed. Later calls do nothing.
     ///
     /// # Errors
-    /// [`EngineError::Storage`] when the store could not make its last writes durable. The engine
-    /// is closed in any case. [`EngineError::Validation`] within a handler, where the call does
+    /// [`EngineError::Storage`] when the store could not make its last writes durable; the engine
+    /// is closed anyway. [`EngineError::Validation`] when called from a handler; the call then does
     /// nothing.
     ///
     /// # Cancel safety
@@ -334,7 +333,7 @@ impl fmt::Debug for FlushEngine {
     }
 }
 
-/// Shared by the clones of an engine, but not by its tasks: dropping it ends the tasks.
+/// Shared by the clones of an engine but not by its tasks. Dropping it ends the tasks.
 struct EngineHandle {
     cache: Arc<Cache>,
     passes: Arc<Passes>,

@@ -1,4 +1,4 @@
-//! Adaptive flushing: passes when enough records wait, or for long enough.
+//! Adaptive flushing: passes run when enough records wait, or wait long enough.
 
 mod common;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Ten records, a hundred bytes or a minute.
+/// Ten records, a hundred bytes, or a minute.
 fn adaptive() -> EngineOptions {
     adaptive_with(MINUTE, 10, 100)
 }
@@ -26,7 +26,7 @@ fn adaptive_with(max_delay: Duration, max_records: usize, max_bytes: u64) -> Eng
     options
 }
 
-/// Lets everything happen that needs no time.
+/// Runs everything that needs no time to pass.
 async fn settle_down() {
     sleep(MILLI).await;
 }
@@ -52,7 +52,7 @@ async fn the_record_that_fills_a_batch_sends_it_at_once() {
     settle_down().await;
     assert!(begin.elapsed() <= 2 * MILLI);
     assert_eq!(rig.service.accepted("a"), numbered(10));
-    // The other stream waits for its own.
+    // The other stream waits for its own trigger.
     assert_eq!(rig.service.streams(), ["a"]);
 }
 
@@ -93,7 +93,7 @@ async fn the_oldest_record_of_each_stream_is_sent_when_it_is_max_delay_old() {
         .map(|call| (call.at - begin).as_secs())
         .collect();
     assert_eq!(times, [60, 80]);
-    // With it go those behind it.
+    // The records behind it are sent along.
     assert_eq!(rig.service.accepted("a"), ["1", "2"]);
     rig.record("a", "3").await;
     rig.service.called(3).await;
@@ -102,7 +102,7 @@ async fn the_oldest_record_of_each_stream_is_sent_when_it_is_max_delay_old() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_behind_waits_until_it_is_old_itself() {
-    // A request takes less than what waits.
+    // A request holds fewer records than are waiting.
     let rig = Rig::with(Service::accepting().limited(3, 1000), adaptive());
     let begin = Instant::now();
     rig.record_each("a", numbered(2)).await;
@@ -169,7 +169,7 @@ async fn nothing_runs_while_nothing_waits() {
     until(|| rig.cached() == 0).await;
     settle_down().await;
     let before = rig.store.call_count();
-    // No sleep is under way but this one: paused time leaps to its end in one step.
+    // This is the only sleep, so paused time jumps to its end in one step.
     sleep(365 * 24 * 3600 * SECOND).await;
     assert_eq!(rig.store.call_count(), before);
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
@@ -200,7 +200,7 @@ async fn a_failing_stream_waits_like_in_a_drain_while_others_go_on() {
             .filter(|call| call.stream == "a")
             .map(|call| (call.at - begin).as_secs_f64())
             .collect();
-        // A minute: each wait takes a share, by the dice, of at most so long.
+        // One minute in total. Each wait is a random share of a limit that doubles, up to 5 s.
         assert!((10..60).contains(&times.len()), "{times:?}");
         let mut longest = 0.1;
         for pair in times.windows(2) {
@@ -208,7 +208,7 @@ async fn a_failing_stream_waits_like_in_a_drain_while_others_go_on() {
             longest = f64::min(longest * 2.0, 5.0);
         }
         assert!(rig.service.accepted("b").len() > 2900);
-        // What fills other batches meanwhile does not have the stream tried again.
+        // More full batches of a stream in backoff do not cause another try.
         rig.record_each("a", numbered(100)).await;
         settle_down().await;
         let tries = rig.service.streams().iter().filter(|s| *s == "a").count();
@@ -238,7 +238,7 @@ async fn an_outage_is_tried_at_times_and_its_end_is_noticed_soon() {
             .await;
     }
     sleep(300 * SECOND).await;
-    // Eight streams at once, every two and a half seconds on average.
+    // Eight streams per pass, with a pass every 2.5 seconds on average.
     let tries = rig.service.call_count();
     assert!((100..3000).contains(&tries), "{tries}");
     assert_eq!(rig.attempts("stream-00").await, [0; 10]);
@@ -295,7 +295,7 @@ async fn more_streams_than_slots_take_turns() {
     }
     rig.service.answered(20).await;
     assert_eq!(rig.service.most_in_flight(), 2);
-    // No stream is ahead of another by more than the slots.
+    // No stream gets further ahead of another than the number of slots.
     let mut sent = std::collections::BTreeMap::new();
     for name in rig.service.streams() {
         *sent.entry(name).or_insert(0) += 1;
@@ -319,12 +319,12 @@ async fn a_disabled_engine_sends_nothing_by_itself_and_goes_on_when_enabled() {
     rig.service.called(1).await;
     rig.engine.disable();
     gate.open();
-    // The batch under way is finished, and no other begins.
+    // The batch in flight finishes, and no other starts.
     sleep(3600 * SECOND).await;
     assert_eq!((rig.service.call_count(), rig.cached()), (1, 41));
     rig.engine.enable();
     settle_down().await;
-    // What grew old meanwhile is old.
+    // Records that grew old meanwhile are due.
     assert_eq!(rig.cached(), 0);
 }
 

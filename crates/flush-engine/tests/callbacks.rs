@@ -1,4 +1,4 @@
-//! What `on_discard` may call, and what is refused there.
+//! What `on_discard` may call, and which calls are refused there.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +19,8 @@ use flush_engine::{
     OverflowPolicy,
 };
 
-/// What a handler that blocks would wait for: the first poll has to be the last.
+/// The output of a future that is ready on its first poll. `None` if a blocking handler would have
+/// to wait.
 fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
@@ -33,7 +34,7 @@ fn is_refused<T>(result: Option<Result<T, EngineError>>) -> bool {
 
 type Handler = Box<dyn Fn(&FlushEngine) + Send>;
 
-/// An engine that gives a record up for this reason, and calls `handler` then.
+/// An engine that gives up a record for this reason and then calls `handler`.
 async fn given_up(reason: DiscardReason, handler: impl Fn(&FlushEngine) + Send + 'static) -> Rig {
     let engine: Arc<OnceLock<FlushEngine>> = Arc::default();
     let handler: Mutex<Option<Handler>> = Mutex::new(Some(Box::new(handler)));
@@ -84,7 +85,7 @@ const REASONS: [DiscardReason; 3] = [
     DiscardReason::Expired,
 ];
 
-/// What `call` said when it was called from within a handler.
+/// The result of `call` when made from within a handler.
 async fn within<T: Send + 'static>(
     reason: DiscardReason,
     call: impl Fn(&FlushEngine) -> T + Send + 'static,
@@ -114,7 +115,7 @@ async fn what_would_wait_for_the_handler_is_refused_at_once() {
         })
         .await;
         assert_eq!(said, [true; 5], "{reason:?}");
-        // Nothing of it was done, and outside of the handler it works.
+        // None of these calls had any effect, and outside the handler they work.
         assert!(!rig.engine.is_closed());
         rig.engine.drain(SECOND).await.unwrap();
         rig.engine.clear().await.unwrap();

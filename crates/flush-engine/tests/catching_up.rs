@@ -1,4 +1,4 @@
-//! A timer runs again at once while full batches wait in a stream that is being delivered.
+//! A timer runs again immediately while a stream being delivered has full batches waiting.
 
 mod common;
 
@@ -26,7 +26,7 @@ async fn a_backlog_is_delivered_at_once_once_a_pass_went_through() {
     rig.service.answered(100).await;
     assert_eq!(start.elapsed(), INTERVAL);
     assert_eq!(rig.service.accepted("a").len(), 1000);
-    // What does not fill a batch waits for the next interval.
+    // A partial batch waits for the next interval.
     sleep(SECOND).await;
     assert_eq!(rig.cached(), 5);
     sleep(INTERVAL).await;
@@ -39,7 +39,7 @@ async fn a_batch_that_is_full_in_bytes_is_caught_up_with_too() {
     let rig = Rig::with(Service::accepting().limited(100, 10), every(INTERVAL));
     rig.record_each("a", numbered(10)).await;
     sleep(INTERVAL + SECOND).await;
-    // Two of four bytes each to a batch; what is left is not a full one.
+    // Two records of four bytes fill a batch. The remaining two do not.
     assert_eq!(rig.cached(), 2);
 }
 
@@ -82,7 +82,7 @@ async fn other_streams_keep_their_pace_meanwhile() {
     sleep(INTERVAL + SECOND / 2).await;
     rig.record("slow", "second").await;
     sleep(20 * SECOND).await;
-    // It is not sent at each batch, and not starved.
+    // The stream is not sent with each batch, but is not starved either.
     assert_eq!(rig.service.accepted("slow").len(), 1);
     sleep(15 * SECOND).await;
     assert_eq!(rig.service.accepted("slow").len(), 2);

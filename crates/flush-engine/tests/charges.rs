@@ -1,4 +1,4 @@
-//! When an attempt is charged: every `flush` charges, automatic passes and drains do so at most
+//! When an attempt is charged. Every `flush` charges; automatic passes and drains charge at most
 //! once in 30 s.
 
 mod common;
@@ -9,12 +9,12 @@ use common::{Reply, Rig, SECOND, Service, every, options};
 use flush_engine::{DiscardHandler, EngineOptions, FlushStrategy};
 use tokio::time::{Instant, sleep};
 
-/// A service that sends every record back, as a hot shard does.
+/// A service that sends back every record, like a hot shard.
 fn hot() -> Service {
     Service::replying(|call| call.send_back("ProvisionedThroughputExceededException", |_| true))
 }
 
-/// A service without the stream.
+/// A service that does not have the stream.
 fn without_stream() -> Service {
     Service::replying(|_| Reply::Refuse(Some("ResourceNotFoundException"), 400))
 }

@@ -1,4 +1,4 @@
-//! Closing an engine, explicitly or by dropping it, and the runtimes it lives in.
+//! Closing an engine, explicitly or by dropping it, and the runtimes it runs in.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -125,7 +125,7 @@ async fn all_who_close_at_once_wait_for_the_end_and_those_after_it_do_not() {
         for task in closing {
             failed += usize::from(task.await.unwrap().is_err());
         }
-        // A call that begins after the end gets `Ok`, so the number of failures varies.
+        // A call that starts after the end gets `Ok`, so the number of failures varies.
         assert_eq!(failed > 0, fails);
         assert_eq!(rig.store.call_count(), 1);
         rig.engine.close().await.unwrap();
@@ -271,7 +271,7 @@ async fn closing_may_race_everything() {
         assert_eq!(rig.engine.cache_stats(), at_close);
         assert_eq!(rig.service.call_count(), calls);
         assert_eq!(rig.service.in_flight(), 0);
-        // Some were delivered and cleared at once; none is missing.
+        // Some records may count as both delivered and cleared. None is missing.
         let accounted =
             at_close.records + gone.load(Ordering::SeqCst) + rig.service.accepted_count();
         assert!(accounted >= stored.load(Ordering::SeqCst));
@@ -292,7 +292,7 @@ fn single_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// An executor that knows nothing of tokio.
+/// An executor unrelated to tokio.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -427,7 +427,7 @@ fn without_any_runtime_left_there_is_an_error_and_no_panic() {
         assert!(is_storage(&rig.engine.close().await));
         assert!(is_storage(&rig.engine.close().await));
     });
-    // It can still be closed where there is one.
+    // It can still be closed inside a runtime.
     single_thread().block_on(rig.engine.close()).unwrap();
     assert!(rig.store.is_closed());
 }
@@ -442,7 +442,7 @@ fn a_pass_that_is_cut_short_gives_way_to_the_next_one() {
     let engine = rig.engine.clone();
     visitor.spawn(async move { engine.flush().await });
     home.block_on(rig.service.called(1));
-    // The timer finds a pass running, whose end it will hear of only if it is announced.
+    // The timer finds a pass running, and learns of its end only if that is announced.
     home.block_on(async { tokio::time::sleep(Duration::from_millis(350)).await });
     drop(visitor);
     gate.open();

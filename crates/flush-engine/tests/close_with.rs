@@ -1,4 +1,4 @@
-//! Draining before the end.
+//! Draining before closing.
 
 mod common;
 
@@ -171,7 +171,7 @@ async fn a_close_ends_a_drain_that_waits_for_a_stream_which_failed() {
     rig.record_each("b", numbered(2)).await;
     let draining = close_with(&rig, FOR_TEN);
     tokio::time::sleep(SECOND).await;
-    // The clock stands still meanwhile, so the wait has just begun.
+    // The clock does not advance here, so the backoff has just begun.
     while rig.service.in_flight() > 0 {
         tokio::task::yield_now().await;
     }
@@ -200,7 +200,7 @@ async fn dropping_the_last_clone_ends_the_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_call_waits_for_the_first_but_no_longer_than_it_would_drain() {
-    // The first call ends by itself; the second one has less time.
+    // The first call ends on its own. The second has a shorter limit.
     let short = CloseOptions::default().drain(Duration::from_millis(2500));
     for (records, second) in [(3, FOR_TEN), (9, short)] {
         let rig = one_by_one(Service::replying(|_| Reply::Accept.after(SECOND)));
@@ -212,7 +212,7 @@ async fn a_second_call_waits_for_the_first_but_no_longer_than_it_would_drain() {
         assert_eq!(second, FlushData::default());
         assert_eq!(begin.elapsed(), SECOND * 3);
         assert_eq!(first.await.unwrap().unwrap().records_flushed, 3);
-        // Later ones have nothing to do.
+        // Later calls do nothing.
         let late = rig.engine.close_with(FOR_TEN).await.unwrap();
         assert_eq!(late, FlushData::default());
         rig.engine.close().await.unwrap();
@@ -303,7 +303,7 @@ fn a_call_that_outlives_its_runtime_closes_all_the_same() {
         drop(first);
         if store_fails {
             rig.store.now_fails_at(Op::Close);
-            // Another call is faster.
+            // Another call gets there first.
             assert!(second.block_on(rig.engine.close()).is_err());
         }
         match second.block_on(closing) {
@@ -332,7 +332,7 @@ async fn expired_and_failing_records_are_seen_to_as_in_any_drain() {
     rig.record_each("a", ["good", "bad"]).await;
     let done = rig.engine.close_with(FOR_TEN).await.unwrap();
     assert_eq!((done.records_flushed, done.records_retried), (1, 1));
-    // The bad one was charged a moment ago, and is not charged again so soon.
+    // The bad record was charged a moment ago and is not charged again so soon.
     assert_eq!(done.records_discarded, 6);
     assert_eq!(rig.cached(), 1);
 }

@@ -1,4 +1,4 @@
-//! What `on_delivered` is told.
+//! What `on_delivered` receives.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ impl Told {
         }))
     }
 
-    /// The keys of all records told of, which tell them apart.
+    /// The keys of all delivered records. Each key is unique.
     fn keys(&self) -> Vec<String> {
         let all = self.0.lock().unwrap();
         let keys = all.iter().map(|record| record.partition_key.clone());
@@ -130,7 +130,7 @@ async fn a_panic_is_contained_and_the_others_are_told_of() {
     rig.engine.close().await.unwrap();
 }
 
-/// The first poll has to be the last.
+/// The future must be ready on its first poll.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

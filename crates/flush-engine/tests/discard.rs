@@ -8,7 +8,7 @@ use common::*;
 use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
 use record_cache::{NewRecord, RecordStore};
 
-/// Options with this budget, and what is handed to on_discard.
+/// Options with this budget, and the records passed to on_discard.
 fn budget(max_retries: u32) -> (EngineOptions, Discards) {
     let discarded = Discards::default();
     let mut options = options();
@@ -132,7 +132,7 @@ async fn a_panic_in_on_discard_is_contained() {
     }));
     let rig = Rig::with(Service::replying(sent_back), options);
     rig.record_each("a", numbered(3)).await;
-    // The lock is poisoned by the first call; the later ones panic at it.
+    // The first call poisons the lock; later calls panic on it.
     assert_eq!(rig.flush().await.records_discarded, 3);
     assert_eq!(rig.cached(), 0);
     rig.service.now_replies(|_| Reply::Accept);

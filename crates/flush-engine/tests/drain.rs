@@ -8,7 +8,7 @@ use common::*;
 use flush_engine::FlushData;
 use tokio::time::{Instant, sleep};
 
-/// Sends back every record of stream "a" and accepts all others.
+/// Sends back all records of stream "a" and accepts all others.
 fn a_is_sent_back(call: &Call) -> Reply {
     call.send_back("InternalFailure", |_| call.stream == "a")
 }
@@ -91,8 +91,8 @@ async fn a_pass_without_progress_ends_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_without_progress_though_its_stream_may_be_tried_again_at_once() {
-    /// After it, the second number at random (the first is for a bisection) is so small that
-    /// a stream is not left alone at all.
+    /// With this seed, the second random number is so small that the stream gets no backoff. The
+    /// first one goes to a bisection.
     const SEED: u64 = 15_189_078_260_507_248_113;
     let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
     let rig = Rig::new(service);
@@ -231,7 +231,7 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
     let begin = Instant::now();
     let done = rig.drain(3600 * SECOND).await;
     assert_eq!(done.records_flushed, 3000);
-    // Half a minute of passes: each wait takes a share, by the dice, of at most so long.
+    // Half a minute of passes. Each wait is a random share of a limit that doubles, up to 5 s.
     let times = |stream: &str| -> Vec<f64> {
         let calls = rig.service.calls().into_iter();
         let calls = calls.filter(|call| call.stream == stream);
@@ -247,7 +247,7 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
         assert!(waited < longest + 0.03, "{waited} of {longest}: {times:?}");
         longest = f64::min(longest * 2.0, 5.0);
     }
-    // The others did not wait for it.
+    // The other stream did not wait for it.
     let slowest = others
         .windows(2)
         .map(|pair| pair[1] - pair[0])
@@ -257,7 +257,7 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_failed_is_waited_for_when_nothing_else_is_left() {
-    // Over many runs, because a wait may be next to nothing.
+    // Repeated, because a single wait may be close to zero.
     let mut waited = Duration::ZERO;
     for _ in 0..50 {
         let rig = Rig::new(Service::replying(|call| {
@@ -359,7 +359,7 @@ async fn drains_side_by_side_take_turns() {
     assert_eq!(rig.service.accepted("a"), numbered(9));
 }
 
-/// A client that sends one record at a time, and whose first request waits for the gate.
+/// Sends one record at a time. The first request waits for the gate.
 fn one_by_one_behind(gate: &Gate) -> Rig {
     let behind = gate.clone();
     let mut options = options();
@@ -368,7 +368,7 @@ fn one_by_one_behind(gate: &Gate) -> Rig {
     Rig::with(service.limited(1, 100), options)
 }
 
-/// How many records each of the drains delivered.
+/// How many records each drain delivered.
 async fn flushed<const N: usize>(drains: [Beside<FlushData>; N]) -> Vec<usize> {
     let mut flushed = Vec::new();
     for drain in drains {
@@ -426,7 +426,7 @@ async fn a_drain_that_is_not_polled_holds_nobody_up() {
     rig.record_each("a", numbered(3)).await;
     let pass = rig.flushing();
     rig.service.called(1).await;
-    // Waits its turn, and gets it when nobody asks.
+    // Queued for a turn, and gets it while no one polls.
     let mut forgotten = Box::pin(rig.engine.drain(MINUTE));
     assert!(poll_once(forgotten.as_mut()).await.is_pending());
     tokio::task::yield_now().await;
@@ -456,7 +456,7 @@ async fn a_drain_dropped_at_any_point_leaves_the_accounting_exact() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_a_drain() {
-    // While a request is under way; while it waits for a stream; while it waits its turn.
+    // While a request is in flight; while it waits for a stream; while it waits for its turn.
     let service = Service::replying(|_| Reply::Accept.after(SECOND));
     let rig = Rig::new(service.limited(1, 100));
     rig.record_each("a", numbered(5)).await;

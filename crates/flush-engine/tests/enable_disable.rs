@@ -9,7 +9,7 @@ use flush_engine::Intake;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-/// A service that never answers anything, so that each pass is seen.
+/// A service that never answers, so each pass leaves a trace.
 fn keeping() -> Service {
     Service::replying(|_| Reply::no_answer())
 }
@@ -30,7 +30,7 @@ async fn a_disabled_engine_drops_records_without_a_word() {
     assert!(!rig.engine.is_enabled());
     assert_eq!(rig.engine.intake(), Intake::Disabled);
     rig.record("a", "dropped").await;
-    // Even what could never fit.
+    // Even a record that could never fit is dropped silently.
     let huge = "x".repeat(6 * 1024 * 1024);
     rig.record("a", &huge).await;
     assert_eq!(rig.cached(), 1);
@@ -143,7 +143,7 @@ async fn any_calls_in_any_order_leave_exactly_one_timer() {
             .windows(2)
             .all(|pair| (pair[1] - pair[0]).as_secs() == 10);
         assert!(even, "{times:?} after {calls:?}");
-        // The timer, and nothing beside it.
+        // Only the timer is running.
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
         rig.engine.close().await.unwrap();
         until(|| Handle::current().metrics().num_alive_tasks() == 0).await;

@@ -16,7 +16,7 @@ use record_cache::{NewRecord, RecordStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Options under which records live for an hour, and what is handed over.
+/// Options that let records live for an hour, and the records handed over.
 fn expiring(mut options: EngineOptions) -> (EngineOptions, Discards) {
     let discarded = Discards::default();
     options.max_record_age = Some(HOUR);
@@ -165,8 +165,8 @@ async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
     let pass = async || rig.flush().await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!(rig.service.call_count(), 1);
-    // The clock of the system stands still here, from tokio's point of view; this is no step
-    // back beyond what is tolerated.
+    // Tokio's clock advances while the system clock hardly does. The apparent step back is within
+    // the tolerance.
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(pass().await.records_discarded, 0);
     assert_eq!((rig.service.call_count(), rig.cached()), (2, 1));
@@ -192,7 +192,7 @@ async fn a_closing_engine_gives_up_no_more_than_a_batch() {
         let engine = engine.clone();
         async move { engine.flush().await }
     });
-    // Appended, read, being settled.
+    // Appended, read, and being settled.
     until(|| store.call_count() == 3).await;
     let close = tokio::spawn({
         let engine = engine.clone();

@@ -1,4 +1,4 @@
-//! One pass: what it sends, in which order, and how much at once.
+//! One pass: what it sends, in which order, and how much at a time.
 
 mod common;
 
@@ -47,7 +47,7 @@ async fn a_batch_is_bounded_in_bytes_with_keys_counted() {
         record.key = Some("ké".to_owned());
         record
     };
-    // 3 bytes of key and 2 of data, twice, fill a request; one byte more does not fit.
+    // Two records of 3 key bytes and 2 data bytes fill a request; one more byte does not fit.
     let records = vec![keyed("ab"), keyed("cd"), keyed("ef"), keyed("ghi")];
     rig.record_all(records).await;
     while rig.cached() > 0 {
@@ -238,7 +238,7 @@ async fn batches_are_halved_by_time_outs_and_doubled_by_answers() {
     for _ in 0..6 {
         rig.flush().await;
     }
-    // 1000 bytes, 500, 250, 125, 50 (one record always goes), 50; 50, 100, 200, 400, 800, 1000.
+    // 1000 bytes, 500, 250, 125, 50 (one record is always sent), 50; 50, 100, 200, 400, 800, 1000.
     assert_eq!(
         rig.service.batch_sizes(),
         [10, 5, 2, 1, 1, 1, 1, 1, 2, 4, 8, 10]
@@ -328,7 +328,7 @@ async fn a_flush_dropped_at_any_point_leaves_the_accounting_exact() {
         rig.record_each("a", numbered(3)).await;
         rig.record_each("b", numbered(2)).await;
         let done = cancel_after(polls, rig.engine.flush()).await;
-        // Whether it got anywhere or not: the next pass that runs finds the rest.
+        // Whatever the dropped flush did, the next pass delivers the rest.
         while rig.flush().await.flush_in_progress {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

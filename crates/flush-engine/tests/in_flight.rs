@@ -1,4 +1,4 @@
-//! How many batches of one stream are in flight at once.
+//! How many batches of one stream are in flight at a time.
 
 mod common;
 
@@ -16,12 +16,12 @@ fn in_flight(batches: usize) -> EngineOptions {
     options
 }
 
-/// Two records make a request.
+/// Sends two records per request.
 fn in_twos(script: impl FnMut(&Call) -> Reply + Send + 'static) -> Service {
     Service::replying(script).limited(2, 100)
 }
 
-/// How many requests were under way when each began.
+/// How many requests were in flight when each one began.
 fn beside(rig: &Rig, takes: Duration) -> Vec<usize> {
     let calls = rig.service.calls();
     let begun = |call: &Call| {
@@ -113,7 +113,7 @@ async fn the_next_batch_is_read_while_one_is_under_way() {
     assert_eq!(rig.service.accepted("a"), numbered(6));
 }
 
-/// How many batches were sent when none could be settled.
+/// How many batches were sent while none could be settled.
 #[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 async fn sent_without_settling(batches: usize) -> usize {
     let gate = Gate::closed();
@@ -182,7 +182,7 @@ async fn a_failure_ends_what_is_side_by_side_until_something_goes_through() {
         rig.record_each("a", numbered(40)).await;
         let done = rig.drain(MINUTE).await;
         if rig.cached() > 0 {
-            // The one by itself made no progress.
+            // The batch sent alone made no progress, which ended the drain.
             assert_eq!(rig.service.call_count(), 5);
             rig.drain(MINUTE).await;
         }
@@ -192,7 +192,8 @@ async fn a_failure_ends_what_is_side_by_side_until_something_goes_through() {
             (0, 40)
         );
         assert_eq!(rig.service.accepted_count(), 40);
-        // Four, of which one failed; one by one, of which the first failed; then four again.
+        // Four at once, one of which failed; then one at a time, the first of which failed; then
+        // four again.
         let beside = beside(&rig, SECOND);
         assert_eq!(beside[..10], [0, 1, 2, 3, 0, 0, 0, 1, 2, 3], "{beside:?}");
     }
@@ -277,7 +278,7 @@ async fn clearing_while_batches_are_under_way_leaves_the_accounting_exact() {
     rig.assert_all_room_is_free(640).await;
 }
 
-/// Random answers to several batches under way at once.
+/// Random answers to several batches in flight at once.
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_the_accounting_is_exact() {
     for seed in 0..60 {

@@ -61,7 +61,7 @@ fn whoever_hears_of_an_error_sends_no_more() {
                 *reported.lock().unwrap() = true;
             })
         };
-        // The task that hands out slots runs meanwhile.
+        // The task that assigns slots runs meanwhile.
         signals.set_queued(1);
         assert!(signals.is_slot_wanted());
         signals.set_queued(0);

@@ -1,4 +1,4 @@
-//! The metrics, compared with those documented.
+//! The metrics, compared with the documentation.
 
 #![expect(
     clippy::panic,
@@ -15,7 +15,7 @@ use common::*;
 use flush_engine::{EngineOptions, OverflowPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-/// Values by name and labels, without those that name the client.
+/// Values by name and labels, without the labels that identify the client.
 struct Seen(BTreeMap<String, DebugValue>);
 
 impl Seen {
@@ -42,7 +42,7 @@ impl Seen {
     }
 }
 
-/// Runs a test with a recorder of its own, and tells what it saw.
+/// Runs a test with its own recorder, and returns what it recorded.
 fn seen(test: impl Future<Output = ()>) -> Seen {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -214,7 +214,7 @@ fn records_for_which_there_is_no_room_are_counted_by_every_policy() {
             fits.await.unwrap();
             let too_many = vec![new("a", &"x".repeat(60)), new("b", &"x".repeat(60))];
             rig.engine.record(too_many).await.unwrap_err();
-            // It would fit if the others left.
+            // Fits only if the others leave.
             let later = rig.engine.record(vec![new("c", &"x".repeat(60))]);
             assert_eq!(later.await.is_ok(), policy == OverflowPolicy::DropOldest);
         });
@@ -264,14 +264,14 @@ fn the_oldest_record_has_its_age_until_nothing_is_left() {
     );
 }
 
-// ---- what is written down
+// ---- documentation
 
 const CODE: &str = include_str!("../src/telemetry/metrics.rs");
 const TABLE: &str = include_str!("../../../docs/observability.md");
 const DASHBOARD: &str = include_str!("../../../docs/grafana-dashboard.json");
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-/// Names of metrics in a text, those of the parts of a histogram as the histogram's.
+/// The metric names in a text. Parts of a histogram count as the histogram.
 fn names(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = words.filter(|word| word.starts_with("amplify_"));
@@ -311,7 +311,7 @@ fn the_dashboard_asks_for_labels_that_its_metrics_have() {
                 depth('(', ')') && depth('{', '}') && depth('[', ']'),
                 "{query}"
             );
-            // Only those of the whole cache have no stream.
+            // Only metrics of the whole cache have no stream.
             for selected in query.split("amplify_").skip(1) {
                 let of_cache = selected.starts_with("cache");
                 let labels = selected.split('}').next().unwrap();

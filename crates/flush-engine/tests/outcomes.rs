@@ -1,4 +1,4 @@
-//! What each outcome of a request does to its records: which are charged, which go on.
+//! What each outcome of a request does to its records: which are charged, which are sent on.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::*;
 use flush_engine::{EngineError, FlushData, Verdict};
 
-/// One stream at a time, in the order of their names.
+/// One stream at a time, ordered by name.
 fn one_by_one() -> flush_engine::EngineOptions {
     let mut options = options();
     options.max_concurrent_streams = count(1);
@@ -180,7 +180,7 @@ async fn a_batch_being_halved_stops_when_another_stream_aborts_the_pass() {
     rig.record("a", "x").await;
     rig.record_each("b", numbered(8)).await;
     let done = unknown(rig.engine.flush().await);
-    // The whole, then the half that was under way.
+    // Stream a's request, stream b's whole batch, and the half in flight when the pass was aborted.
     assert_eq!(rig.service.call_count(), 3);
     assert_eq!((done.records_flushed, done.records_retried), (0, 0));
     assert_eq!(rig.attempts("b").await, [0; 8]);
@@ -220,7 +220,7 @@ async fn a_store_that_cannot_be_read_aborts_the_pass() {
     let done = storage(rig.engine.flush().await);
     assert_eq!(done.records_flushed, 1);
     assert_eq!(rig.service.streams(), ["a"]);
-    // What was not reached comes first.
+    // Streams that were not reached come first.
     assert_eq!(rig.flush().await.records_flushed, 2);
     assert_eq!(rig.service.streams(), ["a", "b", "c"]);
 }
@@ -310,7 +310,7 @@ async fn one_bad_record_of_500_takes_no_other_along() {
         others.retain(|data| data != bad);
         let mut accepted = rig.service.accepted("a");
         if bad == "0000" {
-            // One record was a witness for the stream, ahead of its turn.
+            // One record was sent ahead of its turn, as a witness for the stream.
             accepted.sort();
         }
         assert_eq!(accepted, others);
@@ -422,7 +422,7 @@ async fn a_burst_of_bad_records_in_front_does_not_take_the_others_along() {
     let mut options = options();
     options.max_retries = 0;
     for _ in 0..20 {
-        // Once in a while the witness is a bad one too.
+        // Occasionally the witness is bad too.
         let rig = Rig::with(Service::refusing(BAD, bad), options.clone());
         rig.record_each("a", numbered(500)).await;
         let done = rig.flush().await;
@@ -447,7 +447,7 @@ async fn records_refused_before_are_tried_after_the_others() {
     let done = rig.flush().await;
     assert_eq!((done.records_flushed, done.records_retried), (5, 3));
     let second = rig.service.calls().split_off(before);
-    // First as they lie in the cache, then those that were not refused before.
+    // First in cache order, then only the records that were not refused before.
     assert_eq!(second[0].data, numbered(9)[1..]);
     assert_eq!(second[1].data, fresh);
 }
@@ -477,7 +477,7 @@ async fn accepted_halves_are_done_at_once() {
     assert_eq!(pass.await.unwrap().unwrap().records_flushed, 10);
 }
 
-/// The whole batch is refused, the first half accepted, and this is the answer to the rest.
+/// The whole batch is refused, the first half is accepted, and `reply` answers the rest.
 async fn after_an_accepted_half(reply: fn() -> Reply) -> (Rig, Result<FlushData, EngineError>) {
     let rig = Rig::new(Service::replying(move |call| match call.number {
         0 => Reply::Refuse(Some(BAD), 400),
@@ -544,7 +544,7 @@ async fn records_sent_back_in_the_middle_pay_once() {
     }));
     rig.record_each("a", numbered(4)).await;
     let done = rig.flush().await;
-    // 0 and 1 and 2 were sent back, 3 was refused alone.
+    // Records 0, 1 and 2 were sent back; 3 was refused alone.
     assert_eq!((done.records_flushed, done.records_retried), (0, 4));
     assert_eq!(rig.attempts("a").await, [1; 4]);
 }

@@ -13,7 +13,7 @@ use flush_engine::{
 };
 use record_cache::{MemoryStore, NewRecord, RecordStore};
 
-/// Options with a cache of `max_bytes`, and the discards that it causes.
+/// Options with a cache of `max_bytes`, and the records it discards.
 fn dropping(max_bytes: u64) -> (EngineOptions, Discards) {
     let dropped = Discards::default();
     let mut options = options();
@@ -28,14 +28,14 @@ fn rig(max_bytes: u64) -> (Rig, Discards) {
     (Rig::with(Service::accepting(), options), dropped)
 }
 
-/// A record whose time is `second` seconds after 1970.
+/// A record recorded `second` seconds after 1970.
 fn recorded_at(second: u64, stream: &str, data: &str) -> NewRecord {
     let mut record = new(stream, data);
     record.recorded_at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
     record
 }
 
-/// As long as it takes for 16 of them to fill 320 bytes.
+/// 20 bytes, so 16 of them fill 320 bytes.
 fn sized(n: u64) -> String {
     format!("{n:020}")
 }
@@ -113,7 +113,7 @@ async fn the_oldest_of_all_streams_go_first() {
         assert_eq!(dropped.texts().last().unwrap(), oldest);
         assert_eq!(rig.cached(), 6);
     }
-    // Several streams at once.
+    // From several streams in one call.
     dropped.forget();
     let (rig, dropped) = self::rig(16 * 6);
     for (second, stream) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a"), (6, "b")] {
@@ -128,7 +128,7 @@ async fn the_oldest_of_all_streams_go_first() {
 
 #[tokio::test(start_paused = true)]
 async fn what_stayed_after_all_is_the_oldest_again() {
-    // Because it could not be deleted.
+    // Kept because they could not be deleted.
     let (rig, dropped) = rig(20 * 4);
     for (second, stream) in [(1, "a"), (3, "a"), (2, "b"), (4, "b")] {
         let record = recorded_at(second, stream, &sized(second));
@@ -141,7 +141,7 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     rig.record("c", &sized(0)).await;
     assert_eq!(dropped.texts(), [sized(1), sized(1)]);
 
-    // Because it was being sent.
+    // Kept because they were in flight.
     let gate = Gate::closed();
     let service = Service::replying({
         let gate = gate.clone();
@@ -248,7 +248,7 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     let pass = rig.flushing();
     rig.service.called(1).await;
     rig.record("b", "5").await;
-    // Of six records three are being sent.
+    // Three of the six records are in flight.
     rig.record("b", "6").await;
     assert_eq!(dropped.texts(), ["3"]);
     let four = rig.engine.record(vec![new("c", ""); 4]).await;
@@ -263,7 +263,7 @@ async fn records_of_a_request_under_way_are_not_dropped() {
     let done = pass.await.unwrap().unwrap();
     assert_eq!((done.records_flushed, done.records_retried), (2, 1));
     assert_eq!(rig.service.accepted("a"), ["1", "2"]);
-    // What was sent back is the oldest again.
+    // The record that was sent back is the oldest again.
     rig.record_all(vec![new("d", ""); 3]).await;
     assert_eq!(dropped.texts().last().unwrap(), "0");
     assert_eq!(rig.cached(), 6);
@@ -353,7 +353,7 @@ async fn nothing_is_stored_and_no_room_is_lost_whichever_call_of_the_store_fails
         rig.record_each("b", (5..10).map(sized)).await;
         let expected: Vec<_> = (5..10).map(sized).collect();
         assert_eq!(rig.cached_of("b").await, expected);
-        // Handed over before it is deleted, and so perhaps twice.
+        // Handed over before deletion, so possibly twice.
         let distinct: HashSet<_> = dropped.texts().into_iter().collect();
         assert_eq!(distinct, (0..5).map(sized).collect());
         rig.clear().await;
@@ -394,7 +394,7 @@ async fn a_clear_counts_what_was_not_dropped_and_only_that() {
     rig.store.now_waits_at(Op::Settle, &gate);
     let calls = rig.store.call_count();
     let record = rig.recording(vec![new("b", &sized(5))]);
-    // Two reads, and the settlement.
+    // Two reads and the settlement.
     until(|| rig.store.call_count() == calls + 3).await;
     let clear = rig.clearing();
     tokio::time::sleep(SECOND).await;
@@ -449,7 +449,7 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
     let service =
         Service::replying(|call| call.send_back("InternalFailure", |_| call.number % 3 == 0));
     let store = ScriptedStore::dawdling();
-    // One request takes less than a tenth of the cache.
+    // One request holds less than a tenth of the cache.
     let rig = Rig::on(store, service.limited(7, 300), options);
     let most = Arc::new(AtomicUsize::new(0));
     let recording = (0..8).map(|task| {

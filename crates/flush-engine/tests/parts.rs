@@ -1,4 +1,4 @@
-//! Requests that take fewer records than were read for them, and verdicts on several at once.
+//! Requests that hold fewer records than were read, and verdicts shared by several records.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use flush_engine::{FlushStrategy, Verdict};
 
-/// The records `from..to`, by number.
+/// The records `from..to`, as numbers.
 fn numbers(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|n| format!("{n:03}")).collect()
 }
@@ -60,7 +60,7 @@ async fn what_is_kept_is_sent_again_and_not_charged() {
     assert_eq!(rig.service.accepted("a"), ["000", "002", "001"]);
 }
 
-/// Records in tens are refused as one if there is a bad one among them.
+/// Refuses each group of ten records as a whole if it holds a bad one.
 fn by_tens(call: &Call) -> Reply {
     let tens = call.data.chunks(10).flat_map(|ten| {
         let code = "ValidationException".to_owned();

@@ -1,4 +1,4 @@
-//! When passes run by themselves.
+//! When passes run automatically.
 
 mod common;
 
@@ -8,12 +8,12 @@ use common::*;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-/// A service that sends back every record, so that each pass is seen, in so much time.
+/// A service that sends back every record after a delay, so each pass leaves a trace.
 fn keeping(takes: Duration) -> Service {
     Service::replying(move |call| call.send_back("InternalFailure", |_| true).after(takes))
 }
 
-/// When requests came, in seconds since `begin`.
+/// When requests arrived, in seconds since `begin`.
 fn seconds(rig: &Rig, begin: Instant) -> Vec<f64> {
     let calls = rig.service.calls().into_iter();
     calls
@@ -115,7 +115,7 @@ async fn errors_do_not_stop_the_timer() {
     });
     rig.record("a", "x").await;
     until(|| rig.cached() == 0).await;
-    // Hanging took 30 seconds, and two passes could not read.
+    // The hanging request took 30 seconds, and two passes could not read.
     assert_eq!(seconds(&rig, begin), [10.0, 20.0, 30.0, 90.0]);
 }
 
@@ -172,7 +172,7 @@ async fn a_stream_that_is_turned_away_is_tried_less_and_less_often() {
         let early = tries(&rig, 4).await;
         assert!(early >= 1, "{early}");
         tries(&rig, 200).await;
-        // A wait has a share, by the dice, of 300 s at most: 15 intervals on average.
+        // Each wait is a random share of at most 300 s: 15 intervals on average.
         let late = tries(&rig, 900).await;
         assert!((30..=120).contains(&late), "{late}");
         let times: Vec<_> = rig.service.calls().iter().map(|call| call.at).collect();

@@ -65,7 +65,7 @@ async fn what_one_call_has_for_a_stream_is_one_sum() {
     let mut mixed = many("a", 10);
     mixed.extend(many("b", 10));
     rig.engine.record(mixed).await.unwrap();
-    // All or nothing, over all streams.
+    // All or nothing across all streams.
     let mut mixed = many("c", 1);
     mixed.extend(many("b", 1));
     let refused = rig.engine.record(mixed).await;
@@ -140,7 +140,7 @@ async fn a_share_stays_exact_whatever_clears_and_flushes_come_between() {
         task.await.unwrap();
     }
     rig.engine.clear().await.unwrap();
-    // To the byte, no more and no less.
+    // The share is exact to the byte.
     record(&rig, "a", 1000).await.unwrap();
     assert_eq!(stream_in_the_way(&record(&rig, "a", 1).await), Some("a"));
 }
@@ -195,7 +195,7 @@ async fn nothing_is_dropped_for_a_record_that_is_refused_all_the_same() {
     for _ in 0..4 {
         record(&rig, "a", 20).await.unwrap();
     }
-    // Room for the stream's own could be made, for the cache it could not.
+    // Dropping records could make room in the stream's share, but not in the cache.
     let both = || vec![new("a", &"x".repeat(20)), new("b", &"x".repeat(79))];
     let refused = rig.engine.record(both()).await;
     assert_eq!(stream_in_the_way(&refused), Some("a"), "{refused:?}");

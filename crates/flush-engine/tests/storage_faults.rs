@@ -1,4 +1,4 @@
-//! A store that fails once, at any of its calls, or for a while.
+//! A store that fails once, on any call, or for a while.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -18,7 +18,7 @@ const HOPELESS: &str = "07";
 /// Sent back by the service the first time.
 const LATE: &str = "11";
 
-/// An engine on a store that fails at some calls, and what became of each record.
+/// An engine on a store that fails at some calls, and the fate of each record.
 struct Trial {
     engine: FlushEngine,
     service: Arc<Service>,
@@ -77,8 +77,8 @@ impl Trial {
         cached
     }
 
-    /// Every record that was taken in was delivered, given up, or is still there; and the
-    /// engine's counters say what the store says.
+    /// Checks that every accepted record was delivered, given up or is still cached, and that the
+    /// engine's counters match the store.
     async fn assert_nothing_is_lost(&self, what: &str) {
         let mut fates: BTreeMap<&str, usize> = BTreeMap::new();
         let cached = self.cached().await;
@@ -101,7 +101,7 @@ impl Trial {
         assert_eq!(stats.bytes, size as u64, "{what}");
     }
 
-    /// With the store at work again, everything finds its end.
+    /// Checks that every record is delivered or given up once the store works again.
     async fn assert_it_goes_on(&self, what: &str) {
         for _ in 0..10 {
             self.engine.drain(MINUTE).await.unwrap();
@@ -167,7 +167,7 @@ async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
         let what = format!("2 failures after {passing} calls");
         let mut options = options();
         options.overflow_policy = OverflowPolicy::DropOldest;
-        // Ten records, a sixteenth of that.
+        // Room for 160 / 16 = 10 records.
         options.cache_max_bytes = bytes(160);
         let mut trial = Trial::new(passing, 2, options);
         trial.record().await;
@@ -195,7 +195,7 @@ async fn a_panic_of_the_store_is_an_error_of_the_call_and_no_more() {
         rig.store.now_does(panic);
         let failed = match panics {
             Op::Clear => rig.engine.clear().await.map(drop),
-            // Makes room first, which reads and settles.
+            // Makes room first, which takes a read and a settlement.
             _ => rig.engine.record(vec![new("a", "y")]).await.map(drop),
         };
         assert!(

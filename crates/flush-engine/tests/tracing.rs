@@ -1,4 +1,4 @@
-//! The log events, compared with those documented.
+//! The log events, compared with the documentation.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -21,7 +21,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 const PROMISED: &str = include_str!("../../../docs/observability.md");
 const SECRET: &str = "PAYLOAD";
 
-/// One event or span, as the table of the documentation has it.
+/// One event or span, as listed in the documentation's table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
     what: String,
@@ -30,7 +30,7 @@ struct Seen {
     inside: Vec<String>,
 }
 
-/// Keeps what the engine logs.
+/// Collects what the engine logs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<Seen>>>);
 
@@ -81,7 +81,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 }
 
 impl fmt::Display for Seen {
-    /// As a row of the table.
+    /// Formats it as a row of the table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<_> = self.fields.iter().map(|name| format!("`{name}`")).collect();
         write!(
@@ -94,7 +94,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// The same row with its fields in the order of their names.
+/// The same row with its fields sorted by name.
 fn sorted(row: &str) -> String {
     let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
     let [level, message, fields] = cells[..] else {
@@ -117,7 +117,7 @@ fn options(interval: bool) -> EngineOptions {
     options
 }
 
-/// Everything that the engine has to say, short of other instances.
+/// Makes the engine log all its messages, except those about other instances.
 async fn a_full_life() {
     let data = &format!("{SECRET}-{}", "x".repeat(40));
     let service = Service::replying(|call| match call.number {
@@ -192,7 +192,7 @@ fn every_event_is_promised_and_every_promise_is_kept() {
         .collect();
     let unpromised: Vec<_> = seen.difference(&promised).collect();
     assert!(unpromised.is_empty(), "{unpromised:#?}");
-    // What is logged of other instances, services and connections is tested where these are.
+    // Messages about other instances, services and connections are tested elsewhere.
     let elsewhere = |row: &&String| {
         let words = [
             "instance",
@@ -225,7 +225,7 @@ fn every_event_is_promised_and_every_promise_is_kept() {
 #[test]
 fn what_is_given_up_or_refused_is_one_line_a_batch() {
     let service = Service::replying(|call| match call.number {
-        // A whole batch that is sent back for the last time.
+        // A whole batch, sent back for the last time.
         0 => call.send_back("InternalFailure", |_| true),
         // A batch that is bisected, with two bad records in it.
         _ => call.refuse_if("ValidationException", |data| data.ends_with("7")),
@@ -271,7 +271,7 @@ fn that_deliveries_fail_and_work_again_is_told_on_the_change_only() {
     let service = Service::replying(|call| match call.number {
         0..3 => Reply::throttled(),
         3 => Reply::no_answer(),
-        // Most of it is delivered: no failure of the stream.
+        // Most of the batch is delivered, so the stream does not count as failing.
         5 => call.send_back("InternalFailure", |data| data.ends_with('0')),
         7 => Reply::no_answer(),
         _ => Reply::Accept,

@@ -77,7 +77,7 @@ async fn what_never_fits_does_not_wait() {
 async fn room_goes_to_the_one_that_waited_longest() {
     let rig = full_rig(60 * SECOND);
     record(&rig, "a", 160).await.unwrap();
-    // A large one first: the small ones behind it may not starve it.
+    // The large record comes first, and the small ones behind it must not starve it.
     let mut waiting = vec![tokio::spawn(record(&rig, "large", 160))];
     sleep(SECOND).await;
     for _ in 0..5 {
@@ -126,7 +126,7 @@ async fn dropped_at_any_moment_it_has_stored_the_record_or_taken_no_room() {
         let stored = rig.engine.cache_stats().bytes;
         assert!(stored == 0 || stored == 100, "{stored}");
         rig.engine.drain(SECOND).await.unwrap();
-        // Nothing waits here.
+        // No one is left in line.
         let whole = tokio::time::timeout(SECOND, record(&rig, "room", 160)).await;
         assert!(matches!(whole, Ok(Ok(()))), "{polls}: {whole:?}");
         rig.engine.close().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_call_that_is_kept_without_being_polled_holds_nobody_up() {
     sleep(SECOND).await;
     rig.engine.flush().await.unwrap();
     behind.await.unwrap().unwrap();
-    // The kept one was stored by then.
+    // By then, the kept call had stored its record.
     assert_eq!(rig.engine.cache_stats().bytes, 160);
     assert!(matches!(poll_once(kept).await, Poll::Ready(Ok(()))));
 }

@@ -1,19 +1,19 @@
-//! Takes an aggregate apart.
+//! Decodes an aggregate.
 
 use super::proto::{Field, fields};
 use super::{CHECKSUM_BYTES, MAGIC};
 use crate::event::{Event, md5};
 
-/// An aggregate whose checksum is right, but which cannot be read.
+/// An aggregate with a correct checksum that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the aggregate is malformed: {0}")]
 pub struct Malformed(pub(super) &'static str);
 
-/// Reads the events of a record; none if it is no aggregate, by its first bytes or its checksum.
-/// Tags are passed over.
+/// Decodes the events of a record. `None` if its first bytes or its checksum show that it is not an
+/// aggregate. Tags are skipped.
 ///
 /// # Errors
-/// [`Malformed`] when the record is an aggregate, but not one that can be read.
+/// [`Malformed`] when the record is an aggregate but cannot be decoded.
 pub fn decode(record: &[u8]) -> Result<Option<Vec<Event<'_>>>, Malformed> {
     let Some(rest) = record.strip_prefix(&MAGIC) else {
         return Ok(None);
@@ -42,7 +42,7 @@ pub fn decode(record: &[u8]) -> Result<Option<Vec<Event<'_>>>, Malformed> {
         .map(Some)
 }
 
-/// A record as it stands in the message: tables may follow it.
+/// A record as it appears in the message. The tables may come after it.
 struct Indexes<'a> {
     key: u64,
     hash_key: Option<u64>,

@@ -1,4 +1,4 @@
-//! Fills and writes an aggregate.
+//! Builds and encodes an aggregate.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::{CHECKSUM_BYTES, KplLimits, MAGIC, proto};
 use crate::event::{Event, md5};
 
-/// An aggregate in the making. Its size is known before anything is written.
+/// An aggregate under construction. Its size is known before encoding.
 #[derive(Debug, Clone)]
 pub struct Encoder<'a> {
     limits: KplLimits,
@@ -44,8 +44,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Adds an event, or says that there is no place for it: the aggregate would grow too large,
-    /// or its events differ in whether they have an explicit hash key.
+    /// Adds an event. Returns `false` if there is no place for it: the aggregate would grow too
+    /// large, or its events differ in whether they have an explicit hash key.
     pub fn push(&mut self, event: Event<'a>) -> bool {
         let has_hash_key = event.explicit_hash_key.is_some();
         let mixes = !self.events.is_empty() && has_hash_key == self.hash_keys.list.is_empty();
@@ -76,31 +76,31 @@ impl<'a> Encoder<'a> {
         true
     }
 
-    /// How many events there are.
+    /// Number of events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether there is no event.
+    /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// The event that came first, whose keys the record takes.
+    /// The first event, whose keys the record takes.
     #[must_use]
     pub fn first(&self) -> Option<Event<'a>> {
         self.events.first().map(|indexed| indexed.event)
     }
 
-    /// The size of what [`encode`](Self::encode) gives.
+    /// The size of the output of [`encode`](Self::encode).
     #[must_use]
     pub const fn size(&self) -> usize {
         MAGIC.len() + self.message_bytes + CHECKSUM_BYTES
     }
 
-    /// Writes the aggregate.
+    /// Encodes the aggregate.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size());
@@ -126,7 +126,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Keys, each of them once, in the order in which they came.
+/// Distinct keys, in order of first use.
 #[derive(Debug, Clone)]
 struct Table<K> {
     list: Vec<K>,
@@ -134,12 +134,12 @@ struct Table<K> {
 }
 
 impl<K: Copy + Eq + Hash> Table<K> {
-    /// The place that a key has or would get.
+    /// The index a key has or would get.
     fn index(&self, key: K) -> usize {
         self.places.get(&key).copied().unwrap_or(self.list.len())
     }
 
-    /// By how much the message grows for a key.
+    /// How much the message grows with this key.
     fn growth(&self, key: K, length: impl Fn(K) -> usize) -> usize {
         if self.index(key) == self.list.len() {
             proto::bytes_size(length(key))

@@ -7,8 +7,8 @@
 //! Record            1: which partition key   2: which hash key   3: data   4: tags
 //! ```
 //!
-//! Readers of Python and Node take an absent hash key for the first of the table, wherever the
-//! table is not empty. So events with and without one never share a record.
+//! The Python and Node readers take a missing hash key as the first one in the table, if the table
+//! is not empty. Events with and without a hash key therefore never share a record.
 
 mod decode;
 mod encode;
@@ -20,15 +20,15 @@ pub use self::encode::Encoder;
 pub(crate) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 pub(crate) const CHECKSUM_BYTES: usize = 16;
 
-/// How large a record may grow.
+/// The size limits of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KplLimits {
-    /// Bytes of the record, all told; 51,200 unless set, as in the KPL.
+    /// Total bytes of a record. Default: 51,200, as in the KPL.
     pub max_bytes: usize,
-    /// Events in the record; 10,000 unless set, which leaves the decision to the bytes.
+    /// Events in a record. Default: 10,000, which leaves the decision to the bytes.
     ///
-    /// Firehose takes at most 500 out of one record if it partitions dynamically.
+    /// With dynamic partitioning, Firehose takes at most 500 out of one record.
     pub max_events: usize,
 }
 
@@ -42,14 +42,14 @@ impl Default for KplLimits {
 }
 
 impl KplLimits {
-    /// Sets the bytes of a record.
+    /// Sets the byte limit of a record.
     #[must_use]
     pub const fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// Sets the events in a record.
+    /// Sets the limit on events per record.
     #[must_use]
     pub const fn max_events(mut self, max_events: usize) -> Self {
         self.max_events = max_events;
@@ -57,7 +57,7 @@ impl KplLimits {
     }
 }
 
-/// Whether a payload is, by its first bytes, an aggregate already.
+/// Whether a payload starts like an aggregate.
 #[must_use]
 pub fn is_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)

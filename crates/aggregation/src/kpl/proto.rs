@@ -1,4 +1,4 @@
-//! As much of protocol buffers as the format needs.
+//! The part of protocol buffers that the format needs.
 
 use super::Malformed;
 
@@ -7,7 +7,7 @@ const FIXED_64: u8 = 1;
 const DELIMITED: u8 = 2;
 const FIXED_32: u8 = 5;
 
-/// A field that was read.
+/// A decoded field.
 pub(super) enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -23,12 +23,12 @@ pub(super) const fn varint_size(number: usize) -> usize {
     }
 }
 
-/// The size of a field that holds a number.
+/// The size of a number field.
 pub(super) const fn number_size(number: usize) -> usize {
     1 + varint_size(number)
 }
 
-/// The size of a field that holds this many bytes.
+/// The size of a field with this many bytes.
 pub(super) const fn bytes_size(length: usize) -> usize {
     1 + varint_size(length) + length
 }
@@ -46,7 +46,7 @@ pub(super) fn number(out: &mut Vec<u8>, field: u8, number: usize) {
     varint(out, number);
 }
 
-/// Begins a field of this many bytes, which follow.
+/// Writes the header of a field with this many bytes. The bytes must follow.
 pub(super) fn head(out: &mut Vec<u8>, field: u8, length: usize) {
     out.push(field << 3 | DELIMITED);
     varint(out, length);
@@ -57,7 +57,7 @@ pub(super) fn bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Calls `each` with the number of each field of a message, and what is in it.
+/// Calls `each` with the number and content of each field of a message.
 pub(super) fn fields<'a>(
     mut message: &'a [u8],
     mut each: impl FnMut(u64, Field<'a>) -> Result<(), Malformed>,

@@ -1,4 +1,4 @@
-//! Records that the service has taken, and the handler that is told.
+//! Delivered records, and the handler that receives them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::api::Receipt;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {
-    /// The stream that it was recorded for.
+    /// The stream it was recorded for.
     pub stream_name: String,
-    /// Its partition key, where the service has one.
+    /// Its partition key, if the service uses one.
     pub partition_key: Option<String>,
-    /// Where it went, if the sender said.
+    /// Where the service put it, if the sender reported that.
     pub receipt: Option<Receipt>,
 }
 
@@ -33,7 +33,7 @@ impl DeliveredRecord {
     }
 }
 
-// Shows no key.
+// Leaves out the key.
 impl fmt::Debug for DeliveredRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliveredRecord")
@@ -43,14 +43,14 @@ impl fmt::Debug for DeliveredRecord {
     }
 }
 
-/// Called for every record that the service accepted, before it is deleted.
+/// Called for each record the service accepted, before the record is deleted.
 #[derive(Clone)]
 pub struct DeliveredHandler(Arc<dyn Fn(DeliveredRecord) + Send + Sync>);
 
 impl DeliveredHandler {
     /// Wraps a function. A panic in it is contained.
     ///
-    /// What may be called from within it is as with
+    /// The limits on calls from within it are those of
     /// [`DiscardHandler`](crate::DiscardHandler::new).
     pub fn new(handler: impl Fn(DeliveredRecord) + Send + Sync + 'static) -> Self {
         Self(Arc::new(handler))

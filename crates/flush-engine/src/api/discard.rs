@@ -10,7 +10,7 @@ use record_cache::{Record, StreamName};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiscardReason {
-    /// It was charged a failure more often than `max_retries`.
+    /// It was charged more failures than `max_retries` allows.
     RetriesExhausted,
     /// It was dropped to make room for newer records.
     Overflow,
@@ -20,7 +20,7 @@ pub enum DiscardReason {
 
 #[cfg(feature = "metrics")]
 impl DiscardReason {
-    /// The reason in a word, for metrics.
+    /// The reason as a single word, for metrics.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::RetriesExhausted => "retries_exhausted",
@@ -30,15 +30,15 @@ impl DiscardReason {
     }
 }
 
-/// A discarded record: the last chance to keep it elsewhere.
+/// A discarded record. The handler is the last chance to save it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiscardedRecord {
-    /// The stream that it was recorded for.
+    /// The stream it was recorded for.
     pub stream_name: String,
-    /// Its partition key, where the service has one.
+    /// Its partition key, if the service uses one.
     pub partition_key: Option<String>,
-    /// Its explicit hash key, if it was given one.
+    /// Its explicit hash key, if it has one.
     pub explicit_hash_key: Option<u128>,
     /// Its payload.
     pub data: Bytes,
@@ -46,7 +46,7 @@ pub struct DiscardedRecord {
     pub attempts: u32,
     /// Why it was discarded.
     pub reason: DiscardReason,
-    /// The error code of the last attempt, if it had one.
+    /// The error code of the last attempt, if there was one.
     pub code: Option<String>,
 }
 
@@ -82,17 +82,17 @@ impl fmt::Debug for DiscardedRecord {
     }
 }
 
-/// Called for every discarded record, before it is deleted.
+/// Called for each discarded record, before the record is deleted.
 #[derive(Clone)]
 pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
 
 impl DiscardHandler {
     /// Wraps a function. A panic in it is contained.
     ///
-    /// Within it, `drain`, `clear`, `close` and `close_with` of the same engine return
-    /// [`EngineError::Validation`](crate::EngineError::Validation) at once, since they would wait
-    /// for the handler; `flush` reports that one is in progress; `record` neither waits nor drops
-    /// records.
+    /// In the handler, `drain`, `clear`, `close` and `close_with` of the same engine immediately
+    /// return [`EngineError::Validation`](crate::EngineError::Validation), since they would wait
+    /// for the handler. `flush` reports that a pass is in progress. `record` neither waits nor
+    /// drops records.
     pub fn new(handler: impl Fn(DiscardedRecord) + Send + Sync + 'static) -> Self {
         Self(Arc::new(handler))
     }

@@ -21,7 +21,7 @@ pub enum EngineError {
         /// What the pass had done before the error.
         flushed: Option<Box<FlushData>>,
     },
-    /// The call cannot be made here.
+    /// The call is not allowed here.
     #[error(transparent)]
     Validation(#[from] InvalidSetting),
     /// The engine was closed.
@@ -70,7 +70,7 @@ impl EngineError {
         }
     }
 
-    /// The kind of error in a word, for logs.
+    /// The kind of error as a single word, for logs.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::LimitExceeded(_) => "limit_exceeded",
@@ -81,7 +81,7 @@ impl EngineError {
         }
     }
 
-    /// Why there was no answer, in a word, for logs.
+    /// Why there was no answer, as a single word for logs.
     pub(crate) const fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Unknown { reason, .. } => Some(reason.word()),
@@ -89,7 +89,8 @@ impl EngineError {
         }
     }
 
-    /// Why nothing is delivered, in a word for logs: the kind, or why there was no answer.
+    /// Why nothing is delivered, as a single word for logs: the error kind, or why there was no
+    /// answer.
     pub(crate) const fn word(&self) -> &'static str {
         match self {
             Self::Unknown { reason, .. } => reason.word(),
@@ -97,7 +98,7 @@ impl EngineError {
         }
     }
 
-    /// The same error, with what the pass had done before it.
+    /// Adds what the pass had done before the error.
     pub(crate) fn after(mut self, done: FlushData) -> Self {
         if let Self::Storage { flushed, .. } | Self::Unknown { flushed, .. } = &mut self {
             *flushed = Some(Box::new(done));
@@ -120,24 +121,24 @@ impl EngineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitExceeded {
-    /// There will be room once records have been delivered or cleared.
+    /// There will be room once records are delivered or cleared.
     #[error(
         "the cache is full: {needed} bytes in {needed_records} records do not fit beside {held} \
          bytes in {held_records} records; the limits are {max_bytes} bytes and {max_records} records"
     )]
     #[non_exhaustive]
     Full {
-        /// Bytes to be recorded.
+        /// Bytes to store.
         needed: u64,
-        /// Records to be recorded.
+        /// Records to store.
         needed_records: u64,
-        /// Bytes that are cached or being stored.
+        /// Bytes cached or being stored.
         held: u64,
-        /// Records that are cached or being stored.
+        /// Records cached or being stored.
         held_records: u64,
-        /// Bytes that may be cached.
+        /// The cache limit in bytes.
         max_bytes: u64,
-        /// Records that may be cached.
+        /// The cache limit in records.
         max_records: u64,
     },
     /// There will never be room: even an empty cache is too small.
@@ -147,17 +148,17 @@ pub enum LimitExceeded {
     )]
     #[non_exhaustive]
     NeverFits {
-        /// Bytes to be recorded.
+        /// Bytes to store.
         needed: u64,
-        /// Records to be recorded.
+        /// Records to store.
         needed_records: u64,
-        /// Bytes that may be cached.
+        /// The cache limit in bytes.
         max_bytes: u64,
-        /// Records that may be cached.
+        /// The cache limit in records.
         max_records: u64,
     },
     /// The stream has used up its share of the cache. There will be room once some of its records
-    /// have been delivered or cleared; other streams are not affected.
+    /// are delivered or cleared. Other streams are not affected.
     #[error(
         "the share of the stream {stream_name} is used up: {needed} bytes do not fit beside {held}; \
          max_stream_share is {max_stream_share} bytes"
@@ -166,14 +167,14 @@ pub enum LimitExceeded {
     StreamFull {
         /// The stream.
         stream_name: String,
-        /// Bytes to be recorded for it.
+        /// Bytes to store for it.
         needed: u64,
-        /// Bytes of it that are cached or being stored.
+        /// Bytes of the stream that are cached or being stored.
         held: u64,
-        /// Bytes that one stream may take.
+        /// The share of one stream, in bytes.
         max_stream_share: u64,
     },
-    /// There will never be room: the share of a stream is too small.
+    /// There will never be room: the share of one stream is too small.
     #[error(
         "can never fit: {needed} bytes for the stream {stream_name}; max_stream_share is \
          {max_stream_share} bytes"
@@ -182,15 +183,15 @@ pub enum LimitExceeded {
     StreamNeverFits {
         /// The stream.
         stream_name: String,
-        /// Bytes to be recorded for it.
+        /// Bytes to store for it.
         needed: u64,
-        /// Bytes that one stream may take.
+        /// The share of one stream, in bytes.
         max_stream_share: u64,
     },
 }
 
 impl LimitExceeded {
-    /// Whether there will be room once records have left the cache.
+    /// Whether there may be room once records leave the cache.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
-//! The types that the owner of an engine uses: settings, errors, reports, the sender.
+//! The engine's public types: settings, errors, reports and the sender trait.
 //!
-//! Types and pure functions only. May be touched here: names, defaults, texts of errors. Not
-//! here: anything that waits, logs or keeps state. Imports no other room.
+//! Types and pure functions only; nothing here waits, logs or keeps state. Free to change: names,
+//! defaults, error messages. Imports no other module of the crate.
 
 mod delivered;
 mod discard;

@@ -14,27 +14,27 @@ use crate::api::{
 pub enum FlushStrategy {
     /// A pass runs this long after the previous one ended.
     ///
-    /// The timer backs off from a stream that the service refuses (throttling, service failures,
-    /// refused credentials): for a random part of up to two intervals after the first refusal,
-    /// doubled with each further one, up to 32 intervals or 5 minutes. A success ends the backoff.
-    /// A stream that gets no answer at all is tried in every pass.
+    /// The timer backs off from a stream after the service refuses it (throttling, service
+    /// failures, refused credentials). The first backoff is a random part of up to two intervals.
+    /// Each further refusal doubles the range, up to 32 intervals or 5 minutes. A success ends the
+    /// backoff. A stream that gets no answer at all is tried in every pass.
     ///
-    /// After a pass has delivered a batch of a stream, another pass follows at once, as long as
+    /// After a pass has delivered a batch from a stream, another pass follows immediately while
     /// that stream has a full batch waiting and does not fail.
     Interval(Duration),
     /// A stream is flushed when it has a full batch or its oldest record has waited long enough,
-    /// and for as long as that holds. Nothing runs while no records wait.
+    /// and for as long as that holds. Nothing runs while no records are waiting.
     ///
-    /// After a failure, the backoff of a stream is the same as in a drain: a random part of up to
-    /// 100 ms, doubled with each further failure, up to 5 s. Records found in the cache at the
-    /// start count as old.
+    /// After a failure, a stream backs off as in a drain: for a random part of up to 100 ms,
+    /// doubled with each further failure, up to 5 s. Records already cached at startup count as
+    /// old.
     Adaptive {
-        /// The longest time that a record waits before it is first sent. It may be sent up to a
-        /// 64th of that earlier.
+        /// The longest a record waits before it is first sent. It may be sent up to 1/64 of this
+        /// time early.
         max_delay: Duration,
-        /// Number of records in a full batch, up to the service's limit for a request.
+        /// Number of records in a full batch, capped at the service's limit per request.
         max_records: usize,
-        /// Bytes in a full batch, up to the service's limit for a request.
+        /// Bytes in a full batch, capped at the service's limit per request.
         max_bytes: u64,
     },
     /// Only `flush` and `drain` deliver.
@@ -82,18 +82,18 @@ pub enum OverflowPolicy {
     /// The record is refused; cached records stay.
     #[default]
     Reject,
-    /// The oldest cached records are dropped, by the time of recording, from any stream, and no
-    /// more than necessary.
+    /// The oldest cached records by recording time are dropped, from any stream, and no more than
+    /// necessary.
     ///
     /// Each one is handed to `on_discard` with [`DiscardReason::Overflow`](crate::DiscardReason),
-    /// then deleted. Records in flight are not dropped, as they may be delivered; if dropping all
+    /// then deleted. Records in flight are never dropped, as they may be delivered. If dropping all
     /// others would not make enough room, nothing is dropped and the new record is refused.
     DropOldest,
-    /// The record waits for room in line, and is refused if there is none in time.
+    /// The record waits in line for room, and is refused if none appears in time.
     ///
     /// A stream that has used up its share of the cache does not hold up other streams. A call
-    /// whose future is dropped leaves the line; closing refuses all waiting calls. Within a
-    /// handler, `record` does not wait.
+    /// whose future is dropped leaves the line. Closing refuses all waiting calls. `record` never
+    /// waits when called from a handler.
     Wait {
         /// The longest wait.
         at_most: Duration,
@@ -111,7 +111,7 @@ pub enum OverflowPolicy {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CloseOptions {
-    /// How long to deliver cached records before closing. Default: zero, not at all.
+    /// How long to deliver cached records before closing. Default: zero, so no delivery.
     pub drain: Duration,
 }
 
@@ -128,41 +128,41 @@ impl CloseOptions {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// The kind of client: a label of its metrics.
+    /// The kind of client, used as a metrics label.
     pub client: &'static str,
-    /// The region it sends to: a label of its metrics.
+    /// The target region, used as a metrics label.
     pub region: String,
-    /// The most bytes of records to cache; see [`FlushEngine::record`](crate::FlushEngine::record).
+    /// Cache limit in bytes; see [`FlushEngine::record`](crate::FlushEngine::record).
     pub cache_max_bytes: NonZeroU64,
-    /// How often a record is retried after it was charged a failure.
+    /// How many failures may be charged to a record. The next one discards it.
     pub max_retries: u32,
-    /// Bytes of the cache that one stream may use; `None`: all of them.
+    /// Cache bytes that one stream may use. `None` means all of them.
     pub max_stream_share: Option<u64>,
     /// When records are delivered automatically.
     pub flush_strategy: FlushStrategy,
-    /// The total time limit of one request.
+    /// Time limit for a whole request.
     pub request_timeout: Duration,
-    /// The most streams to send to at the same time.
+    /// How many streams are sent to at the same time.
     pub max_concurrent_streams: NonZeroUsize,
     /// What happens when a record does not fit into the cache.
     pub overflow_policy: OverflowPolicy,
-    /// Older records are discarded by the next pass instead of sent.
+    /// Records older than this are discarded by the next pass, not sent.
     ///
-    /// The age is measured by the system clock; if this process recorded the record and the
-    /// monotonic clock gives a lower age, that counts. If the clock was set back after recording,
-    /// the age counts from when a pass first finds such a record.
+    /// Age is measured by the system clock. For a record of this process, the monotonic clock
+    /// counts if it gives a lower age. If the clock was set back after recording, age counts from
+    /// the first pass that finds such a record.
     pub max_record_age: Option<Duration>,
-    /// The most batches of one stream that a drain or adaptive flushing sends at the same time.
-    /// More than one gives up the order within a stream.
+    /// How many batches of one stream a drain or adaptive flushing sends at the same time. More
+    /// than one gives up the order within a stream.
     pub max_in_flight_per_stream: NonZeroUsize,
-    /// Called for every discarded record.
+    /// Called for each discarded record.
     pub on_discard: Option<DiscardHandler>,
-    /// Called for every record that the service accepted.
+    /// Called for each record the service accepted.
     pub on_delivered: Option<DeliveredHandler>,
 }
 
 impl EngineOptions {
-    /// The defaults of both clients: 5 MiB, 5 retries, every 30 s, 30 s a request, 8 streams.
+    /// The defaults of both clients: 5 MiB, 5 retries, every 30 s, 30 s per request, 8 streams.
     pub const DEFAULT: Self = Self {
         client: "engine",
         region: String::new(),
@@ -181,7 +181,7 @@ impl EngineOptions {
 }
 
 impl EngineOptions {
-    /// That of the timer, if there is one.
+    /// The flush interval, if the timer is used.
     pub(crate) const fn interval(&self) -> Option<Duration> {
         match self.flush_strategy {
             FlushStrategy::Interval(interval) => Some(interval),

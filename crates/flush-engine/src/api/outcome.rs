@@ -1,9 +1,9 @@
-//! How a request can fail, independent of any service.
+//! How a request can fail, whatever the service.
 
 use std::error::Error;
 use std::fmt;
 
-/// Who is at fault when a service refuses a whole request, and so which records are charged.
+/// Who is at fault when a service refuses a whole request. Decides which records are charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The contents: some record may be unacceptable. The batch is bisected, and bad records are
@@ -13,7 +13,7 @@ pub enum Fault {
     Stream,
     /// The service, or the caller's permissions. Nothing is charged.
     Service,
-    /// Unknown: the answer came from elsewhere, or is unreadable. Nothing is charged.
+    /// Unknown: the answer is unreadable or came from elsewhere. Nothing is charged.
     Unreadable,
 }
 
@@ -23,18 +23,18 @@ pub enum Fault {
 pub enum NoAnswer {
     /// The service could not be reached, or the connection broke.
     Offline,
-    /// The answer did not come in time.
+    /// The answer took too long.
     TimedOut,
-    /// There were no credentials to sign the request with.
+    /// There were no credentials to sign the request.
     Credentials,
-    /// There was an answer, but not from the service.
+    /// An answer arrived, but not from the service.
     Unreadable,
     /// Anything else.
     Other,
 }
 
 impl NoAnswer {
-    /// The reason in a word, for logs.
+    /// The reason as a single word, for logs.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl NoAnswer {
     }
 }
 
-/// The texts of a chain of error causes.
+/// The messages of a chain of error causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,
@@ -55,7 +55,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// Keeps the texts of a chain, outermost first; `None` if there are none.
+    /// Collects the messages, outermost first. `None` if there are none.
     pub fn chain(texts: impl IntoIterator<Item = String>) -> Option<Self> {
         let texts: Vec<_> = texts.into_iter().collect();
         texts.into_iter().rev().fold(None, |source, text| {

@@ -8,7 +8,7 @@ use record_cache::{StoreStats, StreamName};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordData {
-    /// Records that were stored: none while records are dropped.
+    /// Records stored. Zero while records are dropped.
     pub records_stored: usize,
 }
 
@@ -18,12 +18,12 @@ pub struct RecordData {
 pub struct FlushData {
     /// Records that the service accepted.
     pub records_flushed: usize,
-    /// Nothing was done, because another pass was running.
+    /// Nothing was done because another pass was running.
     pub flush_in_progress: bool,
-    /// Records that failed and were kept with their retry count raised.
+    /// Failed records kept with a higher retry count.
     pub records_retried: usize,
-    /// Records that failed too often or became too old: handed to `on_discard` and deleted. Records
-    /// dropped to make room are not counted.
+    /// Records that failed too often or grew too old; they were handed to `on_discard` and deleted.
+    /// Records dropped to make room are not counted.
     pub records_discarded: usize,
     /// Streams whose request was refused.
     pub skipped_streams: Vec<SkippedStream>,
@@ -49,7 +49,7 @@ impl FlushData {
         self.records_flushed > 0 || self.records_discarded > 0
     }
 
-    /// Adds up two passes; for a stream skipped in both, the later entry counts.
+    /// Adds up two passes. For a stream skipped in both, the later entry wins.
     pub(crate) fn add(&mut self, later: Self) {
         self.records_flushed += later.records_flushed;
         self.records_retried += later.records_retried;
@@ -62,8 +62,7 @@ impl FlushData {
     }
 }
 
-/// A stream whose request was refused. Its records stay cached, except those that were accepted or
-/// discarded.
+/// A stream whose request was refused. Its records stay cached, except those accepted or discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedStream {
@@ -71,7 +70,7 @@ pub struct SkippedStream {
     pub stream_name: String,
     /// The error code of the service, if it gave one.
     pub code: Option<String>,
-    /// The service's message, or what is known about the failure.
+    /// The service's message, or a description of the failure.
     pub message: String,
 }
 
@@ -89,7 +88,7 @@ impl SkippedStream {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClearCacheData {
-    /// Records that were deleted.
+    /// Number of deleted records.
     pub records_cleared: usize,
 }
 
@@ -99,28 +98,29 @@ impl ClearCacheData {
     }
 }
 
-/// The contents of the cache. Two are equal if they have the same streams with as many records
-/// and bytes, whatever the limit and the age of the records.
+/// Contents of the cache. Two values are equal if they have the same streams with the same record
+/// and byte counts; limit and age are ignored.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Records.
+    /// Number of records.
     pub records: usize,
-    /// Their sizes in bytes: data and partition keys.
+    /// Total size in bytes: data and partition keys.
     pub bytes: u64,
-    /// How many bytes the cache may hold.
+    /// The cache limit in bytes.
     pub cache_max_bytes: u64,
-    /// When the oldest record was recorded, if there is one; `elapsed()` of it is its age.
+    /// When the oldest record was recorded, if there is one; `elapsed()` gives its age.
     ///
-    /// Records that were cached before the client was made count from then until a flush has read
-    /// them. Records that the service rejected may count as younger until they are read again.
+    /// Records cached before the client was created count from its creation until a flush reads
+    /// them. Records rejected by the service may count as younger until they are read again.
     pub oldest_recorded_at: Option<SystemTime>,
-    /// The same for each stream that has cached records, sorted by name.
+    /// The same per stream with cached records, sorted by name.
     pub streams: Vec<StreamStats>,
 }
 
 impl CacheStats {
-    /// `oldest` returns when the oldest record was recorded, given a stream and its number of records.
+    /// `oldest` takes a stream and its record count and returns when the oldest record was
+    /// recorded.
     pub(crate) fn new(
         stats: &StoreStats,
         cache_max_bytes: u64,
@@ -159,9 +159,9 @@ impl Eq for CacheStats {}
 pub struct StreamStats {
     /// The stream.
     pub stream_name: String,
-    /// Records.
+    /// Number of records.
     pub records: usize,
-    /// Their sizes in bytes: data and partition keys.
+    /// Total size in bytes: data and partition keys.
     pub bytes: u64,
     /// When the oldest record was recorded.
     pub oldest_recorded_at: Option<SystemTime>,

@@ -11,11 +11,11 @@ use crate::api::{Cause, Fault, NoAnswer};
 /// Sends one batch to a service.
 #[async_trait]
 pub trait RecordSender: Debug + Send + Sync + 'static {
-    /// The most records and bytes to read for one request.
+    /// How many records and bytes to read for one request.
     fn limits(&self) -> BatchLimits;
 
     /// How many of these records, counted from the first, fit into one request: at least one. For
-    /// a sender that cannot tell from [`limits`](Self::limits) alone.
+    /// senders whose [`limits`](Self::limits) alone do not decide that.
     ///
     /// # Cancel safety
     /// Nothing is sent.
@@ -23,15 +23,15 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
         batch.len()
     }
 
-    /// Sends a batch, which is never empty, within [`limits`](Self::limits) and cut to what
-    /// [fits](Self::fit), and returns one verdict for each record, in order.
+    /// Sends a batch and returns one verdict per record, in order. The batch is never empty, stays
+    /// within [`limits`](Self::limits), and is cut to what [fits](Self::fit).
     ///
     /// # Errors
-    /// [`SendError::Refused`] when the service refused the request as a whole, and
+    /// [`SendError::Refused`] when the service refused the whole request, and
     /// [`SendError::NoAnswer`] when its outcome is unknown.
     ///
     /// # Cancel safety
-    /// The engine drops the future when the request takes too long; the service may have accepted
+    /// The engine drops the future when the request takes too long. The service may have accepted
     /// the records anyway.
     async fn send(&self, stream: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError>;
 }
@@ -39,20 +39,20 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
 /// The service's answer for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the service's now; with a receipt if there is one.
+    /// The service accepted it, with a receipt if there is one.
     Accepted(Option<Receipt>),
     /// The service rejected it with this error code.
     Failed {
         /// The code.
         code: String,
     },
-    /// It was refused together with others of the batch, for what one of them holds: they are
-    /// sent again in smaller parts before any of them is charged.
+    /// It was refused together with other records, because of something in one of them. They are
+    /// sent again in smaller parts before any is charged.
     FailedTogether {
         /// The code.
         code: String,
     },
-    /// It is to be sent again, and nobody is at fault.
+    /// It must be sent again. No one is at fault.
     Kept,
 }
 
@@ -60,14 +60,14 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// What the service calls the record: Kinesis' sequence number, Firehose's record id.
+    /// The service's id for the record: Kinesis' sequence number, Firehose's record id.
     pub id: String,
-    /// The shard, for services that have them.
+    /// The shard, if the service has shards.
     pub shard_id: Option<String>,
 }
 
 impl Receipt {
-    /// A receipt of the service.
+    /// A receipt from the service.
     #[must_use]
     pub const fn new(id: String, shard_id: Option<String>) -> Self {
         Self { id, shard_id }
@@ -78,10 +78,10 @@ impl Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The service refused the request as a whole.
+    /// The service refused the whole request.
     #[non_exhaustive]
     Refused {
-        /// Who is at fault, which decides what is charged.
+        /// Who is at fault. Decides what is charged.
         fault: Fault,
         /// The error code, if there was one.
         code: Option<String>,
@@ -101,7 +101,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// A refusal, with the service's code and message.
+    /// A refusal with the service's code and message.
     #[must_use]
     pub fn refused(fault: Fault, code: Option<String>, message: impl Into<String>) -> Self {
         match fault {

@@ -3,12 +3,12 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-/// A setting that cannot be used, and what to do about it.
+/// A setting that cannot be used, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 #[non_exhaustive]
 pub struct InvalidSetting {
-    /// The setting, by the name of its setter.
+    /// The setting, named after its setter.
     pub setting: &'static str,
     /// What is wrong with it.
     pub problem: String,
@@ -17,7 +17,7 @@ pub struct InvalidSetting {
 }
 
 impl InvalidSetting {
-    /// A setting, its problem and the way out.
+    /// Combines a setting, its problem and a suggestion.
     pub fn new(
         setting: &'static str,
         problem: impl Into<String>,
@@ -39,7 +39,7 @@ impl InvalidSetting {
     }
 }
 
-/// A number of bytes that must not be zero.
+/// Checks that a byte count is not zero.
 ///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.
@@ -47,7 +47,7 @@ pub fn non_zero_bytes(setting: &'static str, value: u64) -> Result<NonZeroU64, I
     NonZeroU64::new(value).ok_or_else(|| InvalidSetting::zero(setting))
 }
 
-/// A count that must not be zero.
+/// Checks that a count is not zero.
 ///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.
@@ -55,7 +55,7 @@ pub fn non_zero_count(setting: &'static str, value: usize) -> Result<NonZeroUsiz
     NonZeroUsize::new(value).ok_or_else(|| InvalidSetting::zero(setting))
 }
 
-/// A time that must not be zero.
+/// Checks that a duration is not zero.
 ///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.

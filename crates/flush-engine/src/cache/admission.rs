@@ -1,5 +1,5 @@
-//! Reservations of room, kept exact while many tasks record at once, and the line of those who
-//! wait for room.
+//! Reservations of room, kept exact while many tasks record at once, and the line of callers
+//! waiting for room.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::cache::incoming::Incoming;
 use crate::cache::room::{Load, Needed, Room, Shortfall};
 use crate::telemetry::Meter;
 
-/// Counts stored records, and those about to be stored.
+/// Counts records that are stored or about to be stored.
 #[derive(Debug)]
 pub(super) struct Admission {
     meter: Meter,
@@ -23,7 +23,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// Those who wait for room, in order.
+    /// Callers waiting for room, in order.
     waiting: VecDeque<Waiting>,
     last_place: u64,
 }
@@ -59,14 +59,14 @@ impl Admission {
         }
     }
 
-    /// Whether the share of a stream is bounded.
+    /// Whether streams have a bounded share.
     pub(super) const fn bounds_streams(&self) -> bool {
         self.bounds_streams
     }
 
-    /// Takes room for all records, or for none. If they are not stored after all, it must be
-    /// [given back](Self::give_back); if that can never be known, the room stays taken, so
-    /// that the bound holds. Refused while others wait in line.
+    /// Takes room for all records, or for none. If the records are not stored after all, the room
+    /// must be [given back](Self::give_back). If that can never be known, the room stays taken, to
+    /// keep the bound. Refused while others wait in line.
     pub(super) fn reserve(&self, incoming: &Incoming) -> Result<(), LimitExceeded> {
         let needed = Needed::from(incoming);
         let mut state = self.state();
@@ -110,12 +110,12 @@ impl Admission {
         state.waiting.remove(at);
         let refused = state.room.check_fits(&place.needed).err();
         let refused = refused.unwrap_or_else(|| state.room.full(place.needed.all));
-        // The places behind it may fit.
+        // The places behind this one may fit.
         self.serve(state);
         Err(refused)
     }
 
-    /// Gives back the room that a place was granted.
+    /// Gives back the room granted to a place.
     pub(super) fn abandon(&self, place: &Place) {
         self.put_back(place.needed.all, &place.needed.by_stream);
     }
@@ -125,14 +125,14 @@ impl Admission {
         self.put_back(Load::from(amount), by_stream);
     }
 
-    /// Gives back the room of records of one stream that have left the cache.
+    /// Gives back the room of one stream's records that left the cache.
     pub(super) fn release(&self, stream: &StreamName, removed: Amount) {
         if removed != Amount::default() {
             self.put_back(Load::from(removed), &[(stream.clone(), removed)]);
         }
     }
 
-    /// Gives back the room of everything that was stored. `stored` says how much each stream had.
+    /// Gives back the room of everything stored. `stored` holds the amount of each stream.
     pub(super) fn release_all(&self, removed: Amount, stored: &StoreStats) {
         let by_stream: Vec<_> = stored
             .streams
@@ -147,8 +147,8 @@ impl Admission {
         self.state().room.shortfall(incoming)
     }
 
-    /// Grants room along the line, in order. A place whose stream has used up its share holds up
-    /// only places of the same stream; one that the cache has no room for holds up all behind it.
+    /// Grants room along the line, in order. A place whose stream has used up its share blocks only
+    /// places of the same stream. A place that the cache has no room for blocks everyone behind it.
     fn serve(&self, mut state: MutexGuard<'_, State>) {
         let mut held_up: HashSet<StreamName> = HashSet::new();
         let mut granted = Vec::new();
@@ -171,7 +171,7 @@ impl Admission {
         }
         drop(state);
         for granted in granted {
-            // If the receiver is gone, its place gives the room back.
+            // If the receiver was dropped, its place gives the room back.
             let _ = granted.send(());
         }
     }
@@ -200,9 +200,9 @@ impl Admission {
 }
 
 impl Place {
-    /// Waits until there is room. The room is then taken.
+    /// Waits until room is granted. The room is then taken.
     pub(super) async fn granted(&mut self) {
-        // Never fails: the sending side is in the line until it has sent.
+        // Never fails: the sender stays in the line until it has sent.
         let _ = (&mut self.granted).await;
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         StreamName::new(stream).unwrap()
     }
 
-    /// This many records, of this many bytes together.
+    /// This many records, with this many bytes in total.
     fn incoming(records: usize, bytes: usize) -> Incoming {
         of("a", records, bytes)
     }
@@ -315,7 +315,7 @@ mod tests {
         admission.reserve(&incoming(1, 100)).unwrap();
         let mut large = admission.join(&incoming(1, 80)).unwrap();
         let mut small = admission.join(&of("b", 1, 10)).unwrap();
-        // The small one would fit, but is not first.
+        // The small one would fit, but is not first in line.
         admission.release(&name("a"), Amount::new(1, 50));
         assert!(!is_granted(&mut large) && !is_granted(&mut small));
         assert!(admission.reserve(&incoming(1, 1)).is_err());

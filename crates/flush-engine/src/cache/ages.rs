@@ -1,9 +1,9 @@
-//! When the oldest record of each stream was recorded, without asking the store.
+//! Recording time of each stream's oldest record, known without asking the store.
 //!
-//! Two things are known of a stream: when records arrived here, in their order; and which record
-//! was the oldest when one was last read. Records leave in the order of their arrival, but for
-//! those that the service sends back, so how many are left tells the oldest by the first; the
-//! second goes before it for as long as that record is there.
+//! Two facts are kept per stream: when records arrived here, in order, and which record was the
+//! oldest at the last read. Records leave in order of arrival, except those that the service sends
+//! back. The number of remaining records therefore gives the oldest by arrival. The oldest record
+//! last read takes precedence for as long as it is cached.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,9 @@ use record_cache::{Amount, Record, RecordId, StoreStats, StreamName};
 use crate::api::CacheStats;
 use crate::lifecycle::runtime::wall_clock;
 
-/// More marks of a stream than this are thinned out.
+/// Marks per stream beyond this number are thinned out.
 const MOST_MARKS: usize = 64;
-/// Fewer streams than this are kept although nothing of them is cached.
+/// Empty streams are pruned only when more streams than this are tracked.
 const KEPT_STREAMS: usize = 1024;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Ages {
 #[derive(Debug)]
 struct State {
     streams: HashMap<StreamName, Stream>,
-    /// From how many streams on those are looked for of which nothing is cached.
+    /// Look for empty streams once there are more streams than this.
     prune_at: usize,
 }
 
@@ -35,14 +35,14 @@ struct State {
 struct Stream {
     /// Records that have arrived so far.
     arrived: u64,
-    /// When they did: each mark is for the records from its number on. Never empty.
+    /// When they arrived. Each mark covers the records from its number on. Never empty.
     marks: VecDeque<(u64, SystemTime)>,
-    /// The oldest record, when it was last looked at, and when it was recorded.
+    /// The oldest record at the last read, and when it was recorded.
     head: Option<(RecordId, SystemTime)>,
 }
 
 impl Ages {
-    /// Of what is cached already, it is only known that it is no younger than this.
+    /// All that is known of records already cached: they are at least this old.
     pub(super) fn new(cached: &StoreStats) -> Self {
         let now = wall_clock();
         let streams = cached.streams.iter().map(|(name, queue)| {
@@ -61,7 +61,7 @@ impl Ages {
         }
     }
 
-    /// Notes what was stored, the oldest of which waits since then.
+    /// Notes stored records, the oldest of them recorded at `since`.
     pub(super) fn arrived(
         &self,
         by_stream: &[(StreamName, Amount)],
@@ -91,21 +91,20 @@ impl Ages {
         }
     }
 
-    /// Notes which record of a stream is the oldest.
+    /// Notes the oldest record of a stream.
     pub(super) fn seen(&self, name: &StreamName, oldest: &Record) {
         if let Some(stream) = self.state().streams.get_mut(name) {
             stream.head = Some((oldest.id, oldest.recorded_at));
         }
     }
 
-    /// The record that is known as the oldest of a stream, if it is among these.
+    /// The oldest known record of a stream, if it is one of these.
     pub(super) fn head_among(&self, name: &StreamName, ids: &[RecordId]) -> Option<RecordId> {
         let (id, _) = self.state().streams.get(name)?.head?;
         ids.contains(&id).then_some(id)
     }
 
-    /// Notes that the one known as the oldest was deleted, and one that was looked at with it
-    /// and stays.
+    /// Notes that the oldest known record was deleted. `kept` is a record read with it that stays.
     pub(super) fn gone(
         &self,
         name: &StreamName,
@@ -120,14 +119,14 @@ impl Ages {
         }
     }
 
-    /// Notes that nothing is cached any more.
+    /// Notes that the cache is empty.
     pub(super) fn cleared(&self) {
         for stream in self.state().streams.values_mut() {
             stream.head = None;
         }
     }
 
-    /// Adds the limit, and how old records are, to what the store counts.
+    /// Adds the cache limit and the ages of records to the store's counts.
     pub(super) fn report(&self, stats: &StoreStats, max_bytes: u64) -> CacheStats {
         let state = self.state();
         let oldest = |name: &StreamName, held: usize| {
@@ -137,7 +136,8 @@ impl Ages {
         CacheStats::new(stats, max_bytes, oldest)
     }
 
-    // No code that can panic runs under the lock, so a poisoned one is still whole.
+    // Nothing that can panic runs under the lock, so the state is intact even if the lock is
+    // poisoned.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +152,8 @@ impl Stream {
             self.marks.push_back((first, since));
         }
         if self.marks.len() > MOST_MARKS {
-            // Every second mark stands for the next one too: those records count as older.
+            // Each mark kept also covers the records of the mark dropped after it. Those records
+            // count as older.
             let mut is_kept = false;
             self.marks.retain(|_| {
                 is_kept = !is_kept;
@@ -169,7 +170,7 @@ impl Stream {
         let number = self.arrived.saturating_sub(held);
         let behind = self.marks.partition_point(|(first, _)| *first <= number);
         let marks = self.marks.range(behind.saturating_sub(1)..);
-        // What was adopted may be older than what is in front of it.
+        // Adopted records may be older than records ahead of them.
         marks.map(|(_, since)| *since).min()
     }
 }
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(oldest(&ages, 2), Some(at(10)));
         assert_eq!(oldest(&ages, 1), Some(at(20)));
         assert_eq!(oldest(&ages, 0), None);
-        // What was adopted may be older than what is in front of it.
+        // Adopted records may be older than records ahead of them.
         arrive(&ages, 1, at(5));
         assert_eq!(oldest(&ages, 2), Some(at(5)));
     }

@@ -1,4 +1,4 @@
-//! How many records of each stream wait, and for how long: the input of adaptive flushing.
+//! Backlog size and age per stream: the input of adaptive flushing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,14 +14,14 @@ use crate::lifecycle::runtime::Instant;
 /// Ages are accurate to this fraction of the longest delay.
 const GRAINS: u32 = 64;
 
-/// Watches new records, and wakes the delivery when there is something to do.
+/// Watches new records and wakes the delivery when there is something to do.
 ///
-/// The store knows how much is cached; this adds when it arrived. Records leave in order of
-/// arrival, except those that a service rejects, for which other rules apply.
+/// The store knows how much is cached; this adds arrival times. Records leave in order of arrival,
+/// except those that a service rejects, which follow other rules.
 #[derive(Debug)]
 pub(super) struct Backlog {
     max_delay: Duration,
-    /// A stream with this many records, or this many bytes, is flushed.
+    /// A stream with this many records or bytes is flushed.
     full: Amount,
     state: Mutex<State>,
     wake: Notify,
@@ -30,9 +30,9 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 struct State {
     streams: HashMap<StreamName, Stream>,
-    /// When the delivery looks without being woken.
+    /// When the delivery next looks without being woken.
     next_look: Option<Instant>,
-    /// Streams that failed, and when to retry them.
+    /// Failed streams, and when to retry each.
     failed: HashMap<StreamName, Instant>,
 }
 
@@ -42,11 +42,11 @@ struct Stream {
     arrived: u64,
     /// When they arrived, oldest first. The first mark is that of the oldest cached record.
     marks: VecDeque<Mark>,
-    /// How much must still arrive until a batch is full, if nothing leaves the stream.
+    /// How much more must arrive to fill a batch, if nothing leaves the stream.
     room: Amount,
 }
 
-/// Records from this one on arrived at this time, or before the engine started.
+/// Records from `first` on arrived at this time, or before the engine started.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     first: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Look {
 }
 
 impl Backlog {
-    /// `None` unless the strategy is adaptive. Records that are already cached count as old.
+    /// `None` unless the strategy is adaptive. Records already cached count as old.
     pub(super) fn new(
         strategy: FlushStrategy,
         request: BatchLimits,
@@ -103,7 +103,7 @@ impl Backlog {
         self.wake.notified().await;
     }
 
-    /// Notes what was stored.
+    /// Notes stored records.
     pub(super) fn arrived(&self, by_stream: &[(StreamName, Amount)]) {
         let now = Instant::now();
         let mut state = self.state();
@@ -117,7 +117,7 @@ impl Backlog {
         }
     }
 
-    /// Looks at all streams. `stats` is called under the lock, so that no arrival is missed.
+    /// Looks at all streams. Calls `stats` under the lock, so no arrival is missed.
     pub(super) fn look(&self, stats: impl FnOnce() -> StoreStats) -> Look {
         let now = Instant::now();
         let mut state = self.state();
@@ -146,7 +146,7 @@ impl Backlog {
         look
     }
 
-    /// Whether to flush a stream, not counting what is in flight.
+    /// Whether a stream is due, not counting records in flight.
     pub(super) fn is_due(&self, stats: &StoreStats, name: &StreamName, under_way: Amount) -> bool {
         let Some(queue) = stats.streams.get(name) else {
             return false;
@@ -167,7 +167,7 @@ impl Backlog {
             .is_some_and(|at| at <= now)
     }
 
-    /// Sets when to retry a stream that failed; `None` if it did not.
+    /// Sets when to retry a failed stream. `None` clears it.
     pub(super) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
         let mut state = self.state();
         match at {
@@ -176,7 +176,7 @@ impl Backlog {
         }
     }
 
-    /// When to flush a stream in which this much waits: `now`, later or never.
+    /// When to flush a stream with this much waiting: `now`, later or never.
     fn due_at(&self, stream: &mut Stream, waiting: QueueStats, now: Instant) -> Option<Instant> {
         let is_full = waiting.records >= self.full.records || waiting.bytes >= self.full.bytes;
         match stream.oldest_of(waiting.records as u64) {
@@ -288,7 +288,7 @@ mod tests {
         look.due.iter().map(ToString::to_string).collect()
     }
 
-    /// Whether a wake waits, which this takes.
+    /// Whether a wake-up is pending. Consumes it.
     async fn is_woken(backlog: &Backlog) -> bool {
         tokio::time::timeout(Duration::ZERO, backlog.changed())
             .await
@@ -346,10 +346,10 @@ mod tests {
             note(&backlog, "a", 1);
             assert_eq!(is_woken(&backlog).await, nth == 1 || nth == 10, "{nth}");
         }
-        // A delivery that looks before it is due anyway is not woken for another stream.
+        // A delivery that is about to look anyway is not woken for another stream.
         note(&backlog, "b", 1);
         assert!(!is_woken(&backlog).await);
-        // Once it was looked at, what is missing counts from there.
+        // After a look, the missing amount counts from there.
         backlog.look(|| cached(&[("a", 7), ("b", 1)]));
         note(&backlog, "a", 2);
         assert!(!is_woken(&backlog).await);

@@ -12,21 +12,21 @@ use crate::telemetry::log;
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<Record>,
-    /// How often the cache was cleared before they were read.
+    /// How often the cache had been cleared when they were read.
     pub(crate) clears: u64,
-    /// How much they are.
+    /// Their number and size.
     pub(crate) amount: Amount,
-    /// Whether another record of this size would not have fitted.
+    /// Whether another record of the same size would not have fit.
     pub(crate) is_full: bool,
-    /// The last of them.
+    /// The last record read.
     pub(crate) last: Option<RecordId>,
-    /// Keeps others from deciding about them.
+    /// Keeps other tasks from deciding about these records.
     pub(crate) claim: Option<Claim>,
 }
 
 impl Batch {
-    /// Leaves all but the first records for a later batch. The claim still holds them, until
-    /// this batch is settled.
+    /// Keeps the first records and leaves the rest for a later batch. The claim still covers all of
+    /// them until this batch is settled.
     pub(crate) fn truncate(&mut self, records: usize) {
         if records < self.records.len() {
             self.records.truncate(records);
@@ -38,17 +38,17 @@ impl Batch {
     }
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) batch: Result<Batch, EngineError>,
-    /// Records that were discarded because they are too old.
+    /// Records discarded because they are too old.
     pub(crate) expired: usize,
 }
 
 impl Cache {
-    /// Reads and claims the oldest records of a stream, after `after` if it is given. Discards
-    /// those that are too old.
+    /// Reads and claims the oldest records of a stream, starting behind `after` if given. Discards
+    /// records that are too old.
     pub(crate) async fn read(
         &self,
         stream: &StreamName,
@@ -72,7 +72,7 @@ impl Cache {
         loop {
             let reach = ReadLimits::new(limits.max_items, limits.max_bytes);
             let mut records = self.read_stored(stream, after, reach).await?;
-            // A store may return more than it was asked for; a request must not exceed its limits.
+            // A store may return more than requested, but a request must stay within its limits.
             let fits = batcher::pack(&records, limits, |record| record.size()).next();
             records.truncate(fits.map_or(0, |fits| fits.len()));
             let too_old = self.discard_expired(stream, &mut records).await?;

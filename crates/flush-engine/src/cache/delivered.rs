@@ -1,4 +1,4 @@
-//! Telling `on_delivered` what the service has taken, before it is deleted.
+//! Calls `on_delivered` with what the service accepted, before the records are deleted.
 
 use record_cache::StreamName;
 
@@ -6,7 +6,7 @@ use crate::api::{DeliveredRecord, Receipt};
 use crate::cache::Cache;
 use crate::telemetry::log;
 
-/// What `on_delivered` is called with for one record: its key, and its place in the service.
+/// What `on_delivered` gets for one record: its key, and its receipt from the service.
 pub(super) type Delivered = (Option<String>, Option<Receipt>);
 
 impl Cache {
@@ -15,7 +15,7 @@ impl Cache {
         self.on_delivered.is_some()
     }
 
-    /// Hands records to `on_delivered`, if there is one.
+    /// Passes records to `on_delivered`, if set.
     pub(super) fn tell_delivered(&self, stream: &StreamName, delivered: Vec<Delivered>) {
         let Some(handler) = &self.on_delivered else {
             return;

@@ -7,9 +7,9 @@ use crate::cache::Cache;
 use crate::telemetry::log;
 
 impl Cache {
-    /// Discards the records of a batch that are too old. Returns how many there were.
+    /// Discards the records of a batch that are too old, and returns their number.
     ///
-    /// Called while no other task decides on them or clears the cache.
+    /// Call this only while no other task decides about them or clears the cache.
     pub(super) async fn discard_expired(
         &self,
         stream: &StreamName,
@@ -34,7 +34,7 @@ impl Cache {
 
     /// Discards records to make room for others.
     ///
-    /// Called while no other task decides on them or clears the cache.
+    /// Call this only while no other task decides about them or clears the cache.
     pub(super) async fn discard_oldest(
         &self,
         stream: &StreamName,
@@ -75,7 +75,7 @@ impl Cache {
         Ok(amount)
     }
 
-    /// Hands a record to `on_discard`, if there is one.
+    /// Passes a record to `on_discard`, if set.
     pub(super) fn tell_discarded(
         &self,
         stream: &StreamName,

@@ -10,29 +10,29 @@ use crate::api::EngineError;
 use crate::cache::Cache;
 use crate::cache::incoming::Incoming;
 
-/// The oldest record of each stream that is not in flight, if known. Saves reading the first
+/// The oldest record of each stream that is not in flight, if known. Avoids reading the first
 /// records of all streams each time.
 #[derive(Debug, Default)]
 pub(super) struct KnownOldest(HashMap<StreamName, Oldest>);
 
 #[derive(Debug, Clone, Copy)]
 struct Oldest {
-    /// The last record in flight when it was read.
+    /// The stream's last record in flight when it was read.
     in_flight: Option<RecordId>,
     recorded_at: SystemTime,
 }
 
 impl Cache {
-    /// Drops just enough of the oldest records to make room, or none if that is impossible: first
-    /// records of streams that have used up their shares, then records of all streams. Returns
-    /// whether there may be room now.
+    /// Drops just enough of the oldest records to make room, or none if that is impossible. First
+    /// come streams that have used up their shares, then all streams. Returns whether there may be
+    /// room now.
     pub(super) async fn evict(
         &self,
         known: &mut KnownOldest,
         incoming: &Incoming,
     ) -> Result<bool, EngineError> {
         let _choosing = self.in_flight.choosing().await;
-        // A clear waits, so that no record counts as cleared and as dropped.
+        // Holds off clears, so no record counts as both cleared and dropped.
         let _clears = self.clears.read().await;
         let mut choice = Choice::new(self, known, incoming);
         if !choice.suffices().await? {
@@ -56,16 +56,16 @@ struct Choice<'a> {
     incoming: &'a Incoming,
     /// The last record in flight, by stream.
     in_flight: BTreeMap<StreamName, Option<RecordId>>,
-    /// The streams that may have more records, with the last record that was looked at.
+    /// Streams that may have more records, with the last record looked at.
     after: BTreeMap<StreamName, Option<RecordId>>,
     chosen: BTreeMap<StreamName, Vec<Record>>,
     chosen_bytes: BTreeMap<StreamName, u64>,
     amount: Amount,
 }
 
-/// Room that is missing still.
+/// Room still missing.
 struct Missing {
-    /// The stream that has its share, or none if it is the cache that is full.
+    /// The stream that has used up its share, or `None` if the whole cache is full.
     of: Option<StreamName>,
     amount: Amount,
 }
@@ -97,7 +97,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Chooses until there would be room.
+    /// Chooses records until there would be room.
     async fn suffices(&mut self) -> Result<bool, EngineError> {
         while let Some(missing) = self.missing() {
             let oldest = self.oldest_stream(missing.of.as_ref()).await?;
@@ -109,7 +109,7 @@ impl<'a> Choice<'a> {
         Ok(true)
     }
 
-    /// How much is still missing. Damaged records that the store drops also make room.
+    /// How much room is still missing. Damaged records dropped by the store also make room.
     fn missing(&self) -> Option<Missing> {
         let shortfall = self.cache.admission.shortfall(self.incoming);
         for (stream, bytes) in shortfall.of_streams {
@@ -158,7 +158,7 @@ impl<'a> Choice<'a> {
         Ok(Some((oldest.clone(), until)))
     }
 
-    /// Chooses records of a stream as long as they are the oldest and room is missing.
+    /// Chooses records of a stream while they are the oldest and room is missing.
     async fn choose(
         &mut self,
         stream: StreamName,
@@ -166,7 +166,7 @@ impl<'a> Choice<'a> {
         missing: &Missing,
     ) -> Result<(), EngineError> {
         let records = self.read(&stream, reach(missing.amount)).await?;
-        // They may differ from those that were there when the stream was last looked at.
+        // The records may have changed since the last look at the stream.
         for record in records {
             let is_oldest = until.is_none_or(|until| record.recorded_at <= until);
             let is_wanted = self.missing().is_some_and(|still| still.of == missing.of);
@@ -209,7 +209,7 @@ impl<'a> Choice<'a> {
 
 const ONE: ReadLimits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
 
-/// Roughly the number of missing records.
+/// Roughly enough to read the missing amount.
 fn reach(shortfall: Amount) -> ReadLimits {
     const STEP_RECORDS: usize = 500;
     const STEP_BYTES: u64 = 64 * 1024;

@@ -11,15 +11,14 @@ use crate::lifecycle::runtime::{Instant, wall_clock};
 /// A larger difference between the two clocks counts as a jump.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// Stores keep times to the millisecond.
+/// Stores keep times with millisecond precision.
 const GRAIN: Duration = Duration::from_millis(1);
 
-/// Decides which records are too old: by the system clock and, for records of this process, by the
-/// monotonic clock. The smaller age counts, so setting the clock forward does not expire new
-/// records.
+/// Decides which records are too old, by the system clock and, for records of this process, by the
+/// monotonic clock. The lower age counts, so setting the clock forward does not expire new records.
 ///
-/// A record of a future time was recorded before the clock was set back. Its age is unknown,
-/// but it is at least the time for which the record has been known.
+/// A record with a future time was recorded before the clock was set back. Its age is unknown, but
+/// at least as long as the record has been known.
 #[derive(Debug)]
 pub(super) struct Expiry {
     max_age: Option<Duration>,
@@ -29,20 +28,20 @@ pub(super) struct Expiry {
 /// What is known about the system clock.
 #[derive(Debug, Default)]
 struct Clock {
-    /// When it was last read, and its value.
+    /// The last reading of both clocks.
     seen: Option<(Instant, SystemTime)>,
-    /// Since when records with a future time have been known.
+    /// When records with a future time were first seen.
     ahead: Option<Instant>,
     /// Stretches of time without a jump, oldest first.
     eras: VecDeque<Era>,
 }
 
-/// A stretch of time in which the system clock did not jump.
+/// A period in which the system clock did not jump.
 #[derive(Debug)]
 struct Era {
     since: Instant,
     wall: SystemTime,
-    /// The times of the first and the last record of this process.
+    /// The recording times of this process's first and last records.
     recorded: Option<(SystemTime, SystemTime)>,
 }
 
@@ -54,7 +53,7 @@ impl Expiry {
         }
     }
 
-    /// Notes when this process recorded records.
+    /// Notes that this process recorded these records.
     pub(super) fn recorded(&self, records: &[NewRecord]) {
         if self.max_age.is_none() {
             return;
@@ -70,7 +69,7 @@ impl Expiry {
         clock.recorded(last, now.0);
     }
 
-    /// Removes the records that are too old from a batch.
+    /// Removes records that are too old from a batch.
     pub(super) fn take_expired(&self, batch: &mut Vec<Record>) -> Vec<Record> {
         let Some(max_age) = self.max_age else {
             return Vec::new();
@@ -95,8 +94,8 @@ impl Expiry {
 }
 
 impl Clock {
-    /// Begins an era if the clock has jumped. If it was set back again, forgets since when records
-    /// with a future time have been known, since new ones may be younger.
+    /// Starts a new era if the clock has jumped. If it was set back again, forgets when records
+    /// with a future time were first seen, since new ones may be younger.
     fn look(&mut self, (monotonic, now): (Instant, SystemTime)) {
         const MOST_ERAS: usize = 64;
         let jumped = match self.seen {
@@ -137,7 +136,7 @@ impl Clock {
         }
     }
 
-    /// The least age of a record.
+    /// The age of a record: the lower of the two clocks' ages.
     fn age(&mut self, recorded_at: SystemTime, now: (Instant, SystemTime)) -> Duration {
         let by_system = self.age_by_system(recorded_at, now);
         match self.age_by_process(recorded_at, now.0) {
@@ -157,7 +156,7 @@ impl Clock {
         })
     }
 
-    /// The time since then, if this process recorded the record.
+    /// The time since `recorded_at`, if this process recorded the record.
     fn age_by_process(&self, recorded_at: SystemTime, monotonic: Instant) -> Option<Duration> {
         let era = self.eras.iter().rev().find(|era| {
             era.recorded
@@ -179,8 +178,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + 12 * HOUR
     }
 
-    /// The age of a record at these moments, each given as the real time since the first and the
-    /// reading of the clock.
+    /// The age of a record at these moments, each given as the real time since the first moment and
+    /// the clock reading.
     fn ages<const N: usize>(
         recorded_at: SystemTime,
         moments: [(Duration, SystemTime); N],
@@ -218,7 +217,7 @@ mod tests {
             (Duration::ZERO, back),
             (HOUR / 2, back + HOUR / 2),
             (HOUR, back + HOUR),
-            // Time during sleep is not counted.
+            // The monotonic clock does not count sleep.
             (2 * HOUR, back + 9 * HOUR),
             (3 * HOUR, back + 11 * HOUR),
         ];
@@ -233,7 +232,7 @@ mod tests {
             (HOUR, noon() - HOUR),
             (2 * HOUR, noon() - 5 * HOUR),
             (3 * HOUR, noon() - 4 * HOUR),
-            // Set right in between.
+            // Corrected in between.
             (4 * HOUR, noon() + 4 * HOUR),
             (5 * HOUR, noon() - 2 * HOUR),
             (6 * HOUR, noon() - HOUR),
@@ -263,7 +262,7 @@ mod tests {
             (HOUR, noon() + HOUR),
             (2 * HOUR, noon() + 99 * HOUR),
             (3 * HOUR, noon() + 100 * HOUR),
-            // Set right again.
+            // Corrected again.
             (4 * HOUR, noon() + 4 * HOUR),
         ];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Which records are in flight, so that no one drops them while they are sent.
+//! Tracks records in flight, so none is dropped while it is being sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,29 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use record_cache::{RecordId, StreamName};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The records in requests. Only its claimant decides about a claimed record.
+/// The records in requests. Only the claimant decides about a claimed record.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    /// Held for reading while records are read and claimed, and for writing while others
-    /// are chosen and dropped. Taken before the lock on clears.
+    /// Held for reading while records are read and claimed, and for writing while records to drop
+    /// are chosen and dropped. Locked before `clears`.
     choice: RwLock<()>,
     /// The last record of each claim, by stream.
     last: Mutex<HashMap<StreamName, Vec<RecordId>>>,
 }
 
 impl InFlight {
-    /// While this is held, no unclaimed record is dropped.
+    /// No unclaimed record is dropped while this guard is held.
     pub(super) async fn reading(&self) -> RwLockReadGuard<'_, ()> {
         self.choice.read().await
     }
 
-    /// While this is held, no records are read for claiming.
+    /// No records are read for claiming while this guard is held.
     pub(super) async fn choosing(&self) -> RwLockWriteGuard<'_, ()> {
         self.choice.write().await
     }
 
-    /// Claims the records of a stream up to this one, until the claim is dropped. Called
-    /// while [`reading`](Self::reading) is held.
+    /// Claims a stream's records up to this one, until the claim is dropped. The caller must hold
+    /// [`reading`](Self::reading).
     pub(super) fn claim(self: &Arc<Self>, stream: &StreamName, last: RecordId) -> Claim {
         let mut claimed = self.claimed();
         claimed.entry(stream.clone()).or_default().push(last);
@@ -49,7 +49,7 @@ impl InFlight {
     }
 }
 
-/// The records of a request.
+/// A claim on the records of one request.
 #[derive(Debug)]
 pub(crate) struct Claim {
     all: Arc<InFlight>,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use record_cache::{Amount, NewRecord, StreamName};
 
-/// Records to be stored together, and how much they are.
+/// Records to store together, and their total amount.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(super) records: Vec<NewRecord>,
@@ -16,7 +16,7 @@ impl Incoming {
     pub(crate) fn new(records: Vec<NewRecord>) -> Self {
         let mut amount = Amount::default();
         let mut by_stream: Vec<(StreamName, Amount)> = Vec::new();
-        // The streams after the first one: a call with a single stream needs no map.
+        // Streams after the first one. A call with a single stream needs no map.
         let mut places: HashMap<&StreamName, usize> = HashMap::new();
         let mut at = 0;
         for record in &records {

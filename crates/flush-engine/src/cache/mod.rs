@@ -13,17 +13,17 @@
 //! Invariants:
 //! - Room is reserved before the store is called, and given back only for what the store reports as
 //!   deleted or refused.
-//! - A batch is claimed before others may choose records to drop, and only its claimant decides
-//!   about it.
-//! - A decision about records that have been cleared has no effect.
-//! - A panic of the store is an error of the call ([`store`]), one of `on_discard` or of
+//! - A batch is claimed before anyone else may choose records to drop, and only its claimant
+//!   decides about it.
+//! - A decision about records that were cleared has no effect.
+//! - A panic in the store becomes an error of the call ([`store`]). A panic in `on_discard` or
 //!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
 //! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
-//! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or locked under them,
-//! but for the store's counters under those of the backlog and the ages.
+//! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or
+//! locked under them, except that backlog and ages read the store's counters.
 //!
-//! Belongs here: what is kept, dropped and counted. Does not: when to send, and what an answer
+//! In scope: what is kept, dropped and counted. Out of scope: when to send, and what an answer
 //! means.
 
 mod admission;
@@ -70,21 +70,22 @@ pub(crate) use self::batch::Batch;
 pub(crate) use self::incoming::Incoming;
 pub(crate) use self::settle::Decision;
 
-/// The records of an engine, and everything that limits them.
+/// The engine's records, and everything that limits them.
 pub(crate) struct Cache {
     store: ContainedStore,
     admission: Admission,
     in_flight: Arc<InFlight>,
-    /// How often the cache was cleared. Held for writing during a clear, and for reading while a
+    /// How often the cache was cleared. Locked for writing during a clear, and for reading while a
     /// batch is settled.
     clears: RwLock<u64>,
-    /// If streams have shares: held for reading during an append, and for writing during a clear.
+    /// Used only if streams have shares. Locked for reading during an append, and for writing
+    /// during a clear.
     appending: RwLock<()>,
     expiry: Expiry,
-    /// How old the oldest records are.
+    /// Ages of the oldest records.
     ages: Ages,
     max_bytes: u64,
-    /// How much waits, and for how long; only with adaptive flushing.
+    /// Backlog size and age. Only with adaptive flushing.
     backlog: Option<Backlog>,
     overflow: OverflowPolicy,
     line: Line,
@@ -94,12 +95,12 @@ pub(crate) struct Cache {
     lifecycle: Arc<Lifecycle>,
 }
 
-/// The outcome of adopting records of another instance.
+/// The result of adopting another instance's records.
 #[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
-    /// There is currently no room for them.
+    /// There is no room for them now.
     NoRoom,
 }
 
@@ -134,7 +135,7 @@ impl Cache {
 
     /// Stores all records or none. Finishes even if the caller stops waiting.
     pub(crate) async fn append(self: &Arc<Self>, incoming: Incoming) -> Result<(), EngineError> {
-        // A handler must not wait for anything that may wait for the handler.
+        // A handler must not wait for anything that may wait for it.
         let overflow = match self.lifecycle.is_within_callback() {
             true => OverflowPolicy::Reject,
             false => self.overflow,
@@ -165,9 +166,8 @@ impl Cache {
         }
     }
 
-    /// Waits in line for room. A task does the waiting, so that a caller that keeps its future
-    /// without polling it blocks no one else; if the caller drops the future, the task leaves the
-    /// line.
+    /// Waits in line for room. A task does the waiting, so a caller that holds its future without
+    /// polling it blocks no one else. If the caller drops the future, the task leaves the line.
     async fn append_in_line(
         self: &Arc<Self>,
         incoming: Incoming,
@@ -181,7 +181,7 @@ impl Cache {
         let appended = async move {
             match left.run_until_cancelled(in_line.room(at_most)).await {
                 Some(room) => room.inspect_err(|error| cache.refused(error, &incoming))?,
-                // The caller is gone.
+                // The caller stopped waiting.
                 None => return Ok(()),
             }
             cache.append_admitted(incoming).await
@@ -189,20 +189,20 @@ impl Cache {
         self.lifecycle.run_to_end(appended).await
     }
 
-    /// Counts records that were refused, if it was for want of room.
+    /// Counts refused records, if there was no room for them.
     fn refused(&self, error: &EngineError, incoming: &Incoming) {
         if matches!(error, EngineError::LimitExceeded(_)) {
             self.meter.refused(&incoming.by_stream);
         }
     }
 
-    /// How old a record is, by the system's clock.
+    /// The age of a record, by the system clock.
     pub(crate) fn age(&self, record: &Record) -> Duration {
         let age = wall_clock().duration_since(record.recorded_at);
         age.unwrap_or_default()
     }
 
-    /// Stores records of another instance, if there is room.
+    /// Stores another instance's records, if there is room.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
         if self.admission.reserve(&incoming).is_err() {
@@ -234,7 +234,7 @@ impl Cache {
         incoming: Incoming,
         since: SystemTime,
     ) -> Result<Vec<(StreamName, Amount)>, StoreError> {
-        // A clear relies on the amount of each stream, so it must not overlap with an append.
+        // A clear relies on each stream's amount, so it must not overlap with an append.
         let _appending = match self.admission.bounds_streams() {
             true => Some(self.appending.read().await),
             false => None,
@@ -257,7 +257,7 @@ impl Cache {
         }
     }
 
-    /// Deletes everything, including what is in flight.
+    /// Deletes everything, including records in flight.
     pub(crate) async fn clear(&self) -> Result<ClearCacheData, EngineError> {
         let mut clears = self.clears.write().await;
         let _no_append = match self.admission.bounds_streams() {
@@ -275,28 +275,28 @@ impl Cache {
         Ok(ClearCacheData::new(removed.records))
     }
 
-    /// How often the cache was cleared so far.
+    /// How often the cache has been cleared.
     pub(crate) async fn clears(&self) -> u64 {
         *self.clears.read().await
     }
 
-    /// The contents of the cache, from counters.
+    /// Cache contents, taken from counters.
     pub(crate) fn stats(&self) -> StoreStats {
         self.store.stats()
     }
 
-    /// The same, with limit and ages, for the owner.
+    /// The same with limit and ages, for the public API.
     pub(crate) fn report(&self) -> CacheStats {
         self.ages.report(&self.stats(), self.max_bytes)
     }
 
-    /// Which streams to flush now, if flushing is adaptive.
+    /// Which streams to flush now, with adaptive flushing.
     pub(crate) fn look_at_backlog(&self) -> Option<Look> {
         let backlog = self.backlog.as_ref()?;
         Some(backlog.look(|| self.stats()))
     }
 
-    /// Waits until there is something new to look at, possibly forever.
+    /// Waits for a change in the backlog, possibly forever.
     pub(crate) async fn backlog_changed(&self) {
         match &self.backlog {
             Some(backlog) => backlog.changed().await,
@@ -304,7 +304,7 @@ impl Cache {
         }
     }
 
-    /// Whether to flush a stream, not counting what is in flight.
+    /// Whether a stream is due, not counting records in flight.
     pub(crate) fn is_due(&self, stream: &StreamName, under_way: Amount) -> bool {
         match &self.backlog {
             Some(backlog) => backlog.is_due(&self.stats(), stream, under_way),
@@ -312,7 +312,7 @@ impl Cache {
         }
     }
 
-    /// Sets when to retry a stream that failed; `None` if it did not.
+    /// Sets when to retry a failed stream. `None` clears it.
     pub(crate) fn set_retry(&self, stream: &StreamName, at: Option<Instant>) {
         if let Some(backlog) = &self.backlog {
             backlog.set_retry(stream, at);

@@ -1,4 +1,4 @@
-//! Recording into a full cache: the oldest records are dropped, or the new ones wait.
+//! Recording into a full cache: either the oldest records are dropped, or the new ones wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::cache::evict::KnownOldest;
 use crate::cache::incoming::Incoming;
 use crate::lifecycle::runtime::timeout;
 
-/// Those who drop records to take their room, one after the other.
+/// Serializes callers that drop records to take their room.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Held while room is taken, so that what was made for one is not taken by another.
+    /// Held while room is taken, so no other caller takes room made for this one.
     turn: Mutex<KnownOldest>,
-    /// Calls whose records have room but are not stored yet, and so cannot be dropped either.
+    /// Calls that have room but have not stored their records yet. Those cannot be dropped either.
     storing: watch::Sender<usize>,
 }
 
@@ -31,9 +31,9 @@ impl Default for Line {
 }
 
 impl Cache {
-    /// Takes room for records, after the oldest were dropped if there was none.
+    /// Takes room for records, dropping the oldest ones first if there is none.
     ///
-    /// To be run to the end: others wait for it.
+    /// Must run to completion: others wait for it.
     pub(super) async fn make_room(
         self: &Arc<Self>,
         incoming: &Incoming,
@@ -56,7 +56,7 @@ impl Cache {
             if !others_are_storing {
                 return Err(full.into());
             }
-            // Never fails: the sending side is in `self`.
+            // Never fails: the sender is in `self`.
             drop(storing.changed().await);
         }
     }
@@ -73,7 +73,7 @@ impl Cache {
     }
 }
 
-/// A call that waits for room. Dropped, it leaves the line and gives back what it was granted.
+/// A call waiting for room. Dropping it leaves the line and gives back any room granted.
 #[derive(Debug)]
 pub(super) struct InLine {
     place: Option<Place>,
@@ -81,7 +81,8 @@ pub(super) struct InLine {
 }
 
 impl InLine {
-    /// Waits for room, but not longer than this and not beyond closing. It is taken then.
+    /// Waits for room, at most this long, and stops when the engine closes. On success, the room is
+    /// taken.
     pub(super) async fn room(mut self, at_most: Duration) -> Result<(), EngineError> {
         let Some(place) = &mut self.place else {
             return Ok(());
@@ -93,7 +94,7 @@ impl InLine {
         };
         if in_time.is_err() {
             let left = self.cache.admission.leave(place);
-            // It has left, unless there was room at the last moment.
+            // Leaves the line, unless room was granted just before.
             self.place = None;
             return Ok(left?);
         }
@@ -113,7 +114,7 @@ impl Drop for InLine {
     }
 }
 
-/// One call that stores, from taking room to the end.
+/// One call that stores records, from taking room to the end.
 #[derive(Debug)]
 pub(super) struct Storing(Arc<Cache>);
 

@@ -8,18 +8,18 @@ use record_cache::{Amount, QueueStats, StoreStats, StreamName};
 use crate::api::{EngineOptions, LimitExceeded};
 use crate::cache::incoming::Incoming;
 
-/// A cache holds at most one record for this many of its bytes, so that small and empty
-/// records are bounded too.
+/// A cache holds at most one record per this many bytes of its limit, so small and empty records
+/// are bounded too.
 const BYTES_PER_RECORD: u64 = 16;
 
-/// Stored records and reservations, against the limits.
+/// Stored records and reservations, measured against the limits.
 #[derive(Debug)]
 pub(super) struct Room {
     max: Load,
-    /// Bytes that one stream may take.
+    /// The share of one stream in bytes.
     max_share: Option<u64>,
     held: Load,
-    /// Bytes of each stream; empty unless a stream's share is bounded.
+    /// Bytes of each stream. Empty unless streams have a bounded share.
     by_stream: HashMap<StreamName, u64>,
 }
 
@@ -39,9 +39,9 @@ pub(super) struct Needed<'a> {
 /// How much must be deleted before new records fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shortfall {
-    /// Bytes of streams that have used up their shares.
+    /// Bytes to delete from each stream that has used up its share.
     pub(super) of_streams: Vec<(StreamName, u64)>,
-    /// Records of any stream, those included.
+    /// Amount to delete from all streams, including those.
     pub(super) of_all: Amount,
 }
 
@@ -70,7 +70,7 @@ impl Room {
         self.held
     }
 
-    /// Refuses records that would not even fit into an empty cache.
+    /// Refuses records that would not fit even into an empty cache.
     pub(super) fn check_ever_fits(&self, needed: &Needed<'_>) -> Result<(), LimitExceeded> {
         if !needed.all.fits_beside(Load::default(), self.max) {
             return Err(LimitExceeded::NeverFits {
@@ -94,7 +94,7 @@ impl Room {
         }
     }
 
-    /// Refuses records that do not fit beside those that are held.
+    /// Refuses records that do not fit beside what is held.
     pub(super) fn check_fits(&self, needed: &Needed<'_>) -> Result<(), LimitExceeded> {
         if let Some((stream, _)) = self.over_shares(&needed.by_stream).next() {
             let new = needed.by_stream.iter().find(|(name, _)| name == stream);
@@ -112,7 +112,7 @@ impl Room {
         }
     }
 
-    /// The error of a cache that is full for these records.
+    /// The error for records that the full cache has no room for.
     pub(super) fn full(&self, needed: Load) -> LimitExceeded {
         LimitExceeded::Full {
             needed: needed.bytes,
@@ -149,8 +149,8 @@ impl Room {
         }
     }
 
-    /// How much must be deleted before records fit. If the cache holds more than it may,
-    /// because the limit was lowered, one step towards the limit.
+    /// How much must be deleted before records fit. If a lowered limit left the cache over its
+    /// limit, one step towards the limit.
     pub(super) fn shortfall(&self, incoming: &Incoming) -> Shortfall {
         const STEP: Load = Load {
             bytes: 1024 * 1024,
@@ -182,7 +182,7 @@ impl Room {
         by_stream.iter().filter_map(move |(stream, new)| {
             let bytes = self.held_of(stream).saturating_add(new.bytes);
             let over = bytes.saturating_sub(max_share);
-            // A record without bytes takes no share.
+            // A record without bytes takes up no share.
             (over > 0 && new.bytes > 0).then_some((stream, over))
         })
     }

@@ -1,4 +1,4 @@
-//! Settles a sent batch, in one step of the store.
+//! Settles a sent batch in one store operation.
 
 use std::time::SystemTime;
 
@@ -10,21 +10,21 @@ use crate::cache::delivered::Delivered;
 use crate::cache::in_flight::Claim;
 use crate::telemetry::GivenUp;
 
-/// The decision about the records of one stream.
+/// The decision about one stream's records.
 #[derive(Debug)]
 pub(crate) struct Decision {
     stream: StreamName,
-    /// How often the cache was cleared before the records were read.
+    /// How often the cache had been cleared when the records were read.
     clears: u64,
-    /// The service has them.
+    /// Accepted by the service.
     accepted: Vec<RecordId>,
-    /// What `on_delivered` is called with for those.
+    /// What `on_delivered` gets for those.
     delivered: Vec<Delivered>,
-    /// They failed, and are kept with their count raised.
+    /// Failed, but kept with a higher count.
     retried: Vec<RecordId>,
-    /// They failed too often, with this code.
+    /// Failed too often, with this last code.
     exhausted: Vec<(Record, Option<String>)>,
-    /// The first of those that were looked at with them and stay.
+    /// The first of the batch's records that stays.
     kept: Option<(RecordId, SystemTime)>,
     /// Held until the store has carried out the decision.
     claim: Option<Claim>,
@@ -48,7 +48,7 @@ impl Decision {
         self.accepted.push(record);
     }
 
-    /// Adds a record that was accepted to those that `on_delivered` is called with.
+    /// Adds an accepted record for `on_delivered`.
     pub(crate) fn tell(&mut self, key: Option<String>, receipt: Option<Receipt>) {
         self.delivered.push((key, receipt));
     }
@@ -57,7 +57,7 @@ impl Decision {
         self.retried.push(record);
     }
 
-    /// A record stays, charged or not.
+    /// Keeps a record, charged or not.
     pub(crate) fn keep(&mut self, record: &Record) {
         self.kept.get_or_insert((record.id, record.recorded_at));
     }
@@ -71,7 +71,7 @@ impl Decision {
         &self.retried
     }
 
-    /// How much is to be given up.
+    /// Amount to give up.
     pub(crate) fn given_up(&self) -> GivenUp {
         let mut given_up = GivenUp::default();
         for (record, code) in &self.exhausted {
@@ -88,9 +88,9 @@ impl Decision {
 }
 
 impl Cache {
-    /// Carries out a decision, in one step of the store. If the records have been cleared, the
-    /// decision has no effect: they count as cleared only. `on_delivered` is still called with
-    /// what the service accepted.
+    /// Carries out a decision in one store operation. If the records have been cleared, the
+    /// decision has no effect: they count as cleared only. `on_delivered` still gets what the
+    /// service accepted.
     pub(crate) async fn settle(&self, decision: Decision) -> Result<FlushData, EngineError> {
         let Decision {
             stream,

@@ -12,16 +12,16 @@ use record_cache::{
 use crate::api::EngineError;
 use crate::telemetry::log;
 
-/// A store whose calls always return.
+/// A store whose panics never reach the caller.
 #[derive(Debug)]
 pub(super) struct ContainedStore(Arc<dyn RecordStore>);
 
-/// Why a call of the store returned nothing.
+/// Why a store call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The store said so.
+    /// The store returned an error.
     Refused(StoreError),
-    /// It panicked; the call may or may not have taken effect.
+    /// The store panicked. The call may or may not have taken effect.
     Panicked,
 }
 
@@ -79,7 +79,7 @@ impl ContainedStore {
     }
 }
 
-/// Also contains a panic in the call that creates the future.
+/// Also catches a panic in the call that creates the future.
 async fn contained<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
     let ended = AssertUnwindSafe(call).catch_unwind().await;
     match ended {
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Panics at each call.
+    /// Panics on each call.
     #[derive(Debug)]
     struct Panicking;
 

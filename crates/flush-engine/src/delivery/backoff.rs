@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// How long a drain, or adaptive flushing, leaves a stream alone that failed `failures`
-/// times in a row: up to 100 ms, doubled with each failure, 5 s at most, of which `jitter`
-/// (0 to 1) takes its share.
+/// How long a drain or adaptive flushing skips a stream after `failures` failures in a row. The
+/// limit starts at 100 ms and doubles with each failure, capped at 5 s. The wait is that limit
+/// times `jitter` (0 to 1).
 pub(crate) fn drain_wait(failures: u32, jitter: f64) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(5);
@@ -12,9 +12,9 @@ pub(crate) fn drain_wait(failures: u32, jitter: f64) -> Duration {
     backoff(FIRST, LONGEST, failures, jitter)
 }
 
-/// How long a timer of this interval leaves a stream alone whose requests the service
-/// turned away `refusals` times in a row: up to two intervals, doubled with each refusal,
-/// 32 intervals and 5 minutes at most, of which `jitter` (0 to 1) takes its share.
+/// How long a timer with this interval skips a stream that the service turned away `refusals` times
+/// in a row. The limit starts at two intervals and doubles with each refusal, capped at 32
+/// intervals and 5 minutes. The wait is that limit times `jitter` (0 to 1).
 pub(crate) fn timer_wait(interval: Duration, refusals: u32, jitter: f64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(300);
 

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 /// Halves a refused batch until the refusal is pinned to single records.
 ///
-/// The whole batch is the first part. Next come the records that were charged least, because a
-/// record that was refused alone before will be refused again: it would be pinned first in each
-/// pass, and two such records would accuse the stream. After that, the left half goes before the
-/// right one, so that records stay in order.
+/// The whole batch is the first part. If it is refused, the records charged least come next. A
+/// record that was refused alone before will be refused again. Tried first, it would be pinned in
+/// each pass, and two such records would put the blame on the stream. After that, the left half
+/// goes before the right one, to keep records in order.
 #[derive(Debug)]
 pub(super) struct Bisection {
     parts: Vec<Range<usize>>,
@@ -34,8 +34,8 @@ impl Bisection {
     /// Requests for one batch, including the first.
     pub(super) const MAX_REQUESTS: u32 = 32;
 
-    /// For a batch whose first `least_charged` records were charged least, if the whole is
-    /// refused. `jitter` is from 0 to 1.
+    /// Starts a bisection. `least_charged` records were charged least. They come first once the
+    /// whole batch is refused. `jitter` is from 0 to 1.
     pub(super) fn new(records: usize, least_charged: usize, jitter: f64) -> Self {
         let whole = 0..records;
         Self {
@@ -49,7 +49,7 @@ impl Bisection {
         }
     }
 
-    /// The next part to send, while there is one and requests are left.
+    /// The next part to send, if any part and any requests are left.
     pub(super) fn next_part(&mut self) -> Option<Range<usize>> {
         if self.requests == Self::MAX_REQUESTS {
             return None;
@@ -59,12 +59,12 @@ impl Bisection {
         Some(part)
     }
 
-    /// A part was answered record by record.
+    /// Notes a part that was answered record by record.
     pub(super) fn answered(&mut self, accepted: usize) {
         self.accepted_any |= accepted > 0;
     }
 
-    /// A part was refused as a whole.
+    /// Notes a part that was refused as a whole.
     pub(super) fn refused(&mut self, part: Range<usize>) -> Refusal {
         if part.len() > 1 {
             let middle = if (part.start + 1..part.end).contains(&self.least_charged) {
@@ -87,8 +87,8 @@ impl Bisection {
         Refusal::Pinned
     }
 
-    /// Sends one record of the rest alone next. Bad records come in bursts, so a neighbour of the
-    /// refused record says nothing about the stream.
+    /// Sends a single record of the rest next, on its own. Bad records come in bursts, so a
+    /// neighbor of the refused record says nothing about the stream.
     fn single_out_a_witness(&mut self, rest: usize) {
         let end = if rest < self.least_charged {
             self.least_charged
@@ -107,7 +107,7 @@ impl Bisection {
     }
 }
 
-/// Chooses one of `of` items, by the jitter.
+/// Picks one of `of` items by the jitter.
 fn share(jitter: f64, of: usize) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -131,7 +131,7 @@ mod tests {
         stream_at_fault: bool,
     }
 
-    /// Simulates a service that refuses every request that contains a record of `poison`.
+    /// Simulates a service that refuses any request containing a record of `poison`.
     fn play_with(mut bisection: Bisection, poison: &[usize]) -> Played {
         let mut played = Played::default();
         while let Some(part) = bisection.next_part() {

@@ -8,22 +8,23 @@ use record_cache::{RecordId, StreamName};
 
 use crate::lifecycle::runtime::Instant;
 
-/// The least time between two charges of a record by automatic passes and drains.
+/// The shortest time between two charges of a record by automatic passes and drains.
 pub(super) const SPACING: Duration = Duration::from_secs(30);
 
 /// What happens to a record that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charge {
-    /// It is kept unchanged: it was charged recently.
+    /// Kept unchanged, because it was charged recently.
     Free,
-    /// It is kept, with its count raised.
+    /// Kept with a higher count.
     Retry,
     /// The budget is used up.
     Discard,
 }
 
-/// Charges a failure to a record. `attempts` is the number of charges before, `since` the time
-/// since the last one, if known, and `spacing` the least time between two charges.
+/// Decides whether to charge a failure to a record. `attempts` is the number of earlier charges,
+/// `last` the time since the last one, if known, and `spacing` the shortest time between two
+/// charges.
 pub(super) fn charge(
     attempts: u32,
     max_retries: u32,
@@ -39,8 +40,8 @@ pub(super) fn charge(
     }
 }
 
-/// When records were last charged, for as long as it matters. Known to this process only: after a
-/// restart, a record may be charged at once.
+/// When records were last charged, for as long as that matters. Only this process knows: after a
+/// restart, a record may be charged immediately.
 #[derive(Debug, Default)]
 pub(super) struct Charges(Mutex<HashMap<StreamName, HashMap<RecordId, Instant>>>);
 
@@ -52,7 +53,7 @@ impl Charges {
         Some(at.elapsed())
     }
 
-    /// Notes that records were charged now, and forgets old charges.
+    /// Notes that records were charged now. Forgets old charges.
     pub(super) fn note(&self, stream: &StreamName, records: &[RecordId]) {
         if records.is_empty() {
             return;

@@ -25,7 +25,7 @@ pub(super) struct Environment {
     pub(super) charges: Charges,
 }
 
-/// One pass, as its streams see it: the plan and their signals.
+/// One pass, as its streams see it: the plan and the signals.
 #[derive(Debug)]
 pub(super) struct PassContext {
     pub(super) env: Arc<Environment>,
@@ -70,18 +70,18 @@ impl PassContext {
         self.plan.goes_on()
     }
 
-    /// Whether a stream should make way, because another stream waits for its slot, or another pass
-    /// waits.
+    /// Whether a stream should make way because another stream wants its slot, or another pass is
+    /// waiting.
     pub(super) fn makes_way(&self) -> bool {
         self.signals.is_slot_wanted() || self.is_turn_wanted()
     }
 
-    /// Whether another pass waits for the end of this one.
+    /// Whether another pass is waiting for this one to end.
     pub(super) fn is_turn_wanted(&self) -> bool {
         self.env.turns.are_wanted()
     }
 
-    /// Whether another batch of a stream is wanted in addition to those in flight.
+    /// Whether another batch of a stream is wanted besides those in flight.
     pub(super) fn wants_more(&self, stream: &StreamName, under_way: Amount) -> bool {
         match &self.plan {
             Plan::Flush | Plan::Timer | Plan::CatchUp(_) => false,

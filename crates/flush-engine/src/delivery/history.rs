@@ -1,4 +1,4 @@
-//! What one pass passes on to the next: slow links, failures, streams not reached.
+//! What one pass hands to the next: slow links, failures, unreached streams.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -8,26 +8,26 @@ use record_cache::StreamName;
 use crate::delivery::backoff;
 use crate::lifecycle::runtime::Instant;
 
-/// What passes leave to later passes. The running pass holds it.
+/// State carried from pass to pass. The running pass holds it.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// Streams that the last pass did not reach, in order.
     unreached: Vec<StreamName>,
     streams: HashMap<StreamName, StreamHistory>,
-    /// Streams of which it was told that nothing of them is delivered.
+    /// Streams reported as making no progress.
     told_failing: HashSet<StreamName>,
 }
 
 /// What is known about one stream. Healthy streams have no entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct StreamHistory {
-    /// The limit on the bytes of a batch, after a timeout.
+    /// The byte limit of a batch, after a timeout.
     slow_link: Option<u64>,
-    /// Records that a request takes, where that is fewer than are read for one.
+    /// How many records fit into a request, if fewer than are read for one.
     fits: Option<usize>,
     /// Set by any failure; a drain waits for it.
     failing: Option<Backoff>,
-    /// Set when the service refuses the stream; the timer waits for it.
+    /// Set when the service turns the stream away; the timer waits for it.
     turned_away: Option<Backoff>,
 }
 
@@ -38,33 +38,33 @@ struct Backoff {
     until: Instant,
 }
 
-/// The outcome of a request, as far as it concerns the link.
+/// The outcome of a request, as far as the link is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
-    /// The records were answered for.
+    /// The service answered for the records.
     Answered,
-    /// There was no answer in time.
+    /// No answer came in time.
     TimedOut {
-        /// Bytes of the request.
+        /// Request size in bytes.
         bytes: u64,
     },
 }
 
-/// The outcome of a batch, as far as it concerns the service.
+/// The outcome of a batch, as far as the service is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Every record was accepted.
     Delivered,
-    /// Some record was rejected, or the request was refused for its contents or its stream.
+    /// Some record was rejected, or the request was refused because of its contents or its stream.
     SentBack,
-    /// The service was throttled, failed, or refused the caller.
+    /// The service throttled the request, failed, or refused the caller.
     TurnedAway,
-    /// It is not known.
+    /// The outcome is unknown.
     NoAnswer,
 }
 
 impl History {
-    /// The order of a pass: first the streams that the last one did not reach.
+    /// The order of a pass. Streams that the last pass did not reach come first.
     pub(super) fn order(&mut self, streams: Vec<StreamName>) -> Vec<StreamName> {
         let mut rest: BTreeSet<_> = streams.into_iter().collect();
         let unreached = std::mem::take(&mut self.unreached);
@@ -87,12 +87,12 @@ impl History {
         self.told_failing.retain(|name| is_cached(name));
     }
 
-    /// Notes that nothing of a stream was delivered; says whether that is news.
+    /// Marks a stream as making no progress. Returns whether that is new.
     pub(super) fn fails(&mut self, stream: &StreamName) -> bool {
         self.told_failing.insert(stream.clone())
     }
 
-    /// Notes that some of a stream was delivered; says whether that is news.
+    /// Marks a stream as making progress. Returns whether that is new.
     pub(super) fn works(&mut self, stream: &StreamName) -> bool {
         self.told_failing.remove(stream)
     }
@@ -111,23 +111,24 @@ impl History {
 }
 
 impl StreamHistory {
-    /// Bytes that a batch may have: `most`, or less on a slow link.
+    /// The byte limit of a batch: `most`, or less on a slow link.
     pub(super) fn max_bytes(&self, most: u64) -> u64 {
         self.slow_link.map_or(most, |at| at.min(most))
     }
 
-    /// Records that make a full batch: `most`, or as many as a request took of late.
+    /// How many records make a full batch: `most`, or fewer if recent requests took fewer.
     pub(super) fn full(&self, most: usize) -> usize {
         self.fits.map_or(most, |fits| fits.min(most))
     }
 
-    /// Records that are read for a batch: `most`, or not many more than a request took of late.
+    /// How many records to read for a batch: `most`, or twice what recent requests took, if that is
+    /// less.
     pub(super) fn max_records(&self, most: usize) -> usize {
         let twice = |fits: usize| fits.saturating_mul(2);
         self.fits.map_or(most, |fits| twice(fits).min(most))
     }
 
-    /// Learns how many of the records that were read a request takes.
+    /// Learns how many of the records read fit into a request.
     pub(super) fn learn_fit(&mut self, read: usize, fitted: usize, most: usize) {
         if fitted < read {
             self.fits = Some(fitted);
@@ -136,7 +137,7 @@ impl StreamHistory {
         }
     }
 
-    /// Whether batches are smaller than they could be.
+    /// Whether batches are smaller than they could be because of a slow link.
     pub(super) const fn is_slow(&self) -> bool {
         self.slow_link.is_some()
     }
@@ -151,7 +152,7 @@ impl StreamHistory {
         self.failing.map(|backoff| backoff.until)
     }
 
-    /// Learns from a request: halves after a time-out, doubles after an answer.
+    /// Learns from a request: halves the limit after a timeout, doubles it after an answer.
     pub(super) fn learn_link(&mut self, link: Link, most: u64) {
         self.slow_link = match link {
             Link::TimedOut { bytes } => Some((bytes / 2).max(1)),
@@ -162,8 +163,7 @@ impl StreamHistory {
         };
     }
 
-    /// Learns from a batch. `interval` is that of the timer, if there is one; `jitter` is from
-    /// 0 to 1.
+    /// Learns from a batch. `interval` is the timer's, if there is one. `jitter` is from 0 to 1.
     pub(super) fn learn(&mut self, outcome: Outcome, interval: Option<Duration>, jitter: f64) {
         self.failing = match outcome {
             Outcome::Delivered => None,
@@ -173,8 +173,8 @@ impl StreamHistory {
                 }))
             }
         };
-        // Without an answer, every interval is tried, so that a recovering network is noticed.
-        // Rejected records are charged, so their retries are limited.
+        // A stream without an answer is tried at every interval, to notice a recovering network.
+        // Rejected records are charged, which limits their retries.
         self.turned_away = match (outcome, interval) {
             (Outcome::TurnedAway, Some(interval)) => Some(Backoff::again(self.turned_away, |n| {
                 backoff::timer_wait(interval, n, jitter)

@@ -7,18 +7,19 @@
 //! request   one batch: sent, judged, settled; halves of it if it is refused (bisect, charge)
 //! ```
 //!
-//! `backoff`, `bisect`, `charge` and `history` are pure policy: jitter and time come from outside.
-//! `signals` is all the communication between streams of one pass; it is lock-free, and tested
-//! under every interleaving by `tests/interleavings.rs`.
+//! `backoff`, `bisect`, `charge` and `history` are pure policy: jitter and time are passed in.
+//! `signals` is all the communication between streams of one pass. It is lock-free, and
+//! `tests/interleavings.rs` tests it under every interleaving.
 //!
 //! Invariants:
 //! - The running pass holds the lock on [`history::History`], so there is only one.
-//! - A batch is in flight from its request until the store has carried out the decision about it;
-//!   `max_in_flight_per_stream` limits how many are. A crash can repeat only these.
+//! - A batch is in flight from its request until the store has carried out the decision about it.
+//!   `max_in_flight_per_stream` limits the number of batches in flight. A crash can repeat only
+//!   these.
 //! - A stream is read ahead only after batches that were accepted whole. After any other outcome,
-//!   nothing more of it is read or sent until its backoff is over.
+//!   none of its records are read or sent until its backoff is over.
 //!
-//! Belongs here: what is sent next, and what an answer means. Does not: the store (use the cache),
+//! In scope: what is sent next, and what an answer means. Out of scope: the store (use the cache),
 //! and when a pass starts (`schedule`).
 
 mod backoff;

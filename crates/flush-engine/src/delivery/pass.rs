@@ -1,4 +1,4 @@
-//! One flush pass: streams in parallel, each in its own pipeline.
+//! One flush pass: streams in parallel, each with its own pipeline.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,24 +16,23 @@ use crate::delivery::plan::Plan;
 use crate::lifecycle::runtime::{Instant, JoinError, JoinSet, sleep_until};
 use crate::telemetry::log;
 
-/// How often a long pass looks for new streams while it is busy.
+/// How often a busy, long pass looks for new streams.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What a pass did.
+/// The result of a pass.
 #[derive(Debug)]
 pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
     pub(crate) effect: Effect,
-    /// Streams that have another full batch waiting after one was delivered, if a timer should
-    /// catch up.
+    /// Streams with another full batch waiting after one was delivered, if a timer should catch up.
     pub(super) behind: Vec<StreamName>,
 }
 
-/// Whether a pass got anywhere.
+/// Whether a pass made progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// No stream had its turn.
+    /// No stream had a turn.
     Idle,
     /// No record of any stream left the cache between the moment the last batch could have been
     /// sent and its answer.
@@ -43,7 +42,7 @@ pub(crate) enum Effect {
 }
 
 impl Passed {
-    /// A pass that did nothing, for this reason.
+    /// A pass that did nothing because of this error.
     pub(super) fn failed(error: EngineError) -> Self {
         Self {
             done: FlushData::default(),
@@ -125,15 +124,15 @@ async fn run_within(
 struct Pass {
     context: Arc<PassContext>,
     history: OwnedMutexGuard<History>,
-    /// Streams that wait for a slot, each with the progress when it began to wait.
+    /// Streams waiting for a slot, each with the pass's progress when its wait began.
     queue: VecDeque<(StreamName, u64)>,
     pipelines: JoinSet<Report>,
     running: HashSet<StreamName>,
     /// Streams that had a turn.
     served: HashSet<StreamName>,
-    /// Streams in which there was nothing to send.
+    /// Streams with nothing to send.
     empty: HashSet<StreamName>,
-    /// Streams that had records delivered, and have not failed since.
+    /// Streams that delivered records and have not failed since.
     delivered: HashSet<StreamName>,
     unreached: Vec<StreamName>,
     looked_at: Instant,
@@ -151,7 +150,7 @@ impl Pass {
         let stats = self.context.env.cache.stats();
         self.history.retain(|name| stats.streams.contains_key(name));
         let mut ready = self.ready(stats);
-        // A pass that catches up leaves unreached streams to other passes.
+        // A catch-up pass leaves unreached streams to other passes.
         if is_first && !self.catches_up() {
             ready = self.history.order(ready);
         }
@@ -201,7 +200,7 @@ impl Pass {
         ready
     }
 
-    /// Starts streams while there are free slots and requests may be made.
+    /// Starts streams while slots are free and requests are allowed.
     fn fill(&mut self) {
         let slots = self.context.env.options.max_concurrent_streams.get();
         while self.pipelines.len() < slots && self.context.may_start() {
@@ -239,7 +238,7 @@ impl Pass {
         }
     }
 
-    /// Whether a drain got nowhere with the last of its streams, even if that may be tried again
+    /// Whether a drain made no progress with the last of its streams, even if retries are possible
     /// by now.
     fn is_at_its_end(&self) -> bool {
         matches!(self.context.plan, Plan::Drain { .. })
@@ -297,7 +296,7 @@ impl Pass {
         matches!(self.context.plan, Plan::CatchUp(_))
     }
 
-    /// Streams that had records delivered, and have another full batch waiting.
+    /// Streams that delivered records and have another full batch waiting.
     fn behind(&self) -> Vec<StreamName> {
         let limits = self.context.env.sender.limits();
         let is_full = |name: &StreamName, queue: &QueueStats| {
@@ -337,7 +336,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Waits until there is something new to flush, if the pass is adaptive.
+/// Waits for something new to flush, if the pass is adaptive.
 async fn backlog_changed(context: &PassContext) {
     match &context.plan {
         Plan::Adaptive => context.env.cache.backlog_changed().await,

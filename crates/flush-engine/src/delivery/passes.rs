@@ -18,7 +18,7 @@ use crate::delivery::signals::Turns;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Meter;
 
-/// Runs passes, and keeps the history between them.
+/// Runs passes and keeps the history between them.
 pub(crate) struct Passes {
     env: Arc<Environment>,
     /// Locked by the running pass.
@@ -26,12 +26,12 @@ pub(crate) struct Passes {
     ended: watch::Sender<Ended>,
 }
 
-/// What ended passes report to the timer.
+/// What the timer learns about ended passes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ended {
-    /// How many passes ended, except those that caught up.
+    /// How many passes ended, not counting catch-up passes.
     pub(crate) passes: u64,
-    /// Streams that have another full batch waiting after the last pass delivered one.
+    /// Streams with another full batch waiting after the last pass delivered one.
     pub(crate) behind: Vec<StreamName>,
 }
 
@@ -63,7 +63,7 @@ impl Passes {
         }
     }
 
-    /// Runs a pass, unless one is running.
+    /// Runs a pass, unless one is running already.
     pub(crate) async fn try_run(self: &Arc<Self>, plan: Plan) -> Option<Passed> {
         let turn = Turn(Arc::clone(&self.history).try_lock_owned().ok()?);
         let passes = Arc::clone(self);
@@ -72,7 +72,7 @@ impl Passes {
         Some(passed.unwrap_or_else(Passed::failed))
     }
 
-    /// Waits until no pass is running. A running pass makes way.
+    /// Waits until no pass is running. Asks a running pass to make way.
     pub(crate) async fn turn(&self) -> Turn {
         let _wanted = self.env.turns.want();
         Turn(Arc::clone(&self.history).lock_owned().await)
@@ -81,7 +81,7 @@ impl Passes {
     /// Runs a pass.
     pub(crate) async fn run(self: Arc<Self>, turn: Turn, plan: Plan) -> Passed {
         let env = Arc::clone(&self.env);
-        // Dropped last, so that tasks woken by the end find no pass running.
+        // Dropped last, so tasks woken by the end of the pass find none running.
         let mut end = EndOfPass {
             catches_up: matches!(plan, Plan::CatchUp(_)),
             behind: Vec::new(),
@@ -92,7 +92,7 @@ impl Passes {
         passed
     }
 
-    /// Follows the ends of passes.
+    /// Subscribes to the ends of passes.
     pub(crate) fn ended(&self) -> watch::Receiver<Ended> {
         self.ended.subscribe()
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for Passes {
     }
 }
 
-/// Announces the end of a pass, however it ends.
+/// Announces the end of a pass, whatever ended it.
 struct EndOfPass {
     passes: Arc<Passes>,
     catches_up: bool,
@@ -125,7 +125,7 @@ impl Drop for EndOfPass {
 }
 
 impl Turn {
-    /// The remaining backoff of the stream that is ready first, if any.
+    /// The shortest remaining backoff of all streams, if any.
     pub(crate) fn wait(&self, cached: &StoreStats) -> Option<Duration> {
         let wait = |stream: &StreamName| self.0.of(stream).wait();
         cached.streams.keys().map(wait).min()

@@ -1,4 +1,4 @@
-//! One stream within a pass: batch after batch, while the pass allows more.
+//! One stream within a pass: batch after batch, for as long as the pass allows.
 
 use std::future::{Future, poll_fn};
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -22,9 +22,9 @@ use crate::lifecycle::runtime::{JoinError, JoinSet};
 
 /// Delivers batches of one stream.
 ///
-/// While requests are in flight, the next batch is read. Batches count as in flight until the store
-/// has carried out the decision about them, so `max_in_flight_per_stream` limits what a crash can
-/// repeat. A batch that was not accepted as a whole ends the pipeline, since the next one must then
+/// While requests are in flight, the next batch is read. A batch counts as in flight until the
+/// store has carried out the decision about it, so `max_in_flight_per_stream` limits what a crash
+/// can repeat. A batch that was not accepted whole ends the pipeline, since the next one must then
 /// wait.
 pub(super) struct Pipeline {
     context: Arc<PassContext>,
@@ -35,18 +35,18 @@ pub(super) struct Pipeline {
     /// The last record sent; reading continues after it.
     last: Option<RecordId>,
     ahead: Ahead,
-    /// Read, and not settled.
+    /// Records read but not settled.
     in_flight: Amount,
     progress_before: u64,
     report: Report,
 }
 
-/// How far a pipeline has come.
+/// How far a pipeline has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing was sent.
     Fresh,
-    /// A batch was sent, and others may follow.
+    /// A batch was sent, and more may follow.
     Going,
     /// Nothing more will be sent.
     Over,
@@ -55,21 +55,21 @@ enum Phase {
     Failed,
 }
 
-/// What is read ahead.
+/// The result of reading ahead.
 #[derive(Debug)]
 enum Ahead {
-    /// Nothing was tried.
+    /// Nothing has been read.
     Unread,
     /// The next batch.
     Batch(Batch),
-    /// The waiting records do not fill a batch, but may do so by the time others are answered.
+    /// Too few records were waiting to fill a batch. More may be there once others are answered.
     Short,
 }
 
 /// How far a stream got in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
-    /// It was not reached, although it needed a request.
+    /// Not reached, although it needed a request.
     Missed,
     /// There was nothing to send.
     Empty,
@@ -87,9 +87,9 @@ pub(super) struct Report {
     /// Whether no record of any stream left the cache between the moment its last batch could have
     /// been sent and the answer.
     pub(super) stalled: bool,
-    /// Whether the stream made way for another and wants to go on.
+    /// Whether the stream made way for another and wants to continue.
     pub(super) wants_more: bool,
-    /// What ends the whole pass.
+    /// The error that ends the whole pass.
     pub(super) abort: Option<EngineError>,
 }
 
@@ -107,7 +107,7 @@ struct Settled {
 }
 
 impl Pipeline {
-    /// `progress_before` is that of the pass when the stream began to wait for a slot.
+    /// `progress_before` is the pass's progress when the stream began to wait for a slot.
     pub(super) fn new(
         context: Arc<PassContext>,
         stream: StreamName,
@@ -153,7 +153,7 @@ impl Pipeline {
         self.report
     }
 
-    /// Sends as much as allowed now, then reads ahead.
+    /// Sends as much as is allowed now, then reads ahead.
     async fn fill(&mut self) {
         while self.may_begin() {
             let batch = match std::mem::replace(&mut self.ahead, Ahead::Unread) {
@@ -175,7 +175,7 @@ impl Pipeline {
         }
         let is_wanted = self.context.goes_on() && self.wants_more();
         if is_wanted && matches!(self.ahead, Ahead::Unread) && !self.history.is_slow() {
-            // A partial batch may grow until it is sent, and a failed read is repeated.
+            // A partial batch may grow until it is sent. A failed read is retried.
             let read = self.read_behind().await.ok();
             self.ahead = match read.filter(|batch| batch.is_full) {
                 Some(batch) => Ahead::Batch(batch),
@@ -197,7 +197,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether the pass wants more of this stream before any other.
+    /// Whether the pass wants more from this stream before any other.
     fn wants_more(&mut self) -> bool {
         if self.is_over() || !self.context.goes_on() {
             return false;
@@ -210,13 +210,13 @@ impl Pipeline {
         self.context.wants_more(&self.report.stream, self.in_flight)
     }
 
-    /// Whether a batch is worth a request of its own while others are in flight.
+    /// Whether a batch is worth its own request while others are in flight.
     fn may_join(&self, batch: &Batch) -> bool {
         batch.is_full || matches!(self.context.plan, Plan::Adaptive)
     }
 
     fn most_in_flight(&self) -> usize {
-        // After a failure one by one, until one succeeds.
+        // After a failure, one batch at a time until one succeeds.
         if self.history.is_failing() || !self.context.goes_on() {
             1
         } else {
@@ -243,7 +243,7 @@ impl Pipeline {
         }
     }
 
-    /// Reads the records after those that were sent last.
+    /// Reads the records after the last ones sent.
     async fn read_behind(&mut self) -> Result<Batch, EngineError> {
         let env = &self.context.env;
         let most = env.sender.limits();
@@ -343,7 +343,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands a decision to the store without waiting for it.
+    /// Passes a decision to the store without waiting for it.
     async fn settle(&mut self, decision: Decision, amount: Amount) {
         let context = Arc::clone(&self.context);
         let mut settling: Settling = Box::pin(async move {
@@ -380,14 +380,14 @@ impl Pipeline {
         matches!(self.phase, Phase::Over | Phase::Failed)
     }
 
-    /// Sends nothing more of this stream.
+    /// Stops sending from this stream.
     fn stop(&mut self) {
         if self.phase != Phase::Failed {
             self.phase = Phase::Over;
         }
     }
 
-    /// No new request starts in the whole pass; the first reason is reported.
+    /// Stops new requests in the whole pass. The first reason is reported.
     fn abort(&mut self, error: EngineError) {
         self.context.abort();
         self.stop();

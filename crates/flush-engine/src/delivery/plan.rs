@@ -8,28 +8,29 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::charge::SPACING;
 use crate::lifecycle::runtime::Instant;
 
-/// What a pass is to do.
+/// What a pass should do.
 #[derive(Debug, Clone)]
 pub(crate) enum Plan {
     /// One batch of each stream.
     Flush,
     /// One batch of each stream that is not in backoff.
     Timer,
-    /// One batch of each of these streams, unless it fails.
+    /// One batch of each of these streams that is not failing.
     CatchUp(Vec<StreamName>),
     /// Batch after batch of each stream, until nothing is cached.
     Drain {
-        /// No request starts after this moment.
+        /// No request starts after this time.
         deadline: Option<Instant>,
-        /// Cancelled when no further batch is wanted.
+        /// Cancelled when no more batches are wanted.
         stop: CancellationToken,
     },
-    /// Batch after batch of each stream in which enough records wait, or have waited long enough.
+    /// Batch after batch of each stream that has enough records waiting, or has kept them long
+    /// enough.
     Adaptive,
 }
 
 impl Plan {
-    /// The least time between two charges of a record.
+    /// The shortest time between two charges of a record.
     pub(super) const fn charge_spacing(&self) -> Duration {
         match self {
             Self::Flush => Duration::ZERO,

@@ -16,10 +16,10 @@ use crate::delivery::history::{Link, Outcome};
 use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::{GivenUp, log};
 
-/// What became of one batch.
+/// The result of one batch.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// The result; `skipped_streams` has at most one entry.
+    /// The totals. `skipped_streams` has at most one entry.
     pub(super) done: FlushData,
     /// Whether a request was made.
     pub(super) reached: bool,
@@ -27,9 +27,9 @@ pub(super) struct Delivery {
     pub(super) outcome: Option<Outcome>,
     /// The outcome of the last request.
     pub(super) link: Option<Link>,
-    /// What ends the whole pass.
+    /// The error that ends the whole pass.
     pub(super) abort: Option<EngineError>,
-    /// Every record was accepted, but the store has not deleted them yet.
+    /// All records were accepted, but the store has not deleted them yet.
     pub(super) unsettled: Option<Decision>,
 }
 
@@ -57,10 +57,10 @@ pub(super) async fn deliver(context: &PassContext, stream: &StreamName, batch: B
     delivery
 }
 
-/// What an answer said of the records of a part.
+/// What an answer said about the records of a part.
 struct Answered {
     accepted: usize,
-    /// Where those are now that were refused together.
+    /// The new positions of the records that were refused together.
     refused_together: Range<usize>,
 }
 
@@ -70,9 +70,9 @@ struct Exchange<'a> {
     env: &'a Environment,
     stream: &'a StreamName,
     batch: Vec<Record>,
-    /// How often the cache was cleared before the batch was read.
+    /// How often the cache had been cleared when the batch was read.
     clears: u64,
-    /// The records that are still undecided.
+    /// Which records are still undecided.
     undecided: Vec<bool>,
     given_up: GivenUp,
 }
@@ -154,7 +154,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// One line for refused records, and one for discarded records.
+    /// Logs one line for refused records and one for discarded records.
     fn log(&self, delivery: &Delivery) {
         let done = &delivery.done;
         if let Some(skipped) = done.skipped_streams.first() {
@@ -170,8 +170,8 @@ impl Exchange<'_> {
         log::given_up(self.stream, &self.given_up);
     }
 
-    /// One request, limited in time. A panic in the sender counts as no answer, and so does a wrong
-    /// number of verdicts.
+    /// Makes one request with a time limit. A panic in the sender or a wrong number of verdicts
+    /// counts as no answer.
     async fn send(&self, records: &[Record]) -> Result<Vec<Verdict>, SendError> {
         let limit = self.env.options.request_timeout;
         let request = self.env.sender.send(self.stream, records);
@@ -195,8 +195,8 @@ impl Exchange<'_> {
         )))
     }
 
-    /// Decides about the records of an answered part. Those that were refused together are moved
-    /// to the end of the part, in order.
+    /// Decides about the records of an answered part. Records refused together are moved to the end
+    /// of the part, in order.
     async fn answered(
         &mut self,
         part: Range<usize>,
@@ -230,7 +230,7 @@ impl Exchange<'_> {
             delivery.outcome = Some(Outcome::SentBack);
         }
         if together.len() == 1 {
-            // There is nothing to split.
+            // Nothing to split.
             for (at, code) in together.drain(..) {
                 self.charge(&self.batch[at], Some(code), &mut decision);
             }
@@ -249,8 +249,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// Moves records that nothing is decided on to the end of a part. Both they and the others
-    /// keep their order.
+    /// Moves undecided records to the end of a part. Both groups keep their order.
     fn set_apart(&mut self, part: Range<usize>, undecided: &[usize]) {
         if undecided.is_empty() {
             return;

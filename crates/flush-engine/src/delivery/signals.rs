@@ -1,19 +1,19 @@
 //! Lock-free signals between concurrent deliveries.
 //!
 //! `tests/interleavings.rs` runs this file under all interleavings of a few threads, with `loom`'s
-//! atomics in place of these.
+//! atomics instead of these.
 
 use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The signals between the streams of one pass.
 ///
-/// They guard no other memory, so no ordering is needed.
+/// They protect no other memory, so relaxed ordering is enough.
 #[derive(Debug)]
 pub(crate) struct Signals {
     aborted: AtomicBool,
-    /// Streams that wait for a slot.
+    /// Streams waiting for a slot.
     queued: AtomicUsize,
-    /// Batches with a record that left the cache.
+    /// Batches from which a record left the cache.
     progress: AtomicU64,
 }
 
@@ -26,7 +26,7 @@ impl Signals {
         }
     }
 
-    /// No request starts any more.
+    /// Stops new requests.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Relaxed);
     }
@@ -39,7 +39,7 @@ impl Signals {
         self.queued.store(streams, Ordering::Relaxed);
     }
 
-    /// Whether a stream waits for the slot of another one.
+    /// Whether another stream is waiting for a slot.
     pub(crate) fn is_slot_wanted(&self) -> bool {
         self.queued.load(Ordering::Relaxed) > 0
     }
@@ -53,7 +53,7 @@ impl Signals {
     }
 }
 
-/// How many wait for the running pass to end.
+/// How many callers are waiting for the running pass to end.
 #[derive(Debug)]
 pub(crate) struct Turns(AtomicUsize);
 

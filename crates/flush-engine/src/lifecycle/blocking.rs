@@ -1,4 +1,4 @@
-//! Calls from threads that belong to no runtime.
+//! Calls from threads outside any runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,12 +6,11 @@ use crate::api::{EngineError, InvalidSetting};
 use crate::lifecycle::Lifecycle;
 
 impl Lifecycle {
-    /// Waits for a future on this thread, while the runtime that the engine was started in runs
-    /// its tasks.
+    /// Blocks this thread on a future, while the engine's own runtime runs its tasks.
     ///
     /// # Errors
-    /// [`EngineError::Validation`] where that would never end: on a thread of a runtime, or if
-    /// the engine's own has no threads of its own.
+    /// [`EngineError::Validation`] where that would never return: on a runtime thread, or if the
+    /// engine's runtime has no threads of its own.
     pub(crate) fn block_on<T>(
         &self,
         call: &'static str,

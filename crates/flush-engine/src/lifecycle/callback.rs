@@ -1,4 +1,4 @@
-//! Calls the owner's handlers, and tracks what they may not call.
+//! Calls the owner's handlers, and tracks what they must not call.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use crate::api::{EngineError, InvalidSetting};
 use crate::lifecycle::Lifecycle;
 
 thread_local! {
-    /// The engines whose handlers this thread is within, and which, outermost first.
+    /// The engines whose handlers this thread is running, with the handler's name, outermost first.
     static WITHIN: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -16,7 +16,7 @@ thread_local! {
 pub(crate) struct Panicked;
 
 impl Lifecycle {
-    /// Calls a handler of the owner and contains its panic.
+    /// Calls one of the owner's handlers. A panic in it is contained.
     pub(crate) fn call_back(
         &self,
         name: &'static str,
@@ -31,7 +31,7 @@ impl Lifecycle {
         self.callback().is_some()
     }
 
-    /// The handler of this engine from within which this is called.
+    /// The handler of this engine that is making this call.
     fn callback(&self) -> Option<&'static str> {
         let identity = self.identity();
         WITHIN.with_borrow(|within| {
@@ -40,7 +40,7 @@ impl Lifecycle {
         })
     }
 
-    /// Refuses an operation that would wait for the handler that calls it.
+    /// Refuses an operation that would wait for the handler calling it.
     pub(crate) fn refuse_within_callback(&self, operation: &str) -> Result<(), EngineError> {
         let Some(handler) = self.callback() else {
             return Ok(());

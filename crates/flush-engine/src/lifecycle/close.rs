@@ -1,4 +1,4 @@
-//! Closes an engine, at once or after a last drain.
+//! Closes an engine, immediately or after a last drain.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::lifecycle::Lifecycle;
 use crate::lifecycle::runtime::{Runtime, timeout};
 use crate::lifecycle::state::Phase;
 
-/// Closes the store. Called when no remaining task can use it.
+/// Closes the store. Called once no remaining task can use it.
 type CloseStore = dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync;
 
 /// Closes an engine once, for all callers.
@@ -37,7 +37,7 @@ impl Closer {
         }
     }
 
-    /// Closes the engine, or waits until another call has done so.
+    /// Closes the engine, or waits until another call has closed it.
     pub(crate) async fn close(&self) -> Result<(), EngineError> {
         if matches!(*self.lifecycle.phase.borrow(), Phase::Closed(_)) {
             return Ok(());
@@ -103,17 +103,17 @@ impl Closer {
         Err(error.after(sums))
     }
 
-    /// Waits for another call's drain, at most this long, and then for the end.
+    /// Waits for another call's drain, at most `within`, then for the engine to close.
     async fn join_drain(self, within: Duration) -> Result<FlushData, EngineError> {
         let mut phase = self.lifecycle.phase.subscribe();
         let drained = phase.wait_for(|phase| !matches!(phase, Phase::Draining));
-        // If it takes too long, this ends it.
+        // If that takes too long, `end` stops the drain.
         drop(timeout(within, drained).await);
         self.end().await?;
         Ok(FlushData::default())
     }
 
-    /// Begins to close, if not already done, and waits for the end.
+    /// Begins to close, unless already begun, and waits for the end.
     async fn end(&self) -> Result<(), EngineError> {
         let mut phase = self.lifecycle.phase.subscribe();
         let mut began = false;
@@ -121,7 +121,7 @@ impl Closer {
             let now = phase.borrow_and_update().clone();
             match now {
                 Phase::Closed(ended) => return ended.map_err(EngineError::storage),
-                // Never fails: the sending side is in `self`.
+                // Never fails: the sender is in `self`.
                 Phase::Closing => drop(phase.changed().await),
                 Phase::CutShort if began => {
                     let why = "the runtime ended before the store was closed";
@@ -134,17 +134,17 @@ impl Closer {
         }
     }
 
-    /// Begins to close, if not already done or in progress, with no caller waiting for the end.
+    /// Begins to close, unless already begun. No caller waits for the end.
     pub(crate) fn begin_unattended(&self) {
         self.begin(&self.lifecycle.home);
-        // The runtime that the engine was started in no longer runs tasks, but the current one may.
+        // The runtime the engine was started in no longer runs tasks, but the current one may.
         let cut_short = matches!(*self.lifecycle.phase.borrow(), Phase::CutShort);
         if let (true, Some(here)) = (cut_short, Runtime::current()) {
             self.begin(&here);
         }
     }
 
-    /// Starts the closing task, if not already done or in progress.
+    /// Starts the closing task, unless it is already running or done.
     fn begin(&self, runtime: &Runtime) -> bool {
         self.lifecycle.stop();
         let begins = self.lifecycle.phase.send_if_modified(|phase| {
@@ -167,7 +167,7 @@ impl fmt::Debug for Closer {
     }
 }
 
-/// Wakes everyone who waits for the end, even if it is cut short.
+/// Wakes everyone waiting for the end, even if the task is cut short.
 struct ClosingTask(Closer);
 
 impl ClosingTask {

@@ -1,12 +1,11 @@
 //! Whether an engine is open, the tasks it runs, and how it closes.
 //!
-//! [`Lifecycle`] is shared by everything else and depends on none of it: it gets a function that
-//! closes the store. Belongs here: the intake, the tasks, timers and clocks, calls of handlers, the
-//! phases of closing.
-//! Does not: records, passes, stores.
+//! [`Lifecycle`] is shared by everything else and depends on none of it; it receives a function
+//! that closes the store. In scope: the intake, tasks, timers, clocks, handler calls, and the
+//! phases of closing. Out of scope: records, passes, stores.
 //!
-//! Closing has these phases: `Open`, perhaps `Draining`, then `Closing` and `Closed`. `CutShort`
-//! replaces `Closing` when the runtime of the closing task ends first.
+//! The phases of closing are `Open`, optionally `Draining`, then `Closing` and `Closed`. `CutShort`
+//! replaces `Closing` when the closing task's runtime ends first.
 
 mod blocking;
 mod callback;

@@ -10,8 +10,8 @@ use crate::lifecycle::Lifecycle;
 use crate::lifecycle::runtime::Runtime;
 
 impl Lifecycle {
-    /// Runs a future to its end in a task, so that a caller that stops waiting, or stops polling,
-    /// does not delay others.
+    /// Runs a future to completion in a task, so a caller that stops waiting or polling does not
+    /// delay others.
     pub(crate) async fn run_to_end<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -24,7 +24,7 @@ impl Lifecycle {
         })
     }
 
-    /// Runs a future within its caller, and as a task once the caller drops it.
+    /// Runs a future within its caller, or as a task once the caller drops it.
     pub(crate) fn complete<F>(&self, future: F) -> Completing<F>
     where
         F: Future + Send + 'static,
@@ -38,12 +38,12 @@ impl Lifecycle {
     }
 }
 
-/// A future that continues as a task if it is dropped early.
+/// A future that continues as a task if dropped early.
 ///
-/// Needs no task while it is awaited. Runs in the given runtime, so that it can be awaited outside
-/// of one.
+/// Needs no task while it is awaited. Runs in the given runtime, so it can be awaited outside of
+/// one.
 ///
-/// Not for work that others wait for: it makes no progress while its caller keeps it without
+/// Not for work that others wait for: it makes no progress while its caller holds it without
 /// polling.
 pub(crate) struct Completing<F>
 where

@@ -1,4 +1,4 @@
-//! The switches of an engine: enabled or disabled, open or closing.
+//! An engine's switches: enabled or disabled, open or closing.
 
 use record_cache::StoreError;
 use tokio::sync::watch;
@@ -12,40 +12,40 @@ use crate::lifecycle::runtime::Runtime;
 pub enum Intake {
     /// Records are stored.
     Open,
-    /// Records are silently dropped.
+    /// Records are dropped silently.
     Disabled,
     /// Records are refused.
     Closed,
 }
 
-/// Shared by the handles of an engine and its tasks.
+/// Shared by an engine's handles and tasks.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     enabled: watch::Sender<bool>,
-    /// Cancelled when the engine begins to close: no more records are accepted, and the timer
-    /// stops.
+    /// Cancelled when the engine begins to close. From then on, no records are accepted and the
+    /// timer stops.
     closing: CancellationToken,
-    /// Cancelled when no further request may start: when closing begins or, after a drain, when the
+    /// Cancelled when no more requests may start: when closing begins or, after a drain, when the
     /// drain ends.
     sending_ends: CancellationToken,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) tasks: TaskTracker,
-    /// Where the engine was started.
+    /// The runtime that the engine was started in.
     pub(super) home: Runtime,
 }
 
-/// How far closing has come.
+/// How far closing has got.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
-    /// No close was asked for.
+    /// No one has asked to close.
     Open,
     /// Cached records are delivered first.
     Draining,
-    /// A task waits for the others and closes the store.
+    /// A task waits for the other tasks and closes the store.
     Closing,
-    /// The runtime of that task ended before it did.
+    /// The runtime of that task ended before the task did.
     CutShort,
-    /// The store was closed, or failed to close.
+    /// The store was closed, or could not be closed.
     Closed(Result<(), StoreError>),
 }
 
@@ -84,7 +84,7 @@ impl Lifecycle {
         !self.sending_ends.is_cancelled()
     }
 
-    /// Enables or disables, until closing begins.
+    /// Enables or disables the engine. Has no effect once closing begins.
     pub(crate) fn switch(&self, to: bool) {
         if !self.is_closing() {
             self.enabled
@@ -102,17 +102,17 @@ impl Lifecycle {
         self.closing.cancelled().await;
     }
 
-    /// Cancelled when the engine begins to close, or before.
+    /// A token that is cancelled when the engine begins to close, or earlier.
     pub(crate) fn until_closing(&self) -> CancellationToken {
         self.closing.child_token()
     }
 
-    /// Cancelled when no further request may start, or before.
+    /// A token that is cancelled when no more requests may start, or earlier.
     pub(super) fn until_sending_ends(&self) -> CancellationToken {
         self.sending_ends.child_token()
     }
 
-    /// Takes nothing in any more.
+    /// Stops accepting records.
     pub(super) fn stop_intake(&self) {
         self.closing.cancel();
     }
@@ -124,7 +124,7 @@ impl Lifecycle {
         self.tasks.close();
     }
 
-    /// Starts a task that a close waits for.
+    /// Spawns a task that closing waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime().spawn(self.tasks.track_future(task));
     }

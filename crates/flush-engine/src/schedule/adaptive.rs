@@ -1,4 +1,4 @@
-//! Runs passes when enough records wait, or when they have waited long enough.
+//! Runs passes when enough records are waiting, or have waited long enough.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<L
         };
         let mut wakes_at = look.next;
         if rest.is_over() && !look.due.is_empty() {
-            // If a pass is already running, waits for its end.
+            // If a pass is already running, waits for it to end.
             if let Some(passed) = passes.try_run(Plan::Adaptive).await {
                 passed.log();
                 rest.after(&passed);
@@ -52,7 +52,7 @@ pub(crate) async fn run(cache: Arc<Cache>, passes: Arc<Passes>, lifecycle: Arc<L
     }
 }
 
-/// Spaces passes that have no effect.
+/// Spaces out passes that have no effect.
 #[derive(Debug, Default)]
 struct Rest {
     errors: u32,
@@ -64,7 +64,7 @@ impl Rest {
         self.until.is_none_or(|until| until <= Instant::now())
     }
 
-    /// A pass that fails as a whole is followed by a backoff, like a stream that fails.
+    /// Backs off after a pass that fails as a whole, as after a failed stream.
     fn after(&mut self, passed: &Passed) {
         let failed = passed.error.is_some() && !passed.done.made_progress();
         self.errors = if failed {
@@ -75,7 +75,7 @@ impl Rest {
         let wait = match (failed, passed.effect) {
             (true, _) => drain_wait(self.errors, fastrand::f64()),
             (false, Effect::Stalled | Effect::Moved) => Duration::ZERO,
-            // Another pass was faster.
+            // Another pass got there first.
             (false, Effect::Idle) => Duration::from_millis(1),
         };
         self.until = Some(Instant::now() + wait);

@@ -1,4 +1,4 @@
-//! Decides when to adopt the records of instances that have ended.
+//! Decides when to adopt records of instances that have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::storage::Slots;
 
 const LEAST_WAIT: Duration = Duration::from_secs(60);
 
-/// Adopts at once, and again after passes, but not more often than once a minute: other
-/// instances end at any time, and passes make room.
+/// Adopts immediately, then again after passes, but at most once a minute. Other instances end at
+/// any time, and passes make room.
 pub(crate) async fn adopt_while_open(
     slots: Slots,
     cache: Arc<Cache>,

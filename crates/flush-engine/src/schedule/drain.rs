@@ -1,4 +1,4 @@
-//! Runs passes until nothing is cached.
+//! Runs passes until the cache is empty.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::cache::Cache;
 use crate::delivery::{Effect, Passes, Plan};
 use crate::lifecycle::runtime::{Instant, sleep_until, timeout_at};
 
-/// Delivers until the cache is empty, no progress is made, an error occurs, the deadline
-/// passes, or `stop` is cancelled.
+/// Delivers until the cache is empty, progress stops, an error occurs, the deadline passes, or
+/// `stop` is cancelled.
 pub(crate) async fn run(
     cache: Arc<Cache>,
     passes: Arc<Passes>,

@@ -1,4 +1,4 @@
-//! Runs a pass when the page goes into the background: it may be the last chance.
+//! Runs a pass when the page goes into the background, which may be the last chance.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use crate::delivery::{Passes, Plan};
 use crate::lifecycle::Lifecycle;
 
-/// Runs a pass for each message, until the engine closes. Browsers slow the timers of hidden pages down, and end
-/// pages that they need room for without asking.
+/// Runs a pass for each message, until the engine closes. Browsers slow down the timers of hidden
+/// pages, and may end hidden pages without warning to free memory.
 pub(crate) async fn run(
     mut hidden: mpsc::Receiver<()>,
     passes: Arc<Passes>,

@@ -7,10 +7,10 @@ use crate::delivery::{Passes, Plan};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::runtime::{Instant, sleep};
 
-/// Runs a pass when the engine has been enabled for `interval` since the last one ended, until it
-/// closes. In between, it catches up: while streams that the last pass delivered have full batches
-/// waiting, passes of those streams alone follow at once. They do not delay the next pass of all
-/// streams.
+/// Runs a pass once the engine has been enabled for `interval` since the last one ended, until it
+/// closes. In between, it catches up: while streams delivered by the last pass have full batches
+/// waiting, passes of those streams alone follow immediately. They do not delay the next pass of
+/// all streams.
 ///
 /// Disabled time does not count. If each `enable` restarted the interval, frequent switching would
 /// prevent any pass.

@@ -1,7 +1,7 @@
-//! When passes run (on a timer, when enough records wait, until the cache is empty), and when the
-//! records of other instances are adopted.
+//! When passes run (on a timer, when enough records wait, until the cache is empty), and when other
+//! instances' records are adopted.
 //!
-//! Each file is one loop, run as a task or by a caller. Belongs here: when and how often. Does not:
+//! Each file is one loop, run as a task or by a caller. In scope: when and how often. Out of scope:
 //! what a pass does.
 
 mod adaptive;

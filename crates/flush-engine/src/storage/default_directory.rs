@@ -1,5 +1,4 @@
-//! The default directory of a client: which one it is, and that no two clients of a process
-//! share it.
+//! A client's default directory: its path, and the rule that no two clients of a process share it.
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 use std::collections::BTreeSet;
@@ -18,21 +17,21 @@ use record_cache::StoreError;
 #[cfg(any(feature = "sled", feature = "journal"))]
 use crate::api::InvalidSetting;
 
-/// What distinguishes the default directory of a client from those of other clients.
+/// What makes a client's default directory unique.
 #[derive(Debug, Clone)]
 pub struct DefaultDirectory {
-    /// The name of the program, or any other name that tells clients apart; the executable's
-    /// name unless set.
+    /// The name of the program, or another name that tells clients apart. Defaults to the
+    /// executable's name.
     pub name: Option<String>,
-    /// The directory of the client's records, below that.
+    /// The subdirectory for the client's records.
     pub records: String,
 }
 
-/// The default directories in use by clients of this process.
+/// Default directories in use by clients of this process.
 #[cfg(any(feature = "sled", feature = "journal"))]
 static CLAIMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Keeps a default directory to one client of this process until dropped. Clients of other
+/// Reserves a default directory for one client of this process until dropped. Clients of other
 /// processes may share it.
 #[cfg(any(feature = "sled", feature = "journal"))]
 #[derive(Debug)]
@@ -40,10 +39,10 @@ pub(super) struct Claim(PathBuf);
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 impl DefaultDirectory {
-    /// Finds the directory, and claims it for one client.
+    /// Finds the directory and claims it for one client.
     ///
     /// # Errors
-    /// If the platform does not say where it is, or another client of this process has it.
+    /// If the platform does not say where it is, or another client of this process uses it.
     pub(super) fn claim(&self) -> Result<(PathBuf, Claim), InvalidSetting> {
         self.claim_below(local_data())
     }
@@ -93,16 +92,16 @@ impl Drop for Claim {
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 fn local_data() -> Option<PathBuf> {
-    // An app has none there, whatever HOME says.
+    // Android apps have none there, whatever HOME says.
     let has_one = !cfg!(target_os = "android");
     has_one.then(dirs::data_local_dir).flatten()
 }
 
-/// The name of the executable, even if its file was replaced while it runs.
+/// The name of the executable, even if its file was replaced while running.
 #[cfg(any(feature = "sled", feature = "journal"))]
 fn executable() -> Option<OsString> {
     let path = std::env::current_exe().ok()?;
-    // Linux appends this to the path of a file that no longer exists.
+    // Linux appends this to the path of a deleted file.
     let name = path.file_name()?.to_string_lossy();
     match name.strip_suffix(" (deleted)") {
         Some(replaced) if !path.exists() => Path::new(replaced).file_stem().map(Into::into),
@@ -110,7 +109,7 @@ fn executable() -> Option<OsString> {
     }
 }
 
-/// The same path, independent of the working directory.
+/// Makes a path independent of the working directory.
 #[cfg(any(feature = "sled", feature = "journal"))]
 pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, StoreError> {
     if path.is_absolute() {

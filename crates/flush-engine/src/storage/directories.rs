@@ -14,7 +14,7 @@ use crate::storage::on_disk::OnDisk;
 #[cfg(any(feature = "sled", feature = "journal"))]
 use crate::storage::slots::Slots;
 
-/// The storage settings of a client, as set.
+/// A client's storage settings, as set.
 #[derive(Debug, Clone, Default)]
 pub struct StorageSettings {
     storage_path: Option<PathBuf>,
@@ -26,12 +26,12 @@ pub struct StorageSettings {
     store: Option<Arc<dyn RecordStore>>,
 }
 
-/// Where the records of a client are kept.
+/// Where a client's records are kept.
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// Under the platform's local data directory.
     Default,
-    /// The same, in a journal.
+    /// In a journal, in the default directory.
     #[cfg(feature = "journal")]
     DefaultJournal,
     /// In this directory.
@@ -46,29 +46,29 @@ pub enum Storage {
 }
 
 impl StorageSettings {
-    /// In this directory.
+    /// Keeps records in this directory.
     pub fn storage_path(&mut self, path: PathBuf) {
         self.storage_path = Some(path);
     }
 
-    /// In memory.
+    /// Keeps records in memory.
     pub fn in_memory(&mut self) {
         self.in_memory = true;
     }
 
-    /// In a journal in this directory.
+    /// Keeps records in a journal in this directory.
     #[cfg(feature = "journal")]
     pub fn journal(&mut self, path: PathBuf) {
         self.journal = Some(path);
     }
 
-    /// In a journal in the default directory.
+    /// Keeps records in a journal in the default directory.
     #[cfg(feature = "journal")]
     pub fn in_journal(&mut self) {
         self.in_journal = true;
     }
 
-    /// In this store.
+    /// Keeps records in this store.
     pub fn store(&mut self, store: Arc<dyn RecordStore>) {
         self.store = Some(store);
     }
@@ -76,7 +76,7 @@ impl StorageSettings {
     /// Returns the chosen storage, or the default.
     ///
     /// # Errors
-    /// [`InvalidSetting`] when two were chosen, or a path is empty.
+    /// [`InvalidSetting`] when more than one was chosen, or a path is empty.
     pub fn choose(self) -> Result<Storage, InvalidSetting> {
         let named = [
             self.storage_path.as_ref().map(|_| "storage_path"),
@@ -134,40 +134,40 @@ impl StorageSettings {
     }
 }
 
-/// Why a storage could not be opened.
+/// Why storage could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// The setting is not valid here.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    /// It did not open.
+    /// The store failed to open.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A storage that was opened.
+/// Opened storage.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct OpenStorage {
     /// The store.
     pub store: Arc<dyn RecordStore>,
-    /// Where that is.
+    /// Where its records are.
     pub place: StoragePlace,
-    /// The slots of this program's instances, if the store is in one of them.
+    /// The slots of this program's instances, if the store is in a slot.
     #[cfg(any(feature = "sled", feature = "journal"))]
     pub slots: Option<Slots>,
-    /// Held for as long as the client is open.
+    /// Held while the client is open.
     #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
     pub(crate) claim: Option<crate::storage::in_browser::Claim>,
 }
 
-/// Where the records of a client are.
+/// Where a client's records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoragePlace {
-    /// In memory: they end with the process, or the page. In a browser, also if nothing else was
-    /// granted.
+    /// In memory: lost when the process or page ends. In a browser, also the fallback when nothing
+    /// else was granted.
     Memory,
     /// In this directory.
     Directory(PathBuf),
@@ -176,15 +176,15 @@ pub enum StoragePlace {
     Database {
         /// The name of the database.
         name: String,
-        /// Which of the tabs that share it this one is.
+        /// This tab's slot among the tabs that share the database.
         slot: u32,
     },
-    /// In the store that was given.
+    /// In the store passed by the caller.
     Given,
 }
 
 impl StoragePlace {
-    /// In a word, for the log.
+    /// The kind as a single word, for logs.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -195,7 +195,7 @@ impl StoragePlace {
         }
     }
 
-    /// The directory, if it is one.
+    /// The directory, if the records are in one.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match self {
@@ -222,9 +222,9 @@ impl Storage {
     /// Opens the storage.
     ///
     /// # Errors
-    /// [`StorageError::Store`] when the directory cannot be used, and [`StorageError::Setting`]
-    /// when there is no default directory on this platform, when another client of this process
-    /// uses it, or when the features `sled` and `journal` are off.
+    /// [`StorageError::Store`] when the directory cannot be used. [`StorageError::Setting`] when
+    /// this platform has no default directory, when another client of this process uses it, or when
+    /// the features `sled` and `journal` are off.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal", feature = "browser")),
         expect(clippy::unused_async, reason = "as with a store on disk")
@@ -278,7 +278,7 @@ impl Storage {
 
 #[cfg(any(feature = "sled", feature = "journal"))]
 impl OnDisk {
-    /// In this directory, which nobody else uses.
+    /// Opens a directory that no one else uses.
     async fn alone(
         self,
         path: PathBuf,
@@ -290,7 +290,7 @@ impl OnDisk {
         Ok(OpenStorage::alone(store, StoragePlace::Directory(path)))
     }
 
-    /// In a slot of the default directory.
+    /// Opens a slot of the default directory.
     async fn in_slot(
         self,
         default: &DefaultDirectory,

@@ -1,4 +1,4 @@
-//! The store of a page: the browser's database or, where the browser grants none, memory.
+//! The store of a page: the browser's database or, if the browser grants none, memory.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,14 @@ use crate::api::InvalidSetting;
 use crate::storage::{DefaultDirectory, OpenStorage, StorageError, StoragePlace};
 use crate::telemetry::log;
 
-/// Before the name of a database, where the program has no name.
+/// Prefix of the database name if the program has no name.
 const PROGRAM: &str = "amplify";
 
-/// The databases in use by clients of this page.
+/// Databases in use by clients of this page.
 static CLAIMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Keeps a database to one client of this page until dropped. Those of other tabs may share it.
+/// Reserves a database for one client of this page until dropped. Clients in other tabs may share
+/// it.
 #[derive(Debug)]
 pub(crate) struct Claim(String);
 
@@ -40,7 +41,7 @@ impl Drop for Claim {
     }
 }
 
-/// Opens the database in a slot of this tab's own.
+/// Opens the database in this tab's own slot.
 pub(super) async fn open(
     default: &DefaultDirectory,
     durability: Durability,

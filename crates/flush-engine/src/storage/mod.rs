@@ -1,8 +1,8 @@
 //! Where a client stores its records: which store, which directory, and which slot among several
 //! instances.
 //!
-//! Belongs here: names of directories, the choice of a store, adoption from other instances. Does
-//! not: the contents of a directory, which belong to the store.
+//! In scope: directory names, the choice of a store, adoption from other instances. Out of scope:
+//! the contents of a directory, which belong to the store.
 
 mod default_directory;
 mod directories;

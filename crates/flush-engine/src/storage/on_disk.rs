@@ -1,11 +1,11 @@
-//! The stores on disk, which keep one format: either opens what the other left.
+//! The stores on disk. They share one format: each can open what the other wrote.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use record_cache::{Durability, RecordStore, StoreError};
 
-/// Which of them.
+/// Which store is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDisk {
     #[cfg(feature = "sled")]
@@ -15,10 +15,10 @@ pub(crate) enum OnDisk {
 }
 
 impl OnDisk {
-    /// The one that is taken unless another is asked for.
+    /// The default store.
     #[cfg(feature = "sled")]
     pub(crate) const USUAL: Self = Self::Sled;
-    /// The one that there is.
+    /// The only store built in.
     #[cfg(not(feature = "sled"))]
     pub(crate) const USUAL: Self = Self::Journal;
 

@@ -1,7 +1,7 @@
-//! The directories of several instances of one program.
+//! Directories for several instances of one program.
 //!
-//! An adoption may be interrupted, by a kill or because there is no room. Then the head of a stream
-//! is in the heir's slot and the rest in the old one, so a claim says which slot goes first.
+//! An adoption may be interrupted, by a kill or by lack of room. The head of a stream is then in
+//! the heir's slot and the rest in the old one. A claim says which slot goes first.
 
 mod claims;
 #[cfg(test)]
@@ -22,14 +22,14 @@ use crate::storage::default_directory::Claim;
 use crate::storage::on_disk::OnDisk;
 use crate::telemetry::log;
 
-/// Instances of one program on one machine that are looked for at most.
+/// How many instances of one program on one machine are looked for.
 const MAX_SLOTS: u32 = 256;
 
-/// Of the default directory, levels that are ours: that of the name and that of the records.
+/// The levels of the default directory that are ours: one for the name, one for the records.
 const OWN_LEVELS: usize = 2;
 
-/// A directory of slots: each instance takes a free one, and takes over the records of
-/// those that are free.
+/// A directory of slots. Each instance takes a free slot, and adopts the records in other free
+/// slots.
 #[derive(Debug, Clone)]
 pub struct Slots {
     kind: OnDisk,
@@ -65,15 +65,15 @@ impl Slots {
         }
     }
 
-    /// Opens the first free slot, so that a lone instance finds its own records.
+    /// Opens the first free slot, so a lone instance finds its own records.
     pub(crate) async fn take_free_one(self) -> Result<(Self, Arc<dyn RecordStore>), StoreError> {
-        // Who can rename slots can put others in their place.
+        // Whoever can rename slots can replace them.
         for directory in self.directory.ancestors().take(OWN_LEVELS) {
             check_directory(directory)?;
         }
         for slot in 0..MAX_SLOTS {
             match self.open(slot).await {
-                // The head of what it holds is in another slot.
+                // The head of its records is in another slot.
                 Ok(claimed) if claims::of(&self.directory, slot).is_some() => {
                     claimed.close().await?;
                 }
@@ -110,11 +110,10 @@ impl Slots {
         self.directory.join(format!("slot-{slot}"))
     }
 
-    /// Moves the records of all free slots into the engine's own store, as far
-    /// as there is room.
+    /// Moves the records of all free slots into the engine's own store, as far as there is room.
     pub(crate) async fn adopt(&self, cache: &Cache, lifecycle: &Lifecycle) {
         let others = (0..MAX_SLOTS).filter(|&slot| Some(slot) != self.own);
-        // A slot that was never used is not to be made now.
+        // A slot that was never used must not be created now.
         let mut slots: Vec<u32> = others.filter(|&slot| self.path(slot).is_dir()).collect();
         loop {
             let mut behind = Vec::new();
@@ -134,7 +133,7 @@ impl Slots {
                     ),
                 }
             }
-            // Those that they wait for may have been emptied meanwhile.
+            // The slots they wait for may have been emptied meanwhile.
             if behind.len() == slots.len() || behind.is_empty() {
                 return;
             }
@@ -150,12 +149,13 @@ impl Slots {
     ) -> Result<Turn, StoreError> {
         let orphan = self.open(slot).await?;
         let adopted = self.adopt_all(slot, &*orphan, cache, lifecycle).await;
-        // What is left is on disk already; the next one to open it will say.
+        // The remaining records are on disk already. The next instance to open the slot reports any
+        // error.
         let _ = orphan.close().await;
         adopted
     }
 
-    /// Nobody else has the slot meanwhile, nor changes the claim to it.
+    /// The slot is open here, so no one else takes it or changes its claim meanwhile.
     async fn adopt_all(
         &self,
         slot: u32,
@@ -181,7 +181,7 @@ impl Slots {
         Ok(Turn::Had)
     }
 
-    /// Whether a slot is in use, has records that can be read, or had some that went elsewhere.
+    /// Whether a slot is in use, has readable records, or had records that moved elsewhere.
     async fn goes_first(&self, slot: u32) -> bool {
         if !self.path(slot).is_dir() {
             return false;
@@ -196,22 +196,22 @@ impl Slots {
                 records > 0
             }
             Err(StoreError::InUse { .. }) => true,
-            // Nothing is gained by waiting for what cannot be opened.
+            // Waiting for a slot that cannot be opened is pointless.
             Err(_) => false,
         }
     }
 }
 
-/// What an adoption made of a slot.
+/// The result of trying to adopt a slot.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
     Had,
-    /// What comes before its records is in another slot that is not empty.
+    /// Its records must wait for those in another slot that is not empty.
     Waits,
 }
 
-/// Moves all records of a store, oldest first, as far as there is room. A crash between the
-/// two steps of a move leaves records in both stores: they are delivered twice, never lost.
+/// Moves all records of a store, oldest first, as far as there is room. A crash between the two
+/// steps of a move leaves records in both stores. They are delivered twice, never lost.
 async fn empty(
     orphan: &dyn RecordStore,
     cache: &Cache,
@@ -232,7 +232,7 @@ async fn empty(
             }
             let step = loop {
                 match adopt_step(orphan, cache, &stream, &records).await? {
-                    // The whole step may be more than there ever is room for.
+                    // The whole step may never fit.
                     Adopted::NoRoom if records.len() > 1 => records.truncate(records.len() / 2),
                     step => break step,
                 }

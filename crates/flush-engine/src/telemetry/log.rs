@@ -1,4 +1,4 @@
-//! The name under which the engine logs, and what several of its parts log. `docs/observability.md`
+//! The engine's log target, and messages shared by several of its parts. `docs/observability.md`
 //! lists messages and fields.
 
 use std::collections::BTreeSet;
@@ -8,16 +8,16 @@ use tracing::Span;
 
 use crate::api::{EngineError, FlushData};
 
-/// Only stream names, codes, counts and sizes: never a payload, a key, a credential or a message
-/// from the service.
+/// Logs hold only stream names, codes, counts and sizes, never a payload, a key, a credential or a
+/// message from the service.
 pub(crate) const TARGET: &str = "flush_engine";
 
-/// Around a flush pass.
+/// The span of a flush pass.
 pub(crate) fn pass() -> Span {
     tracing::debug_span!(target: TARGET, "pass")
 }
 
-/// Around a request.
+/// The span of a request.
 pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
     tracing::debug_span!(
         target: TARGET,
@@ -28,7 +28,7 @@ pub(crate) fn request(stream: &StreamName, batch: &[Record]) -> Span {
     )
 }
 
-/// Tells what a pass did.
+/// Logs the result of a pass.
 pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     let outcome = error.map_or("ok", EngineError::kind);
     tracing::debug!(
@@ -42,7 +42,7 @@ pub(crate) fn pass_ended(done: &FlushData, error: Option<&EngineError>) {
     );
 }
 
-/// Logs that a client was opened, where its cache is, and what waits in it.
+/// Logs that a client was opened, where its cache is, and what is cached.
 #[cfg(feature = "aws")]
 pub(crate) fn opened(
     client: &str,
@@ -63,12 +63,12 @@ pub(crate) fn opened(
     );
 }
 
-/// Tells that the deliveries of a stream, which had worked, fail.
+/// Logs that deliveries of a stream, which had worked, now fail.
 pub(crate) fn deliveries_fail(stream: &StreamName, reason: &str) {
     tracing::info!(target: TARGET, stream = %stream, reason, "deliveries of a stream fail");
 }
 
-/// Tells that they work again.
+/// Logs that deliveries of a stream work again.
 pub(crate) fn deliveries_work_again(stream: &StreamName, delivered: usize) {
     tracing::info!(
         target: TARGET,
@@ -78,7 +78,7 @@ pub(crate) fn deliveries_work_again(stream: &StreamName, delivered: usize) {
     );
 }
 
-/// Records of one batch that are discarded because their retries are exhausted.
+/// Records of one batch that were discarded because their retries are exhausted.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
     pub(crate) amount: Amount,
@@ -95,7 +95,7 @@ impl GivenUp {
 
 /// Logs records that were discarded and deleted.
 pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
-    /// More codes than this in one batch are not listed.
+    /// No more codes than this are listed per batch.
     const MOST_CODES: usize = 8;
     if given_up.amount.records > 0 {
         let codes = given_up.codes.iter().take(MOST_CODES).map(String::as_str);
@@ -111,7 +111,7 @@ pub(crate) fn given_up(stream: &StreamName, given_up: &GivenUp) {
     }
 }
 
-/// Logs records that a store dropped because they were damaged.
+/// Logs damaged records that a store dropped.
 pub(crate) fn damage(stream: &StreamName, lost: Amount) {
     if lost.records > 0 {
         tracing::error!(

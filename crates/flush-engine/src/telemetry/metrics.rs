@@ -36,17 +36,17 @@ impl Meter {
         gauge!("amplify_cached_bytes", self.labels.iter()).set(as_f64(bytes));
     }
 
-    /// How much may be cached.
+    /// Sets the cache limit.
     pub(crate) fn limit(&self, bytes: u64) {
         gauge!("amplify_cache_limit_bytes", self.labels.iter()).set(as_f64(bytes));
     }
 
-    /// How old the oldest record of a stream is.
+    /// Sets the age of a stream's oldest record.
     pub(crate) fn oldest(&self, stream: &StreamName, age: Duration) {
         gauge!("amplify_oldest_record_seconds", self.of(stream)).set(age.as_secs_f64());
     }
 
-    /// Records for which there was no room.
+    /// Counts records refused for lack of room.
     pub(crate) fn refused(&self, by_stream: &[(StreamName, Amount)]) {
         for (stream, size) in by_stream {
             self.count("amplify_refused_records_total", stream, size.records);
@@ -78,7 +78,7 @@ impl Meter {
         }
     }
 
-    /// One request: its size, duration and outcome.
+    /// Reports one request: its size, duration and outcome.
     pub(crate) fn request(
         &self,
         stream: &StreamName,
@@ -98,7 +98,7 @@ impl Meter {
         histogram!("amplify_request_seconds", labels).record(took);
     }
 
-    /// What went into one request: several records may be one of the service's.
+    /// Reports the contents of one request. Several records may be packed into one service record.
     #[cfg(feature = "aws")]
     pub(crate) fn sent(&self, stream: &StreamName, records: usize, bytes: usize) {
         let labels = self.of(stream);

@@ -1,8 +1,8 @@
 //! What the engine logs and measures.
 //!
-//! May be touched here: targets, messages, fields, names of metrics, together with
-//! `docs/observability.md`. Invariant: never a payload, a partition key, a credential or the
-//! words of a service. Imports only the types of `api`.
+//! Free to change, together with `docs/observability.md`: targets, messages, fields, metric names.
+//! Invariant: never log a payload, a partition key, a credential or a service's message. Imports
+//! only the types of `api`.
 
 pub(crate) mod log;
 #[cfg_attr(not(feature = "metrics"), path = "metrics_off.rs")]

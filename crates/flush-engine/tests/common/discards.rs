@@ -1,15 +1,15 @@
-//! What is handed to `on_discard`.
+//! What `on_discard` receives.
 
 use std::sync::{Arc, Mutex};
 
 use flush_engine::{DiscardHandler, DiscardedRecord};
 
-/// Collects it.
+/// Collects discarded records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Discards(Arc<Mutex<Vec<DiscardedRecord>>>);
 
 impl Discards {
-    /// What an engine is to be given.
+    /// The handler to pass to an engine.
     pub(crate) fn handler(&self) -> Option<DiscardHandler> {
         let Self(all) = self.clone();
         Some(DiscardHandler::new(move |record| {

@@ -1,4 +1,4 @@
-//! A scripted service, a store that fails on demand, and an engine between the two.
+//! A scripted service, a store that fails on demand, and an engine between them.
 
 #![allow(
     dead_code,
@@ -34,7 +34,7 @@ pub(crate) use self::service::{Call, Reply, Service};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// A call that is made beside the test.
+/// A call running alongside the test.
 pub(crate) type Beside<T> = JoinHandle<Result<T, EngineError>>;
 
 /// An engine, its service and its store.
@@ -45,7 +45,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<ScriptedStore>,
 }
 
-/// No timer, and no on_discard; otherwise the defaults.
+/// No timer and no on_discard; otherwise the defaults.
 pub(crate) fn options() -> EngineOptions {
     let mut options = EngineOptions::DEFAULT;
     options.flush_strategy = FlushStrategy::None;
@@ -71,7 +71,7 @@ impl Rig {
         Self::sharing(&Arc::new(store), &Arc::new(service), options)
     }
 
-    /// The options are the usual ones, but for what is changed in them.
+    /// The usual options, with some changes.
     pub(crate) fn tuned(service: Service, change: impl FnOnce(&mut EngineOptions)) -> Self {
         let mut options = options();
         change(&mut options);
@@ -92,7 +92,7 @@ impl Rig {
         }
     }
 
-    /// The parts, of which a test may drop the engine alone.
+    /// Takes the rig apart, so a test can drop only the engine.
     pub(crate) fn into_parts(self) -> (FlushEngine, Arc<Service>, Arc<ScriptedStore>) {
         (self.engine, self.service, self.store)
     }
@@ -123,12 +123,12 @@ impl Rig {
         self.engine.drain(deadline).await.unwrap()
     }
 
-    /// How many records were cleared.
+    /// Clears the cache and returns how many records were cleared.
     pub(crate) async fn clear(&self) -> usize {
         self.engine.clear().await.unwrap().records_cleared
     }
 
-    /// Makes a call of the engine beside the test.
+    /// Calls the engine in a task alongside the test.
     pub(crate) fn beside<F>(&self, call: impl FnOnce(FlushEngine) -> F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -171,7 +171,7 @@ impl Rig {
         records.into_iter().map(|record| record.attempts).collect()
     }
 
-    /// Fails unless the cache, now empty, takes `cache_max_bytes` to the last byte.
+    /// Checks that the cache, now empty, has room for exactly `max_bytes`.
     pub(crate) async fn assert_all_room_is_free(&self, max_bytes: u64) {
         assert_eq!(self.engine.cache_stats().bytes, 0);
         let whole = "x".repeat(usize::try_from(max_bytes).unwrap());
@@ -218,7 +218,7 @@ pub(crate) fn is_unknown<T>(result: &Result<T, EngineError>) -> bool {
     matches!(result, Err(EngineError::Unknown { .. }))
 }
 
-/// What a pass had done that had no answer to a request.
+/// What a pass had done before a request got no answer.
 pub(crate) fn unknown(result: Result<FlushData, EngineError>) -> FlushData {
     match result {
         Err(EngineError::Unknown { flushed, .. }) => *flushed.unwrap(),
@@ -226,7 +226,7 @@ pub(crate) fn unknown(result: Result<FlushData, EngineError>) -> FlushData {
     }
 }
 
-/// What a pass had done whose store failed.
+/// What a pass had done before the store failed.
 pub(crate) fn storage(result: Result<FlushData, EngineError>) -> FlushData {
     match result {
         Err(EngineError::Storage { flushed, .. }) => *flushed.unwrap(),
@@ -248,8 +248,8 @@ pub(crate) fn is_full<T>(result: &Result<T, EngineError>) -> bool {
     )
 }
 
-/// Polls a future `polls` times, yields after each poll, then drops it. Returns its output
-/// if it was ready by then.
+/// Polls a future `polls` times, yielding after each poll, then drops it. Returns its output if it
+/// was ready by then.
 pub(crate) async fn cancel_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     for _ in 0..polls {

@@ -1,4 +1,4 @@
-//! An in-process service that answers as scripted, and records what it was sent.
+//! An in-process service that answers as scripted and records the requests it gets.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -39,7 +39,7 @@ pub(crate) struct Call {
     pub(crate) data: Vec<String>,
     pub(crate) attempts: Vec<u32>,
     pub(crate) at: Instant,
-    /// How many requests came before.
+    /// How many requests came before this one.
     pub(crate) number: usize,
 }
 
@@ -75,7 +75,7 @@ impl Service {
         (gate, Self::replying(move |_| Reply::Accept.behind(&behind)))
     }
 
-    /// Replies like this to the requests of one stream, and accepts all others.
+    /// Gives this reply to requests of one stream, and accepts all others.
     pub(crate) fn answering(
         stream: &'static str,
         mut reply: impl FnMut(&Call) -> Reply + Send + 'static,
@@ -94,7 +94,7 @@ impl Service {
         })
     }
 
-    /// Refuses every request with such a record in it.
+    /// Refuses every request that contains a poison record.
     pub(crate) fn refusing(
         code: &'static str,
         poison: impl Fn(&str) -> bool + Send + 'static,
@@ -107,7 +107,7 @@ impl Service {
         self
     }
 
-    /// Takes this many records in a request, which it says only once they are read.
+    /// Takes at most this many records per request. The engine learns this only after reading them.
     pub(crate) fn fitting(mut self, fits: usize) -> Self {
         self.fits = fits;
         self
@@ -125,7 +125,7 @@ impl Service {
         self.log.borrow().calls.len()
     }
 
-    /// The streams of all requests so far, in their order.
+    /// The streams of all requests so far, in order.
     pub(crate) fn streams(&self) -> Vec<String> {
         self.calls().into_iter().map(|call| call.stream).collect()
     }
@@ -146,7 +146,7 @@ impl Service {
         self.log.borrow().accepted.len()
     }
 
-    /// What was accepted of all streams, each only once.
+    /// What was accepted from all streams, without duplicates.
     pub(crate) fn distinct_accepted(&self) -> HashSet<(String, String)> {
         self.log.borrow().accepted.iter().cloned().collect()
     }
@@ -240,7 +240,7 @@ impl RecordSender for Service {
     }
 }
 
-/// Who is at fault by the rules of this service.
+/// Who is at fault, by the rules of this service.
 fn fault(code: Option<&str>, status: u16) -> Fault {
     match (code, status) {
         (Some("ResourceNotFoundException" | "InvalidSourceException"), _) => Fault::Stream,
@@ -260,7 +260,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Call {
-    /// Sends back those records that are meant, with this code, and accepts the others.
+    /// Sends back the selected records with this code, and accepts the others.
     pub(crate) fn send_back(&self, code: &str, which: impl Fn(&str) -> bool) -> Reply {
         let verdict = |data: &String| {
             if which(data) {

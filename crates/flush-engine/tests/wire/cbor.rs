@@ -1,4 +1,4 @@
-//! CBOR as the service reads it: values of definite length, no more than a request needs.
+//! CBOR as the service reads it: values of definite length, and only what a request needs.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Value {
     }
 }
 
-/// The one value that the bytes are.
+/// Decodes the bytes as exactly one value.
 pub(crate) fn decode(bytes: &[u8]) -> Value {
     let mut rest = bytes;
     let value = value(&mut rest);

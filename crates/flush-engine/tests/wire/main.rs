@@ -1,4 +1,4 @@
-//! Batches through the real SDK, in both formats, to a service that looks closely.
+//! Sends batches through the real SDK, in both formats, to a server that checks every request.
 
 #![expect(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ fn config(url: &str) -> aws_sdk_kinesis::config::Builder {
         .endpoint_url(url)
 }
 
-/// A sender as the client has it.
+/// A sender like the client's.
 struct Sender {
     client: Client,
     wire: Wire,
@@ -101,7 +101,7 @@ fn two_accepted(request: &Request) -> Vec<u8> {
     }
 }
 
-/// A refusal in the format of the request.
+/// A refusal in the request's format.
 fn refusal(request: &Request, code: &str) -> Vec<u8> {
     if request.is_cbor() {
         let head = [0x78, u8::try_from(code.len()).unwrap()];

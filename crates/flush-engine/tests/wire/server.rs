@@ -1,4 +1,4 @@
-//! A service of one's own: takes requests over HTTP, checks each of them and answers as told.
+//! A local service that takes requests over HTTP, checks each one and answers as told.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers the n-th request, counted from 0, as `service` says.
+    /// Answers the n-th request, counted from 0, with `service`.
     pub(crate) async fn start(
         service: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
@@ -115,7 +115,7 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request
     }
 }
 
-/// The signature that a request should have, from its body as it came.
+/// The signature the request should have, computed from the body received.
 pub(crate) fn signature(request: &Request) -> String {
     let authorization = request.header("authorization");
     let part = |name: &str| {
@@ -147,7 +147,7 @@ pub(crate) fn signature(request: &Request) -> String {
     hex(&hmac(&key, to_sign.as_bytes()))
 }
 
-/// The signature that a request has.
+/// The signature the request has.
 pub(crate) fn signed(request: &Request) -> &str {
     let authorization = request.header("authorization");
     authorization.split_once("Signature=").unwrap().1

@@ -1,7 +1,7 @@
 //! The timers and tasks of a page or a worker, and the browser's clocks.
 //!
-//! JavaScript's values are not `Send`, and what the engine deals in is. So whatever holds one is a
-//! task of the page, and a channel tells the engine of it.
+//! JavaScript values are not `Send`, but the engine's types are. Anything that holds a JavaScript
+//! value therefore runs as a task of the page and reports to the engine through a channel.
 
 use std::fmt;
 use std::pin::{Pin, pin};
@@ -20,18 +20,18 @@ pub(crate) use web_time::Instant;
 use super::MayNotBlock;
 use crate::api::InvalidSetting;
 
-/// The page, which runs tasks for as long as it lives.
+/// The page, which runs tasks until it closes.
 #[derive(Debug, Clone)]
 pub(crate) struct Runtime;
 
 impl Runtime {
-    /// There is only one.
+    /// A page has only one runtime.
     #[expect(clippy::unnecessary_wraps, reason = "as elsewhere")]
     pub(crate) fn current() -> Option<Self> {
         Some(Self)
     }
 
-    /// It has timers.
+    /// The page always has timers.
     #[expect(clippy::unnecessary_wraps, reason = "as elsewhere")]
     pub(crate) fn with_timers() -> Result<Self, InvalidSetting> {
         Ok(Self)
@@ -44,7 +44,7 @@ impl Runtime {
     {
         let (sender, receiver) = oneshot::channel();
         spawn_local(async move {
-            // Nobody may be waiting for it.
+            // No one may be waiting for the result.
             let _ = sender.send(task.await);
         });
         JoinHandle(receiver)
@@ -54,7 +54,7 @@ impl Runtime {
         Entered
     }
 
-    /// Refused: while its only thread waits, a page does nothing.
+    /// Always refused: a page does nothing while its only thread waits.
     pub(crate) fn block_on<F: Future>(&self, _future: F) -> Result<F::Output, MayNotBlock> {
         Err(MayNotBlock {
             problem: "would block the page",
@@ -63,11 +63,11 @@ impl Runtime {
     }
 }
 
-/// Nothing changes on entering the only runtime that there is.
+/// Entering the only runtime has no effect.
 #[derive(Debug)]
 pub(crate) struct Entered;
 
-/// The result of a task, which runs on if this is dropped.
+/// The result of a task. The task continues if this is dropped.
 #[derive(Debug)]
 pub(crate) struct JoinHandle<T>(oneshot::Receiver<T>);
 
@@ -90,7 +90,7 @@ impl fmt::Display for JoinError {
     }
 }
 
-/// Tasks that are dropped with it.
+/// A set of tasks that are dropped with it.
 #[derive(Debug)]
 pub(crate) struct JoinSet<T>(FuturesUnordered<JoinHandle<T>>);
 
@@ -125,7 +125,7 @@ impl<T: Send + 'static> JoinSet<T> {
     }
 }
 
-/// Waits for this long.
+/// Waits for a duration.
 pub(crate) async fn sleep(duration: Duration) {
     match Instant::now().checked_add(duration) {
         Some(deadline) => sleep_until(deadline).await,
@@ -133,9 +133,9 @@ pub(crate) async fn sleep(duration: Duration) {
     }
 }
 
-/// Waits until then, and at least until the page's next task.
+/// Waits until the deadline, and at least until the page's next task.
 pub(crate) async fn sleep_until(deadline: Instant) {
-    /// A browser's timers hold 31 bits of milliseconds.
+    /// Browser timers are limited to 31 bits of milliseconds.
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -152,7 +152,7 @@ pub(crate) fn spawn_in_page(task: impl Future<Output = ()> + 'static) {
     spawn_local(task);
 }
 
-/// One timer of the page, cleared if this is dropped.
+/// One timer of the page, cleared on drop.
 async fn timer(duration: Duration) {
     let millis = u32::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
     let (mut sender, receiver) = oneshot::channel();
@@ -167,11 +167,11 @@ async fn timer(duration: Duration) {
     let _ = receiver.await;
 }
 
-/// The time was up.
+/// The time limit passed.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Waits for a future, but not longer than this.
+/// Waits for a future, but at most `limit`.
 pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     tokio::select! {
         biased;
@@ -180,7 +180,7 @@ pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::
     }
 }
 
-/// Waits for a future, but not longer than until then.
+/// Waits for a future, but at most until the deadline.
 pub(crate) async fn timeout_at<F: Future>(
     deadline: Instant,
     future: F,

@@ -1,8 +1,8 @@
-//! Timers, tasks and clocks: tokio's, or those of a page.
+//! Timers, tasks and clocks, from tokio or from the page.
 //!
-//! Everything in this crate that waits, spawns a task or reads a clock does so by what is exported
-//! here, so no other file depends on the target. What has no such dependency, like
-//! `tokio::sync` and `tokio::select!`, is used directly.
+//! Everything in this crate that waits, spawns a task or reads a clock uses the exports of this
+//! module, so no other file depends on the target. Code without that dependency, like `tokio::sync`
+//! and `tokio::select!`, is used directly.
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod browser;

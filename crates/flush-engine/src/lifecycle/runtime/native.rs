@@ -1,4 +1,4 @@
-//! Tokio's timers and tasks, and the system's clock.
+//! Tokio's timers and tasks, and the system clock.
 
 use std::panic::catch_unwind;
 use std::time::{Duration, SystemTime};
@@ -17,12 +17,12 @@ use crate::api::InvalidSetting;
 pub(crate) struct Runtime(Handle);
 
 impl Runtime {
-    /// The one that this is called in, if there is one.
+    /// The current runtime, if there is one.
     pub(crate) fn current() -> Option<Self> {
         Handle::try_current().ok().map(Self)
     }
 
-    /// The one that this is called in, if an engine can run in it.
+    /// The current runtime, if an engine can run in it.
     pub(crate) fn with_timers() -> Result<Self, InvalidSetting> {
         let invalid = |problem: &str| {
             InvalidSetting::new(
@@ -32,7 +32,7 @@ impl Runtime {
             )
         };
         let runtime = Self::current().ok_or_else(|| invalid("there is no tokio runtime here"))?;
-        // There is no other way to ask a runtime whether it has timers.
+        // Tokio has no other way to ask whether a runtime has timers.
         if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
             return Err(invalid("the tokio runtime has no timers"));
         }
@@ -47,12 +47,12 @@ impl Runtime {
         self.0.spawn(task)
     }
 
-    /// Makes this the current one until the guard is dropped.
+    /// Makes this the current runtime until the guard is dropped.
     pub(crate) fn enter(&self) -> EnterGuard<'_> {
         self.0.enter()
     }
 
-    /// Waits for a future on this thread.
+    /// Blocks this thread on a future.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, MayNotBlock> {
         if Handle::try_current().is_ok() {
             return Err(MayNotBlock {

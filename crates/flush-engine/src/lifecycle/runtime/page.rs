@@ -1,4 +1,4 @@
-//! Whether people see the page.
+//! Whether the page is visible.
 
 use js_sys::global;
 use tokio::sync::mpsc;
@@ -7,7 +7,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventTarget, VisibilityState, Window};
 
-/// Whether the page is in the background or about to go. A worker never is.
+/// Whether the page is in the background or about to unload. Always false in a worker.
 pub(crate) fn is_page_hidden() -> bool {
     let document = global()
         .dyn_into::<Window>()
@@ -16,7 +16,8 @@ pub(crate) fn is_page_hidden() -> bool {
     document.is_some_and(|document| document.visibility_state() == VisibilityState::Hidden)
 }
 
-/// Tells each time the page goes into the background or is about to go. Ends at once in a worker.
+/// Sends a message each time the page goes into the background or is about to unload. Ends
+/// immediately in a worker.
 pub(crate) fn page_hidden() -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);
     let Ok(window) = global().dyn_into::<Window>() else {
@@ -30,13 +31,13 @@ pub(crate) fn page_hidden() -> mpsc::Receiver<()> {
     let hidden = sender.clone();
     let listener = Closure::<dyn FnMut()>::new(move || {
         if is_page_hidden() {
-            // If the last time was not noticed yet, this one need not be told.
+            // If the last message was not received yet, this one is redundant.
             let _ = hidden.try_send(());
         }
     });
     let function = listener.as_ref().unchecked_ref();
     for (target, event) in &targets {
-        // Only an object that is no target refuses.
+        // Fails only for objects that are not event targets.
         let _ = target.add_event_listener_with_callback(event, function);
     }
     spawn_local(async move {

@@ -1,8 +1,8 @@
-//! Which slot the head of another one's records went to.
+//! Which slot holds the head of another slot's records.
 //!
-//! A claim is an empty file beside the slot, `slot-<number>.to-<number of the claimant>`, so one
-//! can be made on a full disk, and replaced in one step. Only the holder of the slot changes it, or
-//! that of the claimant's slot, when what was in that has gone on.
+//! A claim is an empty file beside the slot, `slot-<number>.to-<number of the claimant>`. It can be
+//! created on a full disk and replaced in one step. Only the holder of the slot changes it, or the
+//! holder of the claimant's slot once the records in that slot have moved on.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,11 +18,11 @@ pub(super) fn of(directory: &Path, slot: u32) -> Option<u32> {
         let name = entry.file_name().into_string().ok()?;
         name.strip_prefix(&prefix)?.parse().ok()
     });
-    // Nothing goes before itself.
+    // A slot cannot wait for itself.
     claims.filter(|&to| to != slot).min()
 }
 
-/// Has the claimant go first from now on, also after a loss of power.
+/// Makes the claimant's slot go first from now on, even after a power loss.
 pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError> {
     let path = path(directory, slot, to);
     let made = match of(directory, slot) {
@@ -34,8 +34,8 @@ pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError
         .map_err(|error| failed("cannot claim", &path, error))
 }
 
-/// Lets anybody use a slot that is empty. What had to wait for its records waits for those of
-/// the slot that they went to.
+/// Lets anyone use an empty slot. Slots that waited for its records now wait for the slot that the
+/// records moved to.
 pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
     let Some(to) = of(directory, slot) else {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
             continue;
         };
         match fs::rename(entry.path(), path(directory, waiting, to)) {
-            // Its own holder was faster.
+            // Its holder renamed it first.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(|error| failed("cannot claim", &entry.path(), error))?,
         }
@@ -79,7 +79,7 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Windows has no such call, and journals names by itself.
+/// Windows has no such call, and journals file names itself.
 #[cfg(not(unix))]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())

@@ -1,4 +1,4 @@
-//! Several instances side by side, played by slots of one process.
+//! Several instances side by side, simulated by slots of one process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use super::*;
 use crate::FlushEngine;
 use crate::api::{EngineOptions, FlushStrategy, RecordSender, SendError, Verdict};
 
-/// Is never sent anything.
+/// A sender that is never used.
 #[derive(Debug)]
 struct Nobody;
 
@@ -27,7 +27,7 @@ impl RecordSender for Nobody {
     }
 }
 
-/// Accepts everything, and counts it.
+/// Accepts and counts everything.
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 
@@ -207,7 +207,7 @@ async fn slots_that_were_never_used_are_not_made() {
     assert_eq!(names.len(), 1);
 }
 
-/// Slot 1 has the rest of a stream whose head is in slot 2; slot 0 is in use.
+/// Slot 1 has the rest of a stream whose head is in slot 2. Slot 0 is in use.
 async fn half_adopted(directory: &TempDir) -> Arc<dyn RecordStore> {
     let (_, busy) = slots(directory).take_free_one().await.unwrap();
     let (_, orphan) = slots(directory).take_free_one().await.unwrap();
@@ -236,7 +236,7 @@ async fn the_slot_with_the_head_of_a_stream_is_taken_before_that_with_its_rest()
     let store = own.open(2).await.unwrap();
     assert_eq!(texts(&read(&store, "a").await), all(600));
     store.close().await.unwrap();
-    // Slot 1 is like any other again.
+    // Slot 1 is an ordinary slot again.
     let (next, store) = slots(&directory).take_free_one().await.unwrap();
     assert_eq!(next.own, Some(1));
     store.close().await.unwrap();
@@ -251,7 +251,7 @@ async fn the_rest_of_a_stream_is_adopted_behind_its_head_however_often_that_move
     let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
     assert_eq!(own.own, Some(3));
     with_the_head.close().await.unwrap();
-    // Room for the head, which moves to slot 3, but not for more.
+    // There is room for the head, which moves to slot 3, but not for more.
     let heir = engine(own_store, own.clone(), 300 * 16);
     until(|| heir.cache_stats().records == 300).await;
     heir.close().await.unwrap();
@@ -272,7 +272,7 @@ async fn the_rest_of_a_stream_follows_a_head_that_was_moved_on_by_one_that_was_k
     let directory = TempDir::new().unwrap();
     let busy = half_adopted(&directory).await;
     let place = directory.path().join("records");
-    // Slot 2 was emptied into slot 3, and what waits for it was not told.
+    // Slot 2 was emptied into slot 3, but the claim on slot 1 was not updated.
     let from = slots(&directory).open(2).await.unwrap();
     let to = slots(&directory).open(3).await.unwrap();
     to.append(numbered("a", 0..300)).await.unwrap();
@@ -297,7 +297,7 @@ async fn the_rest_of_a_stream_waits_while_the_slot_with_its_head_is_in_use() {
     let busy = half_adopted(&directory).await;
     let with_the_head = slots(&directory).open(2).await.unwrap();
     let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
-    // Slots are gone through in their order: this one tells when slot 1 had its turn.
+    // Slots are visited in order, so slot 4 shows when slot 1 had its turn.
     let last = own.open(4).await.unwrap();
     last.append(numbered("b", 0..1)).await.unwrap();
     last.close().await.unwrap();
@@ -315,7 +315,7 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
     let directory = TempDir::new().unwrap();
     let busy = half_adopted(&directory).await;
     let place = directory.path().join("records");
-    // The head was delivered, or is lost with its directory, or the claim is no such thing.
+    // The head was delivered, or was lost with its directory, or the claim is invalid.
     for claimant in ["2", "77", "1", "x"] {
         let store = slots(&directory).open(1).await.unwrap();
         store.clear().await.unwrap();
@@ -348,7 +348,7 @@ async fn a_cache_that_is_smaller_than_a_step_of_an_adoption_adopts_all_the_same(
     let (_, orphan) = slots(&directory).take_free_one().await.unwrap();
     orphan.append(numbered("a", 0..50)).await.unwrap();
     orphan.close().await.unwrap();
-    // Room for 20 records, and then for as many again.
+    // Room for 20 records, and later for as many again.
     let heir = engine(own_store, own.clone(), 20 * 16);
     until(|| heir.cache_stats().records == 20).await;
     heir.close().await.unwrap();
