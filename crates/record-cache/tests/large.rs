@@ -35,7 +35,7 @@ for_each_store!(
 
 const MIB: u64 = 1024 * 1024;
 const EXPECTED: u64 = 64 * MIB;
-/// Record size is 100 bytes, with the 16 that number the record.
+/// Filler per payload. Number and length take 16 bytes more, 100 in all.
 const BYTES: usize = 84;
 const CALL: u64 = 500;
 
