@@ -57,7 +57,7 @@ integration_tests::cases! {
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 
-// ---- nobody there
+// ---- offline
 
 async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
     let discards = Discards::default();

@@ -288,7 +288,7 @@ async fn a_directory_has_one_user_among_all_processes() {
     assert_eq!(aws.payloads(STREAM), ["of the child"]);
 }
 
-// ---- what the directory is
+// ---- the directory itself
 
 async fn a_directory_that_cannot_be_is_a_storage_error(case: Case) {
     let aws = Endpoint::start();

@@ -72,7 +72,7 @@ async fn assert_works(client: &Client, aws: &Endpoint) -> Vec<RequestLog> {
     aws.requests().split_off(before)
 }
 
-// ---- what is refused
+// ---- refused settings
 
 async fn a_zero_names_its_setting(case: Case) {
     let aws = Endpoint::start();
@@ -282,7 +282,7 @@ async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {
     assert!(error.message.contains("runtime"), "{error:?}");
 }
 
-// ---- what aws-config finds
+// ---- settings from aws-config
 
 /// The result of `aws_config::load_defaults` with everything in the environment.
 async fn loaded(aws: &Endpoint) -> SdkConfig {

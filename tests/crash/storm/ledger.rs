@@ -109,7 +109,7 @@ impl Ledger {
             .collect()
     }
 
-    // ---- what the endpoint did
+    // ---- the endpoint's exchanges
 
     /// Enters an exchange. `heard` judges the previous exchange of the same way.
     pub fn exchanged(&mut self, exchange: Exchange, heard: impl Fn(&Exchange) -> Heard) {

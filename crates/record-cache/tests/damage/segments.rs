@@ -157,7 +157,7 @@ async fn a_missing_or_ruined_segment_costs_what_was_in_it(subject: Subject) {
             });
             let outcome = outcome.await;
             if ruin == "no header" {
-                // The frames can be read without it.
+                // The frames can be read without the header.
                 assert_eq!(outcome.lost, 0, "{context}: {outcome:?}");
             } else {
                 assert!(outcome.lost <= 80, "{context}: {outcome:?}");

@@ -58,6 +58,6 @@ impl Process {
 /// Prints a line in one write, so that a kill leaves only whole lines.
 pub(crate) fn say(line: &str) {
     let line = format!("\n{line}\n");
-    // Fails if nobody reads any more, when this process is about to be killed.
+    // An error means that the reader is gone and this process is about to be killed.
     let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes());
 }
