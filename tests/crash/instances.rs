@@ -1,5 +1,5 @@
-//! Instances of one program that start and die in parallel, all in the default directory: each has
-//! its own slot, and survivors deliver what dead instances left.
+//! Instances of one program that start and die in parallel, all in the default directory. Each has
+//! its own slot, and survivors deliver the records of dead instances.
 //!
 //! `INSTANCES_SECONDS` sets the duration, and `INSTANCES_SEED` repeats the random choices.
 
@@ -64,13 +64,13 @@ async fn what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_ha
 
 // ---- the instances
 
-/// What an instance does, besides living until it is told to end.
+/// What an instance does until it is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Record,
     RecordAndDeliver,
     Deliver,
-    /// Says when it has adopted something.
+    /// Reports when it has adopted records.
     Adopt,
 }
 
@@ -85,7 +85,7 @@ async fn live(role: &str) {
     };
     let case = Case::new(service, StoreKind::Sled);
     let mut setup = Setup::of_endpoint(case, endpoint.to_owned()).default_directory();
-    // Either store takes over what the other left.
+    // Either store takes over the records of the other.
     if name.bytes().map(u32::from).sum::<u32>() % 2 == 1 {
         setup = setup.in_journal();
     }
@@ -131,14 +131,14 @@ fn payload(name: &str, number: usize) -> Vec<u8> {
 
 // ---- the program
 
-/// A program of many instances, its directory, and where it delivers to.
+/// A program with many instances, its directory and its endpoint.
 struct Program {
     test: &'static str,
     service: Service,
     home: Home,
     aws: Endpoint,
     started: usize,
-    /// What each instance has recorded.
+    /// The number of records that each instance has recorded.
     recorded: BTreeMap<String, usize>,
     kills: usize,
 }
@@ -211,7 +211,7 @@ impl Program {
         self.recorded.insert(instance.name, count(&instance.said));
     }
 
-    /// The payloads of each instance for each stream, as they came in.
+    /// The payloads of each instance for each stream, in order of arrival.
     fn delivered(&self) -> BTreeMap<(String, &'static str), Vec<usize>> {
         let mut delivered = BTreeMap::<_, Vec<_>>::new();
         for stream in STREAMS {
@@ -230,7 +230,7 @@ impl Program {
         delivered
     }
 
-    /// How many of the records that the dead were told are stored are not delivered.
+    /// The number of acknowledged records of dead instances that are not delivered.
     fn missing(&self) -> usize {
         let delivered = self.delivered().into_iter();
         let delivered: HashSet<_> = delivered
@@ -243,7 +243,7 @@ impl Program {
             .count()
     }
 
-    /// Of each record, the first time that it came in counts.
+    /// Checks the order of first deliveries.
     fn assert_in_order(&self) {
         for ((name, stream), numbers) in self.delivered() {
             let mut seen = HashSet::new();
@@ -252,9 +252,9 @@ impl Program {
         }
     }
 
-    /// That of the slots, once an instance has made it.
+    /// The directory of the slots, once an instance has created it.
     fn directory(&self) -> Option<PathBuf> {
-        // All instances have one endpoint, and so one directory.
+        // All instances have one endpoint, and so share one directory.
         let mut directories = fs::read_dir(self.home.of_program()).ok()?;
         let directory = directories.next()?.unwrap().path();
         assert!(directories.next().is_none());
@@ -264,8 +264,8 @@ impl Program {
         Some(directory)
     }
 
-    /// The slots whose data each of these processes has open at this moment; where the system
-    /// does not say, none.
+    /// The slots whose data each process has open right now. Empty if the system does not report
+    /// it.
     fn slots_in_use(&self, instances: &[Instance]) -> HashMap<u32, BTreeSet<PathBuf>> {
         let Some(directory) = self.directory() else {
             return HashMap::new();
@@ -275,7 +275,7 @@ impl Program {
                 .into_iter()
                 .flatten();
             let files = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-            // A search for a free slot opens the locks of slots in use.
+            // Instances that look for a free slot open the locks of slots in use.
             let data = files.filter(|file| !file.ends_with("lock"));
             data.filter_map(|file| Some(file.strip_prefix(&directory).ok()?.iter().next()?.into()))
                 .collect()
@@ -284,7 +284,7 @@ impl Program {
         pids.map(|pid| (pid, slots(pid))).collect()
     }
 
-    /// No two instances may have the data of one slot open.
+    /// Checks that no two instances have the data of one slot open.
     fn check_slots(&self, instances: &[Instance]) {
         let shared = || {
             let mut users = HashMap::<PathBuf, Vec<u32>>::new();
@@ -296,7 +296,7 @@ impl Program {
             users.retain(|_, users| users.len() > 1);
             users.into_iter().collect::<BTreeMap<_, _>>()
         };
-        // One may let a slot go, and another take it, between two looks.
+        // One instance may release a slot, and another take it, between two looks.
         let mut seen = shared();
         for _ in 0..20 {
             if seen.is_empty() {
@@ -359,7 +359,7 @@ fn inherit(program: &mut Program) {
             let name = slot.as_ref().unwrap().file_name().into_string().unwrap();
             name.starts_with("slot-")
         });
-        // One more where an instance looked into a slot while another one chose its own.
+        // More than four if an instance probed a slot while another chose its own.
         assert!(slots.count() >= 4);
         for (at, instance) in instances.into_iter().enumerate() {
             if at == 0 {
@@ -384,7 +384,7 @@ fn inherit(program: &mut Program) {
         program.end(heir);
 
         for ((name, stream), numbers) in program.delivered() {
-            // The last one may have been stored, and the kill came before it was told.
+            // The kill may have come after a record was stored and before it was reported.
             let recorded = program.recorded[&name];
             let first = usize::from(stream == STREAMS[1]);
             let expected = |count: usize| (first..count).step_by(2).collect::<Vec<_>>();
@@ -398,8 +398,8 @@ fn inherit(program: &mut Program) {
 
 // ---- an heir that is killed
 
-/// Heirs are killed while they adopt, until one has left the head of what it found in its own
-/// slot and the rest where it was. Then one comes that could have the rest at once.
+/// Kills heirs while they adopt, until one has moved the head of a slot into its own slot and left
+/// the rest. The next instance must not deliver the rest before the head.
 async fn inherit_half(program: &mut Program) {
     const RECORDS: usize = 12_000;
     let first = program_started(program, Task::Deliver);
@@ -445,7 +445,7 @@ async fn inherit_half(program: &mut Program) {
         }
     }
     program.recorded.insert("writer".to_owned(), RECORDS);
-    // Slots are gone through in their order: what is in this one comes last.
+    // Instances visit slots in order, so they reach this one last.
     append(9, "last", 2).await;
     let with_the_head = open(1).await.unwrap();
     let other = program_started(program, Task::Deliver);
@@ -512,7 +512,8 @@ fn storm(program: &mut Program) {
     for instance in instances {
         program.kill(instance);
     }
-    // An heir adopts what it has room for, then and a while later; the next one takes the rest.
+    // An heir adopts what it has room for, immediately and a while later. The next one takes the
+    // rest.
     for _ in 0..5 {
         let heir = program.start(Task::Deliver);
         let deadline = now() + Duration::from_secs(20);
@@ -541,7 +542,7 @@ fn storm(program: &mut Program) {
         program.started, program.kills
     );
     assert!(total > 0 && program.kills > 0);
-    // A request for each stream, and a step of an adoption that was in both slots.
+    // At most one request for each stream, and one step of an adoption that was in both slots.
     assert!(repeated <= program.kills * (500 * STREAMS.len() + 256));
 }
 

@@ -1,5 +1,5 @@
-//! A process that records and delivers is killed with SIGKILL again and again: everything it
-//! acknowledged is delivered in order, and nothing else.
+//! A process that records and delivers is killed with SIGKILL again and again. Everything it
+//! acknowledged is delivered in order, and nothing else is.
 //!
 //! `CRASH_KILLS` sets the number of kills per client, and `CRASH_SEED` repeats a run.
 
@@ -75,7 +75,7 @@ async fn record_until_killed(case: Case, role: &str) {
         .flush_every(Duration::from_millis(3))
         .at(Path::new(path));
     let client = setup.build().await;
-    // Ends the line that the test runner has begun.
+    // Ends the line that the test runner started.
     println!();
     let writers = STREAMS.map(|stream| {
         let first: usize = next().parse().unwrap();
@@ -123,7 +123,7 @@ async fn kill_and_restart(case: Case, test: &str) {
 
     let mut acknowledged: BTreeMap<&str, BTreeSet<usize>> =
         STREAMS.map(|stream| (stream, BTreeSet::new())).into();
-    // Killed between storing and telling: these may be there or not.
+    // Records that were being stored at a kill. They may be there or not.
     let mut untold: HashSet<(&str, usize)> = HashSet::new();
     let mut next = STREAMS.map(|stream| (stream, 0));
     for kill in 0..kills {
@@ -137,7 +137,7 @@ async fn kill_and_restart(case: Case, test: &str) {
         let mut process = child(test, &role).spawn().unwrap();
         let mut said = BufReader::new(process.stdout.take().unwrap());
         let enough = random.usize(0..600);
-        // Reading blocks, and the endpoint lives on a thread of its own.
+        // Reading blocks, and the endpoint runs on its own thread.
         let told = tokio::task::block_in_place(|| {
             let mut told = hear(&mut said, enough);
             process.kill().unwrap();
@@ -158,7 +158,8 @@ async fn kill_and_restart(case: Case, test: &str) {
         }
         for (stream, next) in &mut next {
             let last = acknowledged[stream].last().copied();
-            // The number after the last one told was being recorded, or another after a kill.
+            // The process was recording the number after the last acknowledged one, or a later one
+            // after an earlier kill.
             *next = last.map_or(*next, |last| (*next).max(last + 1));
             untold.insert((stream, *next));
             *next += 1;
@@ -206,12 +207,12 @@ async fn kill_and_restart(case: Case, test: &str) {
     }
 }
 
-/// Reads acknowledgements until there are enough of them, or no more.
+/// Reads acknowledgements until there are `enough`, or to the end.
 fn hear(said: &mut BufReader<ChildStdout>, enough: usize) -> Vec<(String, usize)> {
     let mut told = Vec::new();
     let mut line = String::new();
     while told.len() < enough && said.read_line(&mut line).unwrap() > 0 {
-        // A line that the kill cut off was not told.
+        // A line cut off by the kill does not count.
         let words = line
             .strip_suffix('\n')
             .map(|line| line.split(' ').collect::<Vec<_>>());

@@ -12,7 +12,7 @@ use aws_sdk_firehose::types::{
 
 use super::{LONG, sdk_config};
 
-/// A Firehose delivery stream that was made for one test, and the bucket that it writes to.
+/// A Firehose delivery stream created for one test, and the bucket it writes to.
 pub(crate) struct Delivery {
     client: Client,
     bucket: Bucket,
@@ -39,7 +39,7 @@ impl Delivery {
         delivery
     }
 
-    /// Makes stream and bucket once more, after LocalStack was restarted and forgot them.
+    /// Recreates stream and bucket after LocalStack was restarted and forgot them.
     pub(crate) async fn create_again(&self) {
         self.bucket.create().await.unwrap();
         self.create_stream().await;
@@ -53,7 +53,7 @@ impl Delivery {
         &self.name
     }
 
-    /// The records of each object in the bucket; one object holds those of one request.
+    /// The records of each object in the bucket. One object holds the records of one request.
     pub(crate) async fn requests(&self) -> Vec<Vec<Vec<u8>>> {
         let objects = self.bucket.objects().await.unwrap();
         objects.iter().map(|object| unframed(object)).collect()
@@ -70,7 +70,7 @@ impl Delivery {
         let destination = ExtendedS3DestinationConfiguration::builder()
             .bucket_arn(self.bucket.arn())
             .role_arn("arn:aws:iam::000000000000:role/e2e")
-            // LocalStack describes only what it was given, and the SDK insists on these.
+            // LocalStack returns only what it was given, and the SDK requires these fields.
             .buffering_hints(BufferingHints::builder().build())
             .compression_format(CompressionFormat::Uncompressed)
             .encryption_configuration(EncryptionConfiguration::builder().build())
@@ -102,7 +102,7 @@ impl Delivery {
     }
 }
 
-/// Firehose puts nothing between two records, so a record has to tell its own length.
+/// Prefixes a record with its length, since Firehose puts nothing between two records.
 pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap();
     [&length.to_be_bytes(), data].concat()

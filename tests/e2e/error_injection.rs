@@ -1,12 +1,12 @@
-//! LocalStack fails every second request on purpose.
+//! LocalStack fails half of all requests on purpose.
 
 use integration_tests::{Discards, Service};
 
 use super::{LONG, Stream, by_key, own_localstack, setup};
 
 const STREAMS: usize = 4;
-/// Each stream's records of a round take one request or more, so the chance that none of all
-/// requests fails is below one in four billion.
+/// Each round takes at least one request per stream, so the chance that no request fails is below
+/// one in four billion.
 const ROUNDS: usize = 8;
 const RECORDS_OF_A_ROUND: usize = 50;
 
@@ -30,7 +30,7 @@ async fn every_record_arrives_although_half_of_the_requests_fail() {
             .iter()
             .flat_map(|stream| data_of(round).map(|data| (stream.name(), "key", data)));
         client.record_all_keyed(records).await.unwrap();
-        // A drain gives up after a pass without progress, and such passes there are.
+        // A drain gives up after a pass without progress, and such passes occur.
         tokio::time::timeout(LONG, async {
             while client.cached() > 0 {
                 let drained = client.drain(LONG).await.unwrap();

@@ -1,5 +1,4 @@
-//! Records on their way from `record()` into the bucket behind a Firehose delivery stream of
-//! LocalStack.
+//! Records on their way from `record()` to the bucket behind a LocalStack delivery stream.
 
 use amplify_test_support::unique_name;
 use integration_tests::{Discards, Service, Setup};
@@ -87,7 +86,7 @@ async fn records_outlast_a_service_that_fails() {
     assert_eq!(delivery.records().await, [b"patient"]);
 }
 
-/// In sorted order; payloads of every byte, and a large one.
+/// Sorted payloads that cover every byte, one of them large.
 fn various_records(count: u32) -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     (0..count)

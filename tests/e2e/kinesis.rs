@@ -1,4 +1,4 @@
-//! Records on their way from `record()` into the shards of a Kinesis stream of LocalStack.
+//! Records on their way from `record()` to the shards of a LocalStack Kinesis stream.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{LONG, Stream, assert_skipped_as_missing, by_key, endpoint, setup};
 
-/// The largest record that LocalStack takes has 1 MiB.
+/// LocalStack accepts records up to 1 MiB.
 const MIB: usize = 1024 * 1024;
 const KEY: &str = "key";
 
@@ -55,7 +55,7 @@ async fn records_arrive_byte_for_byte_and_in_order() {
     stream.delete().await;
 }
 
-/// The content types of requests.
+/// Collects the content types of requests.
 #[derive(Debug, Clone, Default)]
 struct ContentTypes(Arc<Mutex<BTreeSet<String>>>);
 
@@ -200,8 +200,8 @@ async fn a_record_that_is_refused_does_not_hold_the_others_back() {
     stream.delete().await;
 }
 
-/// Partition keys of several lengths and scripts, enough to fill four shards; payloads of every
-/// byte, an empty one and a large one.
+/// Partition keys of several lengths and scripts, enough to reach four shards. The payloads cover
+/// every byte, one is empty and one is large.
 fn various_records(count: usize) -> Vec<(String, Vec<u8>)> {
     let mut keys: Vec<String> = ["ключ", "パーティション", "🔑", "k"]
         .map(String::from)

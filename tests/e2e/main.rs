@@ -28,22 +28,22 @@ pub(crate) use self::delivery::{Delivery, framed};
 pub(crate) use self::stream::{Stream, by_key};
 
 const REGION: &str = "us-east-1";
-/// Far longer than anything takes, on a busy machine too; LocalStack moves about 1 MB/s at best.
+/// Far longer than anything takes, even on a busy machine. LocalStack moves about 1 MB/s at best.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// Where the LocalStack of `cargo xtask e2e` listens.
+/// The endpoint of the LocalStack that `cargo xtask e2e` started.
 pub(crate) fn endpoint() -> String {
     shared_endpoint().unwrap()
 }
 
-/// A LocalStack for this test alone.
+/// A LocalStack for one test alone.
 #[cfg(feature = "e2e-managed")]
 pub(crate) fn own_localstack() -> LocalStack {
     LocalStack::reserve(&Installation::from_env().unwrap()).unwrap()
 }
 
-/// A client that keeps its records in `directory`, flushes only when told to, and is patient
-/// with LocalStack.
+/// A client that keeps its records in `directory`, flushes only on demand and tolerates
+/// LocalStack's pace.
 pub(crate) fn setup(service: Service, endpoint: &str, directory: &Path) -> Setup {
     Setup::of_endpoint(Case::new(service, StoreKind::Sled), endpoint.to_owned())
         .region(REGION)
@@ -53,7 +53,7 @@ pub(crate) fn setup(service: Service, endpoint: &str, directory: &Path) -> Setup
         .storage_path(directory)
 }
 
-/// Settings of an SDK client that looks at what arrived.
+/// Settings of the SDK client that checks what arrived.
 fn sdk_config(endpoint: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

@@ -1,4 +1,4 @@
-//! A stream that is split and merged while events that share records are on their way.
+//! A stream that is split and merged while aggregated events are on their way.
 
 use aggregation::{hash_key, kpl};
 use amplify_kinesis::KplLimits;
@@ -6,8 +6,8 @@ use integration_tests::{Client, Service, numbered};
 
 use super::{LONG, Stream, endpoint, setup};
 
-/// What readers make of all records, and how many events they drop: like the KCL, they go by
-/// the hashes of the shard that a record came from.
+/// The events that readers get from all records, and how many they drop. Like the KCL, they filter
+/// by the hash range of the record's shard.
 async fn read(stream: &Stream) -> (Vec<String>, usize) {
     let (mut read, mut dropped) = (Vec::new(), 0);
     for (shard, records) in stream.shards_with_hashes().await {
@@ -25,7 +25,7 @@ async fn read(stream: &Stream) -> (Vec<String>, usize) {
     (read, dropped)
 }
 
-/// Records events, each under its own text as its key.
+/// Records events, each with its own text as its key.
 async fn record(client: &Client, stream: &Stream, events: &[String]) {
     let keyed = events.iter().map(|event| (stream.name(), &**event, event));
     client.record_all_keyed(keyed).await.unwrap();

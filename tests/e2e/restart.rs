@@ -1,13 +1,13 @@
-//! LocalStack is stopped and restarted: what was recorded meanwhile is delivered.
+//! LocalStack is stopped and restarted. Records from the meantime are delivered.
 
 use integration_tests::{Client, Discards, Kind, Service};
 
 use super::{Delivery, LONG, Stream, by_key, framed, own_localstack, setup};
 
-/// More than one request carries.
+/// More than one request can carry.
 const RECORDS: usize = 700;
 
-/// Where records arrive.
+/// The destination of the records.
 enum Destination {
     Shards(Stream),
     Bucket(Delivery),
@@ -21,7 +21,7 @@ impl Destination {
         }
     }
 
-    /// Once more, after LocalStack was restarted and forgot it.
+    /// Recreates the destination after LocalStack was restarted and forgot it.
     async fn create_again(&self) {
         match self {
             Self::Shards(stream) => stream.create_again().await,
@@ -45,7 +45,7 @@ impl Destination {
         recorded.unwrap();
     }
 
-    /// Fails unless these records, with their keys, and no others have arrived.
+    /// Fails unless exactly these records, with their keys, have arrived.
     async fn assert_holds(&self, records: impl Iterator<Item = (String, Vec<u8>)>) {
         let holds_them = match self {
             Self::Shards(stream) => stream.by_key().await == by_key(records),
@@ -75,7 +75,7 @@ async fn records_of_an_outage_are_delivered_after_it(service: Service) {
     let destination = Destination::create(service, stack.endpoint()).await;
     let discards = Discards::default();
     let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    // A single failure would be one too many, if outages counted.
+    // If outages counted, a single failure would be one too many.
     let [open, closed] = [0, 1].map(|at| {
         let setup = setup(service, stack.endpoint(), directories[at].path());
         setup.max_retries(0).discards(&discards)

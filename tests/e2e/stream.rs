@@ -10,7 +10,7 @@ use aws_sdk_kinesis::types::{self, ShardIteratorType, StreamStatus};
 
 use super::{LONG, sdk_config};
 
-/// A Kinesis stream that was made for one test.
+/// A Kinesis stream created for one test.
 pub(crate) struct Stream {
     client: Client,
     name: String,
@@ -28,7 +28,7 @@ impl Stream {
         stream
     }
 
-    /// Makes the stream once more, after LocalStack was restarted and forgot it.
+    /// Recreates the stream after LocalStack was restarted and forgot it.
     pub(crate) async fn create_again(&self) {
         let request = self.client.create_stream();
         request
@@ -60,7 +60,7 @@ impl Stream {
         shards.map(|(_, records)| records).collect()
     }
 
-    /// The same, each shard with the hashes that belong to it; closed shards too.
+    /// The same, including closed shards, with the hash range of each shard.
     pub(crate) async fn shards_with_hashes(&self) -> Vec<(Shard, Vec<(String, Vec<u8>)>)> {
         let mut shards = Vec::new();
         for shard in self.list().await {
@@ -112,7 +112,7 @@ impl Stream {
         list.send().await.unwrap().shards.unwrap()
     }
 
-    /// The open shards by their hashes.
+    /// The open shards, ordered by hash.
     async fn open(&self) -> Vec<types::Shard> {
         let mut open = self.list().await;
         open.retain(|shard| {
@@ -126,12 +126,12 @@ impl Stream {
         open
     }
 
-    /// The data of every record, oldest first among those of one partition key.
+    /// The data of all records by partition key, oldest first.
     pub(crate) async fn by_key(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
         by_key(self.shards().await.into_iter().flatten())
     }
 
-    /// Gives the shards back; LocalStack has a limited number of them.
+    /// Deletes the stream to free its shards, of which LocalStack has a limited number.
     pub(crate) async fn delete(self) {
         let request = self.client.delete_stream().stream_name(&self.name);
         request.send().await.unwrap();
@@ -161,7 +161,7 @@ impl Stream {
                     .into_iter()
                     .map(|record| (record.partition_key.unwrap(), record.data.into_inner())),
             );
-            // A closed shard has an end.
+            // A closed shard comes to an end.
             iterator = page.next_shard_iterator;
             if iterator.is_none() {
                 return records;
@@ -170,7 +170,7 @@ impl Stream {
     }
 }
 
-/// The data for each partition key, order kept.
+/// The data for each partition key, in order.
 pub(crate) fn by_key(
     records: impl IntoIterator<Item = (String, Vec<u8>)>,
 ) -> BTreeMap<String, Vec<Vec<u8>>> {

@@ -39,7 +39,7 @@ integration_tests::cases! {
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 
-/// Three passes in trouble, and one after it is over: nothing is lost, nothing is charged.
+/// Three failing passes, then one that succeeds. Nothing is lost and nothing is charged.
 async fn costs_nothing(case: Case, trouble: &str, url: String) {
     let aws = Endpoint::start();
     let discards = Discards::default();
@@ -65,14 +65,14 @@ async fn costs_nothing(case: Case, trouble: &str, url: String) {
     client.close().await.unwrap();
 }
 
-// ---- on the way
+// ---- on the network
 
 async fn a_host_that_does_not_resolve_costs_nothing(case: Case) {
-    // Reserved for this: it never resolves.
+    // Reserved, so it never resolves.
     costs_nothing(case, "DNS", "http://kinesis.invalid:4566".to_owned()).await;
 }
 
-/// Where each connection is met by the same behaviour, until the test ends.
+/// Starts a server that treats every connection the same until the test ends.
 async fn server<S>(serve: impl Fn(TcpStream) -> S + Clone + Send + 'static) -> SocketAddr
 where
     S: Future<Output = ()> + Send + 'static,
@@ -139,7 +139,7 @@ async fn broken_tls_costs_nothing(case: Case) {
         let url = format!("https://localhost:{}", address.port());
         costs_nothing(case, trouble, url).await;
     }
-    // No request, and so no record and no signature, was shown to a stranger.
+    // No request, and so no record or signature, reached a stranger.
     assert!(!handshakes.load(Ordering::SeqCst));
 }
 
@@ -175,7 +175,7 @@ async fn proxies_with_opinions_cost_nothing(case: Case) {
     }
 }
 
-/// What the services say when the caller's clock is wrong.
+/// The services' error codes for a caller with a wrong clock.
 async fn a_clock_that_is_off_costs_nothing(case: Case) {
     for code in [
         "RequestExpired",
@@ -209,7 +209,7 @@ fn runtime() -> Runtime {
     runtime.worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Runs a test that makes and drops runtimes where that is allowed.
+/// Runs a test outside the runtime, where it may create and drop runtimes.
 async fn outside(test: impl FnOnce() + Send + 'static) {
     tokio::task::spawn_blocking(test).await.unwrap();
 }
@@ -231,7 +231,7 @@ async fn a_client_outlives_the_runtime_that_it_was_made_in(case: Case) {
         let second = runtime();
         second.block_on(async {
             client.record_to(STREAM, ["c"]).await;
-            // A connection of the runtime that has ended may be tried first.
+            // A connection of the ended runtime may be tried first.
             eventually("everything is delivered", async || {
                 let _ = client.flush().await;
                 client.cached() == 0
@@ -289,7 +289,7 @@ async fn clones_may_be_dropped_in_any_order_and_anywhere(case: Case) {
     let path = directory.path().join("cache");
     for round in 0..6 {
         let setup = Setup::new(case, &aws).flush_every(millis(3));
-        // The last round's storage is released a moment after the last clone.
+        // The last round's storage is released shortly after the last clone.
         let client = setup.at(&path).build_when_free().await;
         let mut clones: Vec<_> = (0..5).map(|_| client.clone()).collect();
         clones.rotate_left(round % 5);

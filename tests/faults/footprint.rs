@@ -1,4 +1,4 @@
-//! A dropped client leaves nothing behind. Runs in its own process, so that it can count threads.
+//! A dropped client leaves nothing behind. The test runs in its own process to count threads.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
@@ -14,12 +14,12 @@ use tokio::runtime::Handle;
 
 const STREAM: &str = "stream";
 
-/// The threads of this process by name, without those of runtimes, and without the ones that
-/// sled starts once for all databases and never ends.
+/// The threads of this process by name, without those of runtimes and the shared ones that sled
+/// starts once and never ends.
 fn threads() -> BTreeMap<String, usize> {
     let mut threads = BTreeMap::new();
     for task in fs::read_dir("/proc/self/task").unwrap() {
-        // A thread may end while it is looked at.
+        // A thread may end during the walk.
         let Ok(name) = fs::read_to_string(task.unwrap().path().join("comm")) else {
             continue;
         };
@@ -31,7 +31,7 @@ fn threads() -> BTreeMap<String, usize> {
     threads
 }
 
-/// Makes a client, has it work, and drops its clones without closing.
+/// Creates a client, uses it and drops its clones without closing.
 async fn live(case: Case, aws: &Endpoint, last: Reply) {
     let setup = Setup::new(case, aws)
         .flush_every(Duration::from_millis(5))
@@ -42,7 +42,7 @@ async fn live(case: Case, aws: &Endpoint, last: Reply) {
     for n in 0..50 {
         client.record(STREAM, format!("{n}")).await.unwrap();
     }
-    // On a busy machine a request may take longer than it is given here.
+    // On a busy machine a request may exceed its short timeout.
     eventually("all are delivered", async || {
         let _ = client.drain(Duration::from_secs(30)).await;
         client.cached() == 0
@@ -64,7 +64,7 @@ fn threads_and_tasks_end_after_the_last_clone_was_dropped() {
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let tasks = || Handle::current().metrics().num_alive_tasks();
-        // A thread that is being started has the name of the one that starts it.
+        // A starting thread has the name of its parent at first.
         eventually("each thread goes by its own name", async || {
             threads().values().all(|&count| count == 1)
         })

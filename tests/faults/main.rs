@@ -1,4 +1,4 @@
-//! Faults around a client: of the service, the network, the machine and the store.
+//! Faults around a client: in the service, the network, the machine and the store.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

@@ -1,5 +1,5 @@
-//! A directory that is new, and one that is opened again, is nothing to warn of: neither by us nor
-//! by what we are built on.
+//! Opening a directory, whether new or existing, must cause no warning, neither from this project's
+//! crates nor from their dependencies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 const TEST: &str = "quiet::a_directory_that_is_new_or_in_order_is_nothing_to_warn_of";
 
-/// What was logged, whichever way it came.
+/// Everything logged, through `log` or `tracing`.
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;
@@ -30,7 +30,7 @@ impl Write for Log {
 }
 
 fn listen() {
-    // sled writes to `log`, of which this hears too.
+    // sled writes to `log`, which the subscriber captures too.
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(|| Log)
@@ -81,7 +81,7 @@ async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
     assert_eq!(lines.len(), 2, "{logged}");
 }
 
-/// `docs/observability.md` promises two.
+/// Checks for the two targets that `docs/observability.md` promises.
 #[test]
 fn every_line_is_logged_under_a_target_that_is_documented() {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

@@ -1,5 +1,5 @@
-//! Faults on the way to the service, in the credentials and in the store: nothing is lost, and
-//! what is repeated is what had no answer.
+//! Faults on the way to the service, in the credentials and in the store. Nothing is lost, and only
+//! requests without an answer are repeated.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -57,11 +57,11 @@ integration_tests::cases! {
 const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 
-// ---- nobody there
+// ---- offline
 
 async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
     let discards = Discards::default();
-    // One failure that were charged would discard a record.
+    // A single charged failure would discard a record.
     let (aws, client) = start_with(case, |setup| {
         setup
             .max_retries(0)
@@ -87,7 +87,7 @@ async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
     ];
     for pass in 0..1000 {
         match pass {
-            // Half of the time nobody listens, else somebody else does.
+            // Half of the time nobody listens, otherwise a stranger does.
             0 => aws.stop(),
             500 => aws.restart().unwrap(),
             _ => {}
@@ -108,7 +108,7 @@ async fn a_thousand_passes_offline_lose_and_discard_nothing(case: Case) {
 
     aws.clear_script();
     eventually("all is delivered", async || {
-        // On a machine that is busy enough, an answer may come too late.
+        // On a very busy machine, an answer may come too late.
         client.drain(LONG).await.is_ok() && client.cached() == 0
     })
     .await;
@@ -185,8 +185,8 @@ fn refuse_if(
     }
 }
 
-/// Sees that all was delivered once, and in order: apart from one record, which may have been
-/// sent first to see whether the stream takes anything at all.
+/// Checks that everything was delivered once and in order, except for one record that may have been
+/// sent first to see whether the stream accepts anything.
 fn assert_in_order_but_for_a_witness(delivered: &[String], recorded: &[String]) {
     let Some((first, rest)) = delivered.split_first() else {
         return assert!(recorded.is_empty());
@@ -238,7 +238,7 @@ async fn a_bisection_ends_after_32_requests_and_leaves_the_rest_unpaid(case: Cas
     assert_eq!(client.cached(), 200 - gone);
 
     assert!(discards.payloads().iter().all(|payload| is_poison(payload)));
-    // No record that was not sent alone was charged, or it would have been given up.
+    // Only records sent alone were charged, or the others would have been discarded too.
     aws.clear_script();
     let rest = client.drain(LONG).await.unwrap();
     assert_eq!(
@@ -269,7 +269,7 @@ async fn bad_records_at_the_head_do_not_hold_up_a_stream(case: Case) {
     })
     .await;
     let passes = passes.into_inner();
-    // More than one where the record that is to bear witness happens to be a bad one.
+    // More than one pass if the record chosen to test the stream is a bad one.
     assert!(passes <= 3, "{passes}");
     assert_eq!(discards.payloads(), [""; 0]);
     eventually("the bad ones are given up", async || {
@@ -326,7 +326,8 @@ async fn two_records_refused_before_any_was_accepted_accuse_the_stream(case: Cas
 }
 
 async fn a_refused_batch_goes_on_as_the_service_accepts_parts_of_it(case: Case) {
-    // What is refused alone pays, what is accepted is done, whatever fails alone is charged.
+    // Records refused alone are charged, accepted ones are done, and those that fail individually
+    // are charged.
     let discards = Discards::default();
     let (aws, client) = start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
     client.record_to(STREAM, ["a", "b", "c", "d"]).await;
@@ -353,7 +354,7 @@ async fn a_refused_batch_goes_on_as_the_service_accepts_parts_of_it(case: Case) 
 
 // ---- answers that contradict themselves
 
-/// An answer with this number of failures, whatever the entries say.
+/// An answer with this failure count, whatever the entries say.
 fn answer(service: Service, failures: usize, entries: &[&str]) -> Reply {
     let (count, results) = match service {
         Service::Kinesis => ("FailedRecordCount", "Records"),
@@ -406,7 +407,7 @@ async fn an_entry_that_says_nothing_is_no_answer(case: Case) {
         client.flush().await.unwrap();
         assert_eq!(aws.payloads(STREAM), ["a", "b"]);
     }
-    // An accepted record may well have empty error fields beside its number.
+    // An accepted record may have empty error fields beside its sequence number.
     let (aws, client) = start_with(case, |setup| setup.max_retries(0)).await;
     client.record_to(STREAM, ["a"]).await;
     let both = format!("{},\"ErrorCode\":null}}", accepted.trim_end_matches('}'));
@@ -416,7 +417,7 @@ async fn an_entry_that_says_nothing_is_no_answer(case: Case) {
 
 // ---- slow links
 
-/// What each request may have had in bytes, by what came before it.
+/// Checks each request's size against the limit that follows from earlier requests.
 fn assert_halved_and_doubled(log: &[RequestLog], most: usize) {
     let mut limit = most;
     for (at, request) in log.iter().enumerate() {
@@ -437,8 +438,8 @@ async fn a_slow_link_gets_smaller_batches_until_they_pass(case: Case) {
         setup.max_retries(0).request_timeout(millis(1200))
     })
     .await;
-    // 64 KiB, or 90 KB on the wire: 2.7 s at this speed. What passes takes half of the time-out, so
-    // that no answer is too late on a busy machine.
+    // 64 KiB, or 90 KB on the wire: 2.7 s at this speed. A batch that passes takes half of the
+    // timeout, so that its answer is in time even on a busy machine.
     let payloads: Vec<_> = (0..64).map(|at| format!("{at:01024}")).collect();
     client.record_to(STREAM, payloads.clone()).await;
     aws.set_link_speed(Some(33_000));
@@ -481,7 +482,7 @@ async fn batches_shrink_to_one_record_and_grow_back(case: Case) {
         after.is_sorted_by(|a, b| a <= b || *b == after[after.len() - 1]),
         "{after:?}"
     );
-    // 1, 2, 4, 8, 16 and the rest, or one step more where one byte is missing.
+    // 1, 2, 4, 8, 16 and the rest, or one step more if one byte is missing.
     assert!(after.len() <= 8, "{after:?}");
 }
 
@@ -587,8 +588,8 @@ async fn a_dead_stream_delays_the_next_pass_of_others_by_one_time_out_at_most(ca
             client.record_to(stream, ["1"]).await;
         }
         aws.until(|aws| aws.delivered_count() == 3 * round).await;
-        // The pass that was under way, the one that had them, and one more where an overloaded
-        // machine did not get to all of them.
+        // After the pass in progress: the pass that has the records, and one more if an overloaded
+        // machine missed some of them.
         let since = aws.requests_to("dead").len() - before;
         assert!(since <= 2, "{since}");
     }
@@ -623,7 +624,7 @@ async fn a_drain_goes_on_with_all_others_while_one_stream_is_slow(case: Case) {
 
 // ---- credentials
 
-/// Does this at the first calls; gives credentials after that.
+/// A provider that is in trouble for the first calls, then returns credentials.
 #[derive(Clone, Debug)]
 struct Troubled {
     trouble: Trouble,
@@ -672,7 +673,7 @@ impl ProvideCredentials for Troubled {
     }
 }
 
-/// Two passes in trouble, and one after it is over.
+/// Two failing passes, then one that succeeds.
 async fn survives(case: Case, trouble: Trouble, setup: Setup, aws: &Endpoint) {
     let discards = Discards::default();
     let provider = Troubled::new(trouble, usize::MAX);
@@ -751,7 +752,7 @@ async fn closing_waits_no_longer_than_a_request_may_take(case: Case) {
     client.close().await.unwrap();
     let took = started.elapsed();
     assert!(took < TIMEOUT * 10, "{took:?}");
-    // The pass ended before the store was closed, and no other request began.
+    // The pass ended before the store was closed, and no other request started.
     assert!(flush.await.unwrap().is_err());
     assert_eq!(aws.request_count(), 1);
     assert_eq!(client.cached(), 2);
@@ -822,7 +823,7 @@ async fn a_store_that_cannot_settle_repeats_and_discards_again(case: Case) {
     let done = client.flush().await.unwrap();
     assert_eq!((done.records_flushed, done.records_discarded), (1, 1));
     assert_eq!(aws.payloads(STREAM), ["a", "a"]);
-    // Handed over before it is deleted: at least once.
+    // Handed over before it was deleted: at least once.
     assert_eq!(discards.payloads(), ["b", "b"]);
     assert_eq!(client.cached(), 0);
 }

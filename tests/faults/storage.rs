@@ -109,7 +109,7 @@ async fn a_closed_directory_can_be_opened_at_once(case: Case) {
         client.record_to(STREAM, numbered("record", 3)).await;
         assert_eq!(client.cached(), 3 * round);
         if round % 2 == 0 {
-            // A clone of a closed client holds nothing.
+            // A clone of a closed client keeps nothing open.
             let _clone = client.clone();
             client.close().await.unwrap();
             open(case, &aws, &path).await.close().await.unwrap();
@@ -188,7 +188,7 @@ async fn the_bound_counts_what_a_restart_kept(case: Case) {
     client.record(STREAM, data(4000)).await.unwrap();
     client.close().await.unwrap();
 
-    // A bound that was lowered keeps what is there, and takes nothing until there is room.
+    // A lowered limit keeps existing records, and accepts none until there is room.
     let client = setup(7000).build().await;
     assert_eq!(client.cached(), 2);
     assert_fails(client.record(STREAM, data(1)).await, Kind::LimitExceeded);
@@ -218,7 +218,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
     let (directory, path) = directory();
     let first = open(case, &aws, &path).await;
     first.record_to(STREAM, ["1"]).await;
-    // Windows lets only those make links who administer it.
+    // Windows reserves links for administrators.
     #[cfg(unix)]
     let link = directory.path().join("link");
     #[cfg(unix)]
@@ -239,7 +239,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
             let second = Setup::new(case, &aws).at(path).try_build().await;
             let error = second.unwrap_err();
             assert_eq!(error.kind, Kind::Storage, "{error:?}");
-            // An absolute path is shown as it was given.
+            // An absolute path is shown as given.
             assert!(error.message.contains(path.to_str().unwrap()), "{error:?}");
             assert!(
                 error.recovery_suggestion.contains("storage_path"),
@@ -247,7 +247,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
             );
         }
     }
-    // The first one goes on as if nothing had been.
+    // The first client is undisturbed.
     first.record_to(STREAM, ["2"]).await;
     first.flush().await.unwrap();
     assert_eq!(aws.payloads(STREAM), ["1", "2"]);
@@ -288,7 +288,7 @@ async fn a_directory_has_one_user_among_all_processes() {
     assert_eq!(aws.payloads(STREAM), ["of the child"]);
 }
 
-// ---- what the directory is
+// ---- the directory itself
 
 async fn a_directory_that_cannot_be_is_a_storage_error(case: Case) {
     let aws = Endpoint::start();
@@ -309,7 +309,7 @@ async fn a_directory_that_cannot_be_is_a_storage_error(case: Case) {
     assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's own");
 }
 
-/// Windows has no modes: what the directory above says counts.
+/// Windows has no modes. The parent directory decides.
 #[cfg(not(unix))]
 async fn others_cannot_read_the_directory(_: Case) {}
 
@@ -377,7 +377,7 @@ fn in_own_home(test: &str) {
     );
 }
 
-/// The names of the directories below one.
+/// The names in a directory.
 fn below(path: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(path).unwrap();
     entries
@@ -385,8 +385,8 @@ fn below(path: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The directory with the slots of a program. One process has one client there: what stands in
-/// for other instances opens a slot by its path.
+/// The directory that holds a program's slots. A process has one client there, so stand-ins for
+/// other instances open slots by path.
 async fn default_directory_of(setup: Setup) -> PathBuf {
     let client = setup.build().await;
     client.close().await.unwrap();
@@ -582,8 +582,7 @@ async fn a_client_knows_the_directory_of_its_cache() {
     }
 }
 
-/// Each of two clients has the directory that its path named when it was built, and nobody
-/// that of the other.
+/// Each client keeps the directory that its relative path named when it was built.
 #[tokio::test]
 async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
     const TEST: &str = "storage::a_relative_path_is_where_it_was_when_the_client_was_built";
@@ -620,7 +619,7 @@ async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
             .name(&Home::own_name(place.as_ref(), &format!("program-{at}")))
             .build()
             .await;
-        // Windows says where it is, whatever the environment says.
+        // Windows has a fixed data directory, whatever the environment says.
         assert!(cfg!(windows) || by_default.storage_path().unwrap().starts_with(&home));
         enter(&there);
         let second = setup().build().await;
@@ -665,7 +664,7 @@ async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
     }
 }
 
-/// An upgrade in place: the directory is that of the program, whatever became of its file.
+/// An upgrade in place: the program keeps its directory, whatever happens to its file.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
@@ -684,7 +683,7 @@ async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
         }
         return;
     }
-    // The second one is called as Linux would call the first after it is gone.
+    // The second name is how Linux would show the first after its deletion.
     for (name, stem) in [("program", "program"), ("odd (deleted)", "odd (deleted)")] {
         for fate in ["kept", "deleted", "replaced", "moved"] {
             let home = tempfile::tempdir().unwrap();
@@ -714,7 +713,7 @@ async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
             child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
             let said: Vec<_> = lines.map_while(Result::ok).collect();
             assert!(child.wait().unwrap().success(), "{name}, {fate}: {said:?}");
-            // What is moved goes by its new name, as if it had been started there.
+            // A moved program uses its new name, as if started there.
             let stem = if fate == "moved" { "old" } else { stem };
             let below = home.path().join("data").join(stem);
             let paths = said.iter().filter_map(|line| line.strip_prefix("in "));
@@ -727,7 +726,7 @@ async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
     }
 }
 
-/// In a process of another user than root: what a second user planted is refused, untouched.
+/// A directory planted by a second user is refused, untouched. The victim's process is not root.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_default_directory_that_another_user_planted_is_refused() {
@@ -789,7 +788,7 @@ async fn a_default_directory_that_another_user_planted_is_refused() {
     let treasury = place.path().join("treasury");
     fs::create_dir(&treasury).unwrap();
     lchown(&treasury, Some(VICTIM), Some(VICTIM)).unwrap();
-    // The program's directory, that of the records, and a slot of it.
+    // The program's directory, the records' directory in it, and a slot in that.
     for levels_above in [2, 1, 0] {
         for kind in [
             "closed",

@@ -1,4 +1,4 @@
-//! One workload, and many power losses during it.
+//! One workload and many power losses during it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,15 +18,15 @@ use super::process::{Job, inspect_elsewhere};
 use super::stores::Subject;
 use super::workload::{Setting, Workload};
 
-/// Losses of power that a workload suffers unless `POWER_LOSS_STATES` says otherwise.
+/// Power losses per workload, unless `POWER_LOSS_STATES` sets another number.
 const STATES: usize = 30;
-/// One in this many losses is followed by a restart that loses power too.
+/// One in this many power losses is followed by a restart that also loses power.
 const RESTART_EVERY: usize = 12;
 const LOSSES_AFTER_RESTART: usize = 6;
 
 /// Many times what all campaigns keep at a time.
 const ROOM: u64 = 2 * 1024 * 1024 * 1024;
-/// Processes that open what was left, at a time.
+/// The number of processes that inspect states at the same time.
 const INSPECTORS: usize = 3;
 const NARROWING: usize = 60;
 
@@ -38,23 +38,23 @@ pub struct Campaign {
     pub seed: u64,
     pub states: usize,
     pub plans: &'static [Plan],
-    /// How often a loss that does harm is tried again, to find what matters in it.
+    /// Limit on retries of a harmful power loss, which look for the changes that matter.
     pub narrowing: usize,
 }
 
-/// How it went.
+/// The result of a campaign.
 #[derive(Debug, Default)]
 struct Outcome {
     states: usize,
-    /// Records that had to be there, over all states.
+    /// Records that had to be there, summed over all states.
     required: usize,
-    /// States in which the store said that records were damaged, or moved data aside.
+    /// States in which the store reported damaged records or moved data aside.
     with_damage: usize,
-    /// One text for each state that did harm; the first says all there is to say.
+    /// One text for each harmful state. The first has all the details.
     harmful: Vec<String>,
 }
 
-/// A loss of power that is to be looked at.
+/// A power loss to inspect.
 #[derive(Debug)]
 struct Trial {
     story: Arc<Timeline>,
@@ -63,8 +63,7 @@ struct Trial {
 }
 
 impl Trial {
-    /// A loss of power that drops nothing is the end of the process alone, unless there was
-    /// another before.
+    /// A power loss that drops nothing is only a process end, unless the power was lost before.
     fn loss(&self) -> Loss {
         let before = &self.story.events()[..self.state.moment];
         let whole = self.state.fates.iter().all(|fate| *fate == Fate::Kept);
@@ -85,7 +84,7 @@ struct Verdict {
     wrong: Vec<String>,
 }
 
-/// Where the processes work, and where what they leave is opened.
+/// Where the processes work, and where the states they leave are opened.
 #[derive(Debug)]
 struct Ground {
     directory: tempfile::TempDir,
@@ -94,7 +93,7 @@ struct Ground {
 }
 
 impl Campaign {
-    /// A campaign of the usual size.
+    /// A campaign of the default size.
     pub fn new(subject: Subject, workload: Workload) -> Self {
         let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
         let states = number("POWER_LOSS_STATES").and_then(|states| states.try_into().ok());
@@ -108,7 +107,7 @@ impl Campaign {
         }
     }
 
-    /// Goes through with it, and fails if any loss of power did harm.
+    /// Runs the campaign and fails if any power loss did harm.
     pub async fn must_do_no_harm(self) {
         let Outcome {
             states, harmful, ..
@@ -125,16 +124,16 @@ impl Campaign {
         }
     }
 
-    /// Goes through with it where harm is to be expected, and returns what was wrong.
+    /// Runs the campaign where harm is expected, and returns what was wrong.
     pub async fn harm(mut self) -> Vec<String> {
         self.narrowing = 0;
         self.run().await.unwrap().harmful
     }
 
-    /// Goes through with it.
+    /// Runs the campaign.
     ///
     /// # Errors
-    /// When a process cannot be traced, or does what is not modelled.
+    /// When a process cannot be traced, or does something that is not modelled.
     async fn run(self) -> io::Result<Outcome> {
         let ground = Ground::new()?;
         let mut story = Timeline::starting_from(Image::empty());
@@ -186,7 +185,7 @@ impl Campaign {
         );
     }
 
-    /// Has a traced process work in the arena, and adds to the story what it did.
+    /// Runs a traced process in the arena and adds its calls to the story.
     fn work(
         self,
         ground: &Ground,
@@ -214,7 +213,7 @@ impl Campaign {
         count: usize,
         title: &'a str,
     ) -> impl Iterator<Item = Trial> + 'a {
-        // Two thirds by the strict rules, of which the others are a part.
+        // Two thirds use the strict rules, which allow every state that the others do.
         let strict = count - count / 3;
         let sample =
             |rules, count| States::sample(story, from, count, self.seed, rules, self.plans);
@@ -279,7 +278,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// Finds out which of the dropped changes matter, and keeps what is needed to look on.
+    /// Finds out which dropped changes matter, and keeps what is needed to investigate.
     async fn explain(self, ground: &Ground, verdict: Verdict) -> io::Result<String> {
         let Verdict {
             trial, mut wrong, ..
@@ -369,14 +368,14 @@ impl Ground {
         })
     }
 
-    /// Puts these files, and nothing else, into the arena.
+    /// Replaces the arena's contents with these files.
     fn begin_with(&self, files: &Image) -> io::Result<()> {
         fs::remove_dir_all(self.places.arena())?;
         files.write_to(self.places.arena())
     }
 }
 
-/// In memory where there is room: what is to become of a sync is decided here anyway.
+/// In memory if there is room, since the simulation alone decides what a sync does.
 fn roomy_directory() -> io::Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     match rustix::fs::statvfs(memory) {
@@ -387,7 +386,7 @@ fn roomy_directory() -> io::Result<tempfile::TempDir> {
     }
 }
 
-/// The story, as it goes on after this loss of power, or after the end of the process alone.
+/// The story continued after this power loss, or after a process end instead.
 fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
     let State {
         moment,
@@ -401,7 +400,7 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
         let title = &trial.title;
         (story, format!("a restart after {title}\n  {changes}\n, "))
     } else {
-        // Names that were made and not synced are what a process leaves behind most easily.
+        // A process end most easily leaves behind names that were created but not synced.
         let before = &trial.story.events()[..*moment];
         let named = before.iter().rposition(|event| {
             matches!(event, Event::Begin(operation) if matches!(operation.action, Action::Rename(_)))

@@ -1,5 +1,5 @@
-//! Opens what a power loss left. This runs in a separate process, which may hang or crash, and
-//! which writes down what it finds.
+//! Opens what a power loss left. The inspection runs in a separate process, which may hang or
+//! crash, and writes down what it finds.
 
 use std::future::Future;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -13,29 +13,29 @@ use super::payload::{key_of, number_of, payload};
 use super::stores::Subject;
 use super::workload::STREAMS;
 
-/// Nothing that a store does to a few megabytes takes so long.
+/// Far longer than a store needs for a few megabytes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Records of this number and above are appended by the inspection.
+/// The first number of the records that the inspection appends.
 const FIRST_PROBE: u64 = 1 << 40;
 const PROBES_OF_STREAM: u64 = 2;
 
-/// What was found.
+/// The findings of an inspection.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// In the order of their streams.
+    /// The records, grouped by stream.
     pub records: Vec<Found>,
-    /// Streams and ids of new records that were taken.
+    /// Streams and ids of the new records that were accepted.
     pub probes: Vec<(String, u64)>,
     /// What went wrong.
     pub failures: Vec<String>,
-    /// How many records the store says are damaged.
+    /// The number of damaged records that the store reported.
     pub damaged: u64,
     /// Whether the store moved anything aside.
     pub moved_aside: bool,
 }
 
-/// A record that was read back, whole.
+/// A record that was read back intact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     pub stream: String,
@@ -45,7 +45,7 @@ pub struct Found {
     pub attempts: u32,
 }
 
-/// Opens a store, takes stock, appends, closes, opens again, and takes stock again.
+/// Opens a store, reads everything, appends, closes, reopens and reads again.
 pub async fn inspect(subject: Subject, place: &Path) -> Report {
     let mut report = Report::default();
     if let Err(what) = try_to_inspect(subject, place, &mut report).await {

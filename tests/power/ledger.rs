@@ -1,47 +1,47 @@
-//! What a store has acknowledged by a moment, and whether it kept it.
+//! What a store had acknowledged by a moment, and whether it kept it.
 //!
-//! The promise is the contract of `RecordStore` with `Durability::PowerLoss`. After a loss of
-//! power at any moment:
-//! - a record that was acknowledged, and that nobody asked to delete, is there, once, byte
-//!   for byte, with its key and under its stream;
+//! The promise is the contract of `RecordStore` with `Durability::PowerLoss`. After a power loss at
+//! any moment:
+//! - an acknowledged record that nobody asked to delete is there once, byte for byte, with its key
+//!   and in its stream;
 //! - nothing is there that was not appended;
-//! - records of a stream are in the order in which their calls took effect, and those of one
-//!   call in the order given;
-//! - a call to append that was not acknowledged is there whole or not at all;
-//! - what a `clear` that was acknowledged had deleted stays deleted;
-//! - no more attempts are counted than were charged;
-//! - ids stay what they are, and new ones are above all that were seen;
-//! - the store opens, agrees with its counters, takes records in, closes, and opens again
-//!   with the same records.
+//! - records of a stream are in the order in which their calls took effect, and those of one call
+//!   in the order given;
+//! - an append that was not acknowledged is there whole or not at all;
+//! - records deleted by an acknowledged `clear` stay deleted;
+//! - no record has more attempts than were charged;
+//! - ids do not change, and new ids are above all seen before;
+//! - the store opens, agrees with its counters, accepts records, closes, and reopens with the same
+//!   records.
 //!
-//! Settlements may be undone, each of them whole or in part: their records are delivered
-//! again. Only when nothing but the process ended are they all there, whole.
+//! Settlements may be undone, in whole or in part, and their records are delivered again. If only
+//! the process ended, every settlement must be complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inspect::{Found, Report};
 use super::marks::{Mark, Put, Seen};
 
-/// What came to an end.
+/// What ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The process alone: everything that it had done is there.
+    /// Only the process: everything it had done is there.
     OfProcess,
     /// The power.
     OfPower,
 }
 
-/// All that was said up to a moment.
+/// Everything reported up to a moment.
 #[derive(Debug, Default)]
 pub struct Ledger {
     appends: BTreeMap<u64, Append>,
-    /// By number: the call that brought it, and its place in that call.
+    /// By record number: the call that appended the record, and its place in that call.
     records: BTreeMap<u64, (u64, usize)>,
     settlements: BTreeMap<u64, Settle>,
     clears: Vec<Clear>,
-    /// By number: the id under which it was read.
+    /// By record number: the id under which the record was read.
     ids: BTreeMap<u64, u64>,
-    /// By number: how often an attempt may have been counted.
+    /// By record number: the most attempts that may have been counted.
     attempts: BTreeMap<u64, u32>,
 }
 
@@ -67,7 +67,7 @@ struct Clear {
 }
 
 impl Ledger {
-    /// Reads the marks; the numbers say what came before what.
+    /// Reads the marks. Their numbers give their order.
     pub fn of(marks: impl IntoIterator<Item = (usize, Mark)>) -> Self {
         let mut ledger = Self::default();
         for (at, mark) in marks {
@@ -89,7 +89,7 @@ impl Ledger {
             .map_or(1, |number| number + 1)
     }
 
-    /// How many records must be there.
+    /// The number of records that must be there.
     pub fn required(&self) -> usize {
         let deleted = self.maybe_deleted();
         self.records
@@ -98,7 +98,7 @@ impl Ledger {
             .count()
     }
 
-    /// Everything that is wrong with what was found.
+    /// Everything that is wrong with the findings.
     pub fn judge(&self, report: &Report, loss: Loss) -> Vec<String> {
         let mut wrong = report.failures.clone();
         let found: BTreeMap<u64, &Found> = report
@@ -194,7 +194,7 @@ impl Ledger {
     }
 
     fn maybe_cleared(&self, number: u64) -> bool {
-        // What was begun later may have come first, as long as both were under way.
+        // A later call may have taken effect first if both were in progress at once.
         let began = self.append_of(number).map(|(append, _)| append.began);
         let spares = |clear: &Clear| clear.ended < began && clear.ended.is_some();
         began.is_some() && !self.clears.iter().all(spares)
@@ -237,7 +237,7 @@ impl Ledger {
         }
     }
 
-    /// A call took effect whole or not at all.
+    /// Each call must have taken effect whole or not at all.
     fn judge_groups(
         &self,
         found: &BTreeMap<u64, &Found>,
@@ -302,7 +302,7 @@ impl Ledger {
                 .push(record.number);
         }
         for (stream, numbers) in streams {
-            // The earliest acknowledgement among those that stand behind.
+            // The earliest acknowledgement among the records behind this one.
             let mut earliest = usize::MAX;
             for (at, number) in numbers.iter().enumerate().rev() {
                 let Some((append, _)) = self.append_of(*number) else {
@@ -326,7 +326,7 @@ impl Ledger {
         }
     }
 
-    /// Ids only grow, and stay what they are.
+    /// Ids must not change, and new ones must be higher.
     fn judge_ids(&self, report: &Report, wrong: &mut Vec<String>) {
         let mut highest: BTreeMap<&str, u64> = BTreeMap::new();
         for (number, id) in &self.ids {
@@ -370,7 +370,7 @@ mod tests {
         Mark::Append { call, records }
     }
 
-    /// The ids are the numbers.
+    /// Uses the numbers as ids.
     fn settle(call: u64, delete: &[u64], count: &[u64]) -> Mark {
         let seen = |numbers: &[u64]| {
             let seen = numbers.iter().map(|&number| Seen { number, id: number });

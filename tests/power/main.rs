@@ -1,4 +1,4 @@
-//! No acknowledged record is lost with the power.
+//! No acknowledged record is lost in a power loss.
 //!
 //! A process that uses a store is traced. From the trace, the suite reconstructs the disk states
 //! that a power loss could leave at any moment, opens each one, and compares it with what the
@@ -37,10 +37,10 @@ use self::stores::Subject;
 use self::tiny::Flaw;
 use self::workload::{Setting, Workload, run};
 
-/// Of each write some parts get there and some do not.
+/// Some parts of each write reach the disk and some do not.
 const TEARING: &[Plan] = &[Plan::Pages, Plan::Sectors];
 
-/// Also what the traced processes run: they find a job in their environment.
+/// The traced processes run this test too, with a job in their environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_missing_while_the_power_stays_on() {
     if let Some(job) = Job::given() {
@@ -91,11 +91,11 @@ async fn nothing_is_missing_while_the_power_stays_on() {
     }
 }
 
-/// How often a process is traced for a flaw to show; how many moments there are at which it
-/// can depends on how its threads ran.
+/// Limit on the traces for a flaw to show. How many moments reveal it depends on how the threads
+/// ran.
 const TRACES: usize = 6;
 
-/// Goes through a campaign, again and again, until it has done so much harm.
+/// Runs a campaign again and again until it has found at least this many harmful states.
 async fn expected_harm(campaign: Campaign, least: usize) -> Vec<String> {
     let mut harm = Vec::new();
     for seed in (campaign.seed..).take(TRACES) {
@@ -108,7 +108,7 @@ async fn expected_harm(campaign: Campaign, least: usize) -> Vec<String> {
     harm
 }
 
-/// A store that is right is found to be right, and each wrong one wrong.
+/// A correct store must pass, and every flawed one must fail.
 mod the_simulation {
     use super::*;
 

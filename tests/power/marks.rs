@@ -1,4 +1,4 @@
-//! What the process that uses a store reports about it, in order.
+//! The reports of the process that uses a store, in order.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,14 +14,14 @@ pub struct Put {
     pub length: usize,
 }
 
-/// A record that was read, with the id that it has.
+/// A record that was read, with its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     pub number: u64,
     pub id: u64,
 }
 
-/// One thing said.
+/// One report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mark {
     /// These records are about to be appended in one call.
@@ -38,11 +38,11 @@ pub enum Mark {
     Settled { call: u64 },
     /// The store is about to be cleared.
     Clear { call: u64 },
-    /// It was.
+    /// The store was cleared.
     Cleared { call: u64 },
 }
 
-/// Where marks are written, one a line, each by one call to the system.
+/// Writes marks, one per line, each in a single system call.
 #[derive(Debug)]
 pub struct Marks(File);
 

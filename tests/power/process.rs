@@ -1,4 +1,4 @@
-//! Runs the test again as another process: to be traced, or to open what was left.
+//! Runs the test again in another process, to be traced or to open a state.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,20 +11,20 @@ use super::inspect::{Report, inspect};
 use super::stores::Subject;
 use super::workload::{Setting, Workload, run};
 
-/// The test that does the job when it finds one.
+/// The test that performs the job.
 const TEST: &str = "nothing_is_missing_while_the_power_stays_on";
 
 const JOB: &str = "POWER_LOSS_JOB";
 
-/// No job takes so long.
+/// Longest time allowed for a job.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What another process is to do.
+/// The job of another process.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Job {
     /// Uses a store.
     Work(Workload, Setting),
-    /// Opens a store, and writes down what it finds.
+    /// Opens a store and writes down the findings.
     Inspect {
         subject: Subject,
         place: PathBuf,
@@ -33,13 +33,13 @@ pub enum Job {
 }
 
 impl Job {
-    /// What this process was started for, if it was.
+    /// The job that this process was started for, if any.
     pub fn given() -> Option<Self> {
         let job = env::var(JOB).ok()?;
         Some(serde_json::from_str(&job).unwrap())
     }
 
-    /// Does it.
+    /// Performs the job.
     pub async fn perform(self) {
         match self {
             Self::Work(workload, setting) => {
@@ -57,7 +57,7 @@ impl Job {
         }
     }
 
-    /// The command that makes another process do it.
+    /// The command that performs the job in another process.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env::current_exe().unwrap());
         command
@@ -68,7 +68,7 @@ impl Job {
     }
 }
 
-/// Has a process open what was left, and kills it should it hang.
+/// Inspects a state in another process, and kills the process if it hangs.
 pub async fn inspect_elsewhere(
     subject: Subject,
     place: &Path,

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tiny::{Flaw, TinyStore};
 
-/// Small, so that few records are enough to make the store tidy up.
+/// Small, so that few records make the store compact its log.
 const EXPECTED_BYTES: u64 = 1024 * 1024;
 
-/// Which store.
+/// The kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     Store(StoreKind),

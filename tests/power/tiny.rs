@@ -1,6 +1,6 @@
-//! A store of one file, either correct or with one fault.
+//! A store in one file, either correct or with one flaw.
 //!
-//! It shows that the simulation accepts what is right and notices what is not.
+//! It shows that the simulation accepts correct behaviour and notices flaws.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,22 +18,22 @@ use serde::{Deserialize, Serialize};
 
 const LOG: &str = "log";
 const NEW_LOG: &str = "log.new";
-/// A longer log is written anew after a settlement.
+/// A longer log is rewritten after a settlement.
 const LONG: u64 = 64 * 1024;
 
-/// What is wrong with it.
+/// The flaw of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Flaw {
     None,
-    /// What is appended is not synced.
+    /// Appends are not synced.
     NeverSyncs,
-    /// A log that replaces another is synced, but its directory is not.
+    /// A replacement log is synced, but its directory is not.
     ForgetsTheNewName,
-    /// A log that replaces another is not synced, but its directory is.
+    /// A replacement log is not synced, but its directory is.
     ForgetsTheNewLog,
-    /// The log is cut off and written anew where it is.
+    /// The log is truncated and rewritten in place.
     RewritesInPlace,
-    /// The directory and its log are made, and never synced.
+    /// The directory and its log are created but never synced.
     ForgetsTheFirstName,
     /// There are no checksums.
     TrustsWhatItReads,
@@ -59,7 +59,7 @@ struct Queue {
     records: BTreeMap<u64, Record>,
 }
 
-/// One entry of the log takes effect whole or not at all.
+/// A log entry, which takes effect whole or not at all.
 #[derive(Debug, Default)]
 struct Entry(Vec<u8>);
 
@@ -283,7 +283,7 @@ impl Entry {
     }
 }
 
-/// What is left to be read of an entry.
+/// The unread rest of an entry.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -309,7 +309,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Returns how much of the log is whole.
+/// Replays the log and returns the length of its intact part.
 fn replay(log: &[u8], flaw: Flaw, queues: &mut BTreeMap<StreamName, Queue>) -> usize {
     let mut rest = Rest(log);
     let mut good = 0;

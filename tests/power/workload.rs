@@ -1,4 +1,4 @@
-//! What a process does with a store before the power is lost.
+//! What a process does with a store before the power loss.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -14,33 +14,32 @@ use super::marks::{Mark, Marks, Put, Seen};
 use super::payload::{key_of, number_of, payload};
 use super::stores::Subject;
 
-/// All streams that workloads use.
+/// All streams that the workloads use.
 pub const STREAMS: &[&str] = &["s0", "s1", "s2"];
 
-/// What is done.
+/// The kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Workload {
-    /// Several tasks append records, alone and in groups, and little is settled.
+    /// Several tasks append records, alone and in groups, and settle few.
     Tasks,
     /// Records of many sizes up to a megabyte.
     Large,
-    /// Records come and go, and some have to wait.
+    /// Records come and go, and some must wait.
     Churn,
-    /// Much is appended, then all of it settled, and again.
+    /// Many records are appended, then all are settled, twice.
     Drain,
-    /// One stream is settled while another, appended in between, stands still.
+    /// One stream is settled, while the interleaved records of another stay.
     Stalled,
-    /// Most records are settled, and those in between stay.
+    /// Most records are settled, and those between them stay.
     Sieve,
-    /// Much is settled between two appends, so that space is used again that was needed
-    /// until a moment ago.
+    /// Many records are settled between two appends, which reuses space needed until a moment
+    /// before.
     Turnover,
-    /// The store is cleared while records come in.
+    /// The store is cleared while records are appended.
     Clear,
-    /// The store is closed and opened, again and again.
+    /// The store is closed and reopened, again and again.
     Reopen,
-    /// One step takes much more room than there will be need for, and the next opening
-    /// tidies up.
+    /// One step takes much more room than will be needed later, and the next open compacts.
     Hollow,
     /// The store is opened, used a little, and closed.
     Restart,
@@ -62,14 +61,14 @@ impl Workload {
     ];
 }
 
-/// Where and with what a workload is run.
+/// Where a workload runs, and on which store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Setting {
     pub subject: Subject,
     pub place: PathBuf,
     pub marks: PathBuf,
     pub seed: u64,
-    /// No record, and no call, has this number or a higher one yet.
+    /// All records and calls so far have lower numbers.
     pub next_number: u64,
 }
 
@@ -77,7 +76,7 @@ async fn open(setting: &Setting) -> Arc<dyn RecordStore> {
     setting.subject.open(&setting.place).await.unwrap()
 }
 
-/// Runs a workload to its end.
+/// Runs a workload to the end.
 ///
 /// # Panics
 /// When the store fails.
@@ -105,7 +104,7 @@ pub async fn run(workload: Workload, setting: Setting) {
     actor.store.close().await.unwrap();
 }
 
-/// Uses a store, and says so.
+/// Uses a store and reports each step.
 #[derive(Debug, Clone)]
 struct Actor {
     store: Arc<dyn RecordStore>,
@@ -118,7 +117,7 @@ struct Told {
     next: AtomicU64,
 }
 
-/// What became of a record.
+/// The outcome for a record.
 #[derive(Debug, Clone, Copy)]
 enum Verdict {
     Delivered,
@@ -126,16 +125,16 @@ enum Verdict {
     Untried,
 }
 
-/// What becomes of the records that were read.
+/// The outcomes for the records of a read.
 #[derive(Debug, Clone, Copy)]
 enum Verdicts {
     Delivered,
-    /// Some are delivered, of others an attempt is counted, some are left alone.
+    /// Some are delivered, some get an attempt counted, some are left alone.
     Mixed,
 }
 
 impl Actor {
-    /// Closes the store and opens it again.
+    /// Closes and reopens the store.
     async fn reopen(&mut self, setting: &Setting) {
         self.store.close().await.unwrap();
         self.store = open(setting).await;
@@ -149,7 +148,7 @@ impl Actor {
         self.told.marks.say(mark);
     }
 
-    /// Appends records of these streams and lengths, in one call.
+    /// Appends records with these streams and lengths in one call.
     async fn append(&self, records: &[(usize, usize)]) {
         let call = self.number();
         let mut puts = Vec::new();
@@ -172,7 +171,7 @@ impl Actor {
         self.say(&Mark::Appended { call });
     }
 
-    /// Settles the oldest records of a stream; returns how many there were.
+    /// Settles the oldest records of a stream and returns how many there were.
     async fn settle(
         &self,
         stream: usize,
@@ -314,7 +313,7 @@ async fn churn(actor: &Actor, rng: &mut Rng) {
     producers.join_all().await;
     over.store(true, Ordering::Relaxed);
     consumer.await.unwrap();
-    // A consumer that was fast has left nothing.
+    // A fast consumer has left nothing.
     actor.append(&[(2, small(rng))]).await;
 }
 
@@ -374,7 +373,7 @@ async fn turnover(actor: &Actor, rng: &mut Rng) {
     const CROWDS: usize = 12;
     const CROWD: usize = 240;
     const STEPS: usize = 300;
-    // Long runs of small records, whose attempts take more room than they do.
+    // Long runs of small records, whose attempts take more room than the records.
     for _ in 0..CROWDS {
         actor.append(&[(1, 16); CROWD]).await;
     }

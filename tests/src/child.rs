@@ -4,15 +4,15 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where a child finds what it is to do.
+/// The environment variable with a child's role.
 const ROLE: &str = "AMPLIFY_TEST_CHILD";
 
-/// This test program once more, to run the one test `name` in a role of its own.
+/// A command that runs the test `name` of this program in this role.
 pub fn child(name: &str, role: &str) -> Command {
     child_of(&env::current_exe().unwrap(), name, role)
 }
 
-/// The same, of a copy of this test program.
+/// The same for a copy of this test program.
 pub fn child_of(program: &Path, name: &str, role: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -23,7 +23,7 @@ pub fn child_of(program: &Path, name: &str, role: &str) -> Command {
     command
 }
 
-/// The role that this process was started in, if it is a child.
+/// The role of this process, if it is a child.
 pub fn role() -> Option<String> {
     env::var(ROLE).ok()
 }

@@ -19,7 +19,7 @@ use crate::{Failure, KEY};
 #[derive(Clone)]
 pub struct Client {
     pub(super) side: Side,
-    /// Lives as long as the client that keeps its records in it.
+    /// Lives as long as the client that stores its records there.
     pub(super) _directory: Option<Arc<TempDir>>,
 }
 
@@ -54,7 +54,7 @@ impl Client {
         self.record_keyed(stream, KEY, data).await
     }
 
-    /// Firehose has no keys and leaves it out.
+    /// Firehose has no keys and ignores the key.
     pub async fn record_keyed(
         &self,
         stream: &str,
@@ -67,12 +67,12 @@ impl Client {
         })
     }
 
-    /// The same, where nothing can be in the way.
+    /// The same for a record that must be accepted.
     pub async fn keep(&self, stream: &str, key: &str, data: impl IntoPayload) {
         self.record_keyed(stream, key, data).await.unwrap();
     }
 
-    /// Pairs of stream and data.
+    /// Records pairs of stream and data.
     pub async fn record_all<'a, D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = (&'a str, D)>,
@@ -82,7 +82,7 @@ impl Client {
             .await
     }
 
-    /// Triples of stream, key and data; Firehose has no keys and leaves them out.
+    /// Records triples of stream, key and data. Firehose has no keys and ignores them.
     pub async fn record_all_keyed<'a, D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = (&'a str, &'a str, D)>,
@@ -115,7 +115,7 @@ impl Client {
         each!(self, client => Ok(client.flush().await?))
     }
 
-    /// Flushes beside the test.
+    /// Flushes in a separate task.
     pub fn flushing(&self) -> JoinHandle<Result<FlushData, Failure>> {
         let client = self.clone();
         tokio::spawn(async move { client.flush().await })
@@ -165,12 +165,12 @@ impl Client {
         each!(self, client => client.cache_stats())
     }
 
-    /// How many records are cached.
+    /// The number of cached records.
     pub fn cached(&self) -> usize {
         self.cache_stats().records
     }
 
-    /// How many records of a stream are cached.
+    /// The number of cached records of a stream.
     pub fn cached_of(&self, stream: &str) -> usize {
         let stats = self.cache_stats();
         let mut streams = stats.streams.iter();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use amplify_kinesis::DiscardedRecord;
 
-/// Collects what is handed to `on_discard`.
+/// Collects the records passed to `on_discard`.
 #[derive(Clone, Debug, Default)]
 pub struct Discards(Arc<Mutex<Vec<DiscardedRecord>>>);
 

@@ -1,11 +1,11 @@
-//! The loopback endpoint; when dropped, it checks that no limit was broken.
+//! The loopback endpoint. When dropped, it checks that no limit was exceeded.
 
 use std::ops::Deref;
 use std::thread;
 
 use amplify_test_support::FakeAws;
 
-/// An endpoint at which, in the end, no request may have broken a limit of its service.
+/// An endpoint that checks at the end that no request exceeded a limit of its service.
 #[derive(Debug)]
 pub struct Endpoint(FakeAws);
 
@@ -19,7 +19,7 @@ impl Endpoint {
         self.0.wait_until(condition).await.unwrap();
     }
 
-    /// The payloads taken in for a stream, as text.
+    /// The payloads accepted for a stream, as text.
     pub fn payloads(&self, stream: &str) -> Vec<String> {
         let delivered = self.0.delivered(stream).into_iter();
         delivered
@@ -27,7 +27,7 @@ impl Endpoint {
             .collect()
     }
 
-    /// The streams that were sent to, in the order of the requests.
+    /// The stream of each request, in order.
     pub fn streams_in_order(&self) -> Vec<String> {
         let requests = self.0.requests().into_iter();
         requests.map(|request| request.stream).collect()

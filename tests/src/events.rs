@@ -1,11 +1,11 @@
-//! The events within records, as a reader takes them out.
+//! The events in a record, as a reader extracts them.
 
 use amplify_test_support::{PutRecord, Service};
 
-/// An event: its partition key, if there are keys, and its payload.
+/// An event: its partition key, if any, and its payload.
 pub type Event = (String, String);
 
-/// The events of a record: of the KPL's format, or lines.
+/// The events of a record in the KPL format, or in lines.
 pub fn events_of(service: Service, record: &PutRecord) -> Vec<Event> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     match service {

@@ -6,7 +6,7 @@ use std::fmt;
 use amplify_firehose::AmplifyFirehoseError;
 use amplify_kinesis::{AmplifyKinesisError, FlushData, NoAnswer};
 
-/// The five kinds of errors.
+/// The five kinds of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Validation,
@@ -16,7 +16,7 @@ pub enum Kind {
     Unknown,
 }
 
-/// An error of either client, with all that it says.
+/// An error of either client, with everything it says.
 #[derive(Debug)]
 pub struct Failure {
     pub kind: Kind,
@@ -24,7 +24,7 @@ pub struct Failure {
     pub recovery_suggestion: String,
     pub flush_data: Option<FlushData>,
     pub reason: Option<NoAnswer>,
-    /// What the sources say, outermost first.
+    /// The messages of its sources, outermost first.
     pub causes: Vec<String>,
     /// `Debug` of the client's own error.
     pub debug: String,
@@ -54,7 +54,7 @@ macro_rules! from {
                     $error::ClientClosed => Kind::ClientClosed,
                     $error::Unknown { .. } => Kind::Unknown,
                 };
-                // Whatever provoked it, an error says what happened and what to do.
+                // Every error must say what happened and what to do.
                 assert!(!error.message().is_empty(), "{error:?}");
                 assert!(!error.recovery_suggestion().is_empty(), "{error:?}");
                 assert!(!error.to_string().is_empty(), "{error:?}");
@@ -74,7 +74,7 @@ macro_rules! from {
 from!(AmplifyKinesisError);
 from!(AmplifyFirehoseError);
 
-/// Checks that a call failed, and how.
+/// Checks that a call failed with this kind of error.
 pub fn assert_fails<T: fmt::Debug>(result: Result<T, Failure>, kind: Kind) {
     let error = result.unwrap_err();
     assert_eq!(error.kind, kind, "{error:?}");

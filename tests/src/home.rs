@@ -1,4 +1,4 @@
-//! A home for children, below which their default directories are.
+//! A home for child processes, which holds their default directories.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use crate::child::child_of;
 
-/// A home of its own for the children of a test; deleted when it is dropped.
+/// A separate home for the children of a test, deleted on drop.
 #[derive(Debug)]
 pub struct Home {
     directory: TempDir,
-    /// What the children run.
+    /// The program that the children run.
     program: PathBuf,
 }
 
@@ -28,7 +28,7 @@ impl Home {
         self.directory.path()
     }
 
-    /// A child that has this home, to run the one test `name` in a role of its own.
+    /// A command for a child with this home, which runs the test `name` in this role.
     pub fn child(&self, name: &str, role: &str) -> Command {
         let mut command = child_of(&self.program, name, role);
         command.env("HOME", self.path());
@@ -36,7 +36,7 @@ impl Home {
         command
     }
 
-    /// The directory of the program that the children run.
+    /// The data directory of the children's program.
     pub fn of_program(&self) -> PathBuf {
         Self::of(&self.program, self.path())
     }
@@ -46,8 +46,8 @@ impl Home {
         Self::of(&std::env::current_exe().unwrap(), home)
     }
 
-    /// What a test calls a client whose directory `name` would be, were there no others of that
-    /// name in the same place.
+    /// The client name for a test that wants the directory `name`. It differs where the directories
+    /// of several homes lie in one place.
     pub fn own_name(home: &Path, name: &str) -> String {
         if cfg!(windows) {
             format!("{}-{name}", own_prefix(home))
@@ -56,7 +56,7 @@ impl Home {
         }
     }
 
-    /// The directory of clients of a name, in a child whose home is at this path.
+    /// The directory of clients named `name`, in a child whose home is at this path.
     pub fn of_name(home: &Path, name: &str) -> PathBuf {
         local_data(home).join(name)
     }
@@ -80,14 +80,14 @@ fn local_data(home: &Path) -> PathBuf {
     }
 }
 
-/// What all directories of this home begin with, where they are beside others.
+/// The prefix of all directories of this home, where those of other homes lie beside them.
 fn own_prefix(home: &Path) -> String {
     let name = home.file_name().unwrap().to_string_lossy();
     name.trim_start_matches('.').to_owned()
 }
 
-/// Windows has one local data directory for each user, whatever the environment says: so it is
-/// the program that gets a name of its own.
+/// Windows has one local data directory per user, whatever the environment says, so the program
+/// gets a name of its own.
 #[cfg(windows)]
 fn own_program(program: PathBuf, home: &Path) -> PathBuf {
     let own = home.join(own_prefix(home)).with_extension("exe");

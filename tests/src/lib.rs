@@ -1,5 +1,5 @@
-//! What the tests of both clients share: each test is written once, for either client and,
-//! where it matters, for each store.
+//! Shared helpers for the tests of both clients. Each test is written once and runs for each client
+//! and, where it matters, for each store.
 
 #![allow(
     missing_docs,
@@ -34,7 +34,7 @@ pub use self::setup::{Setup, one_attempt};
 pub use amplify_test_support::Service;
 pub use amplify_test_support::stores::StoreKind;
 
-/// Which client a test is run for, and where it keeps its records.
+/// The client that a test runs for, and the store that keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     pub service: Service,
@@ -46,7 +46,7 @@ impl Case {
         Self { service, store }
     }
 
-    /// What a record's key adds to its size.
+    /// The bytes that a record's key adds to its size.
     pub fn key_bytes(self) -> usize {
         match self.service {
             Service::Kinesis => KEY.len(),
@@ -54,7 +54,7 @@ impl Case {
         }
     }
 
-    /// Data and partition key.
+    /// The limit for data and partition key together.
     pub fn max_record_bytes(self) -> usize {
         match self.service {
             Service::Kinesis => 10 * 1024 * 1024,
@@ -76,16 +76,16 @@ impl Case {
         }
     }
 
-    /// Data of a record that counts this much.
+    /// Data for a record that counts as `size` bytes.
     pub fn data_of(self, size: usize) -> Bytes {
         vec![b'x'; size - self.key_bytes()].into()
     }
 }
 
-/// The partition key of records that are given none.
+/// The partition key of records that specify none.
 pub const KEY: &str = "k";
 
-/// Makes tests of async functions that take a [`Case`].
+/// Generates tests from async functions that take a [`Case`].
 #[macro_export]
 macro_rules! cases {
     (
@@ -131,12 +131,12 @@ macro_rules! cases {
     };
 }
 
-/// An endpoint, and a client of it that flushes only when told to.
+/// Starts an endpoint and a client that flushes only on demand.
 pub async fn start(case: Case) -> (Endpoint, Client) {
     start_with(case, |setup| setup).await
 }
 
-/// The same, with a client that is set up otherwise.
+/// The same, with changes to the client's setup.
 pub async fn start_with(case: Case, change: impl FnOnce(Setup) -> Setup) -> (Endpoint, Client) {
     let aws = Endpoint::start();
     let client = change(Setup::new(case, &aws)).build().await;
@@ -147,7 +147,7 @@ pub const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Waits until a condition of a client holds; of the endpoint, `wait_until` is told sooner.
+/// Waits until a condition on a client holds. For the endpoint, `wait_until` notices sooner.
 pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     const LIMIT: Duration = Duration::from_secs(30);
     let waiting = async {

@@ -1,4 +1,4 @@
-//! Configures the client of a test, with every setting of either builder.
+//! Configures the client of a test, with every setting of both builders.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use crate::client::Side;
 use crate::{Case, Client, Discards, Failure, Kind, SdkClient, StoreKind};
 
-/// Everything that either builder can be told, beginning with nothing.
+/// All settings of both builders, initially unset.
 #[derive(Clone, Debug)]
 pub struct Setup {
     service: Service,
@@ -48,12 +48,12 @@ macro_rules! setters {
 }
 
 impl Setup {
-    /// A client of the endpoint that flushes only when told to, and sends each request once.
+    /// A client of the endpoint that flushes only on demand and sends each request once.
     pub fn new(case: Case, aws: &FakeAws) -> Self {
         Self::of_endpoint(case, aws.endpoint_url())
     }
 
-    /// The same, for an endpoint in another process.
+    /// The same for an endpoint in another process.
     pub fn of_endpoint(case: Case, url: String) -> Self {
         let mut setup = Self::bare(case.service)
             .region("eu-west-1")
@@ -65,7 +65,7 @@ impl Setup {
         setup
     }
 
-    /// A builder that was told nothing.
+    /// A builder with nothing set.
     pub fn bare(service: Service) -> Self {
         Self {
             service,
@@ -100,7 +100,7 @@ impl Setup {
         max_stream_share: Option<u64>,
     }
 
-    /// Several events in one record, as each service has it: in the KPL's format, or as lines.
+    /// Puts several events in one record: in the KPL format for Kinesis, as lines for Firehose.
     pub fn aggregated(self) -> Self {
         let lines = amplify_firehose::Aggregation::Concatenate(Concatenation::default());
         let mut setup = self.kpl(KplLimits::default());
@@ -108,7 +108,7 @@ impl Setup {
         setup
     }
 
-    /// Of Kinesis only.
+    /// Kinesis only.
     pub fn kpl(mut self, limits: KplLimits) -> Self {
         self.kinesis.aggregation = amplify_kinesis::Aggregation::Kpl(limits);
         self
@@ -120,13 +120,13 @@ impl Setup {
         self
     }
 
-    /// Of Firehose only.
+    /// Firehose only.
     pub fn record_delimiter(mut self, delimiter: &'static str) -> Self {
         self.firehose = self.firehose.record_delimiter(delimiter);
         self
     }
 
-    /// A pass this long after the last one.
+    /// Runs a pass this long after the last one.
     pub fn flush_every(self, interval: Duration) -> Self {
         self.flush_strategy(FlushStrategy::Interval(interval))
     }
@@ -165,7 +165,7 @@ impl Setup {
         self
     }
 
-    /// The SDK's own settings: up to three attempts for each request.
+    /// Uses the SDK's own settings: up to three attempts per request.
     pub fn default_attempts(mut self) -> Self {
         self.sdk_config = None;
         self
@@ -187,7 +187,7 @@ impl Setup {
         self
     }
 
-    /// Where records are kept if nothing is said.
+    /// Keeps records in the default directory.
     pub fn default_directory(mut self) -> Self {
         self.place = None;
         self
@@ -199,7 +199,7 @@ impl Setup {
         self
     }
 
-    /// In the default directory, with its index in memory.
+    /// Uses the default directory, with the index in memory.
     pub fn in_journal(mut self) -> Self {
         self.place = None;
         self.in_journal = true;
@@ -212,7 +212,7 @@ impl Setup {
         self
     }
 
-    /// In this directory, with the store of the case; in memory if that is its store.
+    /// Uses this directory with the case's store, or memory if that is its store.
     pub fn at(self, path: &Path) -> Self {
         match self.place {
             Some(StoreKind::Memory) => self.in_memory(),
@@ -231,7 +231,7 @@ impl Setup {
         self.try_build().await.unwrap()
     }
 
-    /// As soon as the last user of the directory has let it go.
+    /// Builds the client once the last user has released the directory.
     pub async fn build_when_free(self) -> Client {
         const LIMIT: Duration = Duration::from_secs(30);
         let building = async {
@@ -337,7 +337,7 @@ mod amplify_builders {
     pub(super) use amplify_kinesis::AmplifyKinesisClientBuilder as Kinesis;
 }
 
-/// SDK settings that send each request once, so that a refusal is not repeated for seconds.
+/// SDK settings that send each request once, which saves seconds of retries on a refusal.
 pub fn one_attempt() -> SdkConfig {
     SdkConfig::builder()
         .retry_config(RetryConfig::standard().with_max_attempts(1))

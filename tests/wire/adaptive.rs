@@ -1,5 +1,5 @@
-//! Adaptive flushing, several batches of a stream in flight at once, and the backoff of the timer,
-//! over the wire.
+//! Adaptive flushing, several batches of a stream in flight, and the timer's backoff, over the
+//! wire.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -136,13 +136,13 @@ async fn a_throttled_record_is_not_charged_in_a_hurry(case: Case) {
     let client = setup.discards(&discards).build().await;
     aws.always(|_| Reply::fail_at([0], "ProvisionedThroughputExceededException"));
     client.record_to(STREAM, numbered("record", 100)).await;
-    // More batches fill up meanwhile, which is no reason to try again.
+    // More batches fill up meanwhile, which does not justify a retry.
     eventually("it is tried several times", async || {
         client.record_to(STREAM, numbered("more", 20)).await;
         aws.request_count() >= 6
     })
     .await;
-    // A second charge would have been its last.
+    // A second charge would have been the record's last.
     assert_eq!(discards.payloads(), [""; 0]);
 }
 

@@ -1,5 +1,5 @@
-//! Several events in one record: what the endpoint is sent, and that every promise is kept for
-//! the events within.
+//! Several events in one record: what the endpoint receives, and that every promise holds for the
+//! events.
 
 use std::io::Read;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn counts(done: &FlushData) -> [usize; 3] {
     ]
 }
 
-/// The events that were taken in, in order.
+/// The accepted events, in order.
 fn delivered(case: Case, aws: &Endpoint) -> Vec<Event> {
     let records = aws.delivered(STREAM).into_iter();
     records
@@ -52,7 +52,7 @@ fn holds(record: &PutRecord, text: &str) -> bool {
     data.windows(text.len()).any(|window| window == text)
 }
 
-/// Refuses every request with this text in it.
+/// Refuses every request that contains this text.
 fn refuse_if_it_holds(text: &'static str) -> impl Fn(&PutRequest) -> Reply + Send + Sync {
     move |request| match request.records.iter().any(|record| holds(record, text)) {
         true => Reply::refuse(400, "InvalidArgumentException"),
@@ -60,7 +60,7 @@ fn refuse_if_it_holds(text: &'static str) -> impl Fn(&PutRequest) -> Reply + Sen
     }
 }
 
-/// Records events with one of a few keys each.
+/// Records events with a few alternating keys.
 async fn record(client: &Client, events: &[String]) {
     let keyed = events.iter().enumerate();
     let keyed = keyed.map(|(at, data)| (STREAM, KEYS[at % KEYS.len()], data));
@@ -196,7 +196,7 @@ async fn an_event_that_is_too_large_to_share_goes_alone_and_in_order(case: Case)
     let recorded = client.record(STREAM, whole).await;
     match case.service {
         Service::Kinesis => _ = recorded.unwrap(),
-        // It leaves no room for its delimiter.
+        // The record leaves no room for its delimiter.
         Service::Firehose => assert_eq!(recorded.unwrap_err().kind, Kind::Validation),
     }
 }
@@ -291,7 +291,7 @@ async fn without_a_list_of_shards_only_events_of_one_key_share_a_record() {
         let case = Case::new(Service::Kinesis, integration_tests::StoreKind::Memory);
         let setup = Setup::new(case, &aws).aggregated();
         let client = setup.request_timeout(Duration::from_secs(2)).build().await;
-        // More keys than a request has records.
+        // More keys than a request can hold records.
         let events = numbered("event", 1_300);
         let keyed = events.iter().enumerate();
         let keyed = keyed.map(|(at, data)| (STREAM, &*events[at % 650], data));

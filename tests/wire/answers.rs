@@ -1,5 +1,5 @@
-//! Answers that are slow, endless or hostile, connections that died unnoticed, credentials that are
-//! refused: a client retries within its limits, and repeats nothing that does harm.
+//! Answers that are slow, endless or hostile, connections that died unnoticed, and refused
+//! credentials. A client retries within its limits and repeats nothing harmful.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -42,14 +42,14 @@ const LONG: Duration = Duration::from_secs(60);
 
 // ---- a server that answers byte by byte
 
-/// A server that writes what it is told after each request, and counts.
+/// A server that answers each request with scripted bytes, and counts requests and bytes.
 struct RawServer {
     addr: SocketAddr,
     requests: Arc<AtomicUsize>,
     written: Arc<AtomicU64>,
 }
 
-/// The client's side of an answer; `false` once the client has hung up.
+/// The server's side of an answer. Writing returns `false` once the client has hung up.
 struct Answer<'a> {
     stream: &'a mut TcpStream,
     written: &'a AtomicU64,
@@ -116,7 +116,7 @@ impl RawServer {
     }
 }
 
-/// Reads one request of a known length; `false` if the client is done.
+/// Reads one request with a content length. Returns `false` if the client is done.
 fn read_request(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -133,7 +133,7 @@ fn read_request(stream: &mut TcpStream) -> bool {
     stream.read_exact(&mut body).is_ok()
 }
 
-/// The answer to a request with one record, all of which was taken in.
+/// The answer to a request with one record, which was accepted.
 fn accepted(service: Service) -> &'static str {
     match service {
         Service::Kinesis => {
@@ -150,7 +150,7 @@ fn head(status: &str, length: impl std::fmt::Display) -> String {
     )
 }
 
-/// A flush that ends, well or not.
+/// A flush that ends, with success or an error.
 async fn flush(client: &Client) -> Result<amplify_kinesis::FlushData, Failure> {
     let flush = tokio::time::timeout(LONG, client.flush());
     flush.await.unwrap()
@@ -215,7 +215,7 @@ async fn an_endless_body_is_no_answer(case: Case) {
             Err(error) => assert_eq!(error.reason, Some(NoAnswer::Unreadable), "{error:?}"),
         }
         assert_eq!(client.cached(), 1);
-        // What was not read is in the buffers of the sockets.
+        // The sockets' buffers hold the unread bytes.
         assert!(
             server.written() < 48 * MIB,
             "{status}: {}",
@@ -227,7 +227,7 @@ async fn an_endless_body_is_no_answer(case: Case) {
 async fn endless_headers_are_no_answer(case: Case) {
     const MIB: u64 = 1024 * 1024;
     let body = accepted(case.service);
-    // What is written before the rest of a good answer, what is repeated, how often, and what then.
+    // The start of a valid answer, the repeated part, the repetitions, and the end.
     let header = |at: u32| format!("x-header-{at}: {}\r\n", "v".repeat(100));
     let long = |_| "v".repeat(1000);
     let no_more = format!("Content-Length: {}\r\n\r\n{body}", body.len());
@@ -290,7 +290,7 @@ async fn endless_headers_are_no_answer(case: Case) {
         let done = flush(&client).await;
         assert!(server.written() < 32 * MIB, "{what}: {}", server.written());
         if what == "a few headers" {
-            // The answer is good otherwise.
+            // Otherwise the answer is valid.
             assert_eq!(done.unwrap().records_flushed, 1, "{what}");
             continue;
         }
@@ -302,8 +302,8 @@ async fn endless_headers_are_no_answer(case: Case) {
 
 // ---- connections
 
-/// A way to an endpoint that can forget its connections, as a NAT does: nothing passes through
-/// them any more, and nobody is told.
+/// A path to an endpoint that can forget its connections, as a NAT does. Nothing passes through
+/// them any more, and neither side is notified.
 struct ForgetfulWay {
     addr: SocketAddr,
     forgotten: watch::Sender<usize>,
@@ -395,7 +395,7 @@ async fn refused_credentials_are_asked_for_again_whoever_caches_them(case: Case)
     }
 }
 
-/// What aws-config gives, with its own cache of credentials.
+/// The result of aws-config, with its own credentials cache.
 async fn loaded(aws: &Endpoint, provider: &Counting) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
@@ -435,7 +435,7 @@ async fn other_refusals_leave_the_credentials_alone(case: Case) {
     assert_eq!(provider.count(), 1);
 }
 
-// ---- words
+// ---- codes and messages
 
 async fn a_code_that_is_none_is_unreadable(case: Case) {
     let huge = "E".repeat(1024 * 1024);
@@ -458,7 +458,7 @@ async fn a_code_that_is_none_is_unreadable(case: Case) {
         assert_eq!(flush(&client).await.unwrap().records_discarded, 1);
         assert_eq!(discards.all()[0].code.as_deref(), Some(shown));
     }
-    // The SDK takes what is before a colon or behind a hash.
+    // The SDK takes the text before a colon or behind a hash.
     for code in ["Oops!", "\u{1b}[2J", &longer] {
         let (aws, client) = start(case).await;
         client.record_to(STREAM, ["1"]).await;
@@ -490,9 +490,9 @@ async fn the_words_of_the_service_are_escaped_and_cut(case: Case) {
     }
 }
 
-// ---- why
+// ---- causes
 
-/// Has no credentials.
+/// A provider without credentials.
 #[derive(Debug)]
 struct Without;
 

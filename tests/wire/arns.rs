@@ -1,4 +1,4 @@
-//! Streams that are named by their ARN.
+//! Streams named by their ARN.
 
 use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
 use amplify_kinesis::{
@@ -23,7 +23,7 @@ fn builder(aws: &Endpoint) -> AmplifyKinesisClientBuilder {
         .options(options.flush_strategy(FlushStrategy::None))
 }
 
-/// The endpoint refuses a request that has a name where an ARN goes, or the other way round.
+/// The endpoint refuses a request with a name in place of an ARN, or the other way round.
 #[tokio::test]
 async fn an_arn_is_sent_as_one_and_has_a_queue_of_its_own() {
     for has_a_protocol in [false, true] {

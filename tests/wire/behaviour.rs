@@ -1,5 +1,5 @@
-//! What each operation does, over the wire: passes, timer, drain, clearing, disabling and enabling,
-//! closing, dropping, clones.
+//! The behaviour of each operation over the wire: passes, timer, drain, clearing, disabling and
+//! enabling, closing, dropping, clones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ integration_tests::cases! {
 }
 
 const STREAM: &str = "stream";
-/// Later than a busy disk takes to store a record, so that the request is still in flight then.
+/// Longer than a busy disk takes to store a record, so that the request is then still in flight.
 const ANSWER: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(30);
 
@@ -178,7 +178,7 @@ async fn a_second_flush_returns_at_once(case: Case) {
     assert!(!client.flush().await.unwrap().flush_in_progress);
     assert_eq!(aws.request_count(), 1);
 
-    // An automatic pass and a drain count as well.
+    // Automatic passes and drains count too.
     let setup = Setup::new(case, &aws).flush_every(millis(5));
     let client = setup.build().await;
     aws.script(Reply::Accept.delayed(ANSWER));
@@ -246,7 +246,7 @@ async fn a_drain_empties_the_cache(case: Case) {
     let done = client.drain(LONG).await.unwrap();
     assert_eq!((done.records_flushed, done.records_retried), (1231, 2));
     assert_eq!(done.records_discarded, 0);
-    // What was refused on the way is told, though it went through in the end.
+    // A refusal on the way is reported, though the records went through in the end.
     let skipped: Vec<_> = done
         .skipped_streams
         .iter()
@@ -280,14 +280,14 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     let started = Instant::now();
     let done = client.drain(millis(300)).await.unwrap();
     let took = started.elapsed();
-    // The request that was under way is finished and counted.
+    // The request in flight is finished and counted.
     assert!(took >= millis(300) && took < LONG, "{took:?}");
     let sent = aws.request_count();
     assert!((1..=2).contains(&sent), "{sent}");
     assert_eq!(done.records_flushed, 500 * sent);
     assert_eq!(client.cached(), 5000 - 500 * sent);
 
-    // A pass under way is not waited for beyond the deadline either.
+    // A drain does not wait for a running pass beyond its deadline either.
     aws.set_latency(Duration::from_secs(3));
     let flush = client.flushing();
     aws.until(|aws| aws.in_flight() == 1).await;
@@ -314,7 +314,7 @@ async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
         assert_eq!(done.records_flushed, 0);
         assert_eq!((aws.request_count(), client.cached()), (1, 2));
     }
-    // Giving records up is progress.
+    // Discarding records is progress.
     let discards = Discards::default();
     let (aws, client) = start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
     client.record_to(STREAM, numbered("record", 501)).await;
@@ -333,7 +333,7 @@ async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
     });
     let done = client.drain(LONG).await.unwrap();
     assert_eq!(done.records_flushed, 3000);
-    // However often it is tried, it pays once in half a minute.
+    // However often it is retried, the record is charged at most once in 30 s.
     assert_eq!(done.records_retried, 1);
     assert_eq!(
         (client.cached_of("a-bad"), client.cached_of("b-good")),
@@ -389,7 +389,7 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         let flush = client.flushing();
         aws.until(|aws| aws.in_flight() == 1).await;
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 2);
-        // Another record takes the place of those that are gone: it must stay.
+        // Another record takes the freed room, and must stay.
         client.record(STREAM, "later").await.unwrap();
         let done = flush.await.unwrap().unwrap();
         let counts = [
@@ -401,7 +401,7 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         assert_eq!(client.cached(), 1, "{reply:?}");
         assert_eq!(client.cache_stats().bytes, 5 + case.key_bytes() as u64);
 
-        // The room is counted as it is, to the byte.
+        // The free room is exact to the byte.
         let rest = 1000 - 5 - 2 * case.key_bytes();
         let error = client
             .record(STREAM, vec![b'x'; rest + 1])
@@ -445,7 +445,7 @@ async fn the_timer_delivers(case: Case) {
     eventually("the cache is empty", async || client.cached() == 0).await;
 }
 
-/// Between the end of one request and the beginning of the next.
+/// The pauses between the end of one request and the start of the next.
 fn pauses(log: &[RequestLog]) -> Vec<Duration> {
     let pairs = log.windows(2).map(|pair| (&pair[0], &pair[1]));
     pairs
@@ -458,7 +458,7 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
     let aws = Endpoint::start();
     aws.set_latency(millis(200));
     let client = Setup::new(case, &aws).flush_every(INTERVAL).build().await;
-    // Few enough to be sent by one pass.
+    // Few enough for one pass to send.
     let timer = async |requests| {
         client.record_to(STREAM, numbered("record", 10)).await;
         aws.until(|aws| aws.request_count() == requests).await;
@@ -467,7 +467,7 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
         timer(requests).await;
     }
     client.record_to(STREAM, numbered("record", 10)).await;
-    // A pass that was asked for counts like one of the timer.
+    // A manual pass counts like one of the timer.
     eventually("the pass has ended", async || {
         !client.flush().await.unwrap().flush_in_progress
     })
@@ -482,7 +482,7 @@ async fn the_interval_begins_when_the_last_pass_ended(case: Case) {
         .into_iter()
         .filter(|&pause| pause >= INTERVAL)
         .count();
-    // On a busy machine the pass that was asked for may be as late as one of the timer.
+    // On a busy machine the manual pass may be as late as one of the timer.
     assert!(by_the_timer >= log.len() - 2, "{:?}", pauses(&log));
     assert_eq!(aws.max_in_flight(), 1);
 }
@@ -513,7 +513,7 @@ async fn a_disabled_client_has_no_timer(case: Case) {
     client.disable();
     let sent = aws.requests_to(STREAM).len();
 
-    // Another client's timer is the clock.
+    // Another client's timer serves as the clock.
     let clock = Setup::new(case, &aws).flush_every(interval).build().await;
     for tick in 1..=10 {
         clock.record_to("clock", ["tick"]).await;
@@ -548,7 +548,7 @@ async fn switching_leaves_one_timer(case: Case) {
         assert!(pause >= INTERVAL, "{pause:?}");
     }
 
-    // Enabling what is enabled does not put the next pass off.
+    // Enabling an enabled client does not delay the next pass.
     let enabling = async {
         loop {
             client.enable();
@@ -588,7 +588,7 @@ async fn a_closed_client_refuses_everything(case: Case) {
 
     let closed = Kind::ClientClosed;
     assert_fails(client.record(STREAM, "3").await, closed);
-    // Closed comes first, whatever else is wrong.
+    // The closed error comes first, whatever else is wrong.
     assert_fails(client.record("not a name", "3").await, closed);
     assert_fails(client.record_all([(STREAM, "3")]).await, closed);
     let none = Vec::<(&str, &str)>::new();
@@ -605,7 +605,7 @@ async fn a_closed_client_refuses_everything(case: Case) {
     assert_eq!(client.cached(), 2);
     assert_eq!(aws.request_count(), 0);
 
-    // A client that was switched off is closed all the same.
+    // A disabled client can be closed too.
     let client = Setup::new(case, &aws).build().await;
     client.disable();
     client.close().await.unwrap();
@@ -623,12 +623,12 @@ async fn closing_twice_and_at_once_is_fine(case: Case) {
     first.unwrap();
     second.unwrap();
     third.unwrap();
-    // All of them waited for the request under way, and it counted.
+    // All closes waited for the request in flight, which counted.
     assert_eq!(aws.in_flight(), 0);
     assert_eq!(flush.await.unwrap().unwrap().records_flushed, 1);
     assert_eq!(client.cached(), 0);
 
-    // A close that nobody waits for happens.
+    // A close takes effect even if nobody waits for it.
     let client = Setup::new(case, &aws).build().await;
     client.record_to(STREAM, ["2"]).await;
     aws.script(Reply::Accept.delayed(millis(200)));
@@ -646,7 +646,7 @@ async fn is_closed(store: &MemoryStore) -> bool {
     matches!(store.append(vec![record]).await, Err(StoreError::Closed))
 }
 
-/// A client with this store, and with a fast timer.
+/// A client with this store and a fast timer.
 async fn start_on(case: Case, store: &Arc<MemoryStore>) -> (Endpoint, Client) {
     let store = store.clone();
     start_with(case, |setup| setup.store(store).flush_every(millis(10))).await
@@ -667,7 +667,7 @@ async fn closing_stops_the_timer_and_releases_a_given_store(case: Case) {
     assert!(is_closed(&store).await);
     assert_eq!(aws.in_flight(), 0);
     let sent = aws.request_count();
-    // Only the test holds the store: no task is left that could send anything.
+    // Only the test holds the store, so no task remains that could send anything.
     drop(client);
     released(&store).await;
     assert_eq!(aws.request_count(), sent);
@@ -722,7 +722,7 @@ async fn clones_share_one_client(case: Case) {
     assert_fails(client.flush().await, Kind::ClientClosed);
 }
 
-// ---- what is told
+// ---- statistics
 
 async fn statistics_count_data_and_keys_by_stream(case: Case) {
     let (aws, client) = start(case).await;

@@ -1,4 +1,4 @@
-//! Recording from threads that belong to no runtime.
+//! Recording from threads outside any runtime.
 
 use std::thread;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn a_thread_of_its_own_records_and_the_runtime_delivers() {
         let (client, stream) = (client.clone(), stream.clone());
         thread::spawn(move || {
             client.record_blocking(vec![n], "k", "stream").unwrap();
-            // The oldest make room, which takes a task of the runtime.
+            // Drops the oldest records to make room, which takes a task of the runtime.
             stream.record_blocking(vec![n; 100], "k").unwrap();
         })
     });
@@ -61,7 +61,7 @@ fn where_it_would_never_end_it_is_refused_at_once() {
     let aws = Endpoint::start();
     let single = Builder::new_current_thread().enable_all().build().unwrap();
     let client_of_single = single.block_on(client(&aws));
-    // Nothing runs the tasks of that runtime now.
+    // Nothing drives that runtime's tasks now.
     assert!(is_refused(
         &client_of_single.record_blocking("1", "k", "stream")
     ));

@@ -1,4 +1,4 @@
-//! Records that are exactly as large as Firehose takes them.
+//! Records at the exact size limits of Firehose.
 
 use std::io::Read;
 
@@ -44,7 +44,7 @@ fn sizes(aws: &Endpoint) -> Vec<usize> {
     records.map(|record| record.data.len()).collect()
 }
 
-/// Bytes that do not compress.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..length).map(|_| random.u8(..)).collect()

@@ -1,5 +1,5 @@
-//! Building clients: which settings are refused, which override which, and what requests say about
-//! their client.
+//! Building clients: which settings are refused, which override others, and how requests name their
+//! client.
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -55,7 +55,7 @@ integration_tests::cases! {
 
 const STREAM: &str = "stream";
 
-/// Sees that a client is refused for a setting, which the error names.
+/// Checks that the builder refuses a setting and names it in the error.
 async fn assert_invalid(setup: Setup, setting: &str) {
     let shown = format!("{setup:?}");
     let error = setup.try_build().await.unwrap_err();
@@ -64,7 +64,7 @@ async fn assert_invalid(setup: Setup, setting: &str) {
     assert!(error.recovery_suggestion.contains(setting), "{error:?}");
 }
 
-/// Sees that records get through, and gives the requests that carried them.
+/// Checks that records get through, and returns the requests that carried them.
 async fn assert_works(client: &Client, aws: &Endpoint) -> Vec<RequestLog> {
     let before = aws.request_count();
     client.record_to(STREAM, ["1"]).await;
@@ -72,7 +72,7 @@ async fn assert_works(client: &Client, aws: &Endpoint) -> Vec<RequestLog> {
     aws.requests().split_off(before)
 }
 
-// ---- what is refused
+// ---- refused settings
 
 async fn a_zero_names_its_setting(case: Case) {
     let aws = Endpoint::start();
@@ -101,7 +101,7 @@ async fn a_zero_names_its_setting(case: Case) {
     assert_invalid(adaptive(1, 0, 1), "flush_strategy.max_records").await;
     assert_invalid(adaptive(1, 1, 0), "flush_strategy.max_bytes").await;
     adaptive(1, 1, 1).build().await;
-    // None of these is none.
+    // Zero is allowed for retries, and no flush strategy is needed.
     setup().max_retries(0).build().await;
     setup().flush_strategy(FlushStrategy::None).build().await;
 }
@@ -282,9 +282,9 @@ async fn outside_a_runtime_there_is_an_error_and_no_panic(case: Case) {
     assert!(error.message.contains("runtime"), "{error:?}");
 }
 
-// ---- what aws-config finds
+// ---- settings from aws-config
 
-/// What `aws_config::load_defaults` gives where everything is in the environment.
+/// The result of `aws_config::load_defaults` with everything in the environment.
 async fn loaded(aws: &Endpoint) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
@@ -372,7 +372,7 @@ async fn retries_of_the_sdk_config_are_kept(case: Case) {
 
 // ---- SDK clients
 
-/// An SDK client as somebody makes it who does not know of ours.
+/// An SDK client built without our clients in mind.
 fn sdk_client(service: Service, aws: &Endpoint) -> SdkClient {
     let config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -475,7 +475,7 @@ async fn a_given_sdk_client_gets_the_request_timeout_and_is_not_changed(case: Ca
 
 // ---- the user agent
 
-/// Sees that a request says once, and only once, which client made it.
+/// Checks that a request names its client exactly once.
 fn assert_named_once(case: Case, request: &RequestLog) {
     let version = env!("CARGO_PKG_VERSION");
     let client = match case.service {
@@ -516,7 +516,7 @@ async fn each_request_names_the_client_once(case: Case) {
                 assert_named_once(case, &request);
             }
         }
-        // The way out leads through the same client.
+        // Requests through the returned SDK client carry the name too.
         put_one(&client.sdk_client()).await;
         assert_named_once(case, &aws.requests().pop().unwrap());
     }
@@ -549,12 +549,12 @@ async fn a_client_given_on_names_itself_once(case: Case) {
     }
 }
 
-// ---- the short way
+// ---- `create`
 
 #[tokio::test]
 async fn create_takes_region_credentials_and_options() {
-    // It keeps its records below the user's own directories, which a test leaves alone: a
-    // setting that is refused shows that all three get there.
+    // `create` keeps records below the user's own directories, which a test must not touch. A
+    // refused setting shows that all three arguments arrive.
     let options = AmplifyKinesisClientOptions::default().cache_max_bytes(0);
     let error = AmplifyKinesisClient::create("eu-west-1", credentials(), options).await;
     assert!(error.unwrap_err().message().contains("cache_max_bytes"));

@@ -11,7 +11,7 @@ pub(crate) fn credentials() -> Credentials {
     Credentials::new("AKID", "SECRET", None, None, "test")
 }
 
-/// Gives credentials and counts how often.
+/// Returns credentials and counts the calls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counting(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-//! What `on_delivered` of both clients is told, by either way of reading answers.
+//! The arguments of `on_delivered` in both clients, for both ways of reading answers.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Drives the endpoint with the real SDK clients, to prove that it speaks their protocol.
+//! Drives the endpoint with the real SDK clients to prove that it speaks their protocol.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -379,7 +379,7 @@ async fn an_upload_takes_its_time_on_a_slow_link() {
     put_entries(&aws, "s", vec![entry(data, "k")])
         .await
         .unwrap();
-    // A tenth of a MiB, a third longer in base64.
+    // A tenth of a MiB grows by a third in base64.
     assert!(start.elapsed() >= Duration::from_millis(133), "{start:?}");
 }
 
@@ -503,7 +503,7 @@ async fn put_within(aws: &FakeAws, limit: Duration) -> KinesisResult {
         .await
 }
 
-/// Puts a record and gives up, unanswered, once the condition holds.
+/// Puts a record and abandons the request once the condition holds.
 async fn put_until(aws: &FakeAws, condition: impl Fn(&FakeAws) -> bool) {
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! Both clients as used by one program: what compiles, and what it means.
+//! Both clients used in one program: what compiles, and what it means.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use integration_tests::Endpoint;
 
 use super::credentials::credentials;
 
-/// An error of a program, which has one of either client for its cause.
+/// A program's error, caused by an error of either client.
 #[derive(Debug)]
 enum ProgramError {
     Kinesis(AmplifyKinesisError),
@@ -158,7 +158,7 @@ async fn stats_tell_the_limit_and_how_long_the_oldest_record_waits() {
     assert_eq!(ages["stream"], stats.oldest_recorded_at);
     assert!(ages["other"] > ages["stream"]);
     client.close().await.unwrap();
-    // What was there before is known once it was read: sent back, it stays the oldest.
+    // The age of earlier records is known once they are read. A retried record stays the oldest.
     let client = open().await.unwrap();
     aws.script_times(2, Reply::fail_all("InternalFailure"));
     client.flush().await.unwrap();

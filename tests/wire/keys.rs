@@ -29,7 +29,7 @@ fn record(data: &'static str) -> KinesisRecord {
     KinesisRecord::new(data, "k", "stream")
 }
 
-/// Payloads and hash keys as they arrived.
+/// Payloads and hash keys as received.
 fn arrived(aws: &Endpoint) -> Vec<(String, Option<String>)> {
     let hash_keys = aws.delivered("stream").into_iter();
     let hash_keys = hash_keys.map(|record| record.explicit_hash_key);

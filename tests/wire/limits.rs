@@ -1,5 +1,5 @@
-//! What is refused before anything is stored or sent, to the byte; and that no request ever exceeds
-//! a service's limits.
+//! Records refused before anything is stored or sent, to the byte. No request ever exceeds a
+//! service's limits.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 const MIB: usize = 1024 * 1024;
 
-/// Sees that a record is refused as this kind of error, and that nothing of it is kept.
+/// Checks that a record is refused with this kind of error, and that nothing is stored.
 async fn assert_refused(client: &Client, kind: Kind, stream: &str, key: &str, data: Bytes) {
     let before = client.cache_stats();
     let case = format!(
@@ -73,7 +73,7 @@ async fn the_biggest_record_is_delivered_and_one_byte_more_is_refused(case: Case
 
 async fn partition_keys_have_1_to_256_characters(case: Case) {
     if case.service == Service::Firehose {
-        // There is no key to check; a Firehose record is its data, and that may be empty.
+        // There is no key to check. A Firehose record is its data, which may be empty.
         let (aws, client) = start(case).await;
         client.record(STREAM, "").await.unwrap();
         client.flush().await.unwrap();
@@ -144,7 +144,7 @@ async fn a_request_has_500_records_at_most(case: Case) {
 
 async fn a_request_has_as_many_bytes_as_the_service_takes(case: Case) {
     let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(64 * MIB as u64)).await;
-    // Exactly full, then one byte too many for one more, then one after the other.
+    // One request is exactly full. In the next, one byte too many sends the last record alone.
     let most = case.max_request_bytes();
     let quarter = most / 8;
     let mut sizes = vec![quarter; 8];
@@ -236,7 +236,7 @@ async fn what_can_never_fit_is_told_so(case: Case) {
     let error = client.record_all(many).await.unwrap_err();
     assert!(error.message.contains("never fit"), "{}", error.message);
 
-    // What fits in an empty cache is told otherwise.
+    // The error differs for a record that fits in an empty cache.
     client.record(STREAM, case.data_of(1600)).await.unwrap();
     let error = client.record(STREAM, "1").await.unwrap_err();
     assert_eq!(error.kind, Kind::LimitExceeded);
@@ -266,18 +266,18 @@ async fn what_was_delivered_or_given_up_frees_its_room(case: Case) {
 async fn the_checks_come_in_their_order(case: Case) {
     let (_aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
     client.record(STREAM, case.data_of(1000)).await.unwrap();
-    // Invalid before full.
+    // Validation comes before the cache limit.
     assert_refused(&client, Kind::Validation, "not a name", KEY, "1".into()).await;
     let too_big = case.data_of(case.max_record_bytes() + 1);
     assert_refused(&client, Kind::Validation, STREAM, KEY, too_big.clone()).await;
     assert_refused(&client, Kind::LimitExceeded, STREAM, KEY, "1".into()).await;
-    // Disabled before invalid.
+    // Disabling comes before validation.
     client.disable();
     client.record("not a name", too_big.clone()).await.unwrap();
     client.keep(STREAM, "", too_big.clone()).await;
     client.record(STREAM, "1").await.unwrap();
     assert_eq!(client.cached(), 1);
-    // Closed before disabled.
+    // Closing comes before disabling.
     client.close().await.unwrap();
     assert_refused(&client, Kind::ClientClosed, "not a name", KEY, too_big).await;
 }

@@ -1,5 +1,5 @@
-//! What goes over the wire, and how a client reacts to the answers: both clients, with the real
-//! SDK, against a loopback endpoint with scripted answers.
+//! What goes over the wire, and how the clients react to answers. The tests use the real SDK
+//! against a loopback endpoint with scripted answers.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

@@ -1,5 +1,5 @@
-//! The outcome table, row by row and code by code: what a request's outcome does to its
-//! records, to their retry counts and to the pass.
+//! The outcome table, row by row and code by code: how a request's outcome affects its records,
+//! their retry counts and the pass.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ integration_tests::cases! {
         a_refusal_is_told_with_the_words_of_the_service;
 }
 
-/// Passes go by the streams' names, so this one comes first …
+/// Passes visit streams by name, so this one comes first …
 const FIRST: &str = "a-first";
-/// … and this one tells whether the pass went on.
+/// … and this one shows whether the pass continued.
 const SECOND: &str = "b-second";
 
-/// A client that sends to one stream after the other, with three records for the first
-/// stream and one for the second.
+/// A client that sends to one stream at a time, with three records for the first stream and one for
+/// the second.
 async fn filled(setup: Setup) -> Client {
     let client = setup.max_concurrent_streams(1).build().await;
     client.record_to(FIRST, ["a", "b", "c"]).await;
@@ -36,7 +36,7 @@ async fn filled(setup: Setup) -> Client {
     client
 }
 
-/// Answers the first stream by `reply` and accepts the second one's records.
+/// Answers requests for the first stream with `reply` and accepts all others.
 fn only_first(reply: Reply) -> impl Fn(&PutRequest) -> Reply + Send + Sync {
     move |request| match &*request.stream {
         FIRST => reply.clone(),
@@ -180,7 +180,7 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         assert_eq!(discards.payloads(), ["b"]);
         assert_eq!(discards.all()[0].code.as_deref(), code);
 
-        // Nothing is accepted at all: after two single records all pay.
+        // Nothing is accepted at all: after two single records fail, all are charged.
         client.record_to(FIRST, ["d", "e", "f", "g"]).await;
         aws.always(only_first(refusal.clone()));
         let sent_before = aws.request_count();
@@ -247,7 +247,7 @@ async fn refusals_of_the_service_or_the_caller_charge_nobody(case: Case) {
         (Refusal::without_code(429).into(), None),
         (page(503), None),
     ];
-    // One client for all rows: with no retry allowed, the first charge would be seen.
+    // One client for all rows. With no retries allowed, the first charge would show.
     let aws = Endpoint::start();
     let discards = Discards::default();
     let client = filled(Setup::new(case, &aws).max_retries(0).discards(&discards)).await;
@@ -316,7 +316,7 @@ async fn no_readable_answer_charges_nobody_and_ends_the_pass(case: Case) {
         assert_eq!(client.cached(), 0);
     }
 
-    // Nobody is there.
+    // The endpoint is down.
     let aws = Endpoint::start();
     let client = filled(Setup::new(case, &aws).max_retries(0)).await;
     aws.stop();
@@ -388,7 +388,7 @@ async fn a_refusal_is_told_with_the_words_of_the_service(case: Case) {
     aws.always(only_first(refusal.into()));
     let done = client.flush().await.unwrap();
     assert_eq!(done.skipped_streams[0].message, "you shall not pass");
-    // Where the service has no words, there are words all the same.
+    // If the service sends no message, the client supplies one.
     for reply in [Reply::Status(503), Reply::Status(413), page(503)] {
         aws.always(only_first(reply));
         let done = client.flush().await.unwrap();

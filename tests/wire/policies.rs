@@ -43,7 +43,7 @@ async fn the_oldest_records_make_room_for_new_ones(case: Case) {
     for (n, payload) in payloads.iter().enumerate() {
         let stream = ["even", "odd"][n % 2];
         client.record(stream, payload.clone()).await.unwrap();
-        // Ages are told apart by the millisecond.
+        // Ages differ by at least a millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(discards.payloads(), payloads[..6]);
@@ -162,7 +162,7 @@ async fn a_directory_can_be_opened_again_after_a_last_drain(case: Case) {
         async move { client.close_with(timeout).await }
     });
     eventually("the drain has begun", async || aws.request_count() == 1).await;
-    // A caller that stops waiting does not stop it; closing ends it.
+    // A caller that stops waiting stops neither the drain nor the close.
     closing.abort();
     drop(client);
     let reopened = setup().build_when_free().await;

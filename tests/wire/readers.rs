@@ -1,6 +1,6 @@
-//! What the KPL's readers of Python and Node make of what the client has sent.
+//! How the KPL readers of Python and Node read the records that the client sent.
 //!
-//! `cargo test --workspace --test wire -- --ignored readers` installs them below `target/`.
+//! `cargo test --workspace --test wire -- --ignored readers` installs the readers below `target/`.
 
 use std::path::Path;
 

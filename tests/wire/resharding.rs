@@ -1,5 +1,5 @@
-//! Streams that are split and merged, and readers that go by the hashes of a shard: as the KCL
-//! does, they drop an event that came to a shard to which it does not belong.
+//! Streams that are split and merged, with readers that check the hash range of a shard. Like the
+//! KCL, they drop an event from a shard to which it does not belong.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn halves() -> [Shard; 2] {
     ]
 }
 
-/// What readers of these shards make of all that was taken in, and what they drop.
+/// The events that readers of these shards keep and drop, of all those accepted.
 fn read(aws: &Endpoint, shards: &[Shard]) -> (Vec<Event>, Vec<Event>) {
     let records = aws.delivered_by_shard(STREAM).into_iter();
     let events = records.flat_map(|(id, record)| {
@@ -42,7 +42,7 @@ fn read(aws: &Endpoint, shards: &[Shard]) -> (Vec<Event>, Vec<Event>) {
     )
 }
 
-/// Records events, each under its own text as its key.
+/// Records events, each with its own text as its key.
 async fn record(client: &Client, events: &[String]) {
     let keyed = events.iter().map(|event| (STREAM, &**event, event));
     client.record_all_keyed(keyed).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_stream_that_is_split_and_merged_in_the_middle_of_a_drain_loses_no_eve
     }
 }
 
-/// An endpoint whose answers never fit what it lists must not have events sent for ever.
+/// An endpoint whose answers never match its shard list must not cause events to be resent forever.
 #[tokio::test]
 async fn a_list_that_the_answers_contradict_is_not_believed_for_long() {
     let aws = Endpoint::start();

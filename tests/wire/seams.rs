@@ -1,4 +1,4 @@
-//! What meets in one record: events, explicit hash keys, shards that change, ARNs, receipts.
+//! Features that meet in one record: events, explicit hash keys, resharding, ARNs, receipts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ fn builder(aws: &Endpoint, options: AmplifyKinesisClientOptions) -> AmplifyKines
         .options(options)
 }
 
-/// A client of the SDK that brings a protocol, so that its own writer is used.
+/// An SDK client with an explicit protocol, which makes it use its own writer.
 fn sdk_client() -> aws_sdk_kinesis::Client {
     let protocol = AwsJsonRpcProtocol::aws_json_1_1();
     let config = Config::builder()
@@ -58,7 +58,7 @@ fn halves() -> [Shard; 2] {
     ]
 }
 
-/// What `on_delivered` was told.
+/// Collects the calls of `on_delivered`.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<DeliveredRecord>>>);
 
@@ -78,7 +78,7 @@ fn keys(told: &[DeliveredRecord]) -> Vec<String> {
     keys.map(Option::unwrap).collect()
 }
 
-/// An event as a reader gets it: its key, its hash key and its payload.
+/// An event as a reader sees it: its key, hash key and payload.
 type Read = (String, Option<u128>, Vec<u8>);
 
 fn read_of(event: &Event<'_>) -> Read {
@@ -86,7 +86,7 @@ fn read_of(event: &Event<'_>) -> Read {
     (key, event.explicit_hash_key, event.data.to_vec())
 }
 
-/// The events of each record, with the shard that it came to.
+/// The events of each record, with the shard that received them.
 fn events(aws: &Endpoint, stream: &str) -> Vec<(String, Vec<Read>)> {
     let records = aws.delivered_by_shard(stream).into_iter();
     let of_record = |(shard, record): (String, amplify_test_support::PutRecord)| {
@@ -101,7 +101,7 @@ fn events(aws: &Endpoint, stream: &str) -> Vec<(String, Vec<Read>)> {
     records.map(of_record).collect()
 }
 
-/// The events that readers of these shards do not drop.
+/// The events that readers of these shards keep.
 fn kept_by_readers(aws: &Endpoint, stream: &str, shards: &[Shard]) -> Vec<Read> {
     let records = events(aws, stream).into_iter();
     let kept = records.flat_map(|(id, events)| {
@@ -113,7 +113,7 @@ fn kept_by_readers(aws: &Endpoint, stream: &str, shards: &[Shard]) -> Vec<Read> 
     kept.collect()
 }
 
-/// Events with the hash keys at which ranges begin and end, with others, and with none.
+/// Events with hash keys at the bounds of ranges, with other hash keys, and with none.
 fn mixed(prefix: &str, count: usize) -> Vec<(String, Option<u128>)> {
     let hash_key = |at: usize| match at % 7 {
         0 => Some(0),
@@ -197,7 +197,7 @@ async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is
     }
 }
 
-/// Permission is withdrawn, or the list is not up to date, just when a stream is split.
+/// Access is denied or the shard list is stale, just when a stream is split.
 #[tokio::test]
 async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once() {
     let whole_again = r#"{"Shards":[{"ShardId":"parent","HashKeyRange":{"StartingHashKey":"0",
@@ -310,7 +310,7 @@ async fn events_are_told_of_by_their_own_keys_whatever_else_fails() {
         );
     });
     aws.set_shards(STREAM, halves());
-    // Of the four records, those of "low" fail.
+    // Of the four records, those in the shard "low" fail.
     let fails = |record: &amplify_test_support::PutRecord| {
         let key = record.explicit_hash_key.as_ref();
         let key = key.map(|key| key.parse::<u128>().unwrap());
@@ -422,7 +422,7 @@ async fn clearing_and_giving_up_on_a_flush_leave_nothing_half_done() {
     assert_eq!(aws.request_count(), before + 1, "{done:?}");
 }
 
-/// The endpoint refuses, and remembers, a request that breaks a limit.
+/// The endpoint refuses and remembers any request that exceeds a limit.
 #[tokio::test]
 async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
     for seed in 0..6 {
@@ -484,7 +484,7 @@ async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
     }
 }
 
-/// A sequence number that is no text, which is noticed only where it is read.
+/// A sequence number that is not text goes unnoticed until it is read.
 #[tokio::test]
 async fn an_answer_is_read_whole_only_where_somebody_is_told_of_it() {
     let answer = || Reply::Page {
@@ -508,7 +508,7 @@ async fn an_answer_is_read_whole_only_where_somebody_is_told_of_it() {
     }
 }
 
-/// Most records leave, so that the store moves those that stay, again and again.
+/// Most records leave, so the store moves the others again and again.
 #[tokio::test]
 async fn hash_keys_stay_with_records_that_a_store_moves() {
     for in_a_journal in [false, true] {

@@ -44,7 +44,7 @@ const SECRETS: [&str; 7] = [
     PROVIDER_MESSAGE,
 ];
 
-/// How a payload looks where it is printed as a list of numbers.
+/// A payload printed as a list of numbers.
 fn as_numbers(text: &str) -> String {
     let numbers: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
     numbers.join(", ")
@@ -58,9 +58,9 @@ fn assert_no_secret(text: &str) {
     }
 }
 
-// ---- what is logged
+// ---- logs
 
-/// What our own targets have logged, at every level.
+/// Everything logged under our own targets, at every level.
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 const TARGETS: &str = "amplify_kinesis=trace,amplify_firehose=trace,flush_engine=trace,\
@@ -89,7 +89,7 @@ fn listen() {
     });
 }
 
-/// Fails in words that are nobody's business.
+/// Fails with a message that must not leak.
 #[derive(Debug)]
 struct Failing;
 
@@ -170,7 +170,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     client.close().await.unwrap();
     assert!(!discards.all().is_empty());
 
-    // A full cache, and records that grew too old.
+    // A full cache, and records that expire.
     aws.always(|_| Reply::Accept);
     let full = setup()
         .cache_max_bytes(200)
@@ -186,7 +186,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     let last = CloseOptions::default().drain(Duration::from_secs(30));
     client.close_with(last).await.unwrap();
 
-    // The timer and the discard handler have things to log, too.
+    // The timer and the discard handler log too.
     let panicking = setup()
         .flush_every(Duration::from_millis(5))
         .on_discard(|_| {
@@ -218,7 +218,7 @@ async fn no_log_line_carries_a_secret(case: Case) {
     logged.lines().for_each(assert_no_secret);
 }
 
-/// A record that fails, with words.
+/// A failed record with a message.
 fn answer_with_message(case: Case) -> Reply {
     let (count, results) = match case.service {
         Service::Kinesis => ("FailedRecordCount", "Records"),
@@ -231,7 +231,7 @@ fn answer_with_message(case: Case) -> Reply {
     }
 }
 
-// ---- what Debug shows
+// ---- `Debug` output
 
 async fn no_debug_text_carries_a_secret(case: Case) {
     let aws = Endpoint::start();

@@ -1,4 +1,4 @@
-//! What is logged and counted of requests in which events share records.
+//! Logs and metrics of requests whose records hold several events.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -74,7 +74,7 @@ fn what_the_service_is_sent_is_counted_apart_from_events() {
             (aws.delivered_count() as u64, aws.delivered_bytes())
         })
     });
-    // A snapshot takes the counts with it.
+    // A snapshot resets the counts.
     let all = snapshotter.snapshot().into_vec();
     let counted = |name: &str| {
         let of_name = all.iter().filter(|(key, ..)| key.key().name() == name);
@@ -85,7 +85,7 @@ fn what_the_service_is_sent_is_counted_apart_from_events() {
         values.sum::<u64>()
     };
     assert!((1..100).contains(&records));
-    // Throttled once, then taken.
+    // Throttled once, then accepted.
     let names = ["amplify_sent_records_total", "amplify_sent_bytes_total"];
     let [sent, sent_bytes] = names.map(counted);
     assert_eq!((sent, sent_bytes), (2 * records, 2 * bytes));

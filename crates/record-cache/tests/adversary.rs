@@ -1,5 +1,4 @@
-//! Programs that change their working directory, and file modes; `adversary/planted.rs` has attacks by
-//! another user.
+//! Working-directory changes and file modes. `adversary/planted.rs` covers attacks by another user.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -90,12 +89,12 @@ async fn a_directory_of_another_user_is_refused_untouched(subject: Subject) {
     let path = place.path().join("cache");
     fs::create_dir(&path).unwrap();
     set_mode(&path, 0o700);
-    // A group of many, and only root may give to one.
+    // A group with many members. Only root may set the group.
     if chown(&path, None, Some(12_345)).is_ok() {
         set_mode(&path, 0o770);
         refused_untouched(subject, &path, "chmod go-w").await;
     }
-    // Only root may give something away.
+    // Only root may give a file away.
     if chown(&path, Some(12_345), None).is_ok() {
         refused_untouched(subject, &path, "another user").await;
     }
@@ -108,7 +107,7 @@ async fn a_relative_path_is_where_it_was_when_the_store_was_opened(subject: Subj
         let elsewhere = path.join("elsewhere");
         fs::create_dir_all(elsewhere.join("cache")).unwrap();
         std::env::set_current_dir(&elsewhere).unwrap();
-        // Enough for several segments, and a mark.
+        // Enough data for several segments and a mark.
         for n in 0..10 {
             let new = vec![record(&stream("a"), n, 1 << 20)];
             store.append(new).await.unwrap();
@@ -138,7 +137,7 @@ async fn with_process_crash_only_what_is_last_is_taken_for_torn(subject: Subject
         let new = vec![record(&stream("a"), n, 50)];
         store.append(new).await.unwrap();
     }
-    // As a kill leaves it.
+    // The log as a kill leaves it.
     let killed = fs::read(&segments(work.path())[0]).unwrap();
     let frame = (killed.len() - 64) / usize::try_from(RECORDS).unwrap();
     for (at, counted) in [(10, 1), (50, 1), (98, 1), (99, 0)] {

@@ -1,4 +1,4 @@
-//! Every store conforms to the contract, and so does the store that fails on demand.
+//! The conformance suite, run on every store and on the store that fails on demand.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,9 +1,9 @@
 //! Full disks and read-only disks.
 //!
-//! Mounts small file systems, so it needs root and the feature `mount-tests`; without the
-//! feature it is not built, rather than built and skipped. Linux, and Windows under Wine: file
-//! systems in memory.
-//! `FULL_DISK_ROUNDS` and `FULL_DISK_ACTIONS` make it longer.
+//! Mounts small in-memory file systems, on Linux and on Windows under Wine. This needs root and the
+//! feature `mount-tests`, without which the tests are not built.
+//!
+//! `FULL_DISK_ROUNDS` and `FULL_DISK_ACTIONS` lengthen the run.
 
 #![cfg(any(target_os = "linux", windows))]
 #![expect(
@@ -39,11 +39,11 @@ for_each_store!(
     a_disk_that_turns_read_only_loses_nothing,
 );
 
-/// Being refused takes no longer, on a machine with other things to do.
+/// Longest refusal allowed, even on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MIB: u64 = 1024 * 1024;
 
-/// Sizes of disks, and what their caches expect to hold.
+/// Disk sizes in MB, with the `expected_bytes` of their caches in MiB.
 const DISKS: [(u64, u64); 7] = [
     (8, 5),
     (10, 64),
@@ -74,14 +74,14 @@ async fn a_full_disk_refuses_and_recovers(subject: Subject, durability: Durabili
     let held = numbers(&read_all(&*store, &name).await);
     assert_eq!(held, accepted, "all that was accepted");
 
-    // There is room again: the same store works.
+    // Room again: the same store works.
     fs::remove_file(&other_file).unwrap();
     accepted.extend(fill(&*store, 1_000_000).await);
     assert!(accepted.last() > Some(&1_000_000), "it takes records again");
     assert_eq!(numbers(&read_all(&*store, &name).await), accepted);
     store.close().await.unwrap();
 
-    // It opens with not one byte free, and takes records as soon as there is room.
+    // The store opens with no byte free, and accepts records once there is room.
     disk.fill_but_for(0);
     let store = subject.open_with(&path, durability).await;
     assert_eq!(numbers(&read_all(&*store, &name).await), accepted);
@@ -104,7 +104,7 @@ async fn a_full_disk_refuses_and_recovers_without_syncs(subject: Subject) {
     a_full_disk_refuses_and_recovers(subject, Durability::ProcessCrash).await;
 }
 
-/// Takes whatever is left of the disk, to the byte.
+/// Fills the disk to the last byte.
 fn take_the_rest(disk: &Mounted) {
     let file = fs::File::options()
         .append(true)
@@ -116,7 +116,7 @@ fn take_the_rest(disk: &Mounted) {
     }
 }
 
-/// Reads and settles to the end, in order, with not one byte free when it begins.
+/// Reads and settles everything in order, starting with no byte free.
 async fn deliver(store: &dyn RecordStore, disk: &Mounted, mut accepted: Vec<u64>, context: &str) {
     let name = stream("full");
     take_the_rest(disk);
@@ -142,7 +142,7 @@ async fn a_disk_that_the_cache_itself_filled_can_be_drained(subject: Subject) {
         let path = disk.path().join("cache");
         let mut store = subject.open(&path).await;
         let accepted = fill(&*store, 0).await;
-        // Not a byte is left, and another file takes what the refused call gave back.
+        // The disk is full, and another file takes what the refused call gave back.
         take_the_rest(&disk);
         if reopened {
             store.close().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_disk_that_the_cache_itself_filled_can_be_drained(subject: Subject) {
     }
 }
 
-/// A process that fills the disk, and says what was accepted until it is killed.
+/// In a child process: fills the disk, reports what was accepted and waits for the kill.
 async fn fill_and_be_killed(subject: Subject, path: &Path, expected: u64) {
     let store = open_expecting(subject, path, expected).await;
     let from = store.stats().records() as u64;
@@ -173,7 +173,7 @@ async fn open_expecting(subject: Subject, path: &Path, expected: u64) -> Store {
     opened.unwrap_or_else(|error| panic!("{} with {expected}: {error}", path.display()))
 }
 
-/// Fills the disk in a process of its own, which is killed then; returns what it holds.
+/// Fills the disk in a child process and kills it. Returns the accepted records.
 fn killed_when_full(test: &str, subject: Subject, path: &Path, expected: u64) -> Vec<u64> {
     let test = format!("{}::{test}", subject.name());
     let mut process = process::start(&test, path, &expected.to_string());
@@ -211,7 +211,7 @@ async fn a_cache_that_filled_its_disk_opens_delivers_and_gives_room_back(subject
             };
             assert!(accepted.len() > 500, "{context}: {}", accepted.len());
             take_the_rest(&disk);
-            // Opened with not one byte free, twice, and closed in between.
+            // Opened with no byte free, twice, with a close in between.
             let store = open_expecting(subject, &path, expected).await;
             assert_eq!(store.stats().records(), accepted.len(), "{context}");
             assert_eq!(store.stats().damaged_records, 0, "{context}");
@@ -221,7 +221,7 @@ async fn a_cache_that_filled_its_disk_opens_delivers_and_gives_room_back(subject
             deliver(&*store, &disk, accepted, &context).await;
             settled_down(&*store).await;
             store.close().await.unwrap();
-            // Empty, and all of the disk is somebody else's.
+            // The cache is empty, and other files take the rest of the disk.
             take_the_rest(&disk);
             let store = open_expecting(subject, &path, expected).await;
             assert_eq!(store.stats().records(), 0, "{context}");
@@ -268,7 +268,7 @@ async fn a_cache_that_filled_its_disk_is_cleared(subject: Subject) {
     }
 }
 
-/// The disk fills up and is freed at random moments; what was acknowledged stays, in order.
+/// Fills and frees the disk at random moments. Acknowledged records stay, in order.
 async fn comes_and_goes(subject: Subject, durability: Durability, seed: u64) {
     let disk = Mounted::of_size("24m");
     let path = disk.path().join("cache");

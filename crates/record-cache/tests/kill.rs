@@ -1,6 +1,6 @@
-//! Processes that are killed again and again, and what their store still holds.
+//! Processes killed again and again, and what their store still holds.
 //!
-//! `KILLS` says how many are killed, of all stores together.
+//! `KILLS` sets the number of kills, for all stores together.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,27 +29,27 @@ use tempfile::TempDir;
 for_each_store!(fn no_kill_loses_what_was_acknowledged);
 
 const WRITERS: u64 = 6;
-/// Numbers of records that a process has for itself.
+/// The range of record numbers reserved for each process.
 const NUMBERS: u64 = 1_000_000_000;
 const CHECK_EVERY: usize = 5;
 
-/// What happens in the directory that a row of processes shares.
+/// The workload in a directory used by one process after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
-    /// Much is held.
+    /// The store holds many records.
     Full,
-    /// Little is held, of all sizes, so that disk is given back all the time.
+    /// The store holds few records, of all sizes, so it frees disk all the time.
     Small,
-    /// Each process opens what another store left.
+    /// Each process opens what another kind of store left.
     Mixed,
-    /// Killed while they open, every second time with an index that must be built anew.
+    /// Processes are killed while opening, every other time with an index to rebuild.
     Opening,
 }
 
 impl Lane {
     const ALL: [Self; 4] = [Self::Full, Self::Small, Self::Mixed, Self::Opening];
 
-    /// Writers wait while more records are held.
+    /// Writers wait while the store holds more records than this.
     fn held(self) -> usize {
         match self {
             Self::Small => 200,
@@ -67,7 +67,7 @@ impl Lane {
         }
     }
 
-    /// How many records are settled at once, at most.
+    /// The most records settled in one call.
     fn reach(self, round: usize) -> usize {
         match self {
             Self::Small if round % 10 > 7 => usize::MAX,
@@ -79,7 +79,7 @@ impl Lane {
         (self == Self::Small).then_some(100_000)
     }
 
-    /// Who opens the directory in a process's life.
+    /// The store that opens the directory for the given kill.
     fn opener(self, subject: Subject, kill: usize) -> Subject {
         match self {
             Self::Mixed => Subject::ALL[kill % Subject::ALL.len()],
@@ -135,7 +135,7 @@ fn kill_again_and_again(subject: Subject, lane: Lane, kills: usize) {
                 let line = line.unwrap_or_else(|| panic!("it ended by itself: {seen} of {lines}"));
                 seen += usize::from(said.note(&line.unwrap()));
             }
-            // What it says until it is gone counts too.
+            // Lines printed before it died count too.
             said.note_all(&process.kill());
         }
         if kill % CHECK_EVERY == CHECK_EVERY - 1 {
@@ -154,7 +154,7 @@ fn kill_again_and_again(subject: Subject, lane: Lane, kills: usize) {
     }
 }
 
-/// So much that an opening takes its time.
+/// Enough records to make an open take a while.
 fn begin_with_much(subject: Subject, path: &Path) -> std::ops::Range<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -179,7 +179,7 @@ fn stream_of(number: u64) -> &'static str {
     }
 }
 
-/// A moment within an opening, more or less.
+/// Waits until some moment during an open, roughly.
 #[expect(
     clippy::disallowed_methods,
     reason = "the moment of the kill is drawn, not waited for"
@@ -189,7 +189,7 @@ fn pause(random: &mut Numbers) {
     thread::sleep(Duration::from_micros(random.below(most) as u64));
 }
 
-/// Leaves the log as it is, and an index that is gone or not to be trusted.
+/// Deletes or damages each index, and leaves the log alone.
 fn spoil_the_index(path: &Path, random: &mut Numbers) {
     for index in indexes(path) {
         if random.below(2) == 0 {
@@ -201,13 +201,13 @@ fn spoil_the_index(path: &Path, random: &mut Numbers) {
     }
 }
 
-/// What the processes said before they were killed.
+/// What the processes reported before they were killed.
 #[derive(Default)]
 struct Said {
     appended: BTreeSet<u64>,
     asked_to_delete: BTreeSet<u64>,
     deleted: BTreeSet<u64>,
-    /// How often an attempt was counted, at least.
+    /// The least number of attempts that a record must have.
     counted: BTreeMap<u64, u32>,
 }
 
@@ -218,7 +218,7 @@ impl Said {
         }
     }
 
-    /// Whether the line said anything.
+    /// Returns whether the line was a report.
     fn note(&mut self, line: &str) -> bool {
         let Some((what, numbers)) = line.split_once(' ') else {
             return false;
@@ -281,7 +281,7 @@ fn child(path: &Path, argument: &str) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // Half of the lives do without syncs.
+        // Half of the processes run without syncs.
         let durability = match first / NUMBERS % 2 {
             0 => Durability::PowerLoss,
             _ => Durability::ProcessCrash,

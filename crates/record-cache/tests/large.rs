@@ -1,8 +1,8 @@
 //! Very large caches: filled, killed, opened, read, settled, killed, opened without their index,
-//! killed while they build it, opened and drained, each by a process of its own, which says how
-//! long it took and how much memory.
+//! killed while rebuilding it, opened and drained. Each step runs in its own process, which reports
+//! its time and memory.
 //!
-//! Small enough for every day unless `LARGE_RECORDS` and `LARGE_STREAMS` say otherwise:
+//! Small enough for everyday runs unless `LARGE_RECORDS` and `LARGE_STREAMS` raise the size:
 //!
 //! ```console
 //! $ LARGE_RECORDS=20000000 LARGE_STREAMS=100000 cargo test --release -p record-cache \
@@ -35,16 +35,16 @@ for_each_store!(
 
 const MIB: u64 = 1024 * 1024;
 const EXPECTED: u64 = 64 * MIB;
-/// With the 16 that say which record it is, 100.
+/// Filler per payload. Number and length take 16 bytes more, 100 in all.
 const BYTES: usize = 84;
 const CALL: u64 = 500;
 
-/// Records of one call go to different streams, and so do those of the whole.
+/// The load. Consecutive records go to different streams.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     records: u64,
     streams: u64,
-    /// The oldest of each stream that are settled before the last life.
+    /// The number of oldest records in each stream that are settled before the last life.
     settled: u64,
 }
 
@@ -75,7 +75,7 @@ impl Shape {
         self.records / self.streams
     }
 
-    /// The number of a stream's record.
+    /// The number of the record at a place in a stream.
     fn number(self, of: u64, place: u64) -> u64 {
         place * self.streams + of
     }
@@ -109,7 +109,7 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
         "{test}: {} records of 100 B in {} streams",
         shape.records, shape.streams
     );
-    // Killed at the end of each life but the last.
+    // Every process but the last is killed with its store open.
     for life in ["fill", "settle", "look", "rebuild", "drain"] {
         if life == "rebuild" {
             kill_midway(&test, place.path());
@@ -131,11 +131,11 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
         process.kill();
     }
     let usage = disk_usage(place.path());
-    // One segment, which is a quarter of what is expected.
+    // One segment, a quarter of the expected size.
     assert!(usage <= EXPECTED / 4 + MIB / 8, "{usage} bytes when empty");
 }
 
-/// Deletes the index, if there is one, and kills a process when it has begun another.
+/// Deletes the index, if any, and kills a process once it has started a new one.
 fn kill_midway(test: &str, place: &Path) {
     let old = indexes(place);
     for index in &old {
@@ -226,7 +226,7 @@ async fn settle(store: &Store, shape: Shape) {
     }
 }
 
-/// Reads here and there, and changes nothing.
+/// Reads records here and there without changing anything.
 async fn look(store: &Store, shape: Shape) {
     let held = (shape.of_each() - shape.settled) * shape.streams;
     assert_eq!(
@@ -248,7 +248,7 @@ async fn look(store: &Store, shape: Shape) {
     }
 }
 
-/// Reads and settles everything, a batch of each stream in turn.
+/// Reads and settles everything, one batch per stream in turn.
 async fn drain(store: &Store, shape: Shape) {
     let mut places = vec![shape.settled; usize::try_from(shape.streams).unwrap()];
     let mut left = store.stats().records();
@@ -288,7 +288,8 @@ fn assert_numbers(records: &[record_cache::Record], shape: Shape, of: u64, from:
     }
 }
 
-/// Memory stays small however much waits; names and counters of streams come on top of it.
+/// Checks that memory stays small however large the backlog. Each stream adds its name and
+/// counters.
 fn bounded(subject: Subject, shape: Shape, idle: Option<u64>) {
     if subject == Subject::Journal {
         return;
@@ -321,7 +322,7 @@ impl fmt::Display for Mib {
     }
 }
 
-/// Only printed; nothing depends on it.
+/// A stopwatch for printed times only. No check depends on it.
 struct Watch(tokio::time::Instant);
 
 impl Watch {
@@ -334,12 +335,12 @@ impl Watch {
     }
 }
 
-/// Bytes of memory that this process has, where the system says so.
+/// Resident memory of this process in bytes, if the system reports it.
 fn resident() -> Option<u64> {
     of_status("VmRSS:")
 }
 
-/// The most that it ever had.
+/// Peak resident memory of this process.
 fn peak() -> Option<u64> {
     of_status("VmHWM:")
 }

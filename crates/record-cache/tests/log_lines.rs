@@ -1,4 +1,4 @@
-//! Every line that is logged for an operator to see is explained in `docs/operations.md`.
+//! Checks that `docs/operations.md` explains every log line meant for an operator.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::fs;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-/// The messages of INFO and above in a source text: the last literal of each macro.
+/// The messages in a source text at INFO and above: the last literal of each macro.
 fn messages(source: &str) -> Vec<&str> {
     let macros = ["tracing::info!(", "tracing::warn!(", "tracing::error!("];
     let begun = macros.iter().flat_map(|start| source.split(start).skip(1));
     begun
         .filter_map(|rest| {
-            // A message is the last thing; what follows it closes the macro.
+            // The message comes last, and the macro closes behind it.
             let mut literals = rest.split('"').skip(1).step_by(2);
             let target = literals.next()?;
             let message = literals.next()?;
@@ -40,7 +40,7 @@ fn each_message_is_explained() {
     let found = all_messages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     assert!(found.len() > 9, "{found:?}");
     for message in &found {
-        // More may be said in the page than the line's first clause, but that is in it.
+        // The page must contain the message's first clause. The wording around it is free.
         let clause = message.split(';').next().unwrap();
         assert!(OPERATIONS.contains(clause), "{message:?} is not explained");
     }

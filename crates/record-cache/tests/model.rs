@@ -26,22 +26,22 @@ for_each_store!(
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// Records of this many bytes, each to a stream.
+    /// Appends records, each given as its stream and size.
     Append(Vec<(usize, usize)>),
-    /// For each record at the front, what becomes of it.
+    /// Settles the records at the front, each with its fate.
     Settle(usize, Vec<Fate>),
     Read(usize, usize),
     Clear,
     Reopen,
     /// The process ends without closing the store.
     Crash,
-    /// So does it after half of a call was written.
+    /// The process ends with part of a call written.
     CrashMidway(usize),
-    /// Many records come and go, so that segments are compacted.
+    /// Many records come and go, which forces compaction.
     Churn(usize),
 }
 
-/// What every store takes.
+/// Actions that every store supports.
 fn call() -> BoxedStrategy<Action> {
     let size = prop_oneof![8 => 0..300_usize, 2 => 0..7_000_usize, 1 => 15_000..40_000_usize];
     prop_oneof![
@@ -54,14 +54,14 @@ fn call() -> BoxedStrategy<Action> {
     .boxed()
 }
 
-/// Calls, and what happens to a store on disk between them.
+/// Calls, mixed with the reopens and crashes that a store on disk must survive.
 fn event() -> BoxedStrategy<Action> {
     prop_oneof![
         23 => call(),
         2 => Just(Action::Reopen),
         2 => Just(Action::Crash),
         2 => (0..2_000_usize).prop_map(Action::CrashMidway),
-        // Behind the head of a group, and behind frames.
+        // Cuts at multiples of 8, and right after a group's head or a frame.
         2 => (0..2_000_usize).prop_map(|kept| Action::CrashMidway(kept / 8 * 8)),
         2 => prop_oneof![Just(72), Just(72 + 64), Just(72 + 352)].prop_map(Action::CrashMidway),
     ]
@@ -69,7 +69,7 @@ fn event() -> BoxedStrategy<Action> {
 }
 
 struct Pair {
-    /// None keeps its records in memory.
+    /// `None` is the in-memory store.
     subject: Option<Subject>,
     durability: Durability,
     place: TempDir,
@@ -109,7 +109,7 @@ impl Pair {
         self.store = open(self.subject, &self.place, self.durability).await;
     }
 
-    /// Goes on with the files as they are now, perhaps with a part of one more call.
+    /// Continues with the files as they are now, perhaps with part of one more call.
     async fn crash(&mut self, kept: Option<usize>) {
         let place = in_memory();
         crash(&*self.store, self.place.path(), place.path()).await;
@@ -117,7 +117,7 @@ impl Pair {
             let newest = segments(self.place.path()).pop();
             let records = (0..4).map(|n| self.model.make(n % 3, 300).1).collect();
             self.store.append(records).await.unwrap();
-            // A call that began a new segment is lost as a whole.
+            // A call that starts a new segment is lost entirely.
             if let Some(newest) = newest {
                 let to = place.path().join(newest.file_name().unwrap());
                 let before = fs::read(&to).unwrap().len();
@@ -149,7 +149,7 @@ impl Pair {
 
 async fn open(subject: Option<Subject>, place: &TempDir, durability: Durability) -> Store {
     match subject {
-        // So small that disk is taken and given back all the time.
+        // Small enough to allocate and free disk all the time.
         Some(subject) => subject
             .try_open(place.path(), durability, Some(100_000))
             .await
@@ -178,11 +178,11 @@ fn agrees(subject: Option<Subject>, durability: Durability, actions: &[Action]) 
     });
 }
 
-/// Tries random lists of actions, and shortens one that fails.
+/// Runs random lists of actions and shrinks any that fails.
 fn try_many(usual: usize, action: BoxedStrategy<Action>, test: impl Fn(Durability, &[Action])) {
     let config = ProptestConfig {
         cases: u32::try_from(times("MODEL_CASES", usual)).unwrap(),
-        // The place of this file is not known where it is looked for.
+        // proptest would look for this file in the wrong place.
         failure_persistence: None,
         ..ProptestConfig::default()
     };
@@ -212,7 +212,7 @@ fn a_store_in_memory_agrees_with_plain_queues() {
 }
 
 fn crashes_one_behind_the_other_between_two_frames_are_no_damage(subject: Subject) {
-    // A group's head, the head and a frame that says which numbers are void, and so on.
+    // A group's head, the head and a frame that voids numbers, and so on.
     let cuts = [72, 128, 136, 144, 432, 440, 784, 792, 800];
     for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
         for (first, second) in cuts.iter().flat_map(|a| cuts.iter().map(move |b| (*a, *b))) {

@@ -1,4 +1,4 @@
-//! Obstacles in a store's directory, put there by a cleaner, a neighbour or an accident.
+//! Obstacles in a store's directory, left by a cleaner, a neighbour or an accident.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ for_each_store!(
     a_file_that_grew_beyond_measure_is_not_read_whole,
 );
 
-/// Nothing that is put in the way holds an opening up for longer.
+/// Longest open allowed, whatever is in the way.
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn opens(subject: Subject, path: &Path, context: &str) -> Store {
@@ -45,7 +45,7 @@ async fn a_directory_whose_lock_was_deleted_still_has_one_user(subject: Subject)
     }
     let place = TempDir::new().unwrap();
     let store = subject.open(place.path()).await;
-    // Windows keeps a file that is open.
+    // Windows keeps files that are open.
     let _ = fs::remove_file(place.path().join("lock"));
     let second = subject
         .try_open(place.path(), Durability::PowerLoss, None)
@@ -85,7 +85,7 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
         } else {
             &path
         };
-        // The store may be writing a file of its index at this moment.
+        // The store may be writing an index file right now.
         while fs::remove_dir_all(deleted).is_err() && deleted.exists() {}
         for n in 10..20 {
             let new = vec![record(&name, n, 10)];
@@ -108,7 +108,7 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
     }
 }
 
-/// Names that a store uses, and whether records are lost with what was there.
+/// File names of a store, and whether losing the file loses records.
 const NAMES: [(&str, bool); 9] = [
     ("lock", false),
     (MARK, false),
@@ -121,7 +121,7 @@ const NAMES: [(&str, bool); 9] = [
     ("0000000000.journal", true),
 ];
 
-/// A cache with some records, or the place for one.
+/// A cache with some records, or an empty directory for a new one.
 async fn cache(subject: Subject, place: &Path, is_new: bool) -> PathBuf {
     let path = place.join("cache");
     if is_new {
@@ -186,7 +186,7 @@ async fn what_is_no_file_is_moved_out_of_the_way(subject: Subject) {
                         fs::create_dir(&obstacle).unwrap();
                         fs::write(obstacle.join("file"), "something").unwrap();
                     }
-                    // Calls that only Unix has.
+                    // Only Unix has FIFOs.
                     #[cfg(unix)]
                     "a FIFO" => {
                         let made = std::process::Command::new("mkfifo").arg(&obstacle).status();
@@ -206,7 +206,7 @@ async fn what_is_no_file_is_moved_out_of_the_way(subject: Subject) {
     }
 }
 
-/// Windows gives links to those only who administer it.
+/// Windows reserves links for administrators.
 #[cfg(not(unix))]
 async fn what_a_link_leads_to_is_left_alone(_: Subject) {}
 
@@ -289,7 +289,7 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
         process.kill();
         let peak = peak.unwrap_or_else(|| unreachable!("{name}: it does not open"));
         assert!(peak < HUGE / 4, "{name}: {peak} bytes of memory");
-        // Nothing is ever read of the lock, nor written to it.
+        // The store neither reads nor writes the lock file.
         if name == "lock" {
             continue;
         }
@@ -301,7 +301,7 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
     }
 }
 
-/// The most memory that this process ever had, where the system says so.
+/// Peak memory of this process in bytes, if the system reports it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! Opening, closing and sharing the directory of a store, and its disk use.
+//! Opening, closing and sharing a store's directory, and its disk usage.
 
 #![expect(
     clippy::unwrap_used,
@@ -40,18 +40,18 @@ for_each_store!(
 );
 
 const MIB: u64 = 1024 * 1024;
-/// The smallest segment, which the default settings ask for.
+/// The smallest segment, which the default settings use.
 const SEGMENT: u64 = 4 * MIB;
-/// Beside the log: lock, mark, reserve, and what directories take.
+/// Beside the log: lock, mark, reserve and directory blocks.
 const OTHER_FILES: u64 = 128 * 1024;
-/// What sled may take, at its peak.
+/// Peak disk usage allowed for sled.
 const INDEX: u64 = 16 * MIB;
 
 async fn try_open(subject: Subject, path: &Path) -> Result<support::Store, StoreError> {
     subject.try_open(path, Durability::PowerLoss, None).await
 }
 
-/// Why a directory could not be opened.
+/// The error of an open that must fail.
 async fn refusal(subject: Subject, path: &Path) -> StoreError {
     try_open(subject, path).await.expect_err("it is refused")
 }
@@ -68,7 +68,7 @@ async fn a_directory_has_one_user_in_a_process(subject: Subject) {
         };
         assert_eq!(path, place.path());
     }
-    // The first user is not disturbed.
+    // The first user is undisturbed.
     first.append(vec![record(&name, 2, 10)]).await.unwrap();
     assert_eq!(numbers(&read_all(&*first, &name).await), [1, 2]);
     first.close().await.unwrap();
@@ -131,7 +131,7 @@ async fn a_dropped_store_releases_its_directory(subject: Subject) {
     }
 }
 
-/// The bytes of everything below a directory.
+/// The contents of every file below a directory.
 fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = files_below(path).into_iter();
     files
@@ -156,7 +156,7 @@ async fn another_version_is_refused_and_left_alone(subject: Subject) {
         let checksum = crc32c(&bytes[..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
         fs::write(&file, &bytes).unwrap();
-        // It would be moved out of the way.
+        // An open would move this out of the way.
         let obstacle = place.path().join("0000000099.journal");
         fs::create_dir(&obstacle).unwrap();
         fs::write(obstacle.join("x"), "in the way").unwrap();
@@ -211,13 +211,13 @@ async fn what_cannot_be_a_directory_is_unavailable(subject: Subject) {
     }
 }
 
-/// Modes are Unix's; elsewhere the directory inherits what its parent grants.
+/// Only Unix has modes. Elsewhere the directory inherits its parent's permissions.
 #[cfg(unix)]
 fn assert_private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let expected = if path.is_dir() { 0o700 } else { 0o600 };
-    // sled makes its own files, below a directory that nobody else may enter.
+    // sled creates its own files, in a directory that nobody else may enter.
     let of_sled = path
         .components()
         .any(|part| part.as_os_str().to_string_lossy().starts_with("index-"));
@@ -252,7 +252,7 @@ async fn only_the_owner_may_read_anything(subject: Subject) {
         assert_private(&made);
     }
     assert!(contents(&path).len() >= 3, "lock, mark and segment");
-    // What is set aside is private too.
+    // Files set aside are private too.
     fs::remove_file(path.join(MARK)).unwrap();
     for segment in segments(&path) {
         fs::write(segment, [0x61; 9_000]).unwrap();
@@ -281,7 +281,7 @@ async fn ids_grow_after_a_clear_and_a_crash(subject: Subject) {
     store.close().await.unwrap();
 }
 
-/// What the log may take for what is held, and sled beside it.
+/// Checks the disk usage of the log against the records held, and that of sled beside it.
 fn assert_bounded(store: &dyn RecordStore, path: &Path, context: &str) -> u64 {
     let live = store.stats().bytes();
     let index = index_bytes(path);
@@ -339,7 +339,7 @@ async fn the_disk_is_bounded_beside_a_stream_that_stands_still(subject: Subject)
         .try_open(place.path(), Durability::ProcessCrash, Some(MIB))
         .await;
     let store = store.unwrap();
-    // A record of the one that stands still between those that come and go.
+    // One record of the idle stream between those that come and go.
     let (still, busy) = (stream("still"), stream("busy"));
     for round in 0..400 {
         let new = vec![record(&still, round, 2_000)];
@@ -373,7 +373,7 @@ async fn an_empty_store_gives_the_disk_back(subject: Subject) {
     let empty = disk_usage(place.path());
     assert!(empty <= SEGMENT + OTHER_FILES, "{empty} bytes when empty");
 
-    // The ids go on where they were, in this life and in the next.
+    // Ids continue where they were, in this process and the next.
     store.append(vec![record(&name, 1, 10)]).await.unwrap();
     let last = held.last().unwrap().id;
     let next = read_all(&*store, &name).await.records[0].id;
@@ -392,13 +392,13 @@ async fn segments_that_come_back_after_their_compaction_do_no_harm(subject: Subj
     let old = TempDir::new().unwrap();
     let (kept, gone) = (stream("kept"), stream("gone"));
     let store = subject.open_fast(place.path()).await;
-    // Each call is settled by a later one, perhaps in the next segment.
+    // A later call settles each call, perhaps in the next segment.
     for call in 0..60_u64 {
         let before = read_all(&*store, &gone).await.records;
         let mut new = vec![record(&kept, call, 5_000)];
         new.extend((0..40).map(|n| record(&gone, n, 9_000)));
         store.append(new).await.unwrap();
-        // No segment is deleted while it is copied.
+        // Ensures that no segment is deleted while being copied.
         settled_down(&*store).await;
         for segment in segments(place.path()) {
             fs::copy(&segment, old.path().join(segment.file_name().unwrap())).unwrap();

@@ -1,5 +1,5 @@
-//! The smallest store of one's own, held to the contract. Begin with a copy of this file:
-//! each call goes to a store that works; replace one after the other, and run the suite.
+//! The smallest custom store that meets the contract. Start from a copy of this file, which passes
+//! every call to a working store. Replace the calls one by one and run the suite.
 
 use std::sync::Arc;
 

@@ -1,32 +1,32 @@
 //! Everything known about one record.
 
-/// What is known of one record.
+/// What is known about one record.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     pub story: Story,
     pub presence: Presence,
     pub delivered: u16,
-    /// The child that delivered it last, and the exchange in which it did.
+    /// The child that delivered the record last, and the exchange.
     pub delivered_by: Option<(usize, u32)>,
     pub discarded: u16,
-    /// Its child was killed before it may have deleted what it had discarded.
+    /// The child was killed, perhaps before it deleted the discarded record.
     pub discard_undone: bool,
-    /// How often the endpoint blamed it, or its request, in an answer.
+    /// How many answers of the endpoint blamed the record or its request.
     pub charges: u16,
-    /// The first exchange that did.
+    /// The first exchange that blamed it.
     pub sent_back: Option<u32>,
-    /// Its future was dropped, but its process has ended since: it cannot come in any more.
+    /// The future was dropped, and the process has ended since. The record can no longer be stored.
     pub cannot_come_in: bool,
-    /// A clear that it did not survive for sure ran meanwhile.
+    /// A clear ran that may have deleted the record.
     pub maybe_cleared: bool,
-    /// Why its last delivery may not be known to the client.
+    /// Why the client may not know of the last delivery.
     pub doubt: Doubt,
 }
 
-/// What its writer told.
+/// What the writer reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Story {
-    /// Nothing more: it was killed, or has not come back yet.
+    /// Nothing more: the writer was killed, or its call has not returned yet.
     #[default]
     Begun,
     Stored,
@@ -36,10 +36,10 @@ pub enum Story {
     Left,
 }
 
-/// Whether it is in the cache.
+/// Whether the record is in the cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Presence {
-    /// If it was stored.
+    /// In the cache if it was stored.
     #[default]
     Begun,
     Here,
@@ -53,12 +53,12 @@ pub enum Doubt {
     None,
     /// The answer was lost.
     Answer,
-    /// This child was killed before it told.
+    /// This child was killed before it reported.
     Kill(usize),
 }
 
 impl Account {
-    /// Whether it may be stored at any moment, though nobody waits for it.
+    /// Whether the record may be stored at any moment, though nobody waits for it.
     pub fn may_come_in(&self) -> bool {
         self.story == Story::Left && !self.cannot_come_in
     }
@@ -83,11 +83,11 @@ impl Account {
         )
     }
 
-    /// A count has told that all that may be here are, or none but those that must be.
+    /// Applies a count that matched either all possible records or only the certain ones.
     pub fn resolve(&mut self, all: bool) {
         match (self.presence, all) {
             (Presence::Unsure | Presence::Begun, true) => self.presence = Presence::Here,
-            // It may come in yet, if its future was dropped.
+            // The record may still be stored if its future was dropped.
             (Presence::Unsure | Presence::Begun, false) if !self.may_come_in() => {
                 self.presence = Presence::Gone;
             }
@@ -95,12 +95,12 @@ impl Account {
         }
     }
 
-    /// Whether it was stored, as far as can be seen from outside.
+    /// Whether the record was stored, as far as an outsider can see.
     pub fn was_there(&self) -> bool {
         self.delivered > 0 || self.discarded > 0
     }
 
-    /// Whether it was acknowledged and came to no known end.
+    /// Whether the record was acknowledged and came to no known end.
     pub fn is_lost(&self) -> bool {
         let known = self.story == Story::Stored || self.presence == Presence::Here;
         known && !self.was_there() && !self.maybe_cleared

@@ -21,9 +21,9 @@ use super::payload::{END_OF_EVENT, Id, Lane};
 use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use integration_tests::{Case, Client, Failure, Kind, Setup};
 
-/// Does what it is ordered to.
+/// Carries out the orders.
 pub async fn run(orders: Orders) {
-    // Ends the line that the test runner has begun.
+    // Ends the line that the test runner started.
     println!();
     let timeout = Duration::from_millis(orders.settings.request_timeout_millis);
     patience::watch(timeout);
@@ -60,7 +60,7 @@ pub async fn run(orders: Orders) {
     match orders.task {
         Task::Finish => director.finish().await,
         Task::Everything | Task::RecordAndDeliver => {
-            // Before anything else, what the last one left is counted.
+            // Count what the last child left before doing anything else.
             director.quiet(After::GoOn).await;
             let mut lanes = JoinSet::new();
             for lane in Lane::all() {
@@ -72,14 +72,15 @@ pub async fn run(orders: Orders) {
             lanes.shutdown().await;
         }
     }
-    // Whatever was under way has ended: the last pause waited for it.
+    // Nothing is in progress: the last pause waited for everything.
     for client in &stage.read().await.clients {
         check("close", client.close().await);
     }
     Told::Ended.say();
 }
 
-/// State shared by all tasks. Tasks use the clients under the read lock; under the write lock none does.
+/// State shared by all tasks. Tasks use the clients under the read lock. Under the write lock, no
+/// task does.
 pub struct Stage {
     pub clients: [Client; 2],
     pub dropping: bool,
@@ -175,10 +176,10 @@ fn discarded(record: DiscardedRecord, seed: u64) {
     .say();
 }
 
-/// Tells an error that no scripted fault explains.
+/// Reports an error that no scripted fault explains.
 pub fn check<T>(what: &str, result: Result<T, Failure>) {
     if let Err(error) = result
-        // A request may be without an answer, and a client may be closed in the midst of it.
+        // A request may get no answer, and a client may be closed in the middle of one.
         && !matches!(error.kind, Kind::Unknown | Kind::ClientClosed)
     {
         Told::Wrong(format!("{what}: {error:?}")).say();

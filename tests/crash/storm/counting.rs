@@ -1,4 +1,4 @@
-//! What must be in the caches, what may be, and what is missing in the end.
+//! Which records must be in the caches, which may be, and which are missing at the end.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::report::Report;
 use super::told::Side;
 
 impl Ledger {
-    /// Compares what a client has cached, at rest, with what it must and what it may have.
+    /// Compares the records that a client at rest has cached with those it must and may have.
     pub(super) fn count(&mut self, side: Side, cached: &[usize; STREAMS]) {
         self.report.counts += 1;
         for (stream, &cached) in cached.iter().enumerate() {
@@ -42,10 +42,11 @@ impl Ledger {
         self.report.told_cleared += records;
         match self.quiet[side as usize].take() {
             None => self.mark_cleared(side),
-            // Nobody recorded and nothing was sent: these and no others.
+            // Nobody recorded and nothing was sent, so the clear deleted exactly the cached
+            // records.
             Some(cached) => {
                 if cached != records {
-                    // Records whose future was dropped may come in at any time.
+                    // Records whose futures were dropped may be stored at any time.
                     let mut left = 0;
                     self.each_of(side, None, |account| {
                         left += usize::from(account.may_come_in());
@@ -67,7 +68,7 @@ impl Ledger {
         }
     }
 
-    /// Whatever is not gone yet may have been cleared.
+    /// Marks every record that is not gone yet as possibly cleared.
     pub(super) fn mark_cleared(&mut self, side: Side) {
         self.each_of(side, None, |account| {
             if account.may_be_here() {
@@ -77,7 +78,7 @@ impl Ledger {
         });
     }
 
-    /// What does not add up in the end, when the caches are empty.
+    /// Closes the ledger once the caches are empty, and returns everything that does not add up.
     pub fn close(mut self) -> (Report, Vec<String>) {
         let mut missing = BTreeMap::<usize, Vec<u32>>::new();
         for lane in Lane::all() {

@@ -1,4 +1,4 @@
-//! Decides what a child does besides recording, and pauses everyone at times.
+//! Decides what a child does besides recording, and pauses all tasks at times.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Director {
     pub ends: bool,
 }
 
-/// What a pause ends with.
+/// What happens at the end of a pause.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum After {
     GoOn,
@@ -65,7 +65,7 @@ impl Director {
         self.quiet(After::GoOn).await;
     }
 
-    /// Holds everybody up until nothing is under way, tells the counts, and waits for a word.
+    /// Stops all tasks until nothing is in progress, reports the counts and waits for a word.
     pub async fn quiet(&mut self, after: After) {
         let mut stage = self.stage.write().await;
         for ((_, side), client) in SERVICES.iter().zip(&stage.clients) {
@@ -94,7 +94,7 @@ impl Director {
                     check("close", stage.clients[index].close().await);
                     stage.clients[index] = open(&self.orders, service).await;
                     let now = cached(&stage.clients[index]);
-                    // A record whose future was dropped may have come in late.
+                    // A record whose future was dropped may have been stored late.
                     if now.iter().zip(before).any(|(now, before)| *now < before) {
                         Told::Wrong(format!("{before:?} were cached, after closing {now:?}")).say();
                     }
@@ -133,7 +133,8 @@ impl Director {
         stage.clients[place(service)] = open(&self.orders, service).await;
     }
 
-    /// The timer has to survive that; nobody records meanwhile, since it would be dropped.
+    /// Disables and enables the client, which the timer must survive. Nobody records meanwhile,
+    /// since those records would be dropped.
     async fn switch_on_and_off(&mut self, side: usize) {
         let stage = self.stage.write().await;
         for _ in 0..self.dice.u32(1..5) {
@@ -148,7 +149,7 @@ impl Director {
         loop {
             let mut left = 0;
             for client in &stage.read().await.clients {
-                // Does not spare streams that fail, as a drain does.
+                // Unlike a drain, a flush does not skip failing streams.
                 check("flush", client.flush().await);
                 left += client.cached();
             }
@@ -160,7 +161,7 @@ impl Director {
     }
 }
 
-/// Waits until no pass runs and none will.
+/// Waits until no pass is running or going to run.
 async fn rest(client: &Client) {
     client.disable();
     loop {

@@ -15,7 +15,7 @@ use integration_tests::Kind;
 pub async fn write(lane: Lane, stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) {
     let mut dice = Rng::with_seed(orders.seed ^ (orders.incarnation << 8 | lane.0) as u64);
     let mut number = orders.next[lane.0];
-    // Some lanes are busy and some are not, and so are whole processes.
+    // Some lanes are busier than others, and so are whole processes.
     let pause = dice.u64(0..60);
     loop {
         let count = match dice.u32(0..10) {
@@ -29,7 +29,7 @@ pub async fn write(lane: Lane, stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) {
         };
         let on_stage = stage.read().await;
         let told = record(&on_stage, group, &orders, &mut dice).await;
-        // While it still holds off a pause, which is told afterwards.
+        // Report while the lock still holds off pauses, so that a pause is reported later.
         told.say();
         drop(on_stage);
         number += count;
@@ -86,7 +86,7 @@ async fn record(stage: &Stage, group: Group, orders: &Orders, dice: &mut Rng) ->
     }
 }
 
-/// Flushes beside the timer, and sometimes does not wait for the end.
+/// Flushes beside the timer, sometimes without waiting for the end.
 pub async fn flush_now_and_then(stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) {
     let mut dice = Rng::with_seed(orders.seed ^ (orders.incarnation << 8 | 255) as u64);
     loop {

@@ -11,42 +11,43 @@ use super::report::Report;
 use super::told::{ClientSettings, Group, Side, Told};
 use super::weather::{Exchange, Met};
 
-/// One client in one process, as far as one stream goes.
+/// One client in one process, for one stream.
 type Way = (usize, Service, usize);
 
-/// What is known of the answer to an exchange.
+/// What is known about the answer to an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// The client has read it, unless it was killed.
+    /// The client has read the answer, unless it was killed.
     Surely,
-    /// It may not have.
+    /// The client may not have read the answer.
     Perhaps,
 }
 
 /// All records of a run.
 #[derive(Debug)]
 pub struct Ledger {
-    /// What the living child was told.
+    /// The settings of the living child.
     settings: Option<ClientSettings>,
     pub(super) lanes: Vec<LaneBook>,
-    /// The children that send several requests for one stream at the same time: their records
-    /// may overtake each other, and of their answers nothing is sure.
+    /// The children with several requests in flight per stream. Their records may overtake each
+    /// other, and none of their answers is certain.
     side_by_side: HashSet<usize>,
     exchanges: u32,
-    /// The last exchange of each way, while it is not known whether it was settled.
+    /// The last exchange of each way that may not be settled yet.
     open: HashMap<Way, Exchange>,
-    /// Discards that may not be settled yet, and whether it is a pass that settles them.
+    /// Discards that may not be settled yet, and whether a pass settles them.
     given_up: Vec<(Id, bool)>,
     /// Records of the living child whose futures were dropped.
     left: Vec<Id>,
-    /// What was taken for settled last, since the last pause of a client, by two requests.
+    /// The records believed settled by the last two requests of each way since the client's last
+    /// pause.
     settled: HashMap<Way, Vec<Vec<Id>>>,
-    /// What is wrong unless the child gave a request up and was not heard yet.
+    /// Violations, unless the child reports that it had abandoned the request.
     suspect: Vec<(Id, String)>,
-    /// No child up to this one lives.
+    /// All children up to this one are dead.
     dead: Option<usize>,
     pub(super) clearing: [bool; 2],
-    /// What the last pause told.
+    /// Cached records of each client at its last pause.
     pub(super) quiet: [Option<usize>; 2],
     pub(super) groups: Vec<Group>,
     pub report: Report,
@@ -56,17 +57,17 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct LaneBook {
     pub(super) accounts: Vec<Account>,
-    /// Records before this one are gone for good.
+    /// All records before this one are gone for good.
     first_open: usize,
-    /// Each record that was the newest of all delivered when it was.
+    /// The records that were newer than all delivered before them.
     ahead: Vec<Ahead>,
 }
 
-/// A record that no newer one of its lane came before.
+/// A record that arrived before every newer one of its lane.
 #[derive(Debug)]
 struct Ahead {
     number: u32,
-    /// The exchange that it was delivered in.
+    /// The exchange that delivered the record.
     at: u32,
     side_by_side: bool,
 }
@@ -92,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// A child begins, with these settings.
+    /// Notes a new child with these settings.
     pub fn started(&mut self, settings: &ClientSettings, incarnation: usize) {
         if settings.max_in_flight_per_stream > 1 {
             self.side_by_side.insert(incarnation);
@@ -100,7 +101,7 @@ impl Ledger {
         self.settings = Some(settings.clone());
     }
 
-    /// The number that each lane goes on with.
+    /// The next number of each lane.
     pub fn next_numbers(&self) -> Vec<u32> {
         let lengths = self.lanes.iter().map(|lane| lane.accounts.len());
         lengths
@@ -108,9 +109,9 @@ impl Ledger {
             .collect()
     }
 
-    // ---- what the endpoint did
+    // ---- the endpoint's exchanges
 
-    /// Enters an exchange; `heard` tells of the one before it on its way.
+    /// Enters an exchange. `heard` judges the previous exchange of the same way.
     pub fn exchanged(&mut self, exchange: Exchange, heard: impl Fn(&Exchange) -> Heard) {
         self.exchanges += 1;
         let at = self.exchanges;
@@ -130,7 +131,7 @@ impl Ledger {
         }
     }
 
-    /// Whether all records of an exchange were told of.
+    /// Whether all records of an exchange were reported.
     pub fn knows(&self, exchange: &Exchange) -> bool {
         let mut ids = exchange.records.iter().map(|met| met.id);
         ids.all(|id| (id.number as usize) < self.lanes[id.lane.0].accounts.len())
@@ -145,7 +146,7 @@ impl Ledger {
         let side_by_side = self.side_by_side.contains(&incarnation);
         let lane = &mut self.lanes[id.lane.0];
         let Some(account) = lane.accounts.get_mut(id.number as usize) else {
-            // It is told of before it is recorded, so it is at least on its way here.
+            // The child reports a record before recording it, so that report must have arrived.
             self.wrong
                 .push(format!("{id:?} was sent but never recorded"));
             return;
@@ -205,7 +206,7 @@ impl Ledger {
         }
     }
 
-    /// Concludes from an answer that the client has read what it did about it.
+    /// Marks the records of an answer that the client has read as settled.
     fn settled(&mut self, exchange: &Exchange, heard: Heard) {
         let way = (exchange.incarnation, exchange.service, exchange.stream);
         let sure = exchange.truthful
@@ -222,18 +223,18 @@ impl Ledger {
             }
         }
         let of_way = self.settled.entry(way).or_default();
-        // Two requests later, an answer was read or the records would have come again.
+        // After two more requests the answer was read, or the records would have been sent again.
         if of_way.len() == 2 {
             of_way.remove(0);
         }
         of_way.push(settled);
     }
 
-    /// A child gave a request up, though an answer may have been there in time.
+    /// Notes that a child abandoned a request, though an answer may have arrived in time.
     fn gave_up(&mut self, stream: Option<usize>) {
         self.report.given_up += 1;
         let concerns = |of: usize| stream.is_none_or(|stream| stream == of);
-        // It may be the last one of its way, which only the next one would settle.
+        // It may be the last exchange of its way, which only the next one would settle.
         for exchange in self.open.values_mut() {
             exchange.truthful &= !concerns(exchange.stream);
         }
@@ -254,9 +255,9 @@ impl Ledger {
         self.wrong.extend(suspect.into_iter().map(|(_, what)| what));
     }
 
-    // ---- what became of a child
+    // ---- the children's reports
 
-    /// A child told something. What it had recorded and cleared before is known.
+    /// Enters a report. Everything the child had recorded and cleared before is known.
     pub fn told(&mut self, told: &Told, incarnation: usize, heard: impl Fn(&Exchange) -> Heard) {
         match *told {
             Told::Begun(group) => self.begun(group),
@@ -290,7 +291,7 @@ impl Ledger {
         }
     }
 
-    /// A child is dead. What it had read of the last answers, and settled, is not known.
+    /// Notes the death of a child. Nobody knows which of the last answers it had read and settled.
     pub fn killed(&mut self, incarnation: usize) {
         self.convict();
         self.settled.clear();
@@ -333,7 +334,7 @@ impl Ledger {
         }
     }
 
-    /// No request of a client is under way: all that is told is settled.
+    /// Notes that no request of a client is in progress, so every reported request is settled.
     fn rested(&mut self, side: Side, incarnation: usize, heard: impl Fn(&Exchange) -> Heard) {
         let service = service(side);
         for stream in 0..STREAMS {
@@ -342,7 +343,7 @@ impl Ledger {
                 self.settled(&last, heard);
             }
         }
-        // Whatever was given up, it was told of by now.
+        // By now the child has reported every request that it abandoned.
         self.convict();
         self.settled.retain(|way, _| way.1 != service);
         let (here, elsewhere) = std::mem::take(&mut self.given_up)
@@ -390,7 +391,7 @@ impl Ledger {
             }
         }
         if !matches!(story, Story::Begun | Story::Left) {
-            // Told of all at once; what was not is looked at in the end.
+            // The report covers the whole group. Groups without one are checked at the end.
             if let Some(at) = self.groups.iter().rposition(|begun| *begun == group) {
                 self.groups.swap_remove(at);
             }
@@ -419,7 +420,7 @@ impl Ledger {
             ));
         }
         *self.report.discards.entry(reason.to_owned()).or_default() += 1;
-        // What makes room may be deleted a moment later, for a caller who does not wait for it.
+        // A record discarded for room may be deleted later, if the caller does not wait.
         let by_a_pass = reason != "Overflow";
         self.given_up.push((id, by_a_pass));
     }
@@ -428,7 +429,7 @@ impl Ledger {
         &mut self.lanes[id.lane.0].accounts[id.number as usize]
     }
 
-    /// Visits the records of a client, or of one stream of it, that are not gone for good.
+    /// Visits the records of a client, or of one of its streams, that are not gone for good.
     pub(super) fn each_of(
         &mut self,
         side: Side,

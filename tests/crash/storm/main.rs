@@ -1,6 +1,6 @@
-//! Processes record and deliver through both clients while everything goes wrong at random: they
-//! are killed and restarted, and the endpoint fails in every way it can. In the end, every record
-//! is accounted for.
+//! Processes record and deliver through both clients while everything fails at random: they are
+//! killed and restarted, and the endpoint fails in every way it can. In the end, every record is
+//! accounted for.
 //!
 //! `STORM_SECONDS` sets the duration, `STORM_SEED` repeats the random choices of a run, and
 //! `STORM_STORE=journal` (feature `journal`) chooses the other store.
@@ -27,7 +27,7 @@ use self::parent::{Campaign, Plan};
 use self::report::Report;
 use self::told::Task;
 
-/// The most that one kill may repeat: one request for each stream of either client.
+/// The most records that one kill may repeat: one request for each stream of both clients.
 const fn most_in_flight(shares_records: bool) -> usize {
     let of_a_request = if shares_records { 16_384 } else { 500 };
     2 * 4 * of_a_request
@@ -130,7 +130,7 @@ fn seconds(default: u64) -> Duration {
     Duration::from_secs(number_in("STORM_SECONDS").unwrap_or(default))
 }
 
-/// What a child does that was started in this role.
+/// Runs a child that was started in this role.
 pub fn act(role: &str) {
     let orders = serde_json::from_str(role).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()

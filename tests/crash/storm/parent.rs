@@ -17,27 +17,27 @@ use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use super::weather::{Exchange, Weather};
 use integration_tests::{StoreKind, child};
 
-/// Longer than anything takes on a loaded machine.
+/// Longest wait for anything on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a run is to be like.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The test that a child runs in its role.
+    /// The test that a child runs.
     pub test: &'static str,
     pub seed: u64,
     pub time: Duration,
     pub task: Task,
     pub store: StoreKind,
-    /// Faults of all kinds, or kills only.
+    /// Faults of all kinds if set, otherwise only kills.
     pub storms: bool,
     /// Whether events share records.
     pub shares_records: bool,
-    /// What a child lives at most, as a rule.
+    /// The usual maximum lifetime of a child.
     pub life: Duration,
 }
 
-/// A run, and all that is known of it.
+/// A run and everything known about it.
 #[derive(Debug)]
 pub struct Campaign {
     plan: Plan,
@@ -46,9 +46,9 @@ pub struct Campaign {
     weather: Weather,
     directory: TempDir,
     ledger: Ledger,
-    /// Exchanges with records that their child has told of, but not been heard yet.
+    /// Exchanges whose records the child has reported, but whose reports are not read yet.
     unheard: VecDeque<Exchange>,
-    /// When the endpoint broke down.
+    /// When the endpoint went down.
     stops: Vec<Instant>,
     is_down: bool,
     children: usize,
@@ -86,7 +86,7 @@ impl Campaign {
         }
     }
 
-    /// Lets it storm for the time of the plan, then delivers what is left and closes the account.
+    /// Runs the plan, then delivers what remains and closes the ledger.
     pub fn run(mut self) -> (Report, Vec<String>) {
         let end = now() + self.plan.time;
         while now() < end && self.ledger.wrong.is_empty() {
@@ -98,7 +98,7 @@ impl Campaign {
             self.live_and_die(end);
         }
         self.calm_down();
-        // Whatever went wrong, what is left may tell more of it.
+        // After a failure, the remaining records may tell more about it.
         let running = self.start(Task::Finish);
         self.hear_out(running);
         self.ledger.wrong.extend(self.aws.limit_violations());
@@ -109,11 +109,11 @@ impl Campaign {
         self.aws.delivered_count() == 0 || self.ledger.report.kills == 0
     }
 
-    /// One child, from its start to its end.
+    /// Runs one child from start to end.
     fn live_and_die(&mut self, end: Instant) {
         let mut running = self.start(self.plan.task);
         let life = match self.dice.u32(0..20) {
-            // Long enough to fill the cache and to tidy the store up.
+            // Long enough to fill the cache and trigger compaction.
             0 => self.plan.life * 8,
             1..5 => self.plan.life / 10,
             _ => self.plan.life,
@@ -140,7 +140,7 @@ impl Campaign {
             }
         }
         if ends_well && self.ledger.wrong.is_empty() {
-            // An end takes as long as the requests under way, and those of its last passes.
+            // A clean end takes as long as the requests in flight and those of the last passes.
             self.calm_down();
             say(&mut running.words, Word::End);
             self.hear_out(running);
@@ -171,7 +171,7 @@ impl Campaign {
         let words = process.stdin.take().unwrap();
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
-            // A line that the kill cut off was not told; the test runner's own are no news.
+            // Skips lines cut off by the kill, and those of the test runner.
             let lines = said.split(b'\n').map_while(Result::ok);
             let news = lines.filter_map(|line| serde_json::from_slice(&line).ok());
             for news in news {
@@ -266,7 +266,7 @@ impl Campaign {
         }
     }
 
-    /// Of what is not entered yet, an answer for this stream may not have been read in time.
+    /// Doubts the answers for this stream that are not entered yet. The child may have missed them.
     fn doubt(&mut self, stream: Option<usize>) {
         self.unheard.extend(self.weather.take());
         for exchange in &mut self.unheard {
@@ -274,7 +274,8 @@ impl Campaign {
         }
     }
 
-    /// Enters what the endpoint has judged, as far as the children were heard; or all of it.
+    /// Enters the endpoint's exchanges as far as the children reported their records, or all of
+    /// them.
     fn enter_exchanges(&mut self, all: bool) {
         self.unheard.extend(self.weather.take());
         let (aws, stops) = (&self.aws, &self.stops);
@@ -288,7 +289,7 @@ impl Campaign {
         }
     }
 
-    /// Listens to a child until it ends well.
+    /// Reads a child's reports until it ends cleanly.
     fn hear_out(&mut self, mut running: Running) {
         let deadline = now() + PATIENCE;
         let mut has_ended = false;
@@ -317,7 +318,7 @@ impl Campaign {
         while let Ok(told) = running.told.recv() {
             self.hear(&told, None);
         }
-        // What has arrived is judged yet, and what waits for an answer is given up.
+        // Requests that have arrived are still judged, and those waiting for an answer are dropped.
         let gone = self
             .aws
             .wait_until_blocking(PATIENCE, |aws| aws.in_flight() == 0);
@@ -327,7 +328,7 @@ impl Campaign {
     }
 }
 
-/// Whether the client has read the answer, unless it was killed, or tells that it gave up before.
+/// Whether the client has read the answer, unless it was killed or reports an earlier timeout.
 fn heard(aws: &FakeAws, stops: &[Instant], exchange: &Exchange) -> Heard {
     let Some(log) = aws.request(exchange.index) else {
         return Heard::Perhaps;
@@ -335,7 +336,7 @@ fn heard(aws: &FakeAws, stops: &[Instant], exchange: &Exchange) -> Heard {
     let Some(ended) = log.ended.filter(|_| log.outcome.is_success()) else {
         return Heard::Perhaps;
     };
-    // The connections of an endpoint that breaks down lose what was just written to them.
+    // An endpoint that goes down loses data just written to its connections.
     let around = |stop: &Instant| {
         ended < *stop + Duration::from_secs(1) && *stop < ended + Duration::from_secs(1)
     };
@@ -347,7 +348,7 @@ fn heard(aws: &FakeAws, stops: &[Instant], exchange: &Exchange) -> Heard {
 }
 
 fn say(words: &mut ChildStdin, word: Word) {
-    // A child that has ended does not listen; that is found out otherwise.
+    // Fails if the child has ended, which is detected elsewhere.
     let _ = words.write_all(word.line().as_bytes());
 }
 

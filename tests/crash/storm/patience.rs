@@ -1,5 +1,5 @@
-//! Which requests a child abandoned because the answer came too late: the endpoint, which may have
-//! answered, cannot know.
+//! Reports the requests that a child abandoned because the answer came too late. The endpoint,
+//! which may have answered, cannot know.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::payload::{STREAMS, stream};
 use super::told::Told;
 
-/// Tells of every request that took as long as it may.
+/// Reports every request that reached its timeout.
 pub fn watch(request_timeout: Duration) {
     // Timers are coarse.
     let watch = Watch(request_timeout.saturating_sub(Duration::from_millis(20)));
@@ -27,7 +27,7 @@ pub fn watch(request_timeout: Duration) {
     Registry::default().with(watch).init();
 }
 
-/// Follows the spans that the engine has around its requests.
+/// Follows the engine's request spans.
 struct Watch(Duration);
 
 struct Request {

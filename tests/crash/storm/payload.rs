@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 pub const STREAMS: usize = 4;
 const WRITERS: usize = 2;
-/// Streams of both services, and the writers of each.
+/// The number of writers, over all streams of both services.
 pub const LANES: usize = 2 * STREAMS * WRITERS;
 
-/// One writer of one stream of one service: it records one after the other.
+/// One writer of one stream of one service. It records one record after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane(pub usize);
 
-/// One record: the so-manieth of its lane.
+/// A record, by its lane and its number in that lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     pub lane: Lane,
@@ -27,7 +27,7 @@ impl Lane {
         (0..LANES).map(Self)
     }
 
-    /// All that write to the streams of a service.
+    /// All lanes that write to the streams of a service.
     pub fn of(service: Service) -> impl Iterator<Item = Self> {
         Self::all().filter(move |lane| lane.service() == service)
     }
@@ -39,7 +39,7 @@ impl Lane {
         }
     }
 
-    /// The number of its stream within the service.
+    /// The number of the lane's stream within the service.
     pub fn stream_number(self) -> usize {
         self.0 / WRITERS % STREAMS
     }
@@ -49,10 +49,10 @@ impl Lane {
     }
 }
 
-/// Behind each event that shares a record of Firehose: no payload has it within.
+/// Follows each event in a shared Firehose record. No payload contains it.
 pub const END_OF_EVENT: &[u8] = b"\0 end of an event \0";
 
-/// The events that share a record, as records of their own.
+/// The events that share a record, as separate records.
 pub fn shared(record: &PutRecord, service: Service) -> Result<Vec<PutRecord>, String> {
     let event = |data: &[u8], key: Option<&str>| PutRecord {
         data: Bytes::copy_from_slice(data),
@@ -81,13 +81,13 @@ pub fn shared(record: &PutRecord, service: Service) -> Result<Vec<PutRecord>, St
     Ok(events)
 }
 
-/// The name of a stream; both services have it.
+/// The name of a stream, the same in both services.
 pub fn stream(number: usize) -> String {
     format!("stream-{number}")
 }
 
 impl Id {
-    /// What is recorded: its own name, then bytes that only this record has.
+    /// The payload: the record's own name, then bytes that no other record has.
     pub fn data(self, seed: u64) -> Bytes {
         let mut dice = self.dice(seed);
         let length = match dice.u32(0..1000) {
@@ -103,12 +103,12 @@ impl Id {
         format!("key-{}", self.number % 97)
     }
 
-    /// Whether the service refuses any request that this record is in.
+    /// Whether the service refuses every request that contains this record.
     pub fn is_poison(self, seed: u64) -> bool {
         self.dice(!seed).u32(0..400) == 0
     }
 
-    /// The record that came over the wire, if it is as it was recorded.
+    /// The identity of a record off the wire, if it is intact.
     pub fn of_whole(record: &PutRecord, seed: u64) -> Result<Self, String> {
         let id = Self::named_in(&record.data)
             .ok_or_else(|| format!("{} bytes that nobody recorded", record.data.len()))?;

@@ -16,7 +16,7 @@ pub struct Report {
     pub clears_cut_short: usize,
     pub told_cleared: usize,
     pub counts: usize,
-    /// Counts of one stream that left no room for doubt.
+    /// Counts of one stream that left no doubt.
     pub exact_counts: usize,
     pub overtaken: usize,
     pub overtaken_side_by_side: usize,
@@ -53,7 +53,7 @@ impl Report {
         }
     }
 
-    /// Acknowledged records that came to no end.
+    /// Acknowledged records that came to no known end.
     pub fn lost(&self) -> usize {
         (self.acknowledged + self.stored_unacknowledged)
             .saturating_sub(self.delivered + self.discarded + self.cleared)

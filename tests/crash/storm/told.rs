@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::payload::{Lane, STREAMS};
 
-/// What a child is to do; all that is random in it follows from this.
+/// A child's orders. They determine all of its random choices.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Orders {
     pub task: Task,
@@ -17,27 +17,27 @@ pub struct Orders {
     pub directory: PathBuf,
     pub endpoint: String,
     pub store: StoreKind,
-    /// The number that each lane goes on with.
+    /// The next number of each lane.
     pub next: Vec<u32>,
     pub settings: ClientSettings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// Record and deliver, do everything that a client can do, until killed or told to end.
+    /// Record, deliver and do everything else that a client can, until killed or told to end.
     Everything,
     /// Record and deliver.
     RecordAndDeliver,
-    /// Deliver what is left.
+    /// Deliver the remaining records.
     Finish,
 }
 
-/// When a client delivers by itself.
+/// When a client delivers on its own.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Timer {
     Never,
     Millis(u64),
-    /// When a record is this old, or this many wait.
+    /// When a record is this old, or this many are waiting.
     Adaptive {
         millis: u64,
         records: usize,
@@ -68,25 +68,25 @@ pub struct Group {
     pub count: u32,
 }
 
-/// Either service, in lines.
+/// A service, as reports name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     Kinesis,
     Firehose,
 }
 
-/// What a child tells.
+/// A child's report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Told {
     /// About to record.
     Begun(Group),
-    /// It was `Ok`.
+    /// The call returned `Ok`.
     Stored(Group),
-    /// It was an error that says that nothing was stored.
+    /// The call failed, and nothing was stored.
     Refused(Group),
-    /// It was `Ok` while disabled.
+    /// The call returned `Ok` while the client was disabled.
     Dropped(Group),
-    /// Its future was dropped.
+    /// The call's future was dropped.
     Left(Group),
     /// `on_discard` was called.
     Discarded {
@@ -94,23 +94,23 @@ pub enum Told {
         number: u32,
         attempts: u32,
         reason: String,
-        /// Whether payload and key were as recorded.
+        /// Whether payload and key were intact.
         whole: bool,
     },
-    /// Nobody records, and no request is under way; waits for a word to go on.
+    /// Nobody records, and no request is in flight. The child waits for a word to go on.
     Quiet {
         side: Side,
         cached: [usize; STREAMS],
     },
-    /// About to clear the cache; `at_rest` since the last count.
+    /// About to clear the cache. `at_rest` if nothing has happened since the last count.
     Clearing { side: Side, at_rest: bool },
-    /// It was cleared of this many records.
+    /// The clear deleted this many records.
     Cleared { side: Side, records: usize },
-    /// Both clients were closed, and this is the end.
+    /// Both clients are closed, and the child is done.
     Ended,
-    /// A request for this stream, of either service, had no answer in time.
+    /// A request for this stream, of either service, got no answer in time.
     GaveUp { stream: Option<usize> },
-    /// Something that may not happen.
+    /// Something that must not happen.
     Wrong(String),
 }
 
@@ -120,7 +120,7 @@ impl Told {
     }
 }
 
-/// What a child that waits is told.
+/// What the parent tells a waiting child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     GoOn,

@@ -1,4 +1,4 @@
-//! What the endpoint does to each request, drawn at random from its current mood.
+//! How the endpoint treats each request, drawn at random from its current mood.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,26 +8,26 @@ use fastrand::Rng;
 
 use super::payload::{Id, STREAMS, shared, stream};
 
-/// How the endpoint feels.
+/// The mood of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
-    /// All is well.
+    /// Nothing fails, except for poison.
     Fair,
-    /// Every request has its own fate.
+    /// Every request gets its own fate.
     Mixed,
     /// Single records fail, again and again.
     Picky,
-    /// Too many requests.
+    /// Requests are throttled.
     Throttled,
-    /// The service is ill: 5xx, with and without a code.
+    /// The service fails with 5xx, with and without a code.
     Ill,
-    /// Callers are refused.
+    /// Callers are denied.
     Denied,
-    /// It takes records in, and the answer is lost.
+    /// Records are accepted, and the answer is lost.
     Lossy,
     /// Many requests are never answered.
     Hanging,
-    /// One stream is not there.
+    /// One stream does not exist.
     Missing(usize),
     /// One stream hangs.
     Dead(usize),
@@ -50,27 +50,27 @@ impl Mood {
     }
 }
 
-/// One request that was judged: what was done, and what the client was to hear of it.
+/// One judged request: what was done, and what the client was told.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Its place among the endpoint's requests.
+    /// The request's index at the endpoint.
     pub index: usize,
     pub incarnation: usize,
     pub service: Service,
     pub stream: usize,
     pub records: Vec<Met>,
-    /// The answer has results, and they are what was done.
+    /// The answer has results, and they are true.
     pub truthful: bool,
-    /// What of it was not as it was recorded.
+    /// Differences between what was recorded and what arrived.
     pub wrong: Vec<String>,
 }
 
-/// What became of a record in an exchange.
+/// The fate of a record in an exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Met {
     pub id: Id,
     pub accepted: bool,
-    /// The client hears that this record, or the request for what it asks, failed.
+    /// The client is told that this record failed, or its request for what it contains.
     pub charged: bool,
 }
 
@@ -89,7 +89,7 @@ struct Sky {
 }
 
 impl Weather {
-    /// Rules an endpoint from now on.
+    /// Controls an endpoint from now on.
     pub fn over(aws: &FakeAws, seed: u64, shares_records: bool) -> Self {
         let weather = Self(Arc::new(Mutex::new(Sky {
             seed,
@@ -104,12 +104,12 @@ impl Weather {
         weather
     }
 
-    /// Records that are poison are refused from now on.
+    /// From now on, poison records are refused.
     pub fn poison(&self) {
         self.sky().poison = true;
     }
 
-    /// Changes for whatever comes.
+    /// Changes the weather for later requests.
     pub fn change(&self, dice: &mut Rng) {
         self.sky().mood = Mood::any(dice);
     }
@@ -118,7 +118,7 @@ impl Weather {
         self.sky().mood = Mood::Fair;
     }
 
-    /// What was judged since the last time.
+    /// Takes the exchanges judged since the last call.
     pub fn take(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.sky().exchanges)
     }
@@ -128,7 +128,7 @@ impl Weather {
     }
 }
 
-/// A reply, and what it means for the records.
+/// A reply and its meaning for the records.
 struct Fate {
     reply: Reply,
     accepted: Taken,
@@ -136,7 +136,7 @@ struct Fate {
     truthful: bool,
 }
 
-/// Which records.
+/// A selection of records.
 enum Taken {
     All,
     None,
@@ -175,8 +175,8 @@ impl Sky {
             ids.clear();
         }
         if self.shares_records {
-            // Events that share records by key are in the order of their keys within a request;
-            // `tests/wire/aggregation.rs` looks at that.
+            // Events that share records by key are in key order within a request, which
+            // `tests/wire/aggregation.rs` checks.
             ids.sort_by_key(|(_, id)| (id.lane.0, id.number));
         }
         let number = (0..STREAMS).find(|&number| stream(number) == request.stream);
@@ -200,7 +200,7 @@ impl Sky {
         fate.reply
     }
 
-    /// The events of a request, each with the place of its record.
+    /// The events of a request, each with the index of its record.
     fn events(&self, request: &PutRequest, wrong: &mut Vec<String>) -> Vec<(usize, PutRecord)> {
         let mut events = Vec::new();
         for (place, record) in request.records.iter().enumerate() {
@@ -232,7 +232,7 @@ impl Sky {
         };
         let lossy = self.mood == Mood::Lossy;
         match lot {
-            // What is refused for what it asks pays with its budget.
+            // Requests refused for what they contain charge their records.
             10..13 if !poisoned => {
                 let often = [0.05, 0.3, 0.8][self.dice.usize(0..3)];
                 let failed: Vec<_> = (0..records).map(|_| self.dice.f64() < often).collect();
@@ -265,7 +265,7 @@ impl Sky {
         }
     }
 
-    /// No answer that can be read; perhaps the records were taken in all the same.
+    /// A reply that cannot be read. The records may be accepted all the same.
     fn unanswered(&mut self, lot: u32, records: usize, lossy: bool, poisoned: bool) -> Fate {
         let reply = match lot {
             23 | 24 => Reply::Reset,
@@ -310,7 +310,7 @@ fn refused(reply: Reply, charged: Taken) -> Fate {
     }
 }
 
-/// Which child sent it: the user agent tells.
+/// The child that sent the request, from its user agent.
 fn incarnation(request: &PutRequest) -> usize {
     let agents = [&request.user_agent, &request.amz_user_agent];
     let mut words = agents.into_iter().flat_map(|agent| agent.split(' '));

@@ -1,7 +1,7 @@
-//! The readers of the KPL's format for Python and Node, installed where a test says.
+//! The Python and Node readers of the KPL format, installed where a test asks.
 //!
-//! A case is an object: `record` has the bytes of a record in base64, and `events` its events, each
-//! a partition key, an explicit hash key or null, and the payload in base64.
+//! A case is an object. Its `record` is a record in base64. Its `events` each have a partition key,
+//! an explicit hash key or null, and the payload in base64.
 
 #![expect(
     clippy::unwrap_used,
@@ -51,11 +51,11 @@ const read = (record) => {
 console.log(JSON.stringify(cases.map((c) => ({ read: read(c.record) }))));
 "#;
 
-/// What each reader makes of each case: `read` has the events, as a case has them. Python's
-/// aggregator makes `written` of the events.
+/// Runs both readers on all cases. In each result, `read` holds the events in the form of a case.
+/// Python's result also has `written`, the record that its aggregator makes from the events.
 ///
 /// # Panics
-/// If a reader cannot be installed, or fails.
+/// If a reader cannot be installed or fails.
 pub fn read(cases: &[Value], directory: &Path) -> [(&'static str, Vec<Value>); 2] {
     [
         ("python", python(&directory.join("python"))),

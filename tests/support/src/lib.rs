@@ -1,10 +1,10 @@
-//! What the tests of this workspace stand on: the loopback endpoint, which is a crate of its own,
-//! LocalStack, payloads that prove themselves, losses of power, stores that follow a script.
+//! Test support for this workspace: LocalStack, self-verifying payloads, power losses, scripted
+//! stores, and the loopback endpoint, which is a crate of its own.
 
 pub mod kpl_readers;
 pub mod localstack;
 pub mod payload;
-// What it reads of traces is Linux's.
+// Traces are read in Linux's format.
 #[cfg(unix)]
 pub mod power_loss;
 #[cfg(feature = "stores")]

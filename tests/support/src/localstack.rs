@@ -1,8 +1,8 @@
 //! A LocalStack that runs for as long as a value lives.
 //!
-//! `cargo xtask e2e` finds or installs what LocalStack is run with, an [`Installation`], and hands
-//! it to the tests through the environment. Tests that stop and start LocalStack, or configure it,
-//! reserve a [`LocalStack`] of their own from it.
+//! `cargo xtask e2e` finds or installs an [`Installation`] of LocalStack and passes it to the tests
+//! through the environment. Tests that stop, start or configure LocalStack reserve a [`LocalStack`]
+//! of their own from it.
 
 mod bucket;
 mod docker;
@@ -31,7 +31,7 @@ const TIME_TO_START: Duration = Duration::from_secs(180);
 const TIME_TO_STOP: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A place to run LocalStack in: a directory and a port, the same at every start.
+/// A reserved LocalStack: a directory and a port, the same at every start.
 #[derive(Debug)]
 pub struct LocalStack {
     engine: Engine,
@@ -42,10 +42,10 @@ pub struct LocalStack {
 }
 
 impl LocalStack {
-    /// Reserves a directory and a port; nothing runs yet.
+    /// Reserves a directory and a port without starting anything.
     ///
     /// # Errors
-    /// If the directory cannot be made or no port is free.
+    /// If the directory cannot be created or no port is free.
     pub fn reserve(installation: &Installation) -> io::Result<Self> {
         let port = free_port()?;
         Ok(Self {
@@ -57,19 +57,19 @@ impl LocalStack {
         })
     }
 
-    /// Adds one of LocalStack's own configuration variables.
+    /// Sets one of LocalStack's own configuration variables.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// Where it listens while it runs.
+    /// The endpoint while LocalStack runs.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The file with what LocalStack wrote since the reservation.
+    /// The log file, which holds LocalStack's output since the reservation.
     pub fn log(&self) -> PathBuf {
         self.slot.log()
     }
@@ -79,11 +79,11 @@ impl LocalStack {
     /// The streams, delivery streams and buckets of an earlier start are gone.
     ///
     /// # Errors
-    /// If it cannot be started, ends early or is not ready in time; the message ends with the
-    /// last lines of the log.
+    /// If LocalStack cannot be started, exits early or is not ready in time. The message ends with
+    /// the last lines of the log.
     ///
     /// # Cancel safety
-    /// What was started is stopped.
+    /// LocalStack is stopped again.
     pub async fn start(&self) -> io::Result<RunningLocalStack<'_>> {
         self.end_leftovers()?;
         let log = OpenOptions::new()
@@ -117,7 +117,7 @@ impl LocalStack {
         }
     }
 
-    /// Ends what a former owner of the directory left running when it was killed.
+    /// Ends processes left running by a former owner of the directory that was killed.
     fn end_leftovers(&self) -> io::Result<()> {
         match &self.engine {
             Engine::Host(_) => host::kill_processes(&self.slot),
@@ -135,9 +135,9 @@ impl LocalStack {
     }
 }
 
-/// A LocalStack that answers; dropping it stops it.
+/// A running LocalStack. Dropping it stops it.
 ///
-/// Dropping blocks until its processes are gone, a few seconds. Should the owner be killed, a
+/// Dropping blocks until its processes are gone, a few seconds. If the owner is killed, a
 /// LocalStack on the host stops by itself.
 #[derive(Debug)]
 pub struct RunningLocalStack<'a> {
@@ -146,12 +146,12 @@ pub struct RunningLocalStack<'a> {
 }
 
 impl RunningLocalStack<'_> {
-    /// Where it listens.
+    /// The endpoint.
     pub fn endpoint(&self) -> &str {
         self.stack.endpoint()
     }
 
-    /// Stops LocalStack: connections are refused when this returns.
+    /// Stops LocalStack. Connections are refused once this returns.
     ///
     /// Blocks until its processes are gone, a few seconds.
     pub fn stop(self) {}
@@ -207,8 +207,8 @@ fn ended_within(child: &mut Child, limit: Duration) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A port below those that systems hand out for outgoing connections, so that it is still free
-/// when LocalStack is started again.
+/// A port below the range for outgoing connections, so that it is still free when LocalStack is
+/// restarted.
 fn free_port() -> io::Result<u16> {
     let dice = RandomState::new();
     (0..100)

@@ -1,10 +1,9 @@
-//! Payloads that prove themselves: each says which record it is of, and all its bytes follow
-//! from that.
+//! Self-verifying payloads: each names its record, and its bytes follow from that name.
 
 use fastrand::Rng;
 
-/// The payload of a record of this name and number: a line that says so, filled up to the length
-/// with bytes that no other record has. Other seeds give other bytes.
+/// The payload of the record with this name and number: a line with both, padded to the length with
+/// bytes that no other record has. Other seeds give other bytes.
 #[must_use]
 pub fn payload(seed: u64, name: &str, number: u64, length: usize) -> Vec<u8> {
     let mut data = format!("{name} {number}\n").into_bytes();
@@ -17,7 +16,7 @@ pub fn payload(seed: u64, name: &str, number: u64, length: usize) -> Vec<u8> {
     data
 }
 
-/// The name and the number that the first line says.
+/// The name and number in the first line.
 #[must_use]
 pub fn named_in(data: &[u8]) -> Option<(&str, u64)> {
     let line = data.split(|&byte| byte == b'\n').next()?;
@@ -25,7 +24,7 @@ pub fn named_in(data: &[u8]) -> Option<(&str, u64)> {
     Some((name, number.parse().ok()?))
 }
 
-/// The same, if every byte is as it was made, or made shorter.
+/// The same, if every byte is as generated. A shorter payload counts too.
 #[must_use]
 pub fn whole(seed: u64, data: &[u8]) -> Option<(&str, u64)> {
     let (name, number) = named_in(data)?;

@@ -1,11 +1,10 @@
 //! The disk states that a power loss could leave after a process.
 //!
 //! A real process is [traced](trace) while it works in a directory, the arena. Its calls become a
-//! [`Timeline`]: its writes, names and syncs in order, interleaved with the [marks](Event::Mark) by
-//! which it reports what it has promised so far. At any moment, a [`Disk`] knows what is certainly
-//! on stable storage and what is [`Pending`]; [`States`] picks moments and decides, by a [`Plan`],
-//! what happens to each pending change. The resulting [`Image`] is written out and opened by the
-//! program under test.
+//! [`Timeline`]: writes, names and syncs in order, interleaved with the [marks](Event::Mark) that
+//! report its promises so far. At any moment, a [`Disk`] knows what is certainly on stable storage
+//! and what is [`Pending`]; [`States`] picks moments and decides, by a [`Plan`], the fate of each
+//! pending change. The resulting [`Image`] is written out and opened by the program under test.
 //!
 //! The model assumes:
 //! - `fsync` and `fdatasync` make all earlier writes to the file durable, including its length;

@@ -1,6 +1,6 @@
-//! What another user plants below a directory that all may write to: directories, files, links and
-//! FIFOs, at the place of the cache and at every name in it, before the first opening and before
-//! later ones. The victim is a process of a user of its own, which takes root.
+//! Attacks by another user below a world-writable directory: planted directories, files, links and
+//! FIFOs, at the cache's path and at every name in it, before the first open and before later ones.
+//! The victim runs as a separate user, so the tests need root.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,17 +28,17 @@ for_each_store!(
 const VICTIM: u32 = 54_321;
 const ATTACKER: u32 = 12_345;
 const RECORDS: u64 = 300;
-/// Nothing that is planted holds an opening up for longer.
+/// Longest open allowed, whatever is planted.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory that all may write to, and in it what is the victim's.
+/// A world-writable directory that holds the victim's files.
 struct Scene {
     place: TempDir,
     program: PathBuf,
     test: String,
 }
 
-/// `None` where this test may not play other users.
+/// `None` unless the test may switch users.
 fn scene(subject: Subject, test: &str) -> Option<Scene> {
     let place = TempDir::new().unwrap();
     if chown(place.path(), Some(0), Some(0)).is_err() {
@@ -48,7 +48,7 @@ fn scene(subject: Subject, test: &str) -> Option<Scene> {
     set_mode(place.path(), 0o777);
     let program = place.path().join("program");
     let this = std::env::current_exe().unwrap();
-    // Where the victim may run it, wherever this one lies.
+    // Puts the program where the victim can run it, wherever this one is.
     if fs::hard_link(&this, &program).is_err() {
         fs::copy(&this, &program).unwrap();
     }
@@ -75,7 +75,7 @@ impl Scene {
         self.place.path().join("treasury")
     }
 
-    /// As it is before the attack: no cache, and things of the victim that are open to nobody.
+    /// The state before the attack: no cache, and files of the victim that nobody else may write.
     fn restore(&self) {
         remove(&self.cache());
         remove(&self.treasury());
@@ -111,13 +111,13 @@ impl Scene {
         assert!(!self.place.path().join("nowhere").exists(), "{context}");
     }
 
-    /// What a process of the victim says that opens the cache.
+    /// Opens the cache in a process of the victim and returns what it printed.
     fn victim(&self, task: &str) -> String {
         let mut command: Command = command(&self.program, &self.test, &self.cache(), task);
         command.uid(VICTIM).gid(VICTIM).current_dir("/");
         let output = loop {
             match command.output() {
-                // A child of another test has the copy open for a moment.
+                // A child of another test briefly has the copy open.
                 Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {}
                 output => break output.unwrap(),
             }
@@ -161,7 +161,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// All that lies below a directory: owner, mode, and what it is.
+/// Everything below a directory: owner, mode and content.
 fn listing(path: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let entry = fs::symlink_metadata(path).unwrap();
@@ -183,7 +183,7 @@ fn listing(path: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
     found
 }
 
-/// In the process of the victim.
+/// Runs in the victim's process.
 async fn play_victim(subject: Subject, path: &Path, task: &str) {
     let opening = subject.try_open(path, Durability::ProcessCrash, None);
     let said = match tokio::time::timeout(LIMIT, opening).await {
@@ -240,7 +240,7 @@ async fn what_stands_where_the_cache_is_to_be_is_refused(subject: Subject) {
             scene.is_unharmed(kind);
         }
     }
-    // A cache of the victim's, to which the attacker leads it.
+    // A cache that belongs to the victim, behind a link planted by the attacker.
     scene.restore();
     assert_eq!(scene.victim("fill"), "held 0");
     fs::rename(scene.cache(), scene.place.path().join("moved")).unwrap();
@@ -248,12 +248,12 @@ async fn what_stands_where_the_cache_is_to_be_is_refused(subject: Subject) {
     lchown(scene.cache(), Some(ATTACKER), Some(ATTACKER)).unwrap();
     let said = scene.victim("try");
     assert!(said.contains("is a link of another user"), "{said}");
-    // A link of its own is followed.
+    // A link owned by the victim is followed.
     lchown(scene.cache(), Some(VICTIM), Some(VICTIM)).unwrap();
     assert_eq!(scene.victim("try"), format!("held {RECORDS}"));
 }
 
-/// Names in the directory of a cache.
+/// File names in a cache directory.
 const NAMES: [&str; 8] = [
     "lock",
     MARK,
@@ -308,7 +308,7 @@ async fn what_stands_at_a_name_of_the_cache_is_refused(subject: Subject) {
                     scene.is_unharmed(&context);
                     set_mode(&scene.cache(), 0o755);
                 }
-                // As the error says.
+                // Follow the advice in the error message.
                 remove(&at);
                 if was_there {
                     fs::rename(&kept, &at).unwrap();
@@ -342,7 +342,7 @@ async fn what_stands_in_an_index_is_thrown_away_with_it(subject: Subject) {
             assert_eq!(scene.victim("fill"), "held 0");
             let index = scene.cache().join("index-1");
             if !index.exists() {
-                // This store has its index in memory, and this is nothing to it.
+                // This store keeps its index in memory and ignores the directory.
                 fs::create_dir(&index).unwrap();
                 chown(&index, Some(VICTIM), Some(VICTIM)).unwrap();
             }

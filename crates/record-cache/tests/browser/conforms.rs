@@ -1,4 +1,4 @@
-//! The conformance suite, for the store in the database and for the one in memory.
+//! The conformance suite for the IndexedDB store and the in-memory store.
 
 use std::cell::Cell;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What others do to the database of an open store.
+//! Changes made by others to the database of an open store.
 
 use record_cache::{Amount, IndexedDbStore, RecordStore};
 use wasm_bindgen_test::wasm_bindgen_test;

@@ -1,4 +1,4 @@
-//! The store in the browser's database, in a browser. `cargo xtask ports browser` runs it.
+//! The IndexedDB store, run in a browser by `cargo xtask ports browser`.
 
 #![cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -31,7 +31,7 @@ async fn read(store: &IndexedDbStore) -> ReadBatch {
     store.oldest(&stream(), None, limits).await.unwrap()
 }
 
-/// The numbers of the records that are there.
+/// The numbers of the stored records.
 async fn numbers(store: &IndexedDbStore) -> Vec<u8> {
     let records = read(store).await.records;
     records.iter().map(|record| record.data[0]).collect()

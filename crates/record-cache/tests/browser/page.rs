@@ -1,7 +1,8 @@
-//! What `cargo xtask ports browser` drives from outside the page: tabs, reloads, kills, quotas.
+//! The functions that `cargo xtask ports browser` calls from outside the page, to test tabs,
+//! reloads, kills and quotas.
 //!
-//! The functions are for a script. Records are numbered, so that one that is missing, doubled or
-//! out of order shows.
+//! A script calls these functions. Records are numbered, so a missing, duplicate or reordered one
+//! shows.
 
 #![cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #![expect(missing_docs, reason = "for tests alone")]
@@ -39,15 +40,15 @@ pub async fn open(name: String, slots: bool, is_strict: bool) -> Result<u32, Str
     Ok(slot)
 }
 
-/// Appends records with these numbers in one call.
+/// Appends `count` records, numbered from `first`, in one call.
 #[wasm_bindgen]
 pub async fn append(first: u32, count: u32, bytes: usize) -> Result<(), String> {
     let records = (first..first + count).map(|number| numbered(number, bytes));
     store()?.append(records.collect()).await.map_err(said)
 }
 
-/// Appends records one by one, without an end, from this number on, and keeps the number of the
-/// next one in `stored` of the page.
+/// Appends records one by one, endlessly, numbered from `first`. The page's `stored` holds the next
+/// number.
 #[wasm_bindgen]
 pub fn append_on(first: u32, bytes: usize) -> Result<(), String> {
     let store = store()?;
@@ -61,7 +62,7 @@ pub fn append_on(first: u32, bytes: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The numbers of all records in their order.
+/// The numbers of all records, in order.
 #[wasm_bindgen]
 pub async fn numbers() -> Result<Vec<u32>, String> {
     let (store, mut after, mut numbers) = (store()?, None, Vec::new());
@@ -76,7 +77,7 @@ pub async fn numbers() -> Result<Vec<u32>, String> {
     }
 }
 
-/// The attempts of the oldest records.
+/// The attempt counts of the oldest records.
 #[wasm_bindgen]
 pub async fn attempts() -> Result<Vec<u32>, String> {
     let batch = store()?.oldest(&stream(), None, limits()).await;
@@ -84,7 +85,7 @@ pub async fn attempts() -> Result<Vec<u32>, String> {
     Ok(records.iter().map(|record| record.attempts).collect())
 }
 
-/// What the counters say.
+/// Records, bytes and damaged records, from the counters.
 #[wasm_bindgen]
 pub fn stats() -> Result<Vec<u32>, String> {
     let stats = store()?.stats();
@@ -96,7 +97,7 @@ pub fn stats() -> Result<Vec<u32>, String> {
     ])
 }
 
-/// Deletes the oldest records and counts an attempt on those behind them, in one step.
+/// Deletes the oldest records and counts an attempt on the next ones, in one step.
 #[wasm_bindgen]
 pub async fn settle(delete: usize, count: usize) -> Result<u32, String> {
     let store = store()?;
@@ -122,7 +123,7 @@ pub async fn close() -> Result<(), String> {
     store.close().await.map_err(said)
 }
 
-/// Seconds that it takes to store records and to read and delete all of them again.
+/// Times storing records and reading and deleting them all, in seconds.
 #[wasm_bindgen]
 pub async fn measure(
     records: u32,
@@ -182,7 +183,7 @@ fn numbered(number: u32, bytes: usize) -> NewRecord {
     NewRecord::new(stream(), Some(format!("key-{number}")), data)
 }
 
-/// Panics if the record is not what was appended.
+/// Returns the record's number. Panics if the record differs from what was appended.
 fn number_of(record: &Record) -> u32 {
     let number = u32::from_le_bytes(*record.data.first_chunk().unwrap());
     let expected = numbered(number, record.data.len());
@@ -194,7 +195,7 @@ fn limits() -> ReadLimits {
     ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::new(4 << 20).unwrap())
 }
 
-/// Milliseconds, from the page's clock.
+/// Milliseconds on the page's clock.
 fn now() -> f64 {
     let performance: Object = Reflect::get(&js_sys::global(), &"performance".into())
         .unwrap()

@@ -1,4 +1,4 @@
-//! The database as other scripts of a page see it.
+//! The database as other scripts on the page see it.
 
 use js_sys::Promise;
 use wasm_bindgen::JsValue;
@@ -46,9 +46,9 @@ export const without = async (name, value, then) => {
 export const throws = () => ({ open() { throw new DOMException("not here", "SecurityError") } });
 "#)]
 extern "C" {
-    /// Makes a database of somebody else.
+    /// Creates a database that is not the store's.
     pub(crate) fn make(name: &str, version: u32) -> Promise;
-    /// Keeps a connection that makes way for nobody.
+    /// Keeps a connection open that blocks upgrades and deletion.
     pub(crate) fn hold(name: &str) -> Promise;
     pub(crate) fn release(name: &str);
     pub(crate) fn drop_database(name: &str) -> Promise;

@@ -1,4 +1,4 @@
-//! Browsers that let a page store nothing.
+//! Browsers that refuse to store anything for a page.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ async fn a_browser_without_locks_is_told_from_trouble() {
         matches!(opened, Err(StoreError::Refused { .. })),
         "{opened:?}"
     );
-    // Nothing is left of it: the next one opens.
+    // The failed open leaves nothing behind: the next one succeeds.
     IndexedDbStore::open("refused").await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Several stores and one database. `cargo xtask ports browser` does the same with real tabs.
+//! Several stores sharing one database. `cargo xtask ports browser` does the same with real tabs.
 
 use record_cache::{IndexedDbStore, RecordStore, Settlement, StoreError};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -16,7 +16,7 @@ async fn a_database_has_one_user_at_a_time() {
     );
     assert_eq!(numbers(&first).await, [0, 1, 2]);
     drop(first);
-    // A moment later, it is free.
+    // The database is free a moment later.
     let second = IndexedDbStore::open("mine").await.unwrap();
     assert_eq!(numbers(&second).await, [0, 1, 2]);
 }

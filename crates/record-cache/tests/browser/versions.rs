@@ -1,4 +1,4 @@
-//! Databases of another version, and of others.
+//! Databases of another version or another owner.
 
 use record_cache::{IndexedDbStore, NewRecord, RecordStore, StoreError};
 use wasm_bindgen_test::wasm_bindgen_test;

@@ -1,4 +1,4 @@
-//! Which directories it takes: a cache, slots of caches, and what it says of others.
+//! Which directories the program accepts: a cache, slots of caches, and its errors for others.
 
 use std::fs;
 
@@ -87,7 +87,7 @@ fn what_is_no_cache_is_refused_and_left_alone() {
         );
     }
     let gone = run(&["stats"], &directory.path().join("gone"));
-    // The rest is in the words of the system.
+    // The system's own message follows.
     let words = "cannot read: path=";
     assert!(text(&gone).contains(words), "{}", text(&gone));
     assert_eq!(gone.status.code(), Some(2));

@@ -1,5 +1,5 @@
-//! The program `record-cache`: what it shows, beside a store that is at work, and that it
-//! changes nothing unless told to.
+//! The program `record-cache`: its output, its use beside a running store, and that it changes
+//! nothing unless told to.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod directories;
@@ -55,7 +55,7 @@ fn lines(output: &Output) -> Vec<Value> {
         .collect()
 }
 
-/// All that could show a change: names, sizes, contents, and times of writing.
+/// Everything that would show a change: names, sizes, contents and modification times.
 fn everything(path: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(path).unwrap() {
@@ -199,7 +199,7 @@ async fn looking_changes_nothing() {
         let store = open(kind, directory.path()).await;
         store.append(records("orders", 100)).await.unwrap();
         store.close().await.unwrap();
-        // A damaged outline, which an opening would cut off.
+        // A damaged outline, which opening the store would truncate.
         let segment = directory.path().join("0000000000.journal");
         let mut bytes = fs::read(&segment).unwrap();
         let torn = bytes.len() - 3;
@@ -298,7 +298,7 @@ async fn what_is_read_beside_a_busy_store_is_whole_and_in_order() {
         JournalStore::builder(directory.path()).durability(record_cache::Durability::ProcessCrash);
     let store = std::sync::Arc::new(builder.open().await.unwrap());
     let busy = std::sync::Arc::clone(&store);
-    // Fills segments, empties them and has them deleted, again and again.
+    // Fills segments and empties them until they are deleted, again and again.
     let writer = tokio::spawn(async move {
         let all = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
         for _ in 0..60 {

@@ -1,6 +1,6 @@
-//! What a store makes of files that are cut short, changed or gone.
+//! How a store handles files that are truncated, changed or missing.
 //!
-//! `DAMAGES` says how many of each kind are tried.
+//! `DAMAGES` sets how many of each kind are tried.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Files beside the log, leftovers, copies of what is damaged, and damage to an open store.
+//! Files beside the log, leftovers, copies of damaged data, and damage to an open store.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -59,7 +59,7 @@ async fn leftovers_do_no_harm(subject: Subject) {
                 "{context}"
             );
         }
-        // The beginning of a segment that nothing was acknowledged in.
+        // The start of a segment in which nothing was acknowledged.
         let outcome = sample.survives("a begun segment", |path| {
             let last = segments(path).pop().unwrap();
             let name = last.file_stem().unwrap().to_str().unwrap();
@@ -93,7 +93,7 @@ async fn damage_that_comes_while_the_store_is_open_is_counted(subject: Subject) 
         missing > 0 && missing <= damaged,
         "{missing} missing, {damaged} counted"
     );
-    // What was reported is not reported again, and nothing else gets lost by it.
+    // Losses already reported are not reported again, and reading loses nothing else.
     let held = store.stats().records() as u64;
     assert_eq!(held, found.len() as u64);
     store.close().await.unwrap();

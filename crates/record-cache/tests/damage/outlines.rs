@@ -1,4 +1,4 @@
-//! Outlines, which spare an opening the frames and hold nothing that is not in them.
+//! Outlines. They save an open from reading the frames, and hold nothing that the frames do not.
 
 use std::fs;
 

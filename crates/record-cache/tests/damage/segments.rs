@@ -1,4 +1,4 @@
-//! Segments of the log that are damaged, cut short or gone.
+//! Log segments that are damaged, truncated or missing.
 
 use std::fs;
 
@@ -41,8 +41,8 @@ async fn a_flipped_bit_costs_one_record_at_most(subject: Subject) {
                 assert!(outcome.lost <= 1, "{context}: {outcome:?}");
                 assert_eq!(outcome.counted, outcome.lost, "{context}: counted");
             }
-            // Without a clean end, damage in the last call looks like a torn write: a call
-            // is there as a whole or not at all.
+            // Without a clean close, damage in the last call looks like a torn write: a call is
+            // kept whole or not at all.
             assert!(outcome.lost <= 5, "{context}: {outcome:?}");
             losses += outcome.lost;
         }
@@ -63,7 +63,7 @@ async fn pages_of_zeros_cost_what_was_in_them(subject: Subject) {
         });
         let outcome = outcome.await;
         assert!(outcome.lost <= 4096 / 150 + 2, "{context}: {outcome:?}");
-        // A record may be counted that was settled, if the page said that too.
+        // The count may include a settled record if the page also held its settlement.
         let honest = outcome.lost..=outcome.lost + 6;
         assert!(honest.contains(&outcome.counted), "{context}: {outcome:?}");
     }
@@ -85,7 +85,7 @@ async fn a_file_cut_short_costs_what_was_behind(subject: Subject) {
             kept + 40 >= left / 260,
             "{context}: {kept} kept of {left} bytes"
         );
-        // What was settled behind the cut is there again, and is not lost.
+        // Records whose settlement was behind the cut come back, and do not count as lost.
         assert!(
             outcome.counted >= outcome.lost,
             "{context}, cut at {left}: {outcome:?}"
@@ -105,7 +105,7 @@ async fn segments_that_are_damaged_when_they_had_been_opened_before_are_honest(s
     damaged_segments_are_honest(subject, End::KilledLater, 3).await;
 }
 
-/// No more is lost than is counted.
+/// Losses never exceed the reported count.
 async fn damaged_segments_are_honest(subject: Subject, end: End, seed: u64) {
     let sample = Sample::new(subject, end, 450, mixed_lengths).await;
     sample
@@ -125,7 +125,7 @@ async fn damaged_segments_are_honest(subject: Subject, end: End, seed: u64) {
                 damaged = kind.is_done_to(&segments(path)[0], &mut random);
             });
             let outcome = outcome.await;
-            // After a kill, damage of the last call is a torn write; it had not happened.
+            // After a kill, damage in the last call is a torn write: the call never happened.
             let is_torn = end != End::Closed && damaged.1 > sample.last_call;
             let is_honest = outcome.lost <= outcome.counted;
             assert!(is_honest || is_torn, "{context}: {outcome:?}");
@@ -157,7 +157,7 @@ async fn a_missing_or_ruined_segment_costs_what_was_in_it(subject: Subject) {
             });
             let outcome = outcome.await;
             if ruin == "no header" {
-                // The frames stand for themselves.
+                // The frames can be read without the header.
                 assert_eq!(outcome.lost, 0, "{context}: {outcome:?}");
             } else {
                 assert!(outcome.lost <= 80, "{context}: {outcome:?}");

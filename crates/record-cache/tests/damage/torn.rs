@@ -1,4 +1,4 @@
-//! Logs whose last write is not whole, and damage that only looks like it.
+//! Logs with a torn last write, and damage that only looks like one.
 
 use std::fs;
 use std::path::Path;
@@ -14,8 +14,8 @@ for_each_store!(
     damage_before_whole_calls_is_not_taken_for_a_torn_write,
 );
 
-/// A store with a few calls, left as a crash leaves it, and how long its segment was when
-/// each of them had returned.
+/// Writes a few calls and leaves the store as a crash does. Returns the segment length after each
+/// call, with the record numbers.
 async fn a_few_calls(subject: Subject, path: &Path) -> Vec<(u64, Vec<u64>)> {
     let work = in_memory();
     let store = subject.open_fast(work.path()).await;
@@ -53,7 +53,7 @@ async fn a_tail_torn_at_any_byte_costs_the_last_calls_only(subject: Subject) {
 
             let name = stream("torn");
             let store = subject.open_fast(place.path()).await;
-            // The bytes of a frame that only pad it may be lost without harm.
+            // The padding at the end of a frame may be lost without harm.
             let expected = |slack: u64| -> Vec<u64> {
                 let whole = calls
                     .iter()
@@ -90,7 +90,7 @@ async fn damage_before_whole_calls_is_not_taken_for_a_torn_write(subject: Subjec
     crash(&*store, work.path(), crashed.path()).await;
     store.close().await.unwrap();
     for call in [0_usize, 10, 500, 990] {
-        // Its last frame is the record, as long as the payload and then some.
+        // A call's last frame is its record, slightly longer than the payload.
         let begin = call
             .checked_sub(1)
             .map_or(SEGMENT_HEADER, |before| ends[before]);

@@ -1,4 +1,4 @@
-//! A directory that is opened by one store and another, at every step of a history.
+//! A directory opened by different stores in turn, at every step of a history.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ struct History {
     place: TempDir,
     store: Store,
     model: Model,
-    /// Indexes as they were at some moment.
+    /// Indexes saved at an earlier step.
     kept: TempDir,
 }
 
@@ -94,7 +94,7 @@ impl History {
         }
     }
 
-    /// The store ends in one way or another, and any of them goes on.
+    /// Ends the store by a close or a crash. Any of the stores continues.
     async fn change_hands(&mut self) {
         if self.random.below(2) == 0 {
             self.store.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! Databases that are damaged, gone, or something else altogether.
+//! Index databases that are damaged, missing or replaced by something else.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ async fn a_file_of_an_index_that_is_damaged_costs_nothing(opener: Subject) {
                 let outcome = sample.survives(&context, |path| {
                     for index in indexes(path) {
                         let files = files_below(&index);
-                        // Mostly the one that holds the blocks.
+                        // Usually the file that holds the blocks.
                         let database = index.join("db");
                         let file = match random.below(4) {
                             0 => &files[random.below(files.len())],
@@ -124,12 +124,12 @@ async fn something_else_in_the_place_of_an_index_costs_nothing(opener: Subject) 
     }
 }
 
-/// Puts something else where a file or a directory was.
+/// Replaces a file or directory with something else.
 fn replace(place: &Path, kind: &str, beside: &Path) {
     let moved = beside.join("moved");
     fs::rename(place, &moved)
         .or_else(|_| {
-            // To another file system.
+            // The target is on another file system.
             if place.is_dir() {
                 copy(place, &moved);
                 fs::remove_dir_all(place)
@@ -142,7 +142,7 @@ fn replace(place: &Path, kind: &str, beside: &Path) {
     match kind {
         "a file" => fs::write(place, "something else").unwrap(),
         "a directory for a file" => fs::create_dir_all(place.join("below")).unwrap(),
-        // Links and FIFOs are made by calls that only Unix has.
+        // Only Unix has the calls that make links and FIFOs.
         #[cfg(unix)]
         "links" => std::os::unix::fs::symlink(&moved, place).unwrap(),
         #[cfg(unix)]
@@ -187,7 +187,7 @@ async fn damage_to_an_index_in_use_costs_nothing(opener: Subject) {
         let store = opener.open_fast(place.path()).await;
         for index in indexes(place.path()) {
             for file in files_below(&index) {
-                // sled holds its files, and may lock them where the system enforces that.
+                // sled keeps its files open, and may lock them on systems that enforce locks.
                 let Ok(mut file) = fs::File::options().write(true).open(file) else {
                     continue;
                 };
@@ -206,7 +206,7 @@ async fn damage_to_an_index_in_use_costs_nothing(opener: Subject) {
         found.sort_unstable();
         assert!(found.iter().eq(&sample.live), "case {case}");
         assert_eq!(store.stats().records(), found.len(), "case {case}");
-        // Half of it is settled, and stays so.
+        // Half of the records are settled, and stay settled.
         for name in STREAMS {
             let held = read_all(&*store, &stream(name)).await.records;
             crate::support::delete(&*store, &stream(name), &held[..held.len() / 2]).await;
@@ -219,7 +219,7 @@ async fn damage_to_an_index_in_use_costs_nothing(opener: Subject) {
     }
 }
 
-/// sled loses pages silently, and a database may have been changed by somebody else.
+/// sled loses pages silently, and others may change its database.
 async fn entries_that_a_database_lost_or_changed_cost_nothing(opener: Subject) {
     for end in [End::Closed, End::Killed] {
         let sample = sample(opener, end).await;
@@ -238,7 +238,7 @@ async fn entries_that_a_database_lost_or_changed_cost_nothing(opener: Subject) {
 }
 
 fn change_an_entry(index: &Path, kind: &str, random: &mut Numbers) {
-    // It opens with the sizes that it was made with.
+    // The database only opens with the segment size it was created with.
     let config = ::sled::Config::new().path(index).segment_size(256 * 1024);
     let database = config.open().unwrap();
     let keys: Vec<_> = database.iter().keys().map(Result::unwrap).collect();

@@ -1,7 +1,7 @@
-//! The index is disposable: it may be damaged, lost, old or ahead of the log, and nothing
-//! is lost or comes back by that. Each store opens what any other one left.
+//! The index is disposable: if it is damaged, lost, stale or ahead of the log, no record is lost or
+//! comes back. Each store opens what any other one wrote.
 //!
-//! `INDEX_CASES` and `INDEX_HISTORIES` make it longer.
+//! `INDEX_CASES` and `INDEX_HISTORIES` lengthen the run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,10 +17,10 @@ use std::path::Path;
 
 use support::{End, Sample, Subject, indexes};
 
-/// Writes the databases that are damaged: nearly all of its index is in sled.
+/// Writes the databases to damage. Nearly all of its index is in sled.
 const WRITER: Subject = Subject::TinySled;
 
-/// A store with an index in sled, opened by another store later.
+/// A store with an index in sled, to be opened by another store later.
 async fn sample(opener: Subject, end: End) -> Sample {
     let mut sample = Sample::new(WRITER, end, 6_000, |n| usize::try_from(n % 90).unwrap()).await;
     assert_has_an_index(sample.place.path());

@@ -1,4 +1,4 @@
-//! Indexes that lag behind their log, or run ahead of one that lost its tail.
+//! Indexes that lag behind their log, or run ahead of a log that lost its tail.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ for_each_store!(
     an_index_of_a_log_that_went_on_otherwise_is_not_believed,
 );
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     records: BTreeMap<&'static str, Vec<Record>>,
@@ -39,7 +39,7 @@ async fn contents(store: &dyn RecordStore) -> Contents {
     }
 }
 
-/// Appends and settles so much that the index is written several times.
+/// Appends and settles enough for the index to be written several times.
 async fn some_work(store: &dyn RecordStore, random: &mut Numbers) {
     for _ in 0..30 {
         let name = stream(STREAMS[random.below(3)]);
@@ -58,13 +58,13 @@ async fn some_work(store: &dyn RecordStore, random: &mut Numbers) {
     }
 }
 
-/// Copies of a store at several moments of its life, with what it held.
+/// Copies of a store at several moments of its life, each with its contents.
 struct Life {
     moments: Vec<(TempDir, Contents)>,
 }
 
 impl Life {
-    /// Each moment is that of a close or of a crash.
+    /// Takes each copy at a close or a crash.
     async fn new(random: &mut Numbers, moments: usize) -> Self {
         let mut work = in_memory();
         let mut life = Self {
@@ -80,7 +80,7 @@ impl Life {
                 copy(work.path(), place.path());
             } else {
                 crash(&*store, work.path(), place.path()).await;
-                // It goes on with the files of the crash.
+                // The store continues with the files that the crash left.
                 work = in_memory();
                 copy(place.path(), work.path());
             }
@@ -148,7 +148,7 @@ async fn an_index_that_runs_ahead_of_its_log_is_not_believed(opener: Subject) {
                 check(opener, place.path(), held, &context).await;
             }
         }
-        // The log loses its tail: it is what it would be had there never been an index.
+        // The log loses its tail. The store must hold what it would without any index.
         let (newest, _) = life.moments.last().unwrap();
         for case in 0..times("INDEX_CASES", 15) {
             let cut = in_memory();
@@ -219,7 +219,7 @@ async fn an_index_of_a_log_that_went_on_otherwise_is_not_believed(opener: Subjec
     let store = WRITER.open_fast(work.path()).await;
     some_work(&*store, &mut Numbers::new(80)).await;
     store.close().await.unwrap();
-    // Two futures of one log, of the same length, in which other records are settled.
+    // Two continuations of one log with the same length, in which different records are settled.
     let mut futures = Vec::new();
     for future in 0..2_usize {
         let place = in_memory();

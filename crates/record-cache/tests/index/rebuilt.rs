@@ -1,4 +1,4 @@
-//! Processes that are killed while they build an index anew.
+//! Processes killed while they rebuild an index.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ async fn a_rebuild_that_is_killed_again_and_again_comes_to_its_end(opener: Subje
     let mut random = Numbers::new(31);
     let mut midway = 0;
     for kill in 0..times("INDEX_CASES", 15) {
-        // Not always from the beginning: what the last one left may be half an index.
+        // Some start from what the last one left, which may be half an index.
         if kill % 3 == 0 {
             remove_indexes(place.path());
         }

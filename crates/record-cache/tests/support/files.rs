@@ -1,4 +1,4 @@
-//! The files of a store, as its format describes them, and what may be done to them.
+//! A store's files, as its format describes them, and ways to damage them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,28 +9,28 @@ use tempfile::TempDir;
 
 use super::{Numbers, stream};
 
-/// Where the frames of a segment begin.
+/// Offset of the first frame in a segment.
 pub(crate) const SEGMENT_HEADER: usize = 64;
 
 pub(crate) const MARK: &str = "journal-mark";
 
-/// A directory in memory where there is such a thing, for what does not depend on a disk.
+/// A temporary directory, in memory where possible, for tests that need no real disk.
 pub(crate) fn in_memory() -> TempDir {
     let memory = Path::new("/dev/shm");
     TempDir::new_in(memory).unwrap_or_else(|_| TempDir::new().unwrap())
 }
 
-/// The segments of the log, in order.
+/// The log's segments, in order.
 pub(crate) fn segments(path: &Path) -> Vec<PathBuf> {
     entries(path, |name| name.ends_with(".journal"))
 }
 
-/// The directories of databases that index the log.
+/// The directories of the index databases.
 pub(crate) fn indexes(path: &Path) -> Vec<PathBuf> {
     entries(path, |name| name.starts_with("index-"))
 }
 
-/// What was set aside because it was damaged.
+/// Damaged files that were set aside.
 pub(crate) fn copies(path: &Path) -> Vec<PathBuf> {
     entries(path, |name| name.starts_with("corrupt-"))
 }
@@ -59,7 +59,7 @@ pub(crate) fn files_below(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// sled must not put a value into a file of its own: each would be a file to sync.
+/// Checks that sled puts no value into a separate file, which would be one more file to sync.
 pub(crate) fn assert_no_blobs(path: &Path) {
     for index in indexes(path) {
         let blobs = fs::read_dir(index.join("blobs")).into_iter().flatten();
@@ -67,7 +67,7 @@ pub(crate) fn assert_no_blobs(path: &Path) {
     }
 }
 
-/// Where the outline of a segment begins, if it has one: its last 48 bytes say so.
+/// Offset of a segment's outline, if it has one. Its last 48 bytes give it.
 pub(crate) fn outline_at(bytes: &[u8]) -> Option<usize> {
     let trailer = bytes.len().checked_sub(48).map(|at| &bytes[at..])?;
     trailer.starts_with(b"\x89rc-idx\n").then(|| {
@@ -76,7 +76,7 @@ pub(crate) fn outline_at(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Bit by bit, so that the tests do not share the store's arithmetic.
+/// Computed bit by bit, to share no arithmetic with the store.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
@@ -85,22 +85,22 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Returns when the store has done everything that follows from earlier calls.
+/// Returns once the store has finished all work caused by earlier calls.
 pub(crate) async fn settled_down(store: &dyn RecordStore) {
-    // What follows an answer is done before the next call is taken up.
+    // The work behind an answer is done before the next call starts.
     for _ in 0..2 {
         let nothing = Settlement::new(stream("nothing"));
         store.settle(nothing).await.unwrap();
     }
 }
 
-/// Copies the files of an open store, as a crash of the process would leave them.
+/// Copies the files of an open store, as a process crash would leave them.
 pub(crate) async fn crash(store: &dyn RecordStore, from: &Path, to: &Path) {
     settled_down(store).await;
     copy(from, to);
 }
 
-/// Copies a directory; the reserve for a full disk stays behind, it holds nothing.
+/// Copies a directory without the reserve for a full disk, which holds no data.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -114,9 +114,9 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Bytes of everything in the directory.
+/// Disk usage of a directory tree.
 pub(crate) fn disk_usage(path: &Path) -> u64 {
-    // Files come and go while they are counted.
+    // Files come and go during the walk.
     let entries = fs::read_dir(path).into_iter().flatten();
     let usage_of = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => disk_usage(&entry.path()),
@@ -126,7 +126,7 @@ pub(crate) fn disk_usage(path: &Path) -> u64 {
     entries.filter_map(Result::ok).map(usage_of).sum()
 }
 
-/// Sparse files take less than their length; only Unix tells through std.
+/// Sparse files take less than their length. In std, only Unix reports it.
 #[cfg(unix)]
 fn taken(metadata: &fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(metadata) * 512
@@ -143,7 +143,7 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
-/// What is done to a file.
+/// A way to damage a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Damage {
     FlippedBit,
@@ -166,9 +166,9 @@ impl Damage {
         Self::Missing,
     ];
 
-    /// Damages the file; where it is empty, only what can be done to an empty file is done.
+    /// Damages the file. An empty file only gets the kinds of damage that apply to it.
     ///
-    /// Returns the first byte that may differ, and one behind the last.
+    /// Returns the range of bytes that may differ: the first, and one past the last.
     pub(crate) fn is_done_to(self, path: &Path, random: &mut Numbers) -> (u64, u64) {
         if self == Self::Missing {
             let length = fs::metadata(path).unwrap().len();
@@ -224,7 +224,7 @@ pub(crate) fn overwrite(file: &mut File, at: u64, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
-/// Bytes that databases take.
+/// Disk usage of the index databases.
 pub(crate) fn index_bytes(path: &Path) -> u64 {
     indexes(path).iter().map(|index| disk_usage(index)).sum()
 }

@@ -1,4 +1,4 @@
-//! What the tests of the stores share.
+//! Helpers shared by the store tests.
 
 #![allow(
     dead_code,
@@ -35,7 +35,7 @@ pub(crate) fn limits(records: usize) -> ReadLimits {
     ReadLimits::new(NonZeroUsize::new(records).unwrap(), NonZeroU64::MAX)
 }
 
-/// A payload that says which it is, and whether it is whole.
+/// A payload that identifies its record and shows damage.
 pub(crate) fn payload(number: u64, length: usize) -> Vec<u8> {
     let filler = (0..length).map(|n| u8::try_from((n as u64 * 7 + number * 13) % 251).unwrap());
     let length = u64::try_from(length).unwrap();
@@ -47,7 +47,7 @@ pub(crate) fn payload(number: u64, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The number of a record; panics when the payload is not one that was ever made.
+/// The number of a record. Panics unless [`payload`] made its data.
 pub(crate) fn number_of(record: &Record) -> u64 {
     let (number, rest) = record.data.split_first_chunk().expect("a number");
     let (length, _) = rest.split_first_chunk().expect("a length");
@@ -75,7 +75,7 @@ pub(crate) fn record(stream: &StreamName, number: u64, length: usize) -> NewReco
     .with_explicit_hash_key(hash_key(number))
 }
 
-/// Every third record of a stream has one.
+/// Every third record of a stream has a hash key.
 fn hash_key(number: u64) -> Option<u128> {
     (number / 3)
         .is_multiple_of(3)
@@ -97,7 +97,7 @@ pub(crate) async fn delete(store: &dyn RecordStore, stream: &StreamName, records
     assert_eq!(removed.records, records.len());
 }
 
-/// A number of repetitions that the environment may raise.
+/// A number of repetitions, which an environment variable may raise.
 pub(crate) fn times(variable: &str, usual: usize) -> usize {
     std::env::var(variable)
         .ok()
@@ -105,7 +105,7 @@ pub(crate) fn times(variable: &str, usual: usize) -> usize {
         .unwrap_or(usual)
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 pub(crate) struct Numbers(u64);
 
 impl Numbers {

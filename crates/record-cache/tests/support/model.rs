@@ -1,4 +1,4 @@
-//! Plain queues that a store has to agree with.
+//! A model of plain queues for a store to agree with.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use super::{limits, stream};
 
 pub(crate) const STREAMS: [&str; 3] = ["one", "two", "three"];
 
-/// What becomes of a record.
+/// The fate of a record when settled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fate {
     Deleted,
@@ -21,7 +21,7 @@ pub(crate) fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![Just(Fate::Deleted), Just(Fate::Counted), Just(Fate::Left)]
 }
 
-/// The records that a store has to have, by stream.
+/// The records that the store must hold, by stream.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) queues: BTreeMap<usize, VecDeque<Record>>,

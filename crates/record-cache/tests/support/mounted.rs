@@ -1,4 +1,4 @@
-//! Small file systems that fill up.
+//! Small file systems for tests that fill a disk.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{record, stream};
 
-/// A file system in memory, unmounted when dropped.
+/// A file system in memory, unmounted on drop.
 pub(crate) struct Mounted(TempDir);
 
 impl Mounted {
@@ -37,7 +37,7 @@ impl Mounted {
         assert!(run(&["mount", "-o", &options, &path]));
     }
 
-    /// Another program takes what is left, but for this many bytes.
+    /// Fills the disk as another program would, except for this many bytes.
     pub(crate) fn fill_but_for(&self, left: usize) {
         let mut filler = fs::File::create(self.path().join("filler")).unwrap();
         let mut reserve = fs::File::create(self.path().join("reserve")).unwrap();
@@ -63,7 +63,7 @@ fn place() -> TempDir {
     TempDir::new().unwrap()
 }
 
-/// Where Linux has its temporary files.
+/// Linux's directory for temporary files.
 #[cfg(windows)]
 fn place() -> TempDir {
     TempDir::new_in(r"Z:\tmp").unwrap()
@@ -74,22 +74,22 @@ fn path_below(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What Linux, below Wine, calls this path.
+/// The path that Linux, below Wine, uses for this file.
 #[cfg(windows)]
 fn path_below(path: &Path) -> String {
     let path = path.to_str().unwrap().strip_prefix("Z:").unwrap();
     path.replace('\\', "/")
 }
 
-/// Runs a program to its end, and returns whether it succeeded.
+/// Runs a program to its end and returns whether it succeeded.
 #[cfg(not(windows))]
 fn run(words: &[&str]) -> bool {
     let status = Command::new(words[0]).args(&words[1..]).status();
     status.is_ok_and(|status| status.success())
 }
 
-/// The same with a program of Linux, which Wine starts without a handle to it: so a file says how it
-/// ended.
+/// The same for a Linux program. Wine starts it without a handle, so it writes its exit status to a
+/// file.
 #[cfg(windows)]
 fn run(words: &[&str]) -> bool {
     const SCRIPT: &str = "f=$1; shift; $*; echo $? > $f.new; mv $f.new $f";
@@ -108,7 +108,7 @@ fn run(words: &[&str]) -> bool {
     fs::read_to_string(said).unwrap().trim() == "0"
 }
 
-/// Appends until the disk refuses, and returns what was accepted.
+/// Appends until the disk refuses, and returns the accepted numbers.
 pub(crate) async fn fill(store: &dyn RecordStore, from: u64) -> Vec<u64> {
     let name = stream("full");
     let mut accepted = Vec::new();

@@ -1,4 +1,4 @@
-//! A test that starts itself as a process of its own, to kill it.
+//! A test that starts itself as a child process in order to kill it.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 const PLACE: &str = "RECORD_CACHE_CHILD_PLACE";
 const ARGUMENT: &str = "RECORD_CACHE_CHILD_ARGUMENT";
 
-/// In a process that was started by [`start`]: where it works, and the argument.
+/// The directory and argument, in a process started by [`start`].
 pub(crate) fn is_child() -> Option<(PathBuf, String)> {
     let place = std::env::var_os(PLACE)?;
     Some((place.into(), std::env::var(ARGUMENT).unwrap()))
 }
 
-/// A process that runs one test, and what it says.
+/// A process that runs one test, and its output.
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) lines: Lines<BufReader<ChildStdout>>,
@@ -27,7 +27,7 @@ pub(crate) fn start(test: &str, place: &Path, argument: &str) -> Process {
     Process { child, lines }
 }
 
-/// What starts it, from this file.
+/// The command that runs the test from `program`.
 pub(crate) fn command(program: &Path, test: &str, place: &Path, argument: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -40,13 +40,13 @@ pub(crate) fn command(program: &Path, test: &str, place: &Path, argument: &str) 
 }
 
 impl Process {
-    /// Waits for a line, which may stand behind what the test harness says.
+    /// Waits for a line that contains `what`, perhaps after output of the test harness.
     pub(crate) fn wait_for(&mut self, what: &str) {
         let said = |line: std::io::Result<String>| line.unwrap().contains(what);
         assert!(self.lines.any(said), "the process ended before {what}");
     }
 
-    /// Kills it, and returns what it had said by then.
+    /// Kills the process and returns the rest of its output.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         let rest = self.lines.map_while(Result::ok).collect();
@@ -55,9 +55,9 @@ impl Process {
     }
 }
 
-/// Says a line in one write, so that a kill leaves only whole ones.
+/// Prints a line in one write, so that a kill leaves only whole lines.
 pub(crate) fn say(line: &str) {
     let line = format!("\n{line}\n");
-    // Nobody listens any more: this process is about to be killed.
+    // An error means that the reader is gone and this process is about to be killed.
     let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes());
 }

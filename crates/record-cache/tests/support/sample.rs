@@ -1,4 +1,4 @@
-//! A store with a history, copies of which are damaged and examined.
+//! A store with a history. Tests damage copies of it and examine them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,17 +15,17 @@ use super::{
 
 pub(crate) const STREAMS: [&str; 3] = ["one", "two", "three"];
 
-/// Nothing that is done to a store takes so long.
+/// Longest examination allowed, whatever the damage.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Numbers from here on belong to the examination.
+/// The first number of the records that the examination appends.
 const ADDED: u64 = 3_000_000;
 
 pub(crate) fn stream_of(number: u64) -> &'static str {
     STREAMS[usize::try_from(number % 3).unwrap()]
 }
 
-/// Short ones, longer ones, and some that are on several pages.
+/// Short records, longer ones, and some that span several pages.
 pub(crate) fn mixed_lengths(number: u64) -> usize {
     match number % 20 {
         0 => 15_000,
@@ -34,12 +34,12 @@ pub(crate) fn mixed_lengths(number: u64) -> usize {
     }
 }
 
-/// How the owner of the files ended.
+/// How the process that wrote the files ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Closed,
     Killed,
-    /// Closed, opened again, changed, and killed then.
+    /// Closed, reopened, changed, then killed.
     KilledLater,
 }
 
@@ -47,16 +47,16 @@ impl End {
     pub(crate) const ALL: [Self; 3] = [Self::Closed, Self::Killed, Self::KilledLater];
 }
 
-/// The files of a store with some records settled, and what is in it.
+/// The files of a store with some records settled, and their expected contents.
 pub(crate) struct Sample {
-    /// Who opens the copies.
+    /// The store that opens the copies.
     pub(crate) subject: Subject,
     pub(crate) place: TempDir,
     pub(crate) live: BTreeSet<u64>,
     pub(crate) settled: BTreeSet<u64>,
-    /// How often an attempt was counted.
+    /// The number of attempts counted per record.
     attempts: BTreeMap<u64, u32>,
-    /// Where the last call begins in the last segment.
+    /// Offset of the last call in the last segment.
     pub(crate) last_call: u64,
 }
 
@@ -107,7 +107,7 @@ impl Sample {
         }
     }
 
-    /// Opens a damaged copy, and checks what must hold whatever the damage.
+    /// Opens a damaged copy and checks what must hold after any damage.
     pub(crate) async fn survives(&self, context: &str, damage: impl FnOnce(&Path)) -> Outcome {
         let place = in_memory();
         copy(self.place.path(), place.path());
@@ -132,7 +132,7 @@ impl Sample {
         let invented = found.keys().find(|number| !known(number));
         assert_eq!(invented, None, "{context}: nothing is invented");
 
-        // It works as any other store, what it holds now stays, and damage is counted once.
+        // The store works normally, keeps what it holds now, and counts damage once.
         for (n, name) in (ADDED..).step_by(3).zip(STREAMS) {
             let n = n + STREAMS.iter().position(|other| *other == name).unwrap() as u64;
             store
@@ -196,7 +196,7 @@ async fn settle(
     store.settle(settlement).await.unwrap();
 }
 
-/// All that can be read with its attempts, and how much was reported as damaged meanwhile.
+/// All readable records with their attempts, and the number reported as damaged.
 async fn read(store: &dyn RecordStore, context: &str) -> (BTreeMap<u64, u32>, u64) {
     let mut found = BTreeMap::new();
     let mut reported = 0;
@@ -227,11 +227,11 @@ async fn read(store: &dyn RecordStore, context: &str) -> (BTreeMap<u64, u32>, u6
 pub(crate) struct Outcome {
     pub(crate) lost: usize,
     pub(crate) counted: usize,
-    /// Settled records that are there again.
+    /// Settled records that came back.
     pub(crate) back: usize,
-    /// Records whose attempts are not those that were counted.
+    /// Records with the wrong number of attempts.
     pub(crate) miscounted: usize,
-    /// Copies of damaged data that were kept.
+    /// Copies of damaged data that the store kept.
     pub(crate) aside: usize,
 }
 

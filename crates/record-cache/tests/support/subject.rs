@@ -1,4 +1,4 @@
-//! The stores on disk, behind one face: a suite is written once and runs for each.
+//! The stores on disk behind one interface, so that a suite is written once and runs on each.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ pub(crate) type Store = Arc<dyn RecordStore>;
 pub(crate) enum Subject {
     Journal,
     Sled,
-    /// Holds so few entries in memory that nearly all of its index is in sled.
+    /// A sled store with so few entries in memory that nearly all of its index is on disk.
     TinySled,
 }
 
 impl Subject {
-    /// All of them; each opens what another one left.
+    /// All stores. Each opens what another one wrote.
     pub(crate) const ALL: [Self; 3] = [Self::Journal, Self::Sled, Self::TinySled];
 
-    /// Names it on the command line of a test, and the module that its tests are in.
+    /// The store's name on a test's command line, and that of the module with its tests.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Journal => "journal",
@@ -36,12 +36,12 @@ impl Subject {
         all.find(|subject| subject.name() == name).unwrap()
     }
 
-    /// With the default settings, which survive the loss of power.
+    /// Opens with the default settings, which survive power loss.
     pub(crate) async fn open(self, path: &Path) -> Store {
         self.open_with(path, Durability::PowerLoss).await
     }
 
-    /// Survives the end of the process only, so that it costs no syncs.
+    /// Opens with protection from process crashes only, which saves the syncs.
     pub(crate) async fn open_fast(self, path: &Path) -> Store {
         self.open_with(path, Durability::ProcessCrash).await
     }
@@ -82,10 +82,10 @@ fn with_a_tiny_index(builder: SledStoreBuilder) -> SledStoreBuilder {
     builder.records_in_memory(8)
 }
 
-/// Makes a test of each function of a [`Subject`], for each store that is on disk. A
-/// function that is left out is dead code, which the lints do not let pass.
+/// Turns each function that takes a [`Subject`] into a test for each store on disk. The lints
+/// report a function missing from the list as dead code.
 ///
-/// `a, b` names functions that are `async`, `fn a, fn b` functions that are not.
+/// `a, b` lists functions that are `async`, `fn a, fn b` functions that are not.
 macro_rules! for_each_store {
     ($($tests:tt)+) => {
         $crate::support::subject::tests_of!(journal, Journal, $($tests)+);

@@ -12,7 +12,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of this name; nothing is made yet.
+    /// The bucket of this name. Nothing is created yet.
     pub fn new(endpoint: &str, name: &str) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -20,7 +20,7 @@ impl Bucket {
         }
     }
 
-    /// Makes the bucket.
+    /// Creates the bucket.
     ///
     /// # Errors
     /// If LocalStack cannot be reached or refuses.
@@ -31,12 +31,12 @@ impl Bucket {
             .map(drop)
     }
 
-    /// Its resource name.
+    /// The bucket's ARN.
     pub fn arn(&self) -> String {
         format!("arn:aws:s3:::{}", self.name)
     }
 
-    /// The content of every object, in the order of their keys.
+    /// The content of every object, ordered by key.
     ///
     /// # Errors
     /// If LocalStack cannot be reached or refuses.
@@ -74,7 +74,7 @@ impl Bucket {
     }
 }
 
-/// The same in XML, in a path and in a query.
+/// Whether a byte is the same in XML, in a path and in a query.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/_.-".contains(&byte)
 }

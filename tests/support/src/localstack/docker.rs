@@ -45,14 +45,15 @@ pub(super) fn remove(slot: &Slot) -> io::Result<()> {
     quietly(&["rm", "--force", "--volumes", &name(slot)])
 }
 
-/// The same for each run in the same directory, so that a container left behind is found.
+/// The container's name, the same for each run in the same directory, so that a leftover container
+/// is found.
 fn name(slot: &Slot) -> String {
     let mut hasher = DefaultHasher::new();
     slot.directory().hash(&mut hasher);
     format!("amplify-localstack-{:016x}", hasher.finish())
 }
 
-/// Whether there was such a container is not asked.
+/// Runs `docker` without checking whether the container existed.
 fn quietly(arguments: &[&str]) -> io::Result<()> {
     Command::new("docker")
         .args(arguments)

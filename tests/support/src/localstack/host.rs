@@ -1,4 +1,4 @@
-//! LocalStack as processes of this machine, with everything private below its slot.
+//! LocalStack as processes on this machine, with all private files in its slot.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -43,12 +43,12 @@ pub(super) fn command(
         .env("FILESYSTEM_ROOT", &file_system)
         .env("GATEWAY_LISTEN", format!("127.0.0.1:{port}"))
         .env("SERVICES", SERVICES)
-        // Inside a container it would otherwise write to /var/lib/localstack.
+        // In a container, LocalStack would otherwise write to /var/lib/localstack.
         .env("OVERRIDE_IN_DOCKER", "0")
         .env("SKIP_SSL_CERT_DOWNLOAD", "1")
         .env("DISABLE_EVENTS", "1")
         .env("DNS_ADDRESS", "0")
-        // Rewriting all data as JSON every 5 s takes longer than that once there is some.
+        // Otherwise all data is rewritten as JSON every 5 s, which soon takes longer than that.
         .env("KINESIS_PERSISTENCE", "0")
         .env("KINESIS_LATENCY", "0")
         .env("KINESIS_MOCK_VERSION", version)
@@ -57,10 +57,10 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// Kills every process that was started for this slot and is still there.
+/// Kills every process that was started for this slot and still runs.
 ///
-/// The Kinesis back end has a process group of its own and survives a LocalStack that is killed,
-/// so processes are told by their arguments. Systems without `/proc` keep them.
+/// The Kinesis back end has its own process group and survives a killed LocalStack, so processes
+/// are identified by their arguments. On systems without `/proc` they keep running.
 pub(super) fn kill_processes(slot: &Slot) -> io::Result<()> {
     let file_system = file_system(slot);
     for pid in processes_with_argument_in(&file_system) {
@@ -94,7 +94,7 @@ fn file_system(slot: &Slot) -> PathBuf {
     slot.directory().join("fs")
 }
 
-/// Puts the installed back end where LocalStack looks before it would download one.
+/// Puts the installed back end where LocalStack looks before downloading one.
 fn provide_kinesis_local(installed: &Path, file_system: &Path) -> io::Result<OsString> {
     let version = installed.file_name().unwrap_or_default();
     let versions = file_system.join("var/lib/localstack/lib/kinesis-local");

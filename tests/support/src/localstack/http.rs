@@ -1,11 +1,11 @@
-//! As much of HTTP/1.0 as LocalStack's own API and S3 need.
+//! The parts of HTTP/1.0 that LocalStack's own API and S3 need.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The scope tells LocalStack the service; it checks no signature.
+/// The scope tells LocalStack the service. LocalStack checks no signature.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=test/20250101/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=0";
 
@@ -16,8 +16,7 @@ pub async fn is_localstack(endpoint: &str) -> bool {
         .is_ok()
 }
 
-/// Waits for a LocalStack that answers to have its Kinesis back end up, which the first request
-/// starts.
+/// Waits until a running LocalStack has its Kinesis back end up. The first request starts it.
 ///
 /// # Errors
 /// If Kinesis cannot be started.

@@ -1,11 +1,11 @@
-//! What LocalStack is run with, and how a test learns of it.
+//! How to run LocalStack, and how a test finds it.
 
 use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-/// The variable with the endpoint that tests share.
+/// The environment variable with the endpoint that tests share.
 pub const SHARED_ENDPOINT: &str = "AMPLIFY_E2E_ENDPOINT";
 
 const HOME: &str = "AMPLIFY_LOCALSTACK_HOME";
@@ -14,10 +14,10 @@ const PYTHON: &str = "AMPLIFY_LOCALSTACK_PYTHON";
 const NODE: &str = "AMPLIFY_LOCALSTACK_NODE";
 const KINESIS_LOCAL: &str = "AMPLIFY_LOCALSTACK_KINESIS_LOCAL";
 
-/// LocalStack, ready to be started.
+/// A LocalStack that is ready to start.
 #[derive(Debug, Clone)]
 pub struct Installation {
-    /// The directory below which each LocalStack gets one of its own.
+    /// The directory that holds a subdirectory for each LocalStack.
     pub home: PathBuf,
     /// What runs it.
     pub engine: Engine,
@@ -38,7 +38,7 @@ pub enum Engine {
 /// The programs that make up LocalStack on this machine.
 #[derive(Debug, Clone)]
 pub struct HostEngine {
-    /// The interpreter of the virtual environment that LocalStack is installed in.
+    /// The interpreter of LocalStack's virtual environment.
     pub python: PathBuf,
     /// The Node.js executable, for the Kinesis back end.
     pub node: PathBuf,
@@ -64,7 +64,7 @@ impl Installation {
     /// The installation that `cargo xtask e2e` prepared for this process.
     ///
     /// # Errors
-    /// If this process was not started by it.
+    /// If `cargo xtask e2e` did not start this process.
     pub fn from_env() -> io::Result<Self> {
         let engine = match env::var(IMAGE) {
             Ok(image) => Engine::Docker { image },
@@ -84,7 +84,7 @@ impl Installation {
 /// The endpoint that the tests of this process share.
 ///
 /// # Errors
-/// If this process was not started by `cargo xtask e2e`.
+/// If `cargo xtask e2e` did not start this process.
 pub fn shared_endpoint() -> io::Result<String> {
     variable(SHARED_ENDPOINT)?
         .into_string()

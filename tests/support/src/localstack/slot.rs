@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A numbered directory that nobody else uses while this value lives.
 ///
-/// Directories are used again, so what LocalStack caches in them makes later starts faster.
+/// Directories are reused, so files that LocalStack caches there make later starts faster.
 #[derive(Debug)]
 pub(super) struct Slot {
     directory: PathBuf,

@@ -1,4 +1,4 @@
-//! What is on stable storage, and what may get there.
+//! The data on stable storage, and the changes that may get there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,35 +9,35 @@ use bytes::Bytes;
 use super::image::Node;
 use super::{Action, Event, Image, Inode, NameChange, OperationId};
 
-/// A disk writes this much at once or not at all.
+/// A disk writes this many bytes whole or not at all.
 pub(super) const SECTOR: u64 = 512;
 
-/// When names and lengths become durable, and in what order they get there.
+/// When names and lengths become durable, and in what order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
-    /// Only what is asked for: a name by `fsync` of its directory, a length by a sync of
-    /// its file. Changes of one directory, or of one file's length, arrive in order;
-    /// those of two have nothing to do with each other.
+    /// Only what is synced: a name by `fsync` of its directory, a length by a sync of its file.
+    /// Changes of one directory, or of one file's length, arrive in order. Changes of different
+    /// ones are independent.
     Strict,
-    /// One journal for all names and lengths, as in ext4: they arrive in order, and a sync
-    /// that has something to commit commits all that was done before.
+    /// One journal for all names and lengths, as in ext4. They arrive in order, and a sync that
+    /// commits anything commits everything done before.
     Journal,
 }
 
-/// What becomes of a pending change.
+/// The fate of a pending change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is there.
+    /// The change reached the disk.
     Kept,
-    /// It is not.
+    /// The change is lost.
     Dropped,
-    /// These of its sectors are there; of a change of names or lengths, all.
+    /// These sectors of a write are there. A change of names or lengths is there in full.
     Torn(Vec<bool>),
-    /// The file is as long as it would be, but the bytes are not there.
+    /// The file has its new length, but not the bytes.
     OnlyLength,
 }
 
-/// A change that was made and is not durable yet.
+/// A change that is not durable yet.
 #[derive(Debug, Clone)]
 pub struct Pending {
     id: OperationId,
@@ -66,12 +66,12 @@ pub struct Disk {
     rules: Rules,
     durable: Image,
     pending: Vec<Pending>,
-    /// What each sync that has not returned yet will make durable.
+    /// The changes that each running sync will make durable.
     syncs: BTreeMap<OperationId, Vec<OperationId>>,
 }
 
 impl Pending {
-    /// How many sectors a write touches; nothing for other changes.
+    /// The number of sectors that a write touches. `None` for other changes.
     #[must_use]
     pub fn sectors(&self) -> Option<usize> {
         match &self.change {
@@ -80,7 +80,7 @@ impl Pending {
         }
     }
 
-    /// The sector of its file that a write begins in.
+    /// The sector of the file in which a write begins.
     #[must_use]
     pub fn first_sector(&self) -> Option<u64> {
         match &self.change {
@@ -89,7 +89,7 @@ impl Pending {
         }
     }
 
-    /// The file that a write or a change of length is about.
+    /// The file of a write or a change of length.
     #[must_use]
     pub fn file(&self) -> Option<Inode> {
         match &self.change {
@@ -116,7 +116,7 @@ impl Pending {
         }
     }
 
-    /// These bytes of a write, where there are any.
+    /// This byte range of a write, unless it is empty.
     fn part(&self, from: u64, to: u64) -> Option<Self> {
         match &self.change {
             Change::Write {
@@ -144,7 +144,7 @@ impl Pending {
 }
 
 impl Disk {
-    /// A disk that holds these files and nothing else.
+    /// A disk that holds exactly these files.
     #[must_use]
     pub const fn new(rules: Rules, files: Image) -> Self {
         Self {
@@ -155,13 +155,13 @@ impl Disk {
         }
     }
 
-    /// What is not durable yet, in the order in which it was done.
+    /// The changes that are not durable yet, in the order they were made.
     #[must_use]
     pub fn pending(&self) -> &[Pending] {
         &self.pending
     }
 
-    /// Goes on by one step.
+    /// Advances by one step.
     pub fn advance(&mut self, event: &Event) {
         match event {
             Event::Created {
@@ -181,10 +181,10 @@ impl Disk {
         }
     }
 
-    /// The files that a loss of power at this moment leaves, if this is what becomes of
-    /// the pending changes, one by one; those that have no fate are dropped.
+    /// The files left by a power loss at this moment, with the fates of the pending changes in
+    /// order. Changes without a fate are dropped.
     ///
-    /// A fate that cannot be is mended: a change that needs a dropped one is dropped too.
+    /// Impossible fates are corrected: a change that depends on a dropped one is dropped too.
     #[must_use]
     pub fn image(&self, fates: &[Fate]) -> Image {
         let mut left = Aftermath {
@@ -206,7 +206,7 @@ impl Disk {
         self.image(&vec![Fate::Kept; self.pending.len()])
     }
 
-    /// The pending changes in words, each with its fate.
+    /// Describes the pending changes, each with its fate.
     #[must_use]
     pub fn describe(&self, fates: &[Fate]) -> Vec<String> {
         let mut paths = self.durable.paths();
@@ -272,9 +272,8 @@ impl Disk {
         });
     }
 
-    /// What a write that waits for the disk cannot be durable without, beside what it
-    /// overwrites: earlier lengths of its file, and by the journal all that came before
-    /// a new length.
+    /// The changes that must become durable before a synchronous write, besides those it
+    /// overwrites: earlier lengths of its file and, with a journal, everything before a new length.
     fn lengths_before(&self, file: Inode, extends: bool) -> impl Iterator<Item = OperationId> {
         let commits = self.rules == Rules::Journal && extends;
         self.pending
@@ -287,7 +286,7 @@ impl Disk {
             .map(|pending| pending.id)
     }
 
-    /// A sync covers what had returned when it was called.
+    /// A sync covers the calls that had returned when it started.
     fn begin_sync(&mut self, id: OperationId, inode: Inode, all: bool) {
         let ended = || self.pending.iter().filter(|pending| pending.ended);
         let mut covered: BTreeSet<OperationId> = ended()
@@ -312,8 +311,8 @@ impl Disk {
         self.syncs.insert(id, covered.into_iter().collect());
     }
 
-    /// The changes of names in a directory, and all that they cannot be without: a rename
-    /// from another directory is there only with what had happened there before.
+    /// The name changes in a directory and all they depend on: a rename from another directory
+    /// needs the earlier changes there.
     fn names_below(&self, directory: Inode) -> BTreeSet<OperationId> {
         let mut directories = BTreeSet::from([directory]);
         let mut found = BTreeSet::new();
@@ -356,8 +355,8 @@ impl Disk {
         }
     }
 
-    /// Earlier changes that are still pending must not undo one that becomes durable: the
-    /// sectors that it writes hold theirs too, and what it cuts off is gone for them.
+    /// Keeps earlier pending changes from undoing one that becomes durable. Its sectors include
+    /// their data, and what it cuts off is gone from them.
     fn overtake(&mut self, change: &Change) {
         let earlier = std::mem::take(&mut self.pending);
         for pending in earlier {
@@ -397,7 +396,7 @@ impl Disk {
     }
 }
 
-/// The files after a loss of power, while it is worked out what they are.
+/// The files after a power loss, while they are computed.
 #[derive(Debug)]
 struct Aftermath {
     rules: Rules,
@@ -405,11 +404,11 @@ struct Aftermath {
     cut: Cut,
 }
 
-/// What later changes cannot reach any more, because an earlier one is missing.
+/// What later changes can no longer reach because an earlier one is missing.
 #[derive(Debug, Default)]
 struct Cut {
     sectors: BTreeSet<(Inode, u64)>,
-    /// From which byte on nothing can be, because the space was never given up.
+    /// The first byte that cannot be used, because the space there was never freed.
     lengths: BTreeMap<Inode, u64>,
     directories: BTreeSet<Inode>,
     journal: bool,
@@ -557,7 +556,7 @@ fn sectors(offset: u64, length: usize) -> std::ops::Range<u64> {
     offset / SECTOR..(offset + length as u64).div_ceil(SECTOR)
 }
 
-/// Offsets were those of bytes in memory, so they fit.
+/// Offsets belonged to bytes in memory, so they fit.
 fn index_of(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }

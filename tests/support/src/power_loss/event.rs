@@ -1,4 +1,4 @@
-//! What happens to files, one step after the other.
+//! Events that change files, in order.
 
 use std::ffi::OsString;
 
@@ -6,71 +6,71 @@ use bytes::Bytes;
 
 use super::Image;
 
-/// A file or a directory, whatever its names.
+/// A file or directory, whatever its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Inode(pub(super) u64);
 
-/// Tells the operations of a timeline apart.
+/// Identifies an operation in a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(pub(super) u64);
 
 /// One step of a timeline.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A file or directory came to be, without a name yet.
+    /// A file or directory was created, without a name yet.
     Created {
-        /// Which.
+        /// The new inode.
         inode: Inode,
-        /// What it is.
+        /// Whether it is a directory.
         is_directory: bool,
     },
-    /// A call was made; from here on its effect may be seen.
+    /// A call was made. Its effect may be visible from now on.
     Begin(Operation),
     /// The call returned.
     End(OperationId),
-    /// What the process had to say.
+    /// A report of the process.
     Mark(String),
-    /// The process ended; the system goes on.
+    /// The process ended, and the system kept running.
     Killed,
-    /// The system ended, and this is what it left.
+    /// The power was lost, and these files remain.
     PowerLost(Image),
 }
 
 /// A call that changes files, or makes changes durable.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// Its number.
+    /// The operation's id.
     pub id: OperationId,
-    /// What it does.
+    /// The action of the call.
     pub action: Action,
 }
 
-/// What a call does.
+/// The action of a call.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Writes bytes.
     Write {
-        /// Where to.
+        /// The file written to.
         file: Inode,
-        /// From which byte on.
+        /// The offset of the first byte.
         offset: u64,
         /// The bytes.
         data: Bytes,
-        /// Whether the file becomes longer.
+        /// Whether the file grows.
         extends: bool,
-        /// Whether the call returns only when it is durable.
+        /// Whether the call returns only once the write is durable.
         synchronous: bool,
     },
-    /// Cuts the file off or fills it up with zeros.
+    /// Truncates the file or extends it with zeros.
     SetLength {
-        /// Which file.
+        /// The file.
         file: Inode,
-        /// How long it is from now on.
+        /// The new length.
         length: u64,
     },
-    /// Gives and takes names, all in one step.
+    /// Adds and removes names, all in one step.
     Rename(Vec<NameChange>),
-    /// Makes what was written to a file durable.
+    /// Makes the data of a file durable.
     SyncData(Inode),
     /// Makes a file or the names in a directory durable.
     SyncAll(Inode),
@@ -78,13 +78,13 @@ pub enum Action {
     SyncSystem,
 }
 
-/// What a name in a directory stands for.
+/// A change of a name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameChange {
     /// The directory.
     pub directory: Inode,
-    /// The name in it.
+    /// The name in the directory.
     pub name: OsString,
-    /// What it stands for from now on.
+    /// The new target of the name, if any.
     pub target: Option<Inode>,
 }

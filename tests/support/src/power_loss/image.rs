@@ -36,7 +36,7 @@ impl Node {
 impl Image {
     pub(super) const ROOT: Inode = Inode(0);
 
-    /// A directory with nothing in it.
+    /// An empty directory.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -44,20 +44,20 @@ impl Image {
         }
     }
 
-    /// Reads a directory and all below it.
+    /// Reads a directory and everything below it.
     ///
     /// # Errors
-    /// When something in it cannot be read, or is neither a file nor a directory.
+    /// If an entry cannot be read, or is neither a file nor a directory.
     pub fn read_from(path: &Path) -> io::Result<Self> {
         let mut image = Self::empty();
         image.read_directory(path, Self::ROOT)?;
         Ok(image)
     }
 
-    /// Makes the directory and all that is in it.
+    /// Creates the directory with all its contents.
     ///
     /// # Errors
-    /// When it is there already or cannot be written.
+    /// If the directory exists already or cannot be written.
     pub fn write_to(&self, path: &Path) -> io::Result<()> {
         fs::create_dir(path)?;
         for (relative, content) in self.files() {
@@ -69,7 +69,7 @@ impl Image {
         Ok(())
     }
 
-    /// All that has a name, by path: the content of a file, nothing for a directory.
+    /// Everything with a name, by path: the content of a file, `None` for a directory.
     #[must_use]
     pub fn files(&self) -> BTreeMap<PathBuf, Option<&Arc<Vec<u8>>>> {
         let mut files = BTreeMap::new();
@@ -91,7 +91,7 @@ impl Image {
         files
     }
 
-    /// Where two trees are not the same.
+    /// The paths at which two trees differ.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<PathBuf> {
         let (ours, theirs) = (self.files(), other.files());
@@ -105,7 +105,7 @@ impl Image {
         differing
     }
 
-    /// The path of a file, or of one that it had.
+    /// A path for each inode that has a name.
     pub(super) fn paths(&self) -> BTreeMap<Inode, PathBuf> {
         let mut paths = BTreeMap::from([(Self::ROOT, PathBuf::from("."))]);
         let mut left = vec![(PathBuf::new(), Self::ROOT)];
@@ -151,7 +151,7 @@ impl Image {
         self.nodes.insert(inode, node);
     }
 
-    /// The node, unless there is one already.
+    /// Inserts the node unless it exists.
     pub(super) fn insert_new(&mut self, inode: Inode, node: Node) {
         self.nodes.entry(inode).or_insert(node);
     }
@@ -181,7 +181,7 @@ impl Image {
         }
     }
 
-    /// Drops what has no name, except for the inodes that `needed` knows.
+    /// Drops everything without a name, except the `needed` inodes.
     pub(super) fn forget_unnamed(&mut self, needed: impl Fn(Inode) -> bool) {
         let mut reachable = std::collections::BTreeSet::new();
         let mut left: Vec<Inode> = vec![Self::ROOT];
@@ -229,7 +229,7 @@ impl Image {
     }
 }
 
-/// Zeros come from the allocator, which has them at once in a build for debugging too.
+/// The allocator supplies the zeros, which is fast even in a debug build.
 fn resize(content: &mut Vec<u8>, length: usize) {
     if length > content.len() {
         let zeros = vec![0; length - content.len()];

@@ -25,23 +25,22 @@ pub(super) struct Interpreter<'a> {
     events: Vec<Event>,
 }
 
-/// How a log is read where it can be read in several ways.
+/// How to read a log that can be read in several ways.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
-    /// Of calls that change the length of a file at the same time it is not known which
-    /// came first. These take effect when they return instead of when they are made, or the
-    /// other way round.
+    /// Calls whose effect moves from their start to their return, or the other way round. The order
+    /// of calls that change a file's length at the same time is unknown.
     pub(super) moved: BTreeSet<usize>,
 }
 
-/// Numbers that were not given out yet.
+/// The next unused numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Next {
     pub(super) inode: u64,
     pub(super) operation: u64,
 }
 
-/// What an open file is; shared by the descriptors that were duplicated.
+/// An open file, shared by duplicated descriptors.
 #[derive(Debug)]
 struct Open {
     target: Target,
@@ -57,10 +56,10 @@ enum Target {
     Outside(PathBuf),
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Debug)]
 enum Place {
-    /// A directory, by its own name.
+    /// A directory named by itself.
     Itself(Inode),
     Entry {
         directory: Inode,
@@ -90,7 +89,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// Returns what happened, the files as they are in the end, and the next numbers.
+    /// Returns the events, the files at the end and the next numbers.
     pub(super) fn run(mut self, calls: &[Call]) -> Outcome<(Vec<Event>, Image, Next)> {
         let began = calls
             .iter()
@@ -136,7 +135,7 @@ impl<'a> Interpreter<'a> {
         Ok((self.events, self.files, self.next))
     }
 
-    /// What takes effect, or may, as soon as the call is made.
+    /// Applies what takes effect, or may, as soon as the call is made.
     fn begin(&mut self, call: &Call) -> Outcome<Option<OperationId>> {
         if call.result.is_some_and(|result| result < 0) {
             return Ok(None);
@@ -172,7 +171,7 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// What takes effect with its result.
+    /// Applies what takes effect when the call returns.
     fn end(&mut self, call: &Call, result: i64) -> Outcome<()> {
         match call.name.as_str() {
             "open" | "creat" => self.end_open(call, None, 0, result),
@@ -319,7 +318,7 @@ impl<'a> Interpreter<'a> {
         self.write(file, write_at, data, synchronous).map(Some)
     }
 
-    /// The offset that is given, or the position, which moves on then.
+    /// The given offset, or the position, which then advances.
     fn offset_of(&mut self, open: usize, given: &Argument, count: u64) -> Outcome<u64> {
         let text = given.word.trim_matches(['[', ']']);
         if text.is_empty() || text == "NULL" {
@@ -327,7 +326,7 @@ impl<'a> Interpreter<'a> {
             self.open[open].position += count;
             return Ok(position);
         }
-        // Of "[before] => [after]" the first counts.
+        // In "[before] => [after]", the first counts.
         let text = text.split(['=', ']', ' ']).next().unwrap_or(text);
         unsigned(text.parse().ok())
     }
@@ -522,7 +521,7 @@ impl<'a> Interpreter<'a> {
         self.descriptors.get(&descriptor?).copied()
     }
 
-    /// What the first argument is a descriptor of, where that is inside.
+    /// The open file of the first argument, if it is inside the arena.
     fn file(&self, call: &Call) -> Outcome<Option<(usize, Inode)>> {
         let Some(open) = self.open_of(call)? else {
             return Ok(None);
@@ -641,8 +640,8 @@ impl<'a> Interpreter<'a> {
     }
 }
 
-/// The calls of which it cannot be said which came first: a file is cut off while another
-/// call is under way that makes it longer or cuts it off too.
+/// The calls whose order is unknown: a file is truncated while another call that lengthens or
+/// truncates it is in progress.
 pub(super) fn ambiguous(calls: &[Call]) -> Vec<usize> {
     let file = |call: &Call| call.arguments.first().map(|file| file.word.clone());
     let changes_length = |call: &Call| call.cuts() || call.name.contains("write");

@@ -1,48 +1,48 @@
-//! Ways in which a crash may choose among pending changes.
+//! Ways for a crash to choose among pending changes.
 
 use fastrand::Rng;
 
 use super::{Fate, Inode, Pending};
 
-/// How the fates of all pending changes are decided.
+/// How the fates of all pending changes are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Nothing got there.
+    /// Nothing reached the disk.
     None,
-    /// Everything got there, as after the end of the process alone.
+    /// Everything reached the disk, as after a process end.
     All,
-    /// What was done first got there, and a part of what came next.
+    /// The first changes reached the disk, and part of the next.
     Prefix,
-    /// What was done last got there.
+    /// The last changes reached the disk.
     Suffix,
-    /// A few changes in a row did not get there.
+    /// A few changes in a row are missing.
     Gap,
-    /// A few changes in a row, and nothing else.
+    /// Only a few changes in a row reached the disk.
     Island,
-    /// Each change for itself, few of them.
+    /// Each change is decided separately, and few are kept.
     Few,
-    /// Each change for itself, half of them.
+    /// Each change is decided separately, and half are kept.
     Half,
-    /// Each change for itself, most of them.
+    /// Each change is decided separately, and most are kept.
     Most,
-    /// Each sector for itself.
+    /// Each sector is decided separately.
     Sectors,
-    /// Each page of eight sectors for itself.
+    /// Each page of eight sectors is decided separately.
     Pages,
-    /// All changes of some files, none of others.
+    /// All changes of some files, and none of others.
     Files,
-    /// What was written to some files, nothing of others, and neither names nor lengths.
+    /// The writes to some files, but no names or lengths.
     Bare,
-    /// The names and lengths got there, but no data.
+    /// Names and lengths, but no data.
     Names,
-    /// The data got there, but neither names nor lengths.
+    /// Data, but no names or lengths.
     Data,
 }
 
 const PAGE_SECTORS: u64 = 8;
 
 impl Plan {
-    /// All of them.
+    /// All plans.
     pub const EACH: [Self; 15] = [
         Self::None,
         Self::All,
@@ -61,7 +61,7 @@ impl Plan {
         Self::Data,
     ];
 
-    /// Decides.
+    /// Chooses a fate for each pending change.
     #[must_use]
     pub fn fates(self, pending: &[Pending], rng: &mut Rng) -> Vec<Fate> {
         let count = pending.len();
@@ -116,7 +116,7 @@ fn chance(pending: &Pending, rng: &mut Rng, of_keeping: f64) -> Fate {
     }
 }
 
-/// Its first sectors, or its last.
+/// Keeps the first sectors of a write, or the last.
 fn torn_once(pending: &Pending, rng: &mut Rng) -> Fate {
     let Some(sectors) = pending.sectors() else {
         return kept_if(rng.bool());

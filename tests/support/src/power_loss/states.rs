@@ -1,31 +1,31 @@
-//! Moments of a timeline, and what a loss of power would leave at each.
+//! Moments of a timeline, and what a power loss would leave at each.
 
 use fastrand::Rng;
 
 use super::{Action, Disk, Event, Fate, Image, Plan, Rules, Timeline};
 
-/// One loss of power.
+/// One power loss.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// How many events had happened.
+    /// The number of events that had happened.
     pub moment: usize,
-    /// How it was decided what becomes of the rest.
+    /// The plan that decided the fates of the pending changes.
     pub plan: Plan,
-    /// What became of it.
+    /// The fates of the pending changes.
     pub fates: Vec<Fate>,
-    /// The disk at the moment of the loss.
+    /// The disk at the moment of the power loss.
     pub disk: Disk,
 }
 
 impl State {
-    /// What the loss of power leaves.
+    /// The files that the power loss leaves.
     #[must_use]
     pub fn image(&self) -> Image {
         self.disk.image(&self.fates)
     }
 }
 
-/// Losses of power, at moments that come one after the other.
+/// Power losses, ordered by moment.
 #[derive(Debug)]
 pub struct States<'a> {
     events: &'a [Event],
@@ -37,8 +37,8 @@ pub struct States<'a> {
 }
 
 impl<'a> States<'a> {
-    /// This many, from the event of this number on, by these plans in turn; the same ones for
-    /// the same seed.
+    /// Samples `count` power losses from the event number `from` on, using these plans in turn. The
+    /// same seed gives the same losses.
     #[must_use]
     pub fn sample(
         timeline: &'a Timeline,
@@ -84,7 +84,7 @@ impl Iterator for States<'_> {
     }
 }
 
-/// Any moment, but those more often at which something is promised or half done.
+/// Any moment, with a preference for those at which something is promised or half done.
 fn moment(events: &[Event], from: usize, rng: &mut Rng) -> usize {
     let wanted = rng.u8(..100);
     let telling = |event: &Event| match event {
@@ -103,7 +103,7 @@ fn moment(events: &[Event], from: usize, rng: &mut Rng) -> usize {
         .filter(|index| telling(&events[*index]))
         .collect();
     match rng.choice(found) {
-        // Just after it, most of the time, or a little later.
+        // Usually directly after the event, or a little later.
         Some(index) => (index + 1 + rng.usize(..3) * rng.usize(..3)).min(events.len()),
         None => rng.usize(from..=events.len()),
     }

@@ -1,4 +1,4 @@
-//! The log of `strace -f -xx`.
+//! Parses the log of `strace -f -xx`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -8,19 +8,19 @@ use std::io::{self, BufRead};
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) arguments: Vec<Argument>,
-    /// The line at which it was made, and the one at which it returned.
+    /// The lines of the log at which the call was made and returned.
     pub(super) began: usize,
     pub(super) ended: Option<usize>,
-    /// What it returned; nothing if it never did.
+    /// The result. `None` if the call never returned.
     pub(super) result: Option<i64>,
 }
 
-/// What stands between two commas.
+/// The text between two commas.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Argument {
-    /// All but the strings.
+    /// Everything but the strings.
     pub(super) word: String,
-    /// The strings, one after the other.
+    /// The strings, concatenated.
     pub(super) bytes: Vec<u8>,
 }
 
@@ -30,10 +30,10 @@ impl Argument {
     }
 }
 
-/// Reads the log; the calls are in the order in which they were made.
+/// Parses the log. Calls are in the order in which they were made.
 pub(super) fn parse(log: &[u8]) -> io::Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
-    // By thread: the number of its call under way and the beginning of its text.
+    // By thread: the index of its call in progress, and the start of its text.
     let mut under_way: BTreeMap<&[u8], (usize, &[u8])> = BTreeMap::new();
     for (number, line) in lines(log).enumerate() {
         let Some((thread, text)) = split_thread(line) else {
@@ -57,7 +57,7 @@ pub(super) fn parse(log: &[u8]) -> io::Result<Vec<Call>> {
             };
         } else if let Some(head) = text.strip_suffix(b" <unfinished ...>") {
             under_way.insert(thread, (calls.len(), head));
-            // Should it never return, this is all that is known.
+            // All we know if the call never returns.
             let call = parse_call(&[head, b") = ?"].concat());
             let call = call.ok_or_else(|| strange(number, text))?;
             calls.push(Call {
@@ -76,7 +76,7 @@ pub(super) fn parse(log: &[u8]) -> io::Result<Vec<Call>> {
     Ok(calls)
 }
 
-/// The lines, without their ends; the standard library looks for these quickly.
+/// The lines without their ends. The standard library searches for these quickly.
 fn lines(mut log: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let whole = log;
@@ -107,7 +107,7 @@ fn parse_call(text: &[u8]) -> Option<Call> {
     })
 }
 
-/// The arguments, and what follows the closing bracket.
+/// The arguments, and the text behind the closing bracket.
 fn parse_arguments(text: &[u8]) -> Option<(Vec<Argument>, &[u8])> {
     let mut arguments = Vec::new();
     let mut argument = Argument::default();
@@ -138,10 +138,10 @@ fn parse_arguments(text: &[u8]) -> Option<(Vec<Argument>, &[u8])> {
     Some((arguments, &text[at..]))
 }
 
-/// Reads a string up to its closing quote; returns how far that was.
+/// Reads a string up to its closing quote, and returns the number of bytes consumed.
 ///
-/// Most of a log are strings of `\xNN`, many megabytes of them, so these are read by a
-/// loop that is quick without the help of the optimizer too.
+/// A log is mostly `\xNN` strings, many megabytes of them, so this loop is fast even without the
+/// optimizer.
 fn unescape(text: &[u8], bytes: &mut Vec<u8>) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -168,7 +168,7 @@ fn unescape(text: &[u8], bytes: &mut Vec<u8>) -> Option<usize> {
     }
 }
 
-/// The values of hexadecimal digits; 255 for all other bytes.
+/// The values of hexadecimal digits. Other bytes map to 255.
 const HEX: [u8; 256] = {
     let mut values = [u8::MAX; 256];
     let mut value = 0;

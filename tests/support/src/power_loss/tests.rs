@@ -1,11 +1,11 @@
-//! Handwritten traces, and the states they may leave.
+//! Handwritten traces, and the states that they may leave.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Calls, Disk, Fate, Image, Places, Plan, Rules, States, Timeline};
 
-/// Where the traces pretend to take place; only its name matters.
+/// The arena of the traces. Only its name matters.
 const ARENA: &str = "/arena";
 
 fn timeline(log: &str) -> Timeline {
@@ -28,12 +28,12 @@ fn content(image: &Image, path: &str) -> Option<Vec<u8>> {
         .map(|content| content.map(|bytes| bytes.to_vec()).unwrap_or_default())
 }
 
-/// What a file holds if nothing pending gets there.
+/// The content of a file if no pending change reaches the disk.
 fn surely(log: &str, rules: Rules, path: &str) -> Option<Vec<u8>> {
     content(&at_the_end(log, rules).image(&[]), path)
 }
 
-/// Checks what a file holds if nothing pending gets there, under both kinds of rules.
+/// Checks the content of a file if no pending change reaches the disk, under both rules.
 #[track_caller]
 fn assert_surely(log: &str, path: &str, content: &[u8]) {
     for rules in [Rules::Strict, Rules::Journal] {
@@ -45,14 +45,14 @@ fn assert_surely(log: &str, path: &str, content: &[u8]) {
     }
 }
 
-/// The log as a trace has it, without what indents it here.
+/// The log as strace writes it, without the indentation here.
 fn unindented(log: &str) -> String {
     log.lines()
         .map(|line| line.trim_start().to_owned() + "\n")
         .collect()
 }
 
-/// All contents of a file that a few hundred losses of power leave.
+/// All contents of a file left by a few hundred power losses.
 fn possible(log: &str, rules: Rules, path: &str) -> BTreeSet<Option<Vec<u8>>> {
     let timeline = timeline(log);
     States::sample(&timeline, 0, 600, 7, rules, &Plan::EACH)
@@ -76,7 +76,7 @@ fn a_write_is_lost_unless_it_is_synced() {
     let ranged = written.clone() + "\n1 sync_file_range(3, 0, 3, SYNC_FILE_RANGE_WAIT_AFTER) = 0";
     let synced = written.clone() + "\n1 fdatasync(3) = 0";
     assert_surely(&written, "f", b"");
-    // Nothing waits for the device.
+    // `sync_file_range` does not wait for the device.
     assert_surely(&ranged, "f", b"");
     assert_surely(&synced, "f", b"abc");
     for rules in [Rules::Strict, Rules::Journal] {
@@ -115,7 +115,7 @@ fn a_write_that_waits_for_the_disk_needs_no_sync() {
     assert_eq!(surely(log, Rules::Strict, "f"), Some(b"ab".to_vec()));
 }
 
-/// Opens the file once more, as 7, so that writes wait for the disk.
+/// Opens the file again as descriptor 7, with writes that wait for the disk.
 const WAITING: &str = "1 openat(AT_FDCWD, \"/arena/f\", O_RDWR|O_DSYNC) = 7\n";
 
 #[test]
@@ -174,7 +174,7 @@ fn what_is_durable_is_not_undone_by_what_came_before() {
 
 #[test]
 fn calls_at_the_same_time_are_read_so_that_they_explain_what_is_there() {
-    // The cut was made first, although it returned last.
+    // The truncation was made first, although it returned last.
     let log = after_creation(
         r#"1 pwrite64(3, "abcdef", 6, 0) = 6
         1 ftruncate(3, 1 <unfinished ...>
@@ -218,7 +218,7 @@ fn a_large_write_is_torn_between_sectors_and_pages() {
         runs.iter().flatten().all(|run| run % 512 == 0),
         "a sector is torn"
     );
-    // Pages are, and not only once.
+    // Writes are torn between pages, and within them.
     assert!(runs.contains(&vec![4096, 4096]) && runs.contains(&vec![8192]));
     assert!(runs.iter().any(|runs| runs.len() > 4));
 }
@@ -234,7 +234,7 @@ fn a_sector_holds_what_some_moment_had_put_there() {
     let found = possible(&log, Rules::Strict, "f");
     assert!(found.contains(&Some(b"ABcdef".to_vec())));
     assert!(found.contains(&Some(b"ABcdEF".to_vec())));
-    // The later half came with the earlier.
+    // The later half must not arrive without the earlier.
     assert!(!found.contains(&Some(b"abcdEF".to_vec())));
 }
 
@@ -254,7 +254,7 @@ fn a_rename_is_undone_unless_its_directory_is_synced() {
     for rules in [Rules::Strict, Rules::Journal] {
         assert_eq!(surely(&synced, rules, "t"), None);
     }
-    // Nobody asked for the name to be kept.
+    // Nobody synced the name.
     assert_eq!(surely(&renamed, Rules::Strict, "t"), None);
     assert_eq!(surely(&renamed, Rules::Journal, "t"), Some(b"new".to_vec()));
 }

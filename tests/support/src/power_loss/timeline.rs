@@ -1,4 +1,4 @@
-//! The story of a directory, across the ends of processes and losses of power.
+//! The history of a directory, across process ends and power losses.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use super::interpret::{Interpreter, Next, Reading, ambiguous};
 use super::{Calls, Disk, Event, Image, Places, Rules};
 
-/// Calls whose order is tried, at most: each pair of them.
+/// Limit on the calls of unknown order to move, alone and in pairs.
 const AMBIGUOUS: usize = 24;
 
-/// All that happened to the files of an arena, from a given beginning.
+/// Everything that happened to the files of an arena, from a given start.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     start: Image,
     events: Vec<Event>,
-    /// The files as a process sees them after all this.
+    /// The files as a process sees them at the end.
     files: Image,
     next: Next,
 }
 
 impl Timeline {
-    /// Nothing has happened yet, and these files are on stable storage.
+    /// Starts with these files on stable storage and no events.
     #[must_use]
     pub fn starting_from(start: Image) -> Self {
         Self {
@@ -34,30 +34,30 @@ impl Timeline {
         }
     }
 
-    /// What happened so far.
+    /// The events so far.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// Adds what a process did that began with the files as they are now.
+    /// Adds the calls of a process that started with the current files.
     ///
     /// # Errors
-    /// When the process did something to its files that is not modelled.
+    /// If the process changed its files in a way that is not modelled.
     pub fn record(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
         *self = self.after(calls, places, &Reading::default())?;
         Ok(())
     }
 
-    /// Adds what a process did that began with the files as they are now, and left the arena
-    /// as it is now.
+    /// Adds the calls of a process that started with the current files and left the arena as it is
+    /// now.
     ///
-    /// The log does not say which of two calls came first that were made at the same time;
-    /// where that matters, it is read so that it explains what is there.
+    /// The log does not give the order of calls made at the same time. Where the order matters, one
+    /// is chosen that explains the files.
     ///
     /// # Errors
-    /// When the process did something to its files that is not modelled, when the arena
-    /// cannot be read, and when the calls do not explain what is in it, naming the files.
+    /// If the process changed its files in a way that is not modelled, if the arena cannot be read,
+    /// or if the calls do not explain its files. The error names the files that differ.
     pub fn record_all(&mut self, calls: &Calls, places: &Places) -> io::Result<()> {
         self.record_until(calls, places, &Image::read_from(places.arena())?)
     }
@@ -79,7 +79,7 @@ impl Timeline {
         for moved in std::iter::once(Vec::new()).chain(single).chain(pairs) {
             let mut reading = Reading::default();
             reading.moved.extend(moved);
-            // An order in which they cannot have been is no explanation.
+            // An impossible order explains nothing.
             let after = match self.after(calls, places, &reading) {
                 Err(_) if !reading.moved.is_empty() => continue,
                 after => after?,
@@ -94,10 +94,10 @@ impl Timeline {
         Err(unexplained(&differing.unwrap_or_default()))
     }
 
-    /// Whether the files of a directory are those that the events lead to.
+    /// Checks that the files of a directory are those that the events lead to.
     ///
     /// # Errors
-    /// When the directory cannot be read, and when the files differ, naming them.
+    /// If the directory cannot be read or its files differ. The error names the files that differ.
     pub fn must_end_with(&self, arena: &Path) -> io::Result<()> {
         let differing = Image::read_from(arena)?.differences(&self.files);
         if differing.is_empty() {
@@ -106,7 +106,7 @@ impl Timeline {
         Err(unexplained(&differing))
     }
 
-    /// The disk at the moment before the event of this number.
+    /// The disk at the moment before this event.
     #[must_use]
     pub fn disk_at(&self, moment: usize, rules: Rules) -> Disk {
         let mut disk = Disk::new(rules, self.start.clone());
@@ -116,20 +116,20 @@ impl Timeline {
         disk
     }
 
-    /// The same story, except that the process was killed at this moment.
+    /// The same history, ended at this moment by the death of the process.
     #[must_use]
     pub fn killed_at(&self, moment: usize) -> Self {
         let files = self.disk_at(moment, Rules::Strict).volatile();
         self.ended_at(moment, Event::Killed, files)
     }
 
-    /// The same story, except that the power was lost at this moment and left this.
+    /// The same history, ended at this moment by a power loss that left these files.
     #[must_use]
     pub fn power_lost_at(&self, moment: usize, left: Image) -> Self {
         self.ended_at(moment, Event::PowerLost(left.clone()), left)
     }
 
-    /// The files as a process finds them that begins now.
+    /// The files that a new process finds.
     #[must_use]
     pub const fn files(&self) -> &Image {
         &self.files

@@ -1,4 +1,4 @@
-//! Running a process under strace.
+//! Runs a process under strace.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::strace::{self, Call};
 
-/// All calls that change files, that make changes durable, or that say which file a
-/// descriptor stands for; an architecture need not have each.
+/// All calls that change files, make changes durable or tell which file a descriptor refers to.
+/// Some architectures lack some of them.
 const CALLS: &[&str] = &[
     "open",
     "openat",
@@ -58,10 +58,10 @@ const CALLS: &[&str] = &[
     "io_setup",
 ];
 
-/// Longer than any write of a process that is traced.
+/// Longer than any write of a traced process.
 const LONGEST_STRING: &str = "67108864";
 
-/// What a traced process has to do with.
+/// The places that a traced process works with.
 #[derive(Debug)]
 pub struct Places {
     arena: PathBuf,
@@ -69,16 +69,16 @@ pub struct Places {
     working_directory: PathBuf,
 }
 
-/// The calls that a process made.
+/// The system calls of a process.
 #[derive(Debug)]
 pub struct Calls(Vec<Call>);
 
 impl Places {
-    /// The arena is the directory whose files matter. What is written to the file `marks`
-    /// is taken for marks, one a line.
+    /// The arena is the directory whose files matter. Each line written to the file `marks` is a
+    /// mark.
     ///
     /// # Errors
-    /// When the arena or the directory of the marks is not there.
+    /// If the arena or the directory of the marks does not exist.
     pub fn new(arena: &Path, marks: &Path) -> io::Result<Self> {
         let name = marks
             .file_name()
@@ -106,7 +106,7 @@ impl Places {
         &self.arena
     }
 
-    /// The file that takes the marks.
+    /// The file that receives the marks.
     #[must_use]
     pub fn marks(&self) -> &Path {
         &self.marks
@@ -118,10 +118,10 @@ impl Places {
 }
 
 impl Calls {
-    /// Reads a log that `strace -f` wrote.
+    /// Parses a log of `strace -f`.
     ///
     /// # Errors
-    /// When it is none, or cut off.
+    /// If the text is not such a log, or is cut off.
     pub fn parse(log: &[u8]) -> io::Result<Self> {
         strace::parse(log).map(Self)
     }
@@ -131,11 +131,11 @@ impl Calls {
     }
 }
 
-/// Runs a command to its end and returns its calls; `log` is where they are written.
+/// Runs a command to its end and returns its system calls. `log` is the file for the trace.
 ///
 /// # Errors
-/// When strace is not installed or not permitted, and when the command fails, with what
-/// it said.
+/// If strace is missing or not permitted, or if the command fails. The error includes the command's
+/// output.
 pub fn trace(command: &Command, log: &Path) -> io::Result<Calls> {
     let names = CALLS.iter().map(|name| format!("?{name}"));
     let mut traced = Command::new("strace");
@@ -144,7 +144,7 @@ pub fn trace(command: &Command, log: &Path) -> io::Result<Calls> {
         .arg(LONGEST_STRING)
         .arg("-e")
         .arg(format!("trace={}", names.collect::<Vec<_>>().join(",")))
-        // What is read is of no interest, only how much.
+        // Only the length of a read matters, not its data.
         .args(["-e", "raw=read,readv"]);
     traced
         .arg("-o")

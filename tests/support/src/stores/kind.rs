@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub enum StoreKind {
     /// In memory.
     Memory,
-    /// On disk, indexed by sled once more waits than memory is to hold.
+    /// On disk, indexed by sled once the backlog exceeds the index in memory.
     Sled,
     /// The same, with so little in memory that nearly all of the index is in sled.
     TinySled,
@@ -22,17 +22,17 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// All of them.
+    /// All kinds.
     pub const EACH: [Self; 4] = [Self::Memory, Self::Sled, Self::TinySled, Self::Journal];
-    /// Those that programs are to choose from.
+    /// The kinds that programs should choose from.
     pub const USUAL: [Self; 3] = [Self::Memory, Self::Sled, Self::Journal];
-    /// Those of them that keep records on disk.
+    /// The kinds that keep records on disk.
     pub const DURABLE: [Self; 2] = [Self::Sled, Self::Journal];
 
-    /// Opens a store in this directory, which is made.
+    /// Opens a store in this directory, and creates the directory if needed.
     ///
     /// # Errors
-    /// As the store tells.
+    /// The error of the store.
     pub async fn open(
         self,
         directory: &Path,

@@ -1,4 +1,4 @@
-//! The stores that tests run on: each kind there is, and one in memory that follows a script.
+//! The stores for tests: every real kind, and one in memory that follows a script.
 
 #[cfg(feature = "store-kinds")]
 mod kind;

@@ -114,7 +114,7 @@ impl ScriptedStore {
         *self.script() = Box::new(script);
     }
 
-    /// Does this at each call of this kind from now on, and obeys all others.
+    /// From now on, does this at each call of this kind, and obeys all others.
     pub fn now_does_at(&self, op: Op, step: impl Fn() -> Step + Send + 'static) {
         self.now_does(move |called, _| if called == op { step() } else { Step::Obey });
     }
@@ -124,7 +124,7 @@ impl ScriptedStore {
         self.now_does_at(op, || Step::Fail);
     }
 
-    /// Holds each call of this kind from now on, until the gate is open.
+    /// From now on, holds each call of this kind until the gate is open.
     pub fn now_waits_at(&self, op: Op, gate: &Gate) {
         let gate = gate.clone();
         self.now_does_at(op, move || Step::Behind(gate.clone()));
@@ -140,7 +140,7 @@ impl ScriptedStore {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// All its records of a stream, oldest first.
+    /// All records of a stream, oldest first.
     ///
     /// # Panics
     /// If no stream can have that name, or the store was closed.
@@ -172,7 +172,7 @@ impl ScriptedStore {
     }
 }
 
-/// Limits of this many records, of any size.
+/// Limits a read to this many records, of any size.
 fn at_most(records: usize) -> ReadLimits {
     let records = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
     ReadLimits::new(records, NonZeroU64::MAX)
@@ -256,12 +256,12 @@ impl fmt::Debug for ScriptedStore {
     }
 }
 
-/// Holds a call until it is opened.
+/// Holds calls until it is opened.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Sender<bool>);
 
 impl Gate {
-    /// Not open yet.
+    /// A closed gate.
     pub fn closed() -> Self {
         Self(watch::Sender::new(false))
     }
@@ -271,9 +271,9 @@ impl Gate {
         self.0.send_replace(true);
     }
 
-    /// Returns once it is open.
+    /// Returns once the gate is open.
     pub async fn passed(&self) {
-        // It has a sender as long as there is this gate.
+        // The sender lives as long as this gate.
         let _ = self.0.subscribe().wait_for(|&open| open).await;
     }
 }
