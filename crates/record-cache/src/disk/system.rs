@@ -178,7 +178,7 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-/// One of our names belongs to something other than a regular file, or to a link.
+/// An entry with one of our names is a link or not a regular file.
 fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }

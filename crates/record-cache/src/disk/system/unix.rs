@@ -42,7 +42,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory without following other users' links.
+    /// Opens a directory, following a link only if this user or root owns it.
     pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
         let failed = |error: Errno| Refusal::Failed("cannot open", error.into());
         let found = rustix::fs::lstat(path).map_err(failed)?;
