@@ -101,7 +101,7 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// How much one read may return.
+/// Limits on one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadLimits {
@@ -122,7 +122,7 @@ impl ReadLimits {
     }
 }
 
-/// What one read returned.
+/// The result of one read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadBatch {
@@ -188,7 +188,7 @@ impl Settlement {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Amount {
-    /// Records.
+    /// How many records.
     pub records: usize,
     /// The total of their sizes.
     pub bytes: u64,
@@ -209,7 +209,7 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
-/// What a store holds.
+/// Statistics of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
@@ -242,5 +242,5 @@ impl StoreStats {
     }
 }
 
-/// What one stream holds.
+/// Statistics of one stream.
 pub type QueueStats = Amount;

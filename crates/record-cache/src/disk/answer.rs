@@ -1,4 +1,4 @@
-//! Enters what was written in the index and the counters, and answers the callers.
+//! Enters written records into the index and the counters, and answers the callers.
 
 use std::collections::BTreeMap;
 

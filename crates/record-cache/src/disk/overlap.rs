@@ -20,8 +20,8 @@ use crate::log::files::DiskFile;
 /// thread.
 const WORTH_BYTES: u64 = 1 << 20;
 const WORTH_PART: u64 = 8;
-/// After this many bytes, or a segment if smaller, housekeeping is due. It needs all syncs to have
-/// ended.
+/// After this many bytes, or a segment if smaller, housekeeping is due. No sync may be under way
+/// then.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 
 /// The sync thread, started when first needed.

@@ -35,7 +35,7 @@ pub(crate) struct SystemDisk {
 #[derive(Debug)]
 enum Refusal {
     InUse,
-    /// It belongs to another user, or others can write to it.
+    /// The directory belongs to another user, or others can write to it.
     #[cfg(unix)]
     Unsafe(&'static str),
     /// An entry with one of our names belongs to another user.

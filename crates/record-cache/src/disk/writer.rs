@@ -50,7 +50,7 @@ pub(crate) struct Writer {
     pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// What the writer knows about how calls arrive.
+/// The observed arrival pattern of calls.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// How many callers to expect: those just answered, and those that arrived meanwhile.
@@ -210,7 +210,7 @@ impl Writer {
         None
     }
 
-    /// What must be written for a request, if anything.
+    /// Plans the write for a request, if it needs one.
     fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
         let is_loss = matches!(request, Request::Lose(_));
         let planned = match request {
@@ -245,7 +245,7 @@ impl Writer {
         }
     }
 
-    /// What must be written to settle records, if anything, and what it will remove.
+    /// Plans the write that settles records, if it is needed, and computes what it will remove.
     pub(super) fn plan_settlement(
         &mut self,
         wish: &Settlement,

@@ -62,7 +62,7 @@ pub(crate) struct Mark {
     pub(crate) held: u64,
 }
 
-/// What the first bytes of a file turned out to be.
+/// The result of decoding the first bytes of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<T> {
     Sound(T),

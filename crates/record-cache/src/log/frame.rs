@@ -25,7 +25,7 @@ const STARTS: u8 = 0x40;
 const ENDS: u8 = 0x80;
 const NO_KEY: u32 = u32::MAX;
 
-/// What a frame means.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The start of a group of calls that were written together.

@@ -137,7 +137,8 @@ impl Replay {
         self.hole = true;
     }
 
-    /// Ends the replay. Counts as missing what lies below a number known from elsewhere.
+    /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count
+    /// as missing.
     pub(crate) fn finish(&mut self, next: Option<u64>) {
         (self.hole, self.in_tail) = (true, false);
         if let Some(next) = next {

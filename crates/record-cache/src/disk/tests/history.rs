@@ -61,7 +61,7 @@ struct Life {
     counted: Vec<Span>,
 }
 
-/// What a crash leaves of settlements that had returned.
+/// Whether settlements that had returned survive a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// They are kept.

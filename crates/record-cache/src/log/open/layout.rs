@@ -22,7 +22,7 @@ pub(crate) struct Files {
     pub(super) candidates: Vec<Candidate>,
 }
 
-/// Which segments count.
+/// The segments of a log: those that count, and those that do not.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     pub(crate) mark: Option<Mark>,
@@ -50,7 +50,7 @@ pub(crate) struct Candidate {
     pub(crate) end: u64,
 }
 
-/// What the last group of a log says about the log.
+/// Facts about the log from its last group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastGroup {
     salt: u64,

@@ -21,7 +21,7 @@ pub(crate) struct Tail {
     /// Where the last valid frame ends, and its checksum.
     pub(crate) end: u64,
     pub(crate) last_frame: Option<u32>,
-    /// What complete calls after the cut contain.
+    /// Records and settlements of complete calls after the cut.
     pub(crate) records: Vec<(StreamName, Entry)>,
     pub(crate) settled: Vec<Settled>,
     /// The outline of the segment, if it is intact throughout.

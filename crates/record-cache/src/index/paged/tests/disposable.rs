@@ -39,7 +39,7 @@ impl Original {
         Self { home, checkpoints }
     }
 
-    /// Copies the database, and opens the copy once if sled is to have a snapshot.
+    /// Copies the database, and opens the copy once if sled should have a snapshot.
     fn copy(&self, opened: bool) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         copy_files(self.home.path(), copy.path());
@@ -176,7 +176,7 @@ fn a_truncated_database_gives_a_checkpoint_or_nothing() {
                 .unwrap();
             let length = file.metadata().unwrap().len();
             file.set_len(length * n / 40).unwrap();
-            // Where an open file keeps its name, its directory could not be deleted.
+            // Some systems cannot delete a directory that holds an open file.
             drop(file);
             *met.entry(original.judge(copy.path())).or_insert(0) += 1;
         }
