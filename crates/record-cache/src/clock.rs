@@ -14,7 +14,7 @@ pub(crate) fn now() -> SystemTime {
     from_unix_millis(to_unix_millis(SystemTime::now()))
 }
 
-/// The current time, from the browser: the standard library has no clock there.
+/// The current time, from the browser: the standard library has no clock on this target.
 #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
 #[expect(
     clippy::cast_possible_truncation,

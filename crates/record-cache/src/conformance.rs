@@ -32,7 +32,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! The functions make no demands on the runtime, and panic with the sentence that is violated.
+//! The functions work on any runtime, and panic with the sentence that is violated.
 
 #![expect(clippy::expect_used, reason = "a suite reports by panicking")]
 

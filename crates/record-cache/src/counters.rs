@@ -1,4 +1,4 @@
-//! The number of records, and their bytes.
+//! Record and byte counts per stream.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use crate::NewRecord;
 use crate::{Amount, QueueStats, StoreStats, StreamName};
 
-/// Separate from an index or a database, so that statistics never wait for either.
+/// Kept apart from any index or database, so statistics never wait for either.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// None is empty.
+    /// Holds no empty streams.
     streams: BTreeMap<StreamName, QueueStats>,
     pub(crate) damaged_records: u64,
 }
 
-/// What only the stores on disk need.
+/// Used only by the disk stores.
 #[cfg(any(feature = "sled", feature = "journal"))]
 impl Counters {
     pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
@@ -24,7 +24,7 @@ impl Counters {
         }
     }
 
-    /// Adds the records of one call, which are mostly of one stream.
+    /// Adds the records of one call, most of which share a stream.
     pub(crate) fn add_all(&mut self, records: &[NewRecord]) {
         for run in records.chunk_by(|one, next| one.stream == next.stream) {
             if let Some(first) = run.first() {

@@ -1,4 +1,4 @@
-//! What the records of a disk store survive.
+//! How durable the records of a disk store are.
 
 /// What an appended record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -7,7 +7,7 @@ pub enum Durability {
     /// Power loss: the bytes are on stable storage when `append` returns.
     #[default]
     PowerLoss,
-    /// The end of the process, including `kill -9`, but not a crash of the machine. Faster where
-    /// syncing is slow.
+    /// The end of the process, including `kill -9`, but not a machine crash. Faster where syncing
+    /// is slow.
     ProcessCrash,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// The errors of a store.
 ///
-/// Cheap to clone, because one failed commit fails every call in it.
+/// Cheap to clone, because a failed commit fails every call in it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -29,14 +29,14 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// Nothing may be stored here at all (a private window of a browser, a sandbox, a setting);
-    /// a [`MemoryStore`](crate::MemoryStore) can take the place.
+    /// Storage is not permitted here at all (private browsing, a sandbox, a setting). A
+    /// [`MemoryStore`](crate::MemoryStore) can be used instead.
     #[error("no storage is granted here: {context}")]
     #[non_exhaustive]
     Refused {
-        /// What was being done.
+        /// What the store was doing.
         context: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: Option<Arc<dyn Error + Send + Sync>>,
     },
@@ -44,16 +44,16 @@ pub enum StoreError {
     #[error("the storage is unavailable: {context}")]
     #[non_exhaustive]
     Unavailable {
-        /// What was being done, with the path if there is one.
+        /// What the store was doing, with the path if there is one.
         context: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: Option<Arc<dyn Error + Send + Sync>>,
     },
 }
 
 impl StoreError {
-    /// The directory belongs to another user.
+    /// Another store holds the directory.
     pub fn in_use(path: impl Into<PathBuf>) -> Self {
         Self::InUse { path: path.into() }
     }
@@ -66,7 +66,7 @@ impl StoreError {
         }
     }
 
-    /// Nothing may be stored here, with this cause.
+    /// Storage is not permitted here, for this reason.
     pub fn refused(
         context: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,

@@ -9,10 +9,10 @@ use crate::{
     StoreStats, StreamName,
 };
 
-/// Passes calls on to another store, but makes some of them fail.
+/// Forwards calls to another store, but makes some of them fail.
 ///
-/// A call that fails does nothing, as the contract of [`RecordStore`] demands, except that
-/// [`close`](RecordStore::close) releases the storage anyway. To test that a user of a store loses
+/// A failing call does nothing, as the contract of [`RecordStore`] requires, except that
+/// [`close`](RecordStore::close) still releases the storage. To test that a user of a store loses
 /// nothing, make each of its calls fail in turn:
 ///
 /// ```
@@ -37,7 +37,7 @@ pub struct FailAfter<S> {
 }
 
 impl<S> FailAfter<S> {
-    /// Passes this many calls on, makes the next one fail, and passes all others on.
+    /// Forwards this many calls, fails the next one, and forwards all others.
     pub const fn new(store: S, calls: u64) -> Self {
         Self {
             store,
@@ -54,12 +54,12 @@ impl<S> FailAfter<S> {
         self
     }
 
-    /// The number of calls so far; [`stats`](RecordStore::stats) does not count.
+    /// The number of calls so far, not counting [`stats`](RecordStore::stats).
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// The underlying store, which never fails.
+    /// The underlying store, which never fails on demand.
     pub const fn store(&self) -> &S {
         &self.store
     }

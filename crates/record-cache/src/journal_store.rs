@@ -7,21 +7,22 @@ use crate::{Durability, StoreError};
 disk_store! {
     /// Stores records in an append-only log on disk, at the speed of the disk.
     ///
-    /// Records that tasks append during a write go into the next write, so one sync serves them all.
+    /// Records appended during a write go into the next write, so one sync serves them all.
     /// Payloads stay on disk; memory holds 24 bytes per record.
     ///
-    /// # What is promised
-    /// With [`Durability::PowerLoss`] (the default) a record is on stable storage when
-    /// `append` returns. With [`Durability::ProcessCrash`] it is with the operating system,
-    /// and only a crash of the machine can lose it. [`clear`](crate::RecordStore::clear) and
+    /// # Guarantees
+    /// With [`Durability::PowerLoss`] (the default), a record is on stable storage when `append`
+    /// returns. With [`Durability::ProcessCrash`], the operating system has it, and only a machine
+    /// crash can lose it. [`clear`](crate::RecordStore::clear) and
     /// [`close`](crate::RecordStore::close) are durable in both.
     ///
     /// The log takes at most twice the bytes of the live frames plus two segments; an empty store keeps
     /// one segment.
     ///
-    /// An incomplete write at the end of the log is dropped when it is opened. A damaged record is
-    /// skipped and counted; all others are kept. The directory has one user at a time, in this process
-    /// or another. `SledStore` (feature `sled`) uses the same files, so each opens what the other left.
+    /// An incomplete write at the end of the log is dropped on opening. A damaged record is skipped
+    /// and counted; all others are kept. The directory has one user at a time, in this process or
+    /// another. `SledStore` (feature `sled`) uses the same files, so each can open what the other
+    /// wrote.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! A store in memory, which keeps nothing across restarts.
+//! An in-memory store, which keeps nothing across restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,7 +24,7 @@ struct State {
     queues: BTreeMap<StreamName, Queue>,
 }
 
-/// Kept even when empty, so that its ids continue from where they were.
+/// Kept even when empty, so ids continue from where they were.
 #[derive(Default)]
 struct Queue {
     next: u64,

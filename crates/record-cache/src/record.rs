@@ -1,4 +1,4 @@
-//! The types that stores take and return.
+//! The types that stores accept and return.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,15 +9,15 @@ use bytes::Bytes;
 
 /// The name of one queue within a store.
 ///
-/// Cloning is cheap: clones share the text.
+/// Cheap to clone: clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
 
 impl StreamName {
-    /// The longest name that a store takes, in bytes of UTF-8.
+    /// The longest name a store accepts, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Checks a name: 1 to [`MAX_BYTES`](Self::MAX_BYTES) bytes.
+    /// Validates a name: 1 to [`MAX_BYTES`](Self::MAX_BYTES) bytes.
     ///
     /// # Errors
     /// [`InvalidStreamName`] when the name is empty or too long.
@@ -65,7 +65,7 @@ pub struct InvalidStreamName {
 
 /// The position of a record in its stream.
 ///
-/// Ids of one stream only grow and are never used again, not even after
+/// Ids within a stream only grow and are never reused, not even after
 /// [`clear`](crate::RecordStore::clear) or a restart. Ids of different streams are unrelated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(u64);
@@ -88,17 +88,17 @@ impl RecordId {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewRecord {
-    /// The queue that it joins.
+    /// The stream to append to.
     pub stream: StreamName,
     /// The caller's key, if any, such as a partition key.
     pub key: Option<String>,
-    /// What decides on its place instead of the key, if anything (Kinesis' explicit hash key).
+    /// Overrides the key when choosing a shard, if set (Kinesis' explicit hash key).
     pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
     /// When it was recorded; stored to the millisecond.
     pub recorded_at: SystemTime,
-    /// Attempts counted by the store that it was moved from.
+    /// Attempts counted by the store it was moved from.
     pub attempts: u32,
 }
 
@@ -160,11 +160,11 @@ pub struct Record {
     pub id: RecordId,
     /// The caller's key.
     pub key: Option<String>,
-    /// What decides on its place instead of the key.
+    /// Overrides the key when choosing a shard.
     pub explicit_hash_key: Option<u128>,
     /// The payload.
     pub data: Bytes,
-    /// How many attempts were counted by [`settle`](crate::RecordStore::settle).
+    /// Attempts counted by [`settle`](crate::RecordStore::settle).
     pub attempts: u32,
     /// When it was recorded, to the millisecond.
     pub recorded_at: SystemTime,

@@ -8,16 +8,16 @@ disk_store! {
     /// Stores records in an append-only log on disk and, once there are many, their positions in a
     /// [sled](https://docs.rs/sled) database.
     ///
-    /// When [`append`](crate::RecordStore::append) returns `Ok`, the records survive what the
-    /// [`Durability`] says: power loss, or the end of the process. Records that tasks append during a
-    /// write go into the next write, so one sync serves them all.
+    /// Once [`append`](crate::RecordStore::append) returns `Ok`, the records survive what
+    /// [`Durability`] says: power loss, or the end of the process. Records appended during a write
+    /// go into the next write, so one sync serves them all.
     ///
-    /// A directory has one user at a time, in this process or another. The log takes at most twice the
-    /// bytes of the live frames plus two segments, and disk space is returned when it is empty. Damage
-    /// never prevents opening: a damaged record is skipped and counted, and unreadable files are moved
-    /// aside within the directory, to `corrupt-<unix time>`. The database is rebuilt from the log if
-    /// anything is wrong with it. `JournalStore` (feature `journal`) uses the same files, so each opens
-    /// what the other left.
+    /// A directory has one user at a time, in this process or another. The log takes at most twice
+    /// the bytes of the live frames plus two segments, and returns disk space when it is empty.
+    /// Damage never prevents opening: damaged records are skipped and counted, and unreadable files
+    /// are moved aside within the directory, to `corrupt-<unix time>`. The database is rebuilt from
+    /// the log if anything is wrong with it. `JournalStore` (feature `journal`) uses the same
+    /// files, so each can open what the other wrote.
     ///
     /// Dropping the store finishes pending work and releases the directory shortly afterwards;
     /// [`close`](crate::RecordStore::close) waits for that.
@@ -25,10 +25,10 @@ disk_store! {
 }
 
 impl SledStoreBuilder {
-    /// About how many records' positions to keep in memory, plus a 64th of that, up to 32, for
-    /// each stream. Default: 131,072.
+    /// About how many record positions to keep in memory, plus a 64th of that, up to 32, for each
+    /// stream. Default: 131,072.
     ///
-    /// With more records, the positions are in a database, and memory holds those used last. A
+    /// Beyond that, positions are kept in a database, and memory holds the most recently used. A
     /// position takes about 30 bytes.
     pub fn records_in_memory(mut self, records: usize) -> Self {
         self.index.records_in_memory = records;

@@ -11,26 +11,26 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 /// First-in, first-out queues of records, one per stream.
 ///
 /// # Contract
-/// - **Order.** Records of one stream are read in the order in which their
-///   `append` calls took effect; those of one call in the order given.
-/// - **Ids.** Ids of one stream only grow and are never given out twice, not
-///   even after `clear` or a restart.
-/// - **Atomic.** A call takes effect as a whole or not at all, even across a crash. If a future is
-///   dropped midway, its call is done or not done, never half done.
-/// - **Durable.** After `append` or `clear` returns `Ok`, its effect survives whatever the store
-///   guarantees (each store says what). After `settle` returns `Ok`, its effect survives at least
-///   the end of the process; a power loss may undo it or parts of it, so that records are read
-///   again, in order.
-/// - **Counters.** [`stats`](Self::stats) never blocks and never reads storage.
-///   The counters change before the call that changes them returns. Sizes are
-///   [`Record::size`], framing is not counted.
-/// - **Damage.** A damaged record is never returned: it is dropped, and reported once, in
+/// - **Order.** Records of one stream are read in the order in which their `append` calls took
+///   effect. Those of one call keep the order given.
+/// - **Ids.** Ids within a stream only grow and are never reused, not even after `clear` or a
+///   restart.
+/// - **Atomic.** A call takes effect as a whole or not at all, even across a crash. If its future
+///   is dropped midway, the call is either done or not done, never half done.
+/// - **Durable.** Once `append` or `clear` returns `Ok`, its effect survives whatever the store
+///   guarantees (each store says what). Once `settle` returns `Ok`, its effect survives at least
+///   the end of the process. A power loss may undo all or part of a settlement, in which case
+///   records are read again, in order.
+/// - **Counters.** [`stats`](Self::stats) never blocks and never reads storage. Counters are
+///   updated before the call that changes them returns. Sizes are [`Record::size`]; framing is not
+///   counted.
+/// - **Damage.** A damaged record is never returned. It is dropped, and reported once in
 ///   [`ReadBatch::damaged`]. Records found missing when a store opens were never in its counters;
 ///   only [`StoreStats::damaged_records`] counts them.
 /// - **No limit.** A store does not limit what it holds; its owner does.
 ///
-/// The suite in `record_cache::conformance` (feature `test-support`)
-/// checks all of this for any implementation.
+/// The suite in `record_cache::conformance` (feature `test-support`) checks all of this for any
+/// implementation.
 #[async_trait]
 pub trait RecordStore: Debug + Send + Sync + 'static {
     /// Appends all records, to one or more streams, or none of them.
@@ -39,15 +39,15 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the storage fails, and [`StoreError::Closed`] after
-    /// [`close`](Self::close). In each case, nothing is stored.
+    /// [`close`](Self::close). In either case, nothing is stored.
     ///
     /// # Cancel safety
     /// Once polled, the records may be stored even if the future is dropped: all of them or none.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError>;
 
-    /// Reads the oldest records of a stream, those after `after` if it is given.
+    /// Reads the oldest records of a stream, or the oldest after `after`.
     ///
-    /// Returns as many as the limits allow, in order, but at least one if there is any: a record
+    /// Returns as many as the limits allow, in order, and at least one if there is any: a record
     /// larger than `limits.max_bytes` is returned alone. An unknown stream is empty. The cost
     /// depends on what is returned, not on how much is queued behind it.
     ///
@@ -65,10 +65,10 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
 
     /// Deletes some records of a stream and counts an attempt on others, in one step.
     ///
-    /// Ignores ids that do not exist (any more). Returns what was deleted.
+    /// Ignores ids that no longer exist or never did. Returns what was deleted.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] and [`StoreError::Closed`]; in both cases, nothing has changed.
+    /// [`StoreError::Unavailable`] and [`StoreError::Closed`]; in either case, nothing has changed.
     ///
     /// # Cancel safety
     /// Once polled, the step may be taken even if the future is dropped.
@@ -83,9 +83,9 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     /// Once polled, the store may be emptied even if the future is dropped.
     async fn clear(&self) -> Result<Amount, StoreError>;
 
-    /// The contents of the store, from counters.
+    /// What the store holds, from its counters.
     ///
-    /// After [`close`](Self::close), the last values.
+    /// After [`close`](Self::close), returns the last values.
     fn stats(&self) -> StoreStats;
 
     /// Waits for running calls, makes everything durable, and releases the storage.
@@ -94,18 +94,18 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the last writes could not be made durable. The storage is
-    /// released in any case.
+    /// released anyway.
     ///
     /// # Cancel safety
     /// The store is closed shortly afterwards, even if the future is dropped.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// How much one read may return.
+/// Limits on one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadLimits {
-    /// Records at most.
+    /// The most records.
     pub max_records: NonZeroUsize,
     /// The most bytes, by [`Record::size`], except that one record always fits.
     pub max_bytes: NonZeroU64,
@@ -122,7 +122,7 @@ impl ReadLimits {
     }
 }
 
-/// What one read returned.
+/// The result of one read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadBatch {
@@ -153,7 +153,7 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Nothing yet, for this stream.
+    /// An empty settlement for this stream.
     #[must_use]
     pub const fn new(stream: StreamName) -> Self {
         Self {
@@ -188,9 +188,9 @@ impl Settlement {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Amount {
-    /// Records.
+    /// How many records.
     pub records: usize,
-    /// Their sizes, added up.
+    /// The total of their sizes.
     pub bytes: u64,
 }
 
@@ -209,7 +209,7 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
-/// What a store holds.
+/// Statistics of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
@@ -242,5 +242,5 @@ impl StoreStats {
     }
 }
 
-/// What one stream holds.
+/// Statistics of one stream.
 pub type QueueStats = Amount;

@@ -1,4 +1,4 @@
-//! Dropped futures.
+//! Checks dropped futures.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) async fn a_dropped_call_is_done_whole_or_not_at_all(
             record(name, vec![3; if n == 20 { 20_000 } else { 400 }])
         });
         start_and_drop(store.append(both.collect()));
-        // After a close nothing is under way any more.
+        // After a close, nothing is under way any more.
         store.close().await.expect("close succeeds");
         let counts = [&one, &two].map(|name| {
             store

@@ -1,4 +1,4 @@
-//! Closing a store.
+//! Checks closing a store.
 
 use std::pin::Pin;
 

@@ -1,4 +1,4 @@
-//! Counters, and a comparison with a simple model.
+//! Checks the counters, and compares a store with a simple model.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,7 +99,7 @@ pub(super) async fn random_work_agrees_with_a_plain_queue(store: &dyn RecordStor
     }
 }
 
-/// Reads the ids that the store gave to new records into the model.
+/// Reads the ids of newly appended records into the model.
 async fn learn(
     store: &dyn RecordStore,
     model: &mut BTreeMap<StreamName, VecDeque<Record>>,

@@ -1,4 +1,4 @@
-//! What must survive a restart.
+//! Checks what must survive a restart.
 
 use std::collections::BTreeSet;
 use std::path::Path;

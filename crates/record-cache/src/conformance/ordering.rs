@@ -1,4 +1,4 @@
-//! Order and ids.
+//! Checks order and ids.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -103,7 +103,7 @@ pub(super) async fn ids_only_grow_and_are_never_used_again(store: &dyn RecordSto
             1 => {
                 settle(store, Settlement::new(name.clone()).delete(ids(&read))).await;
             }
-            // The newest go, the oldest stay.
+            // Deletes the newest and keeps the oldest.
             2 => {
                 let newest = ids(&read).split_off(read.len() - 5);
                 settle(store, Settlement::new(name.clone()).delete(newest)).await;

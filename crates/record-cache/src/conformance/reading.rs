@@ -1,4 +1,4 @@
-//! Reading: contents and limits.
+//! Checks reading: contents and limits.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -39,7 +39,7 @@ pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) 
             written.push(new);
         }
         written[0].recorded_at = UNIX_EPOCH;
-        // One call takes the even ones together, the odd ones go alone.
+        // Appends the even ones in one call, and the odd ones individually.
         append(store, written.iter().step_by(2).cloned().collect()).await;
         for new in written.iter().skip(1).step_by(2) {
             append(store, vec![new.clone()]).await;
@@ -185,7 +185,7 @@ pub(super) async fn a_read_changes_nothing(store: &dyn RecordStore) {
     assert_eq!(store.stats(), before, "reading does not move the counters");
 }
 
-/// Smallest, largest and none, beside each other in any order.
+/// The smallest and largest keys and none, in any order next to each other.
 pub(super) fn hash_key(n: usize) -> Option<u128> {
     [
         None,
@@ -198,7 +198,7 @@ pub(super) fn hash_key(n: usize) -> Option<u128> {
     ][n % 7]
 }
 
-/// Keys and payload sizes around every boundary that a store may have.
+/// Keys and payload sizes around every boundary a store may have.
 fn shapes() -> Vec<(Option<String>, usize)> {
     let key = |text: &str| Some(text.to_owned());
     let mut shapes = vec![

@@ -1,4 +1,4 @@
-//! Settling and clearing.
+//! Checks settling and clearing.
 
 use super::support::{append, ids, numbered, payloads, read_all, record, removed, settle, stream};
 use crate::{Amount, Record, RecordId, RecordStore, Settlement, StoreStats};
@@ -88,7 +88,7 @@ pub(super) async fn attempts_add_up(store: &dyn RecordStore) {
     for round in 1..=3_u32 {
         let every: Vec<RecordId> = ids(&first).into_iter().step_by(4).collect();
         let last = first[40].id;
-        // An id that is named twice counts once.
+        // An id given twice counts once.
         let counted = Settlement::new(name.clone())
             .count_attempt(every)
             .count_attempt([last, last]);
@@ -123,7 +123,7 @@ pub(super) async fn one_step_deletes_and_counts(store: &dyn RecordStore) {
     let settlement = Settlement::new(name.clone())
         .delete(even.iter().map(|r| r.id))
         .count_attempt(odd.iter().map(|r| r.id))
-        // In both lists: deleting wins.
+        // An id in both lists is deleted.
         .count_attempt(even.iter().map(|r| r.id));
     let done = settle(store, settlement).await;
     assert_eq!(done.records, even.len(), "the one half is deleted");
@@ -153,7 +153,7 @@ pub(super) async fn any_order_will_do(store: &dyn RecordStore) {
     }
     let before = read_all(store, &name).await;
     let mut left = before.clone();
-    // A stride that has no divisor in common with 200 visits every place once.
+    // A stride coprime with 200 visits every place once.
     let visited: Vec<usize> = (0..200).map(|n| (n * 73 + 150) % 200).collect();
     for places in visited.chunks(11) {
         let chosen: Vec<&Record> = places.iter().map(|&at| &before[at]).collect();

@@ -34,7 +34,7 @@ pub(super) fn limits(records: usize, bytes: u64) -> ReadLimits {
     )
 }
 
-/// Limits that nothing in the suite reaches.
+/// Limits that the suite never reaches.
 pub(super) fn all() -> ReadLimits {
     limits(usize::MAX, u64::MAX)
 }
@@ -87,7 +87,7 @@ pub(super) fn start_and_drop(call: impl Future) {
     let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-/// Drives all futures side by side, on whatever runtime this is.
+/// Drives all futures concurrently, on any runtime.
 pub(super) async fn join_all<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
     let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {
@@ -108,7 +108,7 @@ pub(super) async fn join_all<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> 
     outputs.into_iter().flatten().collect()
 }
 
-/// A small generator of numbers, the same in every run.
+/// A small random number generator with the same output in every run.
 pub(super) struct Numbers(u64);
 
 impl Numbers {

@@ -1,4 +1,4 @@
-//! Enters what was written in the index and the counters, and answers those who wait for it.
+//! Enters written records into the index and the counters, and answers the callers.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::log::group::Call;
 use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
-    /// Applies a group that was written, and answers its callers.
+    /// Applies a written group and answers its callers.
     pub(super) fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &[Entry]) {
         let removed = self.enter(calls, &answers, written);
-        // The group is in the log, so a rebuilt index has it too.
+        // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
         let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
         if tickets.is_empty() {
@@ -41,7 +41,7 @@ impl Writer {
         self.take_back(late);
     }
 
-    /// Updates the index and the counters; returns what each call removed.
+    /// Updates the index and the counters. Returns what each call removed.
     fn enter(&self, calls: &[Call], answers: &[Answer], written: &[Entry]) -> Vec<Amount> {
         let mut entries = written.iter();
         let mut removed = Vec::with_capacity(answers.len());
@@ -83,7 +83,7 @@ impl Writer {
         removed
     }
 
-    /// Undoes appends whose callers were told that the disk does not respond.
+    /// Undoes appends whose callers were already told that the disk does not respond.
     fn take_back(&mut self, appended: BTreeMap<&StreamName, Ranges>) {
         let mut group = Group::default();
         for (stream, numbers) in appended {
@@ -101,7 +101,7 @@ impl Writer {
         self.settle(group);
     }
 
-    /// Answers calls that cannot be written.
+    /// Answers calls that could not be written.
     pub(super) fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
         let mut rest = Group::default();
         for (call, answer) in calls.into_iter().zip(answers) {
@@ -123,7 +123,7 @@ impl Writer {
             if answer.is_loss
                 && let Call::Settle(lost) = call
             {
-                // They are damaged in any case, and reported.
+                // The records are damaged anyway, and have been reported.
                 let removed = self.enter_loss(lost);
                 tracing::debug!(target: "record_cache", ?removed, %error, "damage could not be recorded");
             }
@@ -131,7 +131,7 @@ impl Writer {
         }
     }
 
-    /// Drops unreadable records, and counts them.
+    /// Drops unreadable records and counts them.
     pub(super) fn enter_loss(&self, lost: &Settled) -> Amount {
         let mut catalog = lock(&self.shared.catalog);
         let removed = catalog.settle(lost).unwrap_or_default();

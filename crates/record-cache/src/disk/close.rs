@@ -1,4 +1,4 @@
-//! Clears a store, and closes it.
+//! Clears and closes a store.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError};
 
-/// The end of the store.
+/// A close request, and what came after it.
 pub(super) struct Close {
     pub(super) ticket: Ticket,
-    /// What was asked for too late.
+    /// Requests that came too late.
     pub(super) behind: Vec<(Request, Ticket)>,
 }
 
@@ -37,13 +37,13 @@ impl Writer {
         Ok(removed)
     }
 
-    /// Records where the log ends, all of it verified; otherwise the next opening verifies it.
+    /// Records the verified end of the log. Without this mark, the next opening has to verify it.
     ///
-    /// Says whether there is a mark.
+    /// Returns whether the mark was written.
     fn write_mark(&mut self) -> bool {
         let held = self.held();
         let written = self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog));
-        // A mark is not worth the space that settling may need.
+        // The mark is not worth space that settlements may need.
         let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {
             tracing::debug!(target: "record_cache", %error, "the log is closed without a mark");
@@ -51,7 +51,7 @@ impl Writer {
         written.is_ok()
     }
 
-    /// How many records there are.
+    /// The number of records held.
     pub(crate) fn held(&self) -> u64 {
         lock(&self.shared.counters).stats().records() as u64
     }
@@ -64,7 +64,7 @@ impl Writer {
                 written.map(drop)
             }
             (Ok(()), Durability::ProcessCrash) => {
-                // No segment was synced when the next one was begun.
+                // Segments were not synced when the next one was begun.
                 let segments = lock(&self.shared.catalog).segments.clone();
                 let synced = segments.values().try_for_each(|segment| {
                     self.shared.requests.sign();
@@ -118,7 +118,7 @@ impl Writer {
     }
 }
 
-/// When dropped, no caller waits any more.
+/// When dropped, fails all calls still waiting.
 pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {

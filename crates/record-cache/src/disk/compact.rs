@@ -13,15 +13,15 @@ use std::num::{NonZeroU64, NonZeroUsize};
 
 /// Turns to wait before retrying a failed compaction.
 const REST: u32 = 200;
-/// Entries to request at a time.
+/// Entries to fetch at a time.
 const SOME: ReadLimits = ReadLimits::new(
     NonZeroUsize::MIN.saturating_add((1 << 14) - 1),
     NonZeroU64::MAX,
 );
 
 impl Writer {
-    /// Deletes empty segments, and empties the oldest ones while the log is more than twice as
-    /// large as its live data.
+    /// Deletes empty segments, and empties the oldest ones while the log is more than twice the
+    /// size of its live data.
     ///
     /// Only the oldest segment is ever deleted, so a settlement outlives the records it settles.
     pub(crate) fn compact(&mut self) {
@@ -29,7 +29,7 @@ impl Writer {
             self.rest -= 1;
             return;
         }
-        // Each step brings the oldest segment nearer to its end, so this many suffice.
+        // Each step brings the oldest segment closer to deletion, so this many suffice.
         let steps = lock(&self.shared.catalog).segments.len() * 2 + 4;
         for _ in 0..steps {
             match self.compact_once() {
@@ -50,13 +50,13 @@ impl Writer {
         }
     }
 
-    /// Nothing is lost; after a full disk, for example, it is retried later.
+    /// Pauses compaction after a failure, such as a full disk. Nothing is lost.
     fn rest_after(&mut self, error: &dyn std::fmt::Display) {
         tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
         self.rest = REST;
     }
 
-    /// Says whether there was something to do.
+    /// Returns whether there was something to do.
     fn compact_once(&mut self) -> Result<bool, Failure> {
         let (oldest, live_records, total, live) = {
             let catalog = lock(&self.shared.catalog);
@@ -67,9 +67,9 @@ impl Writer {
             (number, segment.live_records, total, live)
         };
         let is_active = self.log.active_segment() == Some(oldest);
-        // Where records leave in the order in which they came, the oldest segment is empty before the
-        // last one is full, and nothing need be relocated unless very little waits. What is missing to
-        // a whole segment is for groups that are written before the next turn.
+        // If records are settled in the order they arrived, the oldest segment empties before the
+        // last one fills, and nothing needs relocating unless the backlog is tiny. The slack is
+        // less than a whole segment, to leave room for groups written before the next turn.
         let slack = self.log.segment_bytes() / 16 * 15;
         if is_active || (live_records > 0 && total <= 2 * live + slack) {
             return Ok(false);
@@ -88,7 +88,7 @@ impl Writer {
         }
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
-            // If it remains, the next opening deletes it: the log says that it is not needed.
+            // If it remains, the next opening deletes it: the log says it is no longer needed.
             let _ = self.disk.remove(&segment_name(number));
         }
         Ok(())
@@ -116,7 +116,7 @@ impl Writer {
             .get(&number)
             .map_or(0, held);
         if left > 0 {
-            // Their frames cannot be found.
+            // The frames can no longer be found, so the index must supply the records.
             let held = self.lying_in(number)?;
             self.carry(&held)?;
         }
@@ -140,9 +140,9 @@ impl Writer {
         Ok(found)
     }
 
-    /// Writes records again, which are there as these entries say, and updates their positions.
+    /// Rewrites the records at these positions and updates the index.
     ///
-    /// The index may be broken afterwards; the log has them.
+    /// The index may break in the process; the log still has the records.
     pub(crate) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {
         let sources = sources(
             &lock(&self.shared.catalog),

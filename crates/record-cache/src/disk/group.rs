@@ -1,4 +1,4 @@
-//! Groups of calls: written in parts, synced as one, and answered.
+//! Groups of calls, which are written in parts, synced as one, and answered.
 
 use super::mailbox::Ticket;
 use super::writer::Writer;
@@ -7,33 +7,33 @@ use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, StoreError};
 
-/// This much of a group is written while more of its calls are expected; a fraction of a segment,
-/// if that is less.
+/// A group is written in parts of this size, or this fraction of a segment if smaller, while more
+/// of its calls are expected.
 const STAGED_BYTES: u64 = 64 << 10;
 const STAGED_PART: u64 = 64;
 
-/// Calls that are synced together, and their waiting callers.
+/// Calls synced together, and their waiting callers.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(super) calls: Vec<Call>,
     pub(super) answers: Vec<Answer>,
-    /// How many of the calls are written.
+    /// The number of calls already written.
     written: usize,
     /// The records of the written calls.
     entries: Vec<Entry>,
-    /// Bytes of all calls.
+    /// The size of all calls.
     pub(super) bytes: u64,
-    /// Bytes of the calls that are not written.
+    /// The size of the calls not yet written.
     unwritten: u64,
 }
 
-/// The answer to one call, and its recipient, if there is one.
+/// The answer to one call, and who waits for it, if anyone.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) ticket: Option<Ticket>,
     /// What a settlement will remove.
     pub(super) planned: Amount,
-    /// Whether it settles records because they are damaged.
+    /// Whether the settlement drops damaged records.
     pub(super) is_loss: bool,
 }
 
@@ -46,7 +46,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is not written of the group.
+    /// Writes the unwritten part of the group.
     pub(super) fn write(&mut self) {
         if self.group.unwritten == 0 {
             return;
@@ -67,13 +67,13 @@ impl Writer {
         }
     }
 
-    /// Writes the group, and answers its callers. Nothing is under way then.
+    /// Writes the group and answers its callers. Leaves no sync under way.
     pub(super) fn write_all(&mut self) {
         self.write();
         self.conclude();
     }
 
-    /// Waits until all that is written is durable, and answers.
+    /// Waits until everything written is durable, and answers.
     pub(super) fn conclude(&mut self) {
         self.wait_for_sync();
         let group = self.group.take_written();
@@ -89,7 +89,7 @@ impl Writer {
         match concluded {
             Ok(()) => self.count(group),
             Err(error) => {
-                // What is written behind it is lost with it.
+                // Calls written behind the group are lost with it.
                 let behind = self.group.take_written();
                 self.fail(group, &error);
                 self.fail(behind, &error);
@@ -97,7 +97,7 @@ impl Writer {
         }
     }
 
-    /// Writes settlements, which wait for no sync, and answers their callers.
+    /// Writes settlements, which need no sync, and answers their callers.
     pub(super) fn settle(&mut self, mut group: Group) {
         if group.calls.is_empty() {
             return;
@@ -126,7 +126,8 @@ impl Writer {
         self.apply(&group.calls, group.answers, &group.entries);
     }
 
-    /// Answers calls that were not written or synced, after another attempt if files are gone.
+    /// Answers calls that could not be written or synced, after one more attempt if files were
+    /// deleted.
     fn fail(&mut self, mut group: Group, error: &StoreError) {
         if group.calls.is_empty() {
             return;
@@ -167,7 +168,7 @@ impl Group {
         calls.any(|call| matches!(call, Call::Append(_)))
     }
 
-    /// What is not written.
+    /// The calls not yet written.
     fn rest(&self) -> &[Call] {
         self.calls.get(self.written..).unwrap_or_default()
     }
@@ -177,7 +178,7 @@ impl Group {
         (self.written, self.unwritten) = (self.calls.len(), 0);
     }
 
-    /// Takes the calls that are written, and leaves the others.
+    /// Takes the written calls and leaves the others.
     pub(super) fn take_written(&mut self) -> Self {
         let rest = Self {
             calls: self.calls.split_off(self.written),

@@ -1,7 +1,7 @@
-//! Recovers when someone deletes the directory or files in it.
+//! Recovers when the directory or files in it are deleted.
 //!
-//! A deleted file can still be read while it is open. So everything is written again to a new
-//! segment in the current directory, before anything else is written.
+//! A deleted file can still be read while it is open. Before anything else, its contents are
+//! rewritten to a new segment in the current directory.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::log::reserve::Reserve;
 
 /// How often to check the files when nothing is synced.
 const OFTEN: Duration = Duration::from_millis(100);
-/// And how often to check files that are not written to.
+/// How often to check files that are not being written.
 const SELDOM: Duration = Duration::from_secs(1);
 
 impl Writer {
-    /// Checks whether files in use were deleted, and if so writes their contents again.
+    /// Checks whether files in use were deleted and, if so, rewrites their contents.
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
         let since = self.looked.elapsed();
         if barrier == Barrier::None && since < OFTEN {
             return;
         }
         let gone = self.log.is_gone() || {
-            // The directory may be deleted while no file in it is written to.
+            // The directory may be deleted while no file in it is being written.
             self.log.active_segment().is_none() && self.disk.is_gone()
         };
         let gone = gone || (since >= SELDOM && self.is_any_gone());
@@ -74,7 +74,7 @@ impl Writer {
             .copied()
             .collect();
         for number in &old {
-            // A broken index cannot be queried.
+            // A broken index cannot be queried, so it is replaced first.
             while let Err(failure) = self.carry_forward(*number) {
                 let Failure::Index(_) = failure else {
                     return Err(failure);
@@ -82,7 +82,8 @@ impl Writer {
                 self.mend()?;
             }
         }
-        // From here on, the log says that it needs none of them, even after a power loss.
+        // With this commit, the log says that it needs none of the old segments, even after a power
+        // loss.
         let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
         committed?;
         for number in old {

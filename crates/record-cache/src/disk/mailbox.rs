@@ -1,7 +1,7 @@
-//! Hands work from callers to a thread, and answers back to callers.
+//! Passes requests from callers to a thread, and answers back to callers.
 //!
-//! Each request leaves its reply handle here, and the thread holds a ticket for it. So if the
-//! thread hangs in the disk, the [watch](super::watch) can answer all waiting callers, at no cost
+//! Each request leaves its reply handle here, and the thread holds a ticket for it. If the thread
+//! hangs in the disk, the [watch](super::watch) can answer all waiting callers. This costs nothing
 //! in the normal case.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::shared::stalled;
 use crate::StoreError;
 
-/// So often [`Mailbox::meanwhile`] returns although nothing happened.
+/// How often [`Mailbox::meanwhile`] returns when nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A queue that is emptied all at once, with the reply handles of its items.
+/// A queue that is drained all at once, with the reply handles of its items.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, R> {
     state: Mutex<State<T, R>>,
     arrived: Condvar,
-    /// Work that must be done even if no one waits for it any more.
+    /// Whether an item must be processed even if no one waits for it any more.
     must_be_done: fn(&T) -> bool,
 }
 
@@ -27,22 +27,22 @@ struct State<T, R> {
     waiting: Vec<(T, Ticket)>,
     replies: Vec<Place<R>>,
     free: Vec<u32>,
-    /// The thread sleeps until this many items wait; 0 while it is awake.
+    /// The thread sleeps until this many items are queued; 0 while it is awake.
     wanted: usize,
     closed: bool,
-    /// Whether the thread is at work.
+    /// Whether the thread is working.
     busy: bool,
     /// Counts the thread's signs of life.
     signs: u64,
-    /// It gave none for too long.
+    /// No sign of life for too long.
     stalled: bool,
-    /// Another thread works for it: only when that has ended, it gives signs again.
+    /// Another thread is working for this one, whose signs do not count until that work ends.
     helped: bool,
-    /// The other one has ended.
+    /// The other thread has ended its work.
     nudged: bool,
 }
 
-/// The right to take a reply.
+/// The right to take a reply handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
 
@@ -54,11 +54,11 @@ enum Place<R> {
     Answered,
 }
 
-/// What the watch saw when it last looked.
+/// The watch's last observation of a mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     signs: Option<u64>,
-    /// How often it has been the same.
+    /// How many checks in a row saw no change.
     times: u32,
 }
 
@@ -99,7 +99,7 @@ impl<T, R> State<T, R> {
         }
     }
 
-    /// Takes all reply handles; their tickets become invalid.
+    /// Takes all reply handles and invalidates their tickets.
     fn take_replies(&mut self) -> Vec<R> {
         let mut replies = Vec::new();
         for place in &mut self.replies {
@@ -114,7 +114,7 @@ impl<T, R> State<T, R> {
 }
 
 impl<T, R> Mailbox<T, R> {
-    /// A mailbox whose thread is working.
+    /// A mailbox whose thread is already working.
     pub(crate) fn new(must_be_done: fn(&T) -> bool) -> Self {
         let state = State {
             waiting: Vec::new(),
@@ -135,7 +135,7 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
-    /// Queues an item; even if the thread hangs, when it must be done.
+    /// Queues an item. If the thread hangs, only an item that must be processed is queued.
     pub(crate) fn push(&self, item: T, reply: R) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
@@ -158,12 +158,12 @@ impl<T, R> Mailbox<T, R> {
         Ok(())
     }
 
-    /// A ticket for a reply to what the thread is doing.
+    /// Registers a reply handle for what the thread is already doing.
     pub(crate) fn expect(&self, reply: R) -> Ticket {
         self.lock().keep(Place::Waiting(reply))
     }
 
-    /// Waits for items and takes them all; empty once the mailbox is closed and drained.
+    /// Waits for items and takes them all. Empty once the mailbox is closed and drained.
     pub(crate) fn next(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         (state.busy, state.stalled) = (false, false);
@@ -175,7 +175,7 @@ impl<T, R> Mailbox<T, R> {
         state.take()
     }
 
-    /// Waits for this many items, at most this long, and takes what has arrived.
+    /// Waits until this many items are queued or the time is up, and takes those that have arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.wanted = wanted;
@@ -184,15 +184,15 @@ impl<T, R> Mailbox<T, R> {
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
-    /// Another thread works for this one, or does so no longer. Meanwhile, nothing that this one does
-    /// is a sign of life.
+    /// Says whether another thread is working for this one. While it is, nothing that this one does
+    /// counts as a sign of life.
     pub(crate) fn help(&self, helped: bool) {
         let mut state = self.lock();
         (state.helped, state.nudged) = (helped, false);
         state.sign();
     }
 
-    /// Waits for items, or until the other thread has ended its work.
+    /// Waits for items, or for the end of the other thread's work.
     pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.wanted = 1;
@@ -201,18 +201,18 @@ impl<T, R> Mailbox<T, R> {
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
-    /// Ends [`meanwhile`](Self::meanwhile).
+    /// Wakes [`meanwhile`](Self::meanwhile).
     pub(crate) fn nudge(&self) {
         self.lock().nudged = true;
         self.arrived.notify_one();
     }
 
-    /// The reply that belongs to a ticket, unless the watch has answered.
+    /// The reply handle for a ticket, unless the watch has answered.
     pub(crate) fn reply(&self, ticket: Ticket) -> Option<R> {
         self.lock().redeem(ticket)
     }
 
-    /// The replies that belong to the tickets, and how many items wait.
+    /// The reply handles for these tickets, and the number of queued items.
     pub(crate) fn replies(&self, tickets: impl Iterator<Item = Ticket>) -> (Vec<Option<R>>, usize) {
         let mut state = self.lock();
         state.sign();
@@ -220,24 +220,24 @@ impl<T, R> Mailbox<T, R> {
         (replies, state.waiting.len())
     }
 
-    /// The thread is working, and does not hang.
+    /// Notes a sign of life.
     pub(crate) fn sign(&self) {
         self.lock().sign();
     }
 
-    /// The thread sleeps.
+    /// Marks the thread as idle.
     pub(crate) fn rest(&self) {
         let mut state = self.lock();
         (state.busy, state.stalled) = (false, false);
     }
 
-    /// How many items wait.
+    /// The number of queued items.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Refuses new items, and returns those that are queued.
+    /// Refuses new items from now on, and returns those queued.
     pub(crate) fn close(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.closed = true;
@@ -247,7 +247,7 @@ impl<T, R> Mailbox<T, R> {
         left
     }
 
-    /// Refuses new items, and drops the remaining reply handles.
+    /// Refuses new items from now on, drops those queued, and returns the remaining reply handles.
     pub(crate) fn abandon(&self) -> Vec<R> {
         drop(self.close());
         self.lock().take_replies()

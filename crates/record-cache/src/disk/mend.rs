@@ -1,4 +1,4 @@
-//! Replaces an index that broke.
+//! Replaces a broken index.
 
 use super::writer::Writer;
 use crate::index::paged::PagedIndex;
@@ -9,15 +9,15 @@ use crate::log::rebuild::rebuild;
 use crate::{StoreError, clock};
 
 impl Writer {
-    /// Builds another index from the log if the present one is broken.
+    /// Builds another index from the log if the current one is broken.
     ///
     /// # Errors
-    /// If the log cannot be read now; a later call tries again.
+    /// If the log cannot be read now. A later call tries again.
     pub(crate) fn mend(&mut self) -> Result<(), StoreError> {
         if lock(&self.shared.catalog).broken().is_none() {
             return Ok(());
         }
-        // Another index is built from what counts.
+        // The new index is built only from data that counts.
         self.conclude();
         let Some(broken) = lock(&self.shared.catalog).broken() else {
             return Ok(());
@@ -53,7 +53,7 @@ impl Writer {
     }
 }
 
-/// The index to continue with: one of the same kind or, if that fails, one in memory.
+/// The replacement index: one of the same kind or, if that fails, one in memory.
 pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
     let fresh = indexes.fresh();
     fresh.unwrap_or_else(|| Box::new(PagedIndex::in_memory()))

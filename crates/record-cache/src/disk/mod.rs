@@ -2,13 +2,13 @@
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
 //! into [groups](group), writes and syncs each group as one, enters it in the catalog, and answers.
-//! The sync of a large one is left to [another thread](overlap). A read goes to the [`reader`]. A [`watch`] answers in their place if one of the two hangs. After each
-//! group, the writer does housekeeping: it [compacts](compact) the log and has the index write a
-//! checkpoint. It [replaces](mend) an index that breaks, and [recovers](heal) when files are
-//! deleted.
+//! [Another thread](overlap) syncs large groups. A read goes to the [`reader`]. If either thread
+//! hangs, a [`watch`] answers its callers. After each group, the writer does housekeeping: it
+//! [compacts](compact) the log and has the index write a checkpoint. It [replaces](mend) an index
+//! that breaks, and [recovers](heal) when files are deleted.
 //!
-//! Locks, none of which is taken while another is held: the two mailboxes, the catalog, the
-//! counters, the buffers. Only the writer changes the catalog and the counters.
+//! Locks: the two mailboxes, the catalog, the counters, the buffers. No lock is taken while another
+//! is held. Only the writer changes the catalog and the counters.
 
 mod answer;
 mod close;
@@ -54,12 +54,12 @@ const LARGEST_SEGMENT: u64 = 64 << 20;
 /// A disk store, with either index.
 pub(crate) struct Store {
     shared: Arc<Shared>,
-    /// Commits of groups that append.
+    /// Commits of groups that contain appends.
     #[cfg(test)]
     commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// How a store is to be opened.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) path: PathBuf,
@@ -78,7 +78,7 @@ impl Settings {
         }
     }
 
-    /// Chooses the size of a segment for this many bytes of records.
+    /// Chooses the segment size for this many bytes of records.
     pub(crate) fn expect_bytes(&mut self, bytes: u64) {
         self.segment_bytes = (bytes / 4).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
     }
@@ -97,7 +97,7 @@ impl Store {
         disk: impl FnOnce(&Path) -> Result<Arc<dyn Disk>, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
         if !settings.path.is_absolute() {
-            // Only once: later steps must not depend on the working directory.
+            // Resolved only once: later steps must not depend on the working directory.
             settings.path = std::path::absolute(&settings.path).map_err(|error| {
                 let context = format!("not a path: path={}", settings.path.display());
                 StoreError::unavailable(context, error)
@@ -117,7 +117,7 @@ impl Store {
                 Ok(writer) => {
                     let store = writer.store();
                     match reply {
-                        // If no one waits any more, the store is dropped and thereby closed.
+                        // If no one is waiting any more, the store is dropped and thereby closed.
                         Some(Reply::Opened(reply)) => drop(reply.send(Ok(store))),
                         _ => drop(store),
                     }
@@ -173,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Shows what is the same in all stores.
+    /// The `Debug` output common to all disk stores.
     pub(crate) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stats = self.stats();
         f.debug_struct(name)
@@ -217,7 +217,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .map_err(|error| StoreError::unavailable("cannot start a thread", error))
 }
 
-/// Makes a newtype around [`Store`] with its builder, which chooses this kind of index.
+/// Makes a newtype around [`Store`], and its builder, with this kind of index.
 macro_rules! disk_store {
     ($(#[$doc:meta])* $store:ident, $builder:ident, $index:expr) => {
         $(#[$doc])*
@@ -232,7 +232,7 @@ macro_rules! disk_store {
         }
 
         impl $store {
-            /// Opens a directory with the default settings; it is created if needed.
+            /// Opens a directory with the default settings, creating it if needed.
             ///
             /// # Errors
             #[doc = concat!("Those of [`", stringify!($builder), "::open`].")]
@@ -240,7 +240,7 @@ macro_rules! disk_store {
                 Self::builder(path).open().await
             }
 
-            /// Prepares to open a directory.
+            /// A builder for a store in this directory.
             pub fn builder(path: impl Into<std::path::PathBuf>) -> $builder {
                 $builder {
                     store: crate::disk::Settings::new(path.into()),
@@ -248,7 +248,7 @@ macro_rules! disk_store {
                 }
             }
 
-            /// The directory.
+            /// The directory of the store.
             #[must_use]
             pub fn path(&self) -> &std::path::Path {
                 self.0.path()
@@ -262,26 +262,26 @@ macro_rules! disk_store {
                 self
             }
 
-            /// Roughly the most bytes of records that will be stored. Default: 5 MiB.
+            /// About how many bytes of records to expect at most. Default: 5 MiB.
             ///
-            /// This is not enforced. It determines the size of segments: a quarter of this, from
-            /// 4 MiB to 64 MiB.
+            /// Not enforced. It sets the segment size: a quarter of this, between 4 MiB and 64 MiB.
             pub fn expected_bytes(mut self, bytes: u64) -> Self {
                 self.store.expect_bytes(bytes);
                 self
             }
 
-            /// Opens the directory, which is created if needed.
+            /// Opens the directory, creating it if needed.
             ///
             /// # Errors
             /// - [`StoreError::InUse`] when another store holds the directory.
             /// - [`StoreError::Incompatible`] when the directory has another format or version, or
-            ///   files that do not belong to a store; it is left unchanged.
+            ///   contains files that do not belong to a store; it is left unchanged.
             /// - [`StoreError::Unavailable`] when the directory cannot be created, read or written,
-            ///   belongs to another user, is writable by others, or when the disk does not respond.
+            ///   belongs to another user, or is writable by others, or when the disk does not
+            ///   respond.
             ///
             /// # Cancel safety
-            /// If the store is opened anyway, it is closed at once.
+            /// If the store is opened anyway, it is closed immediately.
             pub async fn open(self) -> Result<$store, StoreError> {
                 let Self { store, index } = self;
                 crate::disk::Store::open(store, index).await.map($store)

@@ -1,4 +1,4 @@
-//! Opens a store: reads its log into an index, and puts both in order.
+//! Opens a store: reads its log into an index, and repairs both.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
 use crate::{StoreError, StreamName, clock};
 
-/// Reads the directory, and prepares it for writing.
+/// Reads the directory and prepares it for writing.
 pub(super) fn prepare(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -26,7 +26,7 @@ pub(super) fn prepare(
     disk: Arc<dyn Disk>,
 ) -> Result<Writer, StoreError> {
     let failed = |error| refused(&*disk, "cannot open the log", "", error);
-    // Refuses another version before an index is opened, which writes into the directory.
+    // Refuses other versions before opening an index, which writes to the directory.
     let files = Files::find(&*disk)?;
     let began = clock::monotonic();
     let alive = || shared.requests.sign();
@@ -99,7 +99,7 @@ pub(super) fn prepare(
 }
 
 impl Writer {
-    /// Writes what opening found to be missing or misplaced, and deletes what is not needed.
+    /// Writes what opening found missing or misplaced, and deletes what is no longer needed.
     fn recover(
         &mut self,
         stranded: &[(StreamName, Entry)],
@@ -110,7 +110,7 @@ impl Writer {
             self.remove_needless(needless);
         }
         if !stranded.is_empty() || self.log.must_rewrite() {
-            // In one group: where the last segment ends changes with it.
+            // In one group, because it moves the end of the last segment.
             let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
             match written {
                 Err(_) if self.reserve.spend_aside(&mut self.log) => self.carry(stranded)?,
@@ -118,7 +118,7 @@ impl Writer {
             }
             self.mend()?;
         } else if must_restate {
-            // It says where the last segment ends.
+            // The new group states where the last segment ends.
             let begun = self.log.begin_aside();
             let restated =
                 begun.and_then(|()| self.log.commit(&self.shared.catalog, &[], self.strongest()));
@@ -126,7 +126,7 @@ impl Writer {
                 return Ok(());
             }
         } else if lock(&self.shared.counters).damaged_records > 0 {
-            // So that a loss is counted only once; if there is no space, it is counted again.
+            // Records the loss, so it is counted only once. Without space, it is counted again.
             let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
         }
         if must_restate {
@@ -136,7 +136,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes segments that an opening found; the next one deletes those that stay.
+    /// Deletes unneeded segments found on opening. The next opening deletes any that remain.
     fn remove_needless(&self, needless: &[u32]) {
         for number in needless {
             let _ = self.disk.remove(&segment_name(*number));

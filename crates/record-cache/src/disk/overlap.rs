@@ -1,7 +1,7 @@
-//! Syncs large groups in a thread of their own, while the next one is written.
+//! Syncs large groups on a separate thread while the next group is written.
 //!
-//! Only one sync is ever under way, because the system may report a failure to one of several only.
-//! Everything but settlements and the next group waits for it.
+//! Only one sync is under way at a time, because the system may report a failure to only one of
+//! several. Everything except settlements and the next group waits for it.
 
 use std::io;
 use std::sync::Arc;
@@ -16,23 +16,25 @@ use super::writer::Writer;
 use crate::Durability;
 use crate::log::files::DiskFile;
 
-/// From this size on, or this fraction of a segment, a group is worth waking another thread for.
+/// The size, or the fraction of a segment if smaller, at which a group is worth waking the sync
+/// thread.
 const WORTH_BYTES: u64 = 1 << 20;
 const WORTH_PART: u64 = 8;
-/// After this many bytes, or a segment, comes housekeeping, for which nothing may be under way.
+/// After this many bytes, or a segment if smaller, housekeeping is due. No sync may be under way
+/// then.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 
-/// The thread that syncs; it is started when it is first needed.
+/// The sync thread, started when first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     thread: Option<Thread>,
-    /// What is being synced, and since when.
+    /// The group being synced, and when it began.
     group: Option<(Group, Instant)>,
-    /// Bytes that it synced since the last housekeeping.
+    /// Bytes handed to the sync thread since the last housekeeping.
     in_a_row: u64,
 }
 
-/// Ends when its sender is dropped.
+/// The sync thread, which ends when its sender is dropped.
 #[derive(Debug)]
 struct Thread {
     files: Sender<Arc<dyn DiskFile>>,
@@ -44,7 +46,7 @@ impl Syncer {
         self.in_a_row = 0;
     }
 
-    /// Starts the thread, unless it runs.
+    /// Starts the thread unless it is running.
     fn start(&mut self, shared: &Arc<Shared>) -> Option<&Thread> {
         if self.thread.is_none() {
             self.thread = start(Arc::clone(shared));
@@ -83,7 +85,7 @@ impl Writer {
             && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)
     }
 
-    /// Writes the group and has another thread sync it, if that is worth it and possible.
+    /// Writes the group and has the sync thread sync it, if that is worthwhile and possible.
     pub(super) fn sync_aside(&mut self, began: Instant) -> bool {
         if !self.may_overlap() {
             return false;
@@ -96,7 +98,7 @@ impl Writer {
             return false;
         };
         self.shared.requests.help(true);
-        // If the thread has ended, there is no outcome, which is a failure.
+        // If the thread has ended, there is no outcome, which counts as a failure.
         let _ = thread.files.send(file);
         let group = self.group.take_written();
         self.syncer.in_a_row += group.bytes;
@@ -104,8 +106,8 @@ impl Writer {
         true
     }
 
-    /// Waits for requests, or for the end of the sync, and serves settlements. Returns the others, and
-    /// how many are to be expected if `came` have come so far.
+    /// Waits for requests or the end of the sync, and serves settlements. Returns the other
+    /// requests, and how many callers to expect if `came` have arrived so far.
     pub(super) fn meanwhile(
         &mut self,
         expected: usize,
@@ -126,7 +128,7 @@ impl Writer {
         (self.settle_first(requests), expected)
     }
 
-    /// Waits for the end of the sync, if one is under way.
+    /// Waits for a sync that is under way, if any.
     pub(super) fn wait_for_sync(&mut self) {
         if self.is_syncing() {
             let thread = self.syncer.thread.as_ref();

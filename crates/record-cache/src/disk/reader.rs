@@ -7,7 +7,7 @@ use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{Amount, ReadBatch, RecordId, Settlement, StoreError};
 
-/// How often to retry with an index that keeps breaking.
+/// Number of attempts with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
 
 /// Reads until the store is closed.
@@ -79,7 +79,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
             return Ok(ReadBatch::new(records, damaged));
         }
         tracing::warn!(target: "record_cache", %stream, records = lost.len(), "damaged records are dropped");
-        // The writer drops them, so that they are reported only once.
+        // The writer drops damaged records, so they are reported only once.
         wait_for(
             shared,
             Request::Lose(Settlement::new(stream.clone()).delete(lost)),
@@ -92,11 +92,11 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
     }
 }
 
-/// Has the writer do something. Returns without doing it if the store is closed or the disk does
-/// not respond.
+/// Sends a request to the writer and waits. Returns without effect if the store is closed or the
+/// disk does not respond.
 fn wait_for(shared: &Shared, request: Request) {
     let (reply, done) = mpsc::channel();
-    // If it is refused, the reply handle is gone, and there is nothing to wait for.
+    // If the request is refused, the reply handle is dropped, and `recv` returns immediately.
     let _ = shared.requests.push(request, Reply::Internal(reply));
     let _ = done.recv();
 }

@@ -1,7 +1,7 @@
 //! The state shared by callers, the writer, the reader and the watch.
 //!
 //! Each lock is held briefly, and none is taken while another is held. [`Catalog`] stays locked
-//! while its index does I/O, in bounded time.
+//! during its index's I/O, which takes bounded time.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, mpsc};
@@ -19,15 +19,15 @@ use crate::{Amount, NewRecord, ReadBatch, ReadLimits, Settlement, StoreError, St
 /// One open store.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Absolute.
+    /// The directory, as an absolute path.
     pub(crate) path: PathBuf,
     pub(crate) catalog: Mutex<Catalog>,
     pub(crate) counters: Mutex<Counters>,
     pub(crate) requests: Mailbox<Request, Reply>,
     pub(crate) reads: Mailbox<Read, oneshot::Sender<Result<ReadBatch, StoreError>>>,
-    /// Reads use these buffers.
+    /// Buffers for reads.
     pub(crate) buffers: Buffers,
-    /// Woken when the store is gone.
+    /// The watch, to be woken when the store is dropped.
     pub(crate) watcher: OnceLock<Thread>,
 }
 
@@ -44,19 +44,19 @@ pub(crate) struct Read {
 pub(crate) enum Request {
     Append(Vec<NewRecord>),
     Settle(Settlement),
-    /// Drop records that turned out to be damaged.
+    /// Drops records that turned out to be damaged.
     Lose(Settlement),
-    /// Build another index if this one is broken.
+    /// Builds another index if this one is broken.
     Mend,
     Clear,
     Close,
 }
 
-/// Who waits for an answer.
+/// Who is waiting for an answer.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Opened(oneshot::Sender<Result<Store, StoreError>>),
-    /// A caller, and what was removed.
+    /// A caller, to be told what was removed.
     Done(oneshot::Sender<Result<Amount, StoreError>>),
     /// The reader.
     Internal(mpsc::Sender<()>),

@@ -23,7 +23,7 @@ use crate::log::format::{
     COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_number,
 };
 
-/// A directory that no other store uses while this value exists.
+/// A directory held exclusively while this value exists.
 #[derive(Debug)]
 pub(crate) struct SystemDisk {
     path: PathBuf,
@@ -31,22 +31,22 @@ pub(crate) struct SystemDisk {
     place: Mutex<Arc<Directory>>,
 }
 
-/// Why a directory is not used.
+/// Why a directory was refused.
 #[derive(Debug)]
 enum Refusal {
     InUse,
-    /// It belongs to another user, or others can write to it.
+    /// The directory belongs to another user, or others can write to it.
     #[cfg(unix)]
     Unsafe(&'static str),
-    /// What has this name belongs to another user.
+    /// An entry with one of our names belongs to another user.
     #[cfg(unix)]
     Planted(String),
-    /// Doing this failed.
+    /// This operation failed.
     Failed(&'static str, io::Error),
 }
 
 impl SystemDisk {
-    /// Takes the directory, and creates it if needed. The path is absolute.
+    /// Takes the directory, creating it if needed. The path is absolute.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
         let refused = |refusal: Refusal| refusal.into_error(path);
         let directory = hold(path).map_err(refused)?;
@@ -72,8 +72,8 @@ impl SystemDisk {
         Arc::clone(&lock(&self.place))
     }
 
-    /// Locks the lock file too: where directories cannot be locked, it shows others that the
-    /// directory is in use.
+    /// Locks the lock file too. Where directories cannot be locked, it shows that the directory is
+    /// in use.
     fn lock_file(&self) -> Result<(), Refusal> {
         let place = self.place();
         match place.take_lock(LOCK) {
@@ -95,20 +95,20 @@ fn hold(path: &Path) -> Result<Directory, Refusal> {
     open_directory(path)?.lock()
 }
 
-/// Opens a directory that nobody but this user can write to.
+/// Opens a directory that only this user can write to.
 fn open_directory(path: &Path) -> Result<Directory, Refusal> {
     let directory = Directory::open(path)?;
     directory.check()?;
     Ok(directory)
 }
 
-/// Refuses a directory in which others could exchange what is ours: one that belongs to another
-/// user, that others may write to, or that a link of another user leads to.
+/// Refuses a directory whose contents others could replace: one that belongs to another user, that
+/// others may write to, or that is reached through another user's link.
 ///
-/// Says nothing where there is none, or where directories have no modes.
+/// Accepts a path that does not exist, and any directory on systems without modes.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`], which says what to do.
+/// [`StoreError::Unavailable`], whose text says what to do.
 pub fn check_directory(path: &Path) -> Result<(), StoreError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -143,7 +143,7 @@ fn foreign(names: &[String]) -> Option<String> {
     Some(format!("other files: {found}"))
 }
 
-/// Whether a store may use what has this name.
+/// Whether a store may use an entry with this name.
 #[cfg(unix)]
 fn is_ours(name: &str) -> bool {
     directory::is_own(name)
@@ -163,7 +163,7 @@ fn create_directories(path: &Path) -> io::Result<()> {
     // syncing it.
     for made in missing.into_iter().chain([path]) {
         if let Some(parent) = made.parent() {
-            // Some parents may not be readable; the new directories are used anyway.
+            // Some parents may not be readable. The new directories are used anyway.
             let _ = sync_by_path(parent);
         }
     }
@@ -178,7 +178,7 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-/// Something at one of our names that is not a regular file, or is a link to one.
+/// An entry with one of our names is a link or not a regular file.
 fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
@@ -261,7 +261,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// A file of the system.
+/// A file of the operating system.
 #[derive(Debug)]
 struct SystemFile(fs::File);
 

@@ -1,4 +1,4 @@
-//! Tests on a simulated disk that fails, or loses what was not synced.
+//! Tests on a simulated disk that fails, or loses unsynced data.
 
 mod broken;
 mod checkpoints;
@@ -19,7 +19,7 @@ mod stranded;
 use super::Request;
 use crate::{Amount, Settlement, StoreError};
 
-/// The calls of a store, without one of the stores around it.
+/// The calls of a store, without a public store type around it.
 impl super::Store {
     pub(crate) async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
         self.ask(Request::Append(records)).await.map(drop)

@@ -1,7 +1,7 @@
 //! Fails calls when the disk stops responding.
 //!
-//! The threads of a store show signs of life at their mailboxes. If a working thread has shown none
-//! for the time limit, all waiting calls fail, and so do later ones, until it shows a sign again.
+//! The threads of a store show signs of life at their mailboxes. If a working thread shows none for
+//! the time limit, all waiting calls fail. Later calls fail too, until it shows a sign again.
 
 use std::sync::Weak;
 use std::thread;
@@ -13,10 +13,10 @@ use crate::{StoreError, clock};
 
 /// How long the disk may take before calls fail.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// The limit is this many checks without a sign of life.
+/// The number of checks without a sign of life that make up the limit.
 const LOOKS: u32 = 4;
 
-/// Watches a store until it is dropped; dropping does not wait for the watch.
+/// Starts watching a store until it is dropped. Dropping the store does not wait for the watch.
 pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thread, StoreError> {
     let watcher = thread::Builder::new()
         .name("record-cache-watch".to_owned())
@@ -46,7 +46,7 @@ impl Looks {
 
     fn look(&mut self, store: &Shared, now: Instant, limit: Duration) {
         if now.saturating_duration_since(self.last) > limit {
-            // The whole process was suspended, so the disk had no time to respond.
+            // The whole process was suspended, so the disk had no chance to respond.
             *self = Self::new(now);
         }
         self.last = now;
@@ -65,7 +65,7 @@ fn look_after(shared: &Weak<Shared>, limit: Duration) {
     while let Some(store) = shared.upgrade() {
         looks.look(&store, clock::monotonic(), limit);
         drop(store);
-        // An early wake-up means that the store is gone, or is spurious.
+        // An early wake-up is either spurious or means that the store is gone.
         while looks.last.elapsed() < tick && shared.strong_count() > 0 {
             thread::park_timeout(tick.saturating_sub(looks.last.elapsed()));
         }

@@ -16,13 +16,13 @@ use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, Settlement, StoreError, clock};
 
-/// A group is written when it has grown to this size.
+/// A group that reaches this size is written.
 const GROUP_BYTES: u64 = 8 << 20;
-/// This many callers are waited for at a time.
+/// The most callers to wait for at a time.
 const PORTION: usize = 128;
-/// How often a group continues although fewer callers came than expected.
+/// How often a group may continue although fewer callers arrived than expected.
 const MOST_SHORT: usize = 6;
-/// A group waits for callers that arrive within this fraction of the time that a group takes.
+/// A group waits for callers that arrive within this fraction of the time the last group took.
 const GAPS: u32 = 8;
 const SHORTEST_GAP: Duration = Duration::from_micros(50);
 const LONGEST_GAP: Duration = Duration::from_micros(500);
@@ -36,28 +36,28 @@ pub(crate) struct Writer {
     pub(crate) indexes: Box<dyn Indexes>,
     pub(crate) durability: Durability,
     pub(crate) log: Log,
-    /// Turns left before a failed compaction is retried.
+    /// Turns remaining before a failed compaction is retried.
     pub(crate) rest: u32,
     pub(crate) reserve: Reserve,
-    /// What is collected, and perhaps written, but neither synced nor answered.
+    /// Calls collected, and perhaps written, but neither synced nor answered.
     pub(super) group: Group,
     pub(super) syncer: Syncer,
     pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
-    /// Commits of groups that append.
+    /// Commits of groups that contain appends.
     #[cfg(test)]
     pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// What is known of how calls arrive.
+/// The observed arrival pattern of calls.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// The callers to expect: those that were answered, and those that came meanwhile.
+    /// How many callers to expect: those just answered, and those that arrived meanwhile.
     pub(super) expected: usize,
-    /// The time that the last group took.
+    /// How long the last group took.
     pub(super) took: Duration,
-    /// Requests that were waiting when the last group was answered.
+    /// Requests queued when the last group was answered.
     pub(super) came_meanwhile: usize,
 }
 
@@ -72,7 +72,7 @@ impl Default for Pace {
 }
 
 impl Writer {
-    /// Works until the store is closed.
+    /// Runs until the store is closed.
     pub(crate) fn run(mut self) {
         // However this thread ends, no caller waits forever.
         let _ending = Ending(Arc::clone(&self.shared));
@@ -93,12 +93,12 @@ impl Writer {
         }
     }
 
-    /// Collects a group and writes it; reports when the last request has arrived.
+    /// Collects a group and writes it. Returns the close request if it arrives.
     fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Close> {
         let mut expected = self.pace.expected;
         let (mut came, mut short) = (0, 0);
         requests = self.settle_first(requests);
-        // Callers that were answered may come back at once and join those who arrived since; a
+        // Callers just answered may come back immediately and join those that arrived meanwhile. A
         // lone caller waits for no one.
         loop {
             came += requests.len();
@@ -108,19 +108,19 @@ impl Writer {
                 return ending;
             }
             if self.is_syncing() {
-                // The disk can work on what is there until the sync has ended.
+                // The disk can write what is there until the sync ends.
                 self.stage();
                 (requests, expected) = self.meanwhile(expected, came);
                 continue;
             }
             if self.group.calls.is_empty() {
-                // No one had to wait, and the others are expected as before.
+                // No call needs a write. The other callers are still expected.
                 return None;
             }
             if came >= expected || short == MOST_SHORT || self.may_overlap() {
                 break;
             }
-            // And while others arrive.
+            // Writes while others arrive.
             self.stage();
             let wanted = PORTION.min(expected - came);
             let gap = (self.pace.took / GAPS).clamp(SHORTEST_GAP, LONGEST_GAP);
@@ -140,7 +140,7 @@ impl Writer {
         None
     }
 
-    /// Housekeeping, once all waiting callers are answered.
+    /// Does housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
         self.syncer.rest();
         self.compact();
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    /// Serves settlements before calls that must wait for the disk.
+    /// Serves settlements ahead of calls that must wait for the disk.
     pub(super) fn settle_first(
         &mut self,
         requests: Vec<(Request, Ticket)>,
@@ -178,7 +178,8 @@ impl Writer {
         rest
     }
 
-    /// Adds appends to the group, and serves the others; reports when the last one has arrived.
+    /// Adds appends to the group and serves the other requests. Returns the close request if it
+    /// arrives.
     fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Close> {
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
@@ -209,7 +210,7 @@ impl Writer {
         None
     }
 
-    /// What must be written for a request, if anything.
+    /// Plans the write for a request, if it needs one.
     fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
         let is_loss = matches!(request, Request::Lose(_));
         let planned = match request {
@@ -244,7 +245,7 @@ impl Writer {
         }
     }
 
-    /// What must be written to settle records, if anything, and what that will remove.
+    /// Plans the write that settles records, if it is needed, and computes what it will remove.
     pub(super) fn plan_settlement(
         &mut self,
         wish: &Settlement,
@@ -257,7 +258,7 @@ impl Writer {
         }
     }
 
-    /// Makes records as durable as configured.
+    /// The barrier that matches the configured durability.
     pub(crate) fn strongest(&self) -> Barrier {
         match self.durability {
             Durability::PowerLoss => Barrier::Synced,
@@ -265,7 +266,7 @@ impl Writer {
         }
     }
 
-    /// Commits what frees space, if necessary in the reserved space.
+    /// Commits calls that free space, using the reserved space if necessary.
     pub(super) fn commit_in_need(
         &mut self,
         calls: &[Call],
@@ -275,7 +276,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Does what frees space, if necessary in the reserved space.
+    /// Runs work that frees space, using the reserved space if necessary.
     pub(super) fn in_need<T>(
         &mut self,
         work: impl Fn(&mut Self) -> Result<T, StoreError>,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::paged::{IndexSettings, PagedIndex};
 use super::{Found, Index, Indexes};
 
-/// Makes indexes that use a database or, without a limit of their memory, none.
+/// Makes indexes that use a database, or no database if their memory is unlimited.
 ///
-/// Tries a database once more after an index broke; after that none is used.
+/// After an index breaks, a database is tried once more, and then no longer used.
 #[derive(Debug)]
 pub(crate) struct Maker {
     home: PathBuf,
@@ -16,7 +16,7 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// For the cache in this directory.
+    /// A maker for the cache in this directory.
     pub(crate) fn new(home: &Path, settings: IndexSettings) -> Self {
         Self {
             home: home.to_owned(),

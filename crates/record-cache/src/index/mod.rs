@@ -1,20 +1,20 @@
-//! Where records are: for each stream, the positions of its records in the log, in order.
+//! The positions of records: for each stream, where its records are in the log, in order.
 //!
-//! The log is the truth, and an index is derived from it. An index holds no payload, and neither
-//! durability nor integrity depends on it. An index that fails or is inconsistent in any way is
-//! [`Broken`]: its owner throws it away and rebuilds it from the log.
+//! The log is the source of truth, and an index is derived from it. An index holds no payloads, and
+//! neither durability nor integrity depends on it. An index that fails or is inconsistent in any
+//! way is [`Broken`]: its owner discards it and rebuilds it from the log.
 //!
-//! The owner keeps the counters (records and bytes of a stream, live bytes of a segment). An index
-//! only returns what they need: see the results below.
+//! The owner keeps the counters (records and bytes per stream, live bytes per segment). An index
+//! only returns what those need.
 //!
 //! # Contract
-//! - Sequence numbers are unique over all streams. Within a stream, entries are ordered by them.
-//!   `put` of an existing number replaces the entry: the record was relocated.
-//! - Every later call finds what was put, until it is removed.
-//! - A call that fails with [`Broken`] leaves an index that only fails from then on.
+//! - Sequence numbers are unique across all streams. Within a stream, entries are ordered by them.
+//!   `put` with an existing number replaces the entry: the record was relocated.
+//! - Every later call finds an entry that was put, until it is removed.
+//! - Once a call has failed with [`Broken`], all later calls fail.
 //! - A call ends within a bounded time, whatever the disk or database does.
-//! - [`checkpoint`](Index::checkpoint) makes what the index holds at that moment available to
-//!   the next opening, as one step: the next opening finds this state or an earlier one or none.
+//! - [`checkpoint`](Index::checkpoint) atomically makes the index's current contents available to
+//!   the next opening, which finds this state, an earlier one, or none.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -37,7 +37,7 @@ use crate::{QueueStats, ReadLimits, StreamName};
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) segment: u32,
-    /// Where its frame is, in terms of the log.
+    /// The position of its frame, as encoded by the log.
     pub(crate) place: u32,
     /// Bytes of key and payload.
     pub(crate) size: u32,
@@ -46,9 +46,9 @@ pub(crate) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 24, "as documented");
 
-/// Places of records, by stream.
+/// The positions of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
-    /// Adds an entry. Returns the entry that it replaces, if one has the same number.
+    /// Adds an entry. Returns the entry it replaces, if one has the same number.
     fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken>;
 
     /// The entries with these numbers, in order.
@@ -62,11 +62,11 @@ pub(crate) trait Index: Debug + Send + 'static {
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken>;
 
-    /// Increments the attempts of the numbers that exist.
+    /// Increments the attempts of those numbers that exist.
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken>;
 
-    /// The oldest entries after a number, or of all: as many as the limits allow, and at least one
-    /// if there is any.
+    /// The oldest entries, or the oldest after a number: as many as the limits allow, and at least
+    /// one if there is any.
     fn after(
         &mut self,
         stream: &StreamName,
@@ -77,39 +77,39 @@ pub(crate) trait Index: Debug + Send + 'static {
     /// Removes everything.
     fn clear(&mut self) -> Result<(), Broken>;
 
-    /// Frees memory if much of it is in use, at the cost of the last checkpoint: for when a log is
-    /// read, and there can be none.
+    /// Frees memory if much is in use, at the cost of the last checkpoint. Used while a log is
+    /// being read, when no checkpoint is possible.
     fn relieve(&mut self) -> Result<(), Broken>;
 
-    /// Whether a checkpoint now would free memory, or save the next opening much work.
+    /// Whether a checkpoint now would free memory or save the next opening much work.
     fn wants_checkpoint(&self) -> bool;
 
-    /// Keeps the current state for the next opening, together with `at`.
+    /// Saves the current state for the next opening, together with `at`.
     ///
-    /// It need not survive a power loss or the end of the process.
+    /// The state need not survive a power loss or the end of the process.
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken>;
 
-    /// Writes what is not written yet, and closes files.
+    /// Writes what has not been written, and closes files.
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken>;
 }
 
-/// Begins the name of a directory in which an index has files; its number follows.
+/// The prefix of an index directory's name, followed by its number.
 pub(crate) const DIRECTORY_PREFIX: &str = "index-";
 
-/// The number in the name of such a directory.
+/// The number in the name of an index directory.
 pub(crate) fn directory_number(name: &str) -> Option<u64> {
     name.strip_prefix(DIRECTORY_PREFIX)?.parse().ok()
 }
 
-/// Where indexes come from: one kind for a store.
+/// Creates the indexes of a store, all of one kind.
 pub(crate) trait Indexes: Debug + Send + 'static {
-    /// Whether they have files in the directory of the cache.
+    /// Whether the indexes keep files in the cache's directory.
     fn keep_files(&self) -> bool;
 
-    /// The index that an earlier opening left, or an empty one.
+    /// The index left by an earlier opening, or an empty one.
     fn open(&mut self) -> Found;
 
-    /// An empty index to replace a broken one; `None` if this kind should not be used again.
+    /// An empty index to replace a broken one. `None` if this kind should not be used again.
     fn fresh(&mut self) -> Option<Box<dyn Index>>;
 }
 
@@ -117,7 +117,7 @@ pub(crate) trait Indexes: Debug + Send + 'static {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) index: Box<dyn Index>,
-    /// How far it covers the log, and what it holds of each stream; `None` for an empty one.
+    /// How far it covers the log and what it holds of each stream. `None` for an empty index.
     pub(crate) kept: Option<Restored>,
 }
 
@@ -132,14 +132,14 @@ pub(crate) struct Checkpoint {
     /// Covers all frames before this offset, and none after it.
     pub(crate) segment: u32,
     pub(crate) offset: u64,
-    /// Checksum of the last frame header before that offset, which distinguishes logs.
+    /// The checksum of the last frame header before that offset, which distinguishes logs.
     pub(crate) last_frame: u32,
-    /// The number that the next record will get.
+    /// The sequence number of the next record.
     pub(crate) next_sequence: u64,
-    /// Segments that hold records, with how many and the bytes of their frames.
+    /// Segments that hold records: number, record count, and bytes of their frames.
     pub(crate) segments: Vec<(u32, u64, u64)>,
 }
 
-/// An index that is no longer usable, and the reason, for a log line.
+/// The reason why an index is no longer usable, for the log output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken(pub(crate) String);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes that one range takes on disk.
+/// The bytes of one range on disk.
 const RANGE_BYTES: usize = 12;
 
-/// A set of numbers; adjacent numbers share one entry.
+/// A set of numbers, in which adjacent numbers share one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
     /// The first number of each range, and the number after its last.
@@ -17,7 +17,7 @@ impl Ranges {
         self.bounds.is_empty()
     }
 
-    /// How many numbers there are.
+    /// How many numbers the set has.
     pub(crate) fn count(&self) -> u64 {
         self.iter().map(|(start, end)| end - start).sum()
     }
@@ -36,7 +36,7 @@ impl Ranges {
         if start >= end {
             return;
         }
-        // The usual case: after everything in the set.
+        // The usual case: the new range comes after everything in the set.
         if let Some(mut last) = self.bounds.last_entry()
             && *last.get() == start
         {
@@ -87,7 +87,7 @@ impl Ranges {
     }
 
     pub(crate) fn encoded_length(&self) -> usize {
-        // A range too long for its length field is written as several.
+        // A range too long for its length field is split.
         let entries = self.iter().map(|(start, end)| pieces(start, end).count());
         4 + entries.sum::<usize>() * RANGE_BYTES
     }
@@ -104,7 +104,7 @@ impl Ranges {
         }
     }
 
-    /// Reads what `encode` wrote, and advances past it.
+    /// Reads what `encode` wrote and advances past it.
     pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
         let (entries, mut rest) = from.split_first_chunk()?;
         let mut ranges = Self::default();
@@ -121,7 +121,7 @@ impl Ranges {
 }
 
 impl FromIterator<u64> for Ranges {
-    /// Takes the numbers in any order; the last of all numbers cannot be in a set.
+    /// Accepts the numbers in any order. The highest `u64` cannot be in a set.
     fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
         let mut ranges = Self::default();
         for number in numbers {

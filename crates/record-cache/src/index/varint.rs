@@ -1,5 +1,5 @@
-//! Numbers of as few bytes as they need: seven bits per byte, lowest first; the last byte has its
-//! highest bit clear.
+//! Variable-length numbers: seven bits per byte, lowest first; the last byte has its highest bit
+//! clear.
 
 pub(crate) fn put_number(into: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {

@@ -1,4 +1,4 @@
-//! The owner of the connection. JavaScript's values stay on one thread, so calls come as messages.
+//! The owner of the connection. JavaScript values stay on one thread, so calls arrive as messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::{
     StreamName,
 };
 
-/// The most bytes that are committed together, unless one call has more.
+/// The most bytes committed together, unless one call is larger.
 const GROUP_BYTES: u64 = 4 << 20;
 
 /// Where an answer goes.
@@ -38,7 +38,7 @@ pub(super) enum Call {
     Close(Reply<()>),
 }
 
-/// What it owns while the store is open.
+/// The actor's state while the store is open.
 #[derive(Debug)]
 pub(super) struct Actor {
     name: String,
@@ -46,19 +46,19 @@ pub(super) struct Actor {
     durability: Durability,
     counters: Arc<Counters>,
     lock: Lock,
-    /// `None` once it failed; the next call opens it again.
+    /// `None` after a failure; the next call reopens it.
     database: Option<Rc<Database>>,
     next: u64,
-    /// What vanished from under the store, to be reported by reads.
+    /// Records that vanished from the database, to be reported by reads.
     missing: Held,
-    /// Attempts that there was no room for.
+    /// Attempts that could not be stored for lack of space.
     unsaved: BTreeMap<StreamName, Counts>,
-    /// Whether something was written that a loss of power may undo.
+    /// Whether anything was written that a power loss may undo.
     is_volatile: bool,
 }
 
 impl Actor {
-    /// Counts what is there.
+    /// Counts the records that are already there.
     pub(super) async fn start(
         name: String,
         slot: Slot,
@@ -90,7 +90,7 @@ impl Actor {
         Arc::clone(&self.counters)
     }
 
-    /// Works until the store is closed or dropped.
+    /// Runs until the store is closed or dropped.
     pub(super) async fn run(mut self, mut calls: mpsc::UnboundedReceiver<Call>) {
         let mut waiting = VecDeque::new();
         while let Some(call) = calls.recv().await {
@@ -130,11 +130,11 @@ impl Actor {
                 }
             }
         }
-        // Nobody is left to tell.
+        // No caller remains to receive the outcome.
         let _ = self.end().await;
     }
 
-    /// Commits a call together with those that wait behind it.
+    /// Commits an append together with those queued behind it.
     async fn append(
         &mut self,
         records: Vec<NewRecord>,
@@ -158,7 +158,7 @@ impl Actor {
         let records = records.concat();
         match self.commit(&records).await {
             Err(StoreError::Unavailable { .. }) if replies.len() > 1 => {
-                // A smaller one of them may have room.
+                // A smaller one may still fit.
                 let mut rest = &*records;
                 for (length, reply) in lengths.into_iter().zip(replies) {
                     let (call, later) = rest.split_at(length);
@@ -196,7 +196,7 @@ impl Actor {
         limits: ReadLimits,
     ) -> Result<ReadBatch, StoreError> {
         let after = match after.map(schema::known) {
-            // No id is beyond those that can be.
+            // No record can have an id after this one.
             Some(None) => return Ok(ReadBatch::default()),
             Some(known) => known,
             None => None,
@@ -245,7 +245,7 @@ impl Actor {
         let database = self.connected().await?;
         let mut settled = contents::settle(&database, slot, stream, &delete, &counts).await;
         if matches!(&settled, Err(error) if error.is_quota()) && !counts.is_empty() {
-            // Deleting always has room, and is what makes room.
+            // Deleting needs no space, and frees some.
             settled = contents::settle(&database, slot, stream, &delete, &Counts::new()).await;
         } else {
             counts.clear();
@@ -272,7 +272,7 @@ impl Actor {
     /// Releases everything.
     async fn end(mut self) -> Result<(), StoreError> {
         for stream in self.unsaved.keys().cloned().collect::<Vec<_>>() {
-            // Where there is still no room, they are lost.
+            // If there is still no space, the counts are lost.
             let _ = self.delete(&Settlement::new(stream)).await;
         }
         let database = self.database.filter(|database| !database.is_lost());
@@ -281,16 +281,16 @@ impl Actor {
         if let Some(database) = database.filter(|_| is_to_sync) {
             let synced = contents::append(&database, self.slot, self.next, &[], self.durability);
             if let Err(error) = synced.await {
-                // Without room for a number, what was settled is synced by nobody.
+                // Without space for the number, nothing syncs what was settled.
                 outcome = Err(error.during("closing the store"));
             }
         }
-        // The connection is closed by now.
+        // The connection is already closed.
         self.lock.release().await;
         outcome
     }
 
-    /// The connection; a new one if it was lost.
+    /// The connection, reopened if it was lost.
     async fn connected(&mut self) -> Result<Rc<Database>, StoreError> {
         let usable = self.database.take().filter(|database| !database.is_lost());
         let database = match usable {
@@ -301,7 +301,7 @@ impl Actor {
         Ok(database)
     }
 
-    /// Opens the database again, in which anything may have happened.
+    /// Reopens the database, whose contents may have changed meanwhile.
     async fn connect(&mut self) -> Result<Database, StoreError> {
         let database = Database::open(&self.name).await?;
         let found = contents::count(&database, self.slot).await;
@@ -319,7 +319,7 @@ impl Actor {
         Ok(database)
     }
 
-    /// Drops the connection if it is why something failed.
+    /// Converts an error, and drops the connection if it may be the cause.
     fn done<T>(&mut self, outcome: Result<T, BrowserError>, doing: &str) -> Result<T, StoreError> {
         outcome.map_err(|error| {
             if !error.is_quota() {
@@ -336,7 +336,7 @@ fn refuse(call: Call) {
         Call::Oldest { reply, .. } => drop(reply.send(Err(StoreError::Closed))),
         Call::Settle(_, reply) => drop(reply.send(Err(StoreError::Closed))),
         Call::Clear(reply) => drop(reply.send(Err(StoreError::Closed))),
-        // It is closed now.
+        // The store is closed by now.
         Call::Close(reply) => drop(reply.send(Ok(()))),
     }
 }

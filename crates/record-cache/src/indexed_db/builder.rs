@@ -26,7 +26,7 @@ impl IndexedDbStoreBuilder {
         }
     }
 
-    /// The database, of those of this site. Default: `record-cache`.
+    /// The name of the database within this site. Default: `record-cache`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -38,26 +38,26 @@ impl IndexedDbStoreBuilder {
         self
     }
 
-    /// Lets several tabs use the database at the same time, each with records of its own.
+    /// Lets several tabs use the database at the same time, each with its own records.
     ///
-    /// The store takes the first free slot of the database. While it opens, it takes over the
-    /// records of slots that nobody holds, in their order: those of tabs that were closed. A lone
-    /// tab finds its own records.
+    /// The store takes the first free slot of the database. While opening, it takes over the
+    /// records of slots that no one holds, in order: those of closed tabs. A tab on its own finds
+    /// its own records.
     ///
-    /// Without this, there is one user at a time.
+    /// Without this, the database has one user at a time.
     pub fn slots(mut self) -> Self {
         self.several = true;
         self
     }
 
-    /// Opens the database, which is created if needed.
+    /// Opens the database, creating it if needed.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another tab, worker or store holds the database;
-    /// [`StoreError::Refused`] when the browser lets this page store nothing;
-    /// [`StoreError::Incompatible`] when the database is of a newer version, or not one of this
-    /// store; [`StoreError::Unavailable`] when it cannot be opened or read, or when another tab does
-    /// not close another version of it within 10 seconds.
+    /// [`StoreError::Refused`] when the browser does not let this page store anything;
+    /// [`StoreError::Incompatible`] when the database has a newer version or is not a record cache;
+    /// [`StoreError::Unavailable`] when it cannot be opened or read, or when another tab does not
+    /// close a different version of it within 10 seconds.
     ///
     /// # Cancel safety
     /// The database is released shortly afterwards.
@@ -66,7 +66,7 @@ impl IndexedDbStoreBuilder {
         spawn_local(async move {
             match self.start().await {
                 Ok((store, actor, calls)) => {
-                    // Dropped, the store ends the actor.
+                    // If nobody receives the store, dropping it ends the actor.
                     let _ = opened.send(Ok(store));
                     actor.run(calls).await;
                 }

@@ -1,4 +1,4 @@
-//! The operations on one slot, each in one transaction.
+//! Operations on one slot, each in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ use super::js::BrowserError;
 use super::schema::{self, ATTEMPTS, END_OF_IDS, RECORDS, RecordKey, SLOTS, Slot, StreamKeys};
 use crate::{Amount, Durability, NewRecord, ReadLimits, Record, RecordId, StreamName};
 
-/// How many keys are asked for at once.
+/// How many keys to request at a time.
 const PAGE: u32 = 1_000;
-/// How many bytes of records are, unless one of them is larger.
+/// The most bytes of records to read at a time, unless one record is larger.
 const PAGE_BYTES: u64 = 8 << 20;
-/// Ids that are further apart than this are looked for separately.
+/// Ids further apart than this are looked up separately.
 const NEAR: u64 = 64;
 
 /// Attempts by id.
 pub(super) type Counts = BTreeMap<u64, u32>;
 
-/// What a slot holds.
+/// The contents of a slot.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) held: Held,
@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub(super) next: u64,
 }
 
-/// Counts the records of a slot by their keys.
+/// Counts the records of a slot from their keys.
 pub(super) async fn count(database: &Database, slot: Slot) -> Result<Found, BrowserError> {
     let transaction = database.begin(Mode::Read)?;
     let next = answer(&transaction.store(SLOTS)?.get(&slot.key())?).await?;
@@ -61,7 +61,7 @@ pub(super) async fn count(database: &Database, slot: Slot) -> Result<Found, Brow
     Ok(found)
 }
 
-/// Adds all records or none. Their ids begin with `next`; returns the one after them.
+/// Adds all records or none, with ids starting at `next`. Returns the id after the last one.
 pub(super) async fn append(
     database: &Database,
     slot: Slot,
@@ -101,15 +101,15 @@ fn add(
     Ok(next)
 }
 
-/// What one read found.
+/// The result of one read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
-    /// Ids and sizes of records that are damaged.
+    /// Ids and sizes of damaged records.
     pub(super) damaged: Vec<(u64, u64)>,
 }
 
-/// Reads the oldest records of a stream behind an id.
+/// Reads the oldest records of a stream after an id.
 pub(super) async fn oldest(
     database: &Database,
     slot: Slot,
@@ -164,7 +164,7 @@ fn fit(places: &[(u64, u64)], room: u64, is_first: bool) -> usize {
         bytes <= most
     });
     match fitting.count() {
-        // One always fits; and one that is larger than a page goes alone.
+        // The first record always fits, and a record larger than a page is read alone.
         0 if is_first || places.first().is_some_and(|(_, size)| *size <= room) => 1,
         fitting => fitting,
     }
@@ -216,7 +216,7 @@ fn read_counted(values: &JsValue) -> Counts {
         .collect()
 }
 
-/// Deletes some records and counts attempts on others, as far as they exist.
+/// Deletes some records and counts attempts on others, if they exist.
 pub(super) async fn settle(
     database: &Database,
     slot: Slot,
@@ -224,7 +224,7 @@ pub(super) async fn settle(
     delete: &BTreeSet<u64>,
     count: &Counts,
 ) -> Result<Amount, BrowserError> {
-    // A loss of power may undo it, by the contract; the next append syncs it too.
+    // The contract allows a power loss to undo this. The next append also syncs it.
     let transaction = database.begin(Mode::Write(Durability::ProcessCrash))?;
     let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
     let keys = slot.stream(stream);
@@ -246,7 +246,7 @@ pub(super) async fn settle(
                 run = Some((run.map_or(id, |(first, _)| first), id));
                 continue;
             }
-            // What lies between two that are deleted and stays ends the run.
+            // A record that stays ends the run of deleted ones.
             if let Some(run) = run.take() {
                 remove(&records, &attempts, &keys, run, &counted)?;
             }
@@ -280,7 +280,7 @@ fn remove(
     Ok(())
 }
 
-/// Joins ids that are near each other.
+/// Joins nearby ids into spans.
 fn spans_of(ids: BTreeSet<u64>) -> Vec<(u64, u64)> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for id in ids {
@@ -292,7 +292,7 @@ fn spans_of(ids: BTreeSet<u64>) -> Vec<(u64, u64)> {
     spans
 }
 
-/// Deletes everything in the slot but its next id.
+/// Deletes everything in the slot except its next id.
 pub(super) async fn clear(
     database: &Database,
     slot: Slot,

@@ -1,4 +1,4 @@
-//! What a store holds, as its users see it without asking the database.
+//! The contents of a store as its users see them, without asking the database.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,13 +28,13 @@ impl Counters {
         counters.damaged_records += amount.records as u64;
     }
 
-    /// Nothing is left. Returns what was.
+    /// Counts everything as deleted. Returns what was held.
     pub(super) fn clear(&self) -> Amount {
         self.lock().clear()
     }
 
-    /// Counts what appeared in the database meanwhile, and returns what vanished, which counts until
-    /// it is reported.
+    /// Adds records that appeared in the database meanwhile. Returns those that vanished, which
+    /// still count until reported.
     pub(super) fn reconcile(&self, held: Held) -> Held {
         let mut missing = Held::new();
         let mut known = self.get().streams;
@@ -59,7 +59,7 @@ impl Counters {
 /// Amounts by stream.
 pub(super) type Held = BTreeMap<StreamName, Amount>;
 
-/// How much more there is, and how much less.
+/// How much more was found than counted, and how much less.
 fn differences(found: Amount, counted: QueueStats) -> (Amount, Amount) {
     let more = Amount::new(
         found.records.saturating_sub(counted.records),

@@ -1,4 +1,4 @@
-//! The connection to the database: opening, upgrading, losing it.
+//! The connection to the database: opening, upgrading and losing it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,14 +17,14 @@ use super::js::{self, BrowserError};
 use super::schema::{self, VERSION};
 use crate::{Durability, StoreError};
 
-/// How long an opening may take. It waits for other tabs to close another version of the database.
+/// How long opening may take, including the wait for other tabs to close another version.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a transaction may do, and what survives it.
+/// What a transaction may do, and how durable it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Read,
-    /// Survives what the durability says once it is complete.
+    /// Once complete, survives what the durability says.
     Write(Durability),
 }
 
@@ -33,16 +33,16 @@ pub(super) enum Mode {
 pub(super) struct Database {
     inner: IdbDatabase,
     is_lost: Rc<Cell<bool>>,
-    /// Called for as long as it is kept.
+    /// The callback for losing the connection, which works only while it is kept here.
     _on_loss: Closure<dyn FnMut(Event)>,
 }
 
 impl Database {
-    /// Opens a database, and makes it if there is none.
+    /// Opens a database, creating it if needed.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if this page may have none, [`StoreError::Incompatible`] if it is not
-    /// one of ours or of a newer version, [`StoreError::Unavailable`] otherwise.
+    /// [`StoreError::Refused`] if this page may not have a database, [`StoreError::Incompatible`]
+    /// if the database is not one of ours or is newer, [`StoreError::Unavailable`] otherwise.
     pub(super) async fn open(name: &str) -> Result<Self, StoreError> {
         let factory: IdbFactory = js::global("indexedDB").map_err(refused)?.unchecked_into();
         let request = factory.open_with_u32(name, VERSION);
@@ -50,7 +50,7 @@ impl Database {
         let deadline = js::after(PATIENCE, &JsValue::UNDEFINED);
         loop {
             let events = Array::of2(&next_event(&request), &deadline);
-            // Nobody breaks either promise.
+            // Neither promise is ever rejected.
             let event = JsFuture::from(Promise::race(&events)).await;
             let Some(event) = event.ok().and_then(|event| event.dyn_into::<Event>().ok()) else {
                 close_when_it_opens(&request);
@@ -63,7 +63,7 @@ impl Database {
                 "upgradeneeded" => {
                     let event: IdbVersionChangeEvent = event.unchecked_into();
                     if let Err(error) = upgrade(&request, event.old_version()) {
-                        // An upgrade that fails leaves the database as it was.
+                        // A failed upgrade leaves the database as it was.
                         let _ = request.transaction().map(|upgrade| upgrade.abort());
                         return Err(error.during("making the database"));
                     }
@@ -74,7 +74,7 @@ impl Database {
                     return Self::of(inner.unchecked_into());
                 }
                 "error" => return Err(cannot_open(name, error_of(&request))),
-                // "blocked": goes on when others have closed it.
+                // "blocked": continues when the others have closed it.
                 _ => {}
             }
         }
@@ -90,7 +90,7 @@ impl Database {
         let is_lost = Rc::new(Cell::new(false));
         let (lost, database) = (Rc::clone(&is_lost), inner.clone());
         let on_loss = Closure::new(move |_event| {
-            // Running transactions still complete; closing unblocks the tab that upgrades the database.
+            // Running transactions still complete. Closing unblocks the tab that is upgrading.
             lost.set(true);
             database.close();
         });
@@ -104,12 +104,12 @@ impl Database {
         })
     }
 
-    /// Whether the connection was closed: for another version, by the browser, or by its user.
+    /// Whether the connection was closed: for another version, by the browser, or by the user.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.get()
     }
 
-    /// Begins a transaction over everything.
+    /// Begins a transaction on all object stores.
     pub(super) fn begin(&self, mode: Mode) -> Result<Transaction, BrowserError> {
         let names: Array = schema::ALL.into_iter().map(JsString::from).collect();
         let options = Object::new();
@@ -119,7 +119,7 @@ impl Database {
             Mode::Write(Durability::ProcessCrash) => ("readwrite", "relaxed"),
         };
         Reflect::set(&options, &"durability".into(), &durability.into())?;
-        // The typed call has no options yet.
+        // The typed call does not support options yet.
         let begin = js::method(&self.inner, "transaction")?;
         let inner = begin.call3(&self.inner, &names, &mode.into(), &options)?;
         Ok(Transaction::of(inner.unchecked_into()))
@@ -134,7 +134,7 @@ impl Drop for Database {
     }
 }
 
-/// A transaction. Dropped before it was committed, it is undone.
+/// A transaction, which is undone if dropped before it is committed.
 #[derive(Debug)]
 pub(super) struct Transaction {
     inner: IdbTransaction,
@@ -156,16 +156,16 @@ impl Transaction {
         Ok(self.inner.object_store(name)?)
     }
 
-    /// Waits until everything that was requested is done, and survives what it should.
+    /// Waits until every request is complete and as durable as the mode says.
     ///
     /// # Errors
-    /// If nothing was done.
+    /// If the transaction was undone.
     pub(super) async fn commit(mut self) -> Result<(), BrowserError> {
         let Some(end) = self.end.take() else {
             return Ok(());
         };
-        // Saves a turn of the page. Where it is unknown, the turn is taken; if the transaction was
-        // undone it fails, which the end says.
+        // Saves a turn of the event loop where `commit` is supported. It fails if the transaction
+        // was undone, which the end event reports anyway.
         let _ = js::method(&self.inner, "commit").map(|commit| commit.call0(&self.inner));
         let event: Event = JsFuture::from(end).await?.unchecked_into();
         if event.type_() == "complete" {
@@ -181,7 +181,7 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if self.end.is_some() {
-            // It fails if the transaction has ended.
+            // Fails if the transaction has ended.
             let _ = self.inner.abort();
         }
     }
@@ -208,7 +208,7 @@ fn next_event(request: &IdbOpenDbRequest) -> Promise {
     event
 }
 
-/// Leaves nothing open, and nothing half made, if a request that was given up is answered after all.
+/// Cleans up if an abandoned request is answered after all: nothing stays open or half made.
 fn close_when_it_opens(request: &IdbOpenDbRequest) {
     let late = request.clone();
     let close = Closure::once_into_js(move |_event: Event| {
@@ -226,7 +226,7 @@ fn close_when_it_opens(request: &IdbOpenDbRequest) {
     request.set_onupgradeneeded(Some(undo.unchecked_ref()));
 }
 
-/// From the version that was there, 0 for none, to [`VERSION`].
+/// Upgrades from the existing version, 0 if there is none, to [`VERSION`].
 fn upgrade(request: &IdbOpenDbRequest, _from: f64) -> Result<(), BrowserError> {
     let database: IdbDatabase = request.result()?.unchecked_into();
     for name in schema::ALL {
@@ -247,7 +247,8 @@ fn cannot_open(name: &str, error: BrowserError) -> StoreError {
     if error.is("VersionError") {
         return StoreError::incompatible(name, format!("a version above {VERSION}"));
     }
-    // What browsers say where a page may not store anything: by a setting, or in a private window.
+    // The errors of browsers when a page may not store anything: because of a setting, or in a
+    // private window.
     if error.is("SecurityError") || error.is("InvalidStateError") || error.is("NotAllowedError") {
         return refused(error);
     }

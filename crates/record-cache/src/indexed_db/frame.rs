@@ -5,8 +5,8 @@
 //! [hash key u128] [length of the key u32] [key] data
 //! ```
 //!
-//! Numbers are little-endian. The checksum, CRC-32C, is that of everything behind it. Not every browser
-//! verifies what it reads from the disk.
+//! Numbers are little-endian. The checksum is the CRC-32C of everything after it. It is needed
+//! because not every browser verifies what it reads from the disk.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ const HASHED: u8 = 1;
 const KEYED: u8 = 2;
 const CHECKSUM_BYTES: usize = size_of::<u32>();
 
-/// The bytes of a record.
+/// Encodes a record.
 pub(super) fn encode(record: &NewRecord) -> Vec<u8> {
     let key = record.key.as_deref();
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
@@ -32,7 +32,7 @@ pub(super) fn encode(record: &NewRecord) -> Vec<u8> {
         frame.extend(hash_key.to_le_bytes());
     }
     if let Some(key) = key {
-        // A key of 4 GiB does not fit in the memory of a page.
+        // A page's memory cannot hold a key of 4 GiB.
         frame.extend(u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend(key.as_bytes());
     }
@@ -44,7 +44,7 @@ pub(super) fn encode(record: &NewRecord) -> Vec<u8> {
     frame
 }
 
-/// What a frame says, or `None` if it is damaged.
+/// The contents of a frame.
 pub(super) struct Content {
     pub(super) key: Option<String>,
     pub(super) explicit_hash_key: Option<u128>,

@@ -1,4 +1,4 @@
-//! What the browser offers without a typed binding, and its errors in our terms.
+//! Browser functions without a typed binding, and conversion of the browser's errors.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::StoreError;
 
-/// An error of the browser as text: unlike a JavaScript value, it may be sent anywhere.
+/// A browser error as text. Unlike a JavaScript value, it may be sent to any thread.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{name}: {message}")]
 pub(super) struct BrowserError {
@@ -16,7 +16,7 @@ pub(super) struct BrowserError {
 }
 
 impl BrowserError {
-    /// The browser has not said anything.
+    /// An error for which the browser gave no name.
     pub(super) fn unnamed(message: impl Into<String>) -> Self {
         Self {
             name: "Error".to_owned(),
@@ -28,12 +28,12 @@ impl BrowserError {
         self.name == name
     }
 
-    /// Whether the origin has used up the space that the browser grants it.
+    /// Whether the site has used up the space the browser grants it.
     pub(super) fn is_quota(&self) -> bool {
         self.is("QuotaExceededError")
     }
 
-    /// An operation failed with this.
+    /// Converts the error, with what was being done.
     pub(super) fn during(self, doing: &str) -> StoreError {
         let why = if self.is_quota() {
             ": the space that the browser grants this site is used up"
@@ -57,12 +57,12 @@ impl From<JsValue> for BrowserError {
     }
 }
 
-/// A property; the browser may refuse it.
+/// Reads a property. The browser may refuse access.
 pub(super) fn get(object: &JsValue, property: &str) -> Result<JsValue, JsValue> {
     Reflect::get(object, &property.into())
 }
 
-/// A property that is there.
+/// Reads a property that must exist.
 pub(super) fn there(object: &JsValue, property: &str) -> Result<JsValue, BrowserError> {
     let value = get(object, property)?;
     if value.is_undefined() || value.is_null() {
@@ -71,38 +71,38 @@ pub(super) fn there(object: &JsValue, property: &str) -> Result<JsValue, Browser
     Ok(value)
 }
 
-/// A property of the page or the worker.
+/// Reads a property of the page or worker.
 pub(super) fn global(property: &str) -> Result<JsValue, BrowserError> {
     there(&js_sys::global(), property)
 }
 
-/// A method, to be called on this object.
+/// A method that can be called on this object.
 pub(super) fn method(object: &JsValue, name: &str) -> Result<Function, BrowserError> {
     let value = there(object, name)?;
     let function = value.dyn_into::<Function>();
     function.map_err(|_| BrowserError::unnamed(format!("`{name}` is no function")))
 }
 
-/// A promise, and the function that keeps it.
+/// A promise, and the function that resolves it.
 pub(super) fn promise() -> (Promise, Function) {
     let mut keep = None;
     let promise = Promise::new(&mut |resolve, _reject| keep = Some(resolve));
-    // A constructor of promises has called back when it returns.
+    // The promise constructor calls back before it returns.
     (promise, keep.unwrap_or_default())
 }
 
-/// Keeps a promise.
+/// Resolves a promise.
 pub(super) fn keep(keep: &Function, value: &JsValue) {
-    // The function of a promise does not throw.
+    // A promise's resolve function does not throw.
     let _ = keep.call1(&JsValue::UNDEFINED, value);
 }
 
-/// A promise that is kept after this time, or later if the page is in the background.
+/// A promise that resolves after this time, or later if the page is in the background.
 pub(super) fn after(time: Duration, value: &JsValue) -> Promise {
     let (elapsed, keep) = promise();
     let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     let page = js_sys::global();
-    // Pages and workers have timers. Something that has none waits for what else may happen.
+    // Pages and workers have timers. Without one, the promise never resolves.
     let _ = method(&page, "setTimeout")
         .map(|start| start.call3(&page, &keep, &f64::from(millis).into(), value));
     elapsed

@@ -1,5 +1,5 @@
-//! One user for each slot, by the Web Locks API: across tabs and workers of a site, and released
-//! by the browser when one of them ends.
+//! One user per slot, using the Web Locks API. It works across the tabs and workers of a site, and
+//! the browser releases a lock when its tab or worker ends.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::js::{self, BrowserError};
 
-/// A lock that is held. Dropping it releases it, a moment later.
+/// A held lock. Dropping it releases it shortly afterwards.
 #[derive(Debug)]
 pub(super) struct Lock {
     release: Function,
@@ -20,10 +20,10 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes a lock if it is free, or becomes free within this time, if one is given.
+    /// Takes a lock if it is free or, if a time is given, becomes free within that time.
     ///
     /// # Errors
-    /// If the browser has no locks for this page.
+    /// If the browser provides no locks to this page.
     pub(super) async fn take(
         name: &str,
         patience: Option<Duration>,
@@ -39,7 +39,8 @@ impl Lock {
         let callback = Closure::once_into_js(move |lock: JsValue| -> JsValue {
             let is_ours = !lock.is_null() && !is_too_late.get();
             js::keep(&decide, &is_ours.into());
-            // The lock is held until this promise is kept; without one, it is released at once.
+            // The lock is held until this promise resolves. Without a promise, it is released
+            // immediately.
             if is_ours {
                 held.into()
             } else {
@@ -49,7 +50,7 @@ impl Lock {
         let released: Promise = request
             .call3(&locks, &name.into(), &options, &callback)?
             .unchecked_into();
-        // Where no lock may be had, the browser breaks the promise that it returned.
+        // If locks are not allowed, the browser rejects the promise it returned.
         let outcomes = Array::of2(&decided, &released);
         if let Some(patience) = patience {
             outcomes.push(&js::after(patience, &JsValue::FALSE));
@@ -62,7 +63,7 @@ impl Lock {
         Ok(Some(Self { release, released }))
     }
 
-    /// Releases the lock; when it returns, others can take it.
+    /// Releases the lock. Once this returns, others can take it.
     pub(super) async fn release(self) {
         let released = self.released.clone();
         drop(self);

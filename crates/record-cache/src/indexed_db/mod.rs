@@ -1,16 +1,16 @@
 //! A store in the browser's database.
 //!
-//! `store` and `builder` are what users see. The store sends its calls to the actor, which owns the
-//! connection: JavaScript's values cannot leave their thread, and `RecordStore` is `Send`. The
-//! actor commits appends that wait together, and calls one operation of `contents` after the other,
-//! each of them one transaction. `schema` and `frame` say what lies in the database, `slots` and
-//! `lock` who uses it, `database` and `js` are what the browser offers.
+//! `store` and `builder` are the public interface. The store sends its calls to the actor, which
+//! owns the connection: JavaScript values cannot leave their thread, and `RecordStore` is `Send`.
+//! The actor commits queued appends together, and runs the operations of `contents` one after the
+//! other, each in one transaction. `schema` and `frame` define what is stored in the database,
+//! `slots` and `lock` control who uses it, and `database` and `js` wrap the browser's interfaces.
 //!
 //! Invariants:
-//! - Who writes to a slot holds its lock.
-//! - Nothing but the database says what is stored: the counters are made of its keys at opening,
-//!   and change after a transaction is complete.
-//! - Settling and clearing write nothing that a full quota forbids, except counts of attempts.
+//! - Whoever writes to a slot holds its lock.
+//! - Only the database says what is stored: the counters are computed from its keys when it is
+//!   opened, and change after a transaction is complete.
+//! - Settling and clearing write nothing that a full quota would prevent, except attempt counts.
 
 mod actor;
 mod builder;

@@ -1,4 +1,4 @@
-//! What is in the database, and the keys.
+//! The layout of the database and its keys.
 //!
 //! | object store | key | value |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | `attempts` | `[slot, stream, id]` | `[id, attempts]`, once an attempt was counted |
 //! | `slots` | `slot` | the next id |
 //!
-//! The size in a key says what a record counts for without reading it. Attempts lie apart, so
-//! that a payload is never written twice.
+//! The size is part of the key, so records can be counted without reading them. Attempts are stored
+//! separately, so a payload is never written twice.
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
@@ -16,7 +16,7 @@ use web_sys::IdbKeyRange;
 use super::js::BrowserError;
 use crate::{RecordId, StreamName};
 
-/// Raise it with each change of the layout, and teach `database::upgrade` the step.
+/// Increment this with each change of the layout, and add the step to `database::upgrade`.
 pub(super) const VERSION: u32 = 1;
 
 pub(super) const RECORDS: &str = "records";
@@ -24,8 +24,8 @@ pub(super) const ATTEMPTS: &str = "attempts";
 pub(super) const SLOTS: &str = "slots";
 pub(super) const ALL: [&str; 3] = [RECORDS, ATTEMPTS, SLOTS];
 
-/// Numbers from here on are not exact in JavaScript. No id gets there: at a million records a
-/// second it takes 285 years.
+/// Numbers from here on are not exact in JavaScript. No id reaches this: at a million records a
+/// second it would take 285 years.
 pub(super) const END_OF_IDS: u64 = 1 << 53;
 
 /// The key of a record.
@@ -37,7 +37,7 @@ pub(super) struct RecordKey {
 }
 
 impl RecordKey {
-    /// `None` if this is no key of a record.
+    /// `None` if this is not the key of a record.
     pub(super) fn read(key: &JsValue) -> Option<Self> {
         let key: &Array = key.dyn_ref()?;
         Some(Self {
@@ -47,7 +47,7 @@ impl RecordKey {
         })
     }
 
-    /// The id and the size alone, where the stream is known.
+    /// Reads only the id and the size, where the stream is known.
     pub(super) fn read_place(key: &JsValue) -> Option<(u64, u64)> {
         let key: &Array = key.dyn_ref()?;
         Some((integer(&key.get(2))?, integer(&key.get(3))?))
@@ -63,7 +63,7 @@ impl Slot {
         self.0.into()
     }
 
-    /// A stream within the slot.
+    /// The keys of a stream within the slot.
     pub(super) fn stream(self, stream: &StreamName) -> StreamKeys {
         StreamKeys {
             slot: self.key(),
@@ -71,13 +71,13 @@ impl Slot {
         }
     }
 
-    /// Everything that belongs to the slot.
+    /// The range of all keys in the slot.
     pub(super) fn whole(self) -> Result<JsValue, BrowserError> {
         let end = Array::of1(&(self.0 + 1).into());
         Ok(range(&Array::of1(&self.key()), &end, Bounds::Half)?)
     }
 
-    /// What follows this key within the slot.
+    /// The range of keys after this one within the slot.
     pub(super) fn behind(self, key: &JsValue) -> Result<JsValue, BrowserError> {
         let end = Array::of1(&(self.0 + 1).into());
         Ok(range(key, &end, Bounds::Open)?)
@@ -100,26 +100,26 @@ impl StreamKeys {
         Array::of3(&self.slot, &self.name, &number(id)).into()
     }
 
-    /// All that follows an id, or everything.
+    /// The range of records after an id, or of all records.
     pub(super) fn behind(&self, id: Option<u64>) -> Result<JsValue, BrowserError> {
         let first = id.map_or(0, |id| id + 1);
         let end = Array::of3(&self.slot, &self.name, &f64::INFINITY.into());
         Ok(range(&self.attempts(first), &end, Bounds::Half)?)
     }
 
-    /// The ids from the first to the last, both included; of records and of attempts.
+    /// The range from the first id to the last, inclusive, for records and for attempts.
     pub(super) fn between(&self, first: u64, last: u64) -> Result<JsValue, BrowserError> {
         let end = self.attempts(last + 1);
         Ok(range(&self.attempts(first), &end, Bounds::Half)?)
     }
 }
 
-/// Which ends belong to a range.
+/// Which ends a range includes.
 #[derive(Debug, Clone, Copy)]
 enum Bounds {
-    /// The first does.
+    /// The first only.
     Half,
-    /// None does.
+    /// Neither.
     Open,
 }
 
@@ -129,25 +129,25 @@ fn range(first: &JsValue, end: &JsValue, bounds: Bounds) -> Result<JsValue, JsVa
     Ok(range?.into())
 }
 
-/// The keys from the first to the last.
+/// The range from the first key to the last, inclusive.
 pub(super) fn inclusive(first: &JsValue, last: &JsValue) -> Result<JsValue, BrowserError> {
     Ok(IdbKeyRange::bound(first, last)?.into())
 }
 
-/// The key of a record's attempts, of its own.
+/// The key for the attempts of the record with this key.
 pub(super) fn place_of(record: &JsValue) -> JsValue {
     let record: &Array = record.unchecked_ref();
     record.slice(0, 3).into()
 }
 
-/// What the key of a record's attempts says.
+/// Decodes the key of a record's attempts.
 pub(super) fn stream_and_id(key: &JsValue) -> Option<(StreamName, u64)> {
     let key: &Array = key.dyn_ref()?;
     let stream = StreamName::new(key.get(1).as_string()?).ok()?;
     Some((stream, integer(&key.get(2))?))
 }
 
-/// The value that says how many attempts were counted.
+/// The value that stores a number of attempts.
 pub(super) fn counted(id: u64, attempts: u32) -> JsValue {
     Array::of2(&number(id), &attempts.into()).into()
 }
@@ -158,7 +158,7 @@ pub(super) fn read_counted(value: &JsValue) -> Option<(u64, u32)> {
     Some((integer(&value.get(0))?, attempts))
 }
 
-/// The id of a record that may be in the database.
+/// The id, if a record in the database can have it.
 pub(super) fn known(id: RecordId) -> Option<u64> {
     Some(id.get()).filter(|&id| id < END_OF_IDS)
 }
@@ -171,7 +171,7 @@ pub(super) fn number(value: u64) -> JsValue {
     (value as f64).into()
 }
 
-/// A number that is exact in JavaScript, if it is one.
+/// Converts a JavaScript number that is an exact integer.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

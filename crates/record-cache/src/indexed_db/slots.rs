@@ -1,4 +1,4 @@
-//! Slots: one for each tab, and what becomes of the records of tabs that were closed.
+//! Slots, one per tab, and the takeover of records from closed tabs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,22 +12,23 @@ use super::lock::Lock;
 use super::schema::{self, ATTEMPTS, RECORDS, RecordKey, SLOTS, Slot};
 use crate::{Amount, Durability, StoreError};
 
-/// The most tabs that have a slot at the same time.
+/// The most tabs that can hold a slot at the same time.
 const MAX_SLOTS: u32 = 256;
 
-/// How long to wait for the first slot: the browser may release what a page held only after it
-/// has begun to load the page again.
+/// How long to wait for the first slot. The browser may release a page's lock only after it has
+/// begun to reload the page.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many records are moved in one step.
+/// How many records to move in one step.
 const STEP: u32 = 500;
-/// How many bytes are, unless one record is larger.
+/// The most bytes to move in one step, unless one record is larger.
 const STEP_BYTES: u64 = 8 << 20;
 
-/// Takes the first slot, or with `several` the first that is free.
+/// Takes the first slot or, with `several`, the first free one.
 ///
 /// # Errors
-/// [`StoreError::InUse`] if there is none, [`StoreError::Refused`] if this page may hold none.
+/// [`StoreError::InUse`] if no slot is free, [`StoreError::Refused`] if this page may not hold
+/// locks.
 pub(super) async fn take(name: &str, several: bool) -> Result<(Slot, Lock), StoreError> {
     let slots = if several { 0..MAX_SLOTS } else { 0..1 };
     for slot in slots.map(Slot) {
@@ -40,7 +41,7 @@ pub(super) async fn take(name: &str, several: bool) -> Result<(Slot, Lock), Stor
     Err(StoreError::in_use(name))
 }
 
-/// A page that may hold no lock could not keep others out of its records.
+/// A page that may not hold a lock could not keep others away from its records.
 fn refused(error: BrowserError) -> StoreError {
     StoreError::refused("taking the lock of the database", error)
 }
@@ -49,7 +50,7 @@ fn lock_of(name: &str, slot: Slot) -> String {
     format!("record-cache/{name}/{}", slot.0)
 }
 
-/// Moves the records of slots that nobody holds behind those of this one, in their order.
+/// Moves the records of slots that no one holds to the end of this one, in order.
 pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<(), StoreError> {
     let failed = |error: BrowserError| error.during("taking over the records of closed tabs");
     for slot in used(database).await.map_err(failed)? {
@@ -76,7 +77,7 @@ pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<
     Ok(())
 }
 
-/// All slots that were ever taken.
+/// All slots ever used.
 async fn used(database: &Database) -> Result<Vec<Slot>, BrowserError> {
     let transaction = database.begin(Mode::Read)?;
     let keys = answer(&transaction.store(SLOTS)?.get_all_keys()?).await?;
@@ -98,9 +99,9 @@ async fn move_all(database: &Database, from: Slot, to: Slot) -> Result<Amount, B
     }
 }
 
-/// One step of a move, in one transaction: a crash leaves each record in one slot.
+/// One step of a move, in one transaction, so a crash leaves each record in exactly one slot.
 async fn move_some(database: &Database, from: Slot, to: Slot) -> Result<Amount, BrowserError> {
-    // If a loss of power undoes it, the records are where they were.
+    // If a power loss undoes it, the records are back where they were.
     let transaction = database.begin(Mode::Write(Durability::ProcessCrash))?;
     let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
     let slots = transaction.store(SLOTS)?;
@@ -112,7 +113,7 @@ async fn move_some(database: &Database, from: Slot, to: Slot) -> Result<Amount, 
     let mut places = Vec::new();
     for key in found.iter() {
         let Some(place) = RecordKey::read(&key) else {
-            // No key of ours: it is nobody's record.
+            // The key is not one of ours, so this is not a record.
             records.delete(&key)?;
             continue;
         };

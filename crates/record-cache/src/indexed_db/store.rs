@@ -1,4 +1,4 @@
-//! The store as its users see it.
+//! The browser store's public type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,35 +17,35 @@ use crate::{
 
 /// Stores records in the browser's database, IndexedDB.
 ///
-/// When [`append`](RecordStore::append) returns `Ok`, the records survive what the
-/// [`Durability`](crate::Durability) says. `PowerLoss` asks the browser for a `strict` transaction: Chromium
-/// and Firefox sync it to the disk. `ProcessCrash` asks for a `relaxed` one, which has left the
-/// browser's processes; it survives their end, not that of the machine. Browsers that know neither
-/// decide for themselves. Records that tasks append during a transaction go into the next one.
+/// Once [`append`](RecordStore::append) returns `Ok`, the records survive what
+/// [`Durability`](crate::Durability) says. `PowerLoss` requests a `strict` transaction, which
+/// Chromium and Firefox sync to disk. `ProcessCrash` requests a `relaxed` one, which has left the
+/// browser's processes: it survives their end, but not a machine crash. Browsers that support
+/// neither decide for themselves. Records appended during a transaction go into the next one.
 ///
 /// # Tabs
-/// A database has one user at a time: tab, worker or store. Others get [`StoreError::InUse`], or with
-/// [`slots`](IndexedDbStoreBuilder::slots) a slot of their own. The browser releases what a tab held when it
-/// ends, however it does. This needs the Web Locks API, which only pages from HTTPS and localhost
-/// have.
+/// A database has one user at a time: a tab, worker or store. Others get [`StoreError::InUse`] or,
+/// with [`slots`](IndexedDbStoreBuilder::slots), their own slot. When a tab ends in any way, the
+/// browser releases what it held. This needs the Web Locks API, which only HTTPS and localhost
+/// pages have.
 ///
-/// A page of a newer version that changes the layout takes the database over; calls of the older one
-/// then fail with [`StoreError::Incompatible`].
+/// A page with a newer version that changes the layout takes over the database. Calls from the
+/// older page then fail with [`StoreError::Incompatible`].
 ///
 /// # Space
-/// When the space that the browser grants a site is used up, `append` fails with
-/// [`StoreError::Unavailable`] as on a full disk, and nothing is stored; settling and clearing
-/// go on. Attempts counted meanwhile are kept in memory until there is room for them.
+/// When a site has used up the space the browser grants it, `append` fails with
+/// [`StoreError::Unavailable`], as on a full disk, and nothing is stored. Settling and clearing
+/// still work. Attempts counted meanwhile are kept in memory until there is space for them.
 ///
 /// # What the browser may do
-/// Under pressure for space, and Safari after seven days without a visit, browsers evict everything
-/// that a site stored, unless the site was granted `navigator.storage.persist()`, which is for the page
-/// to ask for. So may the user, at any time. Records that vanish from under an open store are reported
-/// as damaged.
+/// When space is short, and in Safari after seven days without a visit, browsers evict everything a
+/// site stored, unless the site was granted `navigator.storage.persist()`, which the page has to
+/// request. The user may also delete it at any time. Records that vanish while the store is open
+/// are reported as damaged.
 ///
-/// Where a page may store nothing at all (some private windows, sandboxed frames, a setting), opening fails
-/// with [`StoreError::Refused`]. A [`MemoryStore`](crate::MemoryStore) can take its place. Private windows that do store
-/// forget it when they are closed.
+/// Where a page may not store anything (some private windows, sandboxed frames, a setting), opening
+/// fails with [`StoreError::Refused`]. A [`MemoryStore`](crate::MemoryStore) can be used instead.
+/// Private windows that do allow storage delete it when they are closed.
 pub struct IndexedDbStore {
     name: String,
     slot: Slot,
@@ -54,7 +54,7 @@ pub struct IndexedDbStore {
 }
 
 impl IndexedDbStore {
-    /// Prepares to open a database.
+    /// A builder for a store.
     pub fn builder() -> IndexedDbStoreBuilder {
         IndexedDbStoreBuilder::new()
     }
@@ -81,13 +81,13 @@ impl IndexedDbStore {
         }
     }
 
-    /// The database.
+    /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The slot of the database; 0 unless [`slots`](IndexedDbStoreBuilder::slots) found it taken.
+    /// The slot in the database. Always 0 without [`slots`](IndexedDbStoreBuilder::slots).
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot.0
@@ -138,7 +138,7 @@ impl RecordStore for IndexedDbStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         match self.call(Call::Close).await {
-            // It was before.
+            // The store was already closed.
             Err(StoreError::Closed) => Ok(()),
             closed => closed,
         }

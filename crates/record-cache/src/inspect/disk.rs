@@ -48,7 +48,7 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        // A link is not followed, and a FIFO is not waited for.
+        // Does not follow links or wait on a FIFO.
         if !self.is_file(name)? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -1,9 +1,9 @@
-//! Looking into the directory of a store, whether it is in use or not.
+//! Inspects the directory of a store, whether or not it is in use.
 //!
 //! [`Inspection::read`] reads the log of a `SledStore` or `JournalStore` as it is at that moment.
-//! It takes no lock and changes nothing: no file is made, moved, cut or set aside, no mode is
-//! repaired. So it works beside a client that runs, on a copy of a directory, and on a file system
-//! that is mounted read-only.
+//! It takes no lock and changes nothing: no file is created, moved, truncated or set aside, and no
+//! mode is repaired. So it works next to a running client, on a copy of a directory, and on a
+//! read-only file system.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -39,14 +39,13 @@ use crate::log::files::Disk;
 use crate::log::format::{COPY_PREFIX, LOCK};
 use crate::{Amount, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName};
 
-/// A segment may be deleted between listing and opening it, by the store that is at work there.
+/// How often to retry when a running store deletes a segment between its listing and opening.
 const ATTEMPTS: usize = 20;
 const SLOT_PREFIX: &str = "slot-";
 
-/// What lay in a directory at one moment.
+/// The contents of a directory at one moment.
 ///
-/// The files are held open, so what was there then can be read although the store at work there
-/// deletes them.
+/// The files are kept open, so their contents stay readable even if a running store deletes them.
 #[derive(Debug)]
 pub struct Inspection {
     path: PathBuf,
@@ -55,35 +54,36 @@ pub struct Inspection {
     buffers: Buffers,
 }
 
-/// How a directory was found.
+/// The condition of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {
-    /// Whether it was closed. If not, a store is at work there, or its program ended without
-    /// closing it; which of the two cannot be told without taking the lock.
+    /// Whether the store was closed. If not, either it is running or its program ended without
+    /// closing it. Only taking the lock could tell which.
     pub is_closed: bool,
-    /// Whether the log ends in a write that is incomplete: under way, or cut short by the end of
-    /// the process. It is no damage; the call was never answered.
+    /// Whether the log ends in an incomplete write: either still under way, or torn by the end of
+    /// the process. This is not damage; the call was never answered.
     pub is_torn: bool,
-    /// Segments of the log.
+    /// The number of segments in the log.
     pub segments: usize,
-    /// Bytes of the log's files, whatever they hold.
+    /// The total size of the log's files in bytes.
     pub disk_bytes: u64,
-    /// Records that should be there, and are not.
+    /// Records that should be there but are missing.
     pub missing_records: u64,
-    /// Places in the log where something else was found than it should be.
+    /// How many places in the log hold something unexpected.
     pub damaged_places: u64,
-    /// Segments of which nothing can be read; the next opening sets them aside.
+    /// Segments that are wholly unreadable. The next opening sets them aside.
     pub unreadable_segments: usize,
     /// Directories of damaged data that earlier openings set aside.
     pub set_aside: Vec<String>,
 }
 
 impl Inspection {
-    /// Reads the log in this directory. Payloads are read, and checked, by [`read`](Self::oldest).
+    /// Reads the log in this directory. Payloads are read and checked only by
+    /// [`oldest`](Self::oldest).
     ///
     /// # Errors
-    /// [`StoreError::Incompatible`] when it has none, or one of another version, and
+    /// [`StoreError::Incompatible`] when the directory has no log, or one of another version, and
     /// [`StoreError::Unavailable`] when it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = std::path::absolute(path.as_ref())
@@ -109,28 +109,28 @@ impl Inspection {
         })
     }
 
-    /// The directory.
+    /// The inspected directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it holds, by stream.
+    /// What the store holds, by stream.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
         self.survey.counters.stats()
     }
 
-    /// How it was found.
+    /// The condition of the directory.
     #[must_use]
     pub const fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// Reads the oldest records of a stream, those after `after` if it is given, as
-    /// [`RecordStore::oldest`](crate::RecordStore::oldest) does; damaged ones are counted.
+    /// Reads the oldest records of a stream, or the oldest after `after`, as
+    /// [`RecordStore::oldest`](crate::RecordStore::oldest) does. Damaged records are counted.
     ///
-    /// Only when nothing is returned at all, damage neither, is there no more.
+    /// A stream is exhausted once a call returns neither records nor damage.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when a file cannot be read.
@@ -170,18 +170,18 @@ impl Inspection {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Portion {
-    /// The records, and those that are damaged.
+    /// The intact records, and the number of damaged ones.
     pub batch: ReadBatch,
-    /// The last that was looked at, to go on after; nothing at the end of the stream.
+    /// The last record examined, after which to continue. `None` at the end of the stream.
     pub last: Option<RecordId>,
 }
 
-/// The directories of stores at this path: itself, or the slots of a client's default directory.
-/// A slot that no store was ever opened in is left out.
+/// The store directories at this path: the path itself, or the slots of a client's default
+/// directory. Slots in which no store was ever opened are left out.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when it cannot be read, and [`StoreError::Incompatible`] when it
-/// holds neither.
+/// [`StoreError::Unavailable`] when the path cannot be read, and [`StoreError::Incompatible`] when
+/// it holds neither.
 pub fn directories(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
     let path = path.as_ref();
     let failed = |error| in_words(path, Failure::Disk(error));
@@ -205,7 +205,7 @@ pub fn directories(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
     Ok(slots.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Whether a store was opened here. Others have files named `lock` too.
+/// Whether a store was ever opened here. Other directories may also contain a file named `lock`.
 fn is_cache(disk: &ReadOnlyDisk) -> io::Result<bool> {
     let names = disk.names()?;
     Ok(names.iter().any(|name| is_own(name) && name != LOCK))
@@ -231,7 +231,7 @@ fn condition(disk: &ReadOnlyDisk, survey: &Survey) -> io::Result<Condition> {
     })
 }
 
-/// Whether a file was deleted after its name had been read.
+/// Whether a file was deleted after its name was read.
 fn is_gone(failure: &Failure) -> bool {
     let of = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match failure {

@@ -1,5 +1,5 @@
-//! Reading a log without opening it: nothing is written, made, moved or cut, and nothing is
-//! locked, so it can be done while a store is at work on the log.
+//! Reads a log without opening it for writing. Nothing is written, created, moved, truncated or
+//! locked, so this is safe while a store is using the log.
 
 use crate::counters::Counters;
 use crate::index::paged::PagedIndex;
@@ -9,25 +9,25 @@ use crate::log::files::Disk;
 use crate::log::open::{Files, read_all};
 use crate::log::replay::Replay;
 
-/// What a log holds at one moment.
+/// The contents of a log at one moment.
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) catalog: Catalog,
     pub(super) counters: Counters,
     pub(super) segments: usize,
-    /// Records that should be there, and are not.
+    /// Records that should be there but are missing.
     pub(super) missing: u64,
-    /// Places where something else was found than a frame.
+    /// Places where something other than a frame was found.
     pub(super) damaged_places: u64,
-    /// Segments of which nothing can be read.
+    /// Segments that are wholly unreadable.
     pub(super) unreadable: usize,
-    /// Whether it ends in a write that is incomplete, or under way.
+    /// Whether the log ends in a write that is incomplete or still under way.
     pub(super) is_torn: bool,
-    /// Whether nothing was written since it was closed.
+    /// Whether nothing was written since the log was closed.
     pub(super) is_closed: bool,
 }
 
-/// Reads what an opening would find.
+/// Reads what opening the store would find.
 pub(super) fn survey(disk: &dyn Disk) -> Result<Survey, Failure> {
     let layout = Files::find(disk)?.arrange()?;
     let catalog = Catalog::new(Box::new(PagedIndex::in_memory()));

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// The most to keep for later reads; anything more is freed at once.
+/// The most bytes kept for later reads. Anything beyond that is freed immediately.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Unused buffers.
+/// A pool of reusable buffers.
 ///
 /// Fresh memory costs a page fault for every 4 KiB, about as much as reading into it.
 #[derive(Debug, Clone, Default)]
@@ -17,15 +17,15 @@ pub(crate) struct Buffers(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The most recently returned ones are at the end.
+    /// Free buffers, most recently returned last.
     free: VecDeque<Vec<u8>>,
     free_bytes: usize,
-    /// In use.
+    /// The number of buffers in use.
     lent: usize,
 }
 
 impl Buffers {
-    /// A buffer of this many bytes, with arbitrary contents.
+    /// A buffer for this many bytes, with arbitrary contents.
     ///
     /// A read fills the whole buffer, so it should be no larger than needed.
     pub(crate) fn lend(&self, length: usize) -> Buffer {
@@ -69,7 +69,7 @@ impl Buffers {
     }
 }
 
-/// Returns to its pool when the last of its bytes is dropped.
+/// A buffer from a pool, returned to it when the last of its bytes is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     pub(crate) bytes: Vec<u8>,
@@ -77,7 +77,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// What is in it, to be shared.
+    /// The contents, as shared bytes.
     pub(crate) fn share(self) -> Bytes {
         Bytes::from_owner(self)
     }

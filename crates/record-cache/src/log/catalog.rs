@@ -12,15 +12,15 @@ use crate::{Amount, ReadLimits, Settlement, StreamName};
 
 /// Shared by the writer and the reader.
 ///
-/// Counts the live records of each segment, from what the index returns. An index that fails is
-/// dropped at once; from then on every call fails, until [`replace`](Self::replace).
+/// Counts the live records of each segment, based on what the index returns. An index that fails is
+/// dropped immediately. Every call then fails until [`replace`](Self::replace).
 #[derive(Debug)]
 pub(crate) struct Catalog {
     pub(crate) segments: BTreeMap<u32, Segment>,
     places: Result<Box<dyn Index>, Broken>,
-    /// Damaged records that no read has reported yet.
+    /// Damaged records not yet reported by a read.
     unreported: BTreeMap<StreamName, Amount>,
-    /// Nothing is read any more.
+    /// Reading has ended.
     pub(crate) closed: bool,
 }
 
@@ -29,17 +29,17 @@ pub(crate) struct Catalog {
 pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) seal: Seal,
-    /// The first sequence number assigned while it was the last segment.
+    /// The first sequence number assigned while this was the last segment.
     pub(crate) base: u64,
-    /// Where its frames end.
+    /// The end of its frames.
     pub(crate) end: u64,
-    /// Bytes of the file.
+    /// The length of the file in bytes.
     pub(crate) length: u64,
     pub(crate) live_records: u64,
     pub(crate) live_bytes: u64,
 }
 
-/// What to do with records of one stream.
+/// A settlement of records of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
     pub(crate) stream: StreamName,
@@ -62,7 +62,7 @@ impl Segment {
 }
 
 impl Settled {
-    /// Records that are gone.
+    /// A settlement that deletes these records.
     pub(crate) fn deleted(stream: StreamName, deleted: Ranges) -> Self {
         Self {
             stream,
@@ -71,7 +71,7 @@ impl Settled {
         }
     }
 
-    /// Bytes of the frame that records it.
+    /// The length in bytes of its frame.
     pub(crate) fn encoded_length(&self) -> u64 {
         let body = self.deleted.encoded_length() + self.counted.encoded_length();
         let body = u32::try_from(body).unwrap_or(u32::MAX);
@@ -79,7 +79,7 @@ impl Settled {
     }
 }
 
-/// Before a log is opened.
+/// The catalog before a log is opened.
 impl Default for Catalog {
     fn default() -> Self {
         Self {
@@ -99,12 +99,12 @@ impl Catalog {
         }
     }
 
-    /// Why the index is unusable, if it is.
+    /// The reason why the index is unusable, if it is.
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.places.as_ref().err().cloned()
     }
 
-    /// Continues with the index of another catalog of the same segments.
+    /// Switches to the index of another catalog of the same segments.
     pub(crate) fn replace(&mut self, other: Self) {
         for (number, segment) in &mut self.segments {
             let found = other.segments.get(number);
@@ -121,7 +121,7 @@ impl Catalog {
         sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Adds a record, or updates the position of an existing one. Returns whether it is new.
+    /// Adds a record or updates its position. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
         let old = self.ask(|index| index.put(name, entry))?;
         let bytes = record_length(name, &entry);
@@ -135,7 +135,7 @@ impl Catalog {
         Ok(old.is_none())
     }
 
-    /// The part of a settlement that still has an effect, if any, and how much it deletes.
+    /// The part of a settlement that still has an effect, if any, and how much that deletes.
     pub(crate) fn plan(&mut self, wish: &Settlement) -> Result<Option<(Settled, Amount)>, Broken> {
         let stream = &wish.stream;
         let mut present = |ids: &[crate::RecordId]| -> Result<Vec<Entry>, Broken> {
@@ -162,7 +162,7 @@ impl Catalog {
         Ok((!nothing).then_some((settled, amount)))
     }
 
-    /// Settles records. Returns how much was deleted.
+    /// Settles records. Returns what was deleted.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<Amount, Broken> {
         if !settled.counted.is_empty() {
             self.ask(|index| index.count_attempts(&settled.stream, &settled.counted))?;
@@ -197,7 +197,7 @@ impl Catalog {
         self.ask(|index| index.clear())
     }
 
-    /// The oldest entries of a stream, after a number if it is given.
+    /// The oldest entries of a stream, or the oldest after a number.
     pub(crate) fn after(
         &mut self,
         name: &StreamName,
@@ -207,8 +207,8 @@ impl Catalog {
         self.ask(|index| index.after(name, sequence, limits))
     }
 
-    /// The current entries of those records that still exist and have not moved, in the order of
-    /// their positions.
+    /// The current entries of the records that still exist and have not moved, in order of
+    /// position.
     pub(crate) fn current(
         &mut self,
         records: &[(StreamName, Entry)],
@@ -256,7 +256,7 @@ impl Catalog {
         }
     }
 
-    /// Remembers damage for the next read.
+    /// Keeps a damage report for the next read.
     pub(crate) fn note_damage(&mut self, name: &StreamName, damaged: Amount) {
         if damaged.records > 0 {
             *self.unreported.entry(name.clone()).or_default() += damaged;

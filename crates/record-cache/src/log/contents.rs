@@ -1,4 +1,4 @@
-//! The records that a segment was written with.
+//! Lists the records written to a segment.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use super::step::Step;
 use crate::StreamName;
 use crate::index::Entry;
 
-/// Records are passed on in portions of this many, or this many bytes.
+/// The size of a portion, in records and in bytes.
 const PORTION: usize = 8192;
 const PORTION_BYTES: u64 = 4 << 20;
 
-/// Passes on the records of a segment, in portions, in the order of their positions.
+/// Passes on the records of a segment, in portions, in order of position.
 ///
-/// They come from its outline or, if there is none, from its frames; records with damaged frames
-/// are missing. The index knows which of them are still live.
+/// The records come from the segment's outline or, without one, from its frames. Records with
+/// damaged frames are missing. The index knows which records are still live.
 pub(crate) fn records<E: From<io::Error>>(
     segment: &Segment,
     number: u32,

@@ -22,13 +22,13 @@ pub(crate) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Whether a file of a log has this name.
+/// Whether this is the name of a file of a log.
 pub(crate) fn is_own(name: &str) -> bool {
     let others = [LOCK, MARK, TEMPORARY_MARK, TEMPORARY_SEGMENT, RESERVE];
     others.contains(&name) || segment_number(name).is_some()
 }
 
-/// Moves aside anything at one of our names that is not a regular file.
+/// Moves aside any entry with one of our names that is not a regular file.
 pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
     let mut obstacles = Vec::new();
     for name in disk.names()? {
@@ -44,11 +44,11 @@ pub(crate) fn clear_the_way(disk: &dyn Disk) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves unreadable entries to a copy, which is kept for a while.
+/// Moves unreadable entries into a copy, which is kept for a while.
 pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<String> {
     let to = name_of_next_copy(&disk.names()?)?;
     match disk.make_directory(&to) {
-        // On a full disk, use the reserved space.
+        // If the disk is full, use the reserved space.
         Err(error) if is_full(&error) => {
             disk.remove(RESERVE)?;
             disk.make_directory(&to)?;
@@ -61,7 +61,7 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
     disk.sync()?;
     let copies = copies(disk)?;
     for old in copies.iter().take(copies.len().saturating_sub(KEPT_COPIES)) {
-        // If someone has a file in it open, Windows keeps it until the next attempt.
+        // On Windows, a copy in which someone holds a file open stays until the next attempt.
         let _ = disk.remove_directory(old);
     }
     Ok(to)
@@ -80,7 +80,7 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Deletes what indexes that keep files have left, as far as that can be done.
+/// Deletes index directories as far as possible.
 pub(crate) fn remove_indexes(disk: &dyn Disk) {
     for name in disk.names().unwrap_or_default() {
         if directory_number(&name).is_some() {
@@ -90,7 +90,7 @@ pub(crate) fn remove_indexes(disk: &dyn Disk) {
     }
 }
 
-/// A copy is named after the time, and always sorts after existing copies.
+/// The next copy's name: the current time, but always sorting after existing copies.
 fn name_of_next_copy(names: &[String]) -> io::Result<String> {
     let now = clock::to_unix_millis(clock::now()) / 1000;
     match names.iter().filter_map(|name| moment_of_copy(name)).max() {
@@ -102,14 +102,14 @@ fn name_of_next_copy(names: &[String]) -> io::Result<String> {
     }
 }
 
-/// Seconds since 1970, and a number for several copies of the same second.
+/// Seconds since 1970, and a number that tells copies of the same second apart.
 fn moment_of_copy(name: &str) -> Option<(u64, u32)> {
     let rest = name.strip_prefix(COPY_PREFIX)?;
     let (seconds, number) = rest.split_once('-').unwrap_or((rest, "0"));
     Some((seconds.parse().ok()?, number.parse().ok()?))
 }
 
-/// The oldest first.
+/// All copies, oldest first.
 fn copies(disk: &dyn Disk) -> io::Result<Vec<String>> {
     let mut copies: Vec<_> = disk
         .names()?

@@ -21,14 +21,14 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{Durability, StoreError};
 
-/// Whether a group must be on stable storage before it counts.
+/// Whether a group must be on stable storage before it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Barrier {
     None,
     Synced,
 }
 
-/// The current segment, and what must be written next.
+/// The active segment, and what has to be written next.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
@@ -38,15 +38,15 @@ pub(crate) struct Log {
     at: Continuation,
     /// A file for the next segment, with reserved space.
     spare: Option<(u32, Arc<dyn DiskFile>)>,
-    /// The segment that gets its name when all of it is on stable storage.
+    /// The segment that gets its final name only once it is on stable storage.
     aside: Option<u32>,
     unsynced: Unsynced,
     syncing: Option<Syncing>,
-    /// Numbers below this one are not lost if a sync fails.
+    /// Numbers below this one survive a failed sync.
     counted_below: u64,
-    /// The oldest segment that is needed, as the last group says.
+    /// The oldest segment that the last group still needs.
     needed: u32,
-    /// Segments below this one are not needed; this is durable.
+    /// Segments below this one are no longer needed; this is durable.
     needless_below: u32,
     encoder: Encoder,
 }
@@ -58,11 +58,11 @@ pub(crate) struct Active {
     pub(crate) seal: Seal,
     pub(crate) written: u64,
     pub(crate) synced: u64,
-    /// The number of its first record.
+    /// The first sequence number in it.
     pub(crate) base: u64,
-    /// Whether nothing in it counts yet.
+    /// Whether nothing in it has taken effect yet.
     pub(crate) fresh: bool,
-    /// Whether nothing more may be written to it.
+    /// Whether it accepts no more data.
     pub(crate) full: bool,
     /// The checksum of the last frame, if known.
     pub(crate) last_frame: Option<u32>,
@@ -75,17 +75,17 @@ pub(crate) struct Active {
 /// How a log continues.
 #[derive(Debug, Default)]
 pub(crate) struct Continuation {
-    /// The segment that is written to.
+    /// The active segment, if any.
     pub(crate) active: Option<Active>,
-    /// Where the log ends, while there is no such segment.
+    /// Where the log ends if no segment is active.
     pub(crate) end: Option<Previous>,
     pub(crate) next_number: u32,
     pub(crate) next_sequence: u64,
-    /// Void numbers, not yet written.
+    /// Void numbers not yet written.
     pub(crate) voids: Ranges,
-    /// Possibly lost by a failed sync; written again with the next group.
+    /// Settlements possibly lost by a failed sync, to be written again with the next group.
     pub(crate) rewrite: Vec<Settled>,
-    /// Complete segments that have no outline yet.
+    /// Complete segments without an outline.
     pub(crate) sealed: Vec<Sealed>,
 }
 
@@ -118,7 +118,7 @@ impl Log {
         self.segment_bytes
     }
 
-    /// The segment that is written to.
+    /// The number of the active segment.
     pub(crate) fn active_segment(&self) -> Option<u32> {
         self.at.active.as_ref().map(|active| active.number)
     }
@@ -128,7 +128,7 @@ impl Log {
         self.needless_below
     }
 
-    /// Whether the current file has been deleted.
+    /// Whether the active segment's file was deleted.
     pub(crate) fn is_gone(&self) -> bool {
         let active = self.at.active.as_ref();
         active.is_some_and(|active| active.file.is_gone())
@@ -146,19 +146,20 @@ impl Log {
         self.salt
     }
 
-    /// What is true and not written yet.
+    /// Void numbers and settlements that still have to be written.
     pub(crate) fn pending(&self) -> (&Ranges, &[Settled]) {
         (&self.at.voids, &self.at.rewrite)
     }
 
-    /// Numbers that no longer have a record; written with the next group.
+    /// Voids numbers that no longer have a record. Written with the next group.
     pub(crate) fn note_voids(&mut self, voids: &Ranges) {
         self.at.voids.insert_all(voids);
     }
 
-    /// The checkpoint of an index that knows all groups, if there can be one.
+    /// The checkpoint for an index that covers all groups, if one is possible.
     ///
-    /// Not while settlements wait to be written again: they count, but lie after this offset.
+    /// There is none while settlements wait to be rewritten: they have taken effect, but will lie
+    /// after this offset.
     pub(crate) fn checkpoint(&self, catalog: &Catalog) -> Option<Checkpoint> {
         let active = self.at.active.as_ref()?;
         let counted = catalog.segments.get(&active.number);
@@ -178,8 +179,8 @@ impl Log {
         })
     }
 
-    /// Writes a group, and has it count; returns its records in the order of the calls. If that
-    /// fails, nothing of it counts.
+    /// Writes a group and makes it take effect. Returns its records in the order of the calls. If
+    /// this fails, nothing in the group takes effect.
     pub(crate) fn commit(
         &mut self,
         index: &Mutex<Catalog>,
@@ -201,7 +202,7 @@ impl Log {
         Ok(entries)
     }
 
-    /// Writes what would go with the next group, if anything.
+    /// Writes what waits for the next group, if anything.
     pub(crate) fn write_leftovers(&mut self, index: &Mutex<Catalog>) -> Result<(), StoreError> {
         if self.at.voids.is_empty() && self.at.rewrite.is_empty() {
             return Ok(());
@@ -209,7 +210,7 @@ impl Log {
         self.commit(index, &[], Barrier::Synced).map(drop)
     }
 
-    /// Records how far the log reaches, for the next opening.
+    /// Records the end of the log for the next opening.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
         let written = active.map(|active| Previous {
@@ -231,7 +232,7 @@ impl Log {
     }
 }
 
-/// The first segment that holds something, or else the last one.
+/// The oldest segment with live records, or else the last one.
 fn oldest_needed(index: &Catalog) -> Option<(u32, u64)> {
     let holding = index
         .segments

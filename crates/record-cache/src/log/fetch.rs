@@ -13,15 +13,15 @@ use super::frame::{Header, Kind, Seal, offset, record_length};
 use crate::index::Entry;
 use crate::{Record, RecordId, StreamName, clock};
 
-/// Records no further apart than this are read together.
+/// Records closer together than this are read together.
 const GAP: u64 = 8 * 1024;
-/// One read is no longer than this, except for a single record.
+/// The longest read, except for a single record.
 const RUN_BYTES: u64 = 4 << 20;
 
-/// The segments of some records, kept open because they may be deleted meanwhile.
+/// The segments of some records. Their files stay open because they may be deleted meanwhile.
 pub(crate) type Sources = BTreeMap<u32, (Arc<dyn DiskFile>, Seal)>;
 
-/// A record's frame, checked.
+/// A record's frame, with its checksums verified.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) header: Header,
@@ -30,7 +30,7 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
-    /// The record as it was appended, with the attempts counted since.
+    /// The record as appended, with the attempts counted since.
     pub(crate) fn into_record(self, attempts: u32) -> Option<Record> {
         let Self { header, mut body } = self;
         let key = match header.key_length {
@@ -64,7 +64,7 @@ pub(crate) fn sources<'a>(
     sources
 }
 
-/// Reads the records and passes them on one by one; `None` for a damaged one.
+/// Reads records and passes them on one by one, with `None` for a damaged one.
 pub(crate) fn fetch(
     mut wanted: &[(&StreamName, Entry)],
     sources: &Sources,
@@ -92,7 +92,7 @@ pub(crate) fn fetch(
     Ok(())
 }
 
-/// The first records that can be read together, and their range of bytes.
+/// The first records that can be read together, and the range of bytes to read.
 fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
     let Some((_, first)) = wanted.first() else {
         return (wanted, 0, 0);

@@ -1,14 +1,14 @@
-//! The file operations that a log needs, and no others.
+//! The file operations a log needs, and no others.
 //!
-//! All changes to the disk go through this trait, so that tests can make single operations fail or
-//! hang, and can record what a power loss may leave behind.
+//! All changes to the disk go through this trait, so tests can make single operations fail or hang,
+//! and record what a power loss may leave behind.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-/// One directory.
+/// A directory.
 pub(crate) trait Disk: Debug + Send + Sync + 'static {
     fn path(&self) -> &Path;
 
@@ -41,19 +41,19 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Recreates and locks a deleted directory.
+    /// Recreates a deleted directory and locks it.
     fn make_again(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// One file.
+/// A file.
 pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
     fn length(&self) -> io::Result<u64>;
 
-    /// Reads `length` bytes or, at the end of the file, fewer.
+    /// Reads `length` bytes, or fewer at the end of the file.
     ///
-    /// They replace the contents of the buffer.
+    /// The bytes replace the contents of the buffer.
     fn read(&self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()>;
 
     /// Writes all parts in sequence.
@@ -61,22 +61,22 @@ pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
 
     fn truncate(&self, length: u64) -> io::Result<()>;
 
-    /// Makes content and length durable.
+    /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Whether it was deleted while open.
+    /// Whether the file was deleted while open.
     fn is_gone(&self) -> bool {
         false
     }
 }
 
-/// Whether there is no room, on the disk or for its user.
+/// Whether the disk or the user's quota is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Removes a file; it is not an error if there is none.
+/// Removes a file. A missing file is not an error.
 pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,17 +1,17 @@
-//! The format of the log's files, apart from the frames.
+//! The file formats of the log, except for frames.
 
 use super::frame::Fields;
 
 pub(crate) const VERSION: u32 = 1;
-/// Where the frames of a segment begin.
+/// The offset of the first frame of a segment.
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = BYTES as u64;
 
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const MARK: &str = "journal-mark";
 pub(crate) const TEMPORARY_MARK: &str = "journal-mark.tmp";
-/// A segment that is named only once all of it is on stable storage.
+/// A segment that gets its final name only once it is on stable storage.
 pub(crate) const TEMPORARY_SEGMENT: &str = "journal-next.tmp";
-/// Space that is released so that records can be settled on a full disk.
+/// Space released when the disk is full, so that records can still be settled.
 pub(crate) const RESERVE: &str = "journal-reserve";
 pub(crate) const RESERVE_BYTES: usize = 64 * 1024;
 pub(crate) const COPY_PREFIX: &str = "corrupt-";
@@ -31,18 +31,18 @@ pub(crate) fn segment_number(name: &str) -> Option<u32> {
     (segment_name(number) == name).then_some(number)
 }
 
-/// The beginning of each segment.
+/// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) number: u32,
     pub(crate) salt: u64,
-    /// The first sequence number that can be in it.
+    /// The first sequence number it may contain.
     pub(crate) base: u64,
-    /// The segment before, and where it ends.
+    /// The previous segment and its end.
     pub(crate) previous: Option<Previous>,
 }
 
-/// The end of a segment that another one continues.
+/// The end of a segment that another segment continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Previous {
     pub(crate) number: u32,
@@ -54,19 +54,19 @@ pub(crate) struct Previous {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) salt: u64,
-    /// All lower sequence numbers have been assigned.
+    /// All lower sequence numbers are used up.
     pub(crate) next: u64,
-    /// The last segment at that time, and its length, all of it synced.
+    /// The last segment at that time and its length, all of it synced.
     pub(crate) last: Option<Previous>,
     /// How many records the log held.
     pub(crate) held: u64,
 }
 
-/// What the first bytes of a file are.
+/// The result of decoding the first bytes of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<T> {
     Sound(T),
-    /// Intact, but of an unknown version.
+    /// Intact, but written by an unknown version.
     OtherVersion(u32),
     Damaged,
 }

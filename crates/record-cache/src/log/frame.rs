@@ -7,11 +7,11 @@ use crate::StreamName;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 
-/// Bytes in front of the name.
+/// Bytes before the name.
 pub(crate) const HEADER_BYTES: usize = 40;
 /// Bytes of a hash key, after the name.
 pub(crate) const HASH_KEY_BYTES: usize = size_of::<u128>();
-/// Frames are aligned to this, so that they can be found again after damage.
+/// Frame alignment, so that frames can be found again after damage.
 pub(crate) const ALIGNMENT: u64 = 8;
 /// The longest header with its name and a hash key.
 pub(crate) const LONGEST_HEAD: usize = HEADER_BYTES + StreamName::MAX_BYTES + HASH_KEY_BYTES;
@@ -25,20 +25,20 @@ const STARTS: u8 = 0x40;
 const ENDS: u8 = 0x80;
 const NO_KEY: u32 = u32::MAX;
 
-/// What a frame says.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A group of calls that were written together begins.
+    /// The start of a group of calls that were written together.
     Group = 1,
-    /// A record that was appended.
+    /// An appended record.
     Record = 2,
-    /// A record that was moved here from an older segment.
+    /// A record relocated from an older segment.
     Carried = 3,
-    /// Records of one stream are done, on others an attempt is counted.
+    /// Some records of a stream are done, and an attempt is counted on others.
     Settled = 4,
-    /// Sequence numbers that no record has.
+    /// Sequence numbers without a record.
     Void = 5,
-    /// All that was there before is gone.
+    /// Everything before this was cleared.
     Cleared = 6,
 }
 
@@ -54,12 +54,12 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// Whether it is the first and the last frame of a call.
+    /// Whether this is the first frame of a call, and whether it is the last.
     pub(crate) starts: bool,
     pub(crate) ends: bool,
     pub(crate) name_length: u16,
     pub(crate) body_length: u32,
-    /// The part of the body that is the record's key.
+    /// The part of the body that holds the record's key.
     pub(crate) key_length: Option<u32>,
     pub(crate) hash_key: Option<u128>,
     pub(crate) sequence: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The only frame of a call.
+    /// The header of the only frame of a call.
     pub(crate) const fn new(kind: Kind, body_length: u32, body_checksum: u32) -> Self {
         Self {
             kind,
@@ -103,7 +103,7 @@ impl Header {
         hash_key_length(self.hash_key.is_some())
     }
 
-    /// The position of the record with this header.
+    /// The index entry of the record with this header.
     pub(crate) fn entry(&self, segment: u32, offset: u64) -> Entry {
         Entry {
             sequence: self.sequence,
@@ -114,14 +114,14 @@ impl Header {
         }
     }
 
-    /// The checksum field of the frame at this offset.
+    /// The checksum field of the frame at this offset, read from the file.
     pub(crate) fn checksum_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u32>> {
         let mut head = Vec::new();
         file.read(&mut head, MAGIC_AT, offset)?;
         Ok(Fields(&head).u32())
     }
 
-    /// Returns the checksum.
+    /// Appends the encoded header and name. Returns the checksum.
     pub(crate) fn encode(&self, name: &[u8], seal: &Seal, offset: u64, into: &mut Vec<u8>) -> u32 {
         let start = into.len();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -146,7 +146,7 @@ impl Header {
         checksum
     }
 
-    /// Reads a header and its name from the start of the bytes, if it is complete.
+    /// Decodes a header and its name from the start of the bytes, if they are complete.
     pub(crate) fn decode<'a>(
         bytes: &'a [u8],
         seal: &Seal,
@@ -185,24 +185,24 @@ impl Header {
     }
 }
 
-/// The bytes that a hash key adds to a frame.
+/// The bytes a hash key adds to a frame.
 const fn hash_key_length(is_there: bool) -> u64 {
     if is_there { HASH_KEY_BYTES as u64 } else { 0 }
 }
 
-/// The bytes of a frame, padding included.
+/// The length of a frame in bytes, padding included.
 pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: u64) -> u64 {
     let head = HEADER_BYTES as u64 + name_length as u64 + hash_key_length(has_hash_key);
     (head + body_length).next_multiple_of(ALIGNMENT)
 }
 
-/// The bytes of a frame without a hash key.
+/// The length in bytes of a frame without a hash key.
 pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
     length(name_length, false, body_length as u64)
 }
 
-/// The position of a record's frame, for an entry. Frames are aligned, so the lowest bit is free to
-/// say that it has a hash key.
+/// The position of a record's frame, as kept in an entry. Frames are aligned, so the lowest bit is
+/// free to flag a hash key.
 pub(crate) fn place(offset: u64, has_hash_key: bool) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX) | u32::from(has_hash_key)
 }
@@ -211,24 +211,24 @@ pub(crate) fn has_hash_key(entry: &Entry) -> bool {
     entry.place & 1 != 0
 }
 
-/// Where a record's frame begins.
+/// The offset of a record's frame.
 pub(crate) fn offset(entry: &Entry) -> u64 {
     u64::from(entry.place & !1)
 }
 
-/// The bytes of a record's frame.
+/// The length of a record's frame in bytes.
 pub(crate) fn record_length(stream: &StreamName, entry: &Entry) -> u64 {
     let name_length = stream.as_str().len();
     length(name_length, has_hash_key(entry), entry.size.into())
 }
 
-/// The bytes of the frame that voids these numbers.
+/// The length in bytes of the frame that voids these numbers.
 pub(crate) fn void_length(voids: &Ranges) -> u64 {
     let body = u32::try_from(voids.encoded_length()).unwrap_or(u32::MAX);
     frame_length(0, body)
 }
 
-/// Binds a frame to its position, so that leftover bytes are never mistaken for one.
+/// Binds a frame to its position, so that stale bytes are never mistaken for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     with_salt: u32,
@@ -236,7 +236,7 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// The seal of a segment of the store with this salt.
+    /// The seal of this segment in the store with this salt.
     pub(crate) fn new(salt: u64, segment: u32) -> Self {
         let without = crc32c::crc32c(&segment.to_le_bytes());
         Self {
@@ -246,7 +246,8 @@ impl Seal {
     }
 
     fn at(&self, kind: Kind, offset: u64) -> u32 {
-        // Groups carry the salt, so one of them is enough to learn it again.
+        // Group frames carry the salt and are sealed without it, so one of them is enough to
+        // recover it.
         let seed = if kind == Kind::Group {
             self.without
         } else {
@@ -256,15 +257,15 @@ impl Seal {
     }
 }
 
-/// The body of a group's frame; the frame's sequence is the group's first.
+/// The body of a group's frame, whose sequence is the first one of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupBody {
     pub(crate) salt: u64,
-    /// How many sequence numbers the group took.
+    /// The number of sequence numbers used by the group.
     pub(crate) count: u32,
-    /// The segment's bytes that had been synced before.
+    /// How much of the segment was already synced, in bytes.
     pub(crate) stable: u32,
-    /// The oldest segment still needed.
+    /// The oldest segment that is still needed.
     pub(crate) oldest: u32,
     /// The first sequence number assigned in that segment or later.
     pub(crate) oldest_base: u64,
@@ -295,7 +296,7 @@ impl GroupBody {
     }
 }
 
-/// Takes little-endian numbers from the front of some bytes.
+/// Reads little-endian numbers from the front of some bytes.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl Fields<'_> {

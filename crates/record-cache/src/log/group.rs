@@ -12,12 +12,12 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{NewRecord, StreamName, clock};
 
-/// Payloads of at least this size are written without copying.
+/// Payloads of at least this size are written without being copied.
 const SHARED_FROM: usize = 16 * 1024;
-/// This many bytes are written as soon as they are there: they are still in the processor's cache.
+/// The size at which a piece is written, while it is still in the processor's cache.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// What takes effect as a whole.
+/// A change that takes effect as a whole.
 #[derive(Debug)]
 pub(crate) enum Call {
     Append(Vec<NewRecord>),
@@ -36,7 +36,7 @@ pub(crate) struct Carried {
 }
 
 impl Call {
-    /// The records that get a number.
+    /// The number of records that get a sequence number.
     pub(crate) fn records(&self) -> usize {
         match self {
             Self::Append(records) => records.len(),
@@ -62,26 +62,26 @@ pub(crate) fn record_length(record: &NewRecord) -> u64 {
     frame::length(record.stream.as_str().len(), has_hash_key, record.size())
 }
 
-/// Puts frames together and writes them, in pieces.
+/// Encodes frames and writes them in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     /// The current piece.
     bytes: Vec<u8>,
-    /// Payloads, each with the offset in `bytes` that it precedes.
+    /// Payloads, each with the offset in `bytes` where it is inserted.
     shared: Vec<(usize, Bytes)>,
     segment: u32,
-    /// Where the piece begins.
+    /// The file offset where the piece begins.
     start: u64,
-    /// Where the group ends.
+    /// The file offset where the group ends.
     pub(super) offset: u64,
-    /// The first write that failed; nothing is written after it.
+    /// The first failed write. Nothing is written after it.
     failed: Option<io::Error>,
     next_sequence: u64,
     /// The checksum of the last frame.
     pub(super) last_frame: Option<u32>,
-    /// The records, in the order of the calls.
+    /// The entries of the records, in the order of the calls.
     pub(super) entries: Vec<Entry>,
-    /// The outline of the segment, the group included, if there is one.
+    /// The outline of the segment, including this group, if there is one.
     pub(crate) outline: Option<Outline>,
 }
 
@@ -94,7 +94,7 @@ impl Encoder {
         outline: Option<Outline>,
     ) {
         self.bytes.clear();
-        // A settlement may be large.
+        // A large settlement may have grown the buffer.
         self.bytes.shrink_to(2 * PIECE_BYTES);
         self.shared.clear();
         self.entries = Vec::new();
@@ -104,7 +104,7 @@ impl Encoder {
         self.outline = outline;
     }
 
-    /// Bytes that are no frame.
+    /// Adds bytes that are not a frame.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
         self.offset += bytes.len() as u64;
@@ -179,7 +179,7 @@ impl Encoder {
         }
     }
 
-    /// Writes what is left. Fails if any write of the group did.
+    /// Writes the last piece. Fails if any write of the group failed.
     pub(crate) fn finish(&mut self, file: &dyn DiskFile) -> io::Result<()> {
         self.write(file);
         self.failed.take().map_or(Ok(()), Err)
@@ -237,7 +237,7 @@ impl Encoder {
         self.frame(header, name, key, Some(&record.data), seal);
     }
 
-    /// Notes a record whose frame comes next.
+    /// Enters a record whose frame is added next.
     fn enter(&mut self, stream: &StreamName, header: &Header) {
         let entry = header.entry(self.segment, self.offset);
         self.entries.push(entry);
@@ -279,7 +279,7 @@ fn name_length(stream: &StreamName) -> u16 {
     u16::try_from(stream.as_str().len()).unwrap_or(u16::MAX)
 }
 
-/// For lengths that the writer has checked to be small enough.
+/// Converts a length that the writer has already limited.
 fn length(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }

@@ -1,20 +1,22 @@
-//! The log: everything a store keeps, in segments that are only appended to.
+//! The log: everything a store keeps, in append-only segments.
 //!
-//! A segment is a file of frames. A frame is a record, a settlement or another event, with
-//! checksums that bind it to its position. The log is the truth: it alone provides durability and
-//! integrity, and the index of record positions is derived from it ([`crate::index`]).
+//! A segment is a file of frames. A frame holds a record, a settlement or another event, with
+//! checksums that bind it to its position. The log is the source of truth: it alone provides
+//! durability and integrity, and the index of record positions is derived from it
+//! ([`crate::index`]).
 //!
-//! - [`end`] writes groups of frames at the end, syncs, and begins segments. [`group`] encodes,
-//!   [`outline`] keeps what opening needs of the frames, and writes it after them.
-//! - [`open`] finds how far the log goes and continues it; [`replay`] reads its frames into a
-//!   [`catalog`], by way of [`scan`] or of outlines. [`rebuild`] does so for a running store.
-//! - [`fetch`] reads records back; [`contents`] lists those of a segment.
+//! - [`end`] writes groups of frames at the end of the log, syncs them, and begins segments.
+//!   [`group`] encodes frames. [`outline`] collects what opening needs to know about them, and
+//!   writes it after them.
+//! - [`open`] finds the end of the log and continues it. [`replay`] reads frames into a
+//!   [`catalog`], using [`scan`] or outlines. [`rebuild`] does so for a running store.
+//! - [`fetch`] reads records back; [`contents`] lists the records of a segment.
 //!
 //! # Invariants
-//! - Acknowledged data lies before the end that the next segment's header states or, in the last
+//! - Acknowledged data lies before the end stated by the next segment's header or, in the last
 //!   segment, before the end of its complete calls.
 //! - Only the oldest segment is ever deleted, so a settlement outlives its records.
-//! - A number is assigned only once, whatever happens to its record.
+//! - A sequence number is assigned only once, whatever happens to its record.
 
 pub(crate) mod buffers;
 pub(crate) mod catalog;
@@ -42,11 +44,11 @@ use crate::index::Broken;
 /// Why a log could not be read.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The disk refused.
+    /// The disk reported an error.
     Disk(io::Error),
-    /// The store cannot be opened, for a reason that the caller can understand.
+    /// The store cannot be opened, for a reason the caller can act on.
     Store(StoreError),
-    /// The index failed, or belongs to another log.
+    /// The index failed, or belongs to a different log.
     Index(Broken),
 }
 

@@ -1,4 +1,4 @@
-//! Opens a log: finds its files, decides what counts, and prepares to continue.
+//! Opens a log: finds its files, decides what counts, and prepares to append.
 
 mod ending;
 mod layout;
@@ -32,14 +32,14 @@ pub(crate) struct Opened {
     pub(crate) continuation: Continuation,
     /// Complete records after the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
-    /// Segments that are there and not needed.
+    /// Segments that exist but are no longer needed.
     pub(crate) needless: Vec<u32>,
-    /// Whether the group that says which segments are needed lies behind the end of the log:
-    /// another one has to say it before they may go.
+    /// Whether the group that says which segments are needed lies after the end of the log. Another
+    /// group must say so before any are deleted.
     pub(crate) must_restate: bool,
 }
 
-/// Makes way for what was found, decides what of it counts, and begins a log if there is none.
+/// Moves obstacles aside, decides which segments count, and begins a log if there is none.
 pub(crate) fn prepare(disk: &dyn Disk, durability: Durability, files: Files) -> io::Result<Layout> {
     directory::clear_the_way(disk)?;
     remove_if_there(disk, TEMPORARY_SEGMENT)?;
@@ -61,7 +61,7 @@ pub(crate) fn prepare(disk: &dyn Disk, durability: Durability, files: Files) -> 
 
 /// Reads the log.
 ///
-/// Changes nothing that a second attempt with another index would need.
+/// Keeps everything that a second attempt with another index would need.
 pub(crate) fn open(
     disk: &dyn Disk,
     durability: Durability,
@@ -69,7 +69,7 @@ pub(crate) fn open(
     found: FoundIndex,
     alive: &dyn Fn(),
 ) -> Result<Opened, Failure> {
-    // There is one since the layout was prepared.
+    // `prepare` ensures that there is a salt.
     let salt = layout.salt.unwrap_or_default();
     let mut replay = begin_replay(found, layout, salt)?;
     replay.in_order = durability == Durability::ProcessCrash;
@@ -91,11 +91,11 @@ pub(crate) fn open(
     let mut voids = replay.torn;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
-    // If nothing is left of the log, the mark tells how much is lost.
+    // If nothing remains of the log, the mark tells how much is lost.
     let missing = replay.missing.count();
     counters.damaged_records = layout.mark_alone().map_or(missing, |mark| mark.held);
     if let Some(segment) = catalog.segments.last_entry().map(|last| last.into_mut()) {
-        // Data after a cut does not count until it is written again.
+        // Data after the cut does not count until it is rewritten.
         segment.end = tail.cut.unwrap_or(segment.end);
     }
     let continuation = Continuation {

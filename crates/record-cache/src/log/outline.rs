@@ -11,7 +11,7 @@ use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::Kind;
 use crate::StreamName;
 
-/// The frames of a segment from its start, without gaps.
+/// A summary of a segment's frames from its start, without gaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
     bytes: Vec<u8>,
@@ -20,23 +20,23 @@ pub(crate) struct Outline {
     places: HashMap<StreamName, usize>,
 }
 
-/// The state after the previous steps, which the next step need not repeat.
+/// The state after the previous steps, so the next step can omit what has not changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct SoFar {
-    /// Where the next frame begins.
+    /// The end of the last frame, where the next one begins.
     end: u64,
-    /// Where the last one does.
+    /// Where the last frame begins.
     last_frame: u64,
     names: Vec<StreamName>,
     stream: Option<usize>,
     size: u32,
-    /// The number of the next record, unless stated otherwise.
+    /// The next record's sequence number, unless stated otherwise.
     next: u64,
-    /// The oldest segment that the last group needs, and its first number.
+    /// The oldest segment the last group needs, and the first sequence number in it.
     oldest: Option<(u32, u64)>,
 }
 
-// Flags next to the kind: what is omitted because it is unchanged.
+// Flags in the kind byte: fields omitted because they are unchanged.
 const SAME_STREAM: u8 = 0x10;
 const NEXT_SEQUENCE: u8 = 0x20;
 const SAME_SIZE: u8 = 0x40;
@@ -58,22 +58,22 @@ impl Outline {
         }
     }
 
-    /// Where the last of the frames ends.
+    /// Where the last frame ends.
     pub(crate) fn end(&self) -> u64 {
         self.so_far.end
     }
 
-    /// Where the last of the frames begins.
+    /// Where the last frame begins.
     pub(crate) fn last_frame(&self) -> u64 {
         self.so_far.last_frame
     }
 
-    /// The oldest segment still needed, and its first number, according to the last group.
+    /// The oldest segment still needed, and its first sequence number, according to the last group.
     pub(crate) fn oldest_needed(&self) -> Option<(u32, u64)> {
         self.so_far.oldest
     }
 
-    /// All steps. They belong to the segment with this number.
+    /// All steps, as part of the segment with this number.
     pub(crate) fn steps(&self, segment: u32) -> Steps<'_> {
         Steps::new(&self.bytes, segment)
     }

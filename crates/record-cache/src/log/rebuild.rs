@@ -11,10 +11,10 @@ use super::scan::Scanner;
 use crate::index::Index;
 use crate::index::ranges::Ranges;
 
-/// Reads all segments up to where they are known to end, and adds what still has to be written:
-/// numbers that no record has, and settlements.
+/// Reads all segments up to their known ends, and adds what still has to be written: void numbers
+/// and settlements.
 ///
-/// What is missing then existed, but its frames can no longer be found.
+/// Any records still missing existed, but their frames can no longer be found.
 pub(crate) fn rebuild(
     segments: &BTreeMap<u32, Segment>,
     salt: u64,

@@ -1,4 +1,4 @@
-//! Builds the index from the log.
+//! Builds the index by replaying the log.
 
 mod frames;
 
@@ -15,35 +15,35 @@ use crate::{Amount, StreamName};
 
 pub(crate) use self::frames::Tail;
 
-/// The contents of the log, read from front to back.
+/// The contents of the log so far, read from front to back.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     pub(crate) catalog: Catalog,
     pub(crate) counters: Counters,
-    /// Numbers of missing records.
+    /// Sequence numbers of missing records.
     pub(crate) missing: Ranges,
-    /// Numbers of calls that never took effect.
+    /// Sequence numbers of calls that never took effect.
     pub(crate) torn: Ranges,
-    /// Numbers that the log declares void.
+    /// Sequence numbers the log declares void.
     voids: Ranges,
-    /// Positions where something other than a frame was found.
+    /// How many places had something other than a frame.
     pub(crate) damaged_places: u64,
-    /// The number that the next record should have.
+    /// The next record's expected sequence number.
     expected: Option<u64>,
-    /// Where the numbers of the current group end.
+    /// The end of the current group's sequence numbers.
     group_end: u64,
     /// Whether something is missing since the last number.
     hole: bool,
-    /// Whether the data being read was possibly never synced.
+    /// Whether the data being read may never have been synced.
     in_tail: bool,
-    /// Whether the disk kept the order of writes, so that only the end can be torn.
+    /// Whether the disk kept the order of writes, so only the end can be torn.
     pub(crate) in_order: bool,
-    /// Up to where an index covers everything.
+    /// The point up to which an index covers everything.
     known: Option<Checkpoint>,
 }
 
 impl Replay {
-    /// A replay of a log whose first expected number is this.
+    /// Begins a replay, with the first expected number.
     pub(crate) fn new(expected: Option<u64>, catalog: Catalog) -> Self {
         Self {
             catalog,
@@ -52,7 +52,7 @@ impl Replay {
         }
     }
 
-    /// A replay of what comes after the part covered by an index.
+    /// Begins a replay after the part an index covers.
     pub(crate) fn behind(known: Checkpoint, catalog: Catalog, counters: Counters) -> Self {
         let next = Some(known.next_sequence);
         Self {
@@ -62,14 +62,14 @@ impl Replay {
         }
     }
 
-    /// Whether a segment need not be read.
+    /// Whether the index covers this whole segment, which then need not be read.
     pub(crate) fn knows_all_of(&self, segment: u32) -> bool {
         self.known
             .as_ref()
             .is_some_and(|known| segment < known.segment)
     }
 
-    /// Adds a segment with the contents that the index knows.
+    /// Adds a segment, with the counts the index has for it.
     pub(crate) fn add_segment(&mut self, number: u32, mut segment: Segment) {
         if let Some(known) = self.catalog.segments.get(&number) {
             segment.live_records = known.live_records;
@@ -78,7 +78,8 @@ impl Replay {
         self.catalog.segments.insert(number, segment);
     }
 
-    /// Up to where the index covers this segment, if it does, and the checksum of the last frame.
+    /// The end of what the index covers in this segment, if anything, and the checksum of the last
+    /// frame there.
     fn known_in(&self, segment: u32) -> Option<(u64, u32)> {
         let known = self
             .known
@@ -91,7 +92,7 @@ impl Replay {
         self.expected.unwrap_or(0).max(self.group_end)
     }
 
-    /// Trusts an outline for the contents of the next segment.
+    /// Takes the contents of the next segment from its outline.
     pub(crate) fn outlined(
         &mut self,
         number: u32,
@@ -124,19 +125,20 @@ impl Replay {
         })
     }
 
-    /// Settles existing records.
+    /// Settles records that exist.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<(), Broken> {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
         self.catalog.relieve()
     }
 
-    /// Notes that a part of the log is missing here.
+    /// Notes that part of the log is missing here.
     pub(crate) fn note_hole(&mut self) {
         self.hole = true;
     }
 
-    /// Ends the replay, and counts what is missing up to a number known from elsewhere.
+    /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count
+    /// as missing.
     pub(crate) fn finish(&mut self, next: Option<u64>) {
         (self.hole, self.in_tail) = (true, false);
         if let Some(next) = next {
@@ -145,7 +147,7 @@ impl Replay {
         self.missing.remove_all(&self.voids);
     }
 
-    /// Whether all records that the index knows lie in segments that are there.
+    /// Whether all records in the index lie in segments that exist.
     pub(crate) fn is_at_hand(&self) -> bool {
         if self.known.is_none() {
             return true;
@@ -186,11 +188,11 @@ impl Replay {
     fn record(&mut self, name: &StreamName, entry: Entry, carried: bool) -> Result<(), Broken> {
         let next = entry.sequence.saturating_add(1);
         if carried {
-            // Where it was before may lie behind the end of its segment.
+            // The original may lie after the end of its segment.
             self.missing.remove(entry.sequence, next);
             self.torn.remove(entry.sequence, next);
             if self.expected.is_some_and(|expected| expected < next) {
-                // What says which numbers came before is gone.
+                // The frames with the preceding numbers are gone.
                 self.gap_up_to(entry.sequence);
                 self.expected = Some(next);
             }
@@ -218,11 +220,11 @@ impl Replay {
         }
     }
 
-    /// Decides about the numbers without a record up to this one.
+    /// Classifies the numbers without a record up to this one.
     ///
-    /// Between adjacent frames nothing can be lost: the numbers belong to a write that ended
-    /// between two frames. What is missing in the tail was never complete, unless the disk keeps
-    /// the order of writes: then only the end can be incomplete.
+    /// Nothing can be lost between adjacent frames, so their numbers belong to a write that was cut
+    /// off there. Numbers missing in the tail were never complete, unless the disk keeps the order
+    /// of writes: then only the end can be incomplete.
     fn gap_up_to(&mut self, sequence: u64) {
         let expected = *self.expected.get_or_insert(sequence);
         if expected < sequence {

@@ -6,11 +6,11 @@ use super::end::Log;
 use super::files::Disk;
 use super::format::{RESERVE, RESERVE_BYTES};
 
-/// Turns to wait before trying to reserve space again.
+/// Turns to wait before reserving space again.
 const PATIENCE: u32 = 200;
 
 /// A file that becomes a segment when the disk is full, so that settlements, which free space, can
-/// be written.
+/// still be written.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     there: bool,
@@ -27,19 +27,20 @@ impl Reserve {
         Self { there, patience: 0 }
     }
 
-    /// Whether it has been unused since it was last reserved.
+    /// Whether the reserve is still unused.
     pub(crate) fn is_there(&self) -> bool {
         self.there
     }
 
-    /// Lets the log continue in the reserved space. Returns whether there was any.
+    /// Continues the log in the reserved space. Returns whether there was any.
     ///
-    /// The file becomes a segment, so that no one else gets its space.
+    /// The file itself becomes a segment, so nothing else can take its space.
     pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
         self.spend_as(log, false)
     }
 
-    /// The same for a group that must be there whole or not at all; see [`Log::begin_aside`].
+    /// Like [`spend`](Self::spend), for a group that must be there whole or not at all; see
+    /// [`Log::begin_aside`].
     pub(crate) fn spend_aside(&mut self, log: &mut Log) -> bool {
         self.spend_as(log, true)
     }
@@ -47,12 +48,12 @@ impl Reserve {
     fn spend_as(&mut self, log: &mut Log, aside: bool) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        // After a power loss, an old file may come back with frames in it, which must never be
-        // found again.
+        // After a power loss, an old file may reappear with frames in it, which must never be found
+        // again.
         there && is_blank(log.disk()) && log.go_on_in(RESERVE, aside).is_ok()
     }
 
-    /// Reserves space again, if there is some.
+    /// Reserves space again, if the disk has room.
     pub(crate) fn restore(&mut self, disk: &dyn Disk) {
         if self.there {
             return;

@@ -28,7 +28,7 @@ pub(crate) struct Scanner<'a> {
     names: Names,
 }
 
-/// A frame whose header is sound.
+/// A frame with an intact header.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) offset: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Found {
     pub(crate) checksum: u32,
 }
 
-/// Names are shared by all records of a stream.
+/// Interned stream names, shared by all records of a stream.
 #[derive(Debug, Default)]
 struct Names {
     all: HashMap<Vec<u8>, StreamName>,
@@ -50,7 +50,7 @@ impl Found {
         self.offset + self.header.frame_length()
     }
 
-    /// What a frame with this body says, unless it is a record.
+    /// The meaning of a frame with this body, unless it is a record.
     fn decode(&self, mut body: &[u8]) -> Option<Step> {
         Some(match self.header.kind {
             Kind::Group => {
@@ -93,7 +93,7 @@ impl Names {
 }
 
 impl<'a> Scanner<'a> {
-    /// Scans up to `end`, or to the end of the file.
+    /// Scans up to `end` or the end of the file.
     pub(crate) fn new(file: &'a dyn DiskFile, seal: Seal, end: u64) -> io::Result<Self> {
         let end = end.min(file.length()?);
         Ok(Self {
@@ -149,7 +149,7 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// The next sound frame at or after an offset.
+    /// The next intact frame at or after an offset.
     pub(crate) fn at_or_after(&mut self, offset: u64) -> io::Result<Option<Found>> {
         match self.frame(offset)? {
             None => self.next_frame(offset),
@@ -157,8 +157,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What a frame of the segment with this number says, if it is whole. Does not read the body of
-    /// a record.
+    /// The meaning of a frame, if it is intact, in the segment with this number. Does not read the
+    /// body of a record.
     pub(crate) fn step(&mut self, segment: u32, found: &Found) -> io::Result<Option<Step>> {
         let header = &found.header;
         let carried = header.kind == Kind::Carried;
@@ -199,13 +199,13 @@ impl<'a> Scanner<'a> {
         Ok(into.len() == length && crc32c::crc32c(into) == found.header.body_checksum)
     }
 
-    /// The bytes at an offset: at least as many as asked for, or fewer at the end of the file.
+    /// The bytes at an offset: at least as many as requested, or fewer at the end of the file.
     fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         let skip = self.fill(offset, length)?;
         Ok(self.window.get(skip..).unwrap_or_default())
     }
 
-    /// Reads them into the window; returns where in it they begin.
+    /// Reads them into the window. Returns where they begin in it.
     fn fill(&mut self, offset: u64, length: usize) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let skip = offset.checked_sub(self.window_start);

@@ -1,4 +1,4 @@
-//! What a frame says, however it was read.
+//! The meaning of a frame, however it was read.
 
 use super::catalog::Settled;
 use super::frame::{GroupBody, frame_length, record_length, void_length};
@@ -8,8 +8,8 @@ use crate::index::ranges::Ranges;
 
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The first number of a group, how many there are, and the oldest segment that is needed,
-    /// with the first number in it.
+    /// The first sequence number of a group, how many there are, the oldest segment still needed,
+    /// and the first number in that segment.
     Group {
         first: u64,
         count: u32,

@@ -1,4 +1,4 @@
-//! What the commands do.
+//! Runs the commands.
 
 use std::error::Error;
 use std::io::Write;
@@ -11,15 +11,15 @@ use record_cache::{Amount, ReadLimits, Record, RecordStore, SledStore, StoreErro
 use crate::output::{self, StreamSummary, Summary};
 use crate::{Command, Which};
 
-/// How deep caches are looked for below a directory that is none. That of all programs is two levels
-/// above the default directory of a client.
+/// How many levels below a directory to look for caches. The directory shared by all programs is
+/// two levels above a client's default directory.
 const LEVELS: usize = 3;
 const MOST_LOOKED_INTO: usize = 10_000;
 const MOST_NAMED: usize = 20;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Runs a command; says whether everything was sound.
+/// Runs a command. Returns whether everything was intact.
 pub(crate) fn run(command: Command, out: &mut impl Write) -> Outcome<bool> {
     match command {
         Command::Stats { directory, json } => {
@@ -65,7 +65,7 @@ fn cache_directories(path: &Path) -> Outcome<Vec<PathBuf>> {
     }
 }
 
-/// Names the caches below a directory, which is often what its user looks for.
+/// Names the caches below a directory, since the user is often looking for one of those.
 fn not_a_cache(path: &Path) -> String {
     let path_shown = path.display();
     let (mut found, mut left) = (Vec::new(), MOST_LOOKED_INTO);
@@ -85,7 +85,7 @@ fn not_a_cache(path: &Path) -> String {
     message
 }
 
-/// Does not follow links; what cannot be read is passed over.
+/// Searches for caches. Does not follow links, and skips what cannot be read.
 fn find_below(path: &Path, levels: usize, left: &mut usize, found: &mut Vec<PathBuf>) {
     let entries = path.read_dir().into_iter().flatten().flatten();
     for entry in entries {
@@ -104,7 +104,7 @@ fn find_below(path: &Path, levels: usize, left: &mut usize, found: &mut Vec<Path
     }
 }
 
-/// Hands over the records of a path, oldest first, at most this many of each stream.
+/// Passes on the records of a path, oldest first, with a limit per stream.
 fn show(
     which: &Which,
     limit: Option<usize>,
@@ -145,7 +145,7 @@ fn show(
     Ok(sound)
 }
 
-/// Reads a stream until `take` has enough; says what was damaged.
+/// Reads a stream until `take` has enough. Returns what was damaged.
 fn each(
     cache: &mut Inspection,
     stream: &StreamName,

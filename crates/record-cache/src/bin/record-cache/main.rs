@@ -1,6 +1,6 @@
-//! `record-cache`: shows what the directory of a store holds.
+//! `record-cache`: shows the contents of a store's directory.
 //!
-//! All commands but `clear` only read, take no lock, and work beside a running client.
+//! All commands except `clear` only read, take no lock, and work next to a running client.
 
 mod commands;
 mod output;
@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Shows what the directory of a record cache holds.
+/// Shows the contents of a record cache's directory.
 ///
-/// DIRECTORY is that of one cache (`storage_path` of a client), or a client's default directory,
-/// of which all slots are shown. For a directory further up, the caches below it are named. Either
-/// store may have made it. Reading takes no lock and changes nothing, so a client may be at work
-/// there; what is shown is then true for one moment.
+/// DIRECTORY is one cache (a client's `storage_path`), or a client's default directory, in which
+/// case all its slots are shown. For a directory further up, the caches below it are listed. Either
+/// kind of store may have created it. Reading takes no lock and changes nothing, so a client may be
+/// running; the output is then a snapshot.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Flags {
@@ -26,40 +26,40 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// How much waits, by stream, and for how long.
+    /// Show how many records each stream holds, and for how long.
     Stats {
         directory: PathBuf,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// The oldest records.
+    /// Show the oldest records.
     Peek {
         #[command(flatten)]
         which: Which,
-        /// How many of each stream.
+        /// The most records per stream.
         #[arg(long, default_value_t = 10)]
         limit: usize,
         /// Print JSON lines.
         #[arg(long)]
         json: bool,
     },
-    /// All records, as JSON lines; of one stream in order.
+    /// Print all records as JSON lines, in order within each stream.
     Export {
         #[command(flatten)]
         which: Which,
     },
-    /// Read everything and check it; the exit status is 1 if something is damaged.
+    /// Read and check everything. The exit status is 1 if anything is damaged.
     Verify {
         directory: PathBuf,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Delete all records, and copies of damaged data. No client may be at work there.
+    /// Delete all records and all copies of damaged data. No client may be using the cache.
     Clear {
         directory: PathBuf,
-        /// Without it, nothing is deleted and the exit status is 2.
+        /// Required: otherwise nothing is deleted and the exit status is 2.
         #[arg(long)]
         yes: bool,
     },
@@ -68,10 +68,10 @@ enum Command {
 #[derive(Debug, Args)]
 struct Which {
     directory: PathBuf,
-    /// Of this stream only.
+    /// Only this stream.
     #[arg(long)]
     stream: Option<String>,
-    /// Show payloads, partition keys and explicit hash keys too.
+    /// Also show payloads, partition keys and explicit hash keys.
     #[arg(long)]
     payloads: bool,
 }
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // The reader has closed the pipe.
+        // The reader closed the pipe.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprint!("error: {error}");

@@ -1,4 +1,4 @@
-//! How results are printed: for people, and in JSON for programs.
+//! Prints results: as text for people, and as JSON for programs.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use record_cache::inspect::{Condition, Inspection};
 use record_cache::{Amount, QueueStats, Record, StreamName};
 use serde_json::{Value, json};
 
-/// A payload is shown this far in a table.
+/// The most characters of a payload shown in a table.
 const SHOWN_CHARACTERS: usize = 60;
 
 pub(crate) struct Summary {
@@ -22,7 +22,7 @@ pub(crate) struct Summary {
 pub(crate) struct StreamSummary {
     pub(crate) name: StreamName,
     pub(crate) held: QueueStats,
-    /// When the oldest record that can be read was recorded.
+    /// When the oldest readable record was recorded.
     pub(crate) oldest: Option<SystemTime>,
 }
 
@@ -61,14 +61,14 @@ pub(crate) fn stats(summary: &Summary, as_json: bool, out: &mut impl Write) -> i
     writeln!(out, "{table}")
 }
 
-/// How many there are, in words: `1 record`, `2 records`.
+/// A count with its noun: `1 record`, `2 records`.
 pub(crate) fn counted(count: impl std::fmt::Display, noun: &str) -> String {
     let count = count.to_string();
     let ending = if count == "1" { "" } else { "s" };
     format!("{count} {noun}{ending}")
 }
 
-/// Prints a record; its keys and payload only if they may be seen.
+/// Prints a record, with its keys and payload only if they may be shown.
 pub(crate) fn record(
     cache: &Path,
     stream: &StreamName,
@@ -91,10 +91,10 @@ pub(crate) fn record(
                 value["partition_key"] = json!(key);
             }
             if let Some(hash_key) = record.explicit_hash_key {
-                // As text, like AWS does: many readers of JSON know no integers beyond 2^53.
+                // As text, like AWS: many JSON readers cannot represent integers beyond 2^53.
                 value["explicit_hash_key"] = json!(hash_key.to_string());
             }
-            // Text is for reading, base64 for any bytes.
+            // Text if it is valid UTF-8, otherwise base64.
             match str::from_utf8(&record.data) {
                 Ok(text) => value["text"] = json!(text),
                 Err(_) => value["base64"] = json!(BASE64.encode_to_string(&record.data)),
@@ -125,7 +125,7 @@ pub(crate) fn record(
     writeln!(out)
 }
 
-/// Prints what a check found; says whether everything was sound.
+/// Prints the result of a check. Returns whether everything was intact.
 pub(crate) fn verified(
     cache: &Inspection,
     damaged: Amount,
@@ -224,7 +224,7 @@ fn unix_millis(time: SystemTime) -> u64 {
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// In the two units that matter.
+/// An age in its two most significant units.
 fn age(since: SystemTime) -> String {
     let age = since.elapsed().unwrap_or(Duration::ZERO).as_secs();
     let (minutes, hours, days) = (age / 60, age / 3600, age / 86400);

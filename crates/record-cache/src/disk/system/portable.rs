@@ -1,8 +1,8 @@
 //! Windows: files are opened by path, because std cannot open relative to a directory there.
 //!
-//! Files are opened so that others may delete or rename them, except for the lock file: as
-//! long as that is open, neither it nor the directory goes. Permissions are inherited from the
-//! directory above.
+//! Files are opened so that others may delete or rename them, except for the lock file: while it is
+//! open, neither it nor the directory can be deleted. Permissions are inherited from the parent
+//! directory.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
@@ -14,7 +14,7 @@ use super::{Refusal, SystemFile, not_a_file};
 
 const SHARE_READ_AND_WRITE: u32 = 0x1 | 0x2;
 
-/// A directory, and the lock that says that it is in use.
+/// A directory, and the lock that shows that it is in use.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -34,7 +34,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The lock file has to do.
+    /// The lock file has to suffice.
     pub(super) fn lock(self) -> Result<Self, Refusal> {
         Ok(self)
     }
@@ -43,7 +43,7 @@ impl Directory {
         false
     }
 
-    /// Locks a file in the directory, which is made where there is none.
+    /// Locks a file in the directory, creating it if needed.
     pub(super) fn take_lock(&self, name: &str) -> Result<(), Refusal> {
         let failed = |error| Refusal::Failed("cannot write to", error);
         if self.path.join(name).symlink_metadata().is_ok() && !self.is_file(name).map_err(failed)? {
@@ -110,13 +110,13 @@ impl Directory {
         }
     }
 
-    /// The system has nothing of the kind.
+    /// Windows has no equivalent.
     #[expect(clippy::unused_self, reason = "other systems need it")]
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// It cannot be deleted while the lock is held.
+    /// The directory cannot be deleted while the lock is held.
     #[expect(clippy::unused_self, reason = "other systems need it")]
     pub(super) fn is_gone(&self) -> bool {
         false

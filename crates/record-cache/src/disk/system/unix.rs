@@ -1,4 +1,4 @@
-//! Unix: everything is relative to an open directory, and no link in it is followed.
+//! Unix: all access is relative to an open directory, and no link in it is followed.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -12,9 +12,9 @@ use rustix::io::Errno;
 
 use super::{Refusal, SystemFile, not_a_file};
 
-/// What the system takes in one vectored write at most.
+/// The most parts that one vectored write accepts.
 const PARTS_AT_ONCE: usize = 1024;
-/// How deep directories that are deleted may be nested.
+/// How deeply nested a directory may be and still be deleted.
 const DEEPEST: u32 = 32;
 
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -28,12 +28,12 @@ fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether a group is that of this user alone, which then has the user's number.
+/// Whether a group is this user's private group, whose id equals the user's.
 fn is_private(group: u32) -> bool {
     group == rustix::process::getegid().as_raw() && group == own_user()
 }
 
-/// A directory that is held open, and locked.
+/// A directory, held open and locked.
 #[derive(Debug)]
 pub(super) struct Directory {
     directory: File,
@@ -42,7 +42,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Follows no link of another user.
+    /// Opens a directory, following a link only if this user or root owns it.
     pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
         let failed = |error: Errno| Refusal::Failed("cannot open", error.into());
         let found = rustix::fs::lstat(path).map_err(failed)?;
@@ -65,13 +65,13 @@ impl Directory {
         match try_lock(&self.directory) {
             Ok(()) => self.is_locked = true,
             Err(Errno::WOULDBLOCK) => return Err(Refusal::InUse),
-            // Not every file system can; the lock file is left then.
+            // Not every file system supports this. The lock file then has to suffice.
             Err(_) => {}
         }
         Ok(self)
     }
 
-    /// Refuses a directory of others.
+    /// Refuses a directory that others own or can write to.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
         let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
@@ -87,7 +87,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Refuses what another user put here at names of ours, when the directory was open to him.
+    /// Refuses a file that another user planted under one of our names while the directory was
+    /// writable to others.
     pub(super) fn check_owner_of(&self, name: &str) -> Result<(), Refusal> {
         let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
         let found = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -102,7 +103,7 @@ impl Directory {
         self.is_locked
     }
 
-    /// Locks a file in the directory, which is made where there is none.
+    /// Locks a file in the directory, creating it if needed.
     pub(super) fn take_lock(&self, name: &str) -> Result<(), Refusal> {
         let failed = |error| Refusal::Failed("cannot write to", error);
         let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
@@ -140,11 +141,11 @@ impl Directory {
         self.open_with(name, OFlags::RDWR | SAFELY)
     }
 
-    /// Opens a regular file that nobody but its owner may read.
+    /// Opens a regular file that only its owner may read.
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let opened = rustix::fs::openat(&self.directory, name, flags, PRIVATE_FILE);
         let file = match opened {
-            // A link, a directory, or something that nobody reads.
+            // A link, a directory, or a FIFO without a reader.
             Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
                 return Err(not_a_file());
             }
@@ -190,7 +191,7 @@ impl Directory {
         self.directory.sync_all()
     }
 
-    /// Whether it was deleted.
+    /// Whether the directory was deleted.
     pub(super) fn is_gone(&self) -> bool {
         rustix::fs::fstat(&self.directory).is_ok_and(|stat| stat.st_nlink == 0)
     }
@@ -198,7 +199,8 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // A child that is just being started has the files too, until it runs its program.
+        // A child being started shares these files until it runs its program, so closing them is
+        // not enough.
         if let Some(lock) = self.lock.get() {
             let _ = flock(lock, FlockOperation::Unlock);
         }
@@ -208,7 +210,7 @@ impl Drop for Directory {
     }
 }
 
-/// What std calls `try_lock`, but also on Android, where std says that it is unsupported.
+/// Like std's `try_lock`, but also works on Android, where std does not support it.
 fn try_lock(file: &File) -> Result<(), Errno> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -218,7 +220,7 @@ fn try_lock(file: &File) -> Result<(), Errno> {
     }
 }
 
-/// The names in a directory, without itself and the one above.
+/// The names in a directory, without `.` and `..`.
 fn entries(directory: impl rustix::fd::AsFd) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
@@ -231,7 +233,7 @@ fn entries(directory: impl rustix::fd::AsFd) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Removes an entry and all that is in it; links are removed, not followed.
+/// Removes an entry and everything in it. Links are removed, not followed.
 fn remove_all(above: &impl rustix::fd::AsFd, name: &[u8], depth: u32) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFELY;
     let directory: OwnedFd = match rustix::fs::openat(above, name, flags, Mode::empty()) {

@@ -1,4 +1,4 @@
-//! Indexes that break at any call.
+//! Tests indexes that break at any call.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
 
 const STEPS: usize = 50;
 
-/// Breaks when its calls are used up, having done what was asked or not.
+/// An index that breaks after a number of calls, either before or after doing the requested work.
 #[derive(Debug)]
 struct Fragile {
     inner: PlainIndex,
@@ -28,7 +28,7 @@ struct Fragile {
 
 #[derive(Debug)]
 pub(super) struct FragileOnes {
-    /// The calls that each index stands, the first one first.
+    /// How many calls each index survives, in the order of the indexes.
     pub(super) stand: Vec<Arc<Mutex<usize>>>,
 }
 
@@ -36,7 +36,7 @@ impl Fragile {
     fn call<T>(&mut self, work: impl FnOnce(&mut PlainIndex) -> T) -> Result<T, Broken> {
         let mut calls = self.calls.lock().unwrap();
         if self.breaks && *calls == 0 {
-            // Half of the breaks come when the work is done.
+            // Half of the breaks happen after the work is done.
             if !self.is_broken {
                 drop(work(&mut self.inner));
             }
@@ -123,7 +123,7 @@ impl Indexes for FragileOnes {
     }
 }
 
-/// Compares all counters with what the log says.
+/// Compares all counters with the log.
 fn check_accounts(store: &TestStore, salt: u64, context: &str) {
     let shared = &store.0.shared;
     let segments = lock(&shared.catalog).segments.clone();
@@ -151,12 +151,13 @@ fn salt_of(disk: &SimDisk) -> u64 {
     }
 }
 
-/// Works with indexes that break after this many calls; returns how many the first one has left.
+/// Works with indexes that break after this many calls each. Returns how many the first one still
+/// has.
 async fn a_run(seed: u64, stand: &[usize]) -> usize {
     a_run_with(seed, stand, None).await
 }
 
-/// The same on a disk some of whose operations fail.
+/// Like `a_run`, on a disk where some operations fail.
 async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
     let context = format!("seed {seed}, calls {stand:?}, {fault:?}");
     let place = TempDir::new().unwrap();
@@ -178,7 +179,7 @@ async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
         assert!(fault.is_some() || history.failures() == 0, "{context}");
         let checked = history.check(&store, disk.events(), Settled::Kept).await;
         checked.expect(&context);
-        // A call behind all others, so that nothing is under way.
+        // Waits for a call after all others, so that nothing is under way.
         store
             .settle(crate::Settlement::new(StreamName::new("none").unwrap()))
             .await
@@ -254,7 +255,7 @@ async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
     store.close().await.unwrap();
 }
 
-/// A store with some records in one stream, and the calls that its index has left.
+/// A store with some records in one stream, and its index's remaining calls.
 async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
     let calls = Arc::new(Mutex::new(1000));
     let stand = vec![Arc::clone(&calls)];
@@ -267,7 +268,7 @@ async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usiz
     (store, name, calls)
 }
 
-/// Lets some of the coming operations fail.
+/// Makes some upcoming operations fail.
 fn fail(disk: &SimDisk, from: usize, count: usize) {
     let from = disk.operations() + from;
     disk.fail(Fault {
@@ -284,7 +285,7 @@ async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then(
     let held = store.oldest(&name, None, some(9)).await.unwrap().records;
     let settled = crate::Settlement::new(name.clone()).delete([held[0].id]);
     store.settle(settled).await.unwrap();
-    // The write is done, the sync is not.
+    // The write succeeds; the sync fails.
     fail(&disk, 1, 1);
     let record = NewRecord::new(name.clone(), None, vec![2; 50]);
     store.append(vec![record]).await.unwrap_err();
@@ -299,7 +300,7 @@ async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then(
 async fn what_was_refused_is_not_in_an_index_that_is_built_then() {
     let disk = SimDisk::new("nowhere".as_ref());
     let (store, name, calls) = three_records(&disk).await;
-    // It is written, not synced, and cannot be cut off.
+    // The write succeeds; neither the sync nor the truncation does.
     fail(&disk, 1, 2);
     let record = NewRecord::new(name.clone(), None, vec![2; 50]);
     store.append(vec![record]).await.unwrap_err();

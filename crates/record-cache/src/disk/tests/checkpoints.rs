@@ -17,7 +17,7 @@ use crate::{
     Durability, NewRecord, ReadLimits, RecordId, RecordStore, Settlement, StoreStats, StreamName,
 };
 
-/// What was kept, each with the events of the disk by then.
+/// The checkpoints kept, each with the disk's event count at the time.
 type Shelf = Arc<Mutex<Vec<(usize, Kept)>>>;
 
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ struct Kept {
     at: Checkpoint,
 }
 
-/// Keeps a checkpoint whenever it may.
+/// An index that keeps a checkpoint whenever possible.
 #[derive(Debug)]
 struct Keeping {
     index: PlainIndex,
@@ -39,7 +39,7 @@ struct Keepers {
     disk: SimDisk,
     shelf: Shelf,
     from: Option<Kept>,
-    /// How often an index was built anew.
+    /// How often an index was rebuilt.
     anew: Arc<Mutex<usize>>,
 }
 
@@ -131,7 +131,7 @@ impl Indexes for Keepers {
     }
 }
 
-/// A run, and all that its indexes kept.
+/// Does random work. Returns everything its indexes kept.
 async fn a_run(seed: u64, durability: Durability) -> (SimDisk, History, Vec<(usize, Kept)>) {
     let place = TempDir::new().unwrap();
     let disk = SimDisk::new(place.path());
@@ -165,7 +165,7 @@ fn keepers(
     move |_: &Path| Box::new(keepers) as Box<dyn Indexes>
 }
 
-/// Opens what a crash left, with what an index had kept; says whether that was of use.
+/// Opens a crashed disk with a checkpoint that an index had kept. Returns whether it was of use.
 async fn check(
     left: &SimDisk,
     kept: &Kept,
@@ -180,7 +180,7 @@ async fn check(
     let store = store.expect(context);
     history.check(&store, at, settled).await.expect(context);
     let stats = store.stats();
-    // What the index says is what the log says, whatever was lost.
+    // The index agrees with the log, whatever was lost.
     let plain = open(place.path(), &disk.as_it_is(place.path()), durability).await;
     let plain = plain.expect(context);
     assert_eq!(plain.stats(), stats, "{context}");
@@ -270,13 +270,13 @@ async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() 
     let name = StreamName::new("other").unwrap();
     append(&store, &name, 5).await;
     let lost_from = disk.events();
-    // The newest one is settled, and then an old one instead: all frames are of the same sizes.
+    // Settles the newest record, and then an old one instead. All frames have the same sizes.
     append_and_settle(&store, &name, 5).await;
     let (_, ahead) = shelf.lock().unwrap().last().unwrap().clone();
     drop(store);
 
     let left = disk.after_a_kill("nowhere".as_ref(), lost_from, &mut Numbers::new(1));
-    // What is recorded now has another time than what is lost, as after any real loss.
+    // Records appended now have a later time than the lost ones, as after any real loss.
     let then = crate::clock::now();
     while crate::clock::now() == then {
         tokio::task::yield_now().await;
@@ -297,7 +297,7 @@ async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() 
     assert_eq!(held, plain);
 }
 
-/// A store of one stream whose index keeps checkpoints, killed later.
+/// A store with one stream, whose index keeps checkpoints. Killed later.
 async fn a_store(disk: &SimDisk, shelf: &Shelf) -> (TestStore, StreamName) {
     let keepers = keepers(disk, shelf, None, &Arc::default());
     let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, keepers).await;
@@ -308,7 +308,8 @@ fn newest(shelf: &Shelf) -> Kept {
     shelf.lock().unwrap().last().unwrap().1.clone()
 }
 
-/// Says what a store holds that opens this with what was kept, and how often it built an index.
+/// Opens the disk with a kept checkpoint. Returns what the store holds, and how often it rebuilt an
+/// index.
 async fn opened_with(disk: &SimDisk, kept: Kept) -> (StoreStats, usize) {
     let (disk, anew) = (disk.as_it_is("nowhere".as_ref()), Arc::default());
     let keepers = keepers(&disk, &Shelf::default(), Some(kept), &anew);
@@ -324,7 +325,7 @@ async fn what_was_kept_of_segments_that_the_log_has_deleted_since_is_not_built_a
     append(&store, &name, 100).await;
     let kept = newest(&shelf);
     let last = segment_name(kept.at.segment);
-    // It is in one of two segments, and neither is needed after a while.
+    // The checkpoint spans two segments. After a while, neither is needed.
     while disk.names().unwrap().contains(&last) {
         append(&store, &name, 10).await;
         let held = store.oldest(&name, None, some(10)).await.unwrap().records;
@@ -342,7 +343,7 @@ async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
         let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
         let (store, name) = a_store(&disk, &shelf).await;
         append(&store, &name, 200).await;
-        // When this is answered, all that came before is done.
+        // Once this is answered, all earlier work is done.
         store.settle(Settlement::new(name.clone())).await.unwrap();
         let mut kept = newest(&shelf);
         let &(oldest, records, _) = kept.at.segments.first().unwrap();
@@ -354,7 +355,7 @@ async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
         let settlement = Settlement::new(name.clone()).delete(ids.skip(left));
         store.settle(settlement).await.unwrap();
         let stats = store.stats();
-        // Nothing says that the segment is not needed.
+        // Nothing says that the segment is no longer needed.
         let disk = disk.after_a_kill("nowhere".as_ref(), before + 1, &mut Numbers::new(1));
         disk.remove(&segment_name(oldest)).unwrap();
         let (found, anew) = opened_with(&disk, kept).await;
@@ -368,14 +369,15 @@ async fn a_segment_is_not_missed_when_a_loss_of_power_cuts_off_what_says_that_it
     let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
     let (store, name) = a_store(&disk, &shelf).await;
     append(&store, &name, 100).await;
-    // When this is answered, all that came before is done.
+    // Once this is answered, all earlier work is done.
     store.settle(Settlement::new(name.clone())).await.unwrap();
     let kept = newest(&shelf);
     let &(oldest, records, _) = kept.at.segments.first().unwrap();
     let inside = some(usize::try_from(records).unwrap());
     let held = store.oldest(&name, None, inside).await.unwrap().records;
     let ids = held.iter().map(|record| record.id);
-    // Written, and not synced: the settlement, and then that the segment is not needed.
+    // Written but not synced: first the settlement, then the group that says the segment is not
+    // needed.
     let (settlement, release) = (disk.events(), disk.events() + 1);
     store
         .settle(Settlement::new(name.clone()).delete(ids))
@@ -397,7 +399,7 @@ async fn a_segment_is_not_missed_when_a_loss_of_power_cuts_off_what_says_that_it
         let killed = left.as_it_is("nowhere".as_ref());
         let again = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
         assert_eq!(again.unwrap().stats(), stats, "{began_with}");
-        // The process ends while it opens the store.
+        // The process ends while opening the store.
         for (at, sample) in (0..left.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
             let killed = left.after_a_kill("nowhere".as_ref(), at, &mut numbers);
             let store = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
@@ -414,7 +416,8 @@ async fn append(store: &TestStore, name: &StreamName, records: usize) {
     }
 }
 
-/// Appends two records, in between settles the one at this place, and waits for what follows.
+/// Appends a record, settles the one at this place, appends another, and waits for the
+/// housekeeping.
 async fn append_and_settle(store: &TestStore, name: &StreamName, place: usize) {
     append(store, name, 1).await;
     let held = store.oldest(name, None, some(99)).await.unwrap().records;

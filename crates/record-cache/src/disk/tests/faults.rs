@@ -1,4 +1,4 @@
-//! Each operation fails in turn.
+//! Makes each operation fail in turn.
 
 use std::io::ErrorKind;
 
@@ -12,7 +12,7 @@ use crate::log::format::RESERVE;
 use crate::{Durability, RecordStore, StoreError};
 
 const STEPS: usize = 50;
-/// The mark and the reserve.
+/// The size of the mark and the reserve.
 const OTHER_FILES: u64 = 64 + 64 * 1024;
 
 async fn a_run(seed: u64) -> SimDisk {
@@ -28,7 +28,7 @@ async fn a_run(seed: u64) -> SimDisk {
     disk
 }
 
-/// Fails some operations, then goes on; checks the store as it runs on, and after a crash.
+/// Makes some operations fail, then continues. Checks the running store, and again after a crash.
 async fn a_fault_loses_nothing(seed: u64, fault: Fault) {
     let context = format!("seed {seed}, {fault:?}");
     let mut numbers = Numbers::new(seed);
@@ -169,7 +169,7 @@ async fn a_read_that_fails_is_an_error_and_no_damage() {
     }
 }
 
-/// Tries until nothing fails any more; each failure is an error of the storage.
+/// Retries until opening succeeds. Each failure must be a storage error.
 async fn open_at_last(path: &std::path::Path, disk: &SimDisk) -> super::history::TestStore {
     for _ in 0..10 {
         match open(path, disk, Durability::PowerLoss).await {

@@ -1,4 +1,4 @@
-//! Random work on a log, and what must hold after a crash.
+//! Random work on a log, and checks of what must hold after a crash.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,19 +22,19 @@ use crate::{
 
 pub(crate) const SEGMENT_BYTES: u64 = 8 * 1024;
 const STREAMS: usize = 3;
-/// A stream that the history knows nothing of.
+/// A stream that the history does not track.
 pub(crate) const OTHER: &str = "afterwards";
 
-/// Everything that was asked for, and when, counted in events of the disk.
+/// Everything that was requested, and when, counted in disk events.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     calls: Vec<Append>,
-    /// By the number that is in each record's payload.
+    /// By the number in each record's payload.
     records: BTreeMap<u64, Life>,
     clears: Vec<Clear>,
 }
 
-/// From before a call until it returned `Ok`; without an end when it failed.
+/// From before a call until it returned `Ok`. Failed calls have no end.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: usize,
@@ -44,7 +44,7 @@ struct Span {
 #[derive(Debug)]
 struct Clear {
     span: Span,
-    /// How many calls to append came before it: it may leave no event of its own.
+    /// How many appends preceded it. A clear may leave no event of its own.
     behind: usize,
 }
 
@@ -61,16 +61,16 @@ struct Life {
     counted: Vec<Span>,
 }
 
-/// What a crash left of the settlements that had returned.
+/// Whether settlements that had returned survive a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// They hold.
+    /// They are kept.
     Kept,
     /// They may have been undone.
     Doubtful,
 }
 
-/// A store as all tests of this room use it.
+/// The store type used by all tests of this module.
 pub(crate) struct TestStore(pub(crate) Store);
 record_store!(TestStore);
 
@@ -107,7 +107,7 @@ fn stream(n: usize) -> StreamName {
     StreamName::new(["one", "two", "a third one"][n]).unwrap()
 }
 
-/// Some records have one.
+/// The hash key of a record, for some records.
 fn hash_key(number: u64) -> Option<u128> {
     let is_hashed = number.is_multiple_of(4) || number % 7 == 1;
     is_hashed.then(|| u128::from(number) << 70)
@@ -138,7 +138,7 @@ pub(crate) fn some(records: usize) -> ReadLimits {
 }
 
 impl History {
-    /// Does random work; errors are noted, and the work goes on.
+    /// Does random work. Notes errors and continues.
     pub(crate) async fn work(
         &mut self,
         store: &TestStore,
@@ -165,7 +165,7 @@ impl History {
         let mut records = Vec::new();
         for _ in 0..count {
             let number = self.records.len() as u64;
-            // Mostly one stream, so that another one's records lie about for long.
+            // Uses mostly one stream, so records of the other streams stay for a long time.
             let to = numbers.below(10).min(STREAMS - 1);
             self.records.insert(
                 number,
@@ -212,8 +212,8 @@ impl History {
         }
     }
 
-    /// Appends two groups, the second of which is written while the first is synced, if the store does
-    /// that; settles meanwhile. Returns the numbers of both.
+    /// Appends two groups, writing the second while the first is being synced if the store does
+    /// that, and settles meanwhile. Returns the numbers of both.
     pub(crate) async fn overlap(
         &mut self,
         store: &TestStore,
@@ -239,7 +239,7 @@ impl History {
                         sleep(Duration::from_millis(1)).await;
                     }
                 }
-                // Where there is no room behind the first group, both wait for its sync.
+                // If there is no space after the first group, both wait for its sync.
                 let released = async {
                     sleep(Duration::from_millis(2)).await;
                     gate.release();
@@ -263,7 +263,7 @@ impl History {
         [first, second]
     }
 
-    /// The numbers of all records.
+    /// The numbers of all records in the store.
     pub(crate) async fn present(store: &TestStore) -> Vec<u64> {
         let mut present = Vec::new();
         for of in 0..STREAMS {
@@ -274,7 +274,7 @@ impl History {
     }
 
     async fn settle(&mut self, store: &TestStore, disk: &SimDisk, numbers: &mut Numbers) {
-        // The last stream is stalled, for the most part.
+        // The last stream is mostly stalled.
         let of = if numbers.below(12) == 0 {
             2
         } else {
@@ -321,7 +321,7 @@ impl History {
         self.clears.push(Clear { span, behind });
     }
 
-    /// Calls that failed.
+    /// The number of failed calls.
     pub(crate) fn failures(&self) -> usize {
         self.calls
             .iter()
@@ -329,7 +329,7 @@ impl History {
             .count()
     }
 
-    /// What is wrong with a store that was opened after a crash at some event, if anything.
+    /// Finds what is wrong with a store opened after a crash at some event, if anything.
     pub(crate) async fn check(
         &self,
         store: &TestStore,
@@ -452,7 +452,7 @@ impl History {
         if unexplained > 0 && gone.len() < call.records.len() {
             return Err(format!("a call is there in part: {gone:?} of {call:?}"));
         }
-        // Refused at once and for ever, once something later was made durable.
+        // A refused call stays refused once something later was made durable.
         let refused = call.span.end.is_none() && call.span.start <= at;
         let later = |other: &Append| {
             other.span.start > call.span.start && other.span.end.is_some_and(|end| end <= at)

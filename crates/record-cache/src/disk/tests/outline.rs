@@ -1,5 +1,4 @@
-//! Outlines of segments: that they say what the frames say, and that nothing else passes
-//! for one.
+//! Outlines of segments: they match the frames, and nothing else is accepted as one.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use crate::log::replay::Replay;
 use crate::log::scan::Scanner;
 use crate::{Durability, NewRecord, RecordStore, StreamName};
 
-/// A segment of a store that was closed.
+/// A segment of a closed store.
 struct Segment {
     number: u32,
     salt: u64,
@@ -31,7 +30,7 @@ impl Segment {
         Outline::read(&*self.file, self.number, self.salt).unwrap()
     }
 
-    /// What the frames say when they are read themselves.
+    /// The outline computed from the frames.
     fn scanned(&self, end: u64) -> Option<Outline> {
         let seal = Seal::new(self.salt, self.number);
         let mut scanner = Scanner::new(&*self.file, seal, end).unwrap();
@@ -65,7 +64,7 @@ fn segments(disk: &SimDisk) -> Vec<Segment> {
     numbers.map(segment).collect()
 }
 
-/// Work of all kinds, until the store is closed.
+/// Does work of all kinds until the store is closed.
 async fn a_run(seed: u64, durability: Durability) -> (TempDir, SimDisk, History) {
     let place = TempDir::new().unwrap();
     let disk = SimDisk::new(place.path());
@@ -81,7 +80,7 @@ async fn a_run(seed: u64, durability: Durability) -> (TempDir, SimDisk, History)
         let ids: Vec<_> = ids.unwrap().records.iter().map(|r| r.id).collect();
         let settled = crate::Settlement::new(moved.clone()).delete(ids);
         store.settle(settled).await.unwrap();
-        // Long enough for the last segment to get an outline.
+        // Long enough that the last segment gets an outline.
         let long = NewRecord::new(StreamName::new(OTHER).unwrap(), None, vec![round; 3000]);
         store.append(vec![long]).await.unwrap();
         store.close().await.unwrap();
@@ -107,7 +106,7 @@ async fn an_outline_says_what_a_scan_of_the_frames_finds() {
     assert!(compared > 60, "only {compared} segments");
 }
 
-/// A disk with one file on it, which is closed and holds an outline.
+/// A file with an outline from a closed store, its bytes, and where its frames end.
 async fn one_segment() -> (Segment, Vec<u8>, usize) {
     let (_place, disk, _) = a_run(3, Durability::PowerLoss).await;
     let segment = segments(&disk).pop().unwrap();
@@ -116,7 +115,7 @@ async fn one_segment() -> (Segment, Vec<u8>, usize) {
     (segment, bytes, end)
 }
 
-/// Whether these bytes are taken for a segment with its outline.
+/// Whether these bytes are accepted as a segment with its outline.
 fn passes(bytes: &[u8], number: u32, salt: u64) -> bool {
     let disk = SimDisk::new("nowhere".as_ref());
     let file = disk.create("file").unwrap();
@@ -137,7 +136,7 @@ async fn an_outline_with_any_bit_flipped_or_any_byte_missing_is_none() {
         assert!(!passes(&bytes[..length], number, salt), "cut at {length}");
         let mut zeros = bytes[..length].to_vec();
         zeros.resize(bytes.len(), 0);
-        // The checksum may end in zeros.
+        // The checksum may itself end in zeros.
         assert!(
             zeros == bytes || !passes(&zeros, number, salt),
             "zeros from {length}"
@@ -156,7 +155,7 @@ async fn an_outline_with_any_bit_flipped_or_any_byte_missing_is_none() {
 async fn an_outline_of_other_frames_is_none() {
     let (Segment { number, salt, .. }, bytes, end) = one_segment().await;
     let (frames, outline) = bytes.split_at(end);
-    // The segment was cut, and went on with something else, to the same place.
+    // The segment was cut and then continued with different data up to the same place.
     let seal = Seal::new(salt, number);
     let last = end - usize::try_from(frame_length(OTHER.len(), 3000)).unwrap();
     let offset = u64::try_from(last).unwrap();
@@ -213,7 +212,7 @@ async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
         store.append(vec![record.clone()]).await.unwrap();
     }
     store.close().await.unwrap();
-    // As if a sync had failed: the last record of a segment was refused.
+    // As after a failed sync: the last record of a segment was refused.
     let segments = segments(&disk);
     let (first, next) = (&segments[0], &segments[1]);
     let Found::Sound(mut header) = SegmentHeader::decode(&bytes_of(&*next.file)[..64]) else {
@@ -312,7 +311,7 @@ async fn a_complete_segment_without_an_outline_gets_one() {
     assert!(complete.len() > 1);
     assert!(complete.iter().all(|segment| segment.outline().is_some()));
 
-    // Behind the end of a segment that was given up, anything may be.
+    // Anything may lie after the end of an abandoned segment.
     let end = complete[0].outline().unwrap().end();
     complete[0].file.truncate(end).unwrap();
     complete[0]

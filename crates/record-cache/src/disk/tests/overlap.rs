@@ -21,7 +21,7 @@ use crate::log::format::segment_name;
 use crate::{NewRecord, ReadLimits, RecordId, Settlement, StoreError, StreamName};
 
 const ALL: ReadLimits = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
-/// So large that its sync is left to another thread: more than an eighth of the smallest segment.
+/// Large enough to be synced on another thread: more than an eighth of the smallest segment.
 const LARGE: usize = 600 * 1024;
 
 fn name() -> StreamName {
@@ -45,7 +45,7 @@ async fn open_with(
     Arc::new(store.unwrap())
 }
 
-/// A store whose first index breaks once the calls that are left are used up.
+/// A store whose first index breaks when its remaining calls are used up.
 async fn open_fragile(disk: &SimDisk, gate: &Arc<Gate>) -> (Arc<Store>, Arc<Mutex<usize>>) {
     let calls = Arc::new(Mutex::new(1000));
     let stand = vec![Arc::clone(&calls)];
@@ -67,7 +67,7 @@ fn append(
     tokio::spawn(async move { store.append(record(first, bytes)).await })
 }
 
-/// A call that the writer has taken.
+/// Starts a call and waits until the writer has taken it.
 async fn taken<T>(
     store: &Store,
     call: impl Future<Output = T> + Send + 'static,
@@ -100,7 +100,7 @@ async fn ids(store: &Store) -> Vec<RecordId> {
     batch.records.iter().map(|record| record.id).collect()
 }
 
-/// A store with two records, a large one whose sync hangs, and one behind it.
+/// A store with two records, a large append whose sync hangs, and another append behind it.
 struct Hanging {
     disk: SimDisk,
     gate: Arc<Gate>,
@@ -120,9 +120,9 @@ async fn hanging() -> Hanging {
     until(|| gate.syncs_begun() > begun).await;
     let before = disk.operations();
     let behind = append(&store, 4, LARGE);
-    // It is written.
+    // Waits until the second append is written.
     until(|| disk.operations() > before).await;
-    // Answered while the sync hangs, though it lies behind all that is staged.
+    // Answered while the sync hangs, although it lies after everything staged.
     let [first, second] = ids(&store).await[..] else {
         panic!("two records are there");
     };
@@ -185,7 +185,7 @@ async fn when_a_group_cannot_be_synced_what_is_behind_it_fails_too_and_settlemen
         assert_eq!(read(&hanging.store).await, expected);
         assert_eq!(hanging.store.stats().records(), expected.len());
         let mut numbers = Numbers::new(7);
-        // What was undone is written with the next group.
+        // Undone settlements are written with the next group.
         hanging.store.append(record(5, 10)).await.unwrap();
         let now = hanging.disk.events();
         let killed = hanging
@@ -281,7 +281,7 @@ async fn what_could_not_be_synced_is_not_in_an_index_that_is_built_then() {
     until(|| gate.syncs_begun() > begun).await;
     let attempt = Settlement::new(name()).count_attempt([first]);
     store.settle(attempt).await.unwrap();
-    // Nor can it be cut off.
+    // The data cannot be truncated either.
     let from = disk.operations();
     disk.fail(Fault {
         from,

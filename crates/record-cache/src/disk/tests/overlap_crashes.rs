@@ -26,7 +26,7 @@ async fn open_slow(path: &Path, disk: &SimDisk, gate: &Arc<Gate>) -> TestStore {
     TestStore(store.unwrap())
 }
 
-/// Which of the two groups a crash left.
+/// Which of the two groups survived a crash.
 #[derive(Debug, Default)]
 struct Left {
     only_first: usize,
@@ -165,7 +165,7 @@ async fn a_segment_stays_until_the_settlements_that_empty_it_are_durable() {
         }
         let settled = Settlement::new(name.clone()).delete([one, two]);
         store.settle(settled).await.unwrap();
-        // Only what is written then says that the first segment is not needed.
+        // Only this write says that the first segment is no longer needed.
         let counted = Settlement::new(name.clone()).count_attempt([three]);
         store.settle(counted).await.unwrap();
         gate.release();

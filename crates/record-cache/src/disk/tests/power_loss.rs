@@ -1,4 +1,4 @@
-//! A crash after every operation of a run, and what must be left.
+//! Crashes after every operation of a run, and what must remain.
 
 use tempfile::TempDir;
 
@@ -6,7 +6,7 @@ use super::history::{History, OTHER, Settled, open, some};
 use super::sim::{Numbers, SimDisk};
 use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
 
-/// Samples of each moment; `JOURNAL_CRASH_SAMPLES` asks for more.
+/// Samples per moment. `JOURNAL_CRASH_SAMPLES` sets more.
 fn samples() -> usize {
     let asked = std::env::var("JOURNAL_CRASH_SAMPLES").ok();
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(2)
@@ -51,7 +51,7 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
                 .expect(&context);
             assert_eq!(at_once.stats(), store.stats(), "{context}, killed at once");
             at_once.close().await.expect(&context);
-            // It goes on, and what was there stays when it is opened once more.
+            // The store continues, and its contents are still there when it is reopened.
             let other = StreamName::new(OTHER).unwrap();
             store
                 .append(vec![NewRecord::new(other, None, "x")])
@@ -105,7 +105,7 @@ async fn a_second_loss_of_power_takes_nothing_that_the_first_one_left() {
             for then in 0..=opened {
                 let context = format!("seed {seed}, event {at}, then event {then}");
                 let left = left.after_a_loss_of_power(place.path(), then, &mut numbers);
-                // The third opening has what the second one wrote.
+                // The third opening finds what the second one wrote.
                 for opening in 2..=3 {
                     let store = open(place.path(), &left, durability).await.expect(&context);
                     let checked = history.check(&store, at, Settled::Doubtful).await;
@@ -166,7 +166,7 @@ async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
         let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
         let store = open(place.path(), &left, durability).await.unwrap();
         let stats = store.stats();
-        // The process ends at once: the next opening has no outline.
+        // The process ends immediately, so the next opening finds no outline.
         let place = TempDir::new().unwrap();
         let killed = left.as_it_is(place.path());
         let again = open(place.path(), &killed, durability).await.unwrap();

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::log::files::{Disk, DiskFile};
 
-/// What a loss of power keeps or loses as a whole.
+/// The unit that a power loss keeps or loses as a whole.
 const SECTOR: usize = 512;
 
-/// A disk and all that was done to it since it was made.
+/// A disk and everything done to it since its creation.
 #[derive(Debug, Clone)]
 pub(crate) struct SimDisk {
     path: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct SimDisk {
 struct State {
     names: BTreeMap<String, usize>,
     files: Vec<Vec<u8>>,
-    /// What was there before the first event, which nothing takes away.
+    /// The contents before the first event, which are never lost.
     before: Content,
     events: Vec<Event>,
     faults: Vec<Fault>,
@@ -72,7 +72,7 @@ enum Event {
     SyncNames,
 }
 
-/// Operations that fail, counted from the beginning.
+/// A range of operations that fail, counted from the beginning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) from: usize,
@@ -80,7 +80,7 @@ pub(crate) struct Fault {
     pub(crate) kind: io::ErrorKind,
 }
 
-/// Numbers that look random and are the same in every run.
+/// A random number generator with the same output in every run.
 #[derive(Debug)]
 pub(crate) struct Numbers(u64);
 
@@ -113,7 +113,7 @@ impl SimDisk {
         self.lock().events.len()
     }
 
-    /// Operations so far that change the disk, those that failed included.
+    /// How many operations have changed the disk so far, including failed ones.
     pub(crate) fn operations(&self) -> usize {
         self.lock().operations
     }
@@ -122,22 +122,22 @@ impl SimDisk {
         self.lock().faults.push(fault);
     }
 
-    /// The next sync began at this event: what was written since may not be covered.
+    /// Makes the next sync begin at this event, so that it may not cover later writes.
     pub(crate) fn next_sync_began(&self, event: usize) {
         self.lock().sync_begun = Some(event);
     }
 
-    /// Reads so far, those that failed included.
+    /// How many reads there were so far, including failed ones.
     pub(crate) fn reads(&self) -> usize {
         self.lock().reads
     }
 
-    /// Bytes that reads have brought so far.
+    /// Bytes read so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.lock().bytes_read
     }
 
-    /// Lets reads fail, which are counted by themselves.
+    /// Makes reads fail. They are counted separately.
     pub(crate) fn fail_reads(&self, fault: Fault) {
         self.lock().read_faults.push(fault);
     }
@@ -151,7 +151,7 @@ impl SimDisk {
             .sum()
     }
 
-    /// Another disk with the files that are there now, as the end of the process leaves them.
+    /// Another disk with the current files, as the end of the process leaves them.
     pub(crate) fn as_it_is(&self, path: &Path) -> Self {
         let now = self.lock();
         let content = Content {
@@ -162,8 +162,8 @@ impl SimDisk {
         Self::with(path, content)
     }
 
-    /// The disk after the process ended at some event: all that was written is there, and
-    /// perhaps a part of the next write.
+    /// The disk after the process ended at some event: all writes are there, and perhaps part of
+    /// the next one.
     pub(crate) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
         let events = self.lock().events.clone();
         let mut state = self.beginning();
@@ -185,7 +185,7 @@ impl SimDisk {
         Self::with(path, state.content())
     }
 
-    /// The disk after a loss of power at some event that took one write, and nothing else.
+    /// The disk after a power loss at some event that lost one write and nothing else.
     pub(crate) fn after_the_loss_of(&self, path: &Path, lost: usize, at: usize) -> Self {
         let events = self.lock().events[..at].to_vec();
         assert!(matches!(events[lost], Event::Write { .. }) && !is_durable(&events, lost));
@@ -195,7 +195,7 @@ impl SimDisk {
         Self::with(path, state.content())
     }
 
-    /// One of the states that a loss of power at some event may leave.
+    /// One of the states that a power loss at some event may leave.
     pub(crate) fn after_a_loss_of_power(
         &self,
         path: &Path,
@@ -221,7 +221,7 @@ impl SimDisk {
                     offset,
                     bytes,
                 } => {
-                    // Each sector by itself, so that any mixture comes up.
+                    // Each sector separately, so that every mixture occurs.
                     let mut offset = *offset;
                     let mut rest = &bytes[..];
                     while !rest.is_empty() {
@@ -266,12 +266,12 @@ impl SimDisk {
     }
 }
 
-/// Whether an event was followed by the sync that it needs.
+/// Whether an event was followed by the sync it needs.
 fn is_durable(events: &[Event], n: usize) -> bool {
     let later = || events[n + 1..].iter();
     match &events[n] {
         Event::Write { file, .. } | Event::Truncate { file, .. } => {
-            // After a sync that failed, what it was for may be gone, whatever later ones say.
+            // After a failed sync, the data it covered may be gone, whatever later syncs report.
             let mut syncs = later().filter_map(|event| match event {
                 Event::Sync {
                     file: synced,
@@ -310,7 +310,7 @@ impl State {
         self.operations += 1;
         if let Some(kind) = fault_at(&self.faults, operation) {
             match event {
-                // A write that fails may have done half its work.
+                // A failed write may have done half its work.
                 Event::Write {
                     file,
                     offset,
@@ -470,7 +470,7 @@ impl DiskFile for SimFile {
         let read = state.reads;
         state.reads += 1;
         if let Some(kind) = fault_at(&state.read_faults, read) {
-            // Half of it may have come.
+            // Half of the data may have been read.
             buffer.clear();
             buffer.resize(length / 2, 0);
             return Err(kind.into());

@@ -21,7 +21,7 @@ struct SlowFile {
     gate: Arc<Gate>,
 }
 
-/// What every operation passes.
+/// Controls when operations may continue.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -31,14 +31,14 @@ pub(crate) struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Operations that do not pass.
+    /// The operation that is held back.
     held: Option<&'static str>,
     syncs_begun: usize,
-    /// Of these, the ones beside the thread that writes.
+    /// How many of these were not on the writer thread.
     syncs_aside: usize,
     /// Whether the directory and its files were deleted.
     gone: bool,
-    /// How many more syncs may end; all if `None`.
+    /// The highest number of a sync that may end. `None` allows all.
     syncs_allowed: Option<usize>,
 }
 
@@ -60,7 +60,7 @@ impl Gate {
         drop(self.changed.wait_while(state, is_held).unwrap());
     }
 
-    /// Lets no operation of this name end.
+    /// Holds back all operations of this name.
     pub(crate) fn hold(&self, operation: &'static str) {
         self.state.lock().unwrap().held = Some(operation);
     }
@@ -70,7 +70,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// How many disks there are.
+    /// How many users the gate has.
     pub(crate) fn users(&self) -> usize {
         Arc::strong_count(&self.user) - 1
     }

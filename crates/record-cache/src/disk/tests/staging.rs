@@ -44,7 +44,8 @@ fn log(disk: &SimDisk) -> Log {
     )
 }
 
-/// A group of two calls, one of five in three parts, and one more call. Says which calls count.
+/// Writes a group of two calls, one of five in three parts, and one more call. Returns which calls
+/// count.
 fn three_groups(disk: &SimDisk) -> Vec<u8> {
     let index = catalog();
     let mut log = log(disk);
@@ -139,7 +140,7 @@ fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
     );
 }
 
-/// Which calls are there; each is whole.
+/// Which calls are present. Each must be complete.
 async fn calls_on(disk: &SimDisk) -> Vec<u8> {
     let place = TempDir::new().unwrap();
     let store = open(place.path(), disk, Durability::PowerLoss).await;
@@ -198,7 +199,7 @@ async fn a_part_counts_when_it_is_written_and_the_sync_of_all_succeeds() {
         if accepted.last() == Some(&7) {
             assert_eq!(found, accepted, "operation {at}");
         } else {
-            // What was refused may be there until something later says that it is not.
+            // Refused calls may be present until something later says that they are not.
             let there = accepted.iter().all(|call| found.contains(call));
             assert!(there, "operation {at}: {found:?}");
         }

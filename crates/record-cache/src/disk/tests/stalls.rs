@@ -49,7 +49,7 @@ async fn read(store: &Store) -> Vec<bytes::Bytes> {
         .collect()
 }
 
-/// Waits until the store has noticed that the disk answers again.
+/// Waits until the store has noticed that the disk responds again.
 async fn recovered(store: &Store) {
     while store.settle(Settlement::new(name())).await.is_err() {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Whole calls behind a place where something is gone: written once more, and there to stay.
+//! Complete calls after a hole: rewritten once, and there to stay.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -14,11 +14,11 @@ use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
 
 const DURABILITY: Durability = Durability::PowerLoss;
 
-/// A log with a hole, and two records of one call behind it, of several sectors each, so that a
-/// loss of power can leave the call in part where it is written again.
+/// A log with a hole, followed by two records of one call. Each spans several sectors, so a power
+/// loss can leave the call in part where it is rewritten.
 ///
-/// A loss of power leaves that when it takes a settlement, which is not synced by itself, and
-/// not what was written behind.
+/// A power loss leaves such a hole when it loses a settlement, which is not synced on its own, but
+/// not what was written after it.
 async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
     let disk = SimDisk::new(place.path());
     let store = open(place.path(), &disk, DURABILITY).await.unwrap();

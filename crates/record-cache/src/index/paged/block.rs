@@ -1,4 +1,4 @@
-//! A block: neighbouring entries of one stream, in memory or in the database.
+//! Blocks: neighbouring entries of one stream, in memory or in the database.
 
 use std::num::NonZeroU16;
 
@@ -6,11 +6,11 @@ use crate::StreamName;
 use crate::index::Entry;
 use crate::index::varint::{put_number, take_number};
 
-/// Entries of a block, at most.
+/// The most entries in a block.
 pub(super) const BLOCK: usize = 256;
 
-/// The segment size of sled's log. Smaller segments limit the size of values; larger ones
-/// cost memory and disk.
+/// The segment size of sled's log. Smaller segments limit the size of values; larger ones cost
+/// memory and disk space.
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
 
 /// Up to this size, sled never writes a value to a separate file: a leaf of 16 to 19 values fits
@@ -46,7 +46,7 @@ impl Key {
     }
 }
 
-/// What distinguishes the value in the database from any other.
+/// Identifies the value stored in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) crc: u32,
@@ -55,27 +55,27 @@ pub(super) struct Stored {
 
 #[derive(Debug)]
 pub(super) struct Block {
-    /// No entry has a lower number, and no block of the stream the same start.
+    /// No entry has a lower number, and no other block of the stream starts here.
     pub(super) start: u64,
     /// No entry has a higher number.
     pub(super) last: u64,
     pub(super) entries: Entries,
     pub(super) stored: Option<Stored>,
-    /// When it was last used, on the clock of [`super::pages::Pages`].
+    /// The time of its last use, on the clock of [`super::pages::Pages`].
     pub(super) used: u32,
-    /// Whether it is to be written.
+    /// Whether it must be written.
     pub(super) changed: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Entries {
     In(Vec<Entry>),
-    /// In the database, and how many.
+    /// Only in the database; this is their count.
     Out(u32),
 }
 
 impl Block {
-    /// A block that is not in the database.
+    /// A block not yet in the database.
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         Self {
             start: entries.first().map_or(0, |entry| entry.sequence),
@@ -94,7 +94,7 @@ impl Block {
         }
     }
 
-    /// Whether its entries may be unloaded, because the database has them.
+    /// Whether its entries may be unloaded because the database has them.
     pub(super) fn is_clean(&self) -> bool {
         matches!(self.entries, Entries::In(_)) && !self.changed
     }
@@ -104,7 +104,7 @@ impl Block {
         (Key { stream, start }, self.stored)
     }
 
-    /// Moves half of its entries to a new next block.
+    /// Moves the second half of its entries to a new block that follows it.
     pub(super) fn split(&mut self) -> Option<Self> {
         let Entries::In(entries) = &mut self.entries else {
             return None;
@@ -122,22 +122,22 @@ impl Block {
     }
 }
 
-/// The beginning of a value.
+/// The beginning of a stored value.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
     pub(super) name: &'a str,
     pub(super) last: u64,
     pub(super) count: u32,
-    /// The total size of the records.
+    /// The total size of the records in bytes.
     pub(super) bytes: u64,
     pub(super) stored: Stored,
     entries: &'a [u8],
 }
 
-/// Encodes a block as a value, unless that would be too large.
+/// Encodes a block as a value. `None` if the value would be too large.
 ///
-/// The value is a header, the entries, each as its difference from the previous one, and a checksum
-/// of the key and all of that.
+/// The value is a header, the entries (each as the difference from the previous one), and a
+/// checksum of the key and all of that.
 pub(super) fn encode(
     key: Key,
     name: &StreamName,
@@ -161,7 +161,7 @@ pub(super) fn encode(
     (value.len() <= LARGEST_VALUE).then_some((value, Stored { crc, length }))
 }
 
-/// Reads the header of a valid value.
+/// Reads the header of a value, if the value is valid.
 pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     let (body, crc) = value.split_last_chunk()?;
     let crc = u32::from_le_bytes(*crc);
@@ -185,7 +185,7 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     })
 }
 
-/// Reads a value, if it is the one that was stored.
+/// Decodes a value, if it is the one that was stored.
 pub(super) fn decode(key: Key, value: &[u8], stored: Stored) -> Option<Vec<Entry>> {
     let header = header(key, value)?;
     if header.stored != stored {
@@ -204,7 +204,7 @@ fn checksum(key: Key, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&key.bytes()), body)
 }
 
-/// The entry before the one that is written or read.
+/// The entry before the one being written or read.
 struct Before(Entry);
 
 impl Before {
@@ -241,7 +241,7 @@ impl Before {
     }
 }
 
-/// Encodes a difference, which may wrap, so that values near zero are small.
+/// Encodes a wrapping difference so that values near zero are small.
 fn zigzag(difference: u32) -> u64 {
     let signed = difference.cast_signed();
     u64::from(((signed << 1) ^ (signed >> 31)).cast_unsigned())

@@ -1,4 +1,4 @@
-//! The checkpoint record, which also says whether any block is missing.
+//! The checkpoint record, which can also reveal missing blocks.
 
 use super::block::Stored;
 use crate::index::Checkpoint;
@@ -6,7 +6,7 @@ use crate::index::varint::{put_number, take_number};
 
 const FORMAT: u8 = 2;
 const PREFIX: u8 = b'c';
-/// A record with many segments takes several values.
+/// The bytes per value. A record with many segments needs several.
 const PART: usize = 3_000;
 
 /// The totals of the blocks in the database, independent of their order.
@@ -31,7 +31,7 @@ impl Totals {
     }
 }
 
-/// So that two errors do not cancel each other out in the sum.
+/// Spreads checksums so that two errors do not cancel out in the sum.
 fn spread(stored: Stored) -> u64 {
     (u64::from(stored.crc) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -67,7 +67,7 @@ pub(super) fn key(part: u16) -> [u8; 3] {
     [PREFIX, high, low]
 }
 
-/// Reads what `encode` wrote from the concatenated values of all parts.
+/// Decodes a record from the concatenated values of all its parts.
 pub(super) fn decode(record: &[u8]) -> Option<(Checkpoint, Totals)> {
     let (body, crc) = record.split_last_chunk()?;
     if u32::from_le_bytes(*crc) != crc32c::crc32c(body) {

@@ -1,7 +1,7 @@
-//! The sled database, in a directory `index-<number>` inside the cache's.
+//! The sled database, in a directory `index-<number>` inside the cache's directory.
 //!
-//! The key (`b`, stream number, start) has a block; the keys (`c`, part) have the checkpoint. Each
-//! checkpoint changes everything in one batch, so the database always has the state of a
+//! The key (`b`, stream number, start) holds a block; the keys (`c`, part) hold the checkpoint.
+//! Each checkpoint changes everything in one batch, so the database always has the state of a
 //! checkpoint.
 
 use std::fs;
@@ -17,24 +17,24 @@ use super::block::{Key, SEGMENT_BYTES};
 use super::worker::{Outcome, Progress, contained};
 use crate::index::{DIRECTORY_PREFIX, directory_number};
 
-/// sled uses considerably more, whatever this says: see `age`.
+/// sled uses considerably more regardless: see `age`.
 const PAGE_CACHE_BYTES: u64 = 1024 * 1024;
-/// sled is queried once more per this many bytes: see `Database::age`.
+/// One extra sled query is made per this many bytes: see `Database::age`.
 const BYTES_OF_TOUCH: usize = 200;
 
 /// A database up to this size is never copied.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
-/// The most that a database may be larger than its blocks, as a factor.
+/// The size of a database relative to its blocks at which it is copied.
 const SPARSE: u64 = 4;
 
-/// How long to try again. Another handle of this process, dropped just now, may still hold the
-/// file; so may threads of sled, after it was closed or did not open.
+/// How long to retry. A handle that this process has just dropped may still hold the file; so may
+/// sled's threads after a close or a failed opening.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Some systems keep a handle for each try for as long as the file is held, so they must be few.
+/// Some systems keep a handle for each attempt while the file is held, so attempts must be few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Keys, each with its new value or none.
+/// Keys with their new values, or `None` to remove a key.
 pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 #[derive(Debug)]
@@ -44,12 +44,12 @@ pub(super) struct Database {
     number: u64,
     pub(super) sled: sled::Db,
     pub(super) progress: Progress,
-    /// It is copied when it becomes larger than this.
+    /// The size above which the database is copied.
     bound: u64,
 }
 
 impl Database {
-    /// Creates an empty database, and deletes all others.
+    /// Creates an empty database and deletes all others.
     pub(super) fn create(home: &Path, progress: &Progress) -> Outcome<Self> {
         let database = Self::create_beside(home, progress)?;
         delete_others(home, Some(database.number));
@@ -63,7 +63,7 @@ impl Database {
         Self::open_sled(home, number, progress)
     }
 
-    /// Opens a database, which may be unusable in any way.
+    /// Opens a database, which may be corrupt in any way.
     pub(super) fn open(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let path = path(home, number);
         let describe = |error: io::Error| format!("{}: {error}", path.display());
@@ -73,12 +73,12 @@ impl Database {
         }
         for entry in fs::read_dir(&path).map_err(describe)? {
             let entry = entry.map_err(describe)?;
-            // sled follows links, waits for what never ends, and trusts what others put here.
+            // sled follows links, waits forever on some files, and trusts files planted by others.
             let found = entry.metadata().map_err(describe)?;
             if !(found.is_file() || found.is_dir()) || !have_one_owner(&directory, &found) {
                 return Err(format!("{} is no file of ours", entry.path().display()));
             }
-            // sled fails on a snapshot that it had no space to finish.
+            // sled fails on a snapshot it had no space to finish.
             let unfinished = entry.path();
             if unfinished
                 .extension()
@@ -113,7 +113,7 @@ impl Database {
         })
     }
 
-    /// The value of a block.
+    /// The stored value of a block.
     pub(super) fn get(&self, key: Key) -> Outcome<IVec> {
         let key = key.bytes();
         let value = self.sled.get(key).map_err(describe)?;
@@ -122,7 +122,7 @@ impl Database {
         Ok(value)
     }
 
-    /// Passes on all that begins with a prefix, in order.
+    /// Passes on all entries whose key has this prefix, in order.
     pub(super) fn scan(
         &self,
         prefix: &[u8],
@@ -137,7 +137,8 @@ impl Database {
         Ok(())
     }
 
-    /// Makes all changes or none of them; if they complete a checkpoint, `bytes` is the size of its blocks.
+    /// Makes all changes or none of them. If they complete a checkpoint, `bytes` is the size of its
+    /// blocks.
     pub(super) fn apply(&mut self, changes: Changes, bytes: Option<u64>) -> Outcome<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in &changes {
@@ -159,18 +160,19 @@ impl Database {
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
                 Ok(copy) => std::mem::replace(self, copy).delete(),
-                // There may be no space for two, so this one stays for now.
+                // There may be no space for two databases, so this one stays for now.
                 Err(_) => self.bound = 2 * takes,
             }
         }
         Ok(())
     }
 
-    /// sled never returns disk space, and a stream that is not read prevents reuse of much of it.
+    /// Copies the database: sled never returns disk space, and a stream that is not read prevents
+    /// reuse of much of it.
     fn copy(&self) -> Outcome<Self> {
         let mut copy = Self::create_beside(&self.home, &self.progress)?;
         let filled = contained(|| {
-            // The checkpoint comes last.
+            // Key order puts the checkpoint last.
             self.scan(&[], |key, value| {
                 copy.sled.insert(key, value).map_err(describe)?;
                 copy.age(key, value)
@@ -206,9 +208,9 @@ impl Database {
         remove(&path);
     }
 
-    /// Nudges sled to evict leaves that it has already used.
+    /// Makes sled evict leaves that are no longer needed.
     ///
-    /// Each of the 256 shards of sled's page cache checks its size only at every 64th access. With
+    /// Each of the 256 shards of sled's page cache checks its size only on every 64th access. With
     /// one access per block, 16,000 leaves would stay in memory.
     fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
@@ -218,7 +220,7 @@ impl Database {
     }
 }
 
-/// The databases of a cache, the newest first.
+/// The databases of a cache, newest first.
 pub(super) fn numbers(home: &Path) -> Vec<u64> {
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
@@ -234,7 +236,7 @@ pub(super) fn path(home: &Path, number: u64) -> PathBuf {
     home.join(format!("{DIRECTORY_PREFIX}{number}"))
 }
 
-/// If this fails, the next opening tries again.
+/// Deletes all databases except one. If this fails, the next opening tries again.
 pub(super) fn delete_others(home: &Path, keep: Option<u64>) {
     for number in numbers(home) {
         if Some(number) != keep {
@@ -249,7 +251,7 @@ fn remove(path: &Path) {
         let _ = fs::remove_file(path);
         return;
     }
-    // A file that is still open may keep its name, and a snapshot may be written at this moment.
+    // An open file may keep its name for a while, and sled may be writing a snapshot.
     let mut pauses = pauses();
     while let Err(error) = fs::remove_dir_all(path) {
         if error.kind() != io::ErrorKind::DirectoryNotEmpty || !wait(pauses.next()) {
@@ -258,7 +260,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// The pauses between tries, each longer than the one before.
+/// The pauses between attempts, each longer than the one before.
 fn pauses() -> impl Iterator<Item = Duration> {
     let mut left = PATIENCE;
     let longer = |pause: &Duration| Some((*pause * 2).min(LONGEST_PAUSE));
@@ -279,7 +281,7 @@ fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
     true
 }
 
-/// So that nobody but its owner may read what is in a directory, however open its files are.
+/// Restricts a directory to its owner, whatever the modes of the files in it.
 fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -299,8 +301,8 @@ fn private_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Whether a handle that is being dropped still holds the file: no other process can, because
-/// it would hold the whole directory.
+/// Whether a handle being dropped still holds the file. No other process can, because it would hold
+/// the whole directory.
 fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
@@ -309,7 +311,7 @@ fn describe(error: sled::Error) -> String {
     error.to_string()
 }
 
-/// Returns whether there was a pause left.
+/// Sleeps for a pause. Returns whether there was one left.
 #[expect(
     clippy::disallowed_methods,
     reason = "neither the index's own thread nor the one that opens it is a runtime's"

@@ -10,19 +10,19 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::{ReadLimits, StreamName};
 
-/// If the last block is not in memory, a new one is begun. The two are merged when they are
-/// written, if the first has at most this many entries; otherwise a rarely used stream would have
-/// many blocks.
+/// The size up to which a block is merged with the next one. If the last block is not in memory,
+/// new entries begin another block, and the two are merged when written. Without merging, a rarely
+/// used stream would have many blocks.
 const SHORT: usize = 64;
 
-/// The least number of entries that a read loads at once.
+/// The fewest entries a read loads at once.
 const READ_AHEAD: usize = 4 * BLOCK;
 
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Its number in the database.
     number: u64,
-    /// None is empty. Each ends before the next one starts.
+    /// No block is empty. Each ends before the next one starts.
     blocks: VecDeque<Block>,
 }
 
@@ -30,7 +30,7 @@ impl Stream {
     pub(super) fn new(number: u64) -> Self {
         Self {
             number,
-            // A rarely used stream has one.
+            // A rarely used stream has one block.
             blocks: VecDeque::with_capacity(1),
         }
     }
@@ -39,7 +39,7 @@ impl Stream {
         self.blocks.is_empty()
     }
 
-    /// Adds a block found in the database, unless it cannot be the next one.
+    /// Adds a block found in the database. `None` if it cannot be the next one.
     pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
         let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
         let possible = key.stream == self.number && follows && block.last >= key.start;
@@ -205,7 +205,7 @@ impl Stream {
         self.blocks.iter_mut()
     }
 
-    /// Reads all blocks into memory, as if the database had none of them.
+    /// Loads all blocks into memory, as if the database had none of them.
     pub(super) fn reclaim(&mut self, pages: &mut Pages) -> Result<(), Broken> {
         for at in 0..self.blocks.len() {
             pages.load(self.number, &mut self.blocks, at, usize::MAX)?;
@@ -216,7 +216,8 @@ impl Stream {
         Ok(())
     }
 
-    /// The short block before the last one, if it is not in memory and the last one is new.
+    /// The block before the last one, if it is short and not in memory, and the last one has
+    /// changed.
     pub(super) fn short(&self) -> Option<(Key, Option<Stored>)> {
         let before = self.blocks.get(self.blocks.len().checked_sub(2)?)?;
         let last = self.blocks.back()?;
@@ -243,7 +244,7 @@ impl Stream {
         }
     }
 
-    /// Passes on the values of changed blocks, and marks them as written.
+    /// Passes on the values of changed blocks and marks those blocks as written.
     pub(super) fn write(&mut self, name: &StreamName, pages: &mut Pages, changes: &mut Changes) {
         let mut at = 0;
         while let Some(block) = self.blocks.get_mut(at) {
@@ -271,7 +272,7 @@ impl Stream {
         }
     }
 
-    /// Visits each block that may have some of the numbers, and notes whether it changed.
+    /// Visits each block that may contain any of the numbers, and notes whether it changed.
     fn visit(
         &mut self,
         numbers: &Ranges,
@@ -310,7 +311,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The first block that reaches the number.
+    /// The first block that extends to the number or beyond.
     fn reaching(&self, number: u64) -> usize {
         // Most work happens at the two ends.
         if self
@@ -333,7 +334,7 @@ impl Stream {
     }
 }
 
-/// The database's copy of a block must be deleted.
+/// Forgets a stored block, which must then be deleted from the database.
 fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
     if let Some(stored) = block.stored.take() {
         let start = block.start;
@@ -342,7 +343,7 @@ fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
     }
 }
 
-/// Numbers, searched in ascending order.
+/// Numbers to look for, in ascending order.
 struct Wanted<'a> {
     rest: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
     /// The first range not yet passed.

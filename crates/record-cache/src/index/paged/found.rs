@@ -17,12 +17,12 @@ pub(super) struct Found {
     pub(super) stats: BTreeMap<StreamName, QueueStats>,
     pub(super) totals: Totals,
     pub(super) next_stream: u64,
-    /// Values that the checkpoint takes.
+    /// The number of values in the checkpoint.
     pub(super) parts: u16,
 }
 
 impl Found {
-    /// Reads everything once: a damaged sled database may open without an error and lack a part.
+    /// Reads everything once: a damaged sled database may open without an error and lack some data.
     pub(super) fn load(database: &Database) -> Outcome<(Checkpoint, Self)> {
         let mut found = Self::default();
         let mut record = Vec::new();

@@ -1,19 +1,19 @@
-//! An index whose memory use and opening time stay small however many records wait.
+//! An index whose memory use and opening time stay small however large the backlog is.
 //!
 //! The entries of a stream are grouped into blocks of neighbours. While all entries fit into the
-//! memory budget, there is no database; `JournalStore` has no limit, and `SledStore` has one only
-//! to begin with. Beyond it, a checkpoint writes changed blocks to a sled database, and blocks that
-//! are stored there may be unloaded until they are used. Memory then has the start, the end and a
-//! checksum of each block.
+//! memory budget, there is no database. `JournalStore` has no limit, so it never has one. Beyond
+//! the budget, a checkpoint writes changed blocks to a sled database. Blocks stored there may be
+//! unloaded until they are used; memory then keeps each block's start, end and checksum.
 //!
 //! # Invariants
-//! - The database has the state of one checkpoint, or none while a large one is written: it
-//!   changes by one batch for each, or by several, of which the first removes the one before.
+//! - The database holds the state of one checkpoint, or none while a large one is being written:
+//!   each checkpoint is one batch of changes or several, the first of which removes the previous
+//!   checkpoint.
 //! - sled is never trusted. Opening reads every block once and compares count and sum with the
-//!   checkpoint; a block read later must match the checksum in memory. Any inconsistency breaks the
+//!   checkpoint. A block read later must match the checksum in memory. Any inconsistency breaks the
 //!   index, and its owner rebuilds it.
-//! - Only the thread of [`worker`] calls sled, and waiting for it is limited in time.
-//! - An empty or small index has no database: its disk space is returned.
+//! - Only the [`worker`] thread calls sled, and waits for it have a time limit.
+//! - An empty or small index has no database; its disk space is returned.
 
 mod block;
 mod checkpoint;
@@ -42,30 +42,31 @@ use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Entry, Index, Restored};
 use crate::{ReadLimits, StreamName};
 
-/// Entries that each stream adds to the budget, at most, and as a part of what it is without.
+/// Entries that each stream adds to the budget: at most this many, and this fraction of the base
+/// budget.
 ///
-/// A stream takes as much for its name and counters. Without them, many streams that are used
-/// in turn would have a block read and written for each record.
+/// A stream's name and counters take about as much memory. Without this, many streams used in turn
+/// would read and write a block for each record.
 const OF_EACH_STREAM: usize = 32;
 const PART_OF_EACH_STREAM: usize = 64;
 
-/// The least number of changed entries that [`relieve`](Index::relieve) writes. Each write visits
-/// every block, and sled keeps written data in memory until the next checkpoint, so many small writes
+/// The fewest changed entries that [`relieve`](Index::relieve) writes. Each write visits every
+/// block, and sled keeps written data in memory until the next checkpoint, so many small writes
 /// would cost more memory than they free.
 const WORTH_WRITING: usize = if cfg!(test) { 1 } else { 1 << 16 };
 
 #[derive(Debug, Clone)]
 pub(crate) struct IndexSettings {
-    /// Entries that may be in memory, plus some for each stream; with more, a database is created.
+    /// Entries to keep in memory, plus some for each stream. Beyond that, a database is created.
     pub(crate) records_in_memory: usize,
-    /// How long sled may take without a sign of life.
+    /// How long sled may go without a sign of life.
     pub(crate) limit: Duration,
     #[cfg(test)]
     pub(crate) trouble: Option<Trouble>,
 }
 
 impl IndexSettings {
-    /// All entries are in memory, always.
+    /// Settings that keep all entries in memory.
     pub(crate) fn in_memory() -> Self {
         Self {
             records_in_memory: usize::MAX,
@@ -73,7 +74,7 @@ impl IndexSettings {
         }
     }
 
-    /// Entries that may be in memory with this many streams.
+    /// How many entries may be in memory with this many streams.
     fn budget(&self, streams: usize) -> usize {
         let part = self.records_in_memory / PART_OF_EACH_STREAM;
         let of_each = part.clamp(1, OF_EACH_STREAM);
@@ -92,7 +93,7 @@ impl Default for IndexSettings {
     }
 }
 
-/// See the module.
+/// An index that moves entries to a database when they exceed its memory budget.
 #[derive(Debug)]
 pub(crate) struct PagedIndex {
     /// The directory of the cache, which holds the databases.
@@ -100,14 +101,14 @@ pub(crate) struct PagedIndex {
     settings: IndexSettings,
     streams: BTreeMap<StreamName, Stream>,
     next_stream: u64,
-    /// Number of values of the checkpoint in the database.
+    /// The number of values in the database's checkpoint.
     parts: u16,
     pages: Pages,
     broken: Option<Broken>,
 }
 
 impl PagedIndex {
-    /// An empty index, whatever was there before.
+    /// An empty index. Ignores any existing database.
     pub(crate) fn empty(home: &Path, settings: IndexSettings) -> Self {
         Self {
             home: home.to_owned(),
@@ -125,9 +126,9 @@ impl PagedIndex {
         Self::empty(Path::new(""), IndexSettings::in_memory())
     }
 
-    /// Opens what the last checkpoint left in the directory of a cache.
+    /// Opens the last checkpoint in the directory of a cache.
     ///
-    /// If there is nothing usable, the index is empty.
+    /// If nothing usable is found, the index is empty.
     pub(crate) fn open(home: &Path, settings: IndexSettings) -> (Self, Option<Restored>) {
         let mut reasons = Vec::new();
         let mut index = Self::empty(home, settings);
@@ -175,7 +176,7 @@ impl PagedIndex {
         Ok((checkpoint, stats))
     }
 
-    /// Runs a call; if it fails, the index is broken.
+    /// Runs a call. If it fails, the index is broken.
     fn call<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
@@ -191,14 +192,14 @@ impl PagedIndex {
         outcome
     }
 
-    /// Makes all calls fail from now on.
+    /// Makes all later calls fail.
     fn end(&mut self, reason: Broken) {
         self.broken = Some(reason);
         self.streams.clear();
         self.pages = Pages::new(0);
     }
 
-    /// Runs a call about one stream, if it is there.
+    /// Runs a call on one stream, if it exists.
     fn with<T: Default>(
         &mut self,
         name: &StreamName,
@@ -210,7 +211,7 @@ impl PagedIndex {
         })
     }
 
-    /// Unloads the least recently used blocks that the database has.
+    /// Unloads the least recently used blocks that the database also has.
     fn unload(&mut self) {
         let blocks = self.streams.values().flat_map(Stream::blocks);
         let mut ages: Vec<(u32, usize)> = blocks

@@ -1,11 +1,11 @@
-//! Without the feature `sled` there is no database, and no index is to have one.
+//! The stand-in without the feature `sled`, when there is no database and no index may use one.
 
 use std::path::Path;
 
 use super::block::Key;
 use super::worker::{Outcome, Progress};
 
-/// Keys, each with its new value or none.
+/// Keys with their new values, or `None` to remove a key.
 pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 #[derive(Debug)]

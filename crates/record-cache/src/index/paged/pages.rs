@@ -1,4 +1,4 @@
-//! What the blocks of all streams share: the database and a memory budget.
+//! The state shared by the blocks of all streams: the database and the memory budget.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use super::worker::{Awaited, Worker};
 use crate::index::Broken;
 use crate::index::Entry;
 
-/// Changes that the database makes at once, about; few in tests, so that checkpoints of small
-/// indexes take several batches too.
+/// About how many changes go into one batch. Few in tests, so that checkpoints of small indexes
+/// also take several batches.
 const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// The memory overhead of a block, in entries.
@@ -19,11 +19,11 @@ const OVERHEAD: usize = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Absent while everything fits into memory.
+    /// `None` while everything fits into memory.
     pub(super) worker: Option<Worker>,
-    /// A checkpoint handed to the thread, with its outcome still unknown.
+    /// A checkpoint handed to the worker, with its outcome still unknown.
     pub(super) pending: Option<Awaited<()>>,
-    /// Entries that may be in memory.
+    /// How many entries may be in memory.
     pub(super) budget: usize,
     pub(super) counts: Counts,
     /// Entries added, removed or changed since the last checkpoint.
@@ -32,17 +32,17 @@ pub(super) struct Pages {
     pub(super) totals: Totals,
     /// Blocks to delete from the database.
     pub(super) gone: Vec<Key>,
-    /// Counts calls.
+    /// Counts calls, to date the use of blocks.
     pub(super) clock: u32,
 }
 
-/// Entries, plus the overhead of each block.
+/// Entries, including the overhead of each block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) all: usize,
-    /// In memory, and to be written.
+    /// In memory and not yet written.
     pub(super) changed: usize,
-    /// In memory, and also in the database.
+    /// In memory and also in the database.
     pub(super) clean: usize,
 }
 
@@ -82,7 +82,7 @@ impl Pages {
         }
     }
 
-    /// Changes a block, and updates the counts.
+    /// Changes a block and updates the counts.
     pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
         self.counts.subtract(Counts::of(block));
         let done = work(block);
@@ -90,12 +90,12 @@ impl Pages {
         done
     }
 
-    /// Forgets a block.
+    /// Stops counting a block.
     pub(super) fn drop(&mut self, block: &Block) {
         self.counts.subtract(Counts::of(block));
     }
 
-    /// Counts a block that comes in.
+    /// Starts counting a block.
     pub(super) fn adopt(&mut self, mut block: Block) -> Block {
         block.used = self.clock;
         self.counts.add(Counts::of(&block));
@@ -146,7 +146,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Reads the entries of blocks.
+    /// Reads the entries of blocks from the database.
     pub(super) fn fetch(
         &mut self,
         keys: Vec<(Key, Option<Stored>)>,
@@ -161,7 +161,7 @@ impl Pages {
         })
     }
 
-    /// Has the thread do something, after the last checkpoint.
+    /// Runs work on the worker thread, after the pending checkpoint.
     pub(super) fn call<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,
@@ -174,7 +174,7 @@ impl Pages {
     /// Writes part of a large checkpoint early, because sled holds several copies of a batch in
     /// memory.
     ///
-    /// `checkpoint` is the number of values of the previous checkpoint, which is removed.
+    /// `checkpoint` is the number of values in the previous checkpoint, which is removed.
     pub(super) fn write_part(
         &mut self,
         changes: &mut Changes,
@@ -187,7 +187,7 @@ impl Pages {
         self.write_out(std::mem::take(changes), false)
     }
 
-    /// Posts changes to the thread, one batch at a time, so that the owner cannot outrun the disk.
+    /// Posts changes to the worker, one batch at a time, so the owner cannot outrun the disk.
     pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
         self.await_checkpoint()?;
         let bytes = is_last.then_some(self.totals.bytes);

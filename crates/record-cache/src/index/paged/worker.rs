@@ -1,8 +1,8 @@
-//! The only thread that calls sled, and what isolates others from its failures.
+//! The only thread that calls sled, isolating all others from its failures.
 //!
 //! sled may block indefinitely, and panics where it should return an error. So it runs on its own
-//! thread, which takes jobs and sends answers. An owner that waits too long, or gets an error,
-//! abandons the thread, which ends by itself if it ever continues.
+//! thread, which takes jobs and sends answers. An owner that waits too long or gets an error
+//! abandons the thread, which ends by itself if it ever resumes.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use crate::index::Broken;
 
 type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
 
-/// The thread of a database. When dropped, the thread finishes its jobs and ends.
+/// The thread of a database. When this is dropped, the thread finishes its jobs and ends.
 #[derive(Debug)]
 pub(super) struct Worker {
     jobs: Sender<Job>,
@@ -35,7 +35,7 @@ pub(super) struct Worker {
 pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
 
 impl Worker {
-    /// Starts a thread without a database: its first job opens one.
+    /// Starts a thread without a database; its first job opens one.
     pub(super) fn start(settings: &IndexSettings) -> Result<Self, Broken> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let serve = move || {
@@ -58,7 +58,7 @@ impl Worker {
         })
     }
 
-    /// Queues a job, without waiting for it.
+    /// Queues a job without waiting for it.
     pub(super) fn post<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
@@ -67,7 +67,7 @@ impl Worker {
         let progress = self.progress.clone();
         #[cfg(test)]
         let trouble = Trouble::at_next_job(&mut self.trouble);
-        // If the thread is gone, the sender is dropped, which is an answer too.
+        // If the thread is gone, the sender is dropped, which counts as an answer.
         let _ = self.jobs.send(Box::new(move |database| {
             let outcome = contained(|| {
                 #[cfg(test)]
@@ -75,8 +75,8 @@ impl Worker {
                 work(database, &progress)
             });
             if outcome.is_err() {
-                // sled can no longer be trusted. The owner deletes its files as soon as it hears
-                // of that: some systems cannot while they are open, others keep their space.
+                // sled can no longer be trusted. The owner deletes its files as soon as it sees the
+                // error. Some systems cannot delete open files; others would keep their space.
                 close(database);
             }
             let _ = sender.send(outcome);
@@ -84,7 +84,7 @@ impl Worker {
         Awaited(answer)
     }
 
-    /// Waits for the answer while there are signs of life.
+    /// Waits for the answer as long as there are signs of life.
     pub(super) fn wait<T>(&self, awaited: &Awaited<T>) -> Result<T, Broken> {
         loop {
             let beats = self.progress.beats();
@@ -101,7 +101,7 @@ impl Worker {
         }
     }
 
-    /// Ends the use of the database, in this way.
+    /// Ends the use of the database by closing or deleting it.
     pub(super) fn end(mut self, work: fn(Database)) -> Result<(), Broken> {
         self.run(move |database, _| {
             database.take().into_iter().for_each(work);
@@ -122,10 +122,10 @@ fn close(database: &mut Option<Database>) {
     database.take().into_iter().for_each(Database::close);
 }
 
-/// What a job returns, or why it failed.
+/// The result of a job, or why it failed.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// A sign of life within long jobs.
+/// Signs of life from within long jobs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress(Arc<AtomicU64>);
 

@@ -1,4 +1,4 @@
-//! What leaves memory for the database, and what comes back.
+//! Moves entries from memory to the database and back.
 
 use super::PagedIndex;
 use super::checkpoint::{self, Totals};
@@ -8,11 +8,12 @@ use super::pages::remove_checkpoint;
 use super::worker::Worker;
 use crate::index::{Broken, Checkpoint};
 
-/// Blocks to load at once for merging.
+/// How many blocks to load at once for merging.
 const JOINED_AT_ONCE: usize = 1_000;
 
 impl PagedIndex {
-    /// Writes a checkpoint or, without a place in the log, only what is to leave memory.
+    /// Writes a checkpoint or, without a position in the log, only the entries that must leave
+    /// memory.
     pub(super) fn write(&mut self, at: Option<&Checkpoint>) -> Result<(), Broken> {
         if self.pages.worker.is_none() {
             if self.pages.counts.all <= self.pages.budget {
@@ -76,7 +77,7 @@ impl PagedIndex {
         self.pages.counts.all <= self.pages.budget / 4
     }
 
-    /// Loads everything into memory again.
+    /// Loads everything back into memory.
     fn reclaim(&mut self) -> Result<(), Broken> {
         for stream in self.streams.values_mut() {
             stream.reclaim(&mut self.pages)?;

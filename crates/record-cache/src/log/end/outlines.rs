@@ -7,10 +7,10 @@ use crate::log::catalog::lock;
 use crate::log::files::DiskFile;
 use crate::log::outline::Outline;
 
-/// The last segment gets one only if it is at least this fraction full.
+/// The last segment gets an outline only if it is at least this fraction full.
 const LONG_ENOUGH: u64 = 16;
 
-/// A segment that is no longer written to.
+/// A segment that is complete.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     number: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// A segment that ends here, if the outline covers all of it.
+    /// A segment that ends here, if its outline covers all of it.
     pub(crate) fn new(
         number: u32,
         file: Arc<dyn DiskFile>,
@@ -65,7 +65,7 @@ impl Log {
                         segment.length = length;
                     }
                 }
-                // The next opening reads the frames instead.
+                // The next opening will read the frames instead.
                 Err(error) => {
                     tracing::debug!(target: "record_cache", %error, "a segment is left without an outline")
                 }
@@ -73,7 +73,7 @@ impl Log {
         }
     }
 
-    /// Ends the current segment, because the log is closed.
+    /// Ends the active segment, because the log is being closed.
     pub(crate) fn seal_last(&mut self) {
         if let Some(active) = self.at.active.take()
             && active.written >= self.segment_bytes / LONG_ENOUGH

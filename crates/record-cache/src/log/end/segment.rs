@@ -1,4 +1,4 @@
-//! Begins a segment, and ends it.
+//! Begins and ends segments.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::log::outline::Outline;
 use crate::{Durability, StoreError};
 
 impl Log {
-    /// Continues in a new segment from the next group on.
+    /// Continues in a new segment, starting with the next group.
     pub(crate) fn roll(&mut self) {
         if self.durability == Durability::PowerLoss && self.sync().is_err() {
             return;
@@ -26,8 +26,8 @@ impl Log {
         self.seal(active);
     }
 
-    /// Continues in a segment made from a file with reserved space, which is named only when its
-    /// first group is on stable storage if that is to be `aside`.
+    /// Continues in a segment made from a file with reserved space. If `aside`, the segment is
+    /// named only once its first group is on stable storage.
     pub(crate) fn go_on_in(&mut self, name: &str, aside: bool) -> io::Result<()> {
         self.roll();
         let number = self.at.next_number;
@@ -42,9 +42,9 @@ impl Log {
         Ok(())
     }
 
-    /// Has the next group begin a segment that is there whole or not at all after a loss of power.
+    /// Makes the next group begin a segment that, after a power loss, exists whole or not at all.
     ///
-    /// What it says counts instead of what lies behind the end of the one before.
+    /// The new segment replaces whatever lies after the end of the previous one.
     pub(crate) fn begin_aside(&mut self) -> Result<(), StoreError> {
         if self.durability == Durability::ProcessCrash {
             return Ok(());
@@ -70,7 +70,7 @@ impl Log {
                     self.at.next_number = after;
                     return Ok(self.begin_segment(number, file));
                 }
-                // Left by a failed attempt that could not be undone.
+                // Left over from a failed attempt that could not be undone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     self.at.next_number = after;
                 }
@@ -95,9 +95,9 @@ impl Log {
         }
     }
 
-    /// Abandons a segment in which nothing was acknowledged.
+    /// Abandons a segment that holds nothing acknowledged.
     pub(crate) fn discard(&self, active: &Active) {
-        // If it remains, it is ignored, since no other segment continues it.
+        // If it remains, it is ignored, because no later segment continues it.
         let _ = active.file.truncate(0);
         let _ = self.disk.remove(&segment_name(active.number));
     }

@@ -1,4 +1,4 @@
-//! Makes what is written durable.
+//! Makes written data durable.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use crate::log::files::DiskFile;
 use crate::log::format::{Previous, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
 
-/// Settlements are remembered until a sync; at this many bytes, a sync is forced.
+/// Settlements are kept in memory until a sync. This many bytes force one.
 const UNSYNCED_BYTES: u64 = 1 << 20;
 
-/// What is written and not synced: it must be written again if the sync fails.
+/// What was written but not synced, and must be rewritten if the sync fails.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
     settled: Vec<Settled>,
@@ -21,7 +21,7 @@ pub(super) struct Unsynced {
     pub(super) voids: Ranges,
 }
 
-/// A sync under way, and what it covers.
+/// A sync under way and what it covers.
 #[derive(Debug)]
 pub(super) struct Syncing {
     end: u64,
@@ -38,12 +38,12 @@ impl Unsynced {
 }
 
 impl Log {
-    /// Whether settlements have waited long enough for a sync.
+    /// Whether enough settlements have accumulated to require a sync.
     pub(crate) fn owes_sync(&self) -> bool {
         self.unsynced.bytes > UNSYNCED_BYTES
     }
 
-    /// Has all that is written count, once it is synced if it must be.
+    /// Makes everything written take effect, after syncing it if required.
     pub(crate) fn conclude(
         &mut self,
         index: &Mutex<Catalog>,
@@ -74,10 +74,10 @@ impl Log {
         self.end(outcome)
     }
 
-    /// The file that someone else is to sync, and then [`end_sync`](Self::end_sync) be called. Until
-    /// then, groups may be written behind, and nothing else may be done.
+    /// Returns the file that the caller must sync before calling [`end_sync`](Self::end_sync).
+    /// Until then, only writing further groups is allowed.
     ///
-    /// There is none if that is not enough.
+    /// Returns `None` if syncing this file alone is not enough.
     pub(crate) fn begin_sync(&mut self) -> Option<Arc<dyn DiskFile>> {
         let active = self.at.active.as_ref();
         let active = active.filter(|active| active.entered && active.synced < active.written)?;
@@ -86,8 +86,8 @@ impl Log {
         Some(file)
     }
 
-    /// Has what a sync covers count. If it failed, nothing that was not durable before does, and
-    /// what was written meanwhile neither.
+    /// Makes what a sync covers take effect. If the sync failed, neither this nor what was written
+    /// meanwhile takes effect.
     pub(crate) fn end_sync(
         &mut self,
         index: &Mutex<Catalog>,
@@ -139,14 +139,14 @@ impl Log {
         Err(self.refused("cannot sync", &segment_name(active.number), error))
     }
 
-    /// Notes how long the segments are now.
+    /// Records the current lengths of the segments.
     fn enter(
         &mut self,
         index: &Mutex<Catalog>,
         outcome: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut index = lock(index);
-        // What was abandoned may not have been cut off.
+        // An abandoned tail may not have been truncated.
         if let Some(Previous { number, end }) = self.at.end
             && let Some(segment) = index.segments.get_mut(&number)
             && segment.end > end
@@ -180,13 +180,13 @@ impl Log {
 
     /// Abandons a segment that can no longer be synced.
     ///
-    /// Unsynced data is not relied on: it is written again elsewhere.
+    /// Its unsynced data is written again elsewhere.
     fn abandon(&mut self, active: &Active) {
         let end = match self.durability {
             Durability::PowerLoss => active.synced,
             Durability::ProcessCrash => active.written,
         };
-        // The next segment says where this one ends, so truncating only frees space.
+        // The next segment states where this one ends, so truncating only frees space.
         let _ = active.file.truncate(end);
         self.at.end = Some(Previous {
             number: active.number,

@@ -13,9 +13,9 @@ use crate::log::frame::{GroupBody, frame_length, void_length};
 use crate::log::group::Call;
 
 impl Log {
-    /// Writes a group, and returns its records in the order of the calls. It counts for nothing yet.
+    /// Writes a group, and returns its records in the order of the calls. It has no effect yet.
     ///
-    /// If that fails, what was written before stays.
+    /// If this fails, earlier writes are kept.
     pub(crate) fn write(
         &mut self,
         index: &Mutex<Catalog>,
@@ -42,27 +42,27 @@ impl Log {
         Ok(std::mem::take(&mut self.encoder.entries))
     }
 
-    /// Undoes a write that failed.
+    /// Undoes a failed write.
     fn cut_off(&mut self, mut active: Active, error: io::Error) -> StoreError {
         let error = self.refused("cannot write", &segment_name(active.number), error);
         if active.written == 0 {
             self.discard(&active);
         } else {
-            // What cannot be cut off is behind the end that the next segment says.
+            // If truncating fails, the rest lies after the end that the next segment will state.
             active.full = active.file.truncate(active.written).is_err();
             self.at.active = Some(active);
         }
         error
     }
 
-    /// Whether a group must go to another segment. What was written before is synced first.
+    /// Whether these calls must go to another segment. Earlier writes are synced first.
     pub(crate) fn is_full_for(&self, calls: &[Call]) -> bool {
         self.at.active.as_ref().is_some_and(|active| {
             active.full || (active.written > SEGMENT_HEADER_BYTES && !self.fits(active, calls))
         })
     }
 
-    /// Finds the segment that a group goes to.
+    /// Returns the segment to write the group to.
     fn segment_for(&mut self, calls: &[Call]) -> Result<Active, StoreError> {
         if self.is_full_for(calls) {
             self.roll();
@@ -87,12 +87,12 @@ impl Log {
         group + again + void_length(&self.at.voids) + calls
     }
 
-    /// Encodes calls, and writes all but the end of them. Returns the oldest segment that the group
+    /// Encodes calls, and writes all but the last piece. Returns the oldest segment that the group
     /// needs.
     fn encode(&mut self, index: &Mutex<Catalog>, active: &mut Active, calls: &[Call]) -> u32 {
         let first = self.at.next_sequence;
         let count: usize = calls.iter().map(Call::records).sum();
-        // If the write fails, there is none any more.
+        // If the write fails, the outline is lost.
         let outline = active.outline.take();
         let encoder = &mut self.encoder;
         encoder.begin((active.number, active.written), first, outline);

@@ -1,4 +1,4 @@
-//! How the log goes on behind its last segment.
+//! Decides how the log continues after its last segment.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::log::format::{Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES};
 use crate::log::frame::Seal;
 use crate::log::replay::Tail;
 
-/// Prepares the last segment for writing, or says where the next one continues.
+/// Prepares the last segment for writing, or returns its end for the next one to continue.
 pub(super) fn continue_last(
     last: Option<&Candidate>,
     salt: u64,
@@ -29,10 +29,10 @@ pub(super) fn continue_last(
         return Ok((None, None));
     };
     let length = file.length()?;
-    // A frame that extends past the end would swallow new data.
+    // The end must not be in a frame that reaches past it, since that frame would swallow new data.
     let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
-    // What lies behind the end stays readable until another segment says it.
+    // Data after the end stays readable until another segment has restated it.
     if stranded || must_restate || header.is_none() {
         return Ok((
             None,
@@ -70,7 +70,7 @@ pub(super) fn continue_last(
     Ok((Some(active), None))
 }
 
-/// Whether there are only zeros after this offset: space that a full disk may need.
+/// Whether only zeros follow this offset: reserved space, which a full disk may need.
 fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
     let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
     if bytes > RESERVE_BYTES {

@@ -1,4 +1,4 @@
-//! What lies in the directory of a log, before anything of it is replayed.
+//! Examines the files of a log before anything is replayed.
 
 use std::io;
 use std::sync::Arc;
@@ -22,52 +22,52 @@ pub(crate) struct Files {
     pub(super) candidates: Vec<Candidate>,
 }
 
-/// Which segments count.
+/// The segments of a log: those that count, and those that do not.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     pub(crate) mark: Option<Mark>,
     /// Unknown if there is no log.
     pub(crate) salt: Option<u64>,
-    /// The segments that count, the oldest first.
+    /// The segments that count, oldest first.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) last_group: Option<LastGroup>,
-    /// Segments that no other continues.
+    /// Segments that no later one continues.
     pub(super) loose: Vec<u32>,
-    /// Segments that have neither a header nor a frame.
+    /// Segments with neither a header nor a frame.
     pub(crate) unusable: Vec<Candidate>,
-    /// Segments that are there and not needed.
+    /// Segments that exist but are no longer needed.
     pub(super) needless: Vec<u32>,
     pub(super) next_number: u32,
 }
 
-/// A segment as it is found.
+/// A segment as found.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) number: u32,
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) header: Option<SegmentHeader>,
-    /// Its end, according to its successor.
+    /// Its end, as stated by its successor.
     pub(crate) end: u64,
 }
 
-/// What the last group of a log says about it.
+/// Facts about the log from its last group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastGroup {
     salt: u64,
-    /// The oldest segment that is needed, and the first number in it.
+    /// The oldest segment still needed, and the first sequence number in it.
     pub(super) oldest: u32,
     oldest_base: u64,
     /// The highest synced offset that any group of the last segment records.
     pub(super) stable: u64,
-    /// Where it lies in that segment.
+    /// The offset of the group in the last segment.
     pub(super) offset: u64,
 }
 
 impl Files {
-    /// Looks at all segments, and changes nothing.
+    /// Examines all segments without changing anything.
     ///
     /// # Errors
-    /// [`StoreError::Incompatible`] if the log is of another version.
+    /// [`StoreError::Incompatible`] if the log has another version.
     pub(crate) fn find(disk: &dyn Disk) -> Result<Self, StoreError> {
         let failed = |error: io::Error| refused(disk, "cannot read the directory", "", error);
         let mut candidates = Vec::new();
@@ -117,7 +117,7 @@ impl Files {
             return Ok(layout);
         };
         for candidate in &mut candidates {
-            // A segment of another store does not count.
+            // Segments of another store do not count.
             candidate.header = candidate.header.filter(|header| header.salt == salt);
         }
         layout.loose = link(&mut candidates);
@@ -137,14 +137,14 @@ impl Files {
 }
 
 impl Layout {
-    /// The number that the first record should have.
+    /// The sequence number that the first record should have.
     pub(crate) fn first_number(&self) -> Option<u64> {
         let base = self.candidates.first().and_then(|first| first.header);
         let said = self.last_group.map(|last| last.oldest_base);
         said.or(base.map(|header| header.base))
     }
 
-    /// Up to where the last segment is known to be on stable storage.
+    /// How much of the last segment is known to be on stable storage.
     pub(super) fn stable_in(&self, last: u32) -> u64 {
         let marked = self.mark.and_then(|mark| mark.last);
         let closed = marked.filter(|marked| marked.number == last);
@@ -152,14 +152,14 @@ impl Layout {
         known.max(closed.map_or(0, |closed| closed.end))
     }
 
-    /// The mark of a log of which nothing else is left.
+    /// The mark, if nothing else remains of the log.
     pub(crate) fn mark_alone(&self) -> Option<Mark> {
         self.mark.filter(|_| self.candidates.is_empty())
     }
 }
 
 impl Candidate {
-    /// Its segment, of which nothing is known to be live yet.
+    /// The segment, without any live records so far.
     pub(super) fn segment(&self, salt: u64, base: u64) -> io::Result<Segment> {
         let length = self.file.length()?;
         let (file, seal) = (Arc::clone(&self.file), Seal::new(salt, self.number));
@@ -169,7 +169,7 @@ impl Candidate {
         })
     }
 
-    /// Its outline, if there is one after its frames.
+    /// The outline after its frames, if there is one.
     pub(super) fn outline(&self, salt: u64) -> Option<Outline> {
         self.header?;
         // An unreadable outline is not needed.
@@ -177,7 +177,7 @@ impl Candidate {
         (self.end == u64::MAX || self.end == outline.end()).then_some(outline)
     }
 
-    /// Whether something was ever written to it.
+    /// Whether nothing was ever written to it.
     pub(crate) fn is_blank(&self) -> io::Result<bool> {
         let mut bytes = Vec::new();
         self.file.read(&mut bytes, 4096, 0)?;
@@ -194,7 +194,7 @@ impl Candidate {
         Scanner::new(&*self.file, Seal::new(salt, self.number), self.end)
     }
 
-    /// The last group in it.
+    /// The last group in the segment.
     fn last_group(&self, salt: u64) -> io::Result<Option<LastGroup>> {
         let mut last: Option<LastGroup> = None;
         let mut scanner = self.scanner(salt)?;
@@ -220,10 +220,10 @@ impl Candidate {
     }
 }
 
-/// A file, and its first bytes.
+/// A file and its first bytes.
 type Beginning = (Arc<dyn DiskFile>, Vec<u8>);
 
-/// Opens a file; `None` if it is not a regular one.
+/// Opens a file and reads its beginning. `None` if it is not a regular file.
 fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<Beginning>> {
     if !disk.is_file(name)? {
         return Ok(None);
@@ -245,7 +245,7 @@ fn sound<T>(disk: &dyn Disk, found: Found<T>) -> Result<Option<T>, StoreError> {
     }
 }
 
-/// The salt is in the mark, in each segment's header and in each group.
+/// The salt, which is in the mark, in each segment header and in each group.
 fn find_salt(mark: Option<Mark>, candidates: &[Candidate]) -> io::Result<Option<u64>> {
     let mut headers = candidates.iter().rev().filter_map(|one| one.header);
     let known = mark.map(|mark| mark.salt);
@@ -260,7 +260,7 @@ fn find_salt(mark: Option<Mark>, candidates: &[Candidate]) -> io::Result<Option<
     Ok(None)
 }
 
-/// Ends each segment where its successor says, and drops segments that none continues.
+/// Ends each segment where its successor says, and removes segments that no later one continues.
 fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
     let mut follower: Option<Previous> = None;
     for candidate in candidates.iter_mut().rev() {
@@ -279,7 +279,7 @@ fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
     loose.map(|candidate| candidate.number).collect()
 }
 
-/// The last group of the log, from the last segment's outline if there is one.
+/// The last group of the log, taken from the last segment's outline if it has one.
 fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<LastGroup>> {
     let outline = candidates.last().and_then(|last| last.outline(salt));
     if let Some(outline) = outline
@@ -295,7 +295,7 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
     }
     for (n, candidate) in candidates.iter().rev().enumerate() {
         if let Some(group) = candidate.last_group(salt)? {
-            // Of another segment, all that counts lies before its end.
+            // In an earlier segment, everything that counts lies before its end.
             let (stable, offset) = if n == 0 {
                 (group.stable, group.offset)
             } else {

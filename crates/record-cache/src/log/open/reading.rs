@@ -11,10 +11,10 @@ use crate::log::frame::Seal;
 use crate::log::replay::{Replay, Tail};
 use crate::log::scan::Scanner;
 
-/// A replay of the whole log, or of what an index does not know yet.
+/// Begins a replay of the whole log, or of what an index does not cover yet.
 ///
-/// Whether what the index knows is in a segment that is gone or damaged shows when the rest
-/// is read: see [`Replay::is_at_hand`].
+/// Whether the index refers to segments that are missing or damaged is known only after reading the
+/// rest; see [`Replay::is_at_hand`].
 pub(super) fn begin_replay(
     found: FoundIndex,
     layout: &Layout,
@@ -30,7 +30,7 @@ pub(super) fn begin_replay(
         return Err(unfit("it belongs to another store"));
     }
     if at.segment < layout.last_group.map_or(0, |last| last.oldest) {
-        // All that it knows is settled, or was moved to where the log begins now.
+        // All records it knows are settled, or were moved to where the log begins now.
         catalog.clear()?;
         return Ok(Replay::new(first, catalog));
     }
@@ -65,7 +65,7 @@ pub(super) fn begin_replay(
     Ok(Replay::behind(at, catalog, Counters::new(streams)))
 }
 
-/// Replays all segments; only the last one has a tail that may be incomplete.
+/// Replays all segments. Only the last one can have an incomplete tail.
 pub(crate) fn read_all(
     replay: &mut Replay,
     layout: &Layout,
@@ -99,7 +99,7 @@ pub(crate) fn read_all(
         let is_last = n + 1 == candidates.len();
         if let Some(outline) = candidate.outline(salt) {
             let end = outline.end();
-            // That of the last segment is cut off before more is written.
+            // The last segment's tail is cut off before more is written.
             let length = if is_last { end } else { length };
             replay.add_segment(
                 *number,
@@ -139,7 +139,7 @@ pub(crate) fn read_all(
     Ok((tail, sealed))
 }
 
-/// Whether nothing is missing between a segment and the one before.
+/// Whether nothing is missing between a segment and its predecessor.
 fn follows(before: Option<&Candidate>, candidate: &Candidate, layout: &Layout) -> bool {
     match (before, candidate.header) {
         (None, _) => candidate.number <= layout.last_group.map_or(0, |last| last.oldest),

@@ -1,4 +1,4 @@
-//! Outlines in their files, after the frames they summarize.
+//! Stores outlines in segment files, after the frames they summarize.
 
 use std::io::{self, IoSlice};
 
@@ -11,28 +11,28 @@ const VERSION: u32 = 1;
 const TRAILER_BYTES: usize = 48;
 const CHECKED: usize = TRAILER_BYTES - 4;
 
-/// The last bytes of the file.
+/// The last bytes of a file that ends with an outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trailer {
     segment: u32,
     salt: u64,
-    /// Where the frames end, and the outline begins.
+    /// Where the frames end and the outline begins.
     end: u64,
     length: u32,
-    /// Where the last frame begins, and its checksum, which identifies it.
+    /// The offset of the last frame, and its checksum, which identifies it.
     last_frame: u32,
     last_checksum: u32,
 }
 
 impl Outline {
-    /// Its length after the frames.
+    /// The bytes it takes after the frames.
     pub(crate) fn file_length(&self) -> u64 {
         (self.bytes.len() + TRAILER_BYTES) as u64
     }
 
-    /// Writes it after the frames. Returns the new length of the file.
+    /// Writes the outline after the frames. Returns the new length of the file.
     ///
-    /// If that fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
+    /// If this fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
     pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
         let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
         let mut trailer = Trailer {
@@ -54,7 +54,7 @@ impl Outline {
         Ok(self.end() + self.file_length())
     }
 
-    /// The outline at the end of a file, if it matches its frames.
+    /// Reads the outline at the end of a file, if it matches the frames.
     pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
         let Some((trailer, bytes)) = trailer(file)? else {
             return Ok(None);
@@ -100,7 +100,7 @@ impl Trailer {
         bytes
     }
 
-    /// Decodes the bytes, which are covered by the outline's checksum.
+    /// Decodes bytes whose checksum has been verified.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
         (fields.u32()? == VERSION).then_some(())?;
@@ -115,7 +115,7 @@ impl Trailer {
     }
 }
 
-/// The trailer of a file, if it claims to end the file.
+/// The trailer of a file, if its last bytes look like one.
 fn trailer(file: &dyn DiskFile) -> io::Result<Option<(Trailer, Vec<u8>)>> {
     let length = file.length()?;
     let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {

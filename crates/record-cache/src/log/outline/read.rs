@@ -12,7 +12,7 @@ use crate::log::catalog::Settled;
 use crate::log::frame::{Kind, place};
 use crate::log::step::Step;
 
-/// The steps of an outline, one after the other.
+/// Iterates over the steps of an outline.
 #[derive(Debug)]
 pub(crate) struct Steps<'a> {
     rest: &'a [u8],
@@ -21,7 +21,7 @@ pub(crate) struct Steps<'a> {
 }
 
 impl Outline {
-    /// Accepts bytes as an outline, if they are valid throughout.
+    /// Accepts bytes as an outline if they are valid throughout.
     pub(crate) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let mut steps = Steps::new(&bytes, 0);
         while !steps.rest.is_empty() {
@@ -53,7 +53,7 @@ impl<'a> Steps<'a> {
         self.so_far.end
     }
 
-    /// And where it begins.
+    /// Where the frame of the last step begins.
     pub(crate) fn last_frame(&self) -> u64 {
         self.so_far.last_frame
     }
@@ -157,7 +157,7 @@ impl<'a> Steps<'a> {
         take_number(&mut self.rest)
     }
 
-    /// A number that is left out if this flag is set, and then is this one.
+    /// A number, or `same` if this flag says it is omitted.
     fn number_unless(&mut self, flag: u8, same: u64) -> Option<u64> {
         if flag == 0 { self.number() } else { Some(same) }
     }
@@ -166,7 +166,7 @@ impl<'a> Steps<'a> {
 impl Iterator for Steps<'_> {
     type Item = Step;
 
-    /// Ends with the bytes; a created or decoded outline has only valid steps.
+    /// Ends with the bytes: a created or decoded outline has only valid steps.
     fn next(&mut self) -> Option<Step> {
         self.read()
     }

@@ -15,7 +15,7 @@ const STEP_BYTES: u64 = 24;
 const RANGE_BYTES: u64 = 15;
 
 impl Outline {
-    /// Adds what a frame says.
+    /// Adds a frame.
     pub(crate) fn add(&mut self, step: &Step) {
         match step {
             Step::Group {
@@ -47,7 +47,7 @@ impl Outline {
         self.so_far.advance(frame_length(0, GroupBody::BYTES));
     }
 
-    /// A record, appended or carried.
+    /// Adds a record, appended or carried.
     pub(crate) fn record(&mut self, carried: bool, stream: &StreamName, entry: &Entry) {
         let last = self.so_far.stream;
         let same_stream = last.and_then(|last| self.so_far.names.get(last)) == Some(stream);
@@ -89,7 +89,7 @@ impl Outline {
         self.so_far.advance(frame_length(0, 0));
     }
 
-    /// An upper bound of its length in the file, with these calls in another group.
+    /// An upper bound on its length in the file, with these calls added as another group.
     pub(crate) fn length_with(&self, calls: &[Call]) -> u64 {
         let ranges = |ranges: &Ranges| ranges.iter().count() as u64 * RANGE_BYTES;
         let step = |stream: &StreamName| match self.places.get(stream) {

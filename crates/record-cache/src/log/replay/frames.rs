@@ -13,18 +13,18 @@ use crate::log::outline::Outline;
 use crate::log::scan::{Found, Scanner};
 use crate::log::step::Step;
 
-/// How the last segment ends.
+/// The end of the last segment.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    /// Where the first incomplete call begins, if there is one.
+    /// Where the first incomplete call begins, if any.
     pub(crate) cut: Option<u64>,
     /// Where the last valid frame ends, and its checksum.
     pub(crate) end: u64,
     pub(crate) last_frame: Option<u32>,
-    /// Complete calls after the cut.
+    /// Records and settlements of complete calls after the cut.
     pub(crate) records: Vec<(StreamName, Entry)>,
     pub(crate) settled: Vec<Settled>,
-    /// The outline of the segment, if all of it is valid.
+    /// The outline of the segment, if it is intact throughout.
     pub(crate) outline: Option<Outline>,
 }
 
@@ -36,7 +36,7 @@ struct Unfinished {
 }
 
 impl Replay {
-    /// Reads one segment, the next in order.
+    /// Reads the next segment.
     ///
     /// Data before `stable` was synced, so errors there are damage. After it, calls may be
     /// incomplete, and only complete ones count.
@@ -71,7 +71,7 @@ impl Replay {
             }
             let Some(found) = found else {
                 if is_known && offset >= stable {
-                    // A power loss removed what the index knows; both must forget it.
+                    // A power loss removed what the index knows, so the index must forget it too.
                     return Err(unknown());
                 }
                 tail.outline = None;
@@ -115,7 +115,7 @@ impl Replay {
             return Err(unknown());
         }
         self.hole |= scanner.end() < stable;
-        // The end may be missing because it was being written.
+        // The end may be missing because it was still being written.
         self.hole &= !self.in_tail;
         self.end_group();
         let whole = |outline: &Outline| tail.cut.is_none() && outline.end() == tail.end;
@@ -123,7 +123,7 @@ impl Replay {
         Ok(tail)
     }
 
-    /// Takes in a frame that was possibly never synced: only as part of a complete call.
+    /// Handles a frame that may never have been synced: it counts only as part of a complete call.
     fn step_in_tail(
         &mut self,
         step: Option<Step>,
@@ -149,7 +149,7 @@ impl Replay {
             self.damaged_places += 1;
         }
         let Some(step) = step.filter(|_| found.header.starts || call.start.is_some()) else {
-            // The rest of a call whose beginning is missing.
+            // The rest of a call that lacks its beginning.
             tail.cut_at(call.give_up().unwrap_or(found.offset));
             self.hole = true;
             return Ok(());
@@ -168,14 +168,14 @@ impl Replay {
     fn apply_in_tail(&mut self, step: Step, tail: &mut Tail) -> Result<(), Broken> {
         let mut lost_voids = Ranges::default();
         if tail.cut.is_some() {
-            // It is now after the end of the log, so it must be written again.
+            // This is now after the end of the log, so it must be written again.
             match &step {
                 Step::Record { stream, entry, .. } => {
                     tail.records.push((stream.clone(), *entry));
                 }
                 Step::Settled(settled) => tail.settled.push(settled.clone()),
                 Step::Void(voids) => lost_voids = voids.clone(),
-                // Nothing is cleared unless the group is complete.
+                // A clear takes effect only if its group is complete.
                 Step::Cleared => return Ok(()),
                 Step::Group { .. } => {}
             }
@@ -191,7 +191,7 @@ impl Tail {
         self.cut.get_or_insert(offset);
     }
 
-    /// Continues the outline, unless a frame's contents are unknown.
+    /// Adds a step to the outline, or drops the outline if the step is unknown.
     fn note(&mut self, step: Option<&Step>) {
         match (step, &mut self.outline) {
             (Some(step), Some(outline)) => outline.add(step),
@@ -201,7 +201,7 @@ impl Tail {
 }
 
 impl Unfinished {
-    /// Drops the call, and returns where it began.
+    /// Drops the call. Returns where it began.
     fn give_up(&mut self) -> Option<u64> {
         self.steps.clear();
         self.start.take()

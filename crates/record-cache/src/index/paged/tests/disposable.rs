@@ -1,4 +1,4 @@
-//! Whatever happens to a database: what it said last, or nothing, but never anything else.
+//! Whatever happens to a database, it restores its last checkpoint or nothing, never anything else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::index::paged::block::{self, Key};
 use crate::index::paged::{PagedIndex, database};
 use crate::index::{Broken, Checkpoint, Index};
 
-/// The database with two checkpoints in a directory of its own, and what they had.
+/// A database with two checkpoints in its own directory, and what each of them held.
 struct Original {
     home: tempfile::TempDir,
     checkpoints: Vec<(Checkpoint, State)>,
@@ -39,7 +39,7 @@ impl Original {
         Self { home, checkpoints }
     }
 
-    /// A copy, which is opened once if sled is to have a snapshot.
+    /// Copies the database, and opens the copy once if sled should have a snapshot.
     fn copy(&self, opened: bool) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         copy_files(self.home.path(), copy.path());
@@ -51,13 +51,13 @@ impl Original {
         copy
     }
 
-    /// Opens what was damaged. Returns whether there was anything.
+    /// Opens a damaged database. Returns what was found.
     fn judge(&self, home: &Path) -> Found {
         let (mut index, restored) = PagedIndex::open(home, settings(64));
         let Some((at, counted)) = restored else {
             let nothing = held(&mut index, self.checkpoints[0].1.keys());
             assert!(nothing.values().all(BTreeMap::is_empty));
-            // It is as good as new.
+            // The index is as good as new.
             assert_eq!(database::numbers(home), []);
             index.put(&stream(0), entry(1, 0)).unwrap();
             return Found::Nothing;
@@ -66,7 +66,7 @@ impl Original {
         let (_, state) = checkpoints.find(|(of, _)| *of == at).unwrap();
         assert_eq!(counted, stats(state));
         for (name, entries) in state {
-            // A block may turn out to be unreadable as late as now.
+            // Only now may a block turn out to be unreadable.
             match index.after(name, None, super::ALL) {
                 Ok(found) => assert!(found.iter().eq(entries.values()), "{name}"),
                 Err(Broken(_)) => {
@@ -156,7 +156,7 @@ fn flipped_bits_give_a_checkpoint_or_nothing() {
             *met.entry(original.judge(copy.path())).or_insert(0) += 1;
         }
     }
-    // The damage was where it matters, and was met with.
+    // The damage hit places that matter, and was detected.
     assert!(
         met[&Found::Nothing] > 20 && met[&Found::Checkpoint] > 20,
         "{met:?}"
@@ -176,7 +176,7 @@ fn a_truncated_database_gives_a_checkpoint_or_nothing() {
                 .unwrap();
             let length = file.metadata().unwrap().len();
             file.set_len(length * n / 40).unwrap();
-            // Where a file that is open keeps its name, its directory would not go.
+            // Some systems cannot delete a directory that holds an open file.
             drop(file);
             *met.entry(original.judge(copy.path())).or_insert(0) += 1;
         }
@@ -274,7 +274,7 @@ fn what_sled_makes_again_is_not_missed() {
     }
 }
 
-/// Opens the sled of a database by itself.
+/// Opens only the sled instance of a database.
 fn with_sled(home: &Path, work: impl FnOnce(&sled::Db)) {
     let database = database::Database::open(home, database::numbers(home)[0], &Default::default());
     let database = database.unwrap();
@@ -356,7 +356,7 @@ fn a_block_that_changes_while_it_is_out_breaks_the_index() {
             let changed = match change {
                 0 => None,
                 1 => Some(blocks.next().unwrap().1),
-                // One that is sound, and might have been there before.
+                // An intact value, which might have been there before.
                 _ => {
                     let value = block::encode(key, &stream(0), 900, &[entry(key.start, 0)]);
                     Some(value.unwrap().0.into())
@@ -383,7 +383,7 @@ fn the_newest_database_that_is_whole_counts() {
     let copy = original.copy(false);
     let number = database::numbers(copy.path())[0];
     let old = database::path(copy.path(), number);
-    // One that was begun and not finished, and things that are in its way.
+    // A database begun but not finished, and obstacles to creating more.
     fs::create_dir(database::path(copy.path(), number + 1)).unwrap();
     fs::write(database::path(copy.path(), number + 2), "").unwrap();
     fs::write(copy.path().join("index-old"), "not ours").unwrap();
@@ -405,7 +405,7 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     let first = database::numbers(home.path());
     let mut takes = 0;
     let mut round = 0;
-    // Most of it comes and goes, beside what stays.
+    // Most entries come and go next to those that stay.
     while database::numbers(home.path()) == first {
         round += 1;
         for n in 0..1_000 {

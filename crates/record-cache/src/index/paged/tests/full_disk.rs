@@ -1,4 +1,4 @@
-//! A disk that is full; needs root and the feature `mount-tests`.
+//! A full disk. Needs root and the feature `mount-tests`.
 
 #![cfg(feature = "mount-tests")]
 
@@ -11,7 +11,7 @@ use super::{ALL, checkpoint, entry, settings, stream};
 use crate::index::paged::PagedIndex;
 use crate::index::{Broken, Index};
 
-/// A file system in memory, unmounted when dropped.
+/// An in-memory file system, unmounted when dropped.
 struct Mounted(tempfile::TempDir);
 
 impl Mounted {
@@ -46,7 +46,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Puts and makes checkpoints until something fails, and says after how many checkpoints.
+/// Adds entries and makes checkpoints until something fails. Returns when and why.
 fn until_broken(index: &mut PagedIndex) -> (u64, Broken) {
     for number in 0.. {
         if let Err(broken) = index.put(&stream(0), entry(2 * number, 0)) {
@@ -84,7 +84,7 @@ fn a_checkpoint_that_finds_the_disk_full_breaks_the_index_and_the_one_before_sta
     assert!(failed > 3, "{failed}: {reason}");
     drop(index);
     disk.fill();
-    // With not a byte free: nothing, or a checkpoint from before.
+    // With no byte free, opening finds nothing or an earlier checkpoint.
     let (index, _) = open(home);
     drop(index);
     disk.free();
@@ -92,7 +92,7 @@ fn a_checkpoint_that_finds_the_disk_full_breaks_the_index_and_the_one_before_sta
     assert!(at.is_none_or(|at| at < failed));
     drop(index);
 
-    // Nor can a new one be begun.
+    // A new database cannot be created either.
     for number in super::super::database::numbers(home) {
         let _ = fs::remove_dir_all(super::super::database::path(home, number));
     }

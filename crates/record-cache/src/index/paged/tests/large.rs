@@ -1,6 +1,6 @@
-//! Measures very large indexes; run with `--release`, `--ignored`, `--nocapture` and one name.
+//! Measures very large indexes. Run with `--release`, `--ignored`, `--nocapture` and one name.
 //!
-//! Each phase is a process of its own, so that its memory is its own.
+//! Each phase runs in a separate process, so its memory is measured separately.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,7 @@ const BATCH: usize = 500;
 struct Shape {
     entries: u64,
     streams: u64,
-    /// Every record is as large as the one before, and none of another stream lies between.
+    /// Whether all records are equally large, with none of another stream in between.
     alike: bool,
 }
 
@@ -29,7 +29,7 @@ fn now() -> Instant {
     crate::clock::monotonic()
 }
 
-/// MiB in memory now, and at most.
+/// Current and peak memory in MiB.
 fn memory() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let value = |name: &str| {
@@ -44,7 +44,7 @@ fn memory() -> (u64, u64) {
     (value("VmRSS:"), value("VmHWM:"))
 }
 
-/// Seconds that all threads of this process have worked.
+/// CPU seconds used by all threads of this process.
 fn worked() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
@@ -65,7 +65,7 @@ fn on_disk(path: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// One thing that is measured.
+/// A measurement in progress.
 struct Measured {
     idle: u64,
     began: Instant,
@@ -207,7 +207,7 @@ fn drain(home: &Path, shape: Shape) {
     index.close(&checkpoint(0)).unwrap();
 }
 
-/// Runs each phase as a process of its own.
+/// Runs each phase in a separate process.
 fn measure(test: &str, shape: Shape) {
     let home = |text: &str| PathBuf::from(text.split_once(' ').unwrap().1);
     if let Ok(phase) = env::var(PHASE) {

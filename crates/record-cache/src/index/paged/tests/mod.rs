@@ -1,4 +1,4 @@
-//! What the tests of the index stand on.
+//! Helpers for the index tests.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -28,7 +28,7 @@ use crate::index::Entry;
 use crate::index::{Checkpoint, Index};
 use crate::{QueueStats, ReadLimits, StreamName};
 
-/// What an index has to hold.
+/// What an index should hold.
 pub(super) type State = BTreeMap<StreamName, BTreeMap<u64, Entry>>;
 
 pub(super) const ALL: ReadLimits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
@@ -45,7 +45,7 @@ pub(super) fn stream(number: usize) -> StreamName {
     StreamName::new(format!("stream {number}")).unwrap()
 }
 
-/// A place that tells the number, and how often the record was moved.
+/// An entry whose place tells the number and how often the record was moved.
 pub(super) fn entry(sequence: u64, moved: u32) -> Entry {
     let low = (sequence & 0xffff) as u32;
     Entry {
@@ -64,7 +64,7 @@ pub(super) fn checkpoint(number: u64) -> Checkpoint {
         offset: number,
         last_frame: 0xfeed,
         next_sequence: 1 << 40,
-        // More than one value has room for, at times.
+        // Sometimes too many segments for one value.
         segments: (0..number as u32 % 900)
             .map(|n| (n, 1 << 40, u64::MAX))
             .collect(),
@@ -80,7 +80,7 @@ pub(super) fn stats(state: &State) -> BTreeMap<StreamName, QueueStats> {
     .collect()
 }
 
-/// All that an index holds of these streams.
+/// Everything an index holds of these streams.
 pub(super) fn held<'a>(
     index: &mut PagedIndex,
     names: impl IntoIterator<Item = &'a StreamName>,
@@ -95,7 +95,7 @@ pub(super) fn held<'a>(
 }
 
 impl PagedIndex {
-    /// Counts everything again, and compares.
+    /// Recounts everything and compares.
     pub(super) fn check(&self) {
         let mut counts = Counts::default();
         let mut totals = Totals::default();
@@ -129,8 +129,8 @@ impl PagedIndex {
     }
 }
 
-/// An index in this directory that pages all the time, and what it holds: three streams,
-/// nine blocks and more, with all that came after the first checkpoint.
+/// An index in this directory that pages all the time, and its contents: three streams with at
+/// least nine blocks in total.
 pub(super) fn filled(home: &Path, settings: IndexSettings) -> (PagedIndex, State) {
     let mut index = PagedIndex::empty(home, settings);
     let mut state = State::new();

@@ -1,4 +1,4 @@
-//! The index does what a plain map does.
+//! Compares the index with a plain map.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,19 +13,19 @@ const STREAMS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// The number of records, and how many numbers are skipped between them.
+    /// The number of records, and how many numbers to skip between them.
     Append {
         stream: usize,
         records: u64,
         skip: u64,
     },
-    /// Some of the numbers that were left out.
+    /// Adds some of the numbers skipped earlier.
     Late {
         stream: usize,
         at: usize,
         records: usize,
     },
-    /// Records get another place.
+    /// Moves records to another place.
     Relocate {
         stream: usize,
         at: usize,
@@ -56,13 +56,13 @@ enum Step {
         bytes: u64,
     },
     Clear,
-    /// What the owner does all the time while it reads a log.
+    /// What the owner does continually while reading a log.
     Relieve,
-    /// What the owner does when it is told to.
+    /// What the owner does when the index asks for it.
     CheckpointIfWanted,
     Checkpoint,
     Close,
-    /// The end of the process.
+    /// The process ends.
     Kill,
     Compare,
 }
@@ -97,7 +97,7 @@ struct Model {
     budget: usize,
     index: PagedIndex,
     state: State,
-    /// Each checkpoint with what was there.
+    /// Each checkpoint with the contents at that time.
     checkpoints: Vec<(Checkpoint, State)>,
     next: u64,
     skipped: Vec<u64>,
@@ -128,7 +128,7 @@ impl Model {
         assert_eq!(self.index.put(&name, entry).unwrap(), old);
     }
 
-    /// Some numbers of a stream that are there, with neighbours that need not be.
+    /// Some existing numbers of a stream, along with numbers that need not exist.
     fn some(&self, from: usize, at: usize, records: usize, stride: usize) -> Ranges {
         let there: Vec<u64> = self.state[&stream(from)].keys().copied().collect();
         let at = at % there.len().max(1);
@@ -145,7 +145,7 @@ impl Model {
     fn open(&mut self, is_kill: bool) {
         let had_checkpoint = self.index.parts > 0;
         let there = !super::super::database::numbers(self.home.path()).is_empty();
-        // Dropped first, as the end of the process would.
+        // Drops the old index first, as the end of the process would.
         self.index = PagedIndex::empty(self.home.path(), settings(self.budget));
         let (index, restored) = PagedIndex::open(self.home.path(), settings(self.budget));
         self.index = index;
@@ -189,7 +189,7 @@ impl Model {
                 records,
             } => {
                 for n in 0..records.min(self.skipped.len()) {
-                    // In no order.
+                    // Adds them in no particular order.
                     let at = at.wrapping_add(n * 7) % self.skipped.len();
                     let number = self.skipped.swap_remove(at);
                     self.put(stream, number);

@@ -1,4 +1,4 @@
-//! An index that is as plain as can be, for tests of what uses one.
+//! A minimal index for tests of its users.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{QueueStats, ReadLimits, StreamName};
 
-/// It never breaks, and keeps nothing for the next opening.
+/// Never breaks, and saves nothing for the next opening.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PlainIndex(BTreeMap<StreamName, BTreeMap<u64, Entry>>);
 
 impl PlainIndex {
-    /// What it holds of each stream.
+    /// What the index holds of each stream.
     pub(crate) fn held(&self) -> BTreeMap<StreamName, QueueStats> {
         let held = self.0.iter().filter(|(_, entries)| !entries.is_empty());
         let stats = held.map(|(name, entries)| {

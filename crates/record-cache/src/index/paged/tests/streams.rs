@@ -1,4 +1,4 @@
-//! Many streams that are used in turn.
+//! Many streams used in turn.
 
 use super::{checkpoint, entry, settings, stream};
 use crate::index::Index;
@@ -8,7 +8,8 @@ use crate::index::ranges::Ranges;
 
 const STREAMS: usize = 1_000;
 
-/// Puts and removes records of all streams in turn; says how many checkpoints that took.
+/// Puts and removes records of all streams in turn. Returns how many checkpoints that took, and
+/// whether a database was created.
 fn in_turn(records_in_memory: usize, of_each: usize) -> (usize, bool) {
     let home = tempfile::tempdir().unwrap();
     let mut index = PagedIndex::empty(home.path(), settings(records_in_memory));

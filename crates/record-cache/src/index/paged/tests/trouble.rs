@@ -1,4 +1,4 @@
-//! sled panics, fails or hangs: the index is broken in time, and only that.
+//! sled panics, fails or hangs: only the index breaks, and it does so in time.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::index::{Broken, Index};
 /// What goes wrong, and at which job of each thread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trouble {
-    /// Jobs that are done before.
+    /// Jobs that succeed first.
     pub(crate) after: u64,
     pub(crate) kind: TroubleKind,
 }
@@ -47,10 +47,10 @@ impl TroubleKind {
 
 const KINDS: [TroubleKind; 3] = [TroubleKind::Panic, TroubleKind::Fail, TroubleKind::Hang];
 
-/// An index that pages with every call, and fails after this many jobs.
+/// Settings for an index that pages on every call and fails after this many jobs.
 fn troubled(after: u64, kind: TroubleKind) -> IndexSettings {
     IndexSettings {
-        // Long enough for a job that does not hang, on a busy machine.
+        // Long enough for jobs that do not hang, even on a busy machine.
         limit: Duration::from_millis(if kind == TroubleKind::Hang {
             500
         } else {
@@ -61,7 +61,7 @@ fn troubled(after: u64, kind: TroubleKind) -> IndexSettings {
     }
 }
 
-/// Does a bit of everything.
+/// Uses every operation.
 fn use_index(index: &mut PagedIndex) -> Result<(), Broken> {
     for round in 0..4 {
         let name = stream(round % 3);
@@ -111,7 +111,7 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
             assert_eq!(reason, Broken(words.to_owned()));
             assert_broken(&mut index, &reason);
 
-            // Beside a thread that still hangs in the first one.
+            // Works while the first index's thread still hangs.
             let mut other = PagedIndex::empty(home.path(), settings(8));
             for (name, entries) in &state {
                 for entry in entries.values() {
@@ -124,7 +124,7 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
             drop(other);
             let (_, restored) = PagedIndex::open(home.path(), settings(8));
             assert_eq!(restored.unwrap().0, checkpoint(1));
-            // Each more jobs takes long when each hangs.
+            // Takes larger steps, because each hang takes long.
             after += if kind == TroubleKind::Hang { 5 } else { 1 };
         }
         assert!(after > 20, "{kind:?}: all of {after} jobs");
