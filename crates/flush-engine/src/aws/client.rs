@@ -59,7 +59,7 @@ impl<S: Service> Client<S> {
         }
     }
 
-    /// Checks records for [`record`](Self::record). Returns none of them while the client is
+    /// Checks records for [`record`](Self::record). Returns an empty list while the client is
     /// disabled.
     ///
     /// # Errors
