@@ -201,8 +201,8 @@ impl FakeAws {
         state.shards.of_stream.insert(stream.to_owned(), shards);
     }
 
-    /// Answers `ListShards` with this reply, which must not concern records; `None` lists the
-    /// shards again.
+    /// Answers `ListShards` with this reply, which must take no records; `None` lists the shards
+    /// again.
     pub fn set_list_reply(&self, reply: impl Into<Option<Reply>>) {
         self.shared.lock().shards.reply = reply.into();
     }

@@ -1,5 +1,4 @@
-//! Puts on the wire: reads and answers them in JSON (awsJson1_1) here, and in CBOR in its own
-//! module.
+//! Reads and answers puts as they are on the wire, in JSON (awsJson1_1); CBOR has its own module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

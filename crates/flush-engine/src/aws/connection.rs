@@ -151,8 +151,8 @@ impl<S: Service> ConnectionSettings<S> {
     }
 }
 
-/// The configuration that aws-config found, with our own retry and behavior version settings, which
-/// must not depend on SDK features.
+/// The configuration that aws-config found, with a default for retries and a fixed behavior
+/// version, so that neither depends on aws-config or on SDK features.
 fn completed(found: SdkConfig) -> SdkConfig {
     let retry = found.retry_config().cloned();
     let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));

@@ -2,9 +2,9 @@
 //! records.
 //!
 //! First by arithmetic alone. Of two successive records that may share events, the first one and
-//! the second one's first event are too large together. So there are about twice as many records as
-//! the bytes would fill, plus a few per shard. Only if that is inconclusive is each event assigned
-//! to its record.
+//! the second one's first event are too large together. So there are at most about twice as many
+//! records as the bytes would fill, plus a few per shard. Only if that is inconclusive is each
+//! event assigned to its record.
 
 use std::collections::HashMap;
 

@@ -10,7 +10,7 @@ const KEPT_BYTES: usize = 4 << 20;
 
 /// Unused buffers; the most recently returned one is at the end.
 ///
-/// Fresh memory costs a page fault per 4 KiB, more than writing there does.
+/// Fresh memory costs a page fault per 4 KiB, which takes longer than writing there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bodies(Arc<Mutex<Vec<Vec<u8>>>>);
 

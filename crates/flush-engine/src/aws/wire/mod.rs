@@ -13,7 +13,7 @@
 //!   Buffers are reused.
 //! - Before anything is sent, the format is checked against the endpoint resolved for that attempt.
 //!   A wrong guess costs writing the body again.
-//! - The format of a response is told from its first byte, never from its content type.
+//! - The format of a response is detected from its first byte, never from its content type.
 //! - A response counts only if it has a result for each record of the batch.
 
 mod answer;

@@ -92,7 +92,7 @@ impl ClientProtocolInner for Protocol {
         Ok(metadata)
     }
 
-    // The error's metadata already has everything besides its code.
+    // Nothing more to read: the error's metadata already has its code and message.
     fn deserialize_error_response<'a>(
         &self,
         _response: &'a Response,

@@ -39,7 +39,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Sends requests of one operation, in the given format unless the environment overrides it.
+    /// Sends requests of one operation, in the requested format; the environment can disable CBOR
+    /// for `Auto`.
     #[must_use]
     pub fn new(operation: Operation, asked: WireFormat) -> Self {
         let asked = asked.in_environment(|name| std::env::var(name).ok());
