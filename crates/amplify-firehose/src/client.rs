@@ -24,7 +24,7 @@ impl AmplifyFirehoseClient {
     /// Creates a client that stores its records in the default directory.
     ///
     /// # Errors
-    /// As [`AmplifyFirehoseClientBuilder::build`].
+    /// Same as [`AmplifyFirehoseClientBuilder::build`].
     ///
     /// # Cancel safety
     /// If the storage was already opened, it is released shortly afterwards.
@@ -47,18 +47,18 @@ impl AmplifyFirehoseClient {
     ///
     /// `Ok` means that the record is stored with the configured
     /// [`durability`](AmplifyFirehoseClientOptions::durability), after all earlier records of its
-    /// stream. While the client is disabled, the record is dropped, and `Ok` means only that.
+    /// stream. While the client is disabled, records are dropped and the call still returns `Ok`.
     ///
     /// # Errors
-    /// In this order: [`ClientClosed`](AmplifyFirehoseError::ClientClosed);
-    /// [`Validation`](AmplifyFirehoseError::Validation) when the record breaks one of the
-    /// [limits](crate::limits); [`LimitExceeded`](AmplifyFirehoseError::LimitExceeded) when the
-    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when dropping the
-    /// oldest records cannot make enough room); [`Storage`](AmplifyFirehoseError::Storage) when the
-    /// disk fails. In each case, nothing is stored.
+    /// Checked in this order: [`ClientClosed`](AmplifyFirehoseError::ClientClosed);
+    /// [`Validation`](AmplifyFirehoseError::Validation) if the record breaks one of the
+    /// [limits](crate::limits); [`LimitExceeded`](AmplifyFirehoseError::LimitExceeded) if the cache
+    /// is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), if dropping the oldest
+    /// records cannot make enough room); [`Storage`](AmplifyFirehoseError::Storage) if the disk
+    /// fails. In each case, nothing is stored.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the whole record is stored or nothing is.
+    /// If the future is dropped, the record is stored either in full or not at all.
     pub async fn record(
         &self,
         data: impl IntoPayload,
@@ -68,12 +68,12 @@ impl AmplifyFirehoseClient {
             .await
     }
 
-    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see the
+    /// Like [`record`](Self::record), for a thread outside any tokio runtime; see the
     /// [guide](crate::guide#programs-without-async).
     ///
     /// # Errors
-    /// As `record`, and [`Validation`](AmplifyFirehoseError::Validation) where it would never end: on a
-    /// thread of a runtime, or if the client was made in a runtime of a single thread.
+    /// Same as `record`, plus [`Validation`](AmplifyFirehoseError::Validation) where the call would
+    /// block forever: on a runtime thread, or if the client was built in a single-threaded runtime.
     pub fn record_blocking(
         &self,
         data: impl IntoPayload,
@@ -84,13 +84,13 @@ impl AmplifyFirehoseClient {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several records, of one or more streams: all of them or, on an error, none.
+    /// Records several records, for one or more streams. On an error, none is stored.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// Same as [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// If the future is dropped, all of the records are stored or none is.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record_all(
         &self,
         records: impl IntoIterator<Item = FirehoseRecord>,
@@ -99,15 +99,15 @@ impl AmplifyFirehoseClient {
         Ok(self.0.record(checked).await?)
     }
 
-    /// A handle for one delivery stream. Its name is checked once, here.
+    /// Returns a handle for one delivery stream. The name is validated once, here.
     ///
     /// # Errors
-    /// [`Validation`](AmplifyFirehoseError::Validation) when no stream can have this name.
+    /// [`Validation`](AmplifyFirehoseError::Validation) if no stream can have this name.
     pub fn stream(&self, name: impl Into<String>) -> Result<FirehoseStream, AmplifyFirehoseError> {
         Ok(FirehoseStream(self.0.stream(name.into())?))
     }
 
-    /// The SDK client, for everything else the service can do.
+    /// The SDK client, for all other operations of the service.
     #[must_use]
     pub fn firehose_client(&self) -> &aws_sdk_firehose::Client {
         self.0.sdk_client()

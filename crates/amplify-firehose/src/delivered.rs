@@ -1,13 +1,13 @@
-//! What `on_delivered` is handed.
+//! The argument of `on_delivered` callbacks.
 
 /// A record that Firehose accepted; see
 /// [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {
-    /// The stream that it was recorded for.
+    /// The stream that the record was recorded for.
     pub stream_name: String,
-    /// What Firehose calls it.
+    /// The record id that Firehose assigned.
     pub record_id: String,
 }
 

@@ -1,7 +1,7 @@
 //! A tour of the client.
 //!
-//! The examples run against an endpoint on this machine, so they set `endpoint_url`; leave it out
-//! to use the service.
+//! The examples run against a local endpoint, so they set `endpoint_url`. Omit it to use the
+//! service.
 //!
 //! # Creating a client
 //!
@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! or in one call, with the records in the default directory:
+//! Or in one call, storing records in the default directory:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), amplify_firehose::AmplifyFirehoseError> {
@@ -33,7 +33,7 @@
 //!
 //! The default directory depends on the name of the program, the region and the endpoint, but not
 //! on the account. If a program delivers to two accounts, or has two clients for one region, give
-//! each a [`name`](crate::AmplifyFirehoseClientBuilder::name) or a directory.
+//! each client its own [`name`](crate::AmplifyFirehoseClientBuilder::name) or directory.
 //!
 //! # Configuration options
 //!
@@ -66,10 +66,10 @@
 //! # }
 //! ```
 //!
-//! `FlushStrategy::None` leaves delivery to [`flush`](crate::AmplifyFirehoseClient::flush) and
-//! [`drain`](crate::AmplifyFirehoseClient::drain) alone. For a program that records continuously,
-//! [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive) is best: it delivers as soon as a
-//! stream has a full batch, or its oldest record has waited long enough.
+//! With `FlushStrategy::None`, only [`flush`](crate::AmplifyFirehoseClient::flush) and
+//! [`drain`](crate::AmplifyFirehoseClient::drain) deliver records. For a program that records
+//! continuously, [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive) is best: it delivers
+//! as soon as a stream has a full batch, or its oldest record has waited long enough.
 //!
 //! ```
 //! use amplify_firehose::{AmplifyFirehoseClientOptions, FlushStrategy};
@@ -130,7 +130,7 @@
 //! # }
 //! ```
 //!
-//! Each flush sends at most one batch of each delivery stream; the rest goes with the next flush.
+//! Each flush sends at most one batch per delivery stream; the next flush sends more.
 //! [`drain`](crate::AmplifyFirehoseClient::drain) continues until everything is delivered or its
 //! deadline passes.
 //!
@@ -157,7 +157,7 @@
 //! | `LimitExceeded` | the cache is full | flush, clear, or raise `cache_max_bytes` |
 //! | `Storage` | the disk failed | free disk space, check permissions, try again |
 //! | `ClientClosed` | the client is closed | create a new one |
-//! | `Unknown` | there was no readable answer; see its [`reason`](crate::NoAnswer) | nothing is lost; a later flush tries again |
+//! | `Unknown` | there was no readable response; see its [`reason`](crate::NoAnswer) | nothing is lost; a later flush tries again |
 //!
 //! # What counts as an attempt
 //!
@@ -167,18 +167,19 @@
 //! | rejected the record with an error code | is kept | + 1 |
 //! | refused a request that cannot succeed (no such stream, invalid argument) | is kept | + 1 |
 //! | refused the request for another reason (throttling, failure, credentials) | is kept | unchanged |
-//! | gave no readable answer | is kept | unchanged |
+//! | sent no readable response | is kept | unchanged |
 //!
-//! A request refused for its contents is resent in halves until the bad records are found; only
-//! those are charged. A record that fails again after its count has reached `max_retries` is
-//! discarded: handed to [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard), then
-//! deleted. Automatic passes and `drain` charge a record at most once in 30 seconds; each `flush()`
-//! charges it.
+//! If the service refuses a request because of its contents, the request is resent in halves until
+//! the bad records are found; only those are charged. A record that fails again after its count has
+//! reached `max_retries` is discarded: it is passed to
+//! [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard) and then deleted. Automatic
+//! passes and `drain` charge a record at most once every 30 seconds; `flush()` charges it every
+//! time.
 //!
 //! # Several events in one record
 //!
-//! Firehose bills each record as 5 KB at least, so small events cost less where several of them
-//! share a record:
+//! Firehose bills at least 5 KB per record, so packing several small events into one record costs
+//! less:
 //!
 //! ```
 //! # #[tokio::main]
@@ -214,27 +215,25 @@
 //! # }
 //! ```
 //!
-//! Each event ends with a newline, or with another delimiter, which is never doubled. Order, retries, `on_discard`
-//! and all counts stay by event. `Compression::Gzip`, of the feature `gzip`, makes each record a
-//! gzip member, and concatenated members are valid gzip. With
+//! Each event ends with a newline or another delimiter, which is added only where missing. Order,
+//! retries, `on_discard` and all counts still apply to each event. `Compression::Gzip` (feature
+//! `gzip`) makes each record a gzip member; concatenated members are valid gzip. With
 //! [`record_delimiter`](crate::AmplifyFirehoseClientOptions::record_delimiter) alone, each event
-//! stays a record and only gets its delimiter. The
-//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
-//! leave it.
+//! stays a record and only gets its delimiter. `docs/aggregation.md` in the repository covers the
+//! cost, how to read such records, and when not to aggregate.
 //!
 //! # Full caches, old records, closing
 //!
-//! All streams share the cache. If a stream might be refused for a long time, for example because
-//! it was never created, set a
+//! All streams share the cache. If the service might refuse a stream for a long time, for example
+//! because the stream was never created, set a
 //! [`max_stream_share`](crate::AmplifyFirehoseClientOptions::max_stream_share) so that it leaves
 //! room for the others. `record` can also wait for room:
 //! [`OverflowPolicy::Wait`](crate::OverflowPolicy).
 //!
-//! If the cache is full, a new record is refused. With
-//! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records are dropped instead,
-//! from any stream: as few as necessary, and none that are in flight.
+//! A full cache refuses new records. With [`OverflowPolicy::DropOldest`](crate::OverflowPolicy), it
+//! drops the oldest records of any stream instead: as few as necessary, and none in flight.
 //! [`max_record_age`](crate::AmplifyFirehoseClientOptions::max_record_age) discards records that
-//! are no longer wanted. Discarded records go to `on_discard`, with their
+//! are too old. Discarded records are passed to `on_discard` with their
 //! [reason](crate::DiscardReason). Before the program ends,
 //! [`close_with`](crate::AmplifyFirehoseClient::close_with) makes a last attempt to deliver:
 //!
@@ -259,11 +258,11 @@
 //! # }
 //! ```
 //!
-//! # What Firehose calls a record
+//! # Record ids
 //!
-//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is called with every record that the
-//! service accepted, with the id that it gave it, before the record is deleted: so at least once,
-//! and again if the process ends in between.
+//! [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered) is called with every record
+//! that the service accepted, and the record's id, before the record is deleted. It is called at
+//! least once per record, and again if the process ends before the deletion.
 //!
 //! ```
 //! use amplify_firehose::AmplifyFirehoseClientOptions;
@@ -272,14 +271,14 @@
 //!     .on_delivered(|record| println!("{}: {}", record.stream_name, record.record_id));
 //! ```
 //!
-//! A delivery stream goes by its name. `PutRecordBatch` takes no ARN, so an ARN is refused: a
-//! stream of another account is reached with credentials of that account.
+//! Delivery streams are identified by name. `PutRecordBatch` takes no ARN, so ARNs are refused. To
+//! reach a stream in another account, use that account's credentials.
 //!
 //! # Programs without async
 //!
-//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
-//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
-//! record need neither.
+//! A client delivers in the background, so it needs a multi-threaded tokio runtime. The code that
+//! builds the client keeps the runtime and makes its calls through `block_on`. Threads that only
+//! record need no runtime.
 //!
 //! ```
 //! # use aws_credential_types::Credentials;
@@ -312,11 +311,11 @@
 //!
 //! # In a web page
 //!
-//! With the feature `browser`, without the default ones, and on `wasm32-unknown-unknown`, the same
-//! client runs in a page or a worker. Requests go by `fetch`. Records are in the browser's database,
-//! IndexedDB, in a slot for each tab, or in memory if the browser grants no storage:
-//! [`storage`](crate::AmplifyFirehoseClient::storage) tells. Automatic strategies also flush when the page goes
-//! into the background.
+//! With the `browser` feature instead of the default ones, the same client runs in a page or a
+//! worker on `wasm32-unknown-unknown`. It sends requests with `fetch`. Records are stored in the
+//! browser's database, IndexedDB, in a slot per tab, or in memory if the browser grants no storage:
+//! [`storage`](crate::AmplifyFirehoseClient::storage) says which. Automatic strategies also flush
+//! when the page goes into the background.
 //!
 //! ```ignore
 //! use amplify_firehose::AmplifyFirehoseClient;
@@ -330,7 +329,8 @@
 //!     .await?;
 //! ```
 //!
-//! Only pages from HTTPS or localhost have a database. `docs/browser.md` of the repository has more.
+//! Only pages served over HTTPS or from localhost have a database. See `docs/browser.md` in the
+//! repository for more.
 //!
 //! # Everything else the service can do
 //!

@@ -8,16 +8,15 @@ use crate::limits::MAX_RECORD_BYTES;
 
 /// How several events share a record.
 ///
-/// Order, retries, `on_discard` and all counts are by event, whatever the records are. See
-/// [the guide](crate::guide#several-events-in-one-record).
+/// Order, retries, `on_discard` and all counts apply to events, however they are packed into
+/// records. See [the guide](crate::guide#several-events-in-one-record).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// They do not: each event is a record.
+    /// Each event is a record.
     #[default]
     None,
-    /// Joined, each followed by a delimiter: at most 500 events and 1,000 KiB
-    /// a record.
+    /// Events joined, each followed by a delimiter: at most 500 events and 1,000 KiB per record.
     Concatenate(Concatenation),
 }
 
@@ -39,12 +38,12 @@ flush_engine::aws_options! {
         request: "PutRecordBatch",
         record_limit: "Bytes that one record may have. Default, and most: 1,000 KiB.",
         delivered: DeliveredRecord,
-        /// How several events share a record, which costs less. Default: each is a record.
+        /// Whether several events share a record, which costs less. Default: no.
         ///
-        /// An event that is too large to share goes alone.
+        /// An event too large to share a record is sent in one of its own.
         aggregation: Aggregation = Aggregation::None,
-        /// Appended to each record that does not end with it, if records are not
-        /// shared; a newline, say. Default: nothing.
+        /// A delimiter, such as a newline, appended to each record that does not end with it.
+        /// Cannot be combined with `aggregation`. Default: none.
         record_delimiter: Bytes = Bytes::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! A record on its way in.
+//! The record type that callers pass in.
 
 use flush_engine::aws::{IntoPayload, UncheckedRecord};
 
@@ -7,7 +7,7 @@ use flush_engine::aws::{IntoPayload, UncheckedRecord};
 pub struct FirehoseRecord(pub(crate) UncheckedRecord);
 
 impl FirehoseRecord {
-    /// A record for a delivery stream. It is checked when it is recorded.
+    /// A record for a delivery stream. It is validated when it is recorded.
     #[must_use]
     pub fn new(data: impl IntoPayload, stream_name: impl Into<String>) -> Self {
         Self(UncheckedRecord::new(data, None, stream_name))

@@ -1,4 +1,4 @@
-//! Data Firehose as the engine sees it.
+//! Implements the engine's `Service` trait for Firehose.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -100,11 +100,11 @@ fn concatenate(joined: Concatenation) -> Result<Grouping, InvalidSetting> {
     Grouping::concatenate(joined)
 }
 
-/// What makes the requests.
+/// The SDK client and the wire format of requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
-    /// None where the SDK client was given a protocol of its own.
+    /// `None` if the SDK client has its own protocol.
     wire: Option<Wire>,
 }
 

@@ -6,7 +6,7 @@ use flush_engine::aws::{IntoPayload, Stream, UncheckedRecord};
 use crate::AmplifyFirehoseError;
 use crate::service::Firehose;
 
-/// One delivery stream of a client, with its name checked once; created by
+/// A handle for one delivery stream of a client, with its name validated; created by
 /// [`AmplifyFirehoseClient::stream`](crate::AmplifyFirehoseClient::stream).
 #[derive(Debug, Clone)]
 pub struct FirehoseStream(pub(crate) Stream<Firehose>);
@@ -22,19 +22,19 @@ impl FirehoseStream {
     /// [`AmplifyFirehoseClient::record`](crate::AmplifyFirehoseClient::record).
     ///
     /// # Errors
-    /// As `AmplifyFirehoseClient::record`.
+    /// Same as `AmplifyFirehoseClient::record`.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the whole record is stored or nothing is.
+    /// If the future is dropped, the record is stored either in full or not at all.
     pub async fn record(&self, data: impl IntoPayload) -> Result<RecordData, AmplifyFirehoseError> {
         self.record_all([data]).await
     }
 
-    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see
+    /// Like [`record`](Self::record), for a thread outside any tokio runtime; see
     /// [`AmplifyFirehoseClient::record_blocking`](crate::AmplifyFirehoseClient::record_blocking).
     ///
     /// # Errors
-    /// As `AmplifyFirehoseClient::record_blocking`.
+    /// Same as `AmplifyFirehoseClient::record_blocking`.
     pub fn record_blocking(
         &self,
         data: impl IntoPayload,
@@ -43,13 +43,13 @@ impl FirehoseStream {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several payloads: all of them or, on an error, none.
+    /// Records several payloads. On an error, none is stored.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// Same as [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// If the future is dropped, all of the records are stored or none is.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record_all<D: IntoPayload>(
         &self,
         records: impl IntoIterator<Item = D>,

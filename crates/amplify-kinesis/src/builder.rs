@@ -1,4 +1,4 @@
-//! Making a client.
+//! The client builder.
 
 use flush_engine::aws::ClientBuilder;
 

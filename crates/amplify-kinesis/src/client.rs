@@ -24,7 +24,7 @@ impl AmplifyKinesisClient {
     /// Creates a client that stores its records in the default directory.
     ///
     /// # Errors
-    /// As [`AmplifyKinesisClientBuilder::build`].
+    /// Same as [`AmplifyKinesisClientBuilder::build`].
     ///
     /// # Cancel safety
     /// If the storage was already opened, it is released shortly afterwards.
@@ -43,22 +43,22 @@ impl AmplifyKinesisClient {
         AmplifyKinesisClientBuilder::default()
     }
 
-    /// Records data for a stream, which goes by its name or its ARN.
+    /// Records data for a stream, given by name or ARN.
     ///
     /// `Ok` means that the record is stored with the configured
     /// [`durability`](AmplifyKinesisClientOptions::durability), after all earlier records of its
-    /// stream. While the client is disabled, the record is dropped, and `Ok` means only that.
+    /// stream. While the client is disabled, records are dropped and the call still returns `Ok`.
     ///
     /// # Errors
-    /// In this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
-    /// [`Validation`](AmplifyKinesisError::Validation) when the record breaks one of the
-    /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) when the
-    /// cache is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), when dropping the
-    /// oldest records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) when the
-    /// disk fails. In each case, nothing is stored.
+    /// Checked in this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
+    /// [`Validation`](AmplifyKinesisError::Validation) if the record breaks one of the
+    /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) if the cache
+    /// is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), if dropping the oldest
+    /// records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) if the disk
+    /// fails. In each case, nothing is stored.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the whole record is stored or nothing is.
+    /// If the future is dropped, the record is stored either in full or not at all.
     pub async fn record(
         &self,
         data: impl IntoPayload,
@@ -69,12 +69,12 @@ impl AmplifyKinesisClient {
             .await
     }
 
-    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see the
+    /// Like [`record`](Self::record), for a thread outside any tokio runtime; see the
     /// [guide](crate::guide#programs-without-async).
     ///
     /// # Errors
-    /// As `record`, and [`Validation`](AmplifyKinesisError::Validation) where it would never end: on a
-    /// thread of a runtime, or if the client was made in a runtime of a single thread.
+    /// Same as `record`, plus [`Validation`](AmplifyKinesisError::Validation) where the call would
+    /// block forever: on a runtime thread, or if the client was built in a single-threaded runtime.
     pub fn record_blocking(
         &self,
         data: impl IntoPayload,
@@ -86,13 +86,13 @@ impl AmplifyKinesisClient {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several records, of one or more streams: all of them or, on an error, none.
+    /// Records several records, for one or more streams. On an error, none is stored.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// Same as [`record`](Self::record).
     ///
     /// # Cancel safety
-    /// If the future is dropped, all of the records are stored or none is.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record_all(
         &self,
         records: impl IntoIterator<Item = KinesisRecord>,
@@ -101,16 +101,16 @@ impl AmplifyKinesisClient {
         Ok(self.0.record(checked).await?)
     }
 
-    /// A handle for one stream, whose name or ARN is checked once, here.
+    /// Returns a handle for one stream. The name or ARN is validated once, here.
     ///
     /// # Errors
-    /// [`Validation`](AmplifyKinesisError::Validation) when no stream can have this name, and when
-    /// the ARN is not one of a stream in the client's region.
+    /// [`Validation`](AmplifyKinesisError::Validation) if no stream can have this name, or if the
+    /// ARN does not belong to a stream in the client's region.
     pub fn stream(&self, name: impl Into<String>) -> Result<KinesisStream, AmplifyKinesisError> {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }
 
-    /// The SDK client, for everything else the service can do.
+    /// The SDK client, for all other operations of the service.
     #[must_use]
     pub fn kinesis_client(&self) -> &aws_sdk_kinesis::Client {
         self.0.sdk_client()

@@ -1,19 +1,19 @@
-//! What `on_delivered` is handed.
+//! The argument of `on_delivered` callbacks.
 
 use std::fmt;
 
-/// A record that Kinesis accepted, and where it is; see
+/// A record that Kinesis accepted, with its shard and sequence number; see
 /// [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {
-    /// The stream that it was recorded for.
+    /// The stream that the record was recorded for.
     pub stream_name: String,
-    /// Its partition key.
+    /// The record's partition key.
     pub partition_key: Option<String>,
-    /// The shard that took it; empty if the endpoint did not say.
+    /// The shard that stored the record; empty if the endpoint did not name it.
     pub shard_id: String,
-    /// Its place in the shard.
+    /// The record's sequence number in the shard.
     pub sequence_number: String,
 }
 
@@ -32,7 +32,7 @@ impl From<flush_engine::DeliveredRecord> for DeliveredRecord {
     }
 }
 
-// Shows no key.
+// Omits the partition key.
 impl fmt::Debug for DeliveredRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliveredRecord")

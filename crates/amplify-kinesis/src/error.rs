@@ -1,6 +1,6 @@
-//! What can go wrong in a client.
+//! The client's error type.
 
 flush_engine::aws_error! {
-    /// What can go wrong in a client, in the five kinds that callers treat differently.
+    /// A client error, of one of five kinds that callers handle differently.
     pub enum AmplifyKinesisError
 }

@@ -1,7 +1,7 @@
 //! A tour of the client.
 //!
-//! The examples run against an endpoint on this machine, so they set `endpoint_url`; leave it out
-//! to use the service.
+//! The examples run against a local endpoint, so they set `endpoint_url`. Omit it to use the
+//! service.
 //!
 //! # Creating a client
 //!
@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! or in one call, with the records in the default directory:
+//! Or in one call, storing records in the default directory:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), amplify_kinesis::AmplifyKinesisError> {
@@ -33,7 +33,7 @@
 //!
 //! The default directory depends on the name of the program, the region and the endpoint, but not
 //! on the account. If a program delivers to two accounts, or has two clients for one region, give
-//! each a [`name`](crate::AmplifyKinesisClientBuilder::name) or a directory.
+//! each client its own [`name`](crate::AmplifyKinesisClientBuilder::name) or directory.
 //!
 //! # Configuration options
 //!
@@ -66,10 +66,10 @@
 //! # }
 //! ```
 //!
-//! `FlushStrategy::None` leaves delivery to [`flush`](crate::AmplifyKinesisClient::flush) and
-//! [`drain`](crate::AmplifyKinesisClient::drain) alone. For a program that records continuously,
-//! [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive) is best: it delivers as soon as a
-//! stream has a full batch, or its oldest record has waited long enough.
+//! With `FlushStrategy::None`, only [`flush`](crate::AmplifyKinesisClient::flush) and
+//! [`drain`](crate::AmplifyKinesisClient::drain) deliver records. For a program that records
+//! continuously, [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive) is best: it delivers
+//! as soon as a stream has a full batch, or its oldest record has waited long enough.
 //!
 //! ```
 //! use amplify_kinesis::{AmplifyKinesisClientOptions, FlushStrategy};
@@ -130,16 +130,16 @@
 //! # }
 //! ```
 //!
-//! Each flush sends at most one batch of each stream; the rest goes with the next flush.
+//! Each flush sends at most one batch per stream; the next flush sends more.
 //! [`drain`](crate::AmplifyKinesisClient::drain) continues until everything is delivered or its
 //! deadline passes.
 //!
 //! # Choosing the shard
 //!
-//! The partition key decides: records of one key go to one shard. For records that may go to any,
-//! [`PartitionKey::random`](crate::PartitionKey::random) makes one up. An explicit hash key goes
-//! before it, for a program that spreads records itself. Shards have ranges of hash keys, which
-//! `ListShards` tells.
+//! Records with the same partition key go to the same shard. If any shard will do, use
+//! [`PartitionKey::random`](crate::PartitionKey::random). An explicit hash key overrides the
+//! partition key, for programs that distribute records themselves. `ListShards` returns the hash
+//! key range of each shard.
 //!
 //! ```
 //! # use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError};
@@ -176,7 +176,7 @@
 //! | `LimitExceeded` | the cache is full | flush, clear, or raise `cache_max_bytes` |
 //! | `Storage` | the disk failed | free disk space, check permissions, try again |
 //! | `ClientClosed` | the client is closed | create a new one |
-//! | `Unknown` | there was no readable answer; see its [`reason`](crate::NoAnswer) | nothing is lost; a later flush tries again |
+//! | `Unknown` | there was no readable response; see its [`reason`](crate::NoAnswer) | nothing is lost; a later flush tries again |
 //!
 //! # What counts as an attempt
 //!
@@ -186,19 +186,20 @@
 //! | rejected the record with an error code | is kept | + 1 |
 //! | refused a request that cannot succeed (no such stream, invalid argument) | is kept | + 1 |
 //! | refused the request for another reason (throttling, failure, credentials) | is kept | unchanged |
-//! | gave no readable answer | is kept | unchanged |
+//! | sent no readable response | is kept | unchanged |
 //!
-//! A request refused for its contents is resent in halves until the bad records are found; only
-//! those are charged. A record that fails again after its count has reached `max_retries` is
-//! discarded: handed to [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard), then
-//! deleted. Automatic passes and `drain` charge a record at most once in 30 seconds; each `flush()`
-//! charges it.
+//! If the service refuses a request because of its contents, the request is resent in halves until
+//! the bad records are found; only those are charged. A record that fails again after its count has
+//! reached `max_retries` is discarded: it is passed to
+//! [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard) and then deleted. Automatic
+//! passes and `drain` charge a record at most once every 30 seconds; `flush()` charges it every
+//! time.
 //!
 //! # Several events in one record
 //!
-//! Small events cost less where several of them share a record, and more of them fit through a
-//! shard. [`Aggregation::Kpl`](crate::Aggregation) is the format of the Kinesis Producer Library,
-//! which the KCL and libraries for Lambda read:
+//! Packing several small events into one record costs less and fits more events through a shard.
+//! [`Aggregation::Kpl`](crate::Aggregation) uses the format of the Kinesis Producer Library, which
+//! the KCL and libraries for Lambda read:
 //!
 //! ```
 //! # #[tokio::main]
@@ -231,29 +232,28 @@
 //! # }
 //! ```
 //!
-//! Order within a partition key, retries, `on_discard` and all counts stay by event. Events share
-//! a record if they belong to one shard, which takes permission for `ListShards`; without it, if
-//! they have one partition key. When the stream is resharded, events that a reader would drop are
-//! sent again. [`Aggregation::Concatenate`](crate::Aggregation) joins payloads of one partition
-//! key by a newline, for readers that know no other format. The
-//! repository's `docs/aggregation.md` says what it costs, how such records are read, and when to
-//! leave it.
+//! Order within a partition key, retries, `on_discard` and all counts still apply to each event.
+//! Events share a record if they belong to the same shard, which needs permission for `ListShards`.
+//! Without it, only events with the same partition key share a record. When the stream is
+//! resharded, events that a reader would drop are sent again.
+//! [`Aggregation::Concatenate`](crate::Aggregation) joins payloads with the same partition key by
+//! newlines, for readers that know no other format. `docs/aggregation.md` in the repository covers
+//! the cost, how to read such records, and when not to aggregate.
 //!
 //! # Full caches, old records, closing
 //!
-//! All streams share the cache. If a stream might be refused for a long time, for example because
-//! it was never created, set a
-//! [`max_stream_share`](crate::AmplifyKinesisClientOptions::max_stream_share) so that it leaves room
-//! for the others. `record` can also wait for room:
+//! All streams share the cache. If the service might refuse a stream for a long time, for example
+//! because the stream was never created, set a
+//! [`max_stream_share`](crate::AmplifyKinesisClientOptions::max_stream_share) so that it leaves
+//! room for the others. `record` can also wait for room:
 //! [`OverflowPolicy::Wait`](crate::OverflowPolicy).
 //!
-//! If the cache is full, a new record is refused. With
-//! [`OverflowPolicy::DropOldest`](crate::OverflowPolicy) the oldest records are dropped instead,
-//! from any stream: as few as necessary, and none that are in flight.
+//! A full cache refuses new records. With [`OverflowPolicy::DropOldest`](crate::OverflowPolicy), it
+//! drops the oldest records of any stream instead: as few as necessary, and none in flight.
 //! [`max_record_age`](crate::AmplifyKinesisClientOptions::max_record_age) discards records that are
-//! no longer wanted. Discarded records go to `on_discard`, with their
-//! [reason](crate::DiscardReason). Before the program ends,
-//! [`close_with`](crate::AmplifyKinesisClient::close_with) makes a last attempt to deliver:
+//! too old. Discarded records are passed to `on_discard` with their [reason](crate::DiscardReason).
+//! Before the program ends, [`close_with`](crate::AmplifyKinesisClient::close_with) makes a last
+//! attempt to deliver:
 //!
 //! ```
 //! # use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisError};
@@ -278,9 +278,9 @@
 //!
 //! # Where records went
 //!
-//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is called with every record that the
-//! service accepted, with its shard and its sequence number, before the record is deleted: so at
-//! least once, and again if the process ends in between.
+//! [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered) is called with every record
+//! that the service accepted, its shard and its sequence number, before the record is deleted. It
+//! is called at least once per record, and again if the process ends before the deletion.
 //!
 //! ```
 //! use amplify_kinesis::AmplifyKinesisClientOptions;
@@ -292,9 +292,9 @@
 //!
 //! # Streams of another account
 //!
-//! Where a stream's name goes, its ARN goes too. It has to be of the client's region; the stream's
-//! own policy has to let the caller in. A stream that is named both ways has two queues, and the
-//! order between them is not kept.
+//! A stream's ARN works wherever its name does. The ARN must be in the client's region, and the
+//! stream's resource policy must allow the caller. A stream used under both its name and its ARN
+//! has two queues, with no ordering between them.
 //!
 //! ```
 //! # async fn example(kinesis: &amplify_kinesis::AmplifyKinesisClient) -> Result<(), amplify_kinesis::AmplifyKinesisError> {
@@ -306,9 +306,9 @@
 //!
 //! # Programs without async
 //!
-//! A client needs a tokio runtime that runs by itself, one of several threads: it delivers there.
-//! What makes the client keeps the runtime, whose `block_on` makes any call; threads that only
-//! record need neither.
+//! A client delivers in the background, so it needs a multi-threaded tokio runtime. The code that
+//! builds the client keeps the runtime and makes its calls through `block_on`. Threads that only
+//! record need no runtime.
 //!
 //! ```
 //! # use aws_credential_types::Credentials;
@@ -341,11 +341,11 @@
 //!
 //! # In a web page
 //!
-//! With the feature `browser`, without the default ones, and on `wasm32-unknown-unknown`, the same
-//! client runs in a page or a worker. Requests go by `fetch`. Records are in the browser's database,
-//! IndexedDB, in a slot for each tab, or in memory if the browser grants no storage:
-//! [`storage`](crate::AmplifyKinesisClient::storage) tells. Automatic strategies also flush when the page goes
-//! into the background.
+//! With the `browser` feature instead of the default ones, the same client runs in a page or a
+//! worker on `wasm32-unknown-unknown`. It sends requests with `fetch`. Records are stored in the
+//! browser's database, IndexedDB, in a slot per tab, or in memory if the browser grants no storage:
+//! [`storage`](crate::AmplifyKinesisClient::storage) says which. Automatic strategies also flush
+//! when the page goes into the background.
 //!
 //! ```ignore
 //! use amplify_kinesis::AmplifyKinesisClient;
@@ -359,7 +359,8 @@
 //!     .await?;
 //! ```
 //!
-//! Only pages from HTTPS or localhost have a database. `docs/browser.md` of the repository has more.
+//! Only pages served over HTTPS or from localhost have a database. See `docs/browser.md` in the
+//! repository for more.
 //!
 //! # Everything else the service can do
 //!

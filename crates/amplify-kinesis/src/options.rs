@@ -8,18 +8,19 @@ use crate::limits::MAX_RECORD_BYTES;
 
 /// How several events share a record.
 ///
-/// Order within a partition key, retries, `on_discard` and all counts are by event, whatever the
-/// records are. See [the guide](crate::guide#several-events-in-one-record).
+/// Order within a partition key, retries, `on_discard` and all counts apply to events, however they
+/// are packed into records. See [the guide](crate::guide#several-events-in-one-record).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aggregation {
     /// Each event is a record.
     #[default]
     None,
-    /// In the format of the Kinesis Producer Library, keys included. Needs permission for
-    /// `ListShards`; without it, only events of one partition key share a record.
+    /// The format of the Kinesis Producer Library, keys included. Needs permission for
+    /// `ListShards`; without it, only events with the same partition key share a record.
     Kpl(KplLimits),
-    /// Joined, each followed by a delimiter. Only events of one partition key share a record.
+    /// Events joined, each followed by a delimiter. Only events with the same partition key share a
+    /// record.
     Concatenate(Concatenation),
 }
 
@@ -42,14 +43,14 @@ flush_engine::aws_options! {
         record_limit: "Bytes that one record may have, data and partition key. Lower it to the \
                        stream's own `MaxRecordSize`. Default, and most: 10 MiB.",
         delivered: DeliveredRecord,
-        /// The format of requests. Default: CBOR for AWS's own hosts, JSON for others.
+        /// The format of requests. Default: CBOR for AWS hosts, JSON for others.
         ///
         /// A protocol set in the given SDK client or `SdkConfig` takes precedence.
         wire_format: WireFormat = WireFormat::Auto,
-        /// Whether several events share a record, which costs less. Default: they do not.
+        /// Whether several events share a record, which costs less. Default: no.
         ///
-        /// Shared records keep to this limit and to `max_record_bytes`. An event that is too large to
-        /// share a record is sent in one of its own.
+        /// Shared records stay within the aggregation's own limits and `max_record_bytes`. An event
+        /// too large to share a record is sent in one of its own.
         aggregation: Aggregation = Aggregation::None,
     }
 }

@@ -1,4 +1,4 @@
-//! A record on its way in.
+//! The record type that callers pass in.
 
 use flush_engine::aws::{IntoPayload, UncheckedRecord};
 
@@ -7,7 +7,7 @@ use flush_engine::aws::{IntoPayload, UncheckedRecord};
 pub struct KinesisRecord(pub(crate) UncheckedRecord);
 
 impl KinesisRecord {
-    /// A record for a stream. It is checked when it is recorded.
+    /// A record for a stream. It is validated when it is recorded.
     #[must_use]
     pub fn new(
         data: impl IntoPayload,
@@ -18,10 +18,10 @@ impl KinesisRecord {
         Self(UncheckedRecord::new(data, key, stream_name))
     }
 
-    /// Sets a hash key, which then decides on the record's shard: the one whose range of hash
-    /// keys it is in, whatever the partition key is.
+    /// Sets an explicit hash key. The record goes to the shard whose hash key range contains it,
+    /// whatever its partition key.
     ///
-    /// It is kept on disk with the record, and does not count in its size.
+    /// The hash key is stored with the record and does not count toward its size.
     ///
     /// ```
     /// use amplify_kinesis::KinesisRecord;
@@ -35,10 +35,10 @@ impl KinesisRecord {
     }
 }
 
-/// What [`KinesisStream::record_all`](crate::KinesisStream::record_all) takes: pairs of data and
-/// partition key, and [`KinesisRecord`]s of the handle's own stream, which may have a hash key.
+/// Input of [`KinesisStream::record_all`](crate::KinesisStream::record_all): pairs of data and
+/// partition key, or [`KinesisRecord`]s for the handle's stream, which may have a hash key.
 ///
-/// Nothing else implements it.
+/// This trait is sealed.
 pub trait IntoStreamRecord: sealed::IntoUnchecked {}
 
 impl<D: IntoPayload, K: Into<String>> IntoStreamRecord for (D, K) {}

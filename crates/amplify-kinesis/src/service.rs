@@ -1,4 +1,4 @@
-//! Kinesis as the engine sees it.
+//! Implements the engine's `Service` trait for Kinesis.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -86,11 +86,11 @@ impl Service for Kinesis {
     }
 }
 
-/// What makes the requests.
+/// The SDK client and the wire format of requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     client: Client,
-    /// None where the SDK client was given a protocol of its own.
+    /// `None` if the SDK client has its own protocol.
     wire: Option<Wire>,
 }
 
@@ -144,7 +144,7 @@ fn entry(entry: &Entry<'_>) -> Result<PutRecordsRequestEntry, SendError> {
         .map_err(|error| SendError::no_answer(error.to_string()))
 }
 
-/// Pages of a list of shards; a stream has far fewer shards.
+/// Maximum pages of a shard list; a stream has far fewer shards.
 const MAX_PAGES: usize = 100;
 
 async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>, SendError> {
@@ -175,7 +175,7 @@ async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>,
     Err(SendError::unreadable("the list of shards has no end"))
 }
 
-/// A shard, unless it is closed or not one.
+/// Converts an open shard; `None` if it is closed or malformed.
 fn open_shard(shard: &types::Shard) -> Option<Shard> {
     let sequence = shard.sequence_number_range.as_ref();
     if sequence.is_some_and(|range| range.ending_sequence_number.is_some()) {

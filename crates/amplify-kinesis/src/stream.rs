@@ -8,7 +8,7 @@ use crate::record::IntoStreamRecord;
 use crate::record::sealed::IntoUnchecked;
 use crate::service::Kinesis;
 
-/// One stream of a client, with its name checked once; created by
+/// A handle for one stream of a client, with its name validated; created by
 /// [`AmplifyKinesisClient::stream`](crate::AmplifyKinesisClient::stream).
 #[derive(Debug, Clone)]
 pub struct KinesisStream(pub(crate) Stream<Kinesis>);
@@ -24,10 +24,10 @@ impl KinesisStream {
     /// [`AmplifyKinesisClient::record`](crate::AmplifyKinesisClient::record).
     ///
     /// # Errors
-    /// As `AmplifyKinesisClient::record`.
+    /// Same as `AmplifyKinesisClient::record`.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the whole record is stored or nothing is.
+    /// If the future is dropped, the record is stored either in full or not at all.
     pub async fn record(
         &self,
         data: impl IntoPayload,
@@ -36,11 +36,11 @@ impl KinesisStream {
         self.record_all([(data, partition_key)]).await
     }
 
-    /// As [`record`](Self::record), for a thread that belongs to no tokio runtime; see
+    /// Like [`record`](Self::record), for a thread outside any tokio runtime; see
     /// [`AmplifyKinesisClient::record_blocking`](crate::AmplifyKinesisClient::record_blocking).
     ///
     /// # Errors
-    /// As `AmplifyKinesisClient::record_blocking`.
+    /// Same as `AmplifyKinesisClient::record_blocking`.
     pub fn record_blocking(
         &self,
         data: impl IntoPayload,
@@ -50,8 +50,8 @@ impl KinesisStream {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records pairs of data and partition key, or [`KinesisRecord`](crate::KinesisRecord)s of
-    /// this stream: all of them or, on an error, none.
+    /// Records pairs of data and partition key, or [`KinesisRecord`](crate::KinesisRecord)s for
+    /// this stream. On an error, none is stored.
     ///
     /// ```
     /// use amplify_kinesis::{AmplifyKinesisError, KinesisRecord, KinesisStream};
@@ -65,11 +65,11 @@ impl KinesisStream {
     /// ```
     ///
     /// # Errors
-    /// As [`record`](Self::record), and [`Validation`](AmplifyKinesisError::Validation) when a
+    /// Same as [`record`](Self::record), plus [`Validation`](AmplifyKinesisError::Validation) if a
     /// record is for another stream.
     ///
     /// # Cancel safety
-    /// If the future is dropped, all of the records are stored or none is.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record_all<R: IntoStreamRecord>(
         &self,
         records: impl IntoIterator<Item = R>,

@@ -1,4 +1,4 @@
-//! The client in a web page, whose `fetch` is played by the tests: `cargo xtask ports browser`.
+//! Tests the client in a web page, with a fake `fetch`: `cargo xtask ports browser`.
 
 #![cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #![expect(
@@ -21,7 +21,7 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
-/// An answer for one accepted record.
+/// A response that accepts one record.
 const ACCEPTS: &str = r#"() => new Response(JSON.stringify(
     {FailedRecordCount: 0, Records: [{SequenceNumber: "1", ShardId: "shardId-0"}]}))"#;
 const FAILS: &str = "() => Promise.reject(new TypeError('Failed to fetch'))";
@@ -51,8 +51,9 @@ async fn sleep(millis: u32) {
     JsFuture::from(sleep).await.unwrap();
 }
 
-/// Has this function answer requests to this host from now on; they are kept as `calls`, their
-/// bodies as `bodies`. Each test has a host of its own, so no test gets the requests of another.
+/// Answers requests to this host with this function from now on, and keeps the requests as `calls`
+/// and their bodies as `bodies`. Each test uses its own host, so no test sees the requests of
+/// another.
 fn answer_by(host: &str, function: &str) {
     js(&format!(
         "globalThis.realFetch ??= fetch;

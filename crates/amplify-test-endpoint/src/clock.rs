@@ -1,4 +1,4 @@
-//! Real time: what happens on a wire cannot be paused.
+//! Real time: events on a real connection cannot be paused.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The endpoint's handle; the modules below hold its parts.
+//! The handle of the endpoint; the modules below hold its parts.
 
 mod cbor;
 mod exchange;
@@ -34,19 +34,19 @@ use self::server::Server;
 use self::state::{Keep, Shared};
 use self::wait::{DEFAULT_WAIT, Deadline};
 
-/// A loopback endpoint of both services, answering as it is told.
+/// A loopback endpoint of both services, with scripted replies.
 ///
-/// By default it takes every record of every stream in. What a request gets is the first of:
-/// the answer to a broken limit or an unknown stream, the next scripted reply for its stream,
-/// the next scripted reply for any stream, the standing rule, [`Reply::Accept`].
+/// By default it accepts every record for every stream. A request gets the first of these that
+/// applies: the response to a broken limit or an unknown stream, the next scripted reply for its
+/// stream, the next scripted reply for any stream, the standing rule, [`Reply::Accept`].
 ///
-/// A request is judged when its body has arrived, and its records are taken in then;
-/// [latency](Self::set_latency) and [`Reply::delayed`] only hold the answer back.
+/// A request is judged, and its records accepted, when its body has arrived;
+/// [latency](Self::set_latency) and [`Reply::delayed`] only delay the response.
 ///
-/// Mind that an AWS SDK client repeats a throttled or failed call by itself, up to three
-/// attempts by default, and each attempt is a request here.
+/// Note that an AWS SDK client retries a throttled or failed call itself, up to three attempts by
+/// default, and each attempt is a request here.
 ///
-/// Dropping the handle closes every connection and frees the port before it returns.
+/// Dropping the handle closes every connection and frees the port before returning.
 ///
 /// ```no_run
 /// # use amplify_test_endpoint::{FakeAws, Reply};
@@ -63,16 +63,16 @@ pub struct FakeAws {
     shared: Arc<Shared>,
     addr: SocketAddr,
     server: Mutex<Option<Server>>,
-    // Bound but never listening: keeps the port from strangers while the endpoint is stopped.
-    // Nothing on Windows: see `server::bind`.
+    // Bound but never listening: reserves the port while the endpoint is stopped. Nothing on
+    // Windows: see `server::bind`.
     _reservation: Option<TcpSocket>,
 }
 
 impl FakeAws {
-    /// Starts an endpoint at a free port of 127.0.0.1.
+    /// Starts an endpoint on a free port of 127.0.0.1.
     ///
     /// # Panics
-    /// If no socket or thread can be had; [`start_on`](Self::start_on) returns the error.
+    /// If no socket or thread is available; [`start_on`](Self::start_on) returns the error.
     #[expect(clippy::expect_used, reason = "documented; a test can only fail here")]
     pub fn start() -> Self {
         Self::builder()
@@ -80,15 +80,15 @@ impl FakeAws {
             .expect("a loopback endpoint can be started")
     }
 
-    /// Starts an endpoint at this address; port 0 stands for any free one.
+    /// Starts an endpoint at this address; port 0 means any free port.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or no thread can be had.
+    /// If it cannot listen on the address, or no thread is available.
     pub fn start_on(addr: SocketAddr) -> io::Result<Self> {
         Self::builder().start_on(addr)
     }
 
-    /// An endpoint with other settings than the defaults.
+    /// Returns a builder for an endpoint with non-default settings.
     pub fn builder() -> FakeAwsBuilder {
         FakeAwsBuilder {
             keep: Keep::Payloads,
@@ -101,26 +101,27 @@ impl FakeAws {
         format!("http://{}", self.addr)
     }
 
-    /// The address it listens on, or listened on before [`stop`](Self::stop).
+    /// The address of the endpoint, also after [`stop`](Self::stop).
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     // ---- up and down
 
-    /// Closes every connection and stops listening, at once: connecting is then refused.
+    /// Closes every connection and stops listening, immediately: new connections are refused.
     ///
-    /// What was seen so far stays readable, the script stays, and the port stays reserved for
-    /// [`restart`](Self::restart) until the handle is dropped. On Windows, others may take the port.
+    /// Everything seen so far stays readable, the script stays, and the port stays reserved for
+    /// [`restart`](Self::restart) until the handle is dropped. On Windows, others may take the
+    /// port.
     pub fn stop(&self) {
         let server = lock(&self.server).take();
         drop(server);
     }
 
-    /// Listens again at the same port after [`stop`](Self::stop); does nothing if it runs.
+    /// Listens again on the same port after [`stop`](Self::stop); does nothing if already running.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or no thread can be had.
+    /// If it cannot listen on the address, or no thread is available.
     pub fn restart(&self) -> io::Result<()> {
         let mut server = lock(&self.server);
         if server.is_none() {
@@ -134,8 +135,8 @@ impl FakeAws {
 
     // ---- what it does
 
-    /// Queues a reply for the next request that no reply of [`script_for`](Self::script_for)
-    /// waits for.
+    /// Queues a reply for the next request that has no reply queued by
+    /// [`script_for`](Self::script_for).
     pub fn script(&self, reply: Reply) {
         self.shared.lock().script.push_back(reply);
     }
@@ -153,22 +154,23 @@ impl FakeAws {
         script.or_default().push_back(reply);
     }
 
-    /// Sets the standing rule, asked whenever no scripted reply waits; replaces the last one.
+    /// Sets the standing rule, which replies whenever no scripted reply is queued. Replaces any
+    /// previous rule.
     ///
-    /// It runs on the endpoint's thread: a rule that blocks, blocks all requests.
+    /// The rule runs on the endpoint's thread: if it blocks, all requests block.
     pub fn always(&self, rule: impl Fn(&PutRequest) -> Reply + Send + Sync + 'static) {
-        // The old one is dropped without the lock: what it owns may ask for it.
+        // Drops the old rule without the lock: values that it owns may take it.
         let replaced = self.shared.lock().rule.replace(Arc::new(rule));
         drop(replaced);
     }
 
-    /// Drops queued replies and the standing rule: every request is accepted again.
+    /// Drops queued replies and the standing rule, so that every request is accepted again.
     pub fn clear_script(&self) {
         let mut state = self.shared.lock();
         let script = mem::take(&mut state.script);
         let stream_scripts = mem::take(&mut state.stream_scripts);
         let rule = state.rule.take();
-        // What replies and rule own may ask for the lock when it is dropped.
+        // Values owned by replies or the rule may take the lock when dropped.
         drop(state);
         drop((script, stream_scripts, rule));
     }
@@ -184,8 +186,8 @@ impl FakeAws {
         self.shared.lock().known_streams = None;
     }
 
-    /// Gives a stream these open shards, as after it was resharded; one shard takes everything
-    /// in until then.
+    /// Gives a stream these open shards, as after resharding. Until then, one shard takes all
+    /// records.
     ///
     /// # Panics
     /// If shards overlap.
@@ -199,27 +201,28 @@ impl FakeAws {
         state.shards.of_stream.insert(stream.to_owned(), shards);
     }
 
-    /// Answers `ListShards` by a reply without records, or by the shards again.
+    /// Answers `ListShards` with this reply, which must take no records; `None` lists the shards
+    /// again.
     pub fn set_list_reply(&self, reply: impl Into<Option<Reply>>) {
         self.shared.lock().shards.reply = reply.into();
     }
 
-    /// Holds every answer back by this much.
+    /// Delays every response by this much.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.lock().latency = latency;
     }
 
-    /// Makes the link carry this many bytes of each request body a second; `None` lifts it.
+    /// Limits the link to this many bytes of each request body per second; `None` lifts the limit.
     ///
-    /// A client that hangs up before its request would have crossed the link has sent nothing:
-    /// no reply is spent on it and no record is taken in, but its request is logged.
+    /// If a client hangs up before its request would have crossed the link, nothing was sent: no
+    /// reply is used and no record accepted, but the request is logged.
     pub fn set_link_speed(&self, bytes_per_second: Option<u64>) {
         self.shared.lock().link_speed = bytes_per_second;
     }
 
     // ---- what it saw
 
-    /// The records taken in for this stream, of either service, in order of acceptance.
+    /// The records accepted for this stream, of either service, in order of acceptance.
     ///
     /// Empty if the endpoint only counts.
     pub fn delivered(&self, stream: &str) -> Vec<PutRecord> {
@@ -230,7 +233,7 @@ impl FakeAws {
             .map_or_else(Vec::new, |delivery| delivery.records.clone())
     }
 
-    /// The same, each with the id of the shard that took it in.
+    /// Like [`delivered`](Self::delivered), each record with the id of its shard.
     pub fn delivered_by_shard(&self, stream: &str) -> Vec<(String, PutRecord)> {
         let state = self.shared.lock();
         let Some(delivery) = state.deliveries.get(stream) else {
@@ -240,9 +243,9 @@ impl FakeAws {
         shards.zip(delivery.records.iter().cloned()).collect()
     }
 
-    /// Takes out all records that are kept, by stream; what is counted stays.
+    /// Removes and returns all kept records, by stream; the counts stay.
     ///
-    /// An endpoint that runs for long holds no more than what arrived between two calls.
+    /// Called regularly, this bounds the memory of a long-running endpoint.
     pub fn take_delivered(&self) -> BTreeMap<String, Vec<PutRecord>> {
         let mut state = self.shared.lock();
         let taken = state.deliveries.iter_mut().map(|(stream, delivery)| {
@@ -252,27 +255,27 @@ impl FakeAws {
         taken.filter(|(_, records)| !records.is_empty()).collect()
     }
 
-    /// The bytes of all bodies of requests that could be read.
+    /// The total bytes of all readable request bodies.
     pub fn body_bytes(&self) -> u64 {
         self.shared.lock().body_bytes
     }
 
-    /// How often shards were listed, refused and unanswered times included.
+    /// How often shards were listed, including refused and unanswered requests.
     pub fn listings(&self) -> usize {
         self.shared.lock().shards.listings
     }
 
-    /// How many records were taken in, repeated ones included.
+    /// How many records were accepted, including repeated ones.
     pub fn delivered_count(&self) -> usize {
         self.shared.lock().delivered_records
     }
 
-    /// The size of all records taken in: data and, for Kinesis, partition keys.
+    /// The size of all accepted records: data and, for Kinesis, partition keys.
     pub fn delivered_bytes(&self) -> u64 {
         self.shared.lock().delivered_bytes
     }
 
-    /// How many records were taken in for this stream.
+    /// How many records were accepted for this stream.
     pub fn delivered_count_of(&self, stream: &str) -> usize {
         let state = self.shared.lock();
         state
@@ -281,40 +284,40 @@ impl FakeAws {
             .map_or(0, |delivery| delivery.count)
     }
 
-    /// Every request that could be read, in order of arrival.
+    /// Every readable request, in order of arrival.
     pub fn requests(&self) -> Vec<RequestLog> {
         self.shared.lock().log.clone()
     }
 
-    /// The request at this place of [`requests`](Self::requests).
+    /// The request at this index of [`requests`](Self::requests).
     pub fn request(&self, index: usize) -> Option<RequestLog> {
         self.shared.lock().log.get(index).cloned()
     }
 
-    /// Every request to this stream that could be read, in order of arrival.
+    /// Every readable request to this stream, in order of arrival.
     pub fn requests_to(&self, stream: &str) -> Vec<RequestLog> {
         let state = self.shared.lock();
         let to_stream = state.log.iter().filter(|request| request.stream == stream);
         to_stream.cloned().collect()
     }
 
-    /// How many requests could be read, those under way included.
+    /// How many readable requests arrived, including those in flight.
     pub fn request_count(&self) -> usize {
         self.shared.lock().log.len()
     }
 
-    /// How many requests are under way.
+    /// How many requests are in flight.
     pub fn in_flight(&self) -> usize {
         self.shared.lock().in_flight.now
     }
 
-    /// The most requests that were ever under way at the same time.
+    /// The highest number of requests ever in flight at the same time.
     pub fn max_in_flight(&self) -> usize {
         self.shared.lock().in_flight.max
     }
 
-    /// The most requests to this stream that were ever under way at the same time,
-    /// counted from when the body had arrived.
+    /// The highest number of requests to this stream ever in flight at the same time, counted from
+    /// when the body had arrived.
     pub fn max_in_flight_of(&self, stream: &str) -> usize {
         let state = self.shared.lock();
         state
@@ -328,35 +331,35 @@ impl FakeAws {
         self.shared.lock().connections
     }
 
-    /// Each request that broke a limit of its service or could not be read, in words;
-    /// a correct client causes none.
+    /// Describes each request that broke a limit of its service or could not be read; a correct
+    /// client causes none.
     pub fn limit_violations(&self) -> Vec<String> {
         self.shared.lock().limit_violations.clone()
     }
 
     // ---- waiting for it
 
-    /// Waits until the condition holds, at most 30 s of real time.
+    /// Waits until the condition holds, for at most 30 s of real time.
     ///
-    /// The condition is looked at whenever something happens here. The future needs no
-    /// runtime in particular, and no paused clock can hurry it.
+    /// The condition is checked whenever something happens here. The future needs no particular
+    /// runtime, and a paused clock does not speed it up.
     ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
     ///
     /// # Cancel safety
-    /// Observes only; may be dropped at any time.
+    /// The future only observes; it may be dropped at any time.
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) -> Result<(), WaitTimeout> {
         self.wait_until_within(DEFAULT_WAIT, condition).await
     }
 
-    /// Like [`wait_until`](Self::wait_until), with another limit of real time.
+    /// Like [`wait_until`](Self::wait_until), with a different limit of real time.
     ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
     ///
     /// # Cancel safety
-    /// Observes only; may be dropped at any time.
+    /// The future only observes; it may be dropped at any time.
     pub async fn wait_until_within(
         &self,
         limit: Duration,
@@ -378,7 +381,7 @@ impl FakeAws {
         }
     }
 
-    /// Waits like [`wait_until_within`](Self::wait_until_within), blocking the thread.
+    /// Like [`wait_until_within`](Self::wait_until_within), but blocks the thread.
     ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
@@ -406,7 +409,7 @@ impl fmt::Debug for FakeAws {
     }
 }
 
-/// Settings of a [`FakeAws`] that is to be started.
+/// Settings for starting a [`FakeAws`].
 #[derive(Clone, Debug)]
 pub struct FakeAwsBuilder {
     keep: Keep,
@@ -414,34 +417,34 @@ pub struct FakeAwsBuilder {
 }
 
 impl FakeAwsBuilder {
-    /// Counts records and bytes but keeps no payload.
+    /// Counts records and bytes but keeps no payloads.
     ///
-    /// Payloads are then not even decoded, unless a script or a rule looks at them.
+    /// Payloads are not even decoded, unless a script or a rule looks at them.
     #[must_use]
     pub fn count_only(mut self) -> Self {
         self.keep = Keep::CountsOnly;
         self
     }
 
-    /// Holds every answer back by this much.
+    /// Delays every response by this much.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
     }
 
-    /// Starts at a free port of 127.0.0.1.
+    /// Starts on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// If no socket or thread can be had.
+    /// If no socket or thread is available.
     pub fn start(self) -> io::Result<FakeAws> {
         self.start_on((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Starts at this address; port 0 stands for any free one.
+    /// Starts at this address; port 0 means any free port.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or no thread can be had.
+    /// If it cannot listen on the address, or no thread is available.
     pub fn start_on(self, addr: SocketAddr) -> io::Result<FakeAws> {
         let socket = server::bind(addr)?;
         let addr = socket.local_addr()?;

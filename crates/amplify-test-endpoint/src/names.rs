@@ -7,8 +7,8 @@ use crate::clock::unix_nanos;
 
 /// A stream name that no other test of this or any other process uses.
 ///
-/// `prefix` may have up to 28 characters of `[A-Za-z0-9_.-]`; the name then fits
-/// both services' rules.
+/// `prefix` may have up to 28 characters of `[A-Za-z0-9_.-]`; the name then fits the rules of both
+/// services.
 pub fn unique_name(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! `PutRecords` in CBOR, which Kinesis takes beside JSON: requests are read and answers written here.
+//! Reads requests and writes responses of `PutRecords` in CBOR, which Kinesis accepts besides JSON.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::protocol::{self, EncodedRecord, Format, KINESIS_PUT, Put, unreadable}
 use super::reply::Refusal;
 use super::request::Service;
 
-/// The content type of requests and answers.
+/// The content type of requests and responses.
 pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 
 /// Reads the body of a request to `target`; lengths must be definite.
@@ -36,7 +36,7 @@ pub(super) fn parse<'a>(target: &str, body: &'a [u8]) -> Result<Put<'a>, Refusal
 
 fn read_records<'a>(decoder: &mut Decoder<'a>) -> Result<Vec<EncodedRecord<'a>>, decode::Error> {
     let count = definite(decoder.array()?)?;
-    // A count alone must not take memory.
+    // A claimed count must not allocate memory.
     let mut records = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(1000));
     for _ in 0..count {
         let (mut data, mut key, mut hash_key) = (None, None, None);
@@ -77,7 +77,7 @@ fn optional<'a>(decoder: &mut Decoder<'a>) -> Result<Option<&'a str>, decode::Er
     }
 }
 
-/// The answer to a put; see [`protocol::put_answer`].
+/// The response to a put; see [`protocol::put_answer`].
 pub(super) fn put_answer(
     count: usize,
     codes: &[Option<String>],
@@ -127,7 +127,7 @@ fn write_answer<W: Write>(
     Ok(())
 }
 
-/// The body of a refusal that has a message and perhaps a code.
+/// The body of a refusal with a message and perhaps a code.
 pub(super) fn refusal_body(code: Option<&str>, message: &str) -> Vec<u8> {
     let mut body = Vec::new();
     let mut encoder = Encoder::new(&mut body);

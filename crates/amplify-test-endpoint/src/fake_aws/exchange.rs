@@ -1,4 +1,4 @@
-//! One connection, request by request, each plan acted out.
+//! Serves one connection, request by request, and carries out each plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::state::{Arrival, InFlight, Shared};
 /// Serves a connection until one side closes it.
 pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut connection = Connection::new(stream);
-    // One for all requests: a fresh one of this size is a thousand page faults.
+    // One buffer for all requests: allocating one of this size costs a thousand page faults.
     let mut body = Vec::new();
     loop {
         let served = match connection.read_head().await {
@@ -66,7 +66,7 @@ async fn exchange(
     match plan.act {
         Act::Answer(answer, after) => {
             wait(connection, latency + plan.delay).await?;
-            // First, so that a client that has read the answer finds the request ended.
+            // End it first, so that a client that has read the response finds the request ended.
             in_flight.end(plan.outcome);
             connection.write_all(&answer).await?;
             if after == Persistence::Close {
@@ -86,7 +86,7 @@ async fn exchange(
         }
         Act::Reset => {
             wait(connection, plan.delay).await?;
-            // Where it is refused, the connection is closed all the same.
+            // If the reset fails, the connection is closed all the same.
             let _ = connection.reset_on_close();
             in_flight.end(plan.outcome);
             Ok(Persistence::Close)

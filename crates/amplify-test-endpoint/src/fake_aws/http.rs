@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as an SDK client speaks, on a bare socket.
+//! The part of HTTP/1.1 that an SDK client uses, on a bare socket.
 
 use std::io;
 
@@ -13,16 +13,16 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 
-/// No service takes a body of this size, whatever its records.
+/// No service accepts a body of this size, whatever its records.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// One connection; what was read ahead stays in its buffer.
+/// One connection; bytes read ahead stay in its buffer.
 pub(super) struct Connection {
     stream: TcpStream,
     buffer: BytesMut,
 }
 
-/// What the server needs to know of a request's head.
+/// The parts of a request's head that the server needs.
 pub(super) struct Head {
     pub(super) route: Route,
     pub(super) target: String,
@@ -30,24 +30,24 @@ pub(super) struct Head {
     pub(super) user_agent: String,
     pub(super) amz_user_agent: String,
     pub(super) persistence: Persistence,
-    /// The names of headers that a browser asks about.
+    /// The header names that a browser asks about in a preflight.
     pub(super) asked_headers: String,
     length: BodyLength,
     expects_continue: bool,
 }
 
-/// Whether a request is one that both services know.
+/// The kind of request, by method and path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// `POST /`.
     Post,
-    /// `OPTIONS /`: a browser asks what a page may send.
+    /// `OPTIONS /`: a browser's preflight.
     Preflight,
     /// Any other method or path.
     Unknown,
 }
 
-/// What becomes of the connection after the answer.
+/// Whether the connection stays open after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     KeepAlive,
@@ -62,11 +62,11 @@ enum BodyLength {
 
 #[derive(Debug)]
 pub(super) enum HttpError {
-    /// The client hung up within a request, or the socket failed.
+    /// The client hung up during a request, or the socket failed.
     Gone,
-    /// What came is no HTTP/1.
+    /// The bytes are not HTTP/1.
     Malformed,
-    /// The head or the body is bigger than any service takes.
+    /// The head or the body is larger than any service accepts.
     TooLarge,
 }
 
@@ -99,7 +99,7 @@ impl Connection {
         }
     }
 
-    /// Reads the whole body into `body`, whose old content is dropped.
+    /// Reads the whole body into `body`, replacing its content.
     pub(super) async fn read_body(
         &mut self,
         head: &Head,
@@ -121,7 +121,7 @@ impl Connection {
 
     /// Completes once the client has hung up.
     pub(super) async fn gone(&mut self) {
-        // A client that talks on without an answer is read no further than this.
+        // Reads no more than this from a client that keeps sending without a response.
         while self.buffer.len() < MAX_HEAD_BYTES {
             if self.fill().await.is_err() {
                 return;
@@ -130,14 +130,14 @@ impl Connection {
         std::future::pending::<()>().await;
     }
 
-    /// Makes closing the connection reset it.
+    /// Makes closing the connection send a reset.
     pub(super) fn reset_on_close(&self) -> io::Result<()> {
         self.stream.set_zero_linger()
     }
 
-    /// Tells the client that nothing more comes, and waits until it hangs up too.
+    /// Shuts down the sending side, and waits until the client hangs up too.
     ///
-    /// Closing at once could reset the connection before the client has read the answer.
+    /// Closing immediately could reset the connection before the client has read the response.
     pub(super) async fn finish(&mut self) {
         if self.stream.shutdown().await.is_ok() {
             while self.fill().await.is_ok() {
@@ -154,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Appends the next `length` bytes to `body`, past the buffer where it is empty.
+    /// Appends the next `length` bytes to `body`, bypassing the buffer once it is empty.
     async fn read_exactly(&mut self, length: usize, body: &mut Vec<u8>) -> Result<(), HttpError> {
         if length > MAX_BODY_BYTES - body.len() {
             return Err(HttpError::TooLarge);
@@ -225,11 +225,11 @@ impl From<io::Error> for HttpError {
     }
 }
 
-/// As with the services, a page of any origin may read an answer.
+/// As with the services, a page of any origin may read a response.
 const FOR_PAGES: &str = "Access-Control-Allow-Origin: *\r\n\
     Access-Control-Expose-Headers: x-amzn-RequestId,x-amzn-ErrorType\r\n";
 
-/// The answer to a browser that asks whether a page may send these headers: it may.
+/// The response to a preflight: a page may send these headers.
 pub(super) fn preflight(headers: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 204 OK\r\n{FOR_PAGES}Access-Control-Allow-Methods: POST\r\n\
@@ -238,7 +238,7 @@ pub(super) fn preflight(headers: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The bytes of an answer with a body of this type.
+/// The bytes of a response with a body of this type.
 pub(super) fn answer(
     status: u16,
     content_type: &str,
@@ -274,7 +274,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads a head at the start of `bytes` and says how long it is; `None` if more must come.
+/// Parses a head at the start of `bytes` and returns its length; `None` if more bytes are needed.
 fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);

@@ -1,4 +1,4 @@
-//! Decides what becomes of a request, and takes in what is to be taken in.
+//! Decides how to answer a request, and accepts its records.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use super::reply::{Refusal, Reply};
 use super::request::{Outcome, PutRecord, PutRequest, Service};
 use super::state::{InFlight, Keep, Shared, Source};
 
-/// What the server is going to do with a request whose records were taken in already.
+/// The server's plan for a request whose records have been accepted already.
 pub(super) struct Plan {
     pub(super) act: Act,
     pub(super) outcome: Outcome,
     pub(super) delay: Duration,
 }
 
-/// What the client gets to see.
+/// What the client sees.
 pub(super) enum Act {
-    /// These bytes, and then perhaps the connection's end.
+    /// These bytes, after which the connection may end.
     Answer(Vec<u8>, Persistence),
     Hang,
     Close,
@@ -35,7 +35,7 @@ impl Plan {
         }
     }
 
-    /// What is done for a reply that says nothing of records.
+    /// The plan for a reply that says nothing about records.
     pub(super) fn without_records(reply: &Reply, format: Format) -> Option<Self> {
         Some(match reply {
             Reply::Refuse(refusal) => Self::refuse(refusal, format),
@@ -80,7 +80,7 @@ impl Plan {
     }
 }
 
-/// Decides on a request, takes its records in, and prepares the answer.
+/// Judges a request, accepts its records, and prepares the response.
 pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InFlight) -> Plan {
     let broken = |refusal: Refusal| {
         shared.note_violation(format!(
@@ -143,7 +143,7 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
     plan
 }
 
-/// Whether records are taken in regardless of the answer.
+/// Which records are accepted.
 enum Taking {
     AsReplied,
     All,
@@ -167,7 +167,7 @@ fn unwrap(mut reply: Reply) -> (Reply, Duration, Taking) {
     }
 }
 
-/// The records' error codes in an answer that has results; `None` if it has none of its own.
+/// The records' error codes for a response with results; `None` if the reply has no codes.
 fn record_codes<'a>(
     reply: &'a Reply,
     service: Service,
@@ -240,7 +240,7 @@ fn prepare(
     }
     let (all, content_type) = (put.records.len(), put.format.content_type());
     match reply {
-        // These four have codes for their records.
+        // These four have codes for the records.
         Reply::Accept
         | Reply::AcceptFirst(_)
         | Reply::RecordErrors(_)
@@ -264,7 +264,7 @@ fn prepare(
         Reply::AfterAccepting(inner) | Reply::Delayed(_, inner) => {
             prepare(inner, put, codes, shards, shared)
         }
-        // Throttled; the rest needs no records.
+        // Throttled; no other reply needs records.
         _ => Plan::refuse(&protocol::throttled(put.service), put.format),
     }
 }

@@ -31,7 +31,7 @@ impl Service {
     }
 }
 
-/// The limit that a request breaks, as its service answers it.
+/// The refusal for the limit that a request breaks, if any.
 pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
     let service = put.service;
     let name = put.stream.rsplit_once(":stream/");

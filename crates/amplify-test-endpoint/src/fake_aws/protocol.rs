@@ -1,4 +1,4 @@
-//! Puts as they are on the wire: read and answered in JSON (awsJson1_1) here, in CBOR by its own module.
+//! Reads and answers puts as they are on the wire, in JSON (awsJson1_1); CBOR has its own module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,12 +12,12 @@ use super::reply::{CodeIn, Refusal};
 use super::request::{PutRecord, Service};
 use super::shards::ONLY_SHARD;
 
-/// The content type of requests and answers.
+/// The content type of requests and responses.
 pub(super) const JSON: &str = "application/x-amz-json-1.1";
 
 pub(super) const KINESIS_PUT: &str = "Kinesis_20131202.PutRecords";
 
-/// How a request is written, and so its answer.
+/// The format of a request and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
@@ -33,7 +33,7 @@ impl Format {
     }
 }
 
-/// A request as it is on the wire: payloads not decoded yet, text borrowed from the body.
+/// A request as sent: payloads not decoded yet, text borrowed from the body.
 pub(super) struct Put<'a> {
     pub(super) service: Service,
     pub(super) format: Format,
@@ -47,7 +47,7 @@ pub(super) struct EncodedRecord<'a> {
     /// In base64.
     #[serde(rename = "Data", borrow)]
     data: Text<'a>,
-    /// The payload itself, where a format needs no base64.
+    /// The raw payload, for formats without base64.
     #[serde(skip)]
     raw: Option<&'a [u8]>,
     #[serde(rename = "PartitionKey", borrow, default)]
@@ -74,7 +74,7 @@ struct FirehoseBody<'a> {
     records: Vec<EncodedRecord<'a>>,
 }
 
-// serde borrows a `Cow` only where it stands alone, not within an `Option`.
+// serde only borrows a `Cow` that stands alone, not one within an `Option`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -144,7 +144,7 @@ impl<'a> Put<'a> {
 }
 
 impl<'a> EncodedRecord<'a> {
-    /// A record whose payload is not in base64.
+    /// A record with a raw payload, not in base64.
     pub(super) fn raw(data: &'a [u8], key: Option<&'a str>, hash_key: Option<&'a str>) -> Self {
         let text = |text: &'a str| Text(Cow::Borrowed(text));
         Self {
@@ -163,7 +163,7 @@ impl<'a> EncodedRecord<'a> {
         self.explicit_hash_key.as_ref().map(|key| key.0.as_ref())
     }
 
-    /// The size that the services count: data and partition key.
+    /// The size as the services count it: data and partition key.
     pub(super) fn size(&self) -> usize {
         self.data_len() + self.key().map_or(0, str::len)
     }
@@ -183,7 +183,7 @@ impl<'a> EncodedRecord<'a> {
     }
 }
 
-/// The stream of a request, which has a name or an ARN.
+/// The stream of a request, from its name or ARN.
 pub(super) fn stream<'a>(
     name: Option<Cow<'a, str>>,
     arn: Option<Cow<'a, str>>,
@@ -200,8 +200,8 @@ pub(super) fn unknown_operation(target: &str) -> Refusal {
     refusal.message(format!("no such operation here: {target:?}"))
 }
 
-/// The answer to a put, one entry for each of `count` records; beyond the end of `codes`
-/// records are successes, and beyond that of `shards` of the only shard.
+/// The response to a put, with one entry for each of `count` records. Records beyond the end of
+/// `codes` are successes; records beyond the end of `shards` belong to the only shard.
 pub(super) fn put_answer(
     put: &Put<'_>,
     count: usize,
@@ -264,7 +264,7 @@ pub(super) fn shard(shards: &[String], index: usize) -> &str {
     shards.get(index).map_or(ONLY_SHARD, String::as_str)
 }
 
-/// A sequence number of Kinesis.
+/// A Kinesis sequence number.
 pub(super) fn sequence(number: u64) -> String {
     format!("49{number:054}")
 }
@@ -288,7 +288,7 @@ pub(super) fn refusal_body(refusal: &Refusal, format: Format) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// The value of the header `x-amzn-ErrorType`, if the refusal has it.
+/// The value of the header `x-amzn-ErrorType`, if the refusal sets it.
 pub(super) fn refusal_header(refusal: &Refusal) -> Option<&str> {
     match refusal.code_in {
         CodeIn::Body => None,
@@ -296,7 +296,7 @@ pub(super) fn refusal_header(refusal: &Refusal) -> Option<&str> {
     }
 }
 
-/// How each service refuses a request when it is called too often.
+/// Each service's refusal of a request that is throttled.
 pub(super) fn throttled(service: Service) -> Refusal {
     match service {
         Service::Kinesis => Refusal::new(400, "ProvisionedThroughputExceededException")
@@ -305,7 +305,7 @@ pub(super) fn throttled(service: Service) -> Refusal {
     }
 }
 
-/// How each service fails a single record when its stream is called too often.
+/// Each service's error code for a record that is throttled.
 pub(super) fn throttled_record(service: Service) -> &'static str {
     match service {
         Service::Kinesis => "ProvisionedThroughputExceededException",
@@ -313,7 +313,7 @@ pub(super) fn throttled_record(service: Service) -> &'static str {
     }
 }
 
-/// How an unknown stream is answered.
+/// The refusal for an unknown stream.
 pub(super) fn unknown_stream(stream: &str) -> Refusal {
     Refusal::new(400, "ResourceNotFoundException").message(format!("Stream {stream} not found"))
 }

@@ -1,4 +1,4 @@
-//! What the endpoint can be told to answer.
+//! The replies that the endpoint can be told to give.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,19 +11,18 @@ use super::request::PutRecord;
 /// What the endpoint does with one request.
 ///
 /// Only [`Accept`](Self::Accept), [`AcceptFirst`](Self::AcceptFirst),
-/// [`RecordErrors`](Self::RecordErrors) and [`FailWhere`](Self::FailWhere) take records in;
-/// any other reply takes none, unless it is wrapped by
-/// [`after_accepting`](Self::after_accepting).
+/// [`RecordErrors`](Self::RecordErrors) and [`FailWhere`](Self::FailWhere) accept records. Any
+/// other reply accepts none, unless wrapped by [`after_accepting`](Self::after_accepting).
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Takes all records in and says so.
+    /// Accepts all records.
     Accept,
-    /// Takes the first `n` records in; the others fail as throttled.
+    /// Accepts the first `n` records; the others fail as throttled.
     AcceptFirst(usize),
-    /// One entry for each record, in order: its error code, or `None` if it is taken in.
-    /// Records beyond the last entry are taken in.
+    /// One entry for each record, in order: its error code, or `None` to accept it. Records beyond
+    /// the last entry are accepted.
     RecordErrors(Vec<Option<String>>),
-    /// Records that match fail with the code, the others are taken in.
+    /// Matching records fail with the code; the others are accepted.
     FailWhere {
         /// Which records fail.
         matches: RecordMatcher,
@@ -32,13 +31,12 @@ pub enum Reply {
     },
     /// Refuses the whole request.
     Refuse(Refusal),
-    /// Refuses the whole request as each service does when it is called too often:
-    /// Kinesis by 400 `ProvisionedThroughputExceededException`, Firehose by
-    /// 503 `ServiceUnavailableException`.
+    /// Refuses the whole request as throttled: Kinesis with 400
+    /// `ProvisionedThroughputExceededException`, Firehose with 503 `ServiceUnavailableException`.
     Throttle,
-    /// Answers by this HTTP status with an empty body and no error code.
+    /// Answers with this HTTP status, an empty body and no error code.
     Status(u16),
-    /// Answers by this HTTP status with this body as `text/html`, like a proxy in between.
+    /// Answers with this HTTP status and this body as `text/html`, like a proxy in between.
     Page {
         /// HTTP status.
         status: u16,
@@ -51,29 +49,28 @@ pub enum Reply {
     Close,
     /// Resets the connection (RST) without an answer.
     Reset,
-    /// Answers by 200 with a body that is no JSON.
+    /// Answers 200 with a body that is not JSON.
     Garbage,
-    /// Answers with bytes that are no HTTP, then closes the connection.
+    /// Answers with bytes that are not HTTP, then closes the connection.
     NotHttp,
-    /// Answers by 200 with this many successful results, whatever was sent.
+    /// Answers 200 with this many successful results, whatever was sent.
     WrongCount(usize),
-    /// Announces a whole answer, sends half of it, then closes the connection.
+    /// Announces a whole response, sends half of it, then closes the connection.
     Truncated,
-    /// Takes all records in, then does as the inner reply does;
-    /// built by [`after_accepting`](Self::after_accepting).
+    /// Accepts all records, then acts like the inner reply; built by
+    /// [`after_accepting`](Self::after_accepting).
     AfterAccepting(Box<Reply>),
-    /// Does as the inner reply does, but answers this much later;
-    /// built by [`delayed`](Self::delayed).
+    /// Acts like the inner reply, but answers this much later; built by [`delayed`](Self::delayed).
     Delayed(Duration, Box<Reply>),
 }
 
 impl Reply {
-    /// [`RecordErrors`](Self::RecordErrors) from anything that reads as codes.
+    /// [`RecordErrors`](Self::RecordErrors) from anything that converts to codes.
     pub fn record_errors<C: Into<String>>(codes: impl IntoIterator<Item = Option<C>>) -> Self {
         Self::RecordErrors(codes.into_iter().map(|code| code.map(Into::into)).collect())
     }
 
-    /// The records at these indexes fail with `code`, the others are taken in.
+    /// The records at these indexes fail with `code`; the others are accepted.
     pub fn fail_at(indexes: impl IntoIterator<Item = usize>, code: &str) -> Self {
         let mut codes = Vec::new();
         for index in indexes {
@@ -85,7 +82,7 @@ impl Reply {
         Self::RecordErrors(codes)
     }
 
-    /// The records that match fail with `code`, the others are taken in.
+    /// The records that match fail with `code`; the others are accepted.
     pub fn fail_where(
         matches: impl Fn(&PutRecord) -> bool + Send + Sync + 'static,
         code: impl Into<String>,
@@ -96,25 +93,25 @@ impl Reply {
         }
     }
 
-    /// Every record fails with `code`, in an answer of status 200.
+    /// Every record fails with `code`, in a response with status 200.
     pub fn fail_all(code: impl Into<String>) -> Self {
         Self::fail_where(|_| true, code)
     }
 
-    /// Refuses the whole request by `status` and error code, named in the body's `__type`.
+    /// Refuses the whole request with `status` and an error code, named in the body's `__type`.
     pub fn refuse(status: u16, code: impl Into<String>) -> Self {
         Self::Refuse(Refusal::new(status, code))
     }
 
-    /// Takes all records in first: what the client is told is then less than what was done.
+    /// Accepts all records first, so the client hears of fewer than were accepted.
     ///
-    /// `Reply::Hang.after_accepting()` is a time-out after the service took the records in.
+    /// `Reply::Hang.after_accepting()` is a timeout after the service has accepted the records.
     #[must_use]
     pub fn after_accepting(self) -> Self {
         Self::AfterAccepting(Box::new(self))
     }
 
-    /// Sends the answer this much later; what is taken in is taken in at once.
+    /// Sends the response this much later; records are still accepted immediately.
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
         Self::Delayed(delay, Box::new(self))
@@ -137,7 +134,7 @@ impl fmt::Debug for RecordMatcher {
     }
 }
 
-/// A refused request: status, error code, message, and where the code is written.
+/// A refused request: status, error code, message, and where the code appears.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub(super) status: u16,
@@ -147,7 +144,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal by `status` and `code`, which the body's `__type` names.
+    /// A refusal with `status` and `code`, which the body's `__type` names.
     pub fn new(status: u16, code: impl Into<String>) -> Self {
         Self {
             code: Some(code.into()),
@@ -155,7 +152,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal by `status` whose JSON body has a message but no error code.
+    /// A refusal with `status` whose JSON body has a message but no error code.
     pub fn without_code(status: u16) -> Self {
         Self {
             status,
@@ -165,14 +162,14 @@ impl Refusal {
         }
     }
 
-    /// The service's message.
+    /// Sets the service's message.
     #[must_use]
     pub fn message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
 
-    /// Where the code is written: body, header or both.
+    /// Sets where the code appears: body, header or both.
     #[must_use]
     pub fn code_in(mut self, code_in: CodeIn) -> Self {
         self.code_in = code_in;

@@ -1,10 +1,10 @@
-//! What the endpoint was sent, and what became of it.
+//! The requests that the endpoint received, and their outcomes.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
-/// Which of the two services a request speaks to.
+/// The service that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Kinesis Data Streams, `PutRecords`.
@@ -13,7 +13,7 @@ pub enum Service {
     Firehose,
 }
 
-/// One record as it came over the wire, its data decoded.
+/// One record as received, its data decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutRecord {
     /// The payload.
@@ -27,9 +27,9 @@ pub struct PutRecord {
 /// A request within the services' limits, shown to a rule before it is answered.
 #[derive(Clone, Debug)]
 pub struct PutRequest {
-    /// Its place in [`FakeAws::requests`](super::FakeAws::requests).
+    /// Its index in [`FakeAws::requests`](super::FakeAws::requests).
     pub index: usize,
-    /// The service it speaks to.
+    /// The service it is for.
     pub service: Service,
     /// The stream, or delivery stream, it names.
     pub stream: String,
@@ -41,10 +41,10 @@ pub struct PutRequest {
     pub amz_user_agent: String,
 }
 
-/// What is remembered of a request, in order of arrival.
+/// The log entry of a request.
 #[derive(Clone, Debug)]
 pub struct RequestLog {
-    /// The service it spoke to.
+    /// The service it was for.
     pub service: Service,
     /// The stream, or delivery stream, it named.
     pub stream: String,
@@ -52,44 +52,44 @@ pub struct RequestLog {
     pub records: usize,
     /// Their size: data and, for Kinesis, partition keys.
     pub bytes: usize,
-    /// How many of them were taken in.
+    /// How many of them were accepted.
     pub accepted: usize,
     /// The header `user-agent`; empty if there was none.
     pub user_agent: String,
     /// The header `x-amz-user-agent`; empty if there was none.
     pub amz_user_agent: String,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Requests under way when its head had been read, this one included.
+    /// Requests in flight when its head had been read, including this one.
     pub in_flight_at_start: usize,
     /// When its head had been read.
     pub started: Instant,
-    /// When its answer was about to be sent, or it was given up; `None` while it is under way.
+    /// When its response was about to be sent, or it was given up; `None` while it is in flight.
     pub ended: Option<Instant>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is under way.
+    /// It is in flight.
     Pending,
-    /// It was answered by this status and, if refused, this error code.
+    /// It was answered with this status and, if refused, this error code.
     Answered {
         /// HTTP status.
         status: u16,
         /// The error code of a refusal.
         code: Option<String>,
     },
-    /// It got an answer that cannot be read: garbage, truncated, or a wrong number of results.
+    /// It got an unreadable response: garbage, truncated, or a wrong number of results.
     Unreadable,
-    /// The endpoint ended the connection without an answer.
+    /// The endpoint closed the connection without a response.
     Dropped,
-    /// The client hung up, or the endpoint was stopped, before the answer was sent.
+    /// The client hung up, or the endpoint was stopped, before the response was sent.
     Abandoned,
 }
 
 impl Outcome {
-    /// Whether it was answered by status 200, though single records may have failed.
+    /// Whether it was answered with status 200, even if single records failed.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Answered { status: 200, .. })
     }

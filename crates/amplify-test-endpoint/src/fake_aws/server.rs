@@ -1,4 +1,4 @@
-//! The thread that listens, with a runtime of its own.
+//! The thread that listens, with its own runtime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::state::Shared;
 
 const BACKLOG: u32 = 1024;
 
-/// A running server; dropped, it is gone with all its connections.
+/// A running server. Dropping it closes all its connections.
 pub(super) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -45,19 +45,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take()
-            // A rule may own the last handle: no thread can wait for itself.
+            // A rule may own the last handle, and a thread cannot wait for itself.
             && thread.thread().id() != thread::current().id()
         {
-            // The runtime catches what panics in a connection's task, a rule for example.
+            // The runtime catches panics in a connection's task, from a rule for example.
             let _ = thread.join();
         }
     }
 }
 
-/// A socket bound to `addr` although others, not listening, may be bound to it too.
+/// A socket bound to `addr` even if other sockets that do not listen are bound to it.
 ///
-/// Not on Windows, where several sockets would then listen at one port; nor does it need that for
-/// a port that was used a moment ago.
+/// Not on Windows, where several sockets could then listen on one port. Windows also does not need
+/// this to reuse a recently used port.
 pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -95,11 +95,11 @@ fn run(
 async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, as a rule; some may be free a moment later.
+            // Usually out of file descriptors; some may be free a moment later.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
-        // An answer is one write: there is nothing to gather for.
+        // A response is one write, so there is nothing to coalesce.
         let _ = stream.set_nodelay(true);
         shared.update(|state| state.connections += 1);
         tokio::spawn(exchange::serve(stream, Arc::clone(shared)));

@@ -1,4 +1,4 @@
-//! The shards of Kinesis streams, and the answer to `ListShards`.
+//! The shards of Kinesis streams, and the response to `ListShards`.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use super::reply::{Refusal, Reply};
 use super::request::Service;
 use super::state::Shared;
 
-/// The header `X-Amz-Target` of a request for a list of shards.
+/// The header `X-Amz-Target` of a `ListShards` request.
 pub(super) const LIST_SHARDS: &str = "Kinesis_20131202.ListShards";
-/// The one shard of a stream of which nothing else was said.
+/// The only shard of a stream, by default.
 pub(super) const ONLY_SHARD: &str = "shardId-000000000000";
-/// Shards on one page.
+/// Shards per page.
 const PAGE: usize = 3;
 
-/// What streams have for shards, and how a list of them is answered.
+/// The shards of each stream, and how `ListShards` is answered.
 #[derive(Default)]
 pub(super) struct Shards {
     pub(super) of_stream: HashMap<String, ShardMap>,
-    /// In place of a list.
+    /// Sent instead of a list.
     pub(super) reply: Option<Reply>,
     pub(super) listings: usize,
 }
@@ -39,7 +39,7 @@ struct ListShards {
 }
 
 impl Shards {
-    /// The shard that each record of a request comes to; none are named where there is but one.
+    /// The shard of each record of a request; empty if there is only one shard.
     pub(super) fn of_records(&self, put: &Put<'_>) -> Vec<String> {
         let shards = self.of_stream.get(&*put.stream);
         let (Service::Kinesis, Some(shards)) = (put.service, shards) else {
@@ -63,12 +63,12 @@ fn number(page: &str) -> usize {
     page.parse().unwrap_or_default()
 }
 
-/// Answers a request for a list of shards.
+/// Answers a `ListShards` request.
 pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
     let Ok(asked) = serde_json::from_slice::<ListShards>(body) else {
         return Plan::refuse(&Refusal::new(400, "SerializationException"), Format::Json);
     };
-    // A token is the stream's name and the number of the page.
+    // A token is the stream's name and the page number.
     let token = asked.next_token.as_deref();
     let token = token.and_then(|token| token.rsplit_once('/'));
     let arn = asked.stream_arn.as_deref();
@@ -76,7 +76,7 @@ pub(super) fn list(body: &[u8], shared: &Shared) -> Plan {
         (Some(stream), None, None) if !is_arn(stream) => (stream, 0),
         (None, Some(arn), None) if is_arn(arn) => (arn, 0),
         (None, None, Some((stream, page))) if !is_arn(stream) => (stream, number(page)),
-        // The endpoint of a page is found by the ARN once more.
+        // Later pages also carry the ARN, which determines the endpoint.
         (None, Some(arn), Some((stream, page))) if arn == stream => (stream, number(page)),
         _ => return Plan::refuse(&Refusal::new(400, "InvalidArgumentException"), Format::Json),
     };

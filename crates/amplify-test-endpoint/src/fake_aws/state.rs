@@ -1,4 +1,4 @@
-//! What the handle and the server share: settings, script, and what was seen.
+//! The state that the handle and the server share: settings, script, and what was seen.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::shards::Shards;
 
 pub(super) type Rule = Arc<dyn Fn(&PutRequest) -> Reply + Send + Sync>;
 
-/// What is kept of the records taken in.
+/// What to keep of accepted records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
     Payloads,
@@ -49,11 +49,11 @@ pub(super) struct State {
     version: u64,
 }
 
-/// What one stream took in.
+/// What one stream accepted.
 #[derive(Default)]
 pub(super) struct Delivery {
     pub(super) records: Vec<PutRecord>,
-    /// The shard of each of them.
+    /// The shard of each record.
     pub(super) shards: Vec<String>,
     pub(super) count: usize,
 }
@@ -64,7 +64,7 @@ pub(super) struct Gauge {
     pub(super) max: usize,
 }
 
-/// Where the answer to a request comes from.
+/// Where the reply to a request comes from.
 pub(super) enum Source {
     Default,
     Scripted(Reply),
@@ -104,7 +104,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and wakes all who wait for a change.
+    /// Changes the state and wakes everyone who waits for a change.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
@@ -128,7 +128,7 @@ impl Shared {
         self.lock().version
     }
 
-    /// Blocks until the version is another one, or until the deadline.
+    /// Blocks until the version changes, or until the deadline.
     pub(super) fn block_while_version_is(&self, version: u64, deadline: Instant) {
         let limit = deadline.saturating_duration_since(clock::now());
         let unchanged = |state: &mut State| state.version == version;
@@ -146,7 +146,7 @@ impl State {
             .is_none_or(|known| known.contains(stream))
     }
 
-    /// Takes the next reply for this stream from the script, or finds the standing rule.
+    /// Takes the next scripted reply for this stream, or else finds the standing rule.
     pub(super) fn next_source(&mut self, stream: &str) -> Source {
         let for_stream = self.stream_scripts.get_mut(stream);
         let scripted = for_stream
@@ -159,7 +159,7 @@ impl State {
         }
     }
 
-    /// Counts records in and keeps those given.
+    /// Counts accepted records and keeps those given.
     pub(super) fn take_in(
         &mut self,
         stream: &str,
@@ -203,7 +203,7 @@ impl Gauge {
     }
 }
 
-/// A request under way; whatever ends it, it is counted out.
+/// A request in flight. However it ends, it is counted out.
 pub(super) struct InFlight {
     shared: Arc<Shared>,
     started: Instant,
@@ -217,7 +217,7 @@ struct Logged {
     outcome: Option<Outcome>,
 }
 
-/// What is known of a request as soon as it could be read.
+/// What is known of a request once it has been read.
 pub(super) struct Arrival<'a> {
     pub(super) service: super::Service,
     pub(super) stream: &'a str,
@@ -277,12 +277,12 @@ impl InFlight {
         });
     }
 
-    /// Where it was logged.
+    /// Its index in the log.
     pub(super) fn index(&self) -> Option<usize> {
         self.logged.as_ref().map(|logged| logged.index)
     }
 
-    /// Notes how many records were taken in, within a change of the state.
+    /// Notes how many records were accepted, within a change of the state.
     pub(super) fn note_accepted(&self, state: &mut State, accepted: usize) {
         let entry = self.logged.as_ref().map(|logged| logged.index);
         if let Some(entry) = entry.and_then(|index| state.log.get_mut(index)) {
@@ -290,7 +290,7 @@ impl InFlight {
         }
     }
 
-    /// Ends the request with this outcome. One that is dropped instead counts as abandoned.
+    /// Ends the request with this outcome. A request dropped without it counts as abandoned.
     pub(super) fn end(mut self, outcome: Outcome) {
         if let Some(logged) = &mut self.logged {
             logged.outcome = Some(outcome);

@@ -14,7 +14,7 @@ use super::state::{Shared, State};
 
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
-/// A condition did not come true in time; its message says what was seen instead.
+/// A condition did not come true in time. The message says what was seen instead.
 #[derive(Clone, Debug)]
 pub struct WaitTimeout(String);
 
@@ -44,7 +44,7 @@ impl fmt::Display for WaitTimeout {
 
 impl Error for WaitTimeout {}
 
-/// A point in real time, awaited without the timer of any runtime.
+/// A deadline in real time that needs no runtime's timer.
 pub(super) struct Deadline {
     passed: oneshot::Receiver<()>,
     // Dropped with the deadline, which ends the thread early.
@@ -57,7 +57,7 @@ impl Deadline {
         let (pass, passed) = oneshot::channel();
         thread::spawn(move || {
             if cancelled.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // Fails only if nobody waits any more.
+                // Fails only if nobody is waiting any more.
                 let _ = pass.send(());
             }
         });
@@ -68,7 +68,7 @@ impl Deadline {
     }
 
     pub(super) async fn passed(&mut self) {
-        // An error cannot come before the time: the thread sends or was cancelled by our drop.
+        // No error can come before the deadline: the thread sends, or our drop cancelled it.
         let _ = (&mut self.passed).await;
     }
 }
@@ -92,5 +92,5 @@ pub(super) fn block_until(
     }
 }
 
-/// The limit of a blocking wait has passed.
+/// The time limit of a blocking wait has passed.
 pub(super) struct Elapsed;

@@ -1,4 +1,4 @@
-//! The endpoint as a bare socket sees it.
+//! Tests the endpoint through a bare socket.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -27,19 +27,19 @@ fn connect(aws: &FakeAws) -> TcpStream {
     stream
 }
 
-/// A connection on which this was sent.
+/// Opens a connection and sends this request.
 fn send(aws: &FakeAws, request: &str) -> TcpStream {
     let mut stream = connect(aws);
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }
 
-/// The answer to a request on a connection of its own.
+/// Sends a request on its own connection and returns the response.
 fn ask(aws: &FakeAws, request: &str) -> (String, String) {
     read_answer(&mut send(aws, request))
 }
 
-/// Reads one answer: its status line and its body.
+/// Reads one response: its status line and its body.
 fn read_answer(stream: &mut TcpStream) -> (String, String) {
     let mut bytes = Vec::new();
     let head_end = loop {
@@ -93,7 +93,7 @@ fn requests_sent_at_once_are_answered_in_turn() {
 fn big_requests_sent_at_once_are_told_apart() {
     let aws = FakeAws::start();
     let mut stream = connect(&aws);
-    // Each smaller than the last, so that there is room to read on into the next one.
+    // Each is smaller than the last, so that there is room to read ahead into the next one.
     let quanta = [50_000, 40_000, 30_000, 20_000];
     let requests = quanta.map(|quanta| {
         let body = BODY.replace("YWJj", &"YWJj".repeat(quanta));
@@ -267,7 +267,7 @@ fn a_dropped_endpoint_frees_its_port() {
     }
 }
 
-// Windows has no socket that holds a port for one that listens later.
+// Windows has no socket that reserves a port for a later listener.
 #[cfg(not(windows))]
 #[test]
 fn records_that_are_taken_out_stay_counted() {
@@ -361,7 +361,7 @@ fn waiting_works_without_a_runtime_and_says_what_was_seen() {
         .unwrap_err();
     assert!(timeout.to_string().contains("0 records delivered"));
     let mut stream = connect(&aws);
-    // Time for the waiter to fall asleep before the record is taken in.
+    // Gives the waiter time to fall asleep before the record is accepted.
     aws.set_link_speed(Some(5 * BODY.len() as u64));
     let start = clock::now();
     std::thread::scope(|scope| {

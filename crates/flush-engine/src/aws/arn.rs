@@ -1,9 +1,9 @@
-//! Streams that are named by their ARN.
+//! Streams identified by their ARN.
 
-/// What an ARN begins with. No name of a stream has a colon.
+/// The prefix of an ARN. Stream names have no colon.
 const SCHEME: &str = "arn:";
 
-/// Partitions other than `aws`, each with what the names of its regions begin with.
+/// Partitions other than `aws`, each with the prefix of its region names.
 const PARTITIONS: [(&str, &str); 7] = [
     ("cn-", "aws-cn"),
     ("us-gov-", "aws-us-gov"),
@@ -14,12 +14,12 @@ const PARTITIONS: [(&str, &str); 7] = [
     ("eusc-", "aws-eusc"),
 ];
 
-/// Whether this is to be an ARN.
+/// Whether this is meant to be an ARN.
 pub(super) fn is_arn(stream: &str) -> bool {
     stream.starts_with(SCHEME)
 }
 
-/// The name of the stream in an ARN of this service, which is in this region.
+/// The stream name in an ARN of this service and this region.
 ///
 /// `arn:<partition>:<service>:<region>:<account>:stream/<name>`
 pub(super) fn stream_name<'a>(

@@ -1,4 +1,4 @@
-//! Limits the size of a service's answers.
+//! Limits the size of responses.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
@@ -9,16 +9,16 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// Bytes that the body of an answer may have; one to 500 records has some tens of KiB.
+/// Maximum bytes in a response body. A response for up to 500 records takes some tens of KiB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Gives up an answer to a batch whose body is larger than any service's.
+/// Rejects a response to a batch if its body is larger than any service would send.
 ///
-/// The HTTP client bounds the headers by itself.
+/// The HTTP client itself bounds the headers.
 #[derive(Debug)]
 pub(crate) struct BoundedBody {
-    /// The operation whose answers are bounded. Others, which the client's owner calls, may have
-    /// much to say.
+    /// The operation whose responses are bounded. The client's owner may call others, whose
+    /// responses can be large.
     pub(crate) operation: &'static str,
 }
 

@@ -18,7 +18,7 @@ use crate::lifecycle::runtime::Runtime;
 use crate::telemetry::{Meter, log};
 use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings};
 
-/// Makes a [`Client`]. What is set here beats what `sdk_config` or `client` bring.
+/// Builds a [`Client`]. Settings made here override those from `sdk_config` and `client`.
 #[derive(Clone)]
 pub struct ClientBuilder<S: Service> {
     connection: ConnectionSettings<S>,
@@ -35,21 +35,21 @@ impl<S: Service> ClientBuilder<S> {
         self
     }
 
-    /// Sets where credentials come from.
+    /// Sets the credentials provider.
     #[must_use]
     pub fn credentials_provider(mut self, provider: SharedCredentialsProvider) -> Self {
         self.connection.credentials = Some(provider);
         self
     }
 
-    /// Takes what aws-config found.
+    /// Takes the configuration that aws-config found.
     #[must_use]
     pub fn sdk_config(mut self, config: SdkConfig) -> Self {
         self.connection.sdk_config = Some(config);
         self
     }
 
-    /// Takes the configuration of an SDK client. Beats `sdk_config`.
+    /// Takes the configuration of an SDK client. Overrides `sdk_config`.
     #[must_use]
     pub fn client(mut self, client: S::SdkClient) -> Self {
         self.connection.client = Some(client);
@@ -120,7 +120,7 @@ impl<S: Service> ClientBuilder<S> {
     /// [`ClientError::Validation`], naming the setting, and [`ClientError::Storage`].
     ///
     /// # Cancel safety
-    /// A storage that was opened is released a moment later.
+    /// If the storage was already opened, it is released shortly afterwards.
     pub async fn build(self) -> Result<Client<S>, ClientError> {
         Runtime::with_timers()?;
         let settings = S::client_options(&self.options);
@@ -173,7 +173,7 @@ impl<S: Service> ClientBuilder<S> {
     }
 }
 
-/// Checks a name, which becomes that of a directory on any platform.
+/// Checks a name, which must be a valid directory name on any platform.
 fn checked_name(name: String) -> Result<String, InvalidSetting> {
     let is_name = (1..=64).contains(&name.len())
         && !name.starts_with('.')
@@ -190,7 +190,7 @@ fn checked_name(name: String) -> Result<String, InvalidSetting> {
     ))
 }
 
-// Derived, it would show what a credentials provider or an SDK client says of itself.
+// A derived `Debug` would include the output of the credentials provider and the SDK client.
 impl<S: Service> fmt::Debug for ClientBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A URL may hold a password.

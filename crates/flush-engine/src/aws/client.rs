@@ -14,7 +14,7 @@ use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, In
 
 /// A durable client of a service. Clones share one client.
 ///
-/// Its methods are those of [`FlushEngine`], where nothing else is said.
+/// Its methods behave like those of [`FlushEngine`] unless stated otherwise.
 #[derive(Clone)]
 pub struct Client<S: Service> {
     engine: FlushEngine,
@@ -30,7 +30,7 @@ struct Shared<S: Service> {
 }
 
 impl<S: Service> Client<S> {
-    /// Begins to make a client.
+    /// Returns a builder for a client.
     pub fn builder() -> ClientBuilder<S> {
         ClientBuilder::default()
     }
@@ -59,8 +59,8 @@ impl<S: Service> Client<S> {
         }
     }
 
-    /// Checks records, for [`record`](Self::record). While the client takes none in, there is
-    /// nothing to check, and nothing to record.
+    /// Checks records for [`record`](Self::record). Returns an empty list while the client is
+    /// disabled.
     ///
     /// # Errors
     /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`].
@@ -69,7 +69,7 @@ impl<S: Service> Client<S> {
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
         let rules = &self.shared.rules;
-        // Records that come together are mostly of one stream.
+        // Records in one call are mostly for one stream.
         let mut last: Option<StreamName> = None;
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
@@ -82,29 +82,29 @@ impl<S: Service> Client<S> {
         }))
     }
 
-    /// Stores records that were checked: all or, on an error, none.
+    /// Stores checked records. On an error, none is stored.
     ///
-    /// Checking is not part of it, so that this future has nothing of the caller's iterator in
-    /// it: a closure there would keep it from being `Send` in some places.
+    /// Checking is separate so that this future does not hold the caller's iterator: a closure in
+    /// it can keep the future from being `Send`.
     ///
     /// # Errors
     /// [`ClientError::ClientClosed`], [`ClientError::LimitExceeded`], [`ClientError::Storage`].
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored all of the records or none.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         Ok(self.engine.record(checked).await?)
     }
 
-    /// As [`record`](Self::record), waiting on a thread that belongs to no runtime.
+    /// Like [`record`](Self::record), but blocks a thread outside any runtime.
     ///
     /// # Errors
-    /// As [`FlushEngine::record_blocking`].
+    /// Same as [`FlushEngine::record_blocking`].
     pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         Ok(self.engine.record_blocking(checked)?)
     }
 
-    /// A stream, its name checked once.
+    /// A handle for one stream; checks the name once.
     ///
     /// # Errors
     /// [`ClientError::Validation`].
@@ -118,21 +118,21 @@ impl<S: Service> Client<S> {
     /// Runs one pass.
     ///
     /// # Errors
-    /// As [`FlushEngine::flush`].
+    /// Same as [`FlushEngine::flush`].
     ///
     /// # Cancel safety
-    /// The pass goes on although the future was dropped.
+    /// The pass continues even if the future is dropped.
     pub async fn flush(&self) -> Result<FlushData, ClientError> {
         Ok(self.engine.flush().await?)
     }
 
-    /// Delivers until nothing is left, nothing moves, or the deadline.
+    /// Delivers until the cache is empty, no progress is made, or the deadline passes.
     ///
     /// # Errors
-    /// As [`FlushEngine::drain`].
+    /// Same as [`FlushEngine::drain`].
     ///
     /// # Cancel safety
-    /// Requests under way are finished although the future was dropped; no other starts.
+    /// If the future is dropped, requests in flight finish and no new ones start.
     pub async fn drain(&self, deadline: Duration) -> Result<FlushData, ClientError> {
         Ok(self.engine.drain(deadline).await?)
     }
@@ -140,15 +140,15 @@ impl<S: Service> Client<S> {
     /// Deletes all cached records.
     ///
     /// # Errors
-    /// As [`FlushEngine::clear`].
+    /// Same as [`FlushEngine::clear`].
     ///
     /// # Cancel safety
-    /// The cache is cleared although the future was dropped.
+    /// The cache is cleared even if the future is dropped.
     pub async fn clear_cache(&self) -> Result<ClearCacheData, ClientError> {
         Ok(self.engine.clear().await?)
     }
 
-    /// Takes records in again and resumes the timer.
+    /// Accepts records again and resumes the timer.
     pub fn enable(&self) {
         self.engine.enable();
     }
@@ -158,7 +158,7 @@ impl<S: Service> Client<S> {
         self.engine.disable();
     }
 
-    /// Whether records are taken in.
+    /// Whether records are accepted.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.engine.is_enabled()
@@ -173,21 +173,21 @@ impl<S: Service> Client<S> {
     /// Drains, then closes.
     ///
     /// # Errors
-    /// As [`FlushEngine::close_with`].
+    /// Same as [`FlushEngine::close_with`].
     ///
     /// # Cancel safety
-    /// The client drains and closes although the future was dropped.
+    /// The client drains and closes even if the future is dropped.
     pub async fn close_with(&self, options: CloseOptions) -> Result<FlushData, ClientError> {
         Ok(self.engine.close_with(options).await?)
     }
 
-    /// Closes.
+    /// Closes the client.
     ///
     /// # Errors
-    /// As [`FlushEngine::close`].
+    /// Same as [`FlushEngine::close`].
     ///
     /// # Cancel safety
-    /// The client closes although the future was dropped.
+    /// The client closes even if the future is dropped.
     pub async fn close(&self) -> Result<(), ClientError> {
         Ok(self.engine.close().await?)
     }
@@ -204,25 +204,25 @@ impl<S: Service> Client<S> {
         &self.shared.region
     }
 
-    /// The options that the client was made with.
+    /// The options that the client was created with.
     #[must_use]
     pub fn options(&self) -> &S::Options {
         &self.shared.options
     }
 
-    /// What the cache holds.
+    /// The contents of the cache.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.engine.cache_stats()
     }
 
-    /// The directory of the client's cache, if it is in one.
+    /// The directory of the client's cache, if it has one.
     #[must_use]
     pub fn storage_path(&self) -> Option<&Path> {
         self.shared.storage.directory()
     }
 
-    /// Where the client's cache is.
+    /// Where the client's cache is stored.
     #[must_use]
     pub fn storage(&self) -> &StoragePlace {
         &self.shared.storage
@@ -254,7 +254,7 @@ impl<S: Service> fmt::Debug for Client<S> {
     }
 }
 
-/// One stream of a client.
+/// A handle for one stream of a client.
 #[derive(Clone)]
 pub struct Stream<S: Service> {
     client: Client<S>,
@@ -268,10 +268,10 @@ impl<S: Service> Stream<S> {
         self.name.as_str()
     }
 
-    /// Checks records, which are of this stream if they name one; see [`Client::check`].
+    /// Checks records, which must not name another stream; see [`Client::check`].
     ///
     /// # Errors
-    /// As [`Client::check`].
+    /// Same as [`Client::check`].
     pub fn check(
         &self,
         records: impl IntoIterator<Item = UncheckedRecord>,
@@ -284,21 +284,21 @@ impl<S: Service> Stream<S> {
             }))
     }
 
-    /// Stores records that were checked; see [`Client::record`].
+    /// Stores checked records; see [`Client::record`].
     ///
     /// # Errors
-    /// As [`Client::record`].
+    /// Same as [`Client::record`].
     ///
     /// # Cancel safety
-    /// A future that is dropped has stored all of the records or none.
+    /// If the future is dropped, either all records are stored or none.
     pub async fn record(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record(checked).await
     }
 
-    /// Stores records that were checked; see [`Client::record_blocking`].
+    /// Stores checked records; see [`Client::record_blocking`].
     ///
     /// # Errors
-    /// As [`Client::record_blocking`].
+    /// Same as [`Client::record_blocking`].
     pub fn record_blocking(&self, checked: Vec<NewRecord>) -> Result<RecordData, ClientError> {
         self.client.record_blocking(checked)
     }

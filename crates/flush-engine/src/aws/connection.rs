@@ -20,39 +20,39 @@ use crate::aws::endpoint::Endpoint;
 use crate::aws::user_agent::UserAgent;
 use crate::aws::{Base, Service};
 
-/// Attempts of the SDK within one request, the first one included.
+/// SDK attempts per request, including the first.
 const SDK_ATTEMPTS: u32 = 3;
-/// Where nothing else is said; the SDK's own default, made explicit.
+/// The default connect timeout: the SDK's own default, made explicit.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// What an SDK client was made with.
+/// The configuration of an existing SDK client.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The region, if it has one.
     pub region: Option<String>,
-    /// The time-outs, if any were set.
+    /// The timeouts, if any were set.
     pub timeouts: Option<TimeoutConfig>,
-    /// The cache of credentials, if it has one of its own.
+    /// The credentials cache, if the client has its own.
     pub identity_cache: Option<SharedIdentityCache>,
 }
 
-/// The settings of an SDK client that are ours to set.
+/// The settings that we apply to an SDK client.
 pub struct Connection {
     /// The region's name.
     pub region: String,
-    /// The time-outs.
+    /// The timeouts.
     pub timeouts: TimeoutConfig,
-    /// The credentials provider, unless the base brings it.
+    /// The credentials provider, unless the base has one.
     pub credentials: Option<SharedCredentialsProvider>,
-    /// The cache of credentials.
+    /// The credentials cache.
     pub identity_cache: SharedIdentityCache,
-    /// Where requests go, unless the base says so.
+    /// The endpoint URL, unless the base sets it.
     pub endpoint_url: Option<String>,
-    /// What is done to each request.
+    /// Interceptors for each request.
     pub interceptors: Vec<SharedInterceptor>,
 }
 
-// Derived, it would show passwords in the URL, and what a provider says of itself.
+// A derived `Debug` would show passwords in the URL and the provider's own output.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -62,7 +62,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// What a builder was told about the connection, setter by setter.
+/// The connection settings as given to the builder.
 #[derive(Clone)]
 pub(crate) struct ConnectionSettings<S: Service> {
     pub(crate) region: Option<String>,
@@ -72,13 +72,13 @@ pub(crate) struct ConnectionSettings<S: Service> {
     pub(crate) client: Option<S::SdkClient>,
 }
 
-/// An SDK client, and where it sends to.
+/// An SDK client and its endpoint.
 pub(crate) struct Connected<S: Service> {
     pub(crate) client: S::SdkClient,
     pub(crate) connections: Connections,
     pub(crate) credentials: RenewableCredentials,
     pub(crate) region: String,
-    /// Where that is not the region's own endpoint, as far as is known.
+    /// The endpoint, if known to differ from the region's own.
     pub(crate) endpoint: Option<Endpoint>,
 }
 
@@ -95,7 +95,7 @@ impl<S: Service> Default for ConnectionSettings<S> {
 }
 
 impl<S: Service> ConnectionSettings<S> {
-    /// Puts the settings together and makes the SDK client.
+    /// Merges the settings and builds the SDK client.
     pub(crate) fn connect(self, timeout: Duration) -> Result<Connected<S>, InvalidSetting> {
         let endpoint = self.endpoint_url.map(Endpoint::new).transpose()?;
         let (base, given, endpoint) = match &self.client {
@@ -151,7 +151,8 @@ impl<S: Service> ConnectionSettings<S> {
     }
 }
 
-/// What aws-config found, with what we leave neither to it nor to features of the SDK.
+/// The configuration that aws-config found, with a default for retries and a fixed behavior
+/// version, so that neither depends on aws-config or on SDK features.
 fn completed(found: SdkConfig) -> SdkConfig {
     let retry = found.retry_config().cloned();
     let retry = retry.unwrap_or(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS));
@@ -163,8 +164,8 @@ fn completed(found: SdkConfig) -> SdkConfig {
     completed
 }
 
-/// The endpoint that aws-config found: that of the service before that of all services, unless
-/// the program itself has set the latter.
+/// The endpoint that aws-config found. The one for this service overrides the one for all services,
+/// unless the program itself has set the latter.
 fn endpoint_of<S: Service>(config: &SdkConfig) -> Option<String> {
     let for_all = || config.endpoint_url().map(str::to_owned);
     if config.get_origin("endpoint_url").is_client_config() {
@@ -181,7 +182,7 @@ fn endpoint_of<S: Service>(config: &SdkConfig) -> Option<String> {
     of_service.or_else(for_all)
 }
 
-/// The time-outs given, with the bound on a whole request, its retries included.
+/// The given timeouts, plus a limit on a whole request including its retries.
 fn with_request_timeout(given: Option<&TimeoutConfig>, request: Duration) -> TimeoutConfig {
     let connect = given
         .and_then(TimeoutConfig::connect_timeout)

@@ -1,8 +1,8 @@
 //! Closes a client's idle connections when all of them may be dead.
 //!
-//! Where a NAT or a firewall has forgotten a connection, nobody is told: a request over it only
-//! times out. Then the others in the HTTP client's pool are as old and probably as dead, so a
-//! time-out takes all of them out of use. Requests under way on them are not disturbed.
+//! When a NAT or a firewall silently forgets a connection, requests over it time out. The other
+//! connections in the HTTP client's pool are as old and probably as dead, so a timeout retires all
+//! of them. Requests in flight on them are not disturbed.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -19,18 +19,18 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
-/// Connections that are remembered at most; a client has as many as requests side by side.
+/// Maximum connections to remember; a client has one per parallel request.
 const MAX_REMEMBERED: usize = 1024;
 
-/// The connections over which a client has had answers or waits for one.
+/// The connections on which a client has had responses or awaits one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Those that have answered, oldest first; they may have been closed since.
+    /// Connections that have responded, oldest first; they may have been closed since.
     answered: VecDeque<(Addresses, ConnectionMetadata)>,
-    /// Those of attempts that wait for an answer.
+    /// Connections of attempts that await a response.
     waiting: HashMap<u64, CaptureSmithyConnection>,
     attempts: u64,
 }
@@ -38,7 +38,7 @@ struct Known {
 type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
 
 impl Connections {
-    /// Sees to it that the next request takes none of the connections that are open now.
+    /// Makes the next request use none of the connections that are open now.
     pub(crate) fn retire(&self) {
         let (answered, waiting) = {
             let mut known = self.known();
@@ -53,7 +53,7 @@ impl Connections {
         }
     }
 
-    /// Retires the connections when dropped, unless told that an answer came.
+    /// Returns a guard that retires the connections when dropped, unless told that a response came.
     pub(crate) fn retire_unless_answered(&self) -> Waiting<'_> {
         Waiting(Some(self))
     }
@@ -63,7 +63,7 @@ impl Connections {
     }
 }
 
-/// A request whose answer is waited for; dropped, it has timed out.
+/// A request that awaits its response. Dropping it means that the request has timed out.
 pub(crate) struct Waiting<'a>(Option<&'a Connections>);
 
 impl Waiting<'_> {
@@ -80,7 +80,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The number of an attempt, kept beside it.
+/// The number of an attempt, stored in its configuration.
 #[derive(Debug, Clone, Copy)]
 struct Attempt(u64);
 

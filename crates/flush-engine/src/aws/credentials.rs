@@ -1,4 +1,4 @@
-//! Fetches credentials again after the service has refused them.
+//! Fetches new credentials after the service has refused the current ones.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,20 +13,20 @@ use aws_smithy_runtime_api::client::runtime_components::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// A cache of credentials that can be emptied.
+/// A credentials cache that can be emptied.
 ///
-/// It is the one that the SDK client would use otherwise, until its credentials are refused; an
-/// SDK's cache holds on to them for up to 15 minutes. From then on it is one of our own.
+/// Starts as the cache that the SDK client would use, which holds on to credentials for up to 15
+/// minutes. When the service refuses them, a cache of our own replaces it.
 #[derive(Clone)]
 pub(crate) struct RenewableCredentials(Arc<RwLock<Current>>);
 
 struct Current {
     cache: SharedIdentityCache,
-    /// How often it was renewed.
+    /// How often the cache was replaced.
     renewals: u64,
 }
 
-/// Which credentials a request may have been signed with.
+/// Identifies the credentials that a request may have been signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edition(u64);
 
@@ -43,8 +43,8 @@ impl RenewableCredentials {
         Edition(current.renewals)
     }
 
-    /// Forgets the credentials of this edition, so that the provider is asked by the next
-    /// request. Of requests that were refused side by side, one is enough.
+    /// Forgets the credentials of this edition, so that the next request asks the provider. If
+    /// several requests are refused at once, they are forgotten once.
     pub(crate) fn forget(&self, refused: Edition) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if current.renewals == refused.0 {
@@ -91,7 +91,7 @@ impl ResolveCachedIdentity for RenewableCredentials {
     }
 }
 
-// Derived, it would show what a cache says of what it holds.
+// A derived `Debug` could show the contents of the cache.
 impl fmt::Debug for RenewableCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RenewableCredentials")

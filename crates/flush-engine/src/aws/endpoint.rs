@@ -7,7 +7,7 @@ use http::Uri;
 use crate::InvalidSetting;
 use crate::aws::text::without_userinfo;
 
-/// A URL of the http or https scheme, with a host.
+/// An http or https URL with a host.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     url: String,
@@ -15,7 +15,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// # Errors
-    /// [`InvalidSetting`], which does not show the URL: it may hold a password.
+    /// [`InvalidSetting`], which does not show the URL: it may contain a password.
     pub(crate) fn new(url: String) -> Result<Self, InvalidSetting> {
         let uri = url.parse::<Uri>().ok();
         let is_endpoint = uri.is_some_and(|uri| {
@@ -36,8 +36,8 @@ impl Endpoint {
         &self.url
     }
 
-    /// What tells directories of this endpoint from those of others: its host, for people, and
-    /// a hash of the URL. The password is no part of it, as it may change.
+    /// Distinguishes this endpoint's directories from those of others: its host, for readability,
+    /// and a hash of the URL. Excludes the password, which may change.
     pub(crate) fn key(&self) -> String {
         const MAX_HOST_CHARS: usize = 100;
         let url = without_userinfo(&self.url);
@@ -56,14 +56,14 @@ impl Endpoint {
     }
 }
 
-/// FNV-1a: the same on every machine and by every version, as names of directories must be.
+/// FNV-1a: the same on every machine and in every version, as directory names must be stable.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-// A URL may hold a password.
+// A URL may contain a password.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         without_userinfo(&self.url).fmt(f)

@@ -1,4 +1,4 @@
-//! The errors of a client: what happened, and what to do about it.
+//! The error type of a client: what happened, and what to do about it.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use crate::{EngineError, FlushData, InvalidSetting, LimitExceeded, NoAnswer, Sto
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The errors of a client of any service.
+/// The error of a client of any service.
 ///
 /// A client's own error has the same variants; [`aws_error!`](crate::aws_error) creates it.
 #[derive(Debug)]
@@ -146,9 +146,9 @@ impl From<StorageError> for ClientError {
     }
 }
 
-/// Creates the error of a client: an enum of five kinds, which callers treat differently.
+/// Defines the error of a client: an enum of five kinds that callers handle differently.
 ///
-/// The crate that calls it depends on `thiserror`.
+/// The calling crate must depend on `thiserror`.
 #[macro_export]
 macro_rules! aws_error {
     ($(#[$meta:meta])* pub enum $error:ident) => {
@@ -181,9 +181,9 @@ macro_rules! aws_error {
                 message: String,
                 /// What to do.
                 recovery_suggestion: String,
-                /// The error of the operating system, if there was one.
+                /// The operating system's error, if there was one.
                 source: Option<Box<dyn std::error::Error + Send + Sync>>,
-                /// What the pass had done before the error, if it was a flush.
+                /// What the pass did before the error, if this was a flush.
                 flush_data: Option<Box<$crate::FlushData>>,
             },
             /// The client was closed and can no longer be used.
@@ -197,11 +197,11 @@ macro_rules! aws_error {
                 message: String,
                 /// What to do.
                 recovery_suggestion: String,
-                /// Why there was no answer.
+                /// Why there was no response.
                 reason: $crate::NoAnswer,
-                /// The cause, if it is known.
+                /// The cause, if known.
                 source: Option<Box<dyn std::error::Error + Send + Sync>>,
-                /// What the pass had done before the error, if it was a flush.
+                /// What the pass did before the error, if this was a flush.
                 flush_data: Option<Box<$crate::FlushData>>,
             },
         }
@@ -231,7 +231,7 @@ macro_rules! aws_error {
                 }
             }
 
-            /// What a flush or drain had done before the error ended it.
+            /// What a flush or drain did before the error ended it.
             #[must_use]
             pub fn flush_data(&self) -> Option<&$crate::FlushData> {
                 match self {
@@ -242,8 +242,8 @@ macro_rules! aws_error {
                 }
             }
 
-            /// Why the service gave no answer, if the error is [`Unknown`](Self::Unknown); its
-            /// `source()` says more.
+            /// Why the service gave no response, if the error is [`Unknown`](Self::Unknown);
+            /// `source()` has more details.
             #[must_use]
             pub fn reason(&self) -> Option<$crate::NoAnswer> {
                 match self {

@@ -1,9 +1,9 @@
-//! The methods that the public types of all clients have in common.
+//! The methods that the public types of all clients share.
 //!
-//! Each client has types of its own, so that its documentation and its errors speak of its service.
-//! Their methods are written once, here.
+//! Each client has its own types, so its docs and errors can name its service. Their methods are
+//! written once, here.
 
-/// Adds to a newtype around [`Client`](crate::aws::Client) the methods that do not depend on the service.
+/// Implements the service-independent methods on a newtype around [`Client`](crate::aws::Client).
 ///
 /// ```text
 /// aws_client!(AmplifyKinesisClient, AmplifyKinesisError, AmplifyKinesisClientOptions);
@@ -12,20 +12,20 @@
 macro_rules! aws_client {
     ($client:ident, $error:ident, $options:ident) => {
         impl $client {
-            /// Sends one batch of each stream that has cached records, oldest first, with streams in
-            /// parallel. Works while the client is disabled.
+            /// Sends one batch for each stream with cached records, oldest first, streams in
+            /// parallel. Works even while the client is disabled.
             ///
-            /// Returns at once, with [`flush_in_progress`](crate::FlushData::flush_in_progress), if a
-            /// pass is already running. Rejected records and skipped streams are counted, not returned
-            /// as errors.
+            /// Returns immediately, with
+            /// [`flush_in_progress`](crate::FlushData::flush_in_progress), if a pass is already
+            /// running. Rejected records and skipped streams are counted, not returned as errors.
             ///
             /// # Errors
-            /// [`Unknown`] when there was no readable answer (no network, a timeout, no credentials),
-            /// and [`Storage`]; [`flush_data`] says what was done before the error. [`ClientClosed`].
-            /// None of these errors loses a record.
+            /// [`Unknown`] if there was no readable response (no network, a timeout, no
+            /// credentials), and [`Storage`]; for both, [`flush_data`] says what was done before
+            /// the error. [`ClientClosed`]. None of these errors loses a record.
             ///
             /// # Cancel safety
-            /// The pass continues if the future is dropped.
+            /// The pass continues even if the future is dropped.
             ///
             #[doc = concat!("[`Unknown`]: ", stringify!($error), "::Unknown")]
             #[doc = concat!("[`Storage`]: ", stringify!($error), "::Storage")]
@@ -38,16 +38,16 @@ macro_rules! aws_client {
             /// Flushes until the cache is empty, no progress is made, an error occurs, or the deadline
             /// (counted from now) passes. Returns the totals.
             ///
-            /// Waits for a running pass first. After the deadline, no new request starts; requests in
-            /// flight are finished. After a failure, a stream is retried after a backoff of up to 5 s.
-            /// Each stream has one request in flight at a time, or as many as
+            /// Waits for a running pass first. After the deadline, no new request starts, but
+            /// requests in flight finish. A stream is retried after a failure with a backoff of up
+            /// to 5 s. Each stream has one request in flight at a time, or as many as
             /// `max_in_flight_per_stream` allows.
             ///
             /// # Errors
-            /// As [`flush`](Self::flush).
+            /// Same as [`flush`](Self::flush).
             ///
             /// # Cancel safety
-            /// If the future is dropped, requests in flight are finished and no other starts.
+            /// If the future is dropped, requests in flight finish and no new ones start.
             pub async fn drain(
                 &self,
                 deadline: ::std::time::Duration,
@@ -70,12 +70,13 @@ macro_rules! aws_client {
                 Ok(self.0.clear_cache().await?)
             }
 
-            /// Accepts records again and resumes the timer. Does nothing if the client is enabled.
+            /// Accepts records again and resumes the timer. Does nothing if the client is already
+            /// enabled.
             pub fn enable(&self) {
                 self.0.enable();
             }
 
-            /// From now on, drops new records and pauses the timer. Cached records stay, and
+            /// Drops new records from now on and pauses the timer. Cached records stay, and
             /// [`flush`](Self::flush) still sends them.
             pub fn disable(&self) {
                 self.0.disable();
@@ -93,17 +94,18 @@ macro_rules! aws_client {
                 self.0.is_closed()
             }
 
-            /// Delivers cached records, as [`drain`](Self::drain) does, within the given time, and then
-            /// closes in any case. Returns what was delivered; the rest stays on disk. The
-            /// [guide](crate::guide) has an example.
+            /// Delivers cached records like [`drain`](Self::drain), within the given time, and then
+            /// closes the client in any case. Returns what was delivered; the rest stays on disk.
+            /// See the [guide](crate::guide) for an example.
             ///
-            /// Once the call has begun, nothing is recorded: all other operations return
-            /// [`ClientClosed`]. Calling [`close`](Self::close) ends the drain. A second `close_with`
-            /// waits for the first, but no longer than its own limit, and has nothing to report.
+            /// Once the call has begun, no more records are accepted: all other operations return
+            /// [`ClientClosed`]. Calling [`close`](Self::close) ends the drain. A second
+            /// `close_with` waits for the first, up to its own limit, and reports no deliveries.
             ///
             /// # Errors
-            /// As [`drain`](Self::drain), with what was delivered before the error, and [`Storage`]
-            /// when the last writes could not be made durable. The client is closed in any case.
+            /// Same as [`drain`](Self::drain), with what was delivered before the error, plus
+            /// [`Storage`] if the last writes could not be made durable. The client is closed in
+            /// any case.
             ///
             /// # Cancel safety
             /// The client drains and closes even if the future is dropped.
@@ -117,15 +119,16 @@ macro_rules! aws_client {
                 Ok(self.0.close_with(options).await?)
             }
 
-            /// Stops the timer, waits for requests in flight (each takes at most [`request_timeout`]),
-            /// and releases the storage: the same directory can be opened again at once.
+            /// Stops the timer, waits for requests in flight (each takes at most
+            /// [`request_timeout`]), and releases the storage. The same directory can then be
+            /// reopened immediately.
             ///
             /// Records that are still cached stay on disk. Concurrent calls all wait; later calls do
             /// nothing.
             ///
             /// # Errors
-            /// [`Storage`] when the last writes could not be made durable. The client is closed in any
-            /// case.
+            /// [`Storage`] if the last writes could not be made durable. The client is closed in
+            /// any case.
             ///
             /// # Cancel safety
             /// The client closes even if the future is dropped.
@@ -154,15 +157,15 @@ macro_rules! aws_client {
                 self.0.storage_path()
             }
 
-            /// Where this client's cache is: in which directory, in memory, or in a browser's
+            /// Where this client's cache is stored: in a directory, in memory, or in a browser's
             /// database.
             #[must_use]
             pub fn storage(&self) -> &$crate::StoragePlace {
                 self.0.storage()
             }
 
-            /// The contents of the cache, from counters: no storage is read. After closing, the last
-            /// values.
+            /// The contents of the cache, from counters; reads no storage. After closing, returns
+            /// the last values.
             #[must_use]
             pub fn cache_stats(&self) -> $crate::CacheStats {
                 self.0.cache_stats()
@@ -171,10 +174,10 @@ macro_rules! aws_client {
     };
 }
 
-/// Adds to a newtype around [`ClientBuilder`](crate::aws::ClientBuilder) the settings that do not
-/// depend on the service, and `build`.
+/// Implements the service-independent settings and `build` on a newtype around
+/// [`ClientBuilder`](crate::aws::ClientBuilder).
 ///
-/// The crate that calls it has the feature `journal`.
+/// The calling crate must have a feature `journal`.
 ///
 /// ```text
 /// aws_builder!(AmplifyKinesisClientBuilder, AmplifyKinesisClient, AmplifyKinesisError,
@@ -199,7 +202,7 @@ macro_rules! aws_builder {
             }
 
             /// Takes region, credentials, endpoint, HTTP client, retries and timeouts from an SDK
-            /// configuration, such as that of `aws_config::load_defaults`.
+            /// configuration, such as one from `aws_config::load_defaults`.
             pub fn sdk_config(self, config: &$crate::aws::SdkConfig) -> Self {
                 Self(self.0.sdk_config(config.clone()))
             }
@@ -209,46 +212,49 @@ macro_rules! aws_builder {
                 Self(self.0.endpoint_url(url.into()))
             }
 
-            /// Names the default directory, under the platform's local data directory. The default is
-            /// the executable's name. Has no effect if a storage is chosen.
+            /// Names the default directory, under the platform's local data directory. The default
+            /// is the executable's name. Has no effect if another storage is chosen.
             ///
-            /// Several instances of a program may share the default directory. If one program has two
-            /// clients for the same region and endpoint, say for two accounts, give each a name.
+            /// Several instances of a program may share the default directory. If one program has
+            /// two clients for the same region and endpoint, say for two accounts, give each its
+            /// own name.
             pub fn name(self, name: impl Into<String>) -> Self {
                 Self(self.0.name(name.into()))
             }
 
-            /// Stores records in this directory, which has one user at a time. It is created if needed.
+            /// Stores records in this directory, which only one client may use at a time. Creates
+            /// it if needed.
             pub fn storage_path(self, path: impl Into<::std::path::PathBuf>) -> Self {
                 Self(self.0.storage_path(path.into()))
             }
 
-            /// Stores records in memory: they do not survive the process.
+            /// Stores records in memory; they do not survive the process.
             pub fn in_memory(self) -> Self {
                 Self(self.0.in_memory())
             }
 
-            /// Keeps records in a [`JournalStore`](crate::JournalStore) in this directory, which has
-            /// one user at a time. It is created if needed.
+            /// Stores records in a [`JournalStore`](crate::JournalStore) in this directory, which
+            /// only one client may use at a time. Creates it if needed.
             ///
-            /// The files are the same as with `storage_path`, so each setting opens what the other
-            /// left. The index is kept in memory, which uses the least CPU and 24 bytes per waiting
-            /// record. A directory that holds something else is refused.
+            /// The file format is the same as with `storage_path`, so each setting can open the
+            /// other's directory. The index is kept in memory, which uses the least CPU and 24
+            /// bytes per waiting record. A directory with any other contents is refused.
             #[cfg(feature = "journal")]
             pub fn journal(self, path: impl Into<::std::path::PathBuf>) -> Self {
                 Self(self.0.journal(path.into()))
             }
 
-            /// Keeps records in the default directory, in a [`JournalStore`](crate::JournalStore).
+            /// Stores records in the default directory, in a [`JournalStore`](crate::JournalStore).
             ///
-            /// All is as without it (slots of several instances, their adoption, [`name`](Self::name)),
-            /// and it goes on with what was cached there before; only the index is in memory.
+            /// Everything else works as usual (slots for several instances, their adoption,
+            /// [`name`](Self::name)), and records already cached there are kept. Only the index is
+            /// in memory.
             #[cfg(feature = "journal")]
             pub fn in_journal(self) -> Self {
                 Self(self.0.in_journal())
             }
 
-            /// Stores records in any other store. Closing the client closes the store.
+            /// Stores records in the given store. Closing the client closes the store.
             pub fn store(self, store: ::std::sync::Arc<dyn $crate::aws::RecordStore>) -> Self {
                 Self(self.0.store(store))
             }
@@ -262,10 +268,10 @@ macro_rules! aws_builder {
             /// page.
             ///
             /// # Errors
-            /// [`Validation`], naming the setting: a value is zero or out of range, two storages were
-            /// chosen, the region or the credentials provider is missing, another client of this
-            /// process uses the default directory, or there is no tokio runtime. [`Storage`]: the
-            /// directory is in use or cannot be used.
+            /// [`Validation`], naming the setting, if a value is zero or out of range, two storages
+            /// were chosen, the region or the credentials provider is missing, another client of
+            /// this process uses the default directory, or there is no tokio runtime. [`Storage`]
+            /// if the directory is in use or cannot be used.
             ///
             /// # Cancel safety
             /// If the storage was already opened, it is released shortly afterwards.

@@ -2,7 +2,7 @@
 
 use crate::Fault;
 
-/// Judges a refusal by the error code of the service or, without one, by the HTTP status.
+/// Classifies a refusal by the service's error code or, without one, by the HTTP status.
 ///
 /// ```
 /// use flush_engine::{Fault, aws::judge};
@@ -31,7 +31,7 @@ pub fn judge(code: Option<&str>, status: u16) -> Fault {
     }
 }
 
-/// Whether a refusal means that the credentials are not, or no longer, good.
+/// Whether an error code means that the credentials are invalid or expired.
 pub(crate) fn refuses_credentials(code: &str) -> bool {
     ["ExpiredToken", "UnrecognizedClient", "InvalidSignature"]
         .iter()

@@ -1,16 +1,15 @@
 //! The common parts of clients for AWS services.
 //!
-//! A client crate describes its service once, as a [`Service`], and wraps [`ClientBuilder`],
-//! [`Client`] and [`Stream`] in types of its own. Their methods with the arguments of that service
-//! are its own; the others come from [`aws_client!`](crate::aws_client) and
-//! [`aws_builder!`](crate::aws_builder). Its options and its error are types of their own too, made
-//! by [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error).
+//! A client crate implements [`Service`] once and wraps [`ClientBuilder`], [`Client`] and
+//! [`Stream`] in its own types. It writes the methods with service-specific arguments itself;
+//! [`aws_client!`](crate::aws_client) and [`aws_builder!`](crate::aws_builder) generate the others.
+//! [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error) define its options and
+//! its error.
 //!
-//! What a record goes through: the client checks it against [`ServiceLimits`] and hands it to the
-//! engine; the engine hands batches to a sender, which calls [`Service::put`] and cleans what the
-//! service said before anyone is shown it. Where events share records ([`Grouping`]), it is the
-//! sender that puts them together. What is wrong with a request as a whole is judged in
-//! [`judge`].
+//! A record's path: the client checks it against [`ServiceLimits`] and hands it to the engine. The
+//! engine hands batches to a sender, which calls [`Service::put`] and sanitizes the service's
+//! messages before anyone sees them. With a [`Grouping`], the sender also packs events into
+//! records. [`judge`] classifies errors that concern a whole request.
 
 mod arn;
 mod body;

@@ -1,4 +1,4 @@
-//! The settings that all clients have.
+//! The settings that all clients share.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::{
     non_zero_bytes, non_zero_count, non_zero_time,
 };
 
-/// Room for one record.
+/// The smallest cache size: room for one record.
 const LEAST_CACHE_BYTES: NonZeroU64 = NonZeroU64::new(16).expect("not zero");
 
 /// The settings of all clients, before validation.
@@ -37,7 +37,7 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// The defaults of a client whose records may have this many bytes.
+    /// The defaults for a client with this limit on record size.
     #[must_use]
     pub fn new(max_record_bytes: u64) -> Self {
         let engine = EngineOptions::DEFAULT;
@@ -58,7 +58,7 @@ impl ClientOptions {
         }
     }
 
-    /// Whether answers are read for receipts: only `on_delivered` needs them.
+    /// Whether to read receipts from responses; only `on_delivered` needs them.
     #[must_use]
     pub const fn receipts(&self) -> Receipts {
         match self.on_delivered {
@@ -67,7 +67,7 @@ impl ClientOptions {
         }
     }
 
-    /// The engine's part of the settings, validated.
+    /// Validates the settings and returns the engine's part of them.
     pub(crate) fn checked<S: Service>(&self) -> Result<EngineOptions, InvalidSetting> {
         let most = S::LIMITS.record_bytes;
         non_zero_bytes("max_record_bytes", self.max_record_bytes)?;
@@ -116,11 +116,11 @@ impl ClientOptions {
     }
 }
 
-/// Creates the options of a client: a struct with public fields and setters of the same names.
+/// Defines the options of a client: a struct with public fields and setters of the same names.
 ///
-/// `request` is the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both are words for the documentation. `delivered` is the type that `on_delivered` is handed,
-/// made from [`DeliveredRecord`](crate::DeliveredRecord). Settings that only this client has
+/// `request` names the operation that sends a batch, and `record_limit` says how large a record may
+/// be; both only appear in the documentation. `delivered` is the argument type of `on_delivered`,
+/// converted from [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client
 /// follow, with their defaults.
 #[macro_export]
 macro_rules! aws_options {
@@ -141,17 +141,17 @@ macro_rules! aws_options {
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         pub struct $options {
-            /// The most bytes of records (data and partition keys, if any) to cache. The number of
-            /// records is limited too, to one for every 16 bytes of it. At least 16. Default: 5
-            /// MiB.
+            /// Maximum bytes of records (data and partition keys, if any) to cache. Also limits the
+            /// number of records, to one per 16 bytes. At least 16. Default: 5 MiB.
             pub cache_max_bytes: u64,
-            /// How often a record is retried after the service rejected it, or refused a request
-            /// because of its contents, before it is discarded. Being offline does not count, nor
-            /// do requests that are throttled or refused for another reason. Default: 5.
+            /// How often a record is retried before it is discarded, counting each time that the
+            /// service rejects it or refuses a request because of its contents. Being offline does
+            /// not count, nor do requests that are throttled or refused for another reason.
+            /// Default: 5.
             pub max_retries: u32,
             /// When records are delivered automatically. Default: every 30 seconds.
             pub flush_strategy: $crate::FlushStrategy,
-            /// What a recorded record survives. Default: power loss.
+            /// What stored records survive. Default: power loss.
             pub durability: $crate::aws::Durability,
             #[doc = concat!(
                 "How long one `", $request, "` call may take, the SDK's own retries included. ",
@@ -160,23 +160,24 @@ macro_rules! aws_options {
             pub request_timeout: ::std::time::Duration,
             #[doc = $record_limit]
             pub max_record_bytes: u64,
-            /// The most streams to send to at the same time. Default: 8.
+            /// Maximum number of streams to send to at the same time. Default: 8.
             pub max_concurrent_streams: usize,
             /// What happens when a record does not fit into the cache. Default: it is refused.
             pub overflow_policy: $crate::OverflowPolicy,
-            /// Older records are discarded by the next flush instead of sent. Default: no limit.
+            /// The next flush discards older records instead of sending them. Default: no limit.
             ///
-            /// The age is measured by the system clock. If the clock was set back after recording,
-            /// the age counts from when a flush first finds such a record.
+            /// Age is measured by the system clock. If the clock was set back after recording, a
+            /// record's age counts from when a flush first finds it.
             pub max_record_age: Option<::std::time::Duration>,
-            /// The most batches of one stream sent at the same time by `drain` and by
-            /// [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive); a flush sends one. More
-            /// than one gives up the order of records within a stream, for speed where requests are
-            /// slow. After a failure, batches are sent one by one until one succeeds. Default: 1.
+            /// Maximum number of batches of one stream in flight at the same time, for `drain` and
+            /// [`FlushStrategy::Adaptive`](crate::FlushStrategy::Adaptive); a flush sends one.
+            /// Values above 1 give up the order of records within a stream, for speed where
+            /// requests are slow. After a failure, batches are sent one by one until one succeeds.
+            /// Default: 1.
             pub max_in_flight_per_stream: usize,
-            /// Bytes of the cache that one stream may use. Default: all of them.
+            /// Maximum bytes of the cache that one stream may use. Default: all of them.
             ///
-            /// With a share, a stream that cannot be delivered leaves room for the others.
+            /// With a limit, a stream that cannot be delivered leaves room for the others.
             pub max_stream_share: Option<u64>,
             $(
                 $(#[$own_doc])*
@@ -207,7 +208,7 @@ macro_rules! aws_options {
                 }
             )*
 
-            /// Sets [`max_record_age`](Self#structfield.max_record_age): a time, or `None`.
+            /// Sets [`max_record_age`](Self#structfield.max_record_age): a duration, or `None`.
             #[must_use]
             pub fn max_record_age(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
                 self.max_record_age = age.into();
@@ -221,13 +222,14 @@ macro_rules! aws_options {
                 self
             }
 
-            /// Calls a function with every discarded record, before it is deleted; after a crash in
-            /// between, it is called again. The function should be quick; a panic in it is
-            /// contained.
+            /// Calls a function with every discarded record before deleting the record, and again
+            /// if the process crashes in between. The function should be quick; panics in it are
+            /// caught.
             ///
-            /// Called from within it, `drain`, `clear_cache`, `close` and `close_with` of the same
-            /// client return `Validation` at once, as they would wait for it. Where the function
-            /// has another thread or task call them, it must not wait for that: neither would end.
+            /// Within the function, `drain`, `clear_cache`, `close` and `close_with` of the same
+            /// client return `Validation` immediately, because they would wait for the function
+            /// itself. If the function has another thread or task call them, it must not wait for
+            /// that call: this would deadlock.
             #[must_use]
             pub fn on_discard(
                 mut self,
@@ -237,17 +239,17 @@ macro_rules! aws_options {
                 self
             }
 
-            /// Calls a function with every record that the service accepted, and its place there, before
-            /// the record is deleted from the cache.
+            /// Calls a function with every record that the service accepted, and the service's
+            /// receipt for it, before deleting the record from the cache.
             ///
-            /// It is called once for each acceptance that the client learns of: again for a record that
-            /// was sent again because an answer was lost, or because the process ended before the
-            /// record was deleted. Calls follow the order in which a stream's records were sent; with
-            /// `max_in_flight_per_stream` above 1, that of batches may differ. Parsing the receipts in
-            /// the answers costs some CPU.
+            /// The function is called once for each acceptance that the client learns of. It is
+            /// called again for a record that was resent, for example because the process ended
+            /// before the record was deleted. Calls follow the order in which a stream's records
+            /// were sent; with `max_in_flight_per_stream` above 1, batches may be reported in a
+            /// different order. Parsing the receipts costs some CPU.
             ///
-            /// The function should be quick: delivery of the stream waits for it. A panic in it is
-            /// contained. What it may call is as with [`on_discard`](Self::on_discard).
+            /// The function should be quick: delivery of the stream waits for it. Panics in it are
+            /// caught. It may make the same calls as [`on_discard`](Self::on_discard).
             #[must_use]
             pub fn on_delivered(
                 mut self,

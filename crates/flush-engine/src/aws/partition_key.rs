@@ -1,14 +1,13 @@
-//! Partition keys that are made up.
+//! Random partition keys.
 
-/// A partition key for records that need none: they spread evenly over the shards.
+/// A random partition key, which spreads records evenly over the shards.
 ///
-/// It goes where a partition key goes.
+/// Works wherever a partition key is expected.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PartitionKey(String);
 
 impl PartitionKey {
-    /// Eight letters and digits, drawn at random; few enough that they hardly add to the size of
-    /// the record.
+    /// Eight random letters and digits, few enough to add little to the size of the record.
     #[must_use]
     pub fn random() -> Self {
         Self(
@@ -31,7 +30,7 @@ impl From<PartitionKey> for String {
     }
 }
 
-// Shows no key.
+// Hides the key.
 impl std::fmt::Debug for PartitionKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PartitionKey")

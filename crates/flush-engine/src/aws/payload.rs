@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// The payload of a record: what is owned is taken as it is, what is borrowed is copied.
+/// The payload of a record. Owned data is taken as is; borrowed data is copied.
 ///
 /// ```
 /// use flush_engine::aws::IntoPayload;
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 /// assert_eq!(line.into_payload(), "a line");
 /// ```
 pub trait IntoPayload {
-    /// The bytes.
+    /// Returns the bytes.
     fn into_payload(self) -> Bytes;
 }
 

@@ -7,10 +7,10 @@ use record_cache::{NewRecord, StreamName};
 
 use crate::aws::{ClientError, Grouping, IntoPayload, Service, arn};
 
-/// A record that was not checked yet.
+/// A record that has not been checked yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UncheckedRecord {
-    /// None: that of the handle through which it is recorded.
+    /// `None` for the stream of the recording handle.
     pub(crate) stream_name: Option<String>,
     pub(crate) partition_key: Option<String>,
     pub(crate) explicit_hash_key: Option<u128>,
@@ -30,7 +30,7 @@ impl UncheckedRecord {
         }
     }
 
-    /// A record for the stream of the handle through which it is recorded.
+    /// A record for the stream of the recording handle.
     pub fn for_handle(data: impl IntoPayload, partition_key: Option<String>) -> Self {
         Self {
             stream_name: None,
@@ -40,7 +40,7 @@ impl UncheckedRecord {
         }
     }
 
-    /// Sets what decides on the shard instead of the partition key.
+    /// Sets an explicit hash key, which selects the shard instead of the partition key.
     #[must_use]
     pub fn explicit_hash_key(mut self, hash_key: u128) -> Self {
         self.explicit_hash_key = Some(hash_key);
@@ -57,7 +57,7 @@ impl fmt::Debug for UncheckedRecord {
     }
 }
 
-/// Checks the name of a stream, or its ARN, against the rules of a service.
+/// Checks the name or ARN of a stream against the rules of a service.
 pub(crate) fn checked_stream<S: Service>(
     given: String,
     region: &str,
@@ -91,9 +91,9 @@ pub(crate) fn checked_stream<S: Service>(
     })
 }
 
-/// What a record may be, by the options of a client.
+/// The limits on records that a client's options set.
 pub(crate) struct RecordRules {
-    /// Data and partition key.
+    /// Maximum bytes of data and partition key.
     pub(crate) max_bytes: u64,
     /// How events share records, if they do.
     pub(crate) grouping: Option<Grouping>,

@@ -12,14 +12,14 @@ use crate::aws::wire::Outcome;
 use crate::aws::{judge, text};
 use crate::{Cause, NoAnswer, Receipt, SendError};
 
-/// What became of one record, by its entry in the answer.
+/// The outcome of one record, from its entry in the response.
 ///
-/// Codes are shown only where they look like one, else as `Unreadable`.
+/// A code that does not look like one becomes `Unreadable`.
 ///
-/// The entries decide, not the number of failures beside them: some endpoints count wrongly.
+/// The entries decide, not the failure count next to them: some endpoints miscount.
 ///
 /// # Errors
-/// [`SendError::NoAnswer`] when the entry has neither an error code nor the id of a record.
+/// [`SendError::NoAnswer`] if the entry has neither an error code nor a record id.
 pub fn outcome(
     error_code: Option<String>,
     id: Option<String>,
@@ -36,8 +36,8 @@ pub fn outcome(
     }
 }
 
-/// What became of a whole request: by the error code of the service or, without one, by the
-/// HTTP status; see [`judge`]. What the service said is escaped, and cut to a length.
+/// The outcome of a whole request, from the service's error code or, without one, from the HTTP
+/// status; see [`judge`]. The service's message is escaped and truncated.
 pub fn send_error<E>(error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -92,7 +92,7 @@ fn lost(reason: NoAnswer, message: &str, error: &(dyn Error + 'static)) -> SendE
     SendError::lost(reason, message, cause)
 }
 
-/// An error with all its causes.
+/// An error followed by all its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }

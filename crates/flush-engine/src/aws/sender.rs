@@ -1,4 +1,4 @@
-//! The sender of a service.
+//! Sends the engine's batches to a service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::lifecycle::runtime::Instant;
 use crate::telemetry::Meter;
 use crate::{Fault, NoAnswer, RecordSender, SendError, Verdict};
 
-/// Sends batches to a service, and learns from how that went.
+/// Sends batches to a service, and learns from the outcomes.
 #[derive(Debug)]
 pub(crate) struct ServiceSender<S: Service> {
     pub(crate) requests: S::Requests,
@@ -30,7 +30,7 @@ pub(crate) struct ServiceSender<S: Service> {
     pub(crate) shards: Shards,
     pub(crate) request_timeout: Duration,
     pub(crate) meter: Meter,
-    /// Whether somebody is told where records went.
+    /// Whether to read receipts, for `on_delivered`.
     pub(crate) receipts: Receipts,
 }
 
@@ -79,7 +79,7 @@ impl<S: Service> ServiceSender<S> {
         }
     }
 
-    /// Makes one request.
+    /// Sends one request.
     async fn put(
         &self,
         stream: &StreamName,
@@ -114,14 +114,14 @@ impl<S: Service> ServiceSender<S> {
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
         let begun = Instant::now();
-        // An event alone is right whatever the shards are.
+        // A single event does not depend on the shards.
         let shards = match batch.len() {
             1 => None,
             _ => self.shards_of(grouping, stream).await,
         };
         let most = S::LIMITS.record_bytes;
         let mut records = grouping.records(batch, shards.as_deref(), most);
-        // Fewer than there are only if the shards have changed since the batch was cut.
+        // Truncates only if the shards have changed since the batch was cut.
         records.truncate(within_request(&records, S::LIMITS.request));
         let entries: Vec<_> = records
             .iter()
@@ -175,7 +175,7 @@ impl<S: Service> ServiceSender<S> {
                     .map(|&at| event(&batch[at]).hash_key());
                 for &at in &record.events {
                     let hash_key = event(&batch[at]).hash_key();
-                    // The shard has the record's own hash, whichever it is.
+                    // The shard always contains the record's own hash.
                     let is_read = Some(hash_key) == own
                         || of_id(id).is_some_and(|shard| shard.contains(hash_key));
                     if !is_read {
@@ -187,7 +187,7 @@ impl<S: Service> ServiceSender<S> {
         Ok(verdicts)
     }
 
-    /// The shards of a stream, if records are made by shard and they are known.
+    /// The shards of a stream, if records are built per shard and the shards are known.
     async fn shards_of(&self, grouping: &Grouping, stream: &StreamName) -> Option<Arc<ShardMap>> {
         match grouping.is_by_shard() {
             true => {
@@ -203,7 +203,7 @@ impl<S: Service> ServiceSender<S> {
     }
 }
 
-/// Whether a record came to the shard that it was made for, if it was made for one.
+/// Whether a record reached its intended shard, if it had one.
 fn is_expected(record: &WireRecord<'_, '_>, shard_id: Option<&str>) -> bool {
     let expected = record.shard.map(|shard| &*shard.id);
     expected.is_none() || expected == shard_id

@@ -12,23 +12,23 @@ use crate::aws::wire::{Entry, Outcome, Receipts};
 use crate::aws::{ClientOptions, Connection, Given, Grouping};
 use crate::{InvalidSetting, SendError};
 
-/// A service that takes records in batches.
+/// A service that accepts records in batches.
 ///
-/// What concerns the SDK's client of it comes from [`aws_sdk_client!`](crate::aws_sdk_client).
+/// [`aws_sdk_client!`](crate::aws_sdk_client) implements the parts that concern the SDK client.
 pub trait Service: Clone + Debug + Send + Sync + 'static {
-    /// The service in a word: a label of metrics, and part of the name of the default directory.
+    /// A short name of the service: a metrics label, and part of the default directory's name.
     const NAME: &'static str;
-    /// The SDK's name for the service, by which its endpoint is found in the environment.
+    /// The SDK's name for the service, used to find its endpoint in the environment.
     const SDK_ID: &'static str;
     /// The name of the client's crate, for the user agent.
     const CLIENT: &'static str;
     /// The version of the client's crate, for the user agent.
     const VERSION: &'static str;
-    /// The operation that takes a batch in.
+    /// The operation that sends a batch.
     const OPERATION: &'static str;
-    /// The noun for what records are sent to, for messages.
+    /// What records are sent to, as a noun for messages.
     const STREAM: &'static str;
-    /// The service as ARNs of streams name it, if the operation takes them.
+    /// The service's name in stream ARNs, if the operation takes them.
     const ARN_SERVICE: Option<&'static str>;
     /// The quotas of the service.
     const LIMITS: ServiceLimits;
@@ -37,26 +37,26 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     type Options: Clone + Debug + Default + Send + Sync + 'static;
     /// The SDK's client.
     type SdkClient: Clone + Debug + Send + Sync + 'static;
-    /// What makes the requests.
+    /// Sends the requests.
     type Requests: Debug + Send + Sync + 'static;
 
-    /// The part of the options that is the same for all services.
+    /// The options that all services share.
     fn client_options(options: &Self::Options) -> ClientOptions;
 
-    /// What an SDK client was made with.
+    /// The configuration of an SDK client.
     fn given(client: &Self::SdkClient) -> Given;
 
-    /// Makes an SDK client.
+    /// Builds an SDK client.
     fn connect(base: Base<'_, Self::SdkClient>, connection: Connection) -> Self::SdkClient;
 
-    /// What makes the requests of a client with these options.
+    /// Builds the request sender for these options.
     fn requests(client: &Self::SdkClient, options: &Self::Options) -> Self::Requests;
 
-    /// Sends records in one request, and gives one outcome for each of them, in order; see
+    /// Sends records in one request, and returns one outcome for each of them, in order; see
     /// [`RecordSender::send`](crate::RecordSender::send).
     ///
-    /// [`send_error`](crate::aws::send_error) and [`outcome`](crate::aws::outcome) turn the SDK's
-    /// answer into the engine's terms.
+    /// [`send_error`](crate::aws::send_error) and [`outcome`](crate::aws::outcome) translate the
+    /// SDK's response for the engine.
     fn put(
         requests: &Self::Requests,
         stream: &StreamName,
@@ -64,15 +64,15 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
         receipts: Receipts,
     ) -> impl Future<Output = Result<Vec<Outcome>, SendError>> + Send;
 
-    /// How events share records, by the options; not unless they say so.
+    /// How events share records under these options. By default, they do not.
     ///
     /// # Errors
-    /// [`InvalidSetting`] when a setting is out of range.
+    /// [`InvalidSetting`] if a setting is out of range.
     fn grouping(_options: &Self::Options) -> Result<Option<Grouping>, InvalidSetting> {
         Ok(None)
     }
 
-    /// Lists the open shards of a stream, for services that have some.
+    /// Lists the open shards of a stream, for services that have shards.
     ///
     /// # Errors
     /// [`SendError`] as for any request.
@@ -89,27 +89,27 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
 pub struct ServiceLimits {
     /// How large one request may be.
     pub request: BatchLimits,
-    /// Bytes of one record.
+    /// Maximum bytes of one record.
     pub record_bytes: u64,
-    /// Unicode scalar values of a partition key, if records have one.
+    /// Maximum Unicode scalar values in a partition key, if records have one.
     pub partition_key_chars: Option<usize>,
-    /// Characters of a stream name.
+    /// Maximum characters in a stream name.
     pub stream_name_chars: usize,
 }
 
-/// What an SDK client is made from.
+/// What a new SDK client is based on.
 #[derive(Debug)]
 pub enum Base<'a, C> {
-    /// What aws-config found.
+    /// The configuration that aws-config found.
     SdkConfig(Box<SdkConfig>),
-    /// Another SDK client, which stays as it is.
+    /// Another SDK client, which is not changed.
     Client(&'a C),
 }
 
-/// Implements what [`Service`](crate::aws::Service) says of the SDK's client, for the crate of a
-/// service in the SDK.
+/// Implements the parts of [`Service`](crate::aws::Service) that concern the SDK client, for a
+/// service crate of the SDK.
 ///
-/// All service crates of the SDK have types of the same shape, but share no trait for them.
+/// All service crates of the SDK have types of the same shape, but no common trait.
 #[macro_export]
 macro_rules! aws_sdk_client {
     ($sdk:ident) => {
@@ -135,7 +135,7 @@ macro_rules! aws_sdk_client {
             config.set_region(Some($sdk::config::Region::new(connection.region)));
             config.set_timeout_config(Some(connection.timeouts));
             config.set_identity_cache(connection.identity_cache);
-            // A slow answer is a slow link; how long it may take, the time-outs say.
+            // A slow response means a slow link; the timeouts limit it.
             config.set_stalled_stream_protection(Some(
                 $sdk::config::StalledStreamProtectionConfig::disabled(),
             ));

@@ -1,8 +1,8 @@
-//! The open shards of streams, as far as they are known.
+//! The known open shards of streams.
 //!
-//! A map is listed when it is needed first, and again when an answer names a shard that was not
-//! expected. Listing is bounded in time; while it is refused or fails, there is no map, and the
-//! next attempt is a while away, so that it holds up nothing.
+//! Shards are listed when first needed, and again when a response names an unexpected shard.
+//! Listing has a time limit. While it is refused or fails, there is no map, and the next attempt
+//! comes a while later so that nothing is held up.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,18 +16,18 @@ use crate::SendError;
 use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::log;
 
-/// Streams of which shards are remembered; with more, all are listed anew.
+/// Maximum streams whose shards are remembered; beyond that, all are listed again.
 const MOST_STREAMS: usize = 1_024;
-/// How long a listing may take.
+/// Maximum time for one listing.
 const LIMIT: Duration = Duration::from_secs(5);
-/// When it is tried again after it failed.
+/// Delay before listing again after a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// When it is tried again after answers contradicted it.
+/// Delay before listing again after responses contradicted the map.
 const AGAIN_AFTER_CONTRADICTIONS: Duration = Duration::from_secs(3600);
-/// Answers in a row that may name shards which a fresh map does not have.
+/// Consecutive responses that may name shards missing from a fresh map.
 const MOST_CONTRADICTIONS: u32 = 3;
 
-/// What is known of the shards of each stream.
+/// The known shards of each stream.
 #[derive(Debug, Default)]
 pub(crate) struct Shards(Mutex<HashMap<StreamName, Arc<OfStream>>>);
 
@@ -38,12 +38,12 @@ struct Known {
     map: Option<Arc<ShardMap>>,
     not_before: Option<Instant>,
     contradictions: u32,
-    /// Whether it was logged that there is no map.
+    /// Whether the lack of a map was logged.
     is_told: bool,
 }
 
 impl Shards {
-    /// The shards of a stream; they are listed, within this time, if they are not known yet.
+    /// The shards of a stream. If unknown, they are listed within this time.
     pub(crate) async fn map(
         &self,
         stream: &StreamName,
@@ -74,7 +74,7 @@ impl Shards {
         known.map.clone()
     }
 
-    /// Learns whether the newest map has the shards that an answer named.
+    /// Notes whether the newest map has the shards that a response named.
     pub(crate) async fn confirmed(&self, stream: &StreamName, has_all: bool) {
         let of_stream = self.of(stream);
         let mut known = of_stream.lock().await;
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
     }
 
-    /// Counts the lines that are logged.
+    /// Counts logged lines.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<usize>>);
 

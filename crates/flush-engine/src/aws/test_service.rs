@@ -1,4 +1,4 @@
-//! Services for tests, which have limits and nothing else.
+//! Services for tests, with limits and nothing else.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -58,13 +58,13 @@ macro_rules! service {
     };
 }
 service!(
-    /// Its records have partition keys, and its streams ARNs.
+    /// Records have partition keys, and streams have ARNs.
     Keyed,
     Some(10),
     Some("test")
 );
 service!(
-    /// Its records are data alone.
+    /// Records are data only.
     Plain,
     None,
     None

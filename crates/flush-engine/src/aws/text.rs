@@ -1,13 +1,13 @@
-//! Sanitizes text from a service, which may contain anything, for terminals and logs.
+//! Sanitizes untrusted text from a service for terminals and logs.
 
 use std::fmt::Write as _;
 
-/// Characters of an error code at most.
+/// Maximum characters in an error code.
 const MAX_CODE_CHARS: usize = 128;
-/// Bytes of a message at most.
+/// Maximum bytes in a message.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// An error code, if it can be one.
+/// Returns the error code, or `Unreadable` if it does not look like one.
 pub(crate) fn code(code: &str) -> String {
     let is_code = (1..=MAX_CODE_CHARS).contains(&code.len())
         && code
@@ -16,11 +16,11 @@ pub(crate) fn code(code: &str) -> String {
     if is_code { code } else { "Unreadable" }.to_owned()
 }
 
-/// A message that is safe to show: without passwords in URLs, unprintable characters escaped, and
-/// cut at a length.
+/// Makes a message safe to show: removes passwords from URLs, escapes unprintable characters and
+/// truncates it.
 pub(crate) fn message(message: &str) -> String {
     const CUT: &str = "…";
-    // What is cut off need not be looked at: escaping makes nothing shorter.
+    // The cut-off part need not be scanned: escaping makes nothing shorter.
     let end = message.floor_char_boundary(4 * MAX_MESSAGE_BYTES);
     let mut shown = String::new();
     let mut cut_at = 0;
@@ -42,7 +42,7 @@ pub(crate) fn message(message: &str) -> String {
     shown
 }
 
-/// A text with the user and the password taken out of every URL in it.
+/// Removes the user and the password from every URL in a text.
 pub(crate) fn without_userinfo(text: &str) -> String {
     let mut parts = text.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();

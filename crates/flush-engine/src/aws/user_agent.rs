@@ -13,7 +13,7 @@ pub(crate) struct UserAgent {
 }
 
 impl UserAgent {
-    /// The words of a client with this name and version.
+    /// The tokens for a client with this name and version.
     pub(crate) fn new(client: &str, version: &str) -> Self {
         Self {
             tokens: format!("lib/amplify-rust#{version} md/{client}#{version}"),
@@ -37,7 +37,7 @@ impl Intercept for UserAgent {
         const HEADER: &str = "user-agent";
         let headers = context.request_mut().headers_mut();
         let of_sdk = headers.get(HEADER).unwrap_or_default();
-        // A client may have been given the SDK client of another one.
+        // The SDK client may come from another of our clients.
         if !of_sdk.contains(&self.tokens) {
             let with_ours = format!("{of_sdk} {}", self.tokens);
             headers.try_insert(HEADER, with_ours.trim_start().to_owned())?;

@@ -1,4 +1,4 @@
-//! Credentials from a function of the page.
+//! Credentials from a JavaScript function in the page.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,24 +14,24 @@ use wasm_bindgen_futures::JsFuture;
 use super::js::Thrown;
 use crate::lifecycle::runtime::spawn_in_page;
 
-/// Asks a function of the page for credentials.
+/// Gets credentials from a JavaScript function in the page.
 ///
-/// The function takes no arguments and returns, at once or by a promise, an object like those of
-/// the AWS SDK for JavaScript: `accessKeyId`, `secretAccessKey` and, for temporary ones,
-/// `sessionToken` and `expiration` (a `Date`, or what `new Date` takes). It is called when
-/// credentials are needed first, shortly before they expire, and after a service has refused them.
-/// While it throws or rejects, records wait, unpaid.
+/// The function takes no arguments and returns, directly or as a promise, an object like those of
+/// the AWS SDK for JavaScript: `accessKeyId`, `secretAccessKey` and, for temporary credentials,
+/// `sessionToken` and `expiration` (a `Date`, or anything that `new Date` takes). It is called when
+/// credentials are first needed, shortly before they expire, and after a service has refused them.
+/// While it throws or rejects, records wait and use up no retries.
 #[derive(Clone)]
 pub struct PageCredentials {
     ask: mpsc::UnboundedSender<oneshot::Sender<provider::Result>>,
 }
 
 impl PageCredentials {
-    /// Credentials from this function.
+    /// A provider that calls this function.
     #[must_use]
     pub fn new(function: Function) -> Self {
         let (ask, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<_>>();
-        // A function cannot leave its thread, so it stays with a task of the page.
+        // A function cannot leave its thread, so a task in the page owns it.
         spawn_in_page(async move {
             while let Some(mut reply) = asked.recv().await {
                 let credentials = tokio::select! {
@@ -75,7 +75,7 @@ async fn call(function: &Function) -> provider::Result {
     read(&given.await.map_err(failed)?)
 }
 
-/// Reads what the function gave. An error never quotes it.
+/// Parses the function's result. Errors never quote it.
 fn read(given: &JsValue) -> provider::Result {
     let property = |name: &str| Reflect::get(given, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let text = |name: &str| property(name).as_string().filter(|text| !text.is_empty());

@@ -1,12 +1,11 @@
-//! The SDK's HTTP client on the page's `fetch`.
+//! An HTTP client for the SDK that uses the page's `fetch`.
 //!
-//! The SDK's futures are `Send`, and what `fetch` deals in is not. So each request is a task of
-//! the page, which answers through channels. When the SDK or the engine drops a request, because it
-//! took too long, the task sees its channel closed and aborts the request.
+//! The SDK's futures are `Send`, but the JavaScript values behind `fetch` are not. So each request
+//! runs as a task in the page, which replies through channels. When the SDK or the engine drops a
+//! request that takes too long, the task sees its channel closed and aborts the request.
 //!
-//! A browser says of a request that failed only that it failed: being offline, a name that is not
-//! known, and an answer that the page may not read because the service does not admit its origin
-//! look the same. All count as a connection that broke.
+//! A browser does not say why a request failed: being offline, an unknown host, and a response that
+//! CORS hides from the page all look the same. All count as a broken connection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,20 +36,20 @@ use web_sys::{
 use super::js::{self, Thrown};
 use crate::lifecycle::runtime::{is_page_hidden, spawn_in_page, timeout};
 
-/// Bytes that all requests together may carry which a browser finishes after the page is gone. It
-/// refuses more.
+/// Total body bytes of keepalive requests, which a browser finishes even after the page is gone.
+/// Browsers refuse more.
 const MOST_KEPT_ALIVE: usize = 64 * 1024;
 
-/// How much of that is in use.
+/// Bytes of `MOST_KEPT_ALIVE` in use.
 static KEPT_ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The SDK's HTTP client on `fetch`.
+/// An HTTP client for the SDK that uses `fetch`.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct FetchClient;
 
 impl FetchClient {
-    /// The page's `fetch`.
+    /// A client that uses the page's `fetch`.
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -73,7 +72,7 @@ impl HttpClient for FetchClient {
     }
 }
 
-/// There is no time-out for connecting: a page is not told that it is connected.
+/// There is no connect timeout: a page cannot tell when a connection is established.
 #[derive(Debug)]
 struct Fetch {
     read_timeout: Option<Duration>,
@@ -102,7 +101,7 @@ impl HttpConnector for Fetch {
     }
 }
 
-/// Makes a request, gives the answer, then its body.
+/// Sends a request, then passes on the response and its body.
 async fn exchange(request: HttpRequest, mut answer: oneshot::Sender<Answer>) {
     let sent = match Sent::new(&request) {
         Ok(sent) => sent,
@@ -133,7 +132,7 @@ async fn exchange(request: HttpRequest, mut answer: oneshot::Sender<Answer>) {
     }
 }
 
-/// A request that was made. Dropped, it is aborted, unless it has ended.
+/// A request in progress. Dropping it aborts the request unless it has ended.
 struct Sent {
     controller: AbortController,
     response: Promise,
@@ -149,7 +148,7 @@ impl Sent {
         options.set_mode(RequestMode::Cors);
         options.set_credentials(RequestCredentials::Omit);
         options.set_cache(RequestCache::NoStore);
-        // A signature is for one host.
+        // A signature is only valid for one host.
         options.set_redirect(RequestRedirect::Manual);
         options.set_signal(Some(&controller.signal()));
         options.set_headers_headers(&headers(request)?);
@@ -184,8 +183,8 @@ impl Drop for Sent {
     }
 }
 
-/// Reserves room for a body that the browser shall send even if the page goes away meanwhile, if
-/// that may happen now and there is room.
+/// Reserves keepalive room for a body, if the page is hidden and there is enough. Returns the
+/// number of bytes reserved.
 fn keep_alive(bytes: usize) -> usize {
     let in_use = KEPT_ALIVE.load(Ordering::Relaxed);
     if !is_page_hidden() || in_use + bytes > MOST_KEPT_ALIVE {
@@ -196,8 +195,8 @@ fn keep_alive(bytes: usize) -> usize {
 }
 
 fn headers(request: &HttpRequest) -> Result<Headers, Thrown> {
-    /// Set by the browser. Some take one from the page, and then ask the service whether it may be
-    /// sent, which it need not allow.
+    /// Headers that the browser sets itself. Some browsers accept them from the page but then send
+    /// a preflight, which the service may refuse.
     const OF_THE_BROWSER: [&str; 3] = ["user-agent", "host", "content-length"];
     let headers = Headers::new()?;
     for (name, value) in request.headers() {
@@ -209,7 +208,7 @@ fn headers(request: &HttpRequest) -> Result<Headers, Thrown> {
 }
 
 fn head(response: &Response, body: SdkBody) -> Result<HttpResponse, BoxError> {
-    // A redirection that is not followed has the status 0.
+    // An unfollowed redirect has status 0.
     let mut head = HttpResponse::new(StatusCode::try_from(response.status())?, body);
     for entry in response.headers().entries().into_iter().flatten() {
         let entry: Array = entry.unchecked_into();
@@ -220,7 +219,7 @@ fn head(response: &Response, body: SdkBody) -> Result<HttpResponse, BoxError> {
     Ok(head)
 }
 
-/// Passes a body on, chunk by chunk, until nobody wants the rest.
+/// Passes a body on in chunks, until the receiver is dropped.
 async fn pass_on(response: &Response, chunks: &mpsc::Sender<Chunk>) {
     let Some(stream) = response.body() else {
         return;

@@ -1,9 +1,9 @@
-//! JavaScript's values in terms that may leave the page's thread.
+//! Converts JavaScript values to types that may leave the page's thread.
 
 use js_sys::{Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// An exception or the reason of a rejection, as text.
+/// An exception or rejection reason, as text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{name}: {message}")]
 pub(super) struct Thrown {
@@ -26,7 +26,7 @@ impl From<JsValue> for Thrown {
     }
 }
 
-/// A function of the page or worker.
+/// A global function of the page or worker.
 pub(super) fn global(name: &str) -> Result<Function, Thrown> {
     let found = Reflect::get(&js_sys::global(), &name.into())?;
     found.dyn_into::<Function>().map_err(|_other| Thrown {

@@ -1,9 +1,9 @@
-//! What a client in a web page or a worker needs: requests by `fetch`, the page's timers and
-//! clock, and credentials that the page has.
+//! Support for clients in a web page or worker: requests through `fetch`, the page's timers and
+//! clock, and credentials from the page.
 //!
-//! A client that is built with the feature `browser` on `wasm32-unknown-unknown` uses all of it by
-//! itself, except [`PageCredentials`]. Programs that bring an SDK client of their own begin its
-//! configuration with [`sdk_config`].
+//! A client built with the feature `browser` on `wasm32-unknown-unknown` uses all of it
+//! automatically, except [`PageCredentials`]. Programs that supply their own SDK client start its
+//! configuration from [`sdk_config`].
 
 mod credentials;
 mod fetch;

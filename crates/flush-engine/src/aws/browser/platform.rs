@@ -1,4 +1,4 @@
-//! The SDK's view of the page: its HTTP client, timers and clock.
+//! What the SDK needs from the page: HTTP client, timers and clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use aws_types::sdk_config::SharedHttpClient;
 use super::FetchClient;
 use crate::lifecycle::runtime::{sleep, wall_clock};
 
-/// Makes the SDK wait by the page's timers.
+/// Makes the SDK sleep on the page's timers.
 #[derive(Debug)]
 struct PageTimers;
 
@@ -20,7 +20,7 @@ impl AsyncSleep for PageTimers {
     }
 }
 
-/// Makes the SDK read the browser's clock. Its own would panic.
+/// Gives the SDK the browser's clock. Its own would panic.
 #[derive(Debug)]
 struct PageClock;
 
@@ -30,16 +30,16 @@ impl TimeSource for PageClock {
     }
 }
 
-/// A configuration with all that an SDK client cannot do without in a page, and nothing else: no
+/// An SDK configuration with everything that a client requires in a page, and nothing else: no
 /// region, no credentials.
 ///
-/// For SDK clients that a program makes itself, of whatever service.
+/// For SDK clients of any service that a program builds itself.
 #[must_use]
 pub fn sdk_config() -> SdkConfig {
     completed(SdkConfig::builder().build())
 }
 
-/// The same configuration, with what it lacks for a page.
+/// Fills in what a configuration lacks for a page.
 pub(crate) fn completed(given: SdkConfig) -> SdkConfig {
     let http_client = given.http_client();
     let timers = given.sleep_impl();

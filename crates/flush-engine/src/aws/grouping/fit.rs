@@ -1,9 +1,10 @@
-//! How many events of a batch one request takes, from above: no record is made for it.
+//! Computes how many events of a batch fit into one request: a safe estimate, without building
+//! records.
 //!
-//! First by arithmetic alone. Of two records that follow each other and may share events, the
-//! first one and the second one's first event are too large together; so records are about twice
-//! as many as the bytes would fill, and a few for each shard. Only where that does not tell,
-//! each event is put into its place.
+//! First by arithmetic alone. Of two successive records that may share events, the first one and
+//! the second one's first event are too large together. So there are at most about twice as many
+//! records as the bytes would fill, plus a few per shard. Only if that is inconclusive is each
+//! event assigned to its record.
 
 use std::collections::HashMap;
 
@@ -30,13 +31,13 @@ pub(super) fn fit(
     by_place(&sizes, batch, request, shards).max(by_arithmetic)
 }
 
-/// How large events and records can become.
+/// Upper bounds for the sizes of events and records.
 struct Sizes<'a> {
     method: &'a Method,
-    /// Bytes that the events of one record may have.
+    /// Bytes available for the events of one record.
     room: usize,
     max_events: usize,
-    /// What a record has beside its events and its key.
+    /// Bytes of a record besides its events and its key.
     record: usize,
 }
 
@@ -69,9 +70,9 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    /// The most that an event adds to a record.
+    /// Maximum bytes that an event adds to a record.
     fn event(&self, record: &Record) -> usize {
-        /// Tags, lengths and indexes of an event and of its keys, and the digits of a hash key.
+        /// Tags, lengths and indexes of an event and its keys; and the digits of a hash key.
         const KPL: usize = 17;
         const KPL_HASH_KEY: usize = 45;
         match self.method {
@@ -90,7 +91,7 @@ impl<'a> Sizes<'a> {
     }
 }
 
-/// How many kinds of events there can be that share no record, if that is known.
+/// How many lanes there can be, if known. Events of different lanes share no record.
 fn lanes(method: &Method, batch: &[Record], shards: Option<&ShardMap>) -> Option<usize> {
     const WITH_AND_WITHOUT_HASH_KEY: usize = 2;
     match (method, shards) {
@@ -102,7 +103,7 @@ fn lanes(method: &Method, batch: &[Record], shards: Option<&ShardMap>) -> Option
     }
 }
 
-/// Whether each hash belongs to a shard.
+/// Whether the shards cover every hash.
 fn covers_all(map: &ShardMap) -> bool {
     let mut next = Some(0);
     for shard in map.shards() {
@@ -136,7 +137,7 @@ fn by_arithmetic(sizes: &Sizes<'_>, batch: &[Record], request: BatchLimits, lane
     batch.len()
 }
 
-/// Events that share a record: by shard, or by their keys.
+/// Events that can share a record: by shard, or by their keys.
 #[derive(PartialEq, Eq, Hash)]
 enum Lane<'a> {
     Shard(&'a str, bool),

@@ -1,8 +1,8 @@
-//! Several events in one record: how, and how many of a batch one request takes.
+//! Packs several events into one record, and computes how many of a batch fit into one request.
 //!
-//! The engine deals in events throughout. Events become records when a batch is sent, and each
-//! event gets the verdict on its record. [`fit`] says before how many events of a batch that
-//! can be, and is on the safe side: it takes an event for as large as it can become.
+//! The engine deals only in events. Events become records when a batch is sent, and each event gets
+//! its record's verdict. Before that, [`fit`] computes how many events of a batch one request
+//! takes. It is conservative: it assumes the maximum size for each event.
 
 mod fit;
 
@@ -15,8 +15,8 @@ use record_cache::Record;
 
 use crate::InvalidSetting;
 
-/// Events that are read for one request, at most. Bisecting pins one bad event among them within
-/// the requests that a batch may take, and in memory they are some MiB beside their payloads.
+/// Maximum events read for one request. Bisection finds one bad event among them within the
+/// requests that a batch may take, and in memory they take a few MiB besides their payloads.
 const MAX_EVENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// How events share records.
@@ -26,7 +26,7 @@ pub struct Grouping {
 }
 
 impl Grouping {
-    /// In the KPL's format.
+    /// Packs events in the KPL's format.
     ///
     /// # Errors
     /// [`InvalidSetting`] when a limit is zero.
@@ -37,7 +37,7 @@ impl Grouping {
         Ok(Self { method })
     }
 
-    /// Joined by a delimiter.
+    /// Joins events with a delimiter.
     ///
     /// # Errors
     /// [`InvalidSetting`] when a limit is zero.
@@ -48,7 +48,7 @@ impl Grouping {
         Ok(Self { method })
     }
 
-    /// Each in a record of its own that ends with a delimiter.
+    /// Sends each event in its own record, which ends with a delimiter.
     #[must_use]
     pub fn delimit(delimiter: impl Into<Cow<'static, [u8]>>) -> Self {
         let concatenation = Concatenation::default().delimiter(delimiter).max_events(1);
@@ -57,7 +57,7 @@ impl Grouping {
         }
     }
 
-    /// The same, in records of at most this many bytes.
+    /// Limits records to this many bytes.
     pub(crate) fn within(mut self, bytes: u64) -> Self {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         match &mut self.method {
@@ -68,7 +68,7 @@ impl Grouping {
         self
     }
 
-    /// How much is read for a request of this size.
+    /// How much to read for a request of this size.
     pub(crate) fn limits(&self, mut request: BatchLimits) -> BatchLimits {
         if self.max_events() > 1 {
             request.max_items = request.max_items.max(MAX_EVENTS);
@@ -76,12 +76,12 @@ impl Grouping {
         request
     }
 
-    /// Whether records are made by shard.
+    /// Whether records are built per shard.
     pub(crate) const fn is_by_shard(&self) -> bool {
         matches!(self.method, Method::Kpl(_))
     }
 
-    /// The bytes that a payload has as a record of its own, or more than `most`.
+    /// The size of a payload in its own record, or more than `most`.
     pub(crate) fn alone(&self, payload: &[u8], most: u64) -> u64 {
         let Method::Concatenate(joined) = &self.method else {
             return payload.len() as u64;
@@ -95,7 +95,7 @@ impl Grouping {
         }
     }
 
-    /// How many of the first events of a batch one request takes, at least one.
+    /// How many events at the start of a batch fit into one request, at least one.
     pub(crate) fn fit(
         &self,
         batch: &[Record],
@@ -105,7 +105,7 @@ impl Grouping {
         fit::fit(&self.method, batch, request, shards).max(1)
     }
 
-    /// The records that events become.
+    /// Packs events into records.
     pub(crate) fn records<'a, 'm>(
         &self,
         batch: &'a [Record],
@@ -115,7 +115,8 @@ impl Grouping {
         let route = shards.map_or(Route::ByKey, Route::ByShard);
         let mut records = aggregation::aggregate(batch.iter().map(event), route, &self.method);
         if let Method::Concatenate(joined) = &self.method {
-            // Recorded when delimiters were not to be added: better without than not at all.
+            // Recorded before a delimiter was set: sending it without one is better than not at
+            // all.
             for record in &mut records {
                 let size = record.data.len() + record.partition_key.len();
                 if let ([at], true) = (&record.events[..], size as u64 > max_record_bytes) {
@@ -144,7 +145,7 @@ pub(crate) fn event(record: &Record) -> Event<'_> {
     }
 }
 
-/// How many of the first records one request takes.
+/// How many records at the start fit into one request.
 pub(crate) fn within_request(records: &[WireRecord<'_, '_>], request: BatchLimits) -> usize {
     let mut left = request.max_bytes.get();
     let fits = |record: &&WireRecord<'_, '_>| {

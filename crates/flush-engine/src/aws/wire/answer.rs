@@ -1,4 +1,4 @@
-//! What an answer says of each record, or why the request was refused.
+//! Reads from a response the outcome of each record, or why the request was refused.
 
 use super::cbor_reader::CborReader;
 use super::entry::Operation;
@@ -7,15 +7,15 @@ use super::source::{Source, Unreadable};
 use crate::aws::text;
 use crate::{Receipt, Verdict};
 
-/// An answer has at most this size.
+/// Maximum size of a response.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// What the service made of one record.
+/// The outcome of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is the service's now; with a receipt if one was asked for.
+    /// The service accepted the record; with a receipt if one was requested.
     Accepted(Option<Receipt>),
-    /// It was sent back with this error code.
+    /// The service rejected the record with this error code.
     Failed {
         /// The code, or `Unreadable` if it does not look like one.
         code: String,
@@ -44,7 +44,7 @@ pub(super) fn outcomes(
     }
 }
 
-/// What the body of a refusal says.
+/// The contents of a refusal's body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) code: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads a refusal. A body that cannot be read says nothing.
+    /// Reads a refusal. An unreadable body yields an empty one.
     pub(super) fn read(body: &[u8]) -> Self {
         let refusal = match Spoken::of(body) {
             Ok(Spoken::Cbor) => read_refusal(CborReader::new(body)),
@@ -63,7 +63,7 @@ impl Refusal {
     }
 }
 
-/// The format of an answer: the first byte tells, for a content type may not.
+/// The format of a response, from its first byte, since a content type may be wrong.
 enum Spoken {
     Cbor,
     Json,
@@ -168,7 +168,7 @@ fn read_refusal<'a>(mut source: impl Source<'a>) -> Result<Refusal, Unreadable> 
     })
 }
 
-/// A code without the namespace before it and the URL after it.
+/// Strips the namespace before a code and the URL after it.
 pub(super) fn bare_code(code: &str) -> Option<String> {
     let code = code.split_once(':').map_or(code, |(code, _url)| code);
     let code = code.rsplit_once('#').map_or(code, |(_space, code)| code);
@@ -180,7 +180,7 @@ pub(super) fn bare_code(code: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// An answer in CBOR of indefinite lengths, as LocalStack and the service give it.
+    /// A CBOR response of indefinite lengths, as LocalStack and the service send it.
     const CBOR: &[u8] = b"\xbf\x71FailedRecordCount\x01\x67Records\x9f\
         \xbf\x67ShardId\x74shardId-000000000000\x6eSequenceNumber\x6249\xff\
         \xa3\x69ErrorCode\x72ThrottledException\x6cErrorMessage\xf6\x6eSequenceNumber\xf6\

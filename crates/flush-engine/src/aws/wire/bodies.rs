@@ -1,16 +1,16 @@
-//! Reusable memory for the bodies of requests.
+//! Reusable buffers for request bodies.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// The most to keep for later requests; anything more is freed at once.
+/// Maximum bytes to keep for later requests; anything more is freed immediately.
 const KEPT_BYTES: usize = 4 << 20;
 
 /// Unused buffers; the most recently returned one is at the end.
 ///
-/// Fresh memory costs a page fault for every 4 KiB, more than what is written there.
+/// Fresh memory costs a page fault per 4 KiB, which takes longer than writing there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bodies(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -24,7 +24,8 @@ impl Bodies {
         found.unwrap_or_else(|| Vec::with_capacity(bytes))
     }
 
-    /// What was written into a buffer. It returns when the last of its bytes is dropped.
+    /// Shares the bytes written into a buffer. The buffer returns to the pool when the last of them
+    /// is dropped.
     pub(super) fn share(&self, body: Vec<u8>) -> Bytes {
         let bodies = self.clone();
         Bytes::from_owner(Body { body, bodies })

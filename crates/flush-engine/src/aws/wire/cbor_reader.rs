@@ -1,4 +1,4 @@
-//! Reads CBOR (RFC 8949): definite and indefinite lengths, whatever the values are.
+//! Reads CBOR (RFC 8949) with definite and indefinite lengths and values of any type.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub(super) struct CborReader<'a> {
     rest: &'a [u8],
 }
 
-/// The first bytes of a value: its type, and its number or length; none if it is indefinite.
+/// The head of a value: its type and its number or length, `None` if indefinite.
 struct Head {
     major: u8,
     argument: Option<u64>,
@@ -83,7 +83,7 @@ impl<'a> CborReader<'a> {
         }
     }
 
-    /// Calls `item` for each item of a container, which consumes at least a byte each time.
+    /// Calls `item` for each item of a container. `item` must consume at least one byte.
     fn items(
         &mut self,
         length: Option<u64>,
@@ -145,7 +145,7 @@ impl<'a> CborReader<'a> {
             })?,
             (SIMPLE, _) => {
                 let first = before.len() - self.rest.len();
-                // Only an untagged null is one; nobody tags it.
+                // Only an untagged null counts as null; nobody tags one.
                 return Ok(!(first == 1 && matches!(before[0], NULL | UNDEFINED)));
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! A request in CBOR (RFC 8949), definite lengths only.
+//! Writes requests in CBOR (RFC 8949), with definite lengths only.
 
 use super::entry::{Entry, Operation, Target, digits};
 
@@ -12,7 +12,7 @@ const PARTITION_KEY: &str = "PartitionKey";
 const EXPLICIT_HASH_KEY: &str = "ExplicitHashKey";
 const RECORDS: &str = "Records";
 
-/// Writes the body of a request into one buffer, lent once its size is known.
+/// Writes a request body into one buffer, which is lent once its size is known.
 pub(super) fn request<'a>(
     lend: impl FnOnce(usize) -> Vec<u8>,
     operation: Operation,

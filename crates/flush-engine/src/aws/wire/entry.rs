@@ -1,4 +1,4 @@
-//! What a request says, before it has a format.
+//! The contents of a request, before it has a format.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use record_cache::StreamName;
 
 use crate::aws::arn;
 
-/// One record as it is sent.
+/// One record to send.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The payload.
     pub data: &'a [u8],
     /// The partition key, for services that have one.
     pub partition_key: Option<&'a str>,
-    /// The hash that goes before the partition key's own.
+    /// The hash key that overrides the partition key's hash.
     pub explicit_hash_key: Option<u128>,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-// Shows no payload and no key.
+// Omits the payload and the keys.
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -41,14 +41,14 @@ impl fmt::Debug for Entry<'_> {
 /// The stream that a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// By its name.
+    /// A stream name.
     Name(&'a str),
-    /// By its ARN; `PutRecords` only.
+    /// A stream ARN; `PutRecords` only.
     Arn(&'a str),
 }
 
 impl<'a> Target<'a> {
-    /// What a name that was checked says.
+    /// The target for a checked name or ARN.
     #[must_use]
     pub fn of(stream: &'a StreamName) -> Self {
         match stream.as_str() {
@@ -57,7 +57,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The name, if it is one.
+    /// The stream name, unless the target is an ARN.
     #[must_use]
     pub const fn name(&self) -> Option<&'a str> {
         match self {
@@ -66,7 +66,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The ARN, if it is one.
+    /// The stream ARN, unless the target is a name.
     #[must_use]
     pub const fn arn(&self) -> Option<&'a str> {
         match self {
@@ -84,13 +84,13 @@ impl<'a> Target<'a> {
     }
 }
 
-/// An operation that puts many records, and the names of its members.
+/// A batch put operation and the names of its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Of Kinesis Data Streams.
+    /// The operation of Kinesis Data Streams.
     PutRecords,
-    /// Of Firehose, which speaks JSON only.
+    /// The operation of Firehose, which speaks JSON only.
     PutRecordBatch,
 }
 
@@ -108,7 +108,7 @@ impl Operation {
         }
     }
 
-    /// The list of results.
+    /// The member with the list of results.
     pub(super) const fn results_member(self) -> &'static str {
         match self {
             Self::PutRecords => "Records",
@@ -116,7 +116,7 @@ impl Operation {
         }
     }
 
-    /// What a result has when its record was accepted.
+    /// The member that a result has if its record was accepted.
     pub(super) const fn id_member(self) -> &'static str {
         match self {
             Self::PutRecords => "SequenceNumber",

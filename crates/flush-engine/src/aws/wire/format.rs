@@ -1,29 +1,29 @@
-//! Which format a request is written in.
+//! Chooses the format of a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::entry::Operation;
 use super::host;
 
-/// How requests are written.
+/// The format that requests are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WireFormat {
-    /// CBOR for AWS's own hosts, where it saves a quarter of the bytes and more of the CPU; JSON
-    /// for every other endpoint. `AWS_CBOR_DISABLE=true` and `CBOR_ENABLED=false` in the
-    /// environment mean JSON.
+    /// CBOR for AWS hosts, where it saves a quarter of the bytes and more of the CPU; JSON for
+    /// every other endpoint. `AWS_CBOR_DISABLE=true` or `CBOR_ENABLED=false` in the environment
+    /// selects JSON.
     #[default]
     Auto,
-    /// CBOR, whatever the endpoint and the environment are.
+    /// CBOR, whatever the endpoint and the environment.
     ///
-    /// Some substitutes for the service take CBOR for an empty request, or store garbage.
+    /// Some emulators of the service take CBOR for an empty request, or store garbage.
     Cbor,
     /// JSON.
     Json,
 }
 
 impl WireFormat {
-    /// What is asked for, with what the environment says.
+    /// The requested format, adjusted to the environment.
     pub(super) fn in_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
         let says = |name, words: [&str; 4]| {
             let value = variable(name).map(|value| value.trim().to_ascii_lowercase());
@@ -55,15 +55,15 @@ impl Format {
     }
 }
 
-/// The format of the next request, by what is asked for and what was learned.
+/// Chooses the format of the next request from what was requested and learned.
 #[derive(Debug)]
 pub(super) struct Choice {
     asked: WireFormat,
-    /// The endpoint last resolved is not one of AWS's own.
+    /// Whether the last resolved endpoint is not one of AWS's own.
     is_elsewhere: AtomicBool,
-    /// A request in CBOR was answered.
+    /// Whether a CBOR request was ever answered.
     is_understood: AtomicBool,
-    /// CBOR was refused before any of it was understood.
+    /// Whether CBOR was refused before any of it was understood.
     is_refused: AtomicBool,
 }
 
@@ -106,7 +106,8 @@ impl Choice {
         self.is_understood.store(true, Ordering::Relaxed);
     }
 
-    /// CBOR was refused as such. Whether that is believed: not once it was understood.
+    /// Notes that CBOR itself was refused. Returns false if this is not credible because CBOR was
+    /// understood before.
     pub(super) fn refused(&self) -> bool {
         let is_first = !self.is_understood.load(Ordering::Relaxed);
         if is_first {

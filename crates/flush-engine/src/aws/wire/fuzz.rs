@@ -1,5 +1,5 @@
-//! Whatever comes as an answer is read or refused, and costs no more than its size.
-//! `WIRE_FUZZ_CASES` says how many answers are tried.
+//! Any response is read or refused, and the result is no larger than the response.
+//! `WIRE_FUZZ_CASES` sets how many responses are tried.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn config() -> Config {
     }
 }
 
-/// Pieces of answers, whole values, bare heads and noise.
+/// Pieces of responses, whole values, bare heads and noise.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "Records",
@@ -57,7 +57,7 @@ fn rubbish() -> impl Strategy<Value = Vec<u8>> {
     vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// An answer as text in either format, from what it says.
+/// Encodes a response with these outcomes in either format.
 fn written(outcomes: &[Option<String>], is_json: bool) -> Vec<u8> {
     let mut answer = Vec::new();
     let text = |answer: &mut Vec<u8>, text: &str| {

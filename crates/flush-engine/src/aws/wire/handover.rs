@@ -1,4 +1,4 @@
-//! Gives a finished body to the protocol of one call, and takes the outcomes back.
+//! Passes a finished body to the protocol of one call, and passes the outcomes back.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::entry::Operation;
 use super::format::{Choice, Format};
 use super::source::Unreadable;
 
-/// The interceptor of one call, which carries its body; see [`Wire::send`](super::Wire::send).
+/// The interceptor that carries the body of one call; see [`Wire::send`](super::Wire::send).
 #[derive(Clone)]
 pub struct Handover(Arc<Inner>);
 
@@ -44,7 +44,7 @@ impl Handover {
         self.0.body.clone()
     }
 
-    /// Whether the body may go to this endpoint; what may not is remembered.
+    /// Whether the body may go to this endpoint; remembers if not.
     pub(super) fn suits(&self, endpoint: &str) -> bool {
         let suits = self.0.choice.suits(self.0.format, endpoint);
         self.0.is_misdirected.store(!suits, Ordering::Relaxed);
@@ -56,7 +56,7 @@ impl Handover {
         self.0.is_misdirected.load(Ordering::Relaxed)
     }
 
-    /// Takes the answer in.
+    /// Reads the response.
     pub(super) fn read(&self, answer: &[u8]) -> Result<(), Unreadable> {
         let Inner {
             operation,
@@ -102,7 +102,7 @@ impl Storable for Handover {
     type Storer = StoreReplace<Self>;
 }
 
-// Shows no payload and no key.
+// Omits the payload and the keys.
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handover")

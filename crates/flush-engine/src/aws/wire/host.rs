@@ -1,6 +1,6 @@
-//! Whether an endpoint is one of AWS's own.
+//! Recognizes AWS's own endpoints.
 
-/// What the names of AWS's hosts end with, in all its partitions.
+/// The suffixes of AWS host names, in all partitions.
 const SUFFIXES: [&str; 14] = [
     "amazonaws.com",
     "api.aws",
@@ -18,7 +18,7 @@ const SUFFIXES: [&str; 14] = [
     "api.aws.hci.ic.gov",
 ];
 
-/// Whether a URL leads to a host of AWS.
+/// Whether a URL points to an AWS host.
 pub(super) fn is_of_aws(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_scheme, rest)| rest);
     let authority = authority

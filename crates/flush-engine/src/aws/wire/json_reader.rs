@@ -1,4 +1,4 @@
-//! Reads JSON (RFC 8259), as far as answers need it.
+//! Reads JSON (RFC 8259), as far as responses need it.
 
 use std::borrow::Cow;
 
@@ -82,7 +82,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// What comes before the next quote, backslash or control character, and that.
+    /// The text up to the next quote, backslash or control character, and that character.
     fn plain(&mut self) -> Result<(&'a str, u8), Unreadable> {
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
         let length = self.rest.iter().position(is_special).ok_or(MALFORMED)?;
@@ -92,7 +92,7 @@ impl<'a> JsonReader<'a> {
         Ok((plain, rest[0]))
     }
 
-    /// What follows a backslash.
+    /// Reads the escape after a backslash.
     fn escape(&mut self) -> Result<char, Unreadable> {
         let (&kind, rest) = self.rest.split_first().ok_or(MALFORMED)?;
         self.rest = rest;
@@ -105,7 +105,8 @@ impl<'a> JsonReader<'a> {
             b't' => '\t',
             b'u' => {
                 let unit = self.unit()?;
-                // The second half of a pair follows the first at once; halves alone are replaced.
+                // The second half of a surrogate pair directly follows the first; lone halves are
+                // replaced.
                 let pair = (0xd800..0xdc00).contains(&unit) && self.rest.starts_with(b"\\u");
                 if pair {
                     let before = self.rest;

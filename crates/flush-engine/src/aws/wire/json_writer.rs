@@ -1,4 +1,4 @@
-//! A request in JSON, base64 straight into the body.
+//! Writes requests in JSON, with base64 encoded straight into the body.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ const PARTITION_KEY: &str = r#"","PartitionKey":""#;
 const EXPLICIT_HASH_KEY: &str = r#"","ExplicitHashKey":""#;
 const END_OF_ENTRY: &str = r#""}"#;
 
-/// Writes the body of a request into one buffer, lent once its size is known.
+/// Writes a request body into one buffer, which is lent once its size is known.
 pub(super) fn request<'a>(
     lend: impl FnOnce(usize) -> Vec<u8>,
     operation: Operation,

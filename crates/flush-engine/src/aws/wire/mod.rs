@@ -1,8 +1,7 @@
-//! Requests written straight from a batch, and answers read no further than they are needed.
+//! Writes requests straight from a batch, and reads only the necessary parts of responses.
 //!
-//! The SDK resolves the endpoint, signs, retries, times out and makes typed errors. Between
-//! them stands a protocol of our own, given to each call beside a [`Handover`]: the finished
-//! body on the way out, and a place for the outcomes on the way back.
+//! The SDK resolves the endpoint, signs, retries, times out and makes typed errors. Each call gets
+//! our own protocol and a [`Handover`], which carries the finished body out and the outcomes back.
 //!
 //! ```text
 //! Wire::send ── entry ─→ cbor_writer | json_writer ─→ Handover ─→ call (the SDK's)
@@ -10,12 +9,12 @@
 //!     └── outcomes ←── answer ←── cbor_reader | json_reader ←┘ answer, error
 //! ```
 //!
-//! - The body is written once, into one buffer of computed size, and signed for each attempt;
-//!   the buffers are used again.
-//! - The format is checked against the endpoint of every attempt before anything is sent, so
-//!   it rests on the endpoint that was really resolved; a wrong guess costs a second writing.
-//! - An answer is told by its first byte, never by its content type.
-//! - An answer is only one if it has a result for each record of the batch.
+//! - The body is written once, into one buffer of computed size, and signed for each attempt.
+//!   Buffers are reused.
+//! - Before anything is sent, the format is checked against the endpoint resolved for that attempt.
+//!   A wrong guess costs writing the body again.
+//! - The format of a response is detected from its first byte, never from its content type.
+//! - A response counts only if it has a result for each record of the batch.
 
 mod answer;
 mod bodies;

@@ -1,10 +1,10 @@
-//! An output without members: what it would say was read already.
+//! An output without members, for responses that were read already.
 
 use aws_smithy_schema::Schema;
 use aws_smithy_schema::serde::{SerdeError, ShapeDeserializer};
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 
-/// A structure, list or map with nothing in it.
+/// An empty structure, list or map.
 #[derive(Debug)]
 pub(super) struct Nothing;
 

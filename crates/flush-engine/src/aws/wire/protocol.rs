@@ -16,7 +16,7 @@ use super::nothing::Nothing;
 
 static ID: ShapeId<'static> = shape_id!("amplify", "handover");
 
-/// Sends the body of the call's [`Handover`], in its format, and gives it the answer.
+/// Sends the body of the call's [`Handover`], in its format, and hands it the response.
 #[derive(Debug)]
 pub(super) struct Protocol;
 
@@ -54,7 +54,7 @@ impl ClientProtocolInner for Protocol {
         request.set_uri("/").map_err(invalid)?;
         let headers = request.headers_mut();
         headers.insert("content-type", handover.format().content_type());
-        // The signature covers it, and nobody else sets it.
+        // The signature covers this header, and nothing else sets it.
         headers.insert("content-length", length);
         let target = format!("{}.{}", service.as_str(), operation.name());
         headers
@@ -92,7 +92,7 @@ impl ClientProtocolInner for Protocol {
         Ok(metadata)
     }
 
-    // What an error says beside its code is in its metadata.
+    // Nothing more to read: the error's metadata already has its code and message.
     fn deserialize_error_response<'a>(
         &self,
         _response: &'a Response,

@@ -20,16 +20,16 @@ use crate::SendError;
 use crate::aws::send_error;
 use crate::telemetry::log;
 
-/// Whether an answer's sequence numbers and shards are read.
+/// Whether to read sequence numbers and shards from responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipts {
-    /// They are passed over.
+    /// Skips them.
     Skip,
-    /// Each accepted record has a [`Receipt`](crate::Receipt).
+    /// Gives each accepted record a [`Receipt`](crate::Receipt).
     Read,
 }
 
-/// How one client sends its batches, and what it learned of its endpoint.
+/// How one client sends its batches, and what it has learned about its endpoint.
 #[derive(Debug)]
 pub struct Wire {
     operation: Operation,
@@ -39,7 +39,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// For requests of one operation, in the format asked for or as the environment says.
+    /// Sends requests of one operation, in the requested format; the environment can disable CBOR
+    /// for `Auto`.
     #[must_use]
     pub fn new(operation: Operation, asked: WireFormat) -> Self {
         let asked = asked.in_environment(|name| std::env::var(name).ok());
@@ -51,23 +52,23 @@ impl Wire {
         }
     }
 
-    /// The protocol of the calls, for the configuration of the SDK.
+    /// The protocol for the SDK configuration of the calls.
     #[must_use]
     pub fn protocol(&self) -> SharedClientProtocol {
         self.protocol.clone()
     }
 
-    /// Sends a batch, and gives one outcome for each record, in order.
+    /// Sends a batch, and returns one outcome for each record, in order.
     ///
-    /// `call` calls the operation without records: named like `target`, with
-    /// [`protocol`](Self::protocol) as its protocol and the [`Handover`] as an interceptor. It
-    /// is called again, at once and in JSON, if CBOR turns out not to suit the endpoint.
+    /// `call` calls the operation for `target` without records, with [`protocol`](Self::protocol)
+    /// as its protocol and the [`Handover`] as an interceptor. It is called again immediately, with
+    /// JSON, if CBOR turns out not to suit the endpoint.
     ///
     /// # Errors
-    /// [`SendError`] as for any request; an answer without one result for each record is none.
+    /// [`SendError`] as for any request, and if a response lacks a result for any record.
     ///
     /// # Cancel safety
-    /// The service may have accepted the records all the same.
+    /// If the future is dropped, the service may still have accepted the records.
     pub async fn send<'a, O, E, F>(
         &self,
         target: Target<'_>,
@@ -125,7 +126,7 @@ impl Wire {
         })
     }
 
-    /// Whether a request in CBOR failed because of that.
+    /// Whether a request failed because it was in CBOR.
     fn is_unsuited<E>(&self, handover: &Handover, error: &SdkError<E, HttpResponse>) -> bool
     where
         E: ProvideErrorMetadata,
@@ -141,7 +142,7 @@ impl Wire {
     }
 }
 
-/// Whether an answer says that the format was not understood.
+/// Whether a response says that the format was not understood.
 fn refuses_cbor<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
     const NOT_FOUND: u16 = 404;

@@ -1,16 +1,16 @@
-//! What both formats of answers have in common.
+//! The reader interface that both response formats share.
 
 use std::borrow::Cow;
 
-/// How deep values may lie in one another.
+/// Maximum nesting depth of values.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// Bytes that are not what they should be.
+/// Malformed or unexpected bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer cannot be read: {0}")]
 pub(super) struct Unreadable(pub(super) &'static str);
 
-/// Reads values one by one, each of them once. Nothing is allocated by a claimed length.
+/// Reads values one by one, each of them once. A claimed length never causes an allocation.
 pub(super) trait Source<'a>: Sized {
     /// Reads a map. `member` is called with each name and must read the value.
     fn map(
@@ -27,12 +27,12 @@ pub(super) trait Source<'a>: Sized {
     /// Whether the next value is text.
     fn is_text(&mut self) -> bool;
 
-    /// Reads text, or null as none.
+    /// Reads text; null becomes `None`.
     fn text(&mut self) -> Result<Option<Cow<'a, str>>, Unreadable>;
 
-    /// Passes over a value, and says whether it is other than null.
+    /// Skips a value, and returns whether it was not null.
     fn skip(&mut self) -> Result<bool, Unreadable>;
 
-    /// Checks that nothing follows.
+    /// Checks that no bytes are left.
     fn end(&mut self) -> Result<(), Unreadable>;
 }
