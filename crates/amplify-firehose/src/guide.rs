@@ -110,7 +110,7 @@
 //! }
 //! match firehose.flush().await {
 //!     Ok(done) => println!("Flushed {} records", done.records_flushed),
-//!     // Offline, most often. The records stay cached, and the next flush goes on.
+//!     // Usually offline. The records stay cached for the next flush.
 //!     Err(error) => println!("Not delivered yet: {error}"),
 //! }
 //! # assert_eq!(endpoint.delivered_count_of("my-delivery-stream"), 1);

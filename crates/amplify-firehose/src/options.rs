@@ -36,7 +36,7 @@ flush_engine::aws_options! {
     pub struct AmplifyFirehoseClientOptions {
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecordBatch",
-        record_limit: "Bytes that one record may have. Default, and most: 1,000 KiB.",
+        record_limit: "Maximum bytes of a record. Default and upper limit: 1,000 KiB.",
         delivered: DeliveredRecord,
         /// Whether several events share a record, which costs less. Default: no.
         ///

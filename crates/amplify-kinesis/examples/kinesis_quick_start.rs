@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 println!("Skipped {}: {}", skipped.stream_name, skipped.message);
             }
         }
-        // Offline, most often. Nothing is lost: a later flush, or the next run, delivers the rest.
+        // Usually offline. Nothing is lost: a later flush, or the next run, delivers the rest.
         Err(error) => println!("Not delivered yet: {error}"),
     }
     println!("Left on disk: {}", kinesis.cache_stats().records);

@@ -40,8 +40,8 @@ flush_engine::aws_options! {
     pub struct AmplifyKinesisClientOptions {
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecords",
-        record_limit: "Bytes that one record may have, data and partition key. Lower it to the \
-                       stream's own `MaxRecordSize`. Default, and most: 10 MiB.",
+        record_limit: "Maximum bytes of a record, data and partition key together. Lower it to the \
+                       stream's own `MaxRecordSize`. Default and upper limit: 10 MiB.",
         delivered: DeliveredRecord,
         /// The format of requests. Default: CBOR for AWS hosts, JSON for others.
         ///
