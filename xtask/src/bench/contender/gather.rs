@@ -17,7 +17,7 @@ use super::terms::Group;
 /// them too.
 const PATIENCE: Duration = Duration::from_micros(400);
 
-/// A queue of records to a writer's thread.
+/// A queue of records for a writer's thread.
 pub(crate) struct Gather {
     group: Group,
     state: Mutex<State>,
