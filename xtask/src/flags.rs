@@ -272,7 +272,7 @@ pub(crate) enum Part {
     Pass,
     /// Recording and delivering at the same time, and a whole file.
     Flow,
-    /// What events cost, shared in records or not.
+    /// What events cost, with and without shared records.
     Cost,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Serve {
     keeps: bool,
 }
 
-/// What the endpoint saw.
+/// The endpoint's counts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) requests: usize,
