@@ -1,5 +1,5 @@
-//! Nothing but the snippets of the documentation, which are compiled, and run where they can be,
-//! so that each of them can be copied whole.
+//! Compiles the snippets of the documentation, and runs them where possible, so each can be copied
+//! as it is.
 
 #[cfg(doctest)]
 mod snippets {

@@ -1,4 +1,4 @@
-//! `axum_events` answers when an event is on disk, tells of itself, and delivers before it ends.
+//! `axum_events` answers once an event is on disk, reports metrics, and delivers before it exits.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
@@ -52,7 +52,7 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
         .unwrap();
     let address = address(child.stdout.take().unwrap());
 
-    // The network is down, which no caller notices.
+    // The network is down; callers do not notice.
     let answer = ask(&address, "POST", "/events/sign-up", r#"{"user":"u-7"}"#);
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     let too_long = format!("/events/{}", "k".repeat(257));
@@ -73,7 +73,7 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
     aws.restart().unwrap();
     aws.wait_until_blocking(Duration::from_secs(60), |aws| aws.delivered_count() == 1)
         .unwrap();
-    // One more while it is told to end: it is delivered by the last drain, if not before.
+    // One more event during shutdown: the last drain delivers it, if not before.
     let answer = ask(&address, "POST", "/events/sign-up", r#"{"user":"u-8"}"#);
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     terminate(&child);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use self::json_file::JsonFile;
 
-/// In memory where there is such a thing: thousands of calls sync here.
+/// A directory in memory, where the system has one: the suite makes thousands of syncing calls.
 #[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 fn directory() -> TempDir {
     TempDir::new_in("/dev/shm").unwrap_or_else(|_| TempDir::new().unwrap())

@@ -1,6 +1,6 @@
 //! The dashboard and the alerts of the documentation, in a real Prometheus.
 //!
-//! Prometheus is the one on the `PATH`, or Debian's package, unpacked below `target/`.
+//! It uses the Prometheus on the `PATH`, or Debian's package unpacked below `target/`.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
@@ -20,19 +20,19 @@ use self::support::{program, terminate};
 
 const DASHBOARD: &str = include_str!("../../docs/grafana-dashboard.json");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
-/// Nothing is lost or refused here, so these have no samples.
+/// Metrics without samples, since nothing is lost or refused here.
 const WITHOUT_SAMPLES: [&str; 2] = [
     "amplify_discarded_records_total",
     "amplify_refused_records_total",
 ];
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Ends with the test.
+/// A child process, killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -60,7 +60,7 @@ fn prometheus() -> PathBuf {
     unpacked
 }
 
-/// The body of an answer to GET, or of an answer to POST where there is a form.
+/// The body of an answer to a GET, or to a POST if there is a form.
 fn ask(address: &str, path: &str, form: Option<&str>) -> Option<String> {
     let mut connection = TcpStream::connect(address).ok()?;
     let (method, body) = form.map_or(("GET", ""), |form| ("POST", form));
@@ -80,7 +80,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-/// The `data` of an answer of Prometheus; what it refuses fails the test.
+/// The `data` of an answer from Prometheus; a refusal fails the test.
 fn data(address: &str, path: &str, form: Option<&str>) -> Option<Value> {
     let body = ask(address, path, form)?;
     let mut answer: Value = serde_json::from_str(&body).ok()?;
@@ -175,7 +175,7 @@ async fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert
         let form = format!("query={}", encoded(&query));
         let may_be_empty = WITHOUT_SAMPLES.iter().any(|name| query.contains(name));
         wait_for(&format!("no sample answers {query}"), || {
-            // Something happens all the time, so that there are rates.
+            // Generate constant traffic, so the queries find rates.
             ask(&app_address, "/events/sign-up", Some("{}"));
             let answer = data(&address, "/api/v1/query", Some(&form))?;
             let samples = answer["result"].as_array()?.len();

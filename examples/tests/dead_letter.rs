@@ -1,4 +1,4 @@
-//! `dead_letter` keeps what is given up, and brings it back.
+//! `dead_letter` keeps discarded records and records them again.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn what_is_given_up_goes_to_the_file_and_back() {
     };
     let letters = home.path().join("dead-letters.jsonl");
 
-    // The stream does not exist, so each attempt costs the records one.
+    // The stream does not exist, so each attempt is charged to the records.
     aws.only_streams(["another"]);
     let send = ["send", "--stream", "orders", "--max-retries", "0"];
     let (ended_well, output) = run(&send, b"one\ntwo\n");
@@ -33,7 +33,7 @@ fn what_is_given_up_goes_to_the_file_and_back() {
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.contains("ResourceNotFoundException"), "{text}");
 
-    // Letters may be edited: from now on, the first has a hash key. It is given up once more.
+    // Letters may be edited: give the first a hash key. It is discarded again.
     let key = r#""partition_key":"line-0","#;
     let hashed = format!(r#"{key}"explicit_hash_key":"{}","#, u128::MAX);
     assert!(text.contains(key), "{text}");

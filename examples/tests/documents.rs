@@ -29,7 +29,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// What is linked to in a text: `[words](target)`.
+/// The link targets in a text: `[words](target)`.
 fn targets(text: &str) -> Vec<&str> {
     let after = text.split("](").skip(1);
     let targets = after.filter_map(|rest| rest.split(')').next());
@@ -40,7 +40,7 @@ fn targets(text: &str) -> Vec<&str> {
     targets.filter(is_ours).collect()
 }
 
-/// How a heading is linked to.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words

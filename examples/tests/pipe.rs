@@ -1,4 +1,4 @@
-//! `pipe` delivers what it reads, and leaves what it cannot for its next start.
+//! `pipe` delivers what it reads, and keeps the rest for its next start.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
@@ -31,7 +31,7 @@ fn every_line_of_standard_input_arrives_in_order() {
     let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
     let lines: Vec<String> = (0..1200).map(|n| format!("line {n}")).collect();
     let mut child = pipe(&aws, &home).spawn().unwrap();
-    // The last line has no end.
+    // The last line has no line end.
     let input = lines.join("\n");
     child
         .stdin

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: the stores and the delivery, measured beside what limits them.
+//! `cargo xtask bench`: measures the stores and the delivery against their limits.
 //!
-//! Every measurement is a process of its own, so that memory and CPU time are its own; what is
-//! compared is measured in turn, round by round.
+//! Every measurement runs in its own process, so memory and CPU time are its own. Contenders take
+//! turns, round by round.
 
 #[cfg(feature = "bench")]
 mod amount;
@@ -47,13 +47,13 @@ pub(crate) use self::worker::run as work;
 use crate::flags::BenchFlags;
 use crate::shell;
 
-/// Measures, in a build that is made for it.
+/// Runs the measurements, in a build made for them.
 ///
 /// # Errors
-/// If something cannot be built or run; no figure is an error.
+/// If something cannot be built or run. No figure is an error.
 ///
 /// # Cancel safety
-/// What was started is stopped, what was written is deleted.
+/// Stops the started processes and deletes the written files.
 pub(crate) async fn run(flags: BenchFlags) -> Result<()> {
     #[cfg(feature = "bench")]
     if !cfg!(debug_assertions) {

@@ -1,4 +1,4 @@
-//! `cargo xtask browser`: the page of `examples/browser` to look at, and an endpoint for it.
+//! `cargo xtask browser`: serves the page of `examples/browser`, with an endpoint for it.
 
 use anyhow::{Context, Result};
 
@@ -9,7 +9,7 @@ use crate::ports::browser::{Builder, Clicks};
 /// Serves the page until it is interrupted.
 ///
 /// # Errors
-/// If it cannot be built, or a port is taken.
+/// If the page cannot be built, or a port is taken.
 pub(crate) async fn run(flags: BrowserFlags) -> Result<()> {
     let clicks = Clicks::build(&Builder::find().await?).await?;
     let page = clicks.serve(flags.port).await;

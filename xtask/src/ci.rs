@@ -16,7 +16,7 @@ use crate::{
     rooms, shell, test, weight,
 };
 
-/// What others depend on with as little as they like.
+/// Crates that others may depend on without default features.
 const WITHOUT_FEATURES: [&str; 5] = [
     "--package",
     "record-cache",
@@ -25,8 +25,8 @@ const WITHOUT_FEATURES: [&str; 5] = [
     "--no-default-features",
 ];
 
-/// What runs only when it is asked for: other systems need a gigabyte of tools and an idle machine,
-/// the other two a tool that takes minutes to install.
+/// Steps that run only if named: other systems need a gigabyte of tools and an idle machine, the
+/// other two need a tool that takes minutes to install.
 const ON_DEMAND: [Step; 3] = [Step::Ports, Step::Machete, Step::SemverChecks];
 
 pub(crate) async fn run(flags: CiFlags) -> Result<()> {
@@ -112,7 +112,7 @@ fn clippy(what: &[&str]) -> Command {
     command
 }
 
-/// Tests that are ignored elsewhere, since they install programs as the end-to-end tests do.
+/// Tests that are ignored elsewhere, since they install programs, like the end-to-end tests.
 fn other_readers() -> Command {
     shell::cargo([
         "test",
@@ -131,7 +131,7 @@ fn doc() -> Command {
     command
 }
 
-/// Likewise: installs Prometheus, where there is none.
+/// Likewise: installs Prometheus if there is none.
 fn dashboard() -> Command {
     shell::cargo(["test", "--workspace", "--test=dashboard", "--", "--ignored"])
 }
@@ -145,7 +145,7 @@ async fn deny() -> Result<()> {
     .context("see deny.toml")
 }
 
-/// Compares with the last tag; before the first one there is nothing to compare with.
+/// Compares with the last tag; does nothing if there is none.
 async fn semver_checks() -> Result<()> {
     let mut describe = Command::new("git");
     describe

@@ -1,8 +1,8 @@
 //! `cargo xtask consumers`
 //!
-//! Inside a workspace cargo unifies features, which hides what a crate forgot to ask for. So the
-//! examples are built once more as programs of somebody else, each with one of our crates as a
-//! dependency, and are run against the loopback endpoint.
+//! Cargo unifies features within a workspace, which hides features that a crate forgot to enable.
+//! So this builds the examples again as external programs, each with one of our crates as a
+//! dependency, and runs them against the loopback endpoint.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Type-checks a page of somebody else, in which nothing turns on what the SDK lacks in a page.
+/// Type-checks an external page that does not itself enable what the SDK lacks in a page.
 async fn check_page(directory: &Path, library: &str) -> Result<()> {
     let workspace = shell::workspace();
     let page = directory.join(format!("{library}-page"));
@@ -121,7 +121,7 @@ impl Consumer {
         if data.exists() {
             fs::remove_dir_all(&data)?;
         }
-        // What a program leaves in the system's temporary directory is left here instead.
+        // Programs leave their temporary files here instead of in the system's directory.
         let temporary = data.join("tmp");
         fs::create_dir_all(&temporary)?;
         let aws = FakeAws::start_on(([127, 0, 0, 1], 0).into())?;
@@ -154,7 +154,7 @@ impl Consumer {
         let library = workspace.join("crates").join(self.library);
         let program = directory.join(self.name);
         fs::create_dir_all(program.join("src"))?;
-        // The same versions as in the workspace; cargo drops what is not needed.
+        // The same versions as in the workspace; cargo drops unused ones.
         fs::copy(workspace.join("Cargo.lock"), program.join("Cargo.lock"))?;
         fs::write(program.join("Cargo.toml"), self.manifest(&library))?;
         let example = library.join("examples").join(self.example);

@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: the way of a file through the client, with everything going wrong.
+//! `cargo xtask demo`: sends a file through the client while everything goes wrong.
 //!
-//! A child process records each line while the endpoint is down, is killed half-way and started
-//! again; then the endpoint comes up, everything drains, and what arrived is compared with the
-//! file.
+//! A child process records each line while the endpoint is down. It is killed half-way and started
+//! again. Then the endpoint comes up, everything drains, and the demo compares what arrived with
+//! the file.
 
 mod child;
 mod destination;
@@ -31,10 +31,10 @@ pub(crate) use self::recorder::run as record;
 /// Runs the demo.
 ///
 /// # Errors
-/// If a line was lost or altered, and if the demo could not be run.
+/// If a line was lost or altered, or if the demo could not run.
 ///
 /// # Cancel safety
-/// The child is killed, and what was started is stopped.
+/// Kills the child and stops everything it started.
 pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
     let path = match flags.file {
         Some(path) => path,
@@ -60,8 +60,8 @@ pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
         (None, None) => Destination::loopback(),
     };
     let directory = tempfile::tempdir().context("a directory for the cache")?;
-    // The recording process reads it too, twice, which a pipe or a terminal does not allow; and
-    // what is below /dev, such as /dev/stdin, is another file there.
+    // The recording process also reads the file, twice, which a pipe or a terminal does not allow.
+    // In that process a file below /dev, such as /dev/stdin, is a different one.
     let can_be_read_again = path.is_file() && !path.starts_with("/dev");
     let path = match can_be_read_again {
         true => path,
@@ -110,7 +110,7 @@ impl Demo {
             }
             self.show.recorded.set_position(recorded as u64);
         }
-        // It may have recorded more than was heard of so far: those lines are not recorded again.
+        // The child may have recorded more lines than it had reported; they are not recorded again.
         recorded = recorded.max(child.kill().await?);
         self.show.say(&format!(
             "killed the recording process (SIGKILL) after {recorded} lines; starting it again"
@@ -140,13 +140,13 @@ impl Demo {
     }
 }
 
-/// Lines a second, without a fraction.
+/// Whole lines per second.
 fn whole_rate(state: &ProgressState, text: &mut dyn fmt::Write) {
-    // Writing to the bar's own text does not fail.
+    // Writing to the bar's own text cannot fail.
     let _ = write!(text, "{:.0}", state.per_sec());
 }
 
-/// What a person sees: bars on a terminal, lines elsewhere.
+/// The demo's output: bars on a terminal, lines elsewhere.
 struct Show {
     bars: MultiProgress,
     recorded: ProgressBar,
@@ -176,7 +176,7 @@ impl Show {
         if self.recorded.is_hidden() {
             eprintln!("{what}");
         } else {
-            // A terminal that does not take the line is no reason to stop.
+            // A failing terminal must not stop the demo.
             let _ = self.bars.println(what);
         }
     }

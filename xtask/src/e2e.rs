@@ -12,9 +12,9 @@ use crate::{
     shell,
 };
 
-/// Tests that use the LocalStack they are given.
+/// Tests that use a given LocalStack.
 const SHARED: Suite = Suite("integration-tests/e2e");
-/// The same, and tests that run LocalStack themselves, to stop or configure it.
+/// The same, plus tests that run LocalStack themselves to stop or configure it.
 const MANAGED: Suite = Suite("integration-tests/e2e-managed");
 
 pub(crate) async fn run(flags: E2eFlags) -> Result<()> {
@@ -40,7 +40,7 @@ async fn run_against(endpoint: &str, arguments: &[String]) -> Result<()> {
     run_and_count(SHARED.run(arguments).env(SHARED_ENDPOINT, endpoint)).await
 }
 
-/// Runs the tests against a LocalStack that is started for them.
+/// Starts a LocalStack and runs the tests against it.
 pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> Result<()> {
     let installation = localstack::prepare(choice).await?;
     shell::run(&mut MANAGED.build()).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> R
     tests
 }
 
-/// Runs tests, shows what they say, and ends with a total.
+/// Runs tests, shows their output, and ends with a total.
 async fn run_and_count(command: &mut Command) -> Result<()> {
     let start = Instant::now();
     let mut total = Total::default();
@@ -89,7 +89,7 @@ struct Total {
 }
 
 impl Total {
-    /// Adds what `test result: ok. 3 passed; 0 failed; …` says.
+    /// Adds the numbers of a line `test result: ok. 3 passed; 0 failed; …`.
     fn hear(&mut self, line: &str) {
         if !line.starts_with("test result:") {
             return;
@@ -106,7 +106,7 @@ impl Total {
     }
 }
 
-/// The tests, by the feature that they are built with.
+/// A test suite, identified by the feature that it is built with.
 struct Suite(&'static str);
 
 impl Suite {
@@ -122,7 +122,7 @@ impl Suite {
         command
     }
 
-    /// Builds what `cargo test --workspace` builds, so that the two share it.
+    /// Builds what `cargo test --workspace` builds, to share its artifacts.
     fn command(&self) -> Command {
         let mut command = shell::cargo(["test", "--workspace", "--test", "e2e"]);
         command.args(["--features", self.0]);

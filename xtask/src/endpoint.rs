@@ -1,7 +1,6 @@
-//! `cargo xtask endpoint`: something to send to, without an account.
+//! `cargo xtask endpoint`: runs an endpoint to send to without an account.
 //!
-//! Standard output has the environment to use, and nothing else; the rest is told on standard
-//! error.
+//! Standard output has only the environment to use; everything else goes to standard error.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdin};
@@ -19,7 +18,7 @@ use crate::localstack;
 use crate::payloads;
 use crate::progress::Progress;
 
-/// How often what arrived is told.
+/// How often to report arrivals.
 const TELL: Duration = Duration::from_millis(500);
 
 /// Runs an endpoint until it is interrupted.
@@ -28,7 +27,7 @@ const TELL: Duration = Duration::from_millis(500);
 /// If the port is taken, or LocalStack cannot be started.
 ///
 /// # Cancel safety
-/// The endpoint is stopped.
+/// Stops the endpoint.
 pub(crate) async fn run(flags: EndpointFlags) -> Result<()> {
     if flags.localstack {
         return run_localstack(&flags).await;
@@ -59,8 +58,8 @@ pub(crate) async fn run(flags: EndpointFlags) -> Result<()> {
     }
 }
 
-/// What is typed, line by line. It is read on a thread of its own, which ends with the process:
-/// the runtime would wait for one that waits for a line.
+/// Typed lines. A separate thread reads them and ends with the process; the runtime would wait for
+/// a task that waits for a line.
 fn typed() -> Result<mpsc::Receiver<String>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::Builder::new().spawn(move || {
@@ -92,7 +91,7 @@ fn print_environment(url: &str) {
     println!("export AWS_SECRET_ACCESS_KEY=example");
 }
 
-/// Does what was typed.
+/// Executes a typed command.
 fn obey(aws: &FakeAws, word: &str) -> Result<()> {
     match word {
         "down" => aws.stop(),
@@ -112,7 +111,7 @@ fn obey(aws: &FakeAws, word: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tells of the requests that ended since the last time, one line for each stream and outcome.
+/// Reports the requests that ended since the last call, one line per stream and outcome.
 fn tell(aws: &FakeAws, told: &mut usize) {
     let mut ended: BTreeMap<(&str, String, String), (usize, usize)> = BTreeMap::new();
     while let Some(request) = aws.request(*told)

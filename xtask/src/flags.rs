@@ -17,12 +17,12 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     /// Record a file line by line, with crashes and outages, and compare what arrives.
     Demo(DemoFlags),
-    /// The process that records, started and killed by `demo`.
+    /// The recording process, started and killed by `demo`.
     #[command(hide = true)]
     DemoRecorder(RecorderFlags),
     /// Run all tests that need nothing but this workspace.
     Test(TestFlags),
-    /// Simulate losses of power from the traces of processes that use the stores.
+    /// Simulate power losses from traces of processes that use the stores.
     PowerLoss(PowerLossFlags),
     /// Run the end-to-end tests against LocalStack, which is found or installed.
     E2e(E2eFlags),
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Endpoint(EndpointFlags),
     /// Build the page of `examples/browser` and serve it, beside an endpoint.
     Browser(BrowserFlags),
-    /// Measure the stores and the delivery, beside what limits them.
+    /// Measure the stores and the delivery against their limits.
     Bench(BenchFlags),
     /// A process that `bench` starts: it measures one thing, or is the endpoint.
     #[cfg(feature = "bench")]
@@ -38,13 +38,13 @@ pub(crate) enum Command {
     BenchWorker(WorkerFlags),
     /// Build and run the examples as programs outside this workspace.
     Consumers,
-    /// Pack each crate as it would be published, and check what publishing asks for.
+    /// Package each crate and check the requirements for publishing.
     Package,
-    /// Count what a client adds to a program that has the AWS SDK already.
+    /// Count the crates that a client adds to a program that already has the AWS SDK.
     Weight(WeightFlags),
     /// Check which part of the workspace imports which.
     Rooms {
-        /// Another checkout of it.
+        /// Another checkout to check.
         folder: Option<PathBuf>,
     },
     /// Check the crates for other systems, and test stores and clients on Windows under Wine.
@@ -62,14 +62,14 @@ pub(crate) struct DemoFlags {
     pub(crate) localstack: bool,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
-    /// Deliver to the Kinesis there, of the http scheme; a stream `demo` is made anew in it.
+    /// Deliver to the Kinesis at this http URL; its stream `demo` is recreated.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct WeightFlags {
-    /// Build the programs too, and compare their sizes: minutes.
+    /// Also build the programs and compare their sizes, which takes minutes.
     #[arg(long)]
     pub(crate) size: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) struct EndpointFlags {
     /// The port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 4566)]
     pub(crate) port: u16,
-    /// Milliseconds that each answer is held back.
+    /// Milliseconds to delay each answer.
     #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
     pub(crate) latency: u64,
     /// Print each record that arrives, with its payload as text.
@@ -124,10 +124,10 @@ pub(crate) struct TestFlags {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct PowerLossFlags {
-    /// Losses of power for each store and workload [default: 30].
+    /// Power losses for each store and workload [default: 30].
     #[arg(long)]
     pub(crate) states: Option<usize>,
-    /// Which ones [default: 1].
+    /// Seed that selects them [default: 1].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Passed on to the test program.
@@ -137,7 +137,7 @@ pub(crate) struct PowerLossFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct E2eFlags {
-    /// Use the LocalStack that runs there; tests that have to stop or configure it are left out.
+    /// Use the LocalStack at this URL; skip tests that stop or configure it.
     #[arg(long, value_name = "URL", conflicts_with = "EngineFlags")]
     pub(crate) endpoint: Option<String>,
     #[command(flatten)]
@@ -147,19 +147,19 @@ pub(crate) struct E2eFlags {
     pub(crate) arguments: Vec<String>,
 }
 
-/// What runs LocalStack; by default Docker if its engine answers, else this machine.
+/// Where LocalStack runs; by default in Docker if its engine answers, otherwise on this machine.
 #[derive(Debug, Default, Args)]
 #[group(multiple = false)]
 pub(crate) struct EngineFlags {
     /// Run LocalStack in Docker.
     #[arg(long)]
     docker: bool,
-    /// Run LocalStack on this machine, installed below `target/` if need be.
+    /// Run LocalStack on this machine, installed below `target/` if necessary.
     #[arg(long)]
     host: bool,
 }
 
-/// What shall run LocalStack.
+/// Where LocalStack runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EngineChoice {
     /// Docker if its engine answers, else this machine.
@@ -190,7 +190,7 @@ pub(crate) enum Step {
     Test,
     /// Tests that mount file systems and fill them.
     FullDisks,
-    /// Losses of power, simulated from the traces of processes.
+    /// Power losses, simulated from traces of processes.
     PowerLoss,
     /// The demo, on this workspace's own lock file.
     Demo,
@@ -204,7 +204,7 @@ pub(crate) enum Step {
     Package,
     /// Crates that a client adds.
     Weight,
-    /// Dependencies that nothing uses; needs `cargo machete`.
+    /// Unused dependencies; needs `cargo machete`.
     Machete,
     /// Changes of the public API against the last tag; needs `cargo semver-checks`.
     SemverChecks,
@@ -230,17 +230,17 @@ pub(crate) struct CiFlags {
     pub(crate) steps: Vec<Step>,
 }
 
-/// A way to look at other systems.
+/// A check of other systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run the tests of the stores and the demo on Windows, under Wine.
+    /// Run the store tests and the demo on Windows under Wine.
     Windows,
-    /// Run the tests of the store of a browser, in headless Chromium.
+    /// Run the tests of the browser store in headless Chromium.
     Browser,
-    /// Run the tests of the engine, the clients, full disks and large caches on Windows, under Wine; only
-    /// if named.
+    /// Run the tests of the engine, the clients, full disks and large caches on Windows under Wine;
+    /// only if named.
     WindowsClients,
 }
 
@@ -251,14 +251,14 @@ pub(crate) struct PortsFlags {
     pub(crate) parts: Vec<Port>,
 }
 
-/// What can be measured.
+/// A part of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// All that concerns the stores alone.
+    /// Everything about the stores alone.
     Store,
-    /// All that concerns delivery.
+    /// Everything about delivery.
     Delivery,
-    /// Durable ingest, by size of the records and number of tasks.
+    /// Durable ingest, by record size and number of tasks.
     Ingest,
     /// Reading and settling a batch, by the number of records behind it.
     Settle,
@@ -272,7 +272,7 @@ pub(crate) enum Part {
     Pass,
     /// Recording and delivering at the same time, and a whole file.
     Flow,
-    /// What events cost, shared in records or not.
+    /// What events cost, with and without shared records.
     Cost,
 }
 
@@ -292,8 +292,8 @@ pub(crate) struct BenchFlags {
 #[cfg(feature = "bench")]
 #[derive(Debug, Args)]
 pub(crate) struct WorkerFlags {
-    /// What to do.
+    /// The job to do.
     pub(crate) job: String,
-    /// With what, in JSON.
+    /// The job's input, in JSON.
     pub(crate) input: String,
 }

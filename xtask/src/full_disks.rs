@@ -7,8 +7,7 @@ use tokio::process::Command;
 
 use crate::shell;
 
-/// Runs them where mounting is allowed; elsewhere says, so that nobody overlooks it, that
-/// they were not run.
+/// Runs the tests where mounting is allowed; elsewhere says clearly that they were not run.
 pub(crate) async fn run() -> Result<()> {
     if !may_mount().await? {
         eprintln!("\n!!! NOT RUN: the tests of full disks mount file systems, which needs root\n");

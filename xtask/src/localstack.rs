@@ -1,4 +1,4 @@
-//! Finding or installing what LocalStack is run with.
+//! Finds or installs what LocalStack needs.
 
 mod host;
 
@@ -13,13 +13,13 @@ use self::host::HOW_TO_GO_ON;
 use crate::{flags::EngineChoice, progress::Progress, shell};
 
 const IMAGE: &str = "localstack/localstack:4.9.2";
-/// Has LocalStack ready to be started, and installs it if need be.
+/// Prepares LocalStack to be started, and installs it if necessary.
 ///
 /// # Errors
-/// If it cannot be installed; the message says what is missing and how to go on.
+/// If it cannot be installed; the message says what is missing and what to do.
 ///
 /// # Cancel safety
-/// An installation that was interrupted is begun afresh by the next call.
+/// The next call starts an interrupted installation afresh.
 pub(crate) async fn prepare(choice: EngineChoice) -> Result<Installation> {
     let home = shell::target()?.join("localstack");
     let docker = match choice {

@@ -31,9 +31,9 @@ use self::flags::{Command, Flags};
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
-    // An endpoint has no other end than an interruption, so that is a good one.
+    // An endpoint ends only by interruption, so that counts as success.
     let is_endless = matches!(flags.command, Command::Endpoint(_));
-    // Whichever ends first, dropping the other stops what it had started.
+    // When one ends, dropping the other stops what it started.
     let outcome = tokio::select! {
         outcome = dispatch(flags.command) => outcome,
         outcome = interruption() => match is_endless {

@@ -1,11 +1,11 @@
-//! `cargo xtask package`: each crate as it would be published, and what publishing asks for.
+//! `cargo xtask package`: packages each crate and checks the requirements for publishing.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::shell;
 
-/// What a published crate says of itself.
+/// Manifest fields that a published crate must have.
 const FIELDS: [&str; 6] = [
     "description",
     "documentation",
@@ -14,21 +14,21 @@ const FIELDS: [&str; 6] = [
     "repository",
     "rust_version",
 ];
-/// Files without which no crate is published.
+/// Files that a published crate must have.
 const FILES: [&str; 3] = ["Cargo.toml", "LICENSE", "README.md"];
-/// Names that other projects have on crates.io. Crates keep them here, and get others when published.
+/// Names that belong to other projects on crates.io. Crates keep them here, and are published under
+/// others.
 const TAKEN: [&str; 1] = ["batcher"];
-/// The crates that decide which Rust is needed at least.
+/// Prefix of the crates that decide the minimum Rust version.
 const SDK: &str = "aws-sdk-";
 
-/// Packs all crates in the order of their dependencies, without building them.
+/// Packages all crates in dependency order, without building them.
 ///
 /// # Errors
-/// If one lacks a field or a file, or cannot be packed, and if one needs a newer Rust than the
-/// AWS SDK does.
+/// If a crate lacks a field or a file, cannot be packaged, or needs a newer Rust than the AWS SDK.
 ///
 /// # Cancel safety
-/// What was started is ended.
+/// Ends the started processes.
 pub(crate) async fn run() -> Result<()> {
     let mut metadata = shell::cargo(["metadata", "--format-version", "1", "--locked"]);
     let metadata = shell::output(&mut metadata)
@@ -70,7 +70,7 @@ pub(crate) async fn run() -> Result<()> {
     if !wrong.is_empty() {
         bail!("not ready to be published:\n{}", wrong.join("\n"));
     }
-    // Building them once more would build the SDK once more; the step `consumers` does that.
+    // Building the crates would rebuild the SDK; the step `consumers` does that.
     let mut pack = shell::cargo(["package", "--no-verify", "--allow-dirty", "--quiet"]);
     for package in &crates {
         pack.args(["--package", text(package, "name")]);

@@ -1,4 +1,4 @@
-//! Records that arrived, in words for a reader.
+//! Formats arrived records for people.
 
 use std::io::Read;
 
@@ -6,14 +6,14 @@ use aggregation::kpl;
 use amplify_test_support::PutRecord;
 use flate2::read::MultiGzDecoder;
 
-/// A payload is shown this far.
+/// Characters shown of a payload.
 const SHOWN_CHARACTERS: usize = 200;
-/// As many characters take at most this many bytes.
+/// The most bytes that so many characters take.
 const SHOWN_BYTES: usize = 4 * SHOWN_CHARACTERS;
-/// Of the events in one record.
+/// Events shown of one record.
 const SHOWN_EVENTS: usize = 20;
 
-/// A line for a record, and one for each event in it if there are several.
+/// One line for a record, and one for each of its events if there are several.
 pub(crate) fn lines(stream: &str, record: &PutRecord) -> Vec<String> {
     let key = keys(
         record.partition_key.as_deref(),
@@ -33,7 +33,7 @@ pub(crate) fn lines(stream: &str, record: &PutRecord) -> Vec<String> {
             }
             lines
         }
-        // A reader of the KPL's format drops it.
+        // A KPL reader drops such a record.
         Err(_) => vec![format!("{of}: a damaged KPL record")],
         Ok(None) => vec![format!("{of}: {}", unpacked(&record.data))],
     }
@@ -53,7 +53,7 @@ fn unpacked(data: &[u8]) -> String {
     if !data.starts_with(&[0x1f, 0x8b]) {
         return text(data);
     }
-    // No more of it than is shown: it may be made to grow without end.
+    // Unpack no more than is shown: a malicious payload could expand without end.
     let mut beginning = Vec::new();
     let limit = SHOWN_BYTES as u64 + 1;
     match MultiGzDecoder::new(data)
@@ -65,7 +65,7 @@ fn unpacked(data: &[u8]) -> String {
     }
 }
 
-/// Escaped, so that a payload moves no cursor; what is no UTF-8 shows as `\u{fffd}`.
+/// Escaped, so a payload cannot move the cursor. Invalid UTF-8 shows as `\u{fffd}`.
 fn text(data: &[u8]) -> String {
     let beginning = data.get(..SHOWN_BYTES).unwrap_or(data);
     let decoded = String::from_utf8_lossy(beginning);

@@ -1,9 +1,9 @@
 //! `cargo xtask ports`
 //!
-//! Other systems from this machine: the crates are type-checked for each, and tests run on
-//! Windows under Wine, and in headless Chromium. Tools that are missing are installed from Debian's packages
-//! where that is possible; everything else is kept below `target/ports`. A part whose tools
-//! cannot be had is left out, and said to be.
+//! Checks other systems from this machine: type-checks the crates for each, and runs tests on
+//! Windows under Wine and in headless Chromium. Missing tools are installed from Debian's packages
+//! where possible; everything else is below `target/ports`. A part whose tools are unavailable is
+//! skipped and reported.
 
 pub(crate) mod browser;
 mod check;
@@ -20,8 +20,8 @@ use self::packages::Missing;
 use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
-/// What runs if nothing is named: the tests of the clients wait for real time-outs, and those of full
-/// disks write a lot, for minutes.
+/// The default parts. The client tests wait for real time-outs, and the full-disk tests write for
+/// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {

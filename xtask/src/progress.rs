@@ -1,4 +1,4 @@
-//! What a person sees while something takes its time.
+//! Shows progress while something takes time.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Progress {
         Self { what, bar }
     }
 
-    /// Shows what is being done at this moment.
+    /// Shows the current step.
     pub(crate) fn detail(&self, detail: &str) {
         self.bar.set_message(detail.trim().to_owned());
     }
@@ -45,7 +45,7 @@ impl Drop for Progress {
     }
 }
 
-/// A duration as people read it.
+/// Formats a duration for people.
 pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),

@@ -1,4 +1,5 @@
-//! Which part of the workspace may import which, and a check that reads the sources as text.
+//! The rules for imports between parts of the workspace, and a check that reads the sources as
+//! text.
 //!
 //! A room is a folder of a crate under `src`. [`CRATES`] says which rooms a room may import, and
 //! [`APART`] which crates never name each other. Comments and unit tests are ignored.
@@ -23,7 +24,7 @@ struct Crate {
     root: &'static [&'static str],
     /// Rooms, and words that only they may contain.
     words: &'static [(&'static [&'static str], &'static [&'static str])],
-    /// Whether circles of imports between files are forbidden.
+    /// Whether import cycles between files are forbidden.
     no_circle: bool,
 }
 
@@ -55,7 +56,7 @@ const CRATES: [Crate; 3] = [
         ],
         root: &["lib.rs", "engine.rs"],
         words: &[
-            // The store is called by the cache alone.
+            // Only the cache calls the store.
             (
                 &["cache"],
                 &[
@@ -67,7 +68,7 @@ const CRATES: [Crate; 3] = [
                     "store.close(",
                 ],
             ),
-            // Timers, tasks and clocks are another target's elsewhere.
+            // Timers, tasks and clocks depend on the target.
             (
                 &["lifecycle"],
                 &[
@@ -107,7 +108,7 @@ const CRATES: [Crate; 3] = [
     },
 ];
 
-/// Crates, and the names of others that they know nothing of.
+/// Crates, and the crates that each must not name.
 const APART: [(&str, &[&str]); 6] = [
     ("crates/amplify-kinesis", &["amplify-firehose"]),
     ("crates/amplify-firehose", &["amplify-kinesis"]),
@@ -217,7 +218,7 @@ fn room_of(file: &str) -> &str {
     file.split_once('/').map_or(file, |(room, _)| room)
 }
 
-/// A circle: files that each import the next, and the last the first.
+/// A cycle: each file imports the next, and the last imports the first.
 fn circle(tree: &Tree) -> Option<Vec<String>> {
     let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for import in tree.imports() {
@@ -225,7 +226,7 @@ fn circle(tree: &Tree) -> Option<Vec<String>> {
             next.entry(import.from).or_default().insert(import.to);
         }
     }
-    // A file that imports none of the remaining files is in no circle.
+    // A file that imports none of the remaining files is in no cycle.
     loop {
         let left: BTreeSet<String> = next.keys().cloned().collect();
         for targets in next.values_mut() {
@@ -248,7 +249,7 @@ fn circle(tree: &Tree) -> Option<Vec<String>> {
     }
 }
 
-/// Where a crate names others that it must not name.
+/// The places where a crate names others that it must not name.
 fn named(folder: &str, manifest: &str, tree: &Tree, others: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for other in others {
@@ -340,7 +341,7 @@ mod tests {
             let of = "cache/batch.rs:1: cache may not import delivery";
             assert!(complains("cache/batch.rs", import, of), "{import}");
         }
-        // By the name that the root gives it.
+        // Imported by the name that the root re-exports.
         let lib = "pub use self::delivery::pass::Pass;";
         let mut files = BTreeMap::from([("lib.rs", lib), ("delivery/pass.rs", "")]);
         files.insert("cache/mod.rs", "\nuse crate::Pass;");

@@ -1,4 +1,4 @@
-//! Running other programs so that none outlives this one.
+//! Runs other programs; none outlives this one.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) fn workspace() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
-/// The directory that cargo builds in.
+/// Cargo's target directory.
 pub(crate) fn target() -> Result<PathBuf> {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => std::path::absolute(directory).context("CARGO_TARGET_DIR is not a path"),
@@ -26,7 +26,7 @@ pub(crate) fn target() -> Result<PathBuf> {
 
 /// This program, for a child process.
 ///
-/// Cargo may have replaced it since it started, and Linux then marks its path.
+/// Cargo may have replaced the file since this process started; Linux then marks its path.
 pub(crate) fn this_program() -> Result<PathBuf> {
     let path = env::current_exe().context("this program's path")?;
     let there = path
@@ -56,7 +56,7 @@ pub(crate) async fn run(command: &mut Command) -> Result<()> {
     succeeded(&text, status)
 }
 
-/// Runs a command and hands each line that it writes, errors included, to `line`.
+/// Runs a command and passes each line of its output, including standard error, to `line`.
 ///
 /// # Errors
 /// If it cannot be started or does not succeed.
@@ -87,7 +87,7 @@ pub(crate) async fn run_lines(command: &mut Command, mut line: impl FnMut(&str))
     succeeded(&text, group.wait().await?)
 }
 
-/// Runs a command and returns what it wrote, or `None` if it cannot be started or fails.
+/// Runs a command and returns its output, or `None` if it cannot be started or fails.
 pub(crate) async fn output(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())
@@ -121,7 +121,7 @@ fn text(command: &Command) -> String {
     text
 }
 
-/// A child that is ended when this is dropped too early.
+/// A child process; an early drop ends it.
 #[cfg(not(unix))]
 struct Group {
     child: Child,
@@ -140,7 +140,7 @@ impl Group {
     }
 }
 
-/// A child as the leader of a process group, which is ended when this is dropped too early.
+/// A child that leads a process group; an early drop ends the group.
 #[cfg(unix)]
 struct Group {
     child: Child,
@@ -171,7 +171,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
-            // The only failure there can be: all of them have ended.
+            // It can only fail because all of them have ended.
             let _ = kill_process_group(pid, Signal::TERM);
         }
     }

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven from outside through ChromeDriver.
+//! Drives a headless Chromium through ChromeDriver.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// What a browser for tests is started with: nothing that asks, and nothing that calls home.
+/// Arguments of a test browser: no prompts, no background requests.
 pub(crate) const ARGUMENTS: [&str; 8] = [
     "--headless",
     "--no-sandbox",
@@ -30,7 +30,7 @@ pub(crate) const ARGUMENTS: [&str; 8] = [
 /// How long ChromeDriver may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A ChromeDriver; it ends when this is dropped.
+/// A ChromeDriver; dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Driver {
     _process: Child,
@@ -66,7 +66,7 @@ impl Driver {
         Ok(this)
     }
 
-    /// Starts a browser whose files are below a directory, with more arguments and preferences.
+    /// Starts a browser with its files below a directory, and with extra arguments and preferences.
     pub(crate) async fn browser(
         &self,
         program: &Path,
@@ -115,7 +115,7 @@ impl Driver {
     }
 }
 
-/// A browser with its windows; it ends when this is dropped.
+/// A browser with its windows; dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     driver: &'a Driver,
@@ -135,7 +135,7 @@ impl Session<'_> {
         self.post("refresh", json!({})).await.map(drop)
     }
 
-    /// Opens another tab and goes there. Returns how to go back to the current one.
+    /// Opens another tab and switches to it. Returns a handle to the previous one.
     pub(crate) async fn new_tab(&self) -> Result<Tab> {
         let path = format!("session/{}/window", self.id);
         let old = self.driver.call(Method::GET, &path, Value::Null).await?;
@@ -150,17 +150,17 @@ impl Session<'_> {
             .map(drop)
     }
 
-    /// Closes the current tab, as its user would.
+    /// Closes the current tab, as a user would.
     pub(crate) async fn close_tab(&self) -> Result<()> {
         let path = format!("session/{}/window", self.id);
         let closed = self.driver.call(Method::DELETE, &path, Value::Null);
         closed.await.map(drop)
     }
 
-    /// Runs a script that may wait; `arguments` are those of a function. Returns what it returns.
+    /// Runs a script that may wait, with function-style `arguments`. Returns its result.
     ///
     /// # Errors
-    /// If it throws.
+    /// If the script throws.
     pub(crate) async fn run(&self, script: &str, arguments: &[Value]) -> Result<Value> {
         let script = format!(
             "const done = arguments[arguments.length - 1];
@@ -176,17 +176,17 @@ impl Session<'_> {
         }
     }
 
-    /// A command of the Chrome DevTools Protocol.
+    /// Sends a command of the Chrome DevTools Protocol.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
         let call = json!({"cmd": command, "params": parameters});
         self.post("goog/cdp/execute", call).await
     }
 
-    /// Ends the browser as a loss of its process does: nothing is flushed, nobody is told.
+    /// Kills the browser process: nothing is flushed, no handler runs.
     pub(crate) async fn kill(mut self) -> Result<()> {
         let browser = self.browser.take().context("the browser has ended")?;
         kill(browser)?;
-        // The driver finds out when it is asked for something.
+        // The driver notices at its next command.
         let _ = self.end().await;
         Ok(())
     }
@@ -225,10 +225,10 @@ fn kill(process: i32) -> Result<()> {
 }
 
 impl Drop for Session<'_> {
-    /// A browser outlives a driver that is killed.
+    /// Kills the browser, which would outlive a killed driver.
     fn drop(&mut self) {
         if let Some(browser) = self.browser.take() {
-            // The only failure there can be: it has ended.
+            // It can only fail because the browser has ended.
             let _ = kill(browser);
         }
     }

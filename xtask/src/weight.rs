@@ -1,8 +1,8 @@
-//! `cargo xtask weight`: what a client adds to a program that has the AWS SDK already.
+//! `cargo xtask weight`: what a client adds to a program that already has the AWS SDK.
 //!
-//! Two programs outside the workspace, one with the SDK's client alone and one with ours, are
-//! compared: the crates that are compiled, and with `--size` the bytes of the stripped programs.
-//! The figures stand in `docs/weight.md`; CI holds the number of crates.
+//! It compares two programs outside the workspace, one with only the SDK's client and one with
+//! ours: the crates that are compiled and, with `--size`, the size of the stripped programs. The
+//! figures are in `docs/weight.md`; CI limits the number of crates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,18 +14,18 @@ use comfy_table::{Table, presets};
 use crate::flags::WeightFlags;
 use crate::shell;
 
-/// Crates that a client may add, its own and those of this workspace included.
+/// The most crates that a client may add, including itself and other crates of this workspace.
 const MOST_CRATES: usize = 29;
 
 const SERVICES: [&str; 2] = ["kinesis", "firehose"];
 
-/// Counts, and measures if it is told to.
+/// Counts crates, and measures sizes on request.
 ///
 /// # Errors
-/// If a client adds more crates than it may, and if the programs cannot be looked at.
+/// If a client adds too many crates, or if the programs cannot be examined.
 ///
 /// # Cancel safety
-/// What was started is ended.
+/// Ends the started processes.
 pub(crate) async fn run(flags: WeightFlags) -> Result<()> {
     let directory = shell::target()?.join("weight");
     let mut table = Table::new();
@@ -116,7 +116,7 @@ impl Program {
     fn write(directory: &Path, name: String, dependency: &str, main: &str) -> Result<Self> {
         let directory = directory.join(&name);
         fs::create_dir_all(directory.join("src"))?;
-        // The same versions as in the workspace; cargo drops what is not needed.
+        // The same versions as in the workspace; cargo drops unused ones.
         fs::copy(
             shell::workspace().join("Cargo.lock"),
             directory.join("Cargo.lock"),
@@ -134,7 +134,7 @@ impl Program {
         Ok(Self { name, directory })
     }
 
-    /// The crates that are compiled for it, build scripts included, itself not.
+    /// The crates compiled for the program, including build scripts, without itself.
     async fn crates(&self) -> Result<BTreeSet<String>> {
         let mut tree = shell::cargo(["tree", "--edges", "normal,build", "--prefix", "none"]);
         tree.args(["--format", "{p}", "--manifest-path"])

@@ -1,4 +1,4 @@
-//! `cargo xtask endpoint`: what it prints, takes in, and does when it is typed to.
+//! `cargo xtask endpoint`: its output, the records it accepts, and its typed commands.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 

@@ -1,7 +1,7 @@
-//! Records clicks in a web page, also while it is offline, and delivers them to Kinesis.
+//! Records clicks in a web page, even offline, and delivers them to Kinesis.
 //!
-//! `cargo xtask browser` builds it, serves it beside an endpoint of this machine, and says where.
-//! The file `page/index.html` has the page around it.
+//! `cargo xtask browser` builds and serves it, runs a local endpoint, and prints the address. The
+//! page itself is `page/index.html`.
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod page;

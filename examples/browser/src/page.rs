@@ -1,4 +1,4 @@
-//! The page's program: a client, and what people see of it.
+//! The page's program: a client and its user interface.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use web_sys::{Document, UrlSearchParams, Window, console};
 
 const STREAM: &str = "clicks";
 
-/// Starts the program, and says on the page if it fails.
+/// Starts the program, and shows a failure on the page.
 pub(crate) fn start() {
     std::panic::set_hook(Box::new(|info| console::error_1(&info.to_string().into())));
     spawn_local(async {
@@ -73,7 +73,7 @@ fn place(storage: &StoragePlace) -> String {
     }
 }
 
-/// Records a text; the promise is kept once it is stored.
+/// Records a text; the promise resolves once it is stored.
 fn record(client: &AmplifyKinesisClient) -> Closure<dyn FnMut(String) -> JsValue> {
     let client = client.clone();
     Closure::new(move |data: String| {
@@ -86,7 +86,7 @@ fn record(client: &AmplifyKinesisClient) -> Closure<dyn FnMut(String) -> JsValue
     })
 }
 
-/// Sends what waits, and says how many records that were.
+/// Sends the backlog, and says how many records that was.
 fn flush(client: &AmplifyKinesisClient) -> Closure<dyn FnMut(String) -> JsValue> {
     let client = client.clone();
     Closure::new(move |_| {
@@ -116,11 +116,11 @@ fn text(error: AmplifyKinesisError) -> JsValue {
     js_sys::Error::new(&text).into()
 }
 
-/// What surrounds the program.
+/// The page around the program.
 struct Page {
     window: Window,
     document: Document,
-    /// What the page's own script may call.
+    /// Functions that the page's own script may call.
     offered: Object,
 }
 
@@ -135,8 +135,8 @@ impl Page {
         })
     }
 
-    /// Where records go: `?endpoint=` of the page's address, or the port that `cargo xtask
-    /// endpoint` takes.
+    /// The endpoint: `?endpoint=` in the page's address, or the default port of `cargo xtask
+    /// endpoint`.
     fn endpoint(&self) -> String {
         let search = self.window.location().search().unwrap_or_default();
         let asked = UrlSearchParams::new_with_str(&search);

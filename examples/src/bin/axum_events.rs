@@ -1,4 +1,4 @@
-//! A web service that takes events in and answers as soon as they are on disk.
+//! A web service that accepts events and answers as soon as they are on disk.
 //!
 //! ```console
 //! $ axum_events --stream events &
@@ -7,8 +7,8 @@
 //! $ curl http://127.0.0.1:3000/metrics
 //! ```
 //!
-//! On SIGTERM or Ctrl-C it takes no more connections, finishes the requests under way, and
-//! delivers for as long as an orchestrator leaves it. What is left is on disk for the next start.
+//! On SIGTERM or Ctrl-C it accepts no more connections, finishes the requests in flight, and
+//! delivers for as long as an orchestrator allows. The rest stays on disk for the next start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Parser)]
 struct Flags {
-    /// The stream that events go to.
+    /// The stream to send events to.
     #[arg(long)]
     stream: String,
     #[arg(long, default_value = "127.0.0.1:3000")]
@@ -58,7 +58,7 @@ async fn main() -> Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    // Before the client is made, so that nothing is missed.
+    // Installed before the client, so it misses nothing.
     let metrics = PrometheusBuilder::new().install_recorder()?;
 
     let client = client(flags.cache).await?;
@@ -127,7 +127,7 @@ async fn record(
     }
 }
 
-/// What the caller can do about an error.
+/// Maps an error to what the caller can do about it.
 fn status(error: &AmplifyKinesisError) -> StatusCode {
     match error {
         AmplifyKinesisError::Validation { .. } => StatusCode::BAD_REQUEST,

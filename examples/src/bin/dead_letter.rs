@@ -1,12 +1,12 @@
-//! Records that are given up go to a file, and back.
+//! Writes discarded records to a file, and records them again.
 //!
 //! ```console
 //! $ dead_letter send --stream orders < orders.txt   # what is given up lands in dead-letters.jsonl
 //! $ dead_letter back                                # once the cause is mended: recorded again
 //! ```
 //!
-//! The file has a record a line, in JSON, with the reason and the error code, so it can be looked
-//! through and edited before its records go back.
+//! The file has one JSON record per line, with the reason and the error code, so you can inspect
+//! and edit it before recording again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 struct Flags {
     #[command(subcommand)]
     command: Command,
-    /// Where records go that are given up.
+    /// The file for discarded records.
     #[arg(
         long,
         global = true,
@@ -34,7 +34,7 @@ struct Flags {
         default_value = "dead-letters.jsonl"
     )]
     letters: PathBuf,
-    /// How often a record is tried again.
+    /// How often a record is retried.
     #[arg(long, global = true, default_value_t = 5)]
     max_retries: u32,
 }
@@ -46,7 +46,7 @@ enum Command {
         #[arg(long)]
         stream: String,
     },
-    /// Record once more what was given up.
+    /// Record the discarded records again.
     Back,
 }
 
@@ -55,10 +55,11 @@ enum Command {
 struct Letter {
     stream: String,
     partition_key: String,
-    /// In decimal digits, as the service takes it: many readers of JSON know no number that large.
+    /// In decimal digits, as the service takes it: many JSON readers cannot hold numbers that
+    /// large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     explicit_hash_key: Option<String>,
-    /// In base64: a payload may be any bytes.
+    /// In base64, because a payload may be any bytes.
     data: String,
     attempts: u32,
     reason: String,
@@ -72,7 +73,7 @@ async fn main() -> Result<()> {
     let options = AmplifyKinesisClientOptions::default()
         .max_retries(flags.max_retries)
         .on_discard(move |record| {
-            // It is deleted from the cache when this returns; until then it is on disk there.
+            // The record stays on disk in the cache until this returns.
             if let Err(error) = letters.add(&record) {
                 eprintln!("a record of {} is lost: {error}", record.stream_name);
             }
@@ -88,15 +89,15 @@ async fn main() -> Result<()> {
         Command::Send { stream } => send(&client, &stream).await?,
         Command::Back => back(&client, &flags.letters).await?,
     };
-    // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call
-    // of flush charges. This program does not want to wait for minutes.
+    // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call of
+    // flush charges. This program should not wait for minutes.
     let flushed = client.flush().await;
     let last_chance = CloseOptions::default().drain(Duration::from_secs(10));
     let drained = client.close_with(last_chance).await;
     let (mut delivered, mut given_up) = (0, 0);
     for ended in [flushed, drained] {
         let done = ended.unwrap_or_else(|error| {
-            // Offline, most often. What was not delivered is kept for the next run.
+            // Usually offline. Undelivered records are kept for the next run.
             eprintln!("{error}; {}", error.recovery_suggestion());
             error.flush_data().cloned().unwrap_or_default()
         });
@@ -123,7 +124,8 @@ async fn send(client: &AmplifyKinesisClient, stream: &str) -> Result<usize> {
     Ok(count)
 }
 
-/// A crash on the way records letters twice, but loses none: the file goes when all are on disk.
+/// Records the letters. A crash may record some twice but loses none: the file is deleted once all
+/// are on disk.
 async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
     let taken = path.with_extension("taken");
     if taken.exists() {
@@ -133,7 +135,7 @@ async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
             path.display()
         );
     }
-    // What is given up from now on must not be mistaken for what is read here.
+    // Records discarded from now on must not mix with those read here.
     fs::rename(path, &taken).with_context(|| format!("no letters in {}", path.display()))?;
     let mut count = 0;
     for (number, line) in BufReader::new(File::open(&taken)?).lines().enumerate() {
@@ -150,7 +152,7 @@ async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
     Ok(count)
 }
 
-/// The file, opened for each letter, so that it can be moved away at any time.
+/// The file; opened for each letter, so it can be moved at any time.
 struct Letters {
     path: PathBuf,
     one_at_a_time: Mutex<()>,

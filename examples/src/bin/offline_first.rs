@@ -1,7 +1,7 @@
-//! The life of a desktop app that is offline for most of it.
+//! A desktop app that is offline most of the time.
 //!
-//! The app's own code says `telemetry.track(..)` and never hears of networks, retries or disks.
-//! Run it twice: what the first run could not deliver is waiting in the second.
+//! The app's own code calls `telemetry.track(..)` and never deals with networks, retries or disks.
+//! Run it twice: the second run finds what the first could not deliver.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use amplify_kinesis::{
     KinesisStream, NoAnswer, OverflowPolicy,
 };
 
-/// What the rest of the app sees.
+/// The interface for the rest of the app.
 struct Telemetry {
     client: AmplifyKinesisClient,
     events: KinesisStream,
@@ -18,7 +18,7 @@ struct Telemetry {
 }
 
 impl Telemetry {
-    /// At the start of the app. Needs no network.
+    /// Called when the app starts. Needs no network.
     async fn open(installation: &str) -> Result<Self, AmplifyKinesisError> {
         let options = AmplifyKinesisClientOptions::default()
             .cache_max_bytes(20 * 1024 * 1024)
@@ -39,7 +39,7 @@ impl Telemetry {
         })
     }
 
-    /// On every event. An app does not fail because its telemetry does.
+    /// Called on every event. The app does not fail if its telemetry does.
     async fn track(&self, event: &str) {
         // One installation's events share a key, so they stay in order.
         if let Err(error) = self.events.record(event, &self.installation).await {
@@ -47,7 +47,7 @@ impl Telemetry {
         }
     }
 
-    /// In the settings of the app: consent is given or withdrawn.
+    /// Called from the app's settings, when consent is given or withdrawn.
     async fn consent(&self, given: bool) -> Result<(), AmplifyKinesisError> {
         if given {
             self.client.enable();
@@ -62,7 +62,7 @@ impl Telemetry {
         Ok(())
     }
 
-    /// When the system says that the network is back; the timer would come to it as well.
+    /// Called when the system reports a network; the timer would deliver anyway.
     async fn network_is_back(&self) {
         match self.client.flush().await {
             Ok(done) => {
@@ -82,7 +82,7 @@ impl Telemetry {
         format!("{} events wait, {} bytes", waiting.records, waiting.bytes)
     }
 
-    /// When the user quits: at once. What waits is on disk.
+    /// Called when the user quits. Returns at once; the backlog is on disk.
     async fn quit(self) -> Result<(), AmplifyKinesisError> {
         self.client.close().await
     }

@@ -1,14 +1,14 @@
-//! Lines of standard input, or of a file that grows, go to a Kinesis stream.
+//! Sends lines of standard input, or of a growing file, to a Kinesis stream.
 //!
 //! ```console
 //! $ journalctl --follow --output json | pipe --stream logs
 //! $ pipe --stream logs --follow /var/log/app.log
 //! ```
 //!
-//! A line is on disk before the next one is read, so a network that is down or slow holds nothing
-//! up until the cache is full; then reading waits for room. At the end of the input, or on Ctrl-C
-//! or SIGTERM, what is cached is delivered. What cannot be delivered in time stays on disk for the
-//! next start, and the exit status says so.
+//! Each line is on disk before the next is read, so a slow or broken network delays nothing until
+//! the cache is full; then reading waits for room. At the end of the input, or on Ctrl-C or
+//! SIGTERM, the program delivers the cache. Lines that cannot be delivered in time stay on disk for
+//! the next start, and the exit status says so.
 
 use std::path::PathBuf;
 use std::process;
@@ -38,7 +38,7 @@ struct Flags {
     /// Where lines are cached [default: below the local data directory].
     #[arg(long, value_name = "DIRECTORY")]
     cache: Option<PathBuf>,
-    /// Seconds to deliver what is cached at the end.
+    /// Seconds to spend on delivering the cache at the end.
     #[arg(long, default_value_t = 30)]
     drain_seconds: u64,
 }
@@ -82,14 +82,14 @@ async fn main() -> Result<()> {
         }
         Err(error) => eprintln!("{error}; {}", error.recovery_suggestion()),
     }
-    // Not by returning: the runtime would wait for the thread that waits for standard input.
+    // Do not return: the runtime would wait for the thread that reads standard input.
     process::exit(i32::from(left + discarded > 0));
 }
 
 async fn client(flags: &Flags, discarded: Arc<AtomicUsize>) -> Result<AmplifyKinesisClient> {
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(64 * 1024 * 1024)
-        // A full cache holds the pipe up instead of dropping lines.
+        // A full cache blocks the pipe instead of dropping lines.
         .overflow_policy(OverflowPolicy::Wait {
             at_most: Duration::MAX,
         })

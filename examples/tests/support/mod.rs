@@ -10,7 +10,7 @@ use std::time::Duration;
 use amplify_test_endpoint::FakeAws;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A program, its environment that of a machine of its own below `home`.
+/// A program, with an isolated environment below `home`.
 pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
     let mut command = Command::new(path);
     command
@@ -28,7 +28,7 @@ pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
     command
 }
 
-/// What a child wrote, once it has ended. One that does not end fails the test.
+/// A child's output, once it has exited. A child that does not exit fails the test.
 #[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn finish(child: Child) -> (bool, String) {
     let (sender, ended) = mpsc::channel();

@@ -1,9 +1,9 @@
-//! The tests that `docs/testing-your-app.md` shows, each in a file of its own, word for word.
+//! The tests shown in `docs/testing-your-app.md`, word for word, each in its own file.
 
 mod arrival;
 mod counting;
 
-/// Without the spaces, by which a page and a file may differ.
+/// Removes whitespace, which may differ between a page and a file.
 fn squeezed(text: &str) -> String {
     text.split_whitespace().collect()
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 use super::series::Series;
 
@@ -6,7 +6,7 @@ pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
 pub(crate) const GIB: u64 = 1024 * MIB;
 
-/// A number with three figures that count: `1.23M`, `45.6k`, `789`, `0.0123`.
+/// A number with three significant figures: `1.23M`, `45.6k`, `789`, `0.0123`.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".to_owned(),
@@ -25,7 +25,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     size(bytes as f64)
 }
 
-/// Bytes that were averaged.
+/// An average number of bytes.
 pub(crate) fn size(bytes: f64) -> String {
     let units = [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "B")];
     let fitting = units.into_iter().find(|(unit, _)| bytes >= *unit as f64);
@@ -44,7 +44,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// The median, with the least and the most in brackets.
+/// The median, with the minimum and maximum in brackets.
 pub(crate) fn spread(series: &Series, text: impl Fn(f64) -> String) -> String {
     let (least, most) = (text(series.min()), text(series.max()));
     let median = text(series.median());
@@ -54,7 +54,7 @@ pub(crate) fn spread(series: &Series, text: impl Fn(f64) -> String) -> String {
     format!("{median} ({least}–{most})")
 }
 
-/// Rounds to three figures that count, and leaves out what is not needed.
+/// Rounds to three significant figures, without trailing zeros.
 fn figures(value: f64) -> String {
     let decimals = match value.abs() {
         100.0.. => 0,

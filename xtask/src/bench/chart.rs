@@ -1,4 +1,4 @@
-//! Charts of what was measured: bars with their values beside them, as SVG.
+//! Draws bar charts of the measurements as SVG.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 const WIDTH: u32 = 760;
 const BAR: i32 = 22;
 const HEAD: i32 = 40;
-/// Where bars begin, and where the longest ends: the rest is for labels.
+/// Where bars begin, and where the longest ends; the rest is for labels.
 const LEFT: i32 = 210;
 const RIGHT: i32 = 640;
 
@@ -19,7 +19,7 @@ const INK: RGBColor = RGBColor(34, 40, 46);
 
 /// Groups of bars on one scale.
 pub(crate) struct Chart {
-    /// The name of its file, without the ending.
+    /// The file name, without the extension.
     pub(crate) name: &'static str,
     pub(crate) title: String,
     pub(crate) scale: Scale,
@@ -30,7 +30,7 @@ pub(crate) struct Chart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     Linear,
-    /// From a tenth of the least value.
+    /// Starts at a tenth of the smallest value.
     Logarithmic,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Group {
 pub(crate) struct Bar {
     pub(crate) label: String,
     pub(crate) value: f64,
-    /// Drawn to stand out from what it is compared with.
+    /// Highlighted among the contenders.
     pub(crate) is_ours: bool,
 }
 
@@ -51,7 +51,7 @@ impl Chart {
         format!("{}.svg", self.name)
     }
 
-    /// Draws it into a file of this directory.
+    /// Writes the chart to a file in this directory.
     pub(crate) fn draw(&self, directory: &Path) -> Result<()> {
         let path = directory.join(self.file());
         let area = SVGBackend::new(&path, (WIDTH, self.height())).into_drawing_area();
@@ -98,7 +98,7 @@ impl Chart {
         area.present()
     }
 
-    /// Pixels of a bar.
+    /// A bar's length in pixels.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "from 1 to a width in pixels"

@@ -1,4 +1,4 @@
-//! What durable records can be written with.
+//! The contenders that write durable records.
 
 mod gather;
 mod raw;
@@ -21,16 +21,16 @@ use self::sqlite::Journal;
 use self::terms::Group;
 pub(crate) use self::terms::{KEY, Promise};
 
-/// Anything that takes records in.
+/// A store, or something to compare stores with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Contender {
-    /// One file, appended to and synced: the limit.
+    /// Appends to one file and syncs it: the limit.
     Raw,
-    /// SQLite as it comes, a transaction for each record.
+    /// SQLite with its defaults, one transaction per record.
     SqliteJournal,
-    /// SQLite with a write-ahead log, a transaction for each record.
+    /// SQLite with a write-ahead log, one transaction per record.
     SqliteWal,
-    /// The same, a transaction for all records that wait.
+    /// The same, with one transaction for all waiting records.
     SqliteWalGrouped,
     Store(StoreKind),
 }
@@ -47,7 +47,7 @@ impl fmt::Display for Contender {
     }
 }
 
-/// Opens a store in a directory of this one.
+/// Opens a store in a subdirectory of this directory.
 pub(crate) async fn open(
     store: StoreKind,
     directory: &Path,
@@ -89,7 +89,7 @@ impl Target {
         })
     }
 
-    /// Returns when the record is as safe as was asked for.
+    /// Returns when the record is as durable as requested.
     pub(crate) async fn append(&self, data: Bytes) -> Result<()> {
         match self {
             Self::Store { store, stream } => {
@@ -100,7 +100,7 @@ impl Target {
         }
     }
 
-    /// How many records went into one sync, where that is known.
+    /// Records per sync, if known.
     pub(crate) fn group_size(&self) -> Option<f64> {
         match self {
             Self::Store { .. } => None,
@@ -120,7 +120,7 @@ pub(crate) fn stream(name: &str) -> Result<StreamName> {
     Ok(StreamName::new(name)?)
 }
 
-/// Bytes that no compression makes smaller.
+/// Incompressible bytes.
 pub(crate) fn payload(bytes: u64) -> Result<Bytes> {
     Ok(payload::payload(0, "bench", bytes, usize::try_from(bytes)?).into())
 }

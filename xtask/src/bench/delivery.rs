@@ -1,4 +1,4 @@
-//! Delivery, beside the SDK alone.
+//! Measures delivery against the bare SDK.
 
 pub(super) mod bare;
 pub(super) mod client;

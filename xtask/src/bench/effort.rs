@@ -1,4 +1,4 @@
-//! How thoroughly is measured.
+//! How thorough the measurements are.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Effort {
         (0..most).take_while(move |&round| round < 2 || start.elapsed() < patience)
     }
 
-    /// How long a contender takes records in, in one round.
+    /// How long one contender runs in one round.
     pub(crate) const fn slice(self) -> Duration {
         match self {
             Self::Full => Duration::from_millis(150),

@@ -1,4 +1,4 @@
-//! One measurement in a process of its own, seen from its parent.
+//! One measurement in its own process, as seen by its parent.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::shell;
 
-/// Something that a process of its own measures.
+/// A measurement that runs in its own process.
 pub(crate) trait Job: Serialize + DeserializeOwned {
     const NAME: &'static str;
     type Output: Serialize + DeserializeOwned;
@@ -17,10 +17,10 @@ pub(crate) trait Job: Serialize + DeserializeOwned {
     async fn run(self) -> Result<Self::Output>;
 }
 
-/// Has a new process do a job.
+/// Runs a job in a new process.
 ///
 /// # Cancel safety
-/// The process is killed.
+/// Kills the process.
 pub(crate) async fn measure<J: Job>(job: &J) -> Result<J::Output> {
     let output = command(job)?
         .output()
@@ -32,7 +32,7 @@ pub(crate) async fn measure<J: Job>(job: &J) -> Result<J::Output> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("what {} said", J::NAME))
 }
 
-/// The process that does a job, not started yet.
+/// The command for a job's process.
 pub(crate) fn command<J: Job>(job: &J) -> Result<Command> {
     let mut command = Command::new(shell::this_program()?);
     command

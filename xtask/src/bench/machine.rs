@@ -1,4 +1,4 @@
-//! The machine that was measured on, in general words.
+//! Describes the measured machine in general terms.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::amount::{bytes, duration};
 use super::series::Series;
 
-/// Cores, memory, file system and what a durable write costs.
+/// Cores, memory, file system and the cost of a durable write.
 pub(crate) fn describe(directory: &Path) -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let memory = memory().map_or_else(String::new, |memory| {
@@ -29,7 +29,7 @@ pub(crate) fn describe(directory: &Path) -> Result<String> {
     ))
 }
 
-/// In whole GiB, rounded up: some of it is never shown.
+/// In whole GiB, rounded up, because the system reserves some memory.
 fn memory() -> Option<u64> {
     const GIB_IN_KIB: u64 = 1024 * 1024;
     let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,11 +1,11 @@
-//! What one part of the bench gave.
+//! The results of one part of the bench.
 
 use super::chart::Chart;
 use super::table::Table;
 use super::verdict::Verdict;
 use crate::progress::Progress;
 
-/// What one part gave.
+/// The results of one part.
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) tables: Vec<Table>,
@@ -15,7 +15,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Says what is being measured from now on.
+    /// Announces the next measurement.
     pub(crate) fn begin(&mut self, what: impl Into<String>) {
         self.end();
         self.under_way = Some(Progress::start(what));

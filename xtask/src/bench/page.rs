@@ -1,4 +1,4 @@
-//! `docs/performance.md`: what is measured goes between the marks of its part, charts beside it.
+//! Writes results to `docs/performance.md`, between the marks of their part, and charts beside it.
 
 use std::fs;
 
@@ -12,10 +12,10 @@ use crate::flags::Part;
 use crate::shell;
 
 const PAGE: &str = "docs/performance.md";
-/// Where its charts are, from the page.
+/// The directory of the charts, relative to the page.
 const CHARTS: &str = "pictures";
 
-/// Replaces what the page has of a part.
+/// Replaces a part's section of the page.
 pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measured) -> Result<()> {
     let path = shell::workspace().join(PAGE);
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

@@ -1,4 +1,4 @@
-//! Where measurements write, and what they take there.
+//! The directories that measurements write to, and their disk usage.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use crate::shell;
 
-/// A directory of its own on the disk that cargo builds on, deleted when it is dropped.
+/// A new directory on the disk that cargo builds on, deleted on drop.
 pub(crate) fn directory() -> Result<TempDir> {
     let parent = shell::target()?.join("bench-data");
     fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
     Ok(tempfile::tempdir_in(parent)?)
 }
 
-/// What all files below a directory take on the disk; files that go meanwhile take nothing.
+/// Disk usage of a directory tree. Files deleted during the walk count as zero.
 pub(crate) fn allocated(directory: &Path) -> u64 {
     const BLOCK: u64 = 512;
     let Ok(entries) = fs::read_dir(directory) else {
@@ -30,7 +30,7 @@ pub(crate) fn allocated(directory: &Path) -> u64 {
     entries.flatten().map(of_entry).sum()
 }
 
-/// Has the operating system forget the contents of all files below a directory.
+/// Evicts all files below a directory from the page cache.
 pub(crate) fn make_cold(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -1,4 +1,4 @@
-//! What every part of the bench uses: its job, its rounds and its tables.
+//! Common imports of every part of the bench: jobs, rounds and tables.
 
 pub(super) use super::chart::{Bar, Chart, Group, Scale};
 pub(super) use super::effort::Effort;

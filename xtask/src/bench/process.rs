@@ -1,29 +1,29 @@
-//! What a process takes: CPU time and memory.
+//! CPU time and memory of this process.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU seconds of this process so far, of all its threads.
+/// CPU seconds used so far by all threads of this process.
 ///
-/// `/proc/self/stat` has them too, but in ticks of 10 ms, of which a short measurement takes none.
+/// `/proc/self/stat` has them too, but in ticks of 10 ms, too coarse for a short measurement.
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Bytes of memory that this process holds.
+/// Resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> Result<u64> {
     status("VmRSS:")
 }
 
-/// The most bytes of memory that this process has held since [`forget_peak`].
+/// Peak resident memory since [`forget_peak`], in bytes.
 pub(crate) fn peak_bytes() -> Result<u64> {
     status("VmHWM:")
 }
 
-/// Begins to look for the peak anew.
+/// Resets the peak.
 pub(crate) fn forget_peak() -> Result<()> {
     Ok(fs::write("/proc/self/clear_refs", "5")?)
 }
@@ -51,7 +51,7 @@ mod tests {
                 }
             }
         };
-        // Of several, because other threads and processes get turns in between.
+        // The minimum of several, because other threads and processes get turns in between.
         let least = (0..50).map(|_| step()).fold(f64::INFINITY, f64::min);
         assert!(least < 0.001, "{least}");
     }

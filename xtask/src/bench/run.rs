@@ -1,4 +1,4 @@
-//! Which measurements are made, one after the other.
+//! Runs the chosen measurements in order.
 
 use anyhow::Result;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(flags: &BenchFlags) -> Result<()> {
     Ok(())
 }
 
-/// Each part once, in their order.
+/// Each part once, in the usual order.
 fn parts(named: &[Part]) -> Vec<Part> {
     const STORE: [Part; 4] = [Part::Ingest, Part::Settle, Part::Open, Part::Churn];
     const DELIVERY: [Part; 4] = [Part::Drain, Part::Pass, Part::Flow, Part::Cost];

@@ -1,6 +1,6 @@
-//! What several rounds gave.
+//! The results of several rounds.
 
-/// One figure, round by round.
+/// One figure per round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series(Vec<f64>);
 
@@ -9,7 +9,7 @@ impl Series {
         self.0.push(value);
     }
 
-    /// The middle one; of an even number, the mean of the middle two.
+    /// The middle value, or the mean of the middle two.
     pub(crate) fn median(&self) -> f64 {
         let sorted = self.sorted();
         let middle = sorted.len() / 2;

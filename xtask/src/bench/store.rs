@@ -1,4 +1,4 @@
-//! The stores alone.
+//! Measures the stores alone.
 
 pub(super) mod churn;
 pub(super) mod fill;

@@ -1,10 +1,10 @@
-//! What is aimed at, held against what was measured.
+//! Compares targets with measurements.
 
 use super::amount::spread;
 use super::series::Series;
 use super::table::Table;
 
-/// A target, and what became of it.
+/// A target, and whether it was met.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     what: String,

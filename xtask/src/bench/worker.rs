@@ -7,7 +7,7 @@ use super::job::Job;
 use super::store::{churn, fill, ingest, open, settle};
 use crate::flags::WorkerFlags;
 
-/// Does the job that this process was started for, and prints what came out.
+/// Does this process's job and prints the result.
 pub(crate) async fn run(flags: WorkerFlags) -> Result<()> {
     let input = flags.input.as_str();
     match flags.job.as_str() {

@@ -1,4 +1,4 @@
-//! The recording process, seen from its parent.
+//! The recording process, as seen by its parent.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,13 +9,13 @@ use tokio::process::{ChildStdout, Command};
 
 use crate::shell;
 
-/// The recording process. It is killed when this is dropped.
+/// The recording process. Dropping this kills it.
 pub(crate) struct Child {
     process: tokio::process::Child,
     output: Lines<BufReader<ChildStdout>>,
 }
 
-/// What the recording process says of itself.
+/// A report from the recording process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
     /// All lines before this one are recorded.
@@ -47,7 +47,7 @@ impl Child {
         Ok(Self { process, output })
     }
 
-    /// What it says next; nothing any more when it has ended.
+    /// The next report; `None` once the process has ended.
     pub(crate) async fn news(&mut self) -> Result<Option<News>> {
         let Some(line) = self.output.next_line().await? else {
             return Ok(None);
@@ -60,7 +60,7 @@ impl Child {
         Ok(Some(news))
     }
 
-    /// Kills it by SIGKILL, and returns how many lines it had said to be recorded.
+    /// Kills the process with SIGKILL, and returns how many lines it had reported as recorded.
     pub(crate) async fn kill(mut self) -> Result<usize> {
         self.process
             .kill()

@@ -1,4 +1,4 @@
-//! Where the lines are delivered, and how it is down at first.
+//! The destination of the lines, which is down at first.
 
 mod forwarder;
 mod remote;
@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use self::forwarder::Forwarder;
 use super::file::{Arrived, STREAM};
 
-/// Where the lines are delivered. It refuses connections until it has come up.
+/// The destination of the lines. It refuses connections until it comes up.
 pub(crate) enum Destination {
     /// The endpoint of this workspace, in this process.
     Loopback(FakeAws),
-    /// An endpoint elsewhere, behind a door that is closed at first.
+    /// An endpoint elsewhere, behind a forwarder that is closed at first.
     Remote { endpoint: String, door: Forwarder },
 }
 
@@ -24,7 +24,7 @@ impl Destination {
         Self::Loopback(endpoint)
     }
 
-    /// Makes the stream at an endpoint of the http scheme.
+    /// Creates the stream at an endpoint of the http scheme.
     pub(crate) async fn remote(endpoint: &str) -> Result<Self> {
         remote::create_stream(endpoint)
             .await
@@ -36,7 +36,7 @@ impl Destination {
         })
     }
 
-    /// Where the client is to send to.
+    /// The address for the client.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Loopback(endpoint) => endpoint.endpoint_url(),
@@ -51,7 +51,7 @@ impl Destination {
         }
     }
 
-    /// Requests that were made, where they can be counted.
+    /// The number of requests, if they can be counted.
     pub(crate) fn requests(&self) -> Option<usize> {
         match self {
             Self::Loopback(endpoint) => Some(endpoint.request_count()),
@@ -59,7 +59,7 @@ impl Destination {
         }
     }
 
-    /// What arrived, in order.
+    /// The records that arrived, in order.
     pub(crate) async fn arrived(&self, at_least: usize) -> Result<Vec<Arrived>> {
         match self {
             Self::Loopback(endpoint) => {

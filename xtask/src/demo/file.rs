@@ -16,7 +16,7 @@ pub(crate) struct Arrived {
     pub(crate) data: Bytes,
 }
 
-/// The lines of a file, without their ends; any bytes will do.
+/// The lines of a file, without line ends. They may hold any bytes.
 pub(crate) struct Lines {
     content: Bytes,
     lines: Vec<Range<usize>>,
@@ -30,7 +30,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Refuses lines that are no record, by file and line.
+    /// Rejects lines that cannot be records, naming file and line.
     fn check(&self, path: &str) -> Result<()> {
         for (at, line) in self.lines.iter().enumerate() {
             let bytes = (line.len() + key_of(at).len()) as u64;
@@ -72,12 +72,12 @@ impl Lines {
         self.lines.len()
     }
 
-    /// A line, sharing the memory of the file.
+    /// A line, which shares the file's memory.
     pub(crate) fn get(&self, at: usize) -> Option<Bytes> {
         Some(self.content.slice(self.lines.get(at)?.clone()))
     }
 
-    /// A cache limit that all lines fit in, twice over.
+    /// A cache limit that fits all lines twice.
     pub(crate) fn cache_bytes(&self) -> u64 {
         const KEY_BYTES: u64 = 32;
         let lines = self.lines.len() as u64;
@@ -85,12 +85,12 @@ impl Lines {
     }
 }
 
-/// The partition key of a line, by which it is known again.
+/// The partition key that identifies a line.
 pub(crate) fn key_of(line: usize) -> String {
     format!("line-{line}")
 }
 
-/// The line that a partition key stands for.
+/// The line that a partition key identifies.
 pub(crate) fn line_of(key: &str) -> Option<usize> {
     key.strip_prefix("line-")?.parse().ok()
 }

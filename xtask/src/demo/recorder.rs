@@ -12,17 +12,17 @@ use aws_credential_types::Credentials;
 use super::file::{Lines, STREAM, key_of};
 use crate::flags::RecorderFlags;
 
-/// Lines that are recorded at once: a group of them costs one sync.
+/// Lines per call: each group costs one sync.
 const GROUP: usize = 256;
 const GROUP_BYTES: usize = 1024 * 1024;
 
-/// Records the lines of a file from a given one on, and ends when all are delivered.
+/// Records the lines of a file from a given line, and ends once all are delivered.
 pub(crate) async fn run(flags: RecorderFlags) -> Result<()> {
     let lines = Lines::read(&flags.file)?;
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(lines.cache_bytes())
         .flush_strategy(FlushStrategy::Interval(Duration::from_millis(200)))
-        // An endpoint that refuses for a while is no reason to give a line up.
+        // No line may be discarded because an endpoint refuses for a while.
         .max_retries(1000);
     let client = AmplifyKinesisClient::builder()
         .region("us-east-1")
@@ -67,7 +67,7 @@ fn group(lines: &Lines, from: usize) -> Vec<KinesisRecord> {
     group
 }
 
-/// One line in one write, so that a kill leaves a whole line or none.
+/// Writes a line at once, so a kill leaves a whole line or none.
 fn tell(what: &str, count: usize) -> Result<()> {
     let mut stdout = stdout().lock();
     stdout.write_all(format!("{what} {count}\n").as_bytes())?;

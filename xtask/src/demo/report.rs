@@ -1,4 +1,4 @@
-//! What arrived, held against the file.
+//! Compares what arrived with the file.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use comfy_table::{Table, presets};
 use super::file::{Arrived, Lines, line_of};
 use crate::progress::seconds;
 
-/// What became of the lines of a file.
+/// The fate of a file's lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     recorded: usize,
     delivered: usize,
     duplicates: usize,
     lost: usize,
-    /// Differ from the line that they stand for, or stand for none.
+    /// Arrivals that differ from their line, or match none.
     altered: usize,
-    /// First arrivals that came after a later line.
+    /// First arrivals after a later line.
     out_of_order: usize,
 }
 

@@ -1,4 +1,4 @@
-//! LocalStack in a virtual environment of its own, and the Kinesis back end that it runs.
+//! Installs LocalStack in its own virtual environment, with its Kinesis back end.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +22,7 @@ to go on, do one of these:
 const REQUIREMENTS: &str = include_str!("../../localstack/requirements.txt");
 const PACKAGE: &str = include_str!("../../localstack/package.json");
 const PACKAGE_LOCK: &str = include_str!("../../localstack/package-lock.json");
-/// As in the package files.
+/// The version in the package files.
 const KINESIS_LOCAL_VERSION: &str = "0.5.2";
 
 const PYTHONS: [&str; 5] = [
@@ -63,7 +63,7 @@ pub(super) async fn prepare(home: &Path) -> Result<HostEngine> {
     Ok(engine)
 }
 
-/// Another interpreter or another lock file means another installation.
+/// A different interpreter or lock file needs a different installation.
 fn fingerprint(python: &Python) -> u64 {
     let mut hasher = DefaultHasher::new();
     (
@@ -145,14 +145,14 @@ impl Installer<'_> {
     async fn step(&self, what: &str, command: &mut Command) -> Result<()> {
         let log_path = self.directory.join("install.log");
         let mut log = File::options().create(true).append(true).open(&log_path)?;
-        // Holding the lock as its input, the command keeps others out even if this process is
+        // The command holds the lock as its input, so it keeps others out even if this process is
         // killed.
         command.stdin(Stdio::from(self.lock.try_clone()?));
         let progress = Progress::start(what);
         let mut last = String::new();
         let outcome = shell::run_lines(command, |line| {
             progress.detail(line);
-            // The log is for people; an installation does not fail for want of it.
+            // The log is for people; an installation does not fail without it.
             let _ = writeln!(log, "{line}");
             if !line.trim().is_empty() {
                 last = line.to_owned();
@@ -211,7 +211,7 @@ print(sys.executable)";
     )
 }
 
-/// The Node.js executable itself, since launchers of version managers need their environment.
+/// The Node.js executable itself, because launchers of version managers need their environment.
 async fn find_node() -> Result<PathBuf> {
     const PROBE: &str = "process.versions.node.split('.')[0] + '\\n' + process.execPath";
 

@@ -1,5 +1,5 @@
-//! Tests in a browser, headless Chromium: the store's own, within a page, and those that drive
-//! pages from outside.
+//! Tests in headless Chromium: the store's own tests within a page, and scenarios that drive pages
+//! from outside.
 
 mod clicks;
 mod page;
@@ -18,13 +18,13 @@ pub(crate) use self::tools::{Builder, TARGET, has_the_target};
 use crate::shell;
 use crate::webdriver::Driver;
 
-/// The packages with tests that run within a page, and the features for them.
+/// Packages with tests that run within a page, and their features.
 const SUITES: [(&str, &str); 2] = [
     ("record-cache", "browser,test-support"),
     ("amplify-kinesis", "browser"),
 ];
 
-/// Far more than a run takes: only one that hangs is ended by it.
+/// Far longer than any run; ends only one that hangs.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run() -> Result<()> {

@@ -1,16 +1,16 @@
-//! Type checks for every system that the crates are meant for.
+//! Type checks for every supported system.
 
 use anyhow::Result;
 
 use super::toolchain::Toolchain;
 use crate::shell;
 
-/// What is checked for some targets.
+/// A check for some targets.
 struct Check {
     targets: &'static [&'static str],
     packages: &'static [&'static str],
-    /// Without the default ones. The SDK's HTTPS client has a part in C, for which there is no
-    /// compiler for all these systems.
+    /// Without the default features. The SDK's HTTPS client has C code, which cannot be compiled
+    /// for all these systems here.
     features: &'static [&'static str],
 }
 

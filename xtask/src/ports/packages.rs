@@ -1,4 +1,4 @@
-//! Debian's packages of the tools.
+//! Installs tools from Debian's packages.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::shell;
 
-/// Tools that are not here and cannot be installed.
+/// Tools that are missing and cannot be installed.
 #[derive(Debug)]
 pub(super) struct Missing(String);
 
@@ -21,10 +21,10 @@ impl fmt::Display for Missing {
 
 impl Error for Missing {}
 
-/// Looks for something, and once more after these packages were installed.
+/// Looks for something. If it is missing, installs these packages and looks again.
 ///
 /// # Errors
-/// [`Missing`] if it is not there even then.
+/// [`Missing`] if it is still not there.
 pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>) -> Result<T> {
     if let Some(found) = look().await {
         return Ok(found);

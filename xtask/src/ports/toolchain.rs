@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::packages;
 use crate::shell;
 
-/// The systems that are built for.
+/// The targets to build for.
 const TARGETS: [&str; 5] = [
     "x86_64-pc-windows-gnu",
     "aarch64-apple-darwin",
@@ -20,13 +20,13 @@ const TARGETS: [&str; 5] = [
     "wasm32-unknown-unknown",
 ];
 
-/// What Debian calls the Rust that follows the current release.
+/// Debian's packages of a Rust that follows the current release.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
 
 /// How long rustup may take to fetch standard libraries.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// A cargo and a compiler, and where the standard library of other systems comes from.
+/// A cargo and a compiler, with a source of standard libraries for other systems.
 #[derive(Debug, Clone)]
 pub(super) struct Toolchain {
     bin: PathBuf,
@@ -35,14 +35,14 @@ pub(super) struct Toolchain {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Library {
-    /// It has been built by others.
+    /// Prebuilt.
     Built,
-    /// Cargo builds it.
+    /// Built by cargo.
     FromSource,
 }
 
 impl Toolchain {
-    /// Finds one or installs it.
+    /// Finds or installs a toolchain.
     pub(super) async fn find() -> Result<Self> {
         let own = env::var_os("CARGO").map(PathBuf::from);
         let own = own.as_deref().and_then(Path::parent);
@@ -68,8 +68,8 @@ impl Toolchain {
         .await
     }
 
-    /// This cargo in the workspace, for other systems only, in a target directory of its own; a
-    /// warning is an error.
+    /// This cargo, run in the workspace, for other systems only. It has its own target directory,
+    /// and warnings are errors.
     pub(super) fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut command = Command::new(self.bin.join("cargo"));
         command
@@ -77,7 +77,7 @@ impl Toolchain {
             .arg(subcommand)
             .env("RUSTC", self.bin.join("rustc"))
             .env("RUSTDOC", self.bin.join("rustdoc"))
-            // Two builds of everything take gigabytes.
+            // Two full builds take gigabytes.
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_TARGET_DIR", shell::target()?.join("ports/build"));
         match self.library {
@@ -87,7 +87,7 @@ impl Toolchain {
                 .args(["-Zwarnings", "--config", "build.warnings='deny'"])
                 .env("RUSTC_BOOTSTRAP", "1"),
         };
-        // What the cargo that runs this program has set for its own compiler.
+        // Variables that the cargo running this program has set for its own compiler.
         for variable in ["CARGO", "LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN"] {
             command.env_remove(variable);
         }
@@ -105,7 +105,7 @@ async fn has_the_libraries(bin: &Path) -> bool {
     true
 }
 
-/// Has rustup fetch them, if this toolchain is one of rustup's and it can.
+/// Has rustup fetch the libraries, if this is a rustup toolchain. Returns whether it could.
 async fn fetch_the_libraries(bin: &Path) -> bool {
     let mut command = Command::new("rustup");
     command

@@ -1,4 +1,4 @@
-//! Tests on Windows, under Wine, and the demo there.
+//! Runs tests and the demo for Windows under Wine.
 
 use std::env;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use crate::{full_disks, progress::seconds, shell};
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 
-/// What is built, always alike, so that nothing is built twice; the examples are for people.
+/// The packages to build, always the same, so nothing is built twice. The examples are left out;
+/// they are for people.
 const BUILT: [&str; 4] = [
     "--workspace",
     "--exclude=examples",
@@ -22,7 +23,7 @@ const BUILT: [&str; 4] = [
     "--config=profile.dev.package.record-cache.opt-level=1",
 ];
 
-/// The tests of the stores, and of what is beside them in the crates.
+/// The store suites, and other tests in the same crates.
 const STORES: [&str; 10] = [
     "conformance",
     "model",
@@ -36,7 +37,7 @@ const STORES: [&str; 10] = [
     "toy_store",
 ];
 
-/// Those of the engine, of the clients over loopback, and what else takes long.
+/// Suites of the engine and of the clients over loopback, and others that take long.
 const CLIENTS: [&str; 33] = [
     "cli",
     "large",
@@ -73,14 +74,14 @@ const CLIENTS: [&str; 33] = [
     "wire",
 ];
 
-/// Small file systems that fill up, which Linux mounts below Wine.
+/// The suite of full disks, whose file systems Linux mounts below Wine.
 const FULL_DISKS: &str = "disk_full";
 
 /// The unit tests of all crates.
 const LIBRARIES: &str = "lib";
 
-/// How often the suites try what is drawn at random, unless the environment says something else.
-/// Starting a process, opening a file and syncing it take several times as long as without Wine.
+/// The number of random cases per suite, unless the environment says otherwise. Under Wine,
+/// starting a process, opening a file and syncing it take several times as long.
 const FEWER: [(&str, &str); 9] = [
     ("CRASH_KILLS", "3"),
     ("DAMAGES", "5"),
@@ -93,13 +94,13 @@ const FEWER: [(&str, &str); 9] = [
     ("STORM_SECONDS", "10"),
 ];
 
-/// Far more than a suite takes: only one that hangs is ended by it.
+/// Far longer than any suite; ends only one that hangs.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// The same for a build of everything.
+/// The limit for a build of everything.
 const LIMIT_OF_BUILDS: Duration = Duration::from_secs(60 * 60);
 
-/// The stores, and the demo.
+/// Runs the store suites and the demo.
 pub(super) async fn run() -> Result<()> {
     let mut runs = Runs::prepare().await?;
     runs.tests(&STORES).await?;
@@ -119,7 +120,7 @@ pub(super) async fn clients() -> Result<()> {
     runs.end()
 }
 
-/// What is run, one after the other, and how it went.
+/// Runs suites in turn and keeps their results.
 struct Runs {
     toolchain: Toolchain,
     wine: Wine,
@@ -144,7 +145,7 @@ impl Runs {
         })
     }
 
-    /// Builds all of them, and then runs each, whatever becomes of the others.
+    /// Builds all suites, then runs each, whatever the results of the others.
     async fn tests(&mut self, suites: &[&str]) -> Result<()> {
         let selected: Vec<_> = suites.iter().map(|suite| selection(suite)).collect();
         let mut build = cargo(&self.toolchain, "test")?;
@@ -161,14 +162,14 @@ impl Runs {
         Ok(())
     }
 
-    /// The whole of it: the endpoint, the process that is killed, and who compares.
+    /// Runs the whole demo: endpoint, killed process and comparison.
     async fn demo(&mut self) -> Result<()> {
         let mut build = cargo(&self.toolchain, "build")?;
         within(LIMIT_OF_BUILDS, build.args(["--quiet", "--bin=xtask"])).await?;
         let program = shell::target()?.join("ports/build").join(TARGET);
         let mut command = Command::new(self.wine.program());
         command.arg(program.join("debug/xtask.exe")).arg("demo");
-        // By the disk that Wine has for what is here.
+        // Through Wine's drive for the Linux file system.
         let file = shell::workspace().join("Cargo.lock");
         command.arg(format!("Z:{}", file.display()));
         self.run("demo", &mut command).await;
@@ -184,7 +185,7 @@ impl Runs {
             eprintln!("\nerror: {name}: {error:#}");
             self.failed.push(name.to_owned());
         }
-        // What hung, or was left, is not to slow down the next.
+        // Leftover or hung processes must not slow down the next suite.
         self.wine.stop().await;
         self.table.add_row([name, word, &seconds(start.elapsed())]);
     }
@@ -196,7 +197,7 @@ impl Runs {
     }
 }
 
-/// What cargo calls a suite.
+/// A suite's cargo option.
 fn selection(suite: &str) -> String {
     match suite {
         LIBRARIES => "--lib".to_owned(),
@@ -209,9 +210,9 @@ fn cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Command> {
     command
         .args(["--locked", "--target", TARGET])
         .args(BUILT)
-        // Nobody debugs these, and they link in half the time without it.
+        // Nobody debugs these programs, and they link in half the time without debug info.
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        // Instead of an assembler.
+        // Avoids the need for an assembler.
         .env("AWS_LC_SYS_PREBUILT_NASM", "1");
     Ok(command)
 }

@@ -1,4 +1,4 @@
-//! Wine, with a Windows of its own below `target/ports`.
+//! Wine, with its own Windows below `target/ports`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::{progress::Progress, shell};
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const PACKAGES: [&str; 2] = ["gcc-mingw-w64-x86-64-posix", "wine64"];
 
-/// Where Debian has Wine, which it does not put into the path.
+/// Debian's path of Wine, which is not on the `PATH`.
 const DEBIANS: &str = "/usr/lib/wine/wine64";
 
 #[derive(Debug)]
@@ -47,17 +47,17 @@ impl Wine {
         self.program.as_ref()
     }
 
-    /// Tells a command, which runs Wine in the end, where this Windows is.
+    /// Sets the environment of a command that runs Wine in this Windows.
     pub(super) fn set_up(&self, command: &mut Command) {
         command
             .env("WINEPREFIX", &self.prefix)
             .env("WINEDEBUG", "-all")
-            // Nothing for the desktop of this machine, and no offer to install more.
+            // No desktop integration, and no offers to install more.
             .env("WINEDLLOVERRIDES", "winemenubuilder.exe,mscoree,mshtml=")
             .env_remove("DISPLAY");
     }
 
-    /// Makes the Windows, unless it is there from an earlier run.
+    /// Creates the Windows, unless an earlier run did.
     pub(super) async fn prepare(&self) -> Result<()> {
         let ready = self.prefix.join("ready");
         if ready.exists() {
@@ -81,17 +81,17 @@ impl Wine {
         Ok(())
     }
 
-    /// Ends what still runs in this Windows.
+    /// Ends all processes in this Windows.
     pub(super) async fn stop(&self) {
         let server = Path::new(self.program).with_file_name("wineserver");
         let mut command = Command::new(server);
         self.set_up(&mut command);
-        // It fails when nothing runs any more.
+        // Fails if no process is running.
         let _ = shell::output(command.arg("--kill")).await;
     }
 
-    /// Adds the library that the standard library of Rust takes random numbers from, which
-    /// older Wines lack.
+    /// Adds the library that Rust's standard library takes random numbers from; older Wines lack
+    /// it.
     async fn random_numbers(&self) -> Result<()> {
         let library = self
             .prefix

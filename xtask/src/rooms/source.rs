@@ -1,7 +1,7 @@
-//! One file, as far as it has to be understood: without comments and unit tests, and the paths
-//! in it that begin with `crate`, `super` or `self`.
+//! Reads one source file: strips comments and unit tests, and finds paths that begin with `crate`,
+//! `super` or `self`.
 
-/// The text of a file, with spaces for what does not count, so that lines stay what they are.
+/// The text of a file, with spaces in place of ignored parts, so line numbers stay the same.
 #[derive(Debug)]
 pub(super) struct Source {
     /// Without comments, strings and unit tests.
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Each path with its line; of a `use` with braces, every one that it stands for.
+    /// Each path with its line. A `use` with braces yields each of its paths.
     pub(super) fn paths(&self) -> Vec<(usize, Vec<&str>)> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -69,7 +69,7 @@ impl Source {
     }
 }
 
-/// Reads a path, or what braces list, from there on; returns where it ends.
+/// Reads a path, or a list in braces; returns where it ends.
 fn tree<'a>(
     code: &'a str,
     begin: usize,
@@ -93,7 +93,7 @@ fn tree<'a>(
         at += 1;
         while at < code.len() && !code[at..].starts_with('}') {
             let end = tree(code, at, &path, found);
-            // A new name, and the comma.
+            // Skip a rename and the comma.
             let more = code[end..].find([',', '}']).unwrap_or(0);
             at = end + more + usize::from(code[end + more..].starts_with(','));
             at = skip(at.max(end));
@@ -107,13 +107,13 @@ fn tree<'a>(
     at
 }
 
-/// The word that a text begins with.
+/// The first word of a text.
 fn word(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Whether a word goes on at this place.
+/// Whether this place continues a word.
 fn is_word(bytes: &[u8], at: usize) -> bool {
     let before = at.checked_sub(1).map(|before| bytes[before]);
     before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -132,7 +132,7 @@ fn string(bytes: &[u8]) -> usize {
     at + 1
 }
 
-/// Nothing if it is none.
+/// The length of a raw string, or 0 if it is none.
 fn raw_string(bytes: &[u8]) -> usize {
     let marks = bytes[1..].iter().take_while(|&&byte| byte == b'#').count();
     if bytes.get(1 + marks) != Some(&b'"') {
@@ -147,7 +147,7 @@ fn blank(bytes: &mut [u8]) {
     kept.for_each(|byte| *byte = b' ');
 }
 
-/// Where modules begin and end that are compiled for unit tests only.
+/// The start and end of each module that is compiled only for unit tests.
 fn unit_tests(code: &[u8]) -> Vec<(usize, usize)> {
     const MARK: &[u8] = b"#[cfg(test)]";
     let mut found = Vec::new();

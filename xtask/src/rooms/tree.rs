@@ -1,4 +1,4 @@
-//! The files of a crate, and which of them imports which.
+//! The files of a crate and their imports of one another.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use super::source::Source;
 #[derive(Debug)]
 pub(super) struct Tree(BTreeMap<String, Source>);
 
-/// One file names something of another.
+/// One file's use of something in another.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Import {
     pub(super) from: String,
@@ -31,7 +31,7 @@ impl Tree {
         )
     }
 
-    /// Reads a folder; one that is not there has no files.
+    /// Reads the sources below a folder. A missing folder is an error.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
         let mut left = vec![folder.to_owned()];
@@ -59,7 +59,7 @@ impl Tree {
         self.0.keys().map(String::as_str)
     }
 
-    /// What each file names of others.
+    /// Each file's imports from others.
     pub(super) fn imports(&self) -> Vec<Import> {
         let modules: BTreeMap<Vec<&str>, &str> =
             self.files().map(|file| (module(file), file)).collect();
@@ -70,7 +70,7 @@ impl Tree {
                 let Some(mut path) = absolute(&module(file), &path, &modules) else {
                     continue;
                 };
-                // A name that the root gives on is one of the file that it is from.
+                // A name re-exported by the root belongs to the file it comes from.
                 if let [name] = path[..]
                     && !modules.contains_key(&path)
                     && let Some(real) = root_names.get(name)
@@ -91,7 +91,7 @@ impl Tree {
         imports
     }
 
-    /// The lines of a file that have one of these words, spaces left aside.
+    /// The lines of a file that contain one of these words, ignoring spaces.
     pub(super) fn words<'a>(&self, file: &str, words: &[&'a str]) -> Vec<(usize, &'a str)> {
         let Some(source) = self.0.get(file) else {
             return Vec::new();
@@ -111,7 +111,7 @@ impl Tree {
         found.collect()
     }
 
-    /// What the root gives on of its modules, by name.
+    /// The names that the root re-exports from its modules.
     fn root_names(&self) -> BTreeMap<&str, Vec<&str>> {
         let roots = ["lib.rs", "main.rs"]
             .iter()
@@ -137,7 +137,7 @@ fn module(file: &str) -> Vec<&str> {
     names
 }
 
-/// A path as it is from the root of the crate; nothing if it leads elsewhere.
+/// A path relative to the root of the crate; `None` if it leads elsewhere.
 fn absolute<'a>(
     here: &[&'a str],
     path: &[&'a str],

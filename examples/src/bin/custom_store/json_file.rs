@@ -1,7 +1,7 @@
-//! All records in one JSON file, which each call replaces as a whole.
+//! A store that keeps all records in one JSON file and rewrites it on each call.
 //!
-//! Not fast, but short, and it keeps every promise of `RecordStore`: a call is done when the new
-//! file has the place of the old one, so it is done whole or not at all, and durably.
+//! It is short rather than fast, and keeps every promise of `RecordStore`: a call takes effect when
+//! the new file replaces the old one, so it happens completely or not at all, and durably.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ struct State {
 
 type Queues = BTreeMap<String, Queue>;
 
-/// Stays, though empty, so that its ids are never given out again.
+/// A queue; kept when empty so that its ids are never reused.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Queue {
     next: u64,
@@ -52,7 +52,7 @@ struct Entry {
 }
 
 impl JsonFile {
-    /// Opens the file, which need not exist yet.
+    /// Opens the file; it need not exist yet.
     pub(crate) fn open(path: PathBuf) -> Result<Self, StoreError> {
         let refused = |error| StoreError::unavailable(format!("opening {}", path.display()), error);
         let lock = File::create(path.with_extension("lock")).map_err(refused)?;
@@ -84,10 +84,10 @@ impl JsonFile {
         }
     }
 
-    /// Changes a copy, writes it, and only then believes it.
+    /// Changes a copy, writes it, and only then adopts it.
     ///
-    /// It blocks the thread for the time of a write, and nothing is awaited under the lock. A store
-    /// for more than a few records would have a thread of its own.
+    /// The write blocks the calling thread, and nothing is awaited under the lock. A store for more
+    /// than a few records would use its own thread.
     fn change<T>(&self, change: impl FnOnce(&mut Queues) -> T) -> Result<T, StoreError> {
         let mut state = self.lock_open()?;
         let mut queues = state.queues.clone();
@@ -105,7 +105,7 @@ impl JsonFile {
         file.write_all(&serde_json::to_vec(queues)?)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
-        // The new name is durable when the directory is.
+        // The new name is durable once the directory is synced.
         let directory = self
             .path
             .parent()
@@ -229,7 +229,7 @@ impl Entry {
     }
 }
 
-/// JSON has no bytes.
+/// JSON has no byte strings.
 mod as_base64 {
     use amplify_kinesis::Bytes;
     use base64_simd::STANDARD;

@@ -1,11 +1,11 @@
-//! A client on a store of your own.
+//! A client on a custom store.
 //!
 //! ```console
 //! $ custom_store waiting.json
 //! ```
 //!
-//! [`json_file`] is the store. `tests/custom_store.rs` holds it to the contract of `RecordStore`
-//! with the suite that the stores of `record-cache` pass.
+//! [`json_file`] is the store. `tests/custom_store.rs` checks it against the contract of
+//! `RecordStore`, with the suite that the stores of `record-cache` pass.
 
 mod json_file;
 

@@ -1,4 +1,4 @@
-//! Group commit for the comparators: what waits is written and synced at once.
+//! Group commit for the comparators: writes and syncs all waiting records together.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::terms::Group;
 
-/// Those who were answered together come back together, within this time: the stores wait
-/// for them too.
+/// Callers that were answered together come back together within this time. The stores wait for
+/// them too.
 const PATIENCE: Duration = Duration::from_micros(400);
 
-/// Records on their way to a writer's thread.
+/// A queue of records for a writer's thread.
 pub(crate) struct Gather {
     group: Group,
     state: Mutex<State>,
@@ -35,7 +35,7 @@ struct State {
 }
 
 impl Gather {
-    /// Starts the writer's thread, whose work it is to [`serve`](Self::serve).
+    /// Starts the writer's thread, which must call [`serve`](Self::serve).
     pub(super) fn start(
         group: Group,
         work: impl FnOnce(&Self) -> Result<()> + Send + 'static,
@@ -83,7 +83,7 @@ impl Gather {
             .context("the writer ended before it was told to")
     }
 
-    /// Has each group written by `write`, until the end.
+    /// Passes each group to `write`, until the end.
     pub(super) fn serve(&self, mut write: impl FnMut(&[Bytes]) -> Result<()>) -> Result<()> {
         let mut expected = 0;
         let mut patience = Duration::ZERO;

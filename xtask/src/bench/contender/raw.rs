@@ -1,4 +1,4 @@
-//! Appending to one file: what no store can beat by much.
+//! Appends to one file, which no store can beat by much.
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::gather::Gather;
 use super::terms::{Group, Promise};
 
-/// As many slices as the operating system takes in one call.
+/// The most slices that the operating system takes in one call.
 const MAX_SLICES: usize = 1024;
 
 pub(super) fn start(directory: &Path, promise: Promise) -> Result<Arc<Gather>> {

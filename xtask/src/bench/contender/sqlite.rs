@@ -1,4 +1,4 @@
-//! SQLite with a table of the kind that mobile clients keep their records in.
+//! SQLite, with a table like those of mobile clients.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(super) fn start(
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let synchronous = match promise {
             Promise::PowerLoss => "FULL",
-            // Commits are not synced: they survive the process, not the machine.
+            // Commits are not synced: they survive a process crash, not a machine crash.
             Promise::ProcessCrash => "NORMAL",
         };
         connection.pragma_update(None, "synchronous", synchronous)?;

@@ -1,14 +1,14 @@
-//! On which terms all of them take records in.
+//! The terms on which all contenders take records.
 
 use std::fmt;
 
 use record_cache::Durability;
 use serde::{Deserialize, Serialize};
 
-/// What a record is filed under here; it counts against its size.
+/// Each record's key; it counts against the record's size.
 pub(crate) const KEY: &str = "0123456789abcdef";
 
-/// What a record is to survive, as it is written on a command line.
+/// What a record must survive, as written on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Promise {
     PowerLoss,

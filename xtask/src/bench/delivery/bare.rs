@@ -1,4 +1,4 @@
-//! The SDK alone, sending from memory.
+//! The bare SDK, sending from memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::bench::contender::KEY;
 use crate::bench::job::Job;
 use crate::bench::process;
 
-/// Records in one request, the most that the service takes.
+/// Records in one request: the service's maximum.
 pub(crate) const BATCH: usize = 500;
 
 /// Sends everything, with this many requests in flight.
@@ -29,7 +29,7 @@ pub(crate) struct Bare {
     pub(crate) in_flight: usize,
 }
 
-/// What sending took.
+/// The cost of sending.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sent {
     pub(crate) seconds: f64,
@@ -87,7 +87,7 @@ pub(crate) async fn send(client: &Client, stream: &str, batch: &[Bytes]) -> Resu
     Ok(())
 }
 
-/// Time, CPU time and memory from here on.
+/// Measures time, CPU time and memory from its creation.
 pub(crate) struct Meter {
     start: Instant,
     cpu_seconds: f64,

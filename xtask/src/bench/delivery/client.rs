@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::bench::amount::{GIB, MIB};
 
 pub(crate) const REGION: &str = "us-east-1";
-/// More than any measurement takes.
+/// Longer than any measurement.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// The format of the requests. AWS's own hosts get CBOR unless JSON is asked for.
+/// The request format. AWS's own hosts get CBOR unless JSON is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
     Cbor,
@@ -33,12 +33,12 @@ impl From<Format> for WireFormat {
     }
 }
 
-/// A client that delivers only when it is asked to.
+/// A client that delivers only on request.
 pub(crate) fn builder(endpoint: &str, format: Format) -> AmplifyKinesisClientBuilder {
     flushing(endpoint, 4 * GIB, FlushStrategy::None, 1, format)
 }
 
-/// A client that delivers full batches by itself, and whose cache is full at this many bytes.
+/// A client that delivers full batches by itself, with this cache limit in bytes.
 pub(crate) fn adaptive(
     endpoint: &str,
     bytes: u64,
@@ -67,7 +67,7 @@ fn flushing(
         .options(options)
 }
 
-/// In CBOR, as requests to AWS's own hosts are.
+/// CBOR, as for AWS's own hosts.
 pub(crate) fn options(
     bytes: u64,
     strategy: FlushStrategy,
@@ -80,7 +80,7 @@ pub(crate) fn options(
         .wire_format(WireFormat::Cbor)
 }
 
-/// The SDK's client, with nothing of ours.
+/// The bare SDK client.
 pub(crate) fn bare(endpoint: &str) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())

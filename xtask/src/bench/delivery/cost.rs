@@ -1,4 +1,5 @@
-//! What events cost: records, bytes on the wire, billed units and CPU, shared or not.
+//! Measures what events cost, with and without shared records: records, bytes on the wire, billed
+//! units and CPU.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ use crate::bench::verdict::{Target, Verdict};
 
 const STREAM: &str = "bench";
 const LATENCY: Duration = Duration::from_millis(20);
-/// Bytes of events that one round delivers.
+/// Event bytes per round.
 const PAYLOAD: u64 = 32 * MIB;
-/// Firehose bills each record by these.
+/// Firehose bills each record in units of this size.
 const FIREHOSE_UNIT: u64 = 5 * KIB;
-/// Kinesis bills the payload of each record by these, where shards are provisioned.
+/// Kinesis bills the payload of each record in units of this size, for provisioned shards.
 const KINESIS_UNIT: u64 = 25 * KIB;
 
 /// A service, and how events share its records.
@@ -59,7 +60,7 @@ impl How {
         }
     }
 
-    /// The place of what it is compared with.
+    /// The index of its baseline.
     const fn plain(self) -> usize {
         match self {
             Self::Kinesis | Self::KinesisKpl => 0,
@@ -143,7 +144,7 @@ impl Cost {
         Ok(sent)
     }
 
-    /// What a drain takes that delivers all events.
+    /// Measures a drain that delivers all events.
     async fn measure<E>(&self, drain: impl Future<Output = Result<FlushData, E>>) -> Result<Sent>
     where
         anyhow::Error: From<E>,
@@ -157,7 +158,7 @@ impl Cost {
         Ok(sent)
     }
 
-    /// A line of a log: words, and numbers that no other line has.
+    /// A log line: words, and numbers unique to the line.
     fn event(&self, number: usize) -> String {
         const WORDS: [&str; 16] = [
             "info", "warn", "request", "answer", "device", "opened", "closed", "session", "user",
@@ -292,7 +293,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     Ok(())
 }
 
-/// What the service bills: the payload of each record in units, the last one whole.
+/// The billed units: the payload of each record, rounded up to whole units.
 fn units(counts: &Counts, how: &How) -> u64 {
     let sizes = counts.sizes.iter();
     sizes.map(|size| size.div_ceil(how.unit())).sum()

@@ -1,4 +1,4 @@
-//! Draining a cache.
+//! Measures draining a cache.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Job for Drain {
     }
 }
 
-/// Who sends.
+/// The sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     Bare,
@@ -89,7 +89,7 @@ impl Sender {
     }
 }
 
-/// Rounds of one sender.
+/// One sender's rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     pub(crate) rate: Series,
@@ -141,10 +141,10 @@ struct Case {
     latency: Duration,
 }
 
-/// How the records of several streams came.
+/// The order in which the records of several streams were recorded.
 #[derive(Debug, Clone, Copy)]
 enum Filled {
-    /// A batch of each in turn.
+    /// One batch of each stream in turn.
     InTurn,
     /// All of one stream, then all of the next.
     OneByOne,
@@ -173,7 +173,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             (200_000, KIB, 1, Filled::InTurn),
             (200_000, KIB, 4, Filled::InTurn),
             (200_000, KIB, 4, Filled::OneByOne),
-            // Enough batches even where there are few rounds.
+            // Enough batches even with few rounds.
             (60_000, 16 * KIB, 1, Filled::InTurn),
         ] {
             cases.push(Case {

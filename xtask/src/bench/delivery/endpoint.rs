@@ -1,4 +1,4 @@
-//! The endpoint in a process of its own: it counts, and keeps nothing.
+//! The endpoint in its own process. It counts records without keeping them, unless asked to.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, stdin};
@@ -18,19 +18,19 @@ use crate::bench::process;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Serve {
     latency: Duration,
-    /// Whether records are kept, for the sizes of their payloads.
+    /// Whether to keep records, for their payload sizes.
     keeps: bool,
 }
 
-/// What the endpoint saw.
+/// The endpoint's counts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) requests: usize,
     pub(crate) records: usize,
     pub(crate) cpu_seconds: f64,
-    /// Of the bodies of requests.
+    /// Total bytes of request bodies.
     pub(crate) body_bytes: u64,
-    /// The payload of each record, if they are kept.
+    /// The payload size of each record, if records are kept.
     pub(crate) sizes: Vec<u64>,
     violations: Vec<String>,
 }
@@ -65,7 +65,7 @@ fn sizes(endpoint: &FakeAws) -> Vec<u64> {
     records.map(|record| record.data.len() as u64).collect()
 }
 
-/// The endpoint, seen from the process that started it. It is killed when this is dropped.
+/// The endpoint, as seen by its parent process. Dropping this kills it.
 pub(crate) struct Endpoint {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -78,7 +78,7 @@ impl Endpoint {
         Self::serving(&Serve { latency, keeps }).await
     }
 
-    /// One that tells the sizes of records.
+    /// Starts an endpoint that reports the sizes of records.
     pub(crate) async fn start_keeping(latency: Duration) -> Result<Self> {
         let keeps = true;
         Self::serving(&Serve { latency, keeps }).await
@@ -104,7 +104,7 @@ impl Endpoint {
         })
     }
 
-    /// Stops it.
+    /// Stops the endpoint and returns its counts.
     pub(crate) async fn counts(mut self) -> Result<Counts> {
         drop(self.process.stdin.take());
         let mut said = Vec::new();

@@ -1,4 +1,4 @@
-//! The whole way: recorded durably and delivered at the same time.
+//! Measures the whole path: recording durably while delivering.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,7 +24,7 @@ use crate::bench::contender::{self, KEY, Promise, StoreKind, payload};
 use crate::bench::prelude::*;
 
 const IN_FLIGHT: usize = 4;
-/// So much waits for delivery at most; then recording waits too.
+/// The cache limit; when it is reached, recording waits.
 const CACHE_BYTES: u64 = 64 * MIB;
 
 /// Records and delivers until everything is delivered.
@@ -34,18 +34,18 @@ pub(crate) struct Flow {
     directory: PathBuf,
     endpoint: String,
     source: Source,
-    /// Tasks that record, each waiting for what it recorded.
+    /// Tasks that record, each waiting for its own records.
     recorders: usize,
-    /// Records that one call takes.
+    /// Records per call.
     group: usize,
-    /// Requests of one stream that may be under way; of all, as many as the bare SDK's.
+    /// The most requests in flight for one stream; over all streams, as many as the bare SDK's.
     in_flight: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Flowed {
     sent: Sent,
-    /// When the last record was safe.
+    /// When the last record was durable.
     recorded_seconds: f64,
 }
 
@@ -80,7 +80,7 @@ impl Job for Flow {
     }
 }
 
-/// Records everything; returns when the last record was safe.
+/// Records everything, and returns when the last record is durable.
 async fn record(
     client: AmplifyKinesisClient,
     source: Source,
@@ -140,7 +140,7 @@ struct Intake {
     in_flight: usize,
 }
 
-/// How far away the endpoint is, and whether the file must come from the disk.
+/// The endpoint's latency, and whether the file must be read from the disk.
 #[derive(Debug, Clone, Copy)]
 struct Conditions {
     latency: Duration,
@@ -172,7 +172,7 @@ impl Conditions {
         format!("{} ms{file}", self.latency.as_millis())
     }
 
-    /// The least rate as a multiple of the bare SDK's, and the most CPU seconds per million
+    /// The minimum rate as a multiple of the bare SDK's, and the maximum CPU seconds per million
     /// records.
     const fn targets(self, store: StoreKind) -> (f64, f64) {
         match (store, self.is_cold) {
@@ -260,7 +260,7 @@ const ONE_BY_ONE: Intake = Intake {
     in_flight: 1,
 };
 
-/// A file, by every way.
+/// One file, delivered in every way.
 struct WholeFile<'a> {
     conditions: Conditions,
     lines: &'a Path,
@@ -403,7 +403,7 @@ impl<'a> WholeFile<'a> {
     }
 }
 
-/// Lines of 1 KiB, their ends included.
+/// Writes lines of 1 KiB each, line ends included.
 fn write_lines(path: &Path, lines: usize) -> Result<()> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut file = BufWriter::new(File::create(path)?);

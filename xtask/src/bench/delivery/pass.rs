@@ -1,4 +1,4 @@
-//! One pass over many streams, beside one request.
+//! Compares one pass over many streams with one request.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(crate) struct Pass {
     store: StoreKind,
     directory: PathBuf,
     endpoint: String,
-    /// Records of each stream.
+    /// Records per stream.
     batch: usize,
     rounds: usize,
 }
 
-/// Seconds, round by round.
+/// Seconds per round.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Passed {
     passes: Vec<f64>,
@@ -55,7 +55,7 @@ impl Job for Pass {
             passes: Vec::new(),
             requests: Vec::new(),
         };
-        // The first round connects.
+        // The first round opens the connections.
         for round in 0..=self.rounds {
             for number in 0..STREAMS {
                 fill(

@@ -1,4 +1,4 @@
-//! What is sent.
+//! The records to send.
 
 use std::fs::File;
 use std::io::{BufRead, Read};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::contender::data_of_record;
 
-/// Read at once from a file.
+/// Bytes read from a file at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Everything, in memory.
+    /// Loads all records into memory.
     pub(crate) fn load(&self) -> Result<Vec<Bytes>> {
         let mut all = Vec::new();
         self.each_group(1, |group| {
@@ -32,7 +32,7 @@ impl Source {
         Ok(all)
     }
 
-    /// Hands out groups of this many records, as they are read.
+    /// Hands out groups of this many records as they are read.
     pub(crate) fn each_group(
         &self,
         size: usize,
@@ -57,7 +57,7 @@ impl Source {
     }
 }
 
-/// The lines share the memory of the chunk that they were read in.
+/// The lines share the memory of the chunk they were read in.
 fn each_group_of_lines(
     path: &Path,
     size: usize,

@@ -1,4 +1,4 @@
-//! Disk and memory while records come and go.
+//! Measures disk and memory while records come and go.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::bench::delivery::client::{self, Format};
 use crate::bench::prelude::*;
 use crate::bench::process;
 
-/// Records that are appended by one call.
+/// Records appended per call.
 const GROUP: usize = 8;
 
 /// Keeps a store at its cap while records come and go, then empties it.
@@ -37,17 +37,17 @@ pub(crate) struct Churn {
 enum Shape {
     /// One stream.
     Steady,
-    /// Three fifths belong to a stream that nothing is delivered of.
+    /// Three fifths belong to a stream that delivers nothing.
     Stalled,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Churned {
-    /// Nine tenths of the samples are not above this.
+    /// The 90th percentile of the samples.
     usual_disk_bytes: u64,
     peak_disk_bytes: u64,
     empty_disk_bytes: u64,
-    /// Above what a client with an empty cache holds.
+    /// Bytes above a client with an empty cache.
     memory_bytes: u64,
     mib_per_second: f64,
 }
@@ -167,7 +167,7 @@ async fn sample(directory: PathBuf, samples: Arc<Mutex<Vec<u64>>>) {
     }
 }
 
-/// What is taken once nothing is given back any more.
+/// The disk usage once it no longer shrinks.
 async fn settled_size(directory: &Path) -> u64 {
     let mut least = place::allocated(directory);
     let mut unchanged = 0;
@@ -206,7 +206,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 shape,
                 cap_bytes,
                 record_bytes,
-                // Small records are many.
+                // There are many small records.
                 passing_bytes: passing_bytes / if record_bytes < KIB { 8 } else { 1 },
             };
             let churned = measure(&churn).await?;
@@ -244,9 +244,9 @@ fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
         let value = [value as f64].into_iter().collect();
         measured.judge(Verdict::new(what, most, value, amount::size));
     };
-    // As the store chooses it.
+    // The segment size that the store chooses.
     let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);
-    // An index on disk has a bound of its own.
+    // An index on disk has its own bound.
     let index = if store == StoreKind::Sled {
         16 * MIB
     } else {

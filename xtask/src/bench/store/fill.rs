@@ -1,4 +1,4 @@
-//! Filling a store, so that something can be measured on it.
+//! Fills a store for a measurement.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
 use crate::bench::job::Job;
 
-/// What goes into one call.
+/// Records per call.
 const GROUP_RECORDS: usize = 1000;
 const GROUP_BYTES: usize = 2 * 1024 * 1024;
 
-/// What one request of the service takes.
+/// The limits of one request to the service.
 pub(crate) const BATCH: ReadLimits = ReadLimits::new(
     NonZeroUsize::new(500).expect("not zero"),
     NonZeroU64::new(10 * 1024 * 1024).expect("not zero"),
@@ -37,7 +37,7 @@ pub(crate) struct Fill {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum End {
     Closed,
-    /// As if it were killed.
+    /// As if killed.
     Killed,
 }
 

@@ -1,4 +1,4 @@
-//! Durable ingest: tasks that wait for each record before they bring the next.
+//! Measures durable ingest: each task waits for one record before it appends the next.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::bench::contender::{Contender, Promise, StoreKind, Target, data_of_rec
 use crate::bench::prelude::*;
 use crate::bench::verdict::{self, Verdict};
 
-/// One contender, for a moment.
+/// Measures one contender for a short time.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ingest {
     contender: Contender,
@@ -23,7 +23,7 @@ pub(crate) struct Ingest {
     directory: PathBuf,
     record_bytes: u64,
     tasks: u64,
-    /// No task brings another record after this time, or when this many bytes were brought.
+    /// Tasks stop after this time, or after this many bytes.
     time: Duration,
     max_bytes: u64,
 }
@@ -42,7 +42,7 @@ impl Job for Ingest {
         let (directory, expected) = (&self.directory, self.max_bytes);
         let target = Target::open(self.contender, directory, self.promise, expected).await?;
         let data = data_of_record(self.record_bytes)?;
-        // The first commits make files and learn sizes.
+        // The first commits create files and learn sizes.
         for _ in 0..8 {
             target.append(data.clone()).await?;
         }
@@ -77,7 +77,7 @@ impl Job for Ingest {
     }
 }
 
-/// All contenders, by size of the records and number of tasks.
+/// All contenders, by record size and number of tasks.
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     for promise in [Promise::PowerLoss, Promise::ProcessCrash] {
         measured.begin(format!("durable ingest, {promise}"));
@@ -131,7 +131,7 @@ fn chart(cells: &[Cell]) -> Chart {
 
 fn contenders(promise: Promise) -> Vec<Contender> {
     let mut contenders = vec![Contender::Raw];
-    // Without syncs, a journal that is deleted after each transaction makes no sense.
+    // Without syncs, a journal deleted after each transaction makes no sense.
     if promise == Promise::PowerLoss {
         contenders.push(Contender::SqliteJournal);
     }
@@ -140,7 +140,7 @@ fn contenders(promise: Promise) -> Vec<Contender> {
     contenders
 }
 
-/// One size of the records and one number of tasks.
+/// One record size and one number of tasks.
 struct Cell {
     record_bytes: u64,
     tasks: u64,
@@ -251,7 +251,7 @@ impl Cell {
     }
 }
 
-/// What a store is to reach, as a multiple of a comparator.
+/// A store's targets, as multiples of comparators.
 fn targets(store: StoreKind, record_bytes: u64, tasks: u64) -> Vec<(Contender, f64)> {
     match (store, record_bytes, tasks) {
         (StoreKind::Sled, KIB, 1 | 64 | 512) => {

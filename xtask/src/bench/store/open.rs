@@ -1,4 +1,4 @@
-//! Opening a store that holds records, with none of its files in memory.
+//! Measures opening a store that holds records, with a cold page cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) struct Open {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Opened {
     seconds: f64,
-    /// Memory that was taken meanwhile.
+    /// Memory taken by the opening.
     bytes: u64,
 }
 
@@ -54,7 +54,7 @@ impl Job for Open {
     }
 }
 
-/// What was before an opening.
+/// The state before an opening.
 #[derive(Debug, Clone, Copy)]
 enum Before {
     Closed,
@@ -122,7 +122,7 @@ struct Row {
 
 impl Row {
     async fn measure(&mut self, store: StoreKind, size: u64) -> Result<()> {
-        // An opening writes what makes the next one fast, so each has its own directory.
+        // Opening writes data that speeds up the next opening, so each has its own directory.
         for (before, seconds) in Before::ALL.into_iter().zip(&mut self.seconds) {
             let directory = place::directory()?;
             let fill = Fill {

@@ -1,4 +1,4 @@
-//! Reading and settling one batch, whatever lies behind it.
+//! Measures reading and settling one batch, by the number of records behind it.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::bench::prelude::*;
 
 const RECORD_BYTES: u64 = KIB;
 
-/// Stores with few and many records, side by side, a batch of each in turn.
+/// Stores with few and many records, measured in turn, one batch each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settle {
     store: StoreKind,

@@ -1,4 +1,4 @@
-//! A local port that leads to an endpoint, once it is opened.
+//! A local port that forwards to an endpoint once opened.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -8,17 +8,17 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Refuses connections until it is opened; then passes them on.
+/// Refuses connections until opened, then forwards them.
 pub(crate) struct Forwarder {
     address: SocketAddr,
     /// `host:port`.
     target: String,
-    /// Ends when this is dropped.
+    /// The listener; dropping this ends it.
     listening: OnceLock<JoinSet<()>>,
 }
 
 impl Forwarder {
-    /// A port that is closed for now.
+    /// A port that is closed at first.
     pub(crate) async fn closed(endpoint: &str) -> Result<Self> {
         let Some(rest) = endpoint.strip_prefix("http://") else {
             bail!("{endpoint}: the demo needs an endpoint of the http scheme");
@@ -52,7 +52,7 @@ impl Forwarder {
             while let Ok((mut from, _)) = listener.accept().await {
                 let target = target.clone();
                 connections.spawn(async move {
-                    // A connection that breaks off is the client's to deal with.
+                    // The client handles broken connections.
                     if let Ok(mut to) = TcpStream::connect(target).await {
                         let _ = copy_bidirectional(&mut from, &mut to).await;
                     }

@@ -1,4 +1,4 @@
-//! A Kinesis elsewhere: making the stream, reading it back.
+//! A Kinesis endpoint elsewhere: creates the stream and reads it back.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::demo::file::{Arrived, STREAM};
 
-/// How long nothing new may arrive before reading is given up.
+/// How long to wait for new records before reading gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the stream, with one shard, so that order can be compared; an old one is deleted.
+/// Creates the stream with one shard, so order can be compared. Deletes an old one.
 pub(crate) async fn create_stream(endpoint: &str) -> Result<()> {
     let client = client(endpoint).await;
     let is_there = |status: Option<StreamStatus>| status.is_some();
@@ -37,7 +37,7 @@ pub(crate) async fn create_stream(endpoint: &str) -> Result<()> {
     await_status(&client, |status| status == Some(StreamStatus::Active)).await
 }
 
-/// Reads the stream until it has given what was expected, or nothing more for a while.
+/// Reads the stream until it has returned the expected number, or nothing for a while.
 pub(crate) async fn read_stream(endpoint: &str, at_least: usize) -> Result<Vec<Arrived>> {
     let client = client(endpoint).await;
     let shards = client.list_shards().stream_name(STREAM).send().await?;
@@ -60,7 +60,7 @@ pub(crate) async fn read_stream(endpoint: &str, at_least: usize) -> Result<Vec<A
         } else if arrived.len() >= at_least || last_news.elapsed() > PATIENCE {
             break;
         } else {
-            // Five reads a second is what a shard allows.
+            // A shard allows five reads a second.
             sleep(Duration::from_millis(200)).await;
         }
         arrived.extend(answer.records.into_iter().map(|record| Arrived {

@@ -1,5 +1,4 @@
-//! The page of `examples/browser`: how it is built and served, how large it is, and what happens
-//! to it.
+//! The page of `examples/browser`: builds it, checks its size, serves it and tests it.
 
 use std::fs;
 use std::io::Write;
@@ -21,23 +20,23 @@ use crate::webdriver::{Driver, Session};
 const NAME: &str = "browser-example";
 const STREAM: &str = "clicks";
 
-/// What people may have to download for it.
+/// The maximum size of the page's WebAssembly with gzip.
 const MOST_BYTES: usize = 1536 * 1024;
 
-/// Far more than anything takes that is waited for.
+/// Far longer than any wait takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The page, built.
+/// The built page.
 #[derive(Debug)]
 pub(crate) struct Clicks {
     directory: PathBuf,
 }
 
 impl Clicks {
-    /// Builds the page, as small as it gets.
+    /// Builds the page, as small as possible.
     ///
     /// # Errors
-    /// If that fails, or if it has become too large.
+    /// If the build fails, or the page is too large.
     pub(crate) async fn build(builder: &Builder) -> Result<Self> {
         let mut cargo = builder.cargo("build")?;
         cargo.args(["--profile=browser", "--package", NAME]);
@@ -67,7 +66,7 @@ impl Clicks {
         Ok(())
     }
 
-    /// Serves the page at a port of this machine; 0 takes a free one.
+    /// Serves the page on a local port; 0 takes a free one.
     pub(crate) async fn serve(&self, port: u16) -> Result<Page> {
         let html = shell::workspace().join("examples/browser/page/index.html");
         Page::serve(self.directory.clone(), fs::read_to_string(html)?, port).await
@@ -91,7 +90,7 @@ pub(super) async fn run(tools: &Tools, driver: &Driver, clicks: &Clicks) -> Resu
     Ok(())
 }
 
-/// What all scenarios need.
+/// Shared by all scenarios.
 struct Scene<'a> {
     tools: &'a Tools,
     driver: &'a Driver,
@@ -180,7 +179,7 @@ impl Scene<'_> {
     }
 }
 
-/// Clicks so often. Returns what was recorded by that.
+/// Clicks this many times. Returns what the clicks recorded.
 async fn click(browser: &Session<'_>, times: usize) -> Result<Vec<String>> {
     const SCRIPT: &str = "
         const before = recorded.length
@@ -196,14 +195,14 @@ async fn click(browser: &Session<'_>, times: usize) -> Result<Vec<String>> {
     Ok(recorded)
 }
 
-/// What the page says in one place.
+/// The text of one element of the page.
 async fn said(browser: &Session<'_>, id: &str) -> Result<String> {
     const SCRIPT: &str = "return document.getElementById(arguments[0]).textContent";
     let said = browser.run(SCRIPT, &[json!(id)]).await?;
     Ok(said.as_str().unwrap_or_default().to_owned())
 }
 
-/// Waits until the page says this.
+/// Waits until an element's text satisfies `is_it`.
 async fn wait_for(browser: &Session<'_>, id: &str, is_it: impl Fn(&str) -> bool) -> Result<()> {
     let start = Instant::now();
     loop {

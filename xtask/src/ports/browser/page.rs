@@ -19,14 +19,14 @@ use crate::shell;
 
 const NAME: &str = "browser_page";
 
-/// Sets `page`, with what `tests/browser/page.rs` exports, once all is there.
+/// Sets `page` to the exports of `tests/browser/page.rs` once everything is loaded.
 const HTML: &str = r#"<!doctype html><meta charset="utf-8"><title>records</title>
 <script type="module">
 import init, * as page from "/browser_page.js";
 window.ready = init().then(() => { window.page = page });
 </script>"#;
 
-/// A server of the page; it ends when this is dropped.
+/// A server of the page; dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Page {
     address: SocketAddr,
@@ -67,12 +67,12 @@ impl Page {
         format!("{}/", self.origin())
     }
 
-    /// Pages may use all of the browser's interfaces only from HTTPS, and from this host.
+    /// Browsers allow pages all interfaces only over HTTPS or from this host.
     pub(super) fn origin(&self) -> String {
         format!("http://localhost:{}", self.address.port())
     }
 
-    /// The same page where browsers do not trust the connection.
+    /// The same page under a name that browsers do not trust.
     pub(super) fn insecure_url(&self) -> String {
         format!("http://insecure.test:{}/", self.address.port())
     }

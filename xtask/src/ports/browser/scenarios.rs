@@ -1,4 +1,4 @@
-//! What happens to pages, and what their store must make of it.
+//! Scenarios that happen to pages, and how their store must respond.
 
 use std::env;
 use std::path::Path;
@@ -17,17 +17,17 @@ use crate::webdriver::{Driver, Session};
 /// How often the browser is killed.
 const KILLS: u64 = 10;
 
-/// Where a browser finds the page under a name that it does not trust.
+/// Maps a name that the browser does not trust to the page's address.
 const NAMES: &str = "--host-resolver-rules=MAP insecure.test 127.0.0.1";
 
-/// What all scenarios need.
+/// Shared by all scenarios.
 struct Scene<'a> {
     tools: &'a Tools,
     driver: &'a Driver,
     page: &'a Page,
 }
 
-/// The part of a scenario's name, if not all are to run.
+/// Part of a scenario's name, if only some should run.
 pub(super) fn only() -> Option<String> {
     env::var("BROWSER_SCENARIO").ok()
 }
@@ -117,7 +117,7 @@ impl Scene<'_> {
         let browser = self.browser(directory.path()).await?;
         let mut stored = 0;
         for round in 0..10 {
-            // The page before it held the lock until a moment ago.
+            // The previous page held the lock until a moment ago.
             call(
                 &browser,
                 "open",
@@ -231,7 +231,7 @@ impl Scene<'_> {
             why.contains("unavailable:") && why.contains("QuotaExceededError"),
             "{why}"
         );
-        // What is small may still fit; then nothing does any more.
+        // Small records may still fit; after them, nothing does.
         let mut small = stored;
         while call(&browser, "append", &[json!(small), json!(1), json!(4)])
             .await
@@ -361,7 +361,7 @@ const SANDBOXED: &str = r#"
     return await said;
 "#;
 
-/// A place for a browser's files, on the disk that the workspace is on.
+/// A directory for a browser's files, on the workspace's disk.
 fn files() -> Result<TempDir> {
     Ok(TempDir::new_in(shell::target()?.join("ports"))?)
 }
@@ -375,7 +375,7 @@ async fn call(browser: &Session<'_>, function: &str, arguments: &[Value]) -> Res
     called.with_context(|| format!("{function}{arguments:?}"))
 }
 
-/// Calls a function that is to fail in this way.
+/// Calls a function that must fail in this way.
 async fn refused(
     browser: &Session<'_>,
     function: &str,
@@ -389,7 +389,7 @@ async fn refused(
     }
 }
 
-/// How many records there are, if each number is there once and in its place.
+/// The number of records, if each number occurs once and in order.
 fn in_order(numbers: &Value) -> Result<u64> {
     let numbers = numbers.as_array().context("no list of numbers")?;
     for (number, place) in numbers.iter().zip(0_u64..) {
@@ -403,7 +403,7 @@ fn first_six(values: &Value) -> Vec<u64> {
     values.iter().take(6).filter_map(Value::as_u64).collect()
 }
 
-/// Waits until more records than this are stored.
+/// Waits until more than `least` records are stored.
 async fn more_than(browser: &Session<'_>, least: u64) -> Result<u64> {
     loop {
         let stored = browser.run("return window.stored", &[]).await?;

@@ -1,4 +1,4 @@
-//! The browser, and what builds pages for it.
+//! Finds or installs the browser and the tools that build pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,24 +17,24 @@ use crate::webdriver::ARGUMENTS;
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 
-/// How the program that makes JavaScript for a page is built: it works for a second, so
-/// a minute of optimising it would be lost.
+/// Build settings of the program that generates JavaScript for a page. It runs for a second, so a
+/// minute of optimising would be wasted.
 const QUICKLY: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
 ];
 
-/// What builds pages.
+/// The tools that build pages.
 #[derive(Debug)]
 pub(crate) struct Builder {
-    /// Where `wasm-bindgen` and its runner of tests are.
+    /// The directory of `wasm-bindgen` and its test runner.
     bin: PathBuf,
-    /// For a cargo whose compiler has no standard library for pages.
+    /// Needed if cargo's compiler has no standard library for pages.
     toolchain: Option<Toolchain>,
 }
 
-/// What tests pages.
+/// The tools that test pages.
 #[derive(Debug)]
 pub(crate) struct Tools {
     pub(super) browser: PathBuf,
@@ -55,12 +55,12 @@ impl Builder {
         })
     }
 
-    /// This program of wasm-bindgen.
+    /// The path of a program of wasm-bindgen.
     fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 
-    /// Makes JavaScript and WebAssembly for pages of what cargo built.
+    /// Generates JavaScript and WebAssembly for pages from cargo's output.
     pub(super) async fn bindgen(&self, wasm: &Path, directory: &Path) -> Result<()> {
         let mut bindgen = Command::new(self.program("wasm-bindgen"));
         bindgen
@@ -70,7 +70,7 @@ impl Builder {
         shell::run(&mut bindgen).await
     }
 
-    /// Cargo, for pages.
+    /// A cargo command that builds for pages.
     pub(super) fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut command = match &self.toolchain {
             Some(toolchain) => toolchain.cargo(subcommand)?,
@@ -100,7 +100,7 @@ impl Tools {
         })
     }
 
-    /// The tests of a package that run within a page.
+    /// The command for a package's tests within a page.
     pub(super) fn test(&self, package: &str, features: &str) -> Result<Command> {
         let settings = shell::target()?.join("ports/webdriver.json");
         let options = json!({"binary": self.browser, "args": ARGUMENTS});
@@ -121,7 +121,7 @@ impl Tools {
     }
 }
 
-/// The directory that pages are built in.
+/// The build directory for pages.
 pub(super) fn built() -> Result<PathBuf> {
     Ok(shell::target()?.join("ports/build"))
 }
@@ -142,7 +142,8 @@ pub(crate) async fn has_the_target() -> bool {
     directory.is_some_and(|directory| Path::new(&directory).exists())
 }
 
-/// Builds wasm-bindgen's programs, which only understand what a library of their version wrote.
+/// Builds wasm-bindgen's programs, which only understand the output of a library of the same
+/// version.
 async fn bindgen() -> Result<PathBuf> {
     let version = version_of("wasm-bindgen")?;
     let root = shell::target()?.join("ports/wasm-bindgen").join(&version);
