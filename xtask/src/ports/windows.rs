@@ -14,16 +14,21 @@ use crate::{full_disks, progress::seconds, shell};
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 
-/// The packages to build, always the same, so nothing is built twice. The examples are left out;
-/// they are for people.
-const BUILT: [&str; 4] = [
+/// The packages and features that a part builds, the same for all its suites, so nothing is built
+/// twice.
+type Packages = &'static [&'static str];
+
+/// The stores alone. Without the SDK, the build takes a minute.
+const STORE_PACKAGES: Packages = &["--package=record-cache", "--features=journal,test-support"];
+
+/// Everything but the examples; they are for people.
+const ALL_PACKAGES: Packages = &[
     "--workspace",
     "--exclude=examples",
     "--features=flush-engine/aws,flush-engine/metrics,record-cache/mount-tests",
-    "--config=profile.dev.package.record-cache.opt-level=1",
 ];
 
-/// The store suites, and other tests in the same crates.
+/// The store suites.
 const STORES: [&str; 10] = [
     "conformance",
     "model",
@@ -37,8 +42,9 @@ const STORES: [&str; 10] = [
     "toy_store",
 ];
 
-/// Suites of the engine and of the clients over loopback, and others that take long.
-const CLIENTS: [&str; 33] = [
+/// Suites of the engine and of the clients over loopback, unit tests, and suites that take long.
+const CLIENTS: [&str; 34] = [
+    LIBRARIES,
     "cli",
     "large",
     "pack_properties",
@@ -77,7 +83,7 @@ const CLIENTS: [&str; 33] = [
 /// The suite of full disks, whose file systems Linux mounts below Wine.
 const FULL_DISKS: &str = "disk_full";
 
-/// The unit tests of all crates.
+/// The unit tests of libraries.
 const LIBRARIES: &str = "lib";
 
 /// The number of random cases per suite, unless the environment says otherwise. Under Wine,
@@ -100,16 +106,17 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// The limit for a build of everything.
 const LIMIT_OF_BUILDS: Duration = Duration::from_secs(60 * 60);
 
-/// Runs the store suites and the demo.
+/// Runs the store suites.
 pub(super) async fn run() -> Result<()> {
-    let mut runs = Runs::prepare().await?;
+    let mut runs = Runs::prepare(STORE_PACKAGES).await?;
     runs.tests(&STORES).await?;
-    runs.demo().await?;
     runs.end()
 }
 
+/// Runs the demo and all other suites.
 pub(super) async fn clients() -> Result<()> {
-    let mut runs = Runs::prepare().await?;
+    let mut runs = Runs::prepare(ALL_PACKAGES).await?;
+    runs.demo().await?;
     runs.tests(&CLIENTS).await?;
     if full_disks::may_mount().await? {
         runs.tests(&[FULL_DISKS]).await?;
@@ -122,6 +129,7 @@ pub(super) async fn clients() -> Result<()> {
 
 /// Runs suites in turn and keeps their results.
 struct Runs {
+    packages: Packages,
     toolchain: Toolchain,
     wine: Wine,
     table: Table,
@@ -129,7 +137,7 @@ struct Runs {
 }
 
 impl Runs {
-    async fn prepare() -> Result<Self> {
+    async fn prepare(packages: Packages) -> Result<Self> {
         let toolchain = Toolchain::find().await?;
         let wine = Wine::find().await?;
         wine.prepare().await?;
@@ -138,6 +146,7 @@ impl Runs {
             .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_header(["under Wine", "outcome", "time"]);
         Ok(Self {
+            packages,
             toolchain,
             wine,
             table,
@@ -148,11 +157,11 @@ impl Runs {
     /// Builds all suites, then runs each, whatever the results of the others.
     async fn tests(&mut self, suites: &[&str]) -> Result<()> {
         let selected: Vec<_> = suites.iter().map(|suite| selection(suite)).collect();
-        let mut build = cargo(&self.toolchain, "test")?;
+        let mut build = self.cargo("test")?;
         build.args(["--quiet", "--no-run"]).args(selected);
         within(LIMIT_OF_BUILDS, &mut build).await?;
         for suite in suites {
-            let mut command = cargo(&self.toolchain, "test")?;
+            let mut command = self.cargo("test")?;
             command.args(["--quiet", "--no-fail-fast", &selection(suite)]);
             let fewer = FEWER.into_iter();
             command.envs(fewer.filter(|(name, _)| env::var_os(name).is_none()));
@@ -164,7 +173,7 @@ impl Runs {
 
     /// Runs the whole demo: endpoint, killed process and comparison.
     async fn demo(&mut self) -> Result<()> {
-        let mut build = cargo(&self.toolchain, "build")?;
+        let mut build = self.cargo("build")?;
         within(LIMIT_OF_BUILDS, build.args(["--quiet", "--bin=xtask"])).await?;
         let program = shell::target()?.join("ports/build").join(TARGET);
         let mut command = Command::new(self.wine.program());
@@ -174,6 +183,19 @@ impl Runs {
         command.arg(format!("Z:{}", file.display()));
         self.run("demo", &mut command).await;
         Ok(())
+    }
+
+    fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut command = self.toolchain.cargo(subcommand)?;
+        command
+            .args(["--locked", "--target", TARGET])
+            .arg("--config=profile.dev.package.record-cache.opt-level=1")
+            .args(self.packages)
+            // These are not debugged, and link in half the time without it.
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            // Instead of an assembler.
+            .env("AWS_LC_SYS_PREBUILT_NASM", "1");
+        Ok(command)
     }
 
     async fn run(&mut self, name: &str, command: &mut Command) {
@@ -203,18 +225,6 @@ fn selection(suite: &str) -> String {
         LIBRARIES => "--lib".to_owned(),
         suite => format!("--test={suite}"),
     }
-}
-
-fn cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Command> {
-    let mut command = toolchain.cargo(subcommand)?;
-    command
-        .args(["--locked", "--target", TARGET])
-        .args(BUILT)
-        // Nobody debugs these programs, and they link in half the time without debug info.
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        // Avoids the need for an assembler.
-        .env("AWS_LC_SYS_PREBUILT_NASM", "1");
-    Ok(command)
 }
 
 async fn within(limit: Duration, command: &mut Command) -> Result<()> {
