@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::group::{Answer, Group};
 use super::mailbox::Ticket;
+use super::shared::Reply;
 use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -13,8 +14,8 @@ use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
     /// Applies a written group and answers its callers.
-    pub(super) fn apply(&mut self, calls: &[Call], answers: Vec<Answer>, written: &[Entry]) {
-        let removed = self.enter(calls, &answers, written);
+    pub(super) fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &[Entry]) {
+        let removed = self.enter(&calls, &answers, written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
         let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
@@ -23,17 +24,11 @@ impl Writer {
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let mut entries = written.iter();
-        let mut late: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
-        for ((reply, removed), call) in replies.into_iter().zip(removed).zip(calls) {
-            if let Call::Append(records) = call {
-                for (record, entry) in records.iter().zip(&mut entries) {
-                    if reply.is_none() {
-                        let numbers = late.entry(&record.stream).or_default();
-                        numbers.insert(entry.sequence, entry.sequence + 1);
-                    }
-                }
-            }
+        let late = late(&calls, &replies, written);
+        // Freed before the callers run again: they allocated it, and would compete with this thread
+        // for the allocator's locks.
+        drop(calls);
+        for (reply, removed) in replies.into_iter().zip(removed) {
             if let Some(reply) = reply {
                 reply.send(Ok(removed));
             }
@@ -84,11 +79,11 @@ impl Writer {
     }
 
     /// Undoes appends whose callers were already told that the disk does not respond.
-    fn take_back(&mut self, appended: BTreeMap<&StreamName, Ranges>) {
+    fn take_back(&mut self, appended: BTreeMap<StreamName, Ranges>) {
         let mut group = Group::default();
         for (stream, numbers) in appended {
             let ids = numbers.numbers().map(RecordId::new);
-            let wish = Settlement::new(stream.clone()).delete(ids);
+            let wish = Settlement::new(stream).delete(ids);
             if let Ok(Some((call, planned))) = self.plan_settlement(&wish) {
                 let answer = Answer {
                     ticket: None,
@@ -148,4 +143,26 @@ impl Writer {
             reply.send(outcome);
         }
     }
+}
+
+/// The appended records whose callers already have an answer.
+fn late(
+    calls: &[Call],
+    replies: &[Option<Reply>],
+    written: &[Entry],
+) -> BTreeMap<StreamName, Ranges> {
+    let mut entries = written.iter();
+    let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
+    for (call, reply) in calls.iter().zip(replies) {
+        let Call::Append(records) = call else {
+            continue;
+        };
+        for (record, entry) in records.iter().zip(&mut entries) {
+            if reply.is_none() {
+                let numbers = late.entry(record.stream.clone()).or_default();
+                numbers.insert(entry.sequence, entry.sequence + 1);
+            }
+        }
+    }
+    late
 }

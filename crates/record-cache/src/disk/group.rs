@@ -123,7 +123,7 @@ impl Writer {
             self.commits
                 .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
-        self.apply(&group.calls, group.answers, &group.entries);
+        self.apply(group.calls, group.answers, &group.entries);
     }
 
     /// Answers calls that could not be written or synced, after one more attempt if files were

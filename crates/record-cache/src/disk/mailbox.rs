@@ -151,6 +151,10 @@ impl<T, R> Mailbox<T, R> {
         let ticket = state.keep(Place::Waiting(reply));
         state.waiting.push((item, ticket));
         let enough = state.wanted > 0 && state.waiting.len() >= state.wanted;
+        if enough {
+            // One wake-up will do. Each is a system call, and others push before the thread runs.
+            state.wanted = 0;
+        }
         drop(state);
         if enough {
             self.arrived.notify_one();
