@@ -235,11 +235,11 @@ pub(crate) struct CiFlags {
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run the store tests and the demo on Windows under Wine.
+    /// Run the store tests on Windows under Wine.
     Windows,
     /// Run the tests of the browser store in headless Chromium.
     Browser,
-    /// Run the tests of the engine, the clients, full disks and large caches on Windows under Wine;
+    /// Run the demo and the tests of the engine, the clients, full disks and large caches under Wine;
     /// only if named.
     WindowsClients,
 }
