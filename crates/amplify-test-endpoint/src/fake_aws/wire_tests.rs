@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use aggregation::Shard;
+
 use super::{FakeAws, Outcome, Reply};
 use crate::{clock, unique_name};
 
@@ -277,13 +279,16 @@ fn records_that_are_taken_out_stay_counted() {
         (aws.take_delivered().len(), aws.delivered("s").len()),
         (0, 0)
     );
+    aws.set_shards("s", [Shard::new("merged", 0, u128::MAX)]);
     ask(&aws, &put());
+    let shards: Vec<_> = aws
+        .delivered_by_shard("s")
+        .into_iter()
+        .map(|it| it.0)
+        .collect();
     assert_eq!(
-        (
-            aws.delivered_count_of("s"),
-            aws.delivered_by_shard("s").len()
-        ),
-        (2, 1)
+        (aws.delivered_count_of("s"), shards),
+        (2, vec!["merged".to_owned()])
     );
 }
 
