@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::{
     consumers, demo, e2e,
     flags::{
-        CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags, WeightFlags,
+        CiFlags, DemoFlags, EngineChoice, Port, PortsFlags, PowerLossFlags, Step, TestFlags,
+        WeightFlags,
     },
     full_disks, package, ports, power_loss,
     progress::seconds,
@@ -97,6 +98,10 @@ async fn run_step(step: Step) -> Result<()> {
             shell::run(&mut shell::cargo(["machete"])).await
         }
         Step::SemverChecks => semver_checks().await,
+        Step::Targets => {
+            let parts = vec![Port::Check];
+            ports::run(PortsFlags { parts }).await
+        }
         Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => {
             e2e::run_managed(EngineChoice::Host, &[]).await?;

@@ -88,7 +88,7 @@ const LIBRARIES: &str = "lib";
 
 /// The number of random cases per suite, unless the environment says otherwise. Under Wine,
 /// starting a process, opening a file and syncing it take several times as long.
-const FEWER: [(&str, &str); 9] = [
+const FEWER: [(&str, &str); 10] = [
     ("CRASH_KILLS", "3"),
     ("DAMAGES", "5"),
     ("FULL_DISK_ROUNDS", "2"),
@@ -98,6 +98,7 @@ const FEWER: [(&str, &str); 9] = [
     ("JOURNAL_CRASH_SAMPLES", "1"),
     ("MODEL_CASES", "8"),
     ("STORM_SECONDS", "10"),
+    ("TORN_STEP", "5"),
 ];
 
 /// Far longer than any suite; ends only one that hangs.

@@ -97,7 +97,7 @@ pub(crate) async fn delete(store: &dyn RecordStore, stream: &StreamName, records
     assert_eq!(removed.records, records.len());
 }
 
-/// A number of repetitions, which an environment variable may raise.
+/// A number, unless an environment variable has another.
 pub(crate) fn times(variable: &str, usual: usize) -> usize {
     std::env::var(variable)
         .ok()
