@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use common::*;
 use flush_engine::{EngineOptions, OverflowPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use record_cache::RecordStore;
 
 /// Values by name and labels, without the labels that identify the client.
 struct Seen(BTreeMap<String, DebugValue>);
@@ -105,6 +106,27 @@ fn records_are_counted_by_what_became_of_them() {
     assert_eq!(discarded("a", "retries_exhausted"), 1);
     assert_eq!(discarded("b", "expired"), 1);
     assert_eq!(discarded("b", "retries_exhausted"), 0);
+}
+
+#[test]
+fn losses_are_counted_from_zero() {
+    let seen = seen(async {
+        let store = ScriptedStore::obedient();
+        store.append(vec![new("left", "over")]).await.unwrap();
+        let rig = Rig::on(store, Service::accepting(), named());
+        rig.record("a", "x").await;
+    });
+    for stream in ["a", "left"] {
+        let keys = ["retries_exhausted", "overflow", "expired"]
+            .map(|reason| {
+                format!("amplify_discarded_records_total{{stream={stream},reason={reason}}}")
+            })
+            .into_iter()
+            .chain([format!("amplify_refused_records_total{{stream={stream}}}")]);
+        for key in keys {
+            assert_eq!(seen.0.get(&key), Some(&DebugValue::Counter(0)), "{key}");
+        }
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Admission {
         let room = Room::new(options, stats);
         meter.cached(room.held().records, room.held().bytes);
         meter.limit(options.cache_max_bytes.get());
+        meter.begin(stats.streams.keys());
         Self {
             meter,
             bounds_streams: options.max_stream_share.is_some(),

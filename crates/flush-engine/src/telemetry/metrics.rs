@@ -2,11 +2,14 @@
 //!
 //! Names and labels are stable: see `docs/observability.md`.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use batcher::BatchLimits;
 use metrics::{
-    Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use record_cache::{Amount, Record, StreamName};
 
@@ -16,7 +19,16 @@ use crate::api::{DiscardReason, EngineOptions, SendError, Verdict};
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     labels: [Label; 2],
+    /// Streams whose counters of losses exist.
+    known: Arc<Mutex<HashSet<StreamName>>>,
 }
+
+/// What [`Meter::begin`] counts from.
+const LOSSES: [DiscardReason; 3] = [
+    DiscardReason::RetriesExhausted,
+    DiscardReason::Overflow,
+    DiscardReason::Expired,
+];
 
 impl Meter {
     pub(crate) fn new(options: &EngineOptions) -> Self {
@@ -27,6 +39,24 @@ impl Meter {
                 Label::from_static_parts("client", options.client),
                 Label::new("region", region),
             ],
+            known: Arc::default(),
+        }
+    }
+
+    /// Starts the counters of lost and refused records of new streams at zero. Monitoring sees a
+    /// counter that appears with its first loss, but no increase.
+    pub(crate) fn begin<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in streams {
+            if known.contains(stream) {
+                continue;
+            }
+            known.insert(stream.clone());
+            let labels = self.of(stream);
+            counter!("amplify_refused_records_total", labels.iter()).increment(0);
+            for reason in LOSSES {
+                self.of_reason(stream, reason).increment(0);
+            }
         }
     }
 
@@ -48,12 +78,14 @@ impl Meter {
 
     /// Counts records refused for lack of room.
     pub(crate) fn refused(&self, by_stream: &[(StreamName, Amount)]) {
+        self.begin(by_stream.iter().map(|(stream, _)| stream));
         for (stream, size) in by_stream {
             self.count("amplify_refused_records_total", stream, size.records);
         }
     }
 
     pub(crate) fn recorded(&self, by_stream: &[(StreamName, Amount)]) {
+        self.begin(by_stream.iter().map(|(stream, _)| stream));
         for (stream, size) in by_stream {
             let labels = self.of(stream);
             counter!("amplify_recorded_records_total", labels.iter())
@@ -72,10 +104,14 @@ impl Meter {
 
     pub(crate) fn discarded(&self, stream: &StreamName, reason: DiscardReason, records: usize) {
         if records > 0 {
-            let mut labels = self.of(stream);
-            labels.push(Label::from_static_parts("reason", reason.word()));
-            counter!("amplify_discarded_records_total", labels).increment(records as u64);
+            self.of_reason(stream, reason).increment(records as u64);
         }
+    }
+
+    fn of_reason(&self, stream: &StreamName, reason: DiscardReason) -> Counter {
+        let mut labels = self.of(stream);
+        labels.push(Label::from_static_parts("reason", reason.word()));
+        counter!("amplify_discarded_records_total", labels)
     }
 
     /// Reports one request: its size, duration and outcome.

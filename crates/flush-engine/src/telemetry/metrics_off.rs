@@ -15,6 +15,8 @@ impl Meter {
         Self
     }
 
+    pub(crate) fn begin<'a>(&self, _: impl Iterator<Item = &'a StreamName>) {}
+
     pub(crate) const fn cached(&self, _: u64, _: u64) {}
 
     pub(crate) const fn limit(&self, _: u64) {}
