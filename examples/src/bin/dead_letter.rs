@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The file has one JSON record per line, with the reason and the error code, so you can inspect
-//! and edit it before recording again.
+//! and edit it before recording again. After a crash it may contain a record twice: a handler is
+//! called again for a record that was not deleted in time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
