@@ -2,7 +2,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -13,20 +13,21 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const BODY: &str = r#"{"StreamName":"orders","Records":[{"Data":"YWJj","PartitionKey":"k"}]}"#;
 
-/// The first line of the answer to a `PutRecords`.
-fn put(address: &str) -> String {
+/// The first line and the body of the answer to a `PutRecords`.
+fn put(address: &str) -> (String, String) {
     let mut connection = TcpStream::connect(address).unwrap();
     write!(
         connection,
-        "POST / HTTP/1.1\r\nHost: {address}\r\n\
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          X-Amz-Target: Kinesis_20131202.PutRecords\r\n\
          Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{BODY}",
         BODY.len()
     )
     .unwrap();
     let mut answer = String::new();
-    BufReader::new(connection).read_line(&mut answer).unwrap();
-    answer.trim().to_owned()
+    connection.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
 #[test]
@@ -65,18 +66,25 @@ fn an_endpoint_prints_its_environment_takes_records_in_and_does_as_it_is_told() 
         );
     }
 
-    assert_eq!(put(address), "HTTP/1.1 200 OK");
+    assert_eq!(put(address).0, "HTTP/1.1 200 OK");
     hear("kinesis orders: 1 request, 1 record taken in, 200");
     stdin.write_all(b"throttle\n").unwrap();
     hear("throttle");
-    assert!(put(address).starts_with("HTTP/1.1 400"));
+    assert!(put(address).0.starts_with("HTTP/1.1 400"));
     hear("0 records taken in, 400 ProvisionedThroughputExceededException");
+    stdin.write_all(b"refuse\n").unwrap();
+    hear("refuse");
+    let (status, body) = put(address);
+    assert!(status.starts_with("HTTP/1.1 400"), "{status}");
+    // Nobody who types has a script.
+    assert!(body.contains("refused by this endpoint"), "{body}");
     stdin.write_all(b"down\n").unwrap();
     hear("down");
     TcpStream::connect(address).unwrap_err();
     stdin.write_all(b"up\naccept\n").unwrap();
     hear("accept");
-    assert_eq!(put(address), "HTTP/1.1 200 OK");
+    let (_, body) = put(address);
+    assert!(body.contains(r#""FailedRecordCount":0"#), "{body}");
 
     let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();

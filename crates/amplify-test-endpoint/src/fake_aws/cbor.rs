@@ -116,7 +116,7 @@ fn write_answer<W: Write>(
                 .str("ErrorCode")?
                 .str(code)?
                 .str("ErrorMessage")?
-                .str("the record was refused by the script")?,
+                .str("the record was refused by this endpoint")?,
             None => encoder
                 .str("SequenceNumber")?
                 .str(&protocol::sequence(sequence))?

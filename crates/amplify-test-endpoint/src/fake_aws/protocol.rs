@@ -243,7 +243,7 @@ fn json_answer(
         let _ = match (codes.get(index).and_then(Option::as_deref), service) {
             (Some(code), _) => write!(
                 body,
-                r#"{{"ErrorCode":{},"ErrorMessage":"the record was refused by the script"}}"#,
+                r#"{{"ErrorCode":{},"ErrorMessage":"the record was refused by this endpoint"}}"#,
                 serde_json::Value::from(code)
             ),
             (None, Service::Kinesis) => write!(

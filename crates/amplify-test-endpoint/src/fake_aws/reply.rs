@@ -157,7 +157,7 @@ impl Refusal {
         Self {
             status,
             code: None,
-            message: "the request was refused by the script".to_owned(),
+            message: "the request was refused by this endpoint".to_owned(),
             code_in: CodeIn::Body,
         }
     }
