@@ -42,7 +42,8 @@ pub(crate) async fn run(flags: EndpointFlags) -> Result<()> {
         .with_context(|| format!("cannot listen on {address}; --port takes another one"))?;
     print_environment(&aws.endpoint_url());
     eprintln!(
-        "every stream exists; type `down`, `up`, `throttle`, `refuse` or `accept`; Ctrl-C ends it"
+        "every stream exists; type `down`, `up`, `throttle`, `fail`, `refuse` or `accept`; \
+         Ctrl-C ends it"
     );
     let mut lines = typed()?;
     let mut told = 0;
@@ -97,11 +98,12 @@ fn obey(aws: &FakeAws, word: &str) -> Result<()> {
         "down" => aws.stop(),
         "up" => aws.restart()?,
         "throttle" => aws.always(|_| Reply::Throttle),
+        "fail" => aws.always(|_| Reply::fail_all("InternalFailure")),
         "refuse" => aws.always(|_| Reply::refuse(400, "AccessDeniedException")),
         "accept" => aws.clear_script(),
         "" => return Ok(()),
         _ => {
-            eprintln!("`{word}` is none of down, up, throttle, refuse, accept");
+            eprintln!("`{word}` is none of down, up, throttle, fail, refuse, accept");
             return Ok(());
         }
     }

@@ -78,6 +78,14 @@ fn an_endpoint_prints_its_environment_takes_records_in_and_does_as_it_is_told() 
     assert!(status.starts_with("HTTP/1.1 400"), "{status}");
     // Nobody who types has a script.
     assert!(body.contains("refused by this endpoint"), "{body}");
+    stdin.write_all(b"fail\n").unwrap();
+    hear("fail");
+    let (status, body) = put(address);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(body.contains(r#""FailedRecordCount":1"#), "{body}");
+    assert!(body.contains(r#""ErrorCode":"InternalFailure""#), "{body}");
+    assert!(body.contains("refused by this endpoint"), "{body}");
+    hear("0 records taken in, 200");
     stdin.write_all(b"down\n").unwrap();
     hear("down");
     TcpStream::connect(address).unwrap_err();
