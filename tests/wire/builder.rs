@@ -64,6 +64,12 @@ async fn assert_invalid(setup: Setup, setting: &str) {
     assert!(error.recovery_suggestion.contains(setting), "{error:?}");
 }
 
+/// Checks that the builder's error also names the variable that the setting may have come from.
+async fn assert_suggests(setup: Setup, variable: &str) {
+    let error = setup.try_build().await.unwrap_err();
+    assert!(error.recovery_suggestion.contains(variable), "{error:?}");
+}
+
 /// Checks that records get through, and returns the requests that carried them.
 async fn assert_works(client: &Client, aws: &Endpoint) -> Vec<RequestLog> {
     let before = aws.request_count();
@@ -124,6 +130,7 @@ async fn a_missing_or_impossible_region_names_its_setting(case: Case) {
             .in_memory()
     };
     assert_invalid(setup(), "region").await;
+    assert_suggests(setup(), "AWS_REGION").await;
     let long = "r".repeat(64);
     for region in ["", " ", "eu west", "../../etc", "eu-west-1/", "é", &long] {
         assert_invalid(setup().region(region), "region").await;
@@ -151,6 +158,7 @@ async fn an_impossible_endpoint_names_its_setting(case: Case) {
     ] {
         let setup = Setup::new(case, &aws).endpoint_url(url);
         assert_invalid(setup.clone(), "endpoint_url").await;
+        assert_suggests(setup.clone(), "AWS_ENDPOINT_URL").await;
         assert_invalid(
             setup.sdk_client(sdk_client(case.service, &aws)),
             "endpoint_url",

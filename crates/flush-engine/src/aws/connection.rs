@@ -200,7 +200,8 @@ fn checked_region(region: Option<String>) -> Result<String, InvalidSetting> {
         InvalidSetting::new(
             "region",
             problem,
-            "set region to the name of a region, like us-east-1",
+            "set region, or AWS_REGION if aws-config reads the environment, to the name of a \
+             region, like us-east-1",
         )
     };
     let region = region.ok_or_else(|| invalid("there is none"))?;

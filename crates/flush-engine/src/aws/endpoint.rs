@@ -28,7 +28,8 @@ impl Endpoint {
         Err(InvalidSetting::new(
             "endpoint_url",
             "is not a URL of the http or https scheme",
-            "set endpoint_url to something like http://localhost:4566",
+            "set endpoint_url, or AWS_ENDPOINT_URL if aws-config reads the environment, to something \
+             like http://localhost:4566",
         ))
     }
 
