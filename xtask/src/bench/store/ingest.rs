@@ -122,7 +122,8 @@ fn chart(cells: &[Cell]) -> Chart {
     let shown = cells.iter().filter(|cell| cell.record_bytes == KIB);
     Chart {
         name: "ingest",
-        title: "Records of 1 KiB per second, each durable before its call returns (log scale)".to_owned(),
+        title: "Records of 1 KiB per second, each durable before its call returns (log scale)"
+            .to_owned(),
         scale: Scale::Logarithmic,
         text: number,
         groups: shown.map(Cell::bars).collect(),
