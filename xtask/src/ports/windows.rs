@@ -29,13 +29,12 @@ const ALL_PACKAGES: Packages = &[
 ];
 
 /// The store suites.
-const STORES: [&str; 10] = [
+const STORES: [&str; 9] = [
     "conformance",
     "model",
     "kill",
     "damage",
     "open",
-    LIBRARIES,
     "index",
     "obstacles",
     "log_lines",
