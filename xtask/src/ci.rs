@@ -9,8 +9,7 @@ use tokio::time::Instant;
 use crate::{
     consumers, demo, e2e,
     flags::{
-        CiFlags, DemoFlags, EngineChoice, Port, PortsFlags, PowerLossFlags, Step, TestFlags,
-        WeightFlags,
+        CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags, WeightFlags,
     },
     full_disks, package, ports, power_loss,
     progress::seconds,
@@ -98,10 +97,7 @@ async fn run_step(step: Step) -> Result<()> {
             shell::run(&mut shell::cargo(["machete"])).await
         }
         Step::SemverChecks => semver_checks().await,
-        Step::Targets => {
-            let parts = vec![Port::Check];
-            ports::run(PortsFlags { parts }).await
-        }
+        Step::Targets => ports::targets().await,
         Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => {
             e2e::run_managed(EngineChoice::Host, &[]).await?;

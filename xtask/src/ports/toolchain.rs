@@ -44,16 +44,11 @@ enum Library {
 impl Toolchain {
     /// Finds or installs a toolchain.
     pub(super) async fn find() -> Result<Self> {
-        let own = env::var_os("CARGO").map(PathBuf::from);
-        let own = own.as_deref().and_then(Path::parent);
-        if let Some(bin) = own
-            && (has_the_libraries(bin).await || fetch_the_libraries(bin).await)
-        {
-            return Ok(Self {
-                bin: bin.to_owned(),
-                library: Library::Built,
-            });
+        if let Some(prebuilt) = Self::prebuilt().await {
+            return Ok(prebuilt);
         }
+        let own = own();
+        let own = own.as_deref();
         packages::find(&PACKAGES, async || {
             for bin in own.into_iter().chain([Path::new("/usr/bin")]) {
                 if has_the_source(bin).await {
@@ -66,6 +61,16 @@ impl Toolchain {
             None
         })
         .await
+    }
+
+    /// The toolchain that runs this program, if its rustup has or can fetch the standard libraries.
+    pub(super) async fn prebuilt() -> Option<Self> {
+        let bin = own()?;
+        let has_them = has_the_libraries(&bin).await || fetch_the_libraries(&bin).await;
+        has_them.then_some(Self {
+            bin,
+            library: Library::Built,
+        })
     }
 
     /// This cargo, run in the workspace, for other systems only. It has its own target directory,
@@ -93,6 +98,12 @@ impl Toolchain {
         }
         Ok(command)
     }
+}
+
+/// The directory of the cargo that runs this program.
+fn own() -> Option<PathBuf> {
+    let cargo = env::var_os("CARGO").map(PathBuf::from)?;
+    cargo.parent().map(Path::to_owned)
 }
 
 async fn has_the_libraries(bin: &Path) -> bool {
