@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 /// Characters shown of a payload.
 const SHOWN_CHARACTERS: usize = 200;
-/// The most bytes that so many characters take.
+/// The maximum size of that many characters in UTF-8.
 const SHOWN_BYTES: usize = 4 * SHOWN_CHARACTERS;
 /// Events shown of one record.
 const SHOWN_EVENTS: usize = 20;

@@ -47,7 +47,7 @@ impl Toolchain {
         if let Some(prebuilt) = Self::prebuilt().await {
             return Ok(prebuilt);
         }
-        let own = own();
+        let own = own_bin();
         let own = own.as_deref();
         packages::find(&PACKAGES, async || {
             for bin in own.into_iter().chain([Path::new("/usr/bin")]) {
@@ -65,7 +65,7 @@ impl Toolchain {
 
     /// The toolchain that runs this program, if its rustup has or can fetch the standard libraries.
     pub(super) async fn prebuilt() -> Option<Self> {
-        let bin = own()?;
+        let bin = own_bin()?;
         let has_them = has_the_libraries(&bin).await || fetch_the_libraries(&bin).await;
         has_them.then_some(Self {
             bin,
@@ -101,7 +101,7 @@ impl Toolchain {
 }
 
 /// The directory of the cargo that runs this program.
-fn own() -> Option<PathBuf> {
+fn own_bin() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").map(PathBuf::from)?;
     cargo.parent().map(Path::to_owned)
 }

@@ -20,6 +20,10 @@ pub enum DiscardReason {
 
 #[cfg(feature = "metrics")]
 impl DiscardReason {
+    /// All reasons.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 3] = [Self::RetriesExhausted, Self::Overflow, Self::Expired];
+
     /// The reason as a single word, for metrics.
     pub(crate) const fn word(self) -> &'static str {
         match self {

@@ -67,7 +67,7 @@ impl Slots {
 
     /// Opens the first free slot, so a lone instance finds its own records.
     pub(crate) async fn take_free_one(self) -> Result<(Self, Arc<dyn RecordStore>), StoreError> {
-        // Whoever can rename slots can replace them.
+        // Anyone who can rename slots can replace them.
         for directory in self.directory.ancestors().take(OWN_LEVELS) {
             check_directory(directory)?;
         }

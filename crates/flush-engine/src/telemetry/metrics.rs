@@ -23,13 +23,6 @@ pub(crate) struct Meter {
     known: Arc<Mutex<HashSet<StreamName>>>,
 }
 
-/// What [`Meter::begin`] counts from.
-const LOSSES: [DiscardReason; 3] = [
-    DiscardReason::RetriesExhausted,
-    DiscardReason::Overflow,
-    DiscardReason::Expired,
-];
-
 impl Meter {
     pub(crate) fn new(options: &EngineOptions) -> Self {
         describe();
@@ -46,15 +39,20 @@ impl Meter {
     /// Starts the counters of lost and refused records of new streams at zero. Monitoring sees a
     /// counter that appears with its first loss, but no increase.
     pub(crate) fn begin<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
+        let mut new = Vec::new();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams {
-            if known.contains(stream) {
-                continue;
+            if !known.contains(stream) {
+                known.insert(stream.clone());
+                new.push(stream);
             }
-            known.insert(stream.clone());
+        }
+        // The recorder is the program's own code, so it runs without the lock.
+        drop(known);
+        for stream in new {
             let labels = self.of(stream);
             counter!("amplify_refused_records_total", labels.iter()).increment(0);
-            for reason in LOSSES {
+            for reason in DiscardReason::ALL {
                 self.of_reason(stream, reason).increment(0);
             }
         }

@@ -7,7 +7,7 @@
 //! `slots` and `lock` control who uses it, and `database` and `js` wrap the browser's interfaces.
 //!
 //! Invariants:
-//! - Whoever writes to a slot holds its lock.
+//! - Every writer of a slot holds its lock.
 //! - Only the database says what is stored: the counters are computed from its keys when it is
 //!   opened, and change after a transaction is complete.
 //! - Settling and clearing write nothing that a full quota would prevent, except attempt counts.

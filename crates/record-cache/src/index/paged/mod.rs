@@ -51,8 +51,8 @@ const OF_EACH_STREAM: usize = 32;
 const PART_OF_EACH_STREAM: usize = 64;
 
 /// The fewest changed entries that [`relieve`](Index::relieve) writes. Each write visits every
-/// block, and sled keeps written data in memory until the next checkpoint, so many small writes
-/// would cost more memory than they free.
+/// block, and sled keeps written data in memory until the next checkpoint. Many small writes would
+/// therefore cost more memory than they free.
 const WORTH_WRITING: usize = if cfg!(test) { 1 } else { 1 << 16 };
 
 #[derive(Debug, Clone)]
