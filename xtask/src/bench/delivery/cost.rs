@@ -216,13 +216,16 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             }
         }
         let of_a_million = |count: u64| count as f64 / events as f64 * 1e6;
-        let bars = all.iter().map(|(how, rounds)| Bar {
+        // Each service has units of its own, so only shares can stand on one scale.
+        let billed = |at: usize| {
+            let (how, rounds) = &all[at];
+            let counts = rounds.counts.as_ref();
+            counts.map_or(0.0, |counts| units(counts, how) as f64)
+        };
+        let bars = all.iter().enumerate().map(|(at, (how, _))| Bar {
             label: how.name().to_owned(),
-            value: rounds
-                .counts
-                .as_ref()
-                .map_or(0.0, |counts| of_a_million(units(counts, how))),
-            is_ours: true,
+            value: billed(at) / billed(how.plain()) * 100.0,
+            is_ours: at != how.plain(),
         });
         groups.push(Group {
             title: format!("events of {}", bytes(event_bytes)),
@@ -285,12 +288,20 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     measured.table(table);
     measured.chart(Chart {
         name: "cost",
-        title: "Billed for a million events, in units of 25 KB (Kinesis) and 5 KB (Firehose); log scale".to_owned(),
-        scale: Scale::Logarithmic,
-        text: number,
+        title: "Billed units, in percent of those for a record each".to_owned(),
+        scale: Scale::Linear,
+        text: percent,
         groups,
     });
     Ok(())
+}
+
+fn percent(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1} %")
+    } else {
+        format!("{value:.0} %")
+    }
 }
 
 /// The billed units: the payload of each record, rounded up to whole units.

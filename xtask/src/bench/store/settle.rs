@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::fill::{BATCH, fill};
-use crate::bench::amount::{KIB, duration, multiple, number, spread};
+use crate::bench::amount::{KIB, bytes, duration, multiple, number, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
 use crate::bench::prelude::*;
-
-const RECORD_BYTES: u64 = KIB;
 
 /// Stores with few and many records, measured in turn, one batch each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settle {
     store: StoreKind,
     directory: PathBuf,
+    record_bytes: u64,
     levels: Vec<usize>,
     batches: usize,
 }
@@ -36,8 +35,8 @@ impl Job for Settle {
 
     async fn run(self) -> Result<Settled> {
         let most = self.levels.iter().copied().max().unwrap_or_default();
-        let expected = 2 * RECORD_BYTES * most as u64;
-        let (data, stream) = (data_of_record(RECORD_BYTES)?, stream("bench")?);
+        let expected = 2 * self.record_bytes * most as u64;
+        let (data, stream) = (data_of_record(self.record_bytes)?, stream("bench")?);
         let mut stores = Vec::new();
         for level in &self.levels {
             let place = self.directory.join(level.to_string());
@@ -71,21 +70,28 @@ impl Job for Settle {
 }
 
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
-    let levels = match effort {
-        Effort::Full => vec![1_000, 100_000, 1_000_000],
-        Effort::Quick => vec![1_000, 100_000],
+    let sizes: &[(u64, &[usize])] = match effort {
+        Effort::Full => &[
+            (KIB, &[1_000, 100_000, 1_000_000]),
+            (100, &[1_000, 20_000_000]),
+        ],
+        Effort::Quick => &[(KIB, &[1_000, 100_000])],
     };
     let mut table = Table::new(
-        "A batch of 500 records of 1 KiB: median of the batches",
-        "store | cached records | read | settle | both | ÷ fewest",
+        "A batch of 500 records: median of the batches",
+        "store | record | cached records | read | settle | both | ÷ fewest",
     );
-    for store in StoreKind::DURABLE {
+    for (store, (record_bytes, levels)) in StoreKind::DURABLE
+        .into_iter()
+        .flat_map(|store| sizes.iter().map(move |size| (store, size)))
+    {
         measured.begin(format!("{store}: reading and settling a batch"));
         let directory = place::directory()?;
         let settle = Settle {
             store,
             directory: directory.path().to_owned(),
-            levels: levels.clone(),
+            record_bytes: *record_bytes,
+            levels: levels.to_vec(),
             batches: effort.batches(),
         };
         let settled = measure(&settle).await?;
@@ -98,6 +104,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             let ratio = both(level).median() / both(0).median();
             table.row([
                 store.to_string(),
+                bytes(*record_bytes),
                 number(*records as f64),
                 duration(median(&settled.read[level])),
                 duration(median(&settled.settle[level])),
@@ -106,8 +113,9 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             ]);
             if level + 1 == levels.len() {
                 let what = format!(
-                    "{store}: a batch with {} records cached, against 1k",
-                    number(*records as f64)
+                    "{store}: a batch with {} records of {} cached, against 1k",
+                    number(*records as f64),
+                    bytes(*record_bytes)
                 );
                 let ratio = [ratio].into_iter().collect();
                 measured.judge(Verdict::new(what, Target::AtMost(1.2), ratio, multiple));
