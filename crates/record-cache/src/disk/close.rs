@@ -101,19 +101,14 @@ impl Writer {
         drop((log, disk));
         drop(shared.reads.close());
         let late = shared.requests.close();
-        let answer = |ticket, outcome| {
-            if let Some(reply) = shared.requests.reply(ticket) {
-                reply.send(outcome);
-            }
-        };
         let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());
-        answer(ticket, amount(&closed));
+        shared.requests.answer(ticket, amount(&closed));
         for (request, ticket) in behind.into_iter().chain(late) {
             let outcome = match request {
                 Request::Close => amount(&closed),
                 _ => Err(StoreError::Closed),
             };
-            answer(ticket, outcome);
+            shared.requests.answer(ticket, outcome);
         }
     }
 }
@@ -123,11 +118,7 @@ pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        for reply in self.0.requests.abandon() {
-            reply.refuse(&gone());
-        }
-        for reply in self.0.reads.abandon() {
-            let _ = reply.send(Err(StoreError::Closed));
-        }
+        self.0.requests.abandon(&gone());
+        self.0.reads.abandon(&StoreError::Closed);
     }
 }

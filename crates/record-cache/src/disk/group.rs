@@ -120,8 +120,8 @@ impl Writer {
     fn count(&mut self, group: Group) {
         #[cfg(test)]
         if group.appends() {
-            self.commits
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            self.shared.commits.fetch_add(1, relaxed);
         }
         self.apply(group.calls, group.answers, &group.entries);
     }

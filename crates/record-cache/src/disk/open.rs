@@ -86,8 +86,6 @@ pub(super) fn prepare(
         syncer: Syncer::default(),
         pace: Pace::default(),
         looked: clock::monotonic(),
-        #[cfg(test)]
-        commits: Arc::default(),
     };
     writer.recover(&stranded, must_restate, &needless)?;
     if !writer.indexes.keep_files() {

@@ -1,8 +1,10 @@
 //! The reader thread.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use super::shared::{Read, Reply, Request, Shared};
+use tokio::sync::oneshot;
+
+use super::shared::{Read, Request, Shared};
 use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{Amount, ReadBatch, RecordId, Settlement, StoreError};
@@ -20,9 +22,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         for (read, ticket) in reads {
             let batch = oldest(shared, &read);
             shared.reads.sign();
-            if let Some(reply) = shared.reads.reply(ticket) {
-                let _ = reply.send(batch);
-            }
+            shared.reads.answer(ticket, batch);
         }
     }
 }
@@ -95,8 +95,8 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
 /// Sends a request to the writer and waits. Returns without effect if the store is closed or the
 /// disk does not respond.
 fn wait_for(shared: &Shared, request: Request) {
-    let (reply, done) = mpsc::channel();
-    // If the request is refused, the reply handle is dropped, and `recv` returns immediately.
-    let _ = shared.requests.push(request, Reply::Internal(reply));
-    let _ = done.recv();
+    let (reply, done) = oneshot::channel();
+    // If the request is refused, the reply handle is dropped, and this returns immediately.
+    let _ = shared.requests.push(request, reply);
+    let _ = done.blocking_recv();
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Seen;
-use super::shared::{Shared, stalled};
+use super::shared::Shared;
 use crate::{StoreError, clock};
 
 /// How long the disk may take before calls fail.
@@ -50,12 +50,8 @@ impl Looks {
             *self = Self::new(now);
         }
         self.last = now;
-        for reply in store.requests.look(&mut self.of_writer, LOOKS) {
-            reply.refuse(&stalled());
-        }
-        for reply in store.reads.look(&mut self.of_reader, LOOKS) {
-            let _ = reply.send(Err(stalled()));
-        }
+        store.requests.look(&mut self.of_writer, LOOKS);
+        store.reads.look(&mut self.of_reader, LOOKS);
     }
 }
 
@@ -80,7 +76,7 @@ mod tests {
 
     use super::{LOOKS, Looks};
     use crate::clock;
-    use crate::disk::shared::{Reply, Shared};
+    use crate::disk::shared::Shared;
 
     #[test]
     fn a_process_that_stood_still_gives_the_disk_its_time_again() {
@@ -88,7 +84,7 @@ mod tests {
         let tick = limit / LOOKS;
         let shared = Shared::new("nowhere".into());
         let (reply, mut answer) = oneshot::channel();
-        let _ticket = shared.requests.expect(Reply::Done(reply));
+        let _ticket = shared.requests.expect(reply);
         let mut now = clock::monotonic();
         let mut looks = Looks::new(now);
         for _ in 0..LOOKS {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::close::{Close, Ending};
+use super::close::Close;
 use super::group::{Answer, Group};
 use super::mailbox::Ticket;
 use super::overlap::Syncer;
@@ -45,9 +45,6 @@ pub(crate) struct Writer {
     pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
-    /// Commits of groups that contain appends.
-    #[cfg(test)]
-    pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// The observed arrival pattern of calls.
@@ -74,8 +71,6 @@ impl Default for Pace {
 impl Writer {
     /// Runs until the store is closed.
     pub(crate) fn run(mut self) {
-        // However this thread ends, no caller waits forever.
-        let _ending = Ending(Arc::clone(&self.shared));
         loop {
             let mut requests = Vec::new();
             if !self.is_syncing() {
