@@ -32,7 +32,7 @@ impl Writer {
         }
         self.rest = 0;
         self.compact();
-        directory::remove_copies(&*self.disk)
+        directory::remove_copies(self.log.disk())
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         Ok(removed)
     }
@@ -71,7 +71,7 @@ impl Writer {
                     segment.file.sync()
                 });
                 synced
-                    .and_then(|()| self.disk.sync())
+                    .and_then(|()| self.log.disk().sync())
                     .map_err(|error| self.log.refused("cannot sync", "", error))
             }
             (outcome, _) => outcome,
@@ -95,10 +95,8 @@ impl Writer {
         if let Err(broken) = kept {
             tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
         }
-        let Self {
-            shared, log, disk, ..
-        } = self;
-        drop((log, disk));
+        let Self { shared, log, .. } = self;
+        drop(log);
         drop(shared.reads.close());
         let late = shared.requests.close();
         let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());

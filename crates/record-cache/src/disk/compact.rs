@@ -35,7 +35,7 @@ impl Writer {
             match self.compact_once() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.reserve.restore(&*self.disk);
+                    self.reserve.restore(self.log.disk());
                     return;
                 }
                 Err(Failure::Index(_)) => {
@@ -89,7 +89,7 @@ impl Writer {
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
             // If it remains, the next opening deletes it: the log says it is no longer needed.
-            let _ = self.disk.remove(&segment_name(number));
+            let _ = self.log.disk().remove(&segment_name(number));
         }
         Ok(())
     }

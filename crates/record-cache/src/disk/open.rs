@@ -65,19 +65,12 @@ pub(super) fn prepare(
         ..
     } = opened;
     let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
-    let log = Log::new(
-        Arc::clone(&disk),
-        durability,
-        segment_bytes,
-        salt,
-        continuation,
-    );
+    let log = Log::new(disk, durability, segment_bytes, salt, continuation);
     *lock(&shared.catalog) = catalog;
     *lock(&shared.counters) = counters;
     let mut writer = Writer {
         shared: Arc::clone(shared),
-        reserve: Reserve::find(&*disk),
-        disk,
+        reserve: Reserve::find(log.disk()),
         indexes,
         durability,
         log,
@@ -89,7 +82,7 @@ pub(super) fn prepare(
     };
     writer.recover(&stranded, must_restate, &needless)?;
     if !writer.indexes.keep_files() {
-        directory::remove_indexes(&*writer.disk);
+        directory::remove_indexes(writer.log.disk());
     }
     let shared = Arc::clone(shared);
     spawn("record-cache-reader", move || reader::run(&shared))?;
@@ -137,7 +130,7 @@ impl Writer {
     /// Deletes unneeded segments found on opening. The next opening deletes any that remain.
     fn remove_needless(&self, needless: &[u32]) {
         for number in needless {
-            let _ = self.disk.remove(&segment_name(*number));
+            let _ = self.log.disk().remove(&segment_name(*number));
         }
     }
 }

@@ -11,7 +11,6 @@ use super::shared::{Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
 use crate::log::end::{Barrier, Log};
-use crate::log::files::Disk;
 use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, Settlement, StoreError, clock};
@@ -32,7 +31,6 @@ const CALL_BYTES: u64 = 1 << 31;
 /// Owns the end of the log.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) indexes: Box<dyn Indexes>,
     pub(crate) durability: Durability,
     pub(crate) log: Log,
