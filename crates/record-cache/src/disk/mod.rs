@@ -29,7 +29,7 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -101,9 +101,12 @@ impl Store {
                 StoreError::unavailable(context, error)
             })?;
         }
-        let shared = Arc::new(Shared::new(settings.path.clone()));
-        let watcher = watch::start(Arc::downgrade(&shared), settings.stall_limit)?;
-        shared.watcher.get_or_init(|| watcher);
+        let (watch, ended) = mpsc::channel();
+        let shared = Arc::new(Shared::new(settings.path.clone(), watch));
+        let (watched, limit) = (Arc::downgrade(&shared), settings.stall_limit);
+        spawn("record-cache-watch", move || {
+            watch::look_after(&watched, &ended, limit);
+        })?;
         // If it cannot be opened or no one is waiting any more, it is dropped and thereby closed.
         let store = Self {
             shared: Arc::clone(&shared),

@@ -4,8 +4,8 @@
 //! during its index's I/O, which takes bounded time.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
-use std::thread::Thread;
+use std::sync::Mutex;
+use std::sync::mpsc::Sender;
 
 use super::mailbox::Mailbox;
 use crate::counters::Counters;
@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     pub(crate) reads: Mailbox<Read, ReadBatch>,
     /// Buffers for reads.
     pub(crate) buffers: Buffers,
-    /// The watch, to be woken when the store is dropped.
-    pub(crate) watcher: OnceLock<Thread>,
+    /// Ends the watch when dropped.
+    _watch: Sender<()>,
     /// Commits of groups that contain appends.
     #[cfg(test)]
     pub(crate) commits: std::sync::atomic::AtomicU64,
@@ -54,7 +54,7 @@ pub(crate) enum Request {
 }
 
 impl Shared {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf, watch: Sender<()>) -> Self {
         Self {
             path,
             catalog: Mutex::default(),
@@ -62,17 +62,9 @@ impl Shared {
             requests: Mailbox::new(|request| matches!(request, Request::Close)),
             reads: Mailbox::new(|_| false),
             buffers: Buffers::default(),
-            watcher: OnceLock::new(),
+            _watch: watch,
             #[cfg(test)]
             commits: std::sync::atomic::AtomicU64::default(),
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher.unpark();
         }
     }
 }
