@@ -11,13 +11,6 @@ use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError};
 
-/// A close request, and what came after it.
-pub(super) struct Close {
-    pub(super) ticket: Ticket,
-    /// Requests that came too late.
-    pub(super) behind: Vec<(Request, Ticket)>,
-}
-
 impl Writer {
     pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
         self.look_after_files(Barrier::Synced);
@@ -78,7 +71,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn close(mut self, Close { ticket, behind }: Close) {
+    /// Closes the store, and answers the close request and all that came after it.
+    pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
         self.look_after_files(Barrier::Synced);
         let closed = self.make_durable();
         let marked = closed.is_ok() && self.write_mark();
@@ -99,11 +93,9 @@ impl Writer {
         drop(log);
         drop(shared.reads.close());
         let late = shared.requests.close();
-        let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());
-        shared.requests.answer(ticket, amount(&closed));
-        for (request, ticket) in behind.into_iter().chain(late) {
+        for (request, ticket) in requests.into_iter().chain(late) {
             let outcome = match request {
-                Request::Close => amount(&closed),
+                Request::Close => closed.clone().map(|()| Amount::default()),
                 _ => Err(StoreError::Closed),
             };
             shared.requests.answer(ticket, outcome);

@@ -106,15 +106,17 @@ impl Writer {
         if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
             self.conclude();
         }
-        let calls = &group.calls;
-        let written = self.log.commit(&self.shared.catalog, calls, Barrier::None);
-        match written {
-            Ok(entries) => {
-                group.note_written(entries);
-                self.count(group);
-            }
+        match self.commit(&mut group, Barrier::None) {
+            Ok(()) => self.count(group),
             Err(error) => self.fail(group, &error),
         }
+    }
+
+    fn commit(&mut self, group: &mut Group, barrier: Barrier) -> Result<(), StoreError> {
+        group.entries = self
+            .log
+            .commit(&self.shared.catalog, &group.calls, barrier)?;
+        Ok(())
     }
 
     fn count(&mut self, group: Group) {
@@ -140,13 +142,8 @@ impl Writer {
             } else {
                 Barrier::None
             };
-            group.entries.clear();
-            let catalog = &self.shared.catalog;
-            match self.log.commit(catalog, &group.calls, barrier) {
-                Ok(entries) => {
-                    group.note_written(entries);
-                    return self.count(group);
-                }
+            match self.commit(&mut group, barrier) {
+                Ok(()) => return self.count(group),
                 Err(again) => error = again,
             }
         }

@@ -20,20 +20,15 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         for (read, ticket) in reads {
-            let batch = oldest(shared, &read);
+            let batch = oldest(shared, read);
             shared.reads.sign();
             shared.reads.answer(ticket, batch);
         }
     }
 }
 
-fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
-    let Read {
-        stream,
-        after,
-        limits,
-    } = read;
-    let mut after = *after;
+fn oldest(shared: &Shared, read: Read) -> Result<ReadBatch, StoreError> {
+    let (stream, mut after) = (&read.stream, read.after);
     let mut damaged = Amount::default();
     let mut attempts = 0;
     loop {
@@ -43,7 +38,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
                 return Err(StoreError::Closed);
             }
             damaged += catalog.take_unreported(stream);
-            let entries = catalog.after(stream, after, *limits);
+            let entries = catalog.after(stream, after, read.limits);
             entries.map(|entries| {
                 let sources = sources(&catalog, &entries);
                 (entries, sources)

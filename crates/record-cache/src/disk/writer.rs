@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::close::Close;
 use super::group::{Answer, Group};
 use super::mailbox::Ticket;
 use super::overlap::Syncer;
@@ -46,7 +45,7 @@ pub(crate) struct Writer {
 }
 
 /// The observed arrival pattern of calls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
     /// How many callers to expect: those just answered, and those that arrived meanwhile.
     pub(super) expected: usize,
@@ -54,16 +53,6 @@ pub(crate) struct Pace {
     pub(super) took: Duration,
     /// Requests queued when the last group was answered.
     pub(super) came_meanwhile: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            expected: 1,
-            took: Duration::ZERO,
-            came_meanwhile: 0,
-        }
-    }
 }
 
 impl Writer {
@@ -86,8 +75,9 @@ impl Writer {
         }
     }
 
-    /// Collects a group and writes it. Returns the close request if it arrives.
-    fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Close> {
+    /// Collects a group and writes it. If a close request arrives, returns it and what came after
+    /// it.
+    fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut expected = self.pace.expected;
         let (mut came, mut short) = (0, 0);
         requests = self.settle_first(requests);
@@ -135,7 +125,7 @@ impl Writer {
 
     /// Does housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
-        self.syncer.rest();
+        self.syncer.in_a_row = 0;
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -171,24 +161,24 @@ impl Writer {
         rest
     }
 
-    /// Adds appends to the group and serves the other requests. Returns the close request if it
-    /// arrives.
-    fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Close> {
+    /// Adds appends to the group and serves the other requests. If a close request arrives, returns
+    /// it and what came after it.
+    fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
             match request {
                 Request::Clear => {
                     self.write_all();
                     let cleared = self.clear();
-                    self.answer(Some(ticket), cleared);
+                    self.shared.requests.answer(ticket, cleared);
                 }
                 Request::Close => {
-                    let behind = requests.collect();
-                    return Some(Close { ticket, behind });
+                    let ending = std::iter::once((Request::Close, ticket));
+                    return Some(ending.chain(requests).collect());
                 }
                 Request::Mend => {
-                    let mended = self.mend();
-                    self.answer(Some(ticket), mended.map(|()| Amount::default()));
+                    let mended = self.mend().map(|()| Amount::default());
+                    self.shared.requests.answer(ticket, mended);
                 }
                 request => {
                     if let Some((call, answer)) = self.plan(request, ticket) {
@@ -221,18 +211,16 @@ impl Writer {
         };
         match planned {
             Ok(Some((call, planned))) => {
-                let ticket = Some(ticket);
-                Some((
-                    call,
-                    Answer {
-                        ticket,
-                        planned,
-                        is_loss,
-                    },
-                ))
+                let answer = Answer {
+                    ticket: Some(ticket),
+                    planned,
+                    is_loss,
+                };
+                Some((call, answer))
             }
             nothing => {
-                self.answer(Some(ticket), nothing.map(|_| Amount::default()));
+                let nothing = nothing.map(|_| Amount::default());
+                self.shared.requests.answer(ticket, nothing);
                 None
             }
         }
