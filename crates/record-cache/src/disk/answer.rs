@@ -83,14 +83,7 @@ impl Writer {
         for (stream, numbers) in appended {
             let ids = numbers.numbers().map(RecordId::new);
             let wish = Settlement::new(stream).delete(ids);
-            if let Ok(Some((call, planned))) = self.plan_settlement(&wish) {
-                let answer = Answer {
-                    ticket: None,
-                    planned,
-                    is_loss: false,
-                };
-                group.push(call, answer);
-            }
+            self.plan(&mut group, &wish, None, false);
         }
         self.settle(group);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Ticket;
-use super::shared::{Request, Shared, gone};
+use super::shared::{Request, Shared};
 use super::writer::Writer;
 use crate::log::catalog::lock;
 use crate::log::directory;
@@ -18,7 +18,10 @@ impl Writer {
         let mut removed = Amount::default();
         if !untouched {
             self.log.roll();
-            self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
+            self.in_need(|writer| {
+                let catalog = &writer.shared.catalog;
+                writer.log.commit(catalog, &[Call::Clear], Barrier::Synced)
+            })?;
             let _ = lock(&self.shared.catalog).clear();
             removed = lock(&self.shared.counters).clear();
             self.mend()?;
@@ -108,7 +111,8 @@ pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.requests.abandon(&gone());
+        let gone = StoreError::unavailable_because("the thread of the store has ended");
+        self.0.requests.abandon(&gone);
         self.0.reads.abandon(&StoreError::Closed);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Group {
 }
 
 /// The answer to one call, and who waits for it, if anyone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) ticket: Option<Ticket>,
     /// What a settlement will remove.
@@ -59,7 +59,10 @@ impl Writer {
         }
         let written = self.log.write(&self.shared.catalog, self.group.rest());
         match written {
-            Ok(entries) => self.group.note_written(entries),
+            Ok(entries) => {
+                self.group.entries.extend(entries);
+                (self.group.written, self.group.unwritten) = (self.group.calls.len(), 0);
+            }
             Err(error) => {
                 let failed = self.group.take_unwritten();
                 self.fail(failed, &error);
@@ -168,11 +171,6 @@ impl Group {
     /// The calls not yet written.
     fn rest(&self) -> &[Call] {
         self.calls.get(self.written..).unwrap_or_default()
-    }
-
-    fn note_written(&mut self, entries: Vec<Entry>) {
-        self.entries.extend(entries);
-        (self.written, self.unwritten) = (self.calls.len(), 0);
     }
 
     /// Takes the written calls and leaves the others.

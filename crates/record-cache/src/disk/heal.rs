@@ -68,14 +68,10 @@ impl Writer {
         }
         self.log.roll();
         self.log.write_mark(self.held())?;
-        let old: Vec<u32> = lock(&self.shared.catalog)
-            .segments
-            .keys()
-            .copied()
-            .collect();
-        for number in &old {
+        let old = lock(&self.shared.catalog).segments.clone();
+        for &number in old.keys() {
             // A broken index cannot be queried, so it is replaced first.
-            while let Err(failure) = self.carry_forward(*number) {
+            while let Err(failure) = self.carry_forward(number) {
                 let Failure::Index(_) = failure else {
                     return Err(failure);
                 };
@@ -86,7 +82,7 @@ impl Writer {
         // loss.
         let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
         committed?;
-        for number in old {
+        for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
                 lock(&self.shared.catalog).segments.remove(&number);
                 let _ = self.log.disk().remove(&segment_name(number));

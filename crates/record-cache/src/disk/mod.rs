@@ -37,7 +37,7 @@ use tokio::sync::oneshot;
 
 use self::close::Ending;
 pub(crate) use self::shared::Request;
-use self::shared::{Read, Shared, gone};
+use self::shared::{Read, Shared};
 use self::system::SystemDisk;
 pub use self::system::check_directory;
 use crate::index::paged::IndexSettings;
@@ -128,7 +128,7 @@ impl Store {
             }
         };
         spawn("record-cache", work)?;
-        outcome.await.unwrap_or_else(|_| Err(gone()))?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))?;
         Ok(store)
     }
 
@@ -256,8 +256,8 @@ macro_rules! disk_store {
             /// # Cancel safety
             /// If the store is opened anyway, it is closed immediately.
             pub async fn open(self) -> Result<$store, StoreError> {
-                let Self { store, index } = self;
-                crate::disk::Store::open(store, index).await.map($store)
+                let opened = crate::disk::Store::open(self.store, self.index);
+                opened.await.map($store)
             }
         }
 

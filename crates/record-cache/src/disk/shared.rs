@@ -72,7 +72,3 @@ impl Shared {
 pub(crate) fn stalled() -> StoreError {
     StoreError::unavailable_because("the disk does not respond")
 }
-
-pub(crate) fn gone() -> StoreError {
-    StoreError::unavailable_because("the thread of the store has ended")
-}

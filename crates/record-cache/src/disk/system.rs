@@ -108,10 +108,7 @@ fn foreign(names: &[String]) -> Option<String> {
 
 /// Whether a store may use an entry with this name.
 fn is_ours(name: &str) -> bool {
-    directory::is_own(name)
-        || [COPY_PREFIX, DIRECTORY_PREFIX]
-            .iter()
-            .any(|p| name.starts_with(p))
+    directory::is_own(name) || name.starts_with(COPY_PREFIX) || name.starts_with(DIRECTORY_PREFIX)
 }
 
 /// Creates a directory and its parents, accessible only to the owner.

@@ -37,10 +37,9 @@ struct Looks {
 
 impl Looks {
     fn new(now: Instant) -> Self {
-        let (of_writer, of_reader) = (Seen::default(), Seen::default());
         Self {
-            of_writer,
-            of_reader,
+            of_writer: Seen::default(),
+            of_reader: Seen::default(),
             last: now,
         }
     }

@@ -12,7 +12,7 @@ use crate::log::catalog::lock;
 use crate::log::end::{Barrier, Log};
 use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
-use crate::{Amount, Durability, Settlement, StoreError, clock};
+use crate::{Amount, Durability, NewRecord, Settlement, StoreError, clock};
 
 /// A group that reaches this size is written.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -148,14 +148,18 @@ impl Writer {
         &mut self,
         requests: Vec<(Request, Ticket)>,
     ) -> Vec<(Request, Ticket)> {
-        let is_settlement =
-            |(request, _): &_| matches!(request, Request::Settle(_) | Request::Lose(_));
-        let (settles, rest): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_settlement);
+        let mut rest = Vec::with_capacity(requests.len());
         let mut group = Group::default();
-        for (request, ticket) in settles {
-            if let Some((call, answer)) = self.plan(request, ticket) {
-                group.push(call, answer);
-            }
+        for (request, ticket) in requests {
+            let (wish, is_loss) = match request {
+                Request::Settle(wish) => (wish, false),
+                Request::Lose(wish) => (wish, true),
+                request => {
+                    rest.push((request, ticket));
+                    continue;
+                }
+            };
+            self.plan(&mut group, &wish, Some(ticket), is_loss);
         }
         self.settle(group);
         rest
@@ -180,11 +184,8 @@ impl Writer {
                     let mended = self.mend().map(|()| Amount::default());
                     self.shared.requests.answer(ticket, mended);
                 }
-                request => {
-                    if let Some((call, answer)) = self.plan(request, ticket) {
-                        self.group.push(call, answer);
-                    }
-                }
+                Request::Append(records) => self.append(records, ticket),
+                settlement => drop(self.settle_first(vec![(settlement, ticket)])),
             }
             if self.group.bytes > GROUP_BYTES {
                 self.write_all();
@@ -193,49 +194,49 @@ impl Writer {
         None
     }
 
-    /// Plans the write for a request, if it needs one.
-    fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
-        let is_loss = matches!(request, Request::Lose(_));
-        let planned = match request {
-            Request::Append(records) if records.is_empty() => Ok(None),
-            Request::Append(records) => {
-                if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
-                    let error = "the records of one call are too many bytes for a segment";
-                    Err(StoreError::unavailable_because(error))
-                } else {
-                    Ok(Some((Call::Append(records), Amount::default())))
-                }
-            }
-            Request::Settle(wish) | Request::Lose(wish) => self.plan_settlement(&wish),
-            Request::Clear | Request::Close | Request::Mend => Ok(None),
-        };
-        match planned {
-            Ok(Some((call, planned))) => {
-                let answer = Answer {
-                    ticket: Some(ticket),
-                    planned,
-                    is_loss,
-                };
-                Some((call, answer))
-            }
-            nothing => {
-                let nothing = nothing.map(|_| Amount::default());
-                self.shared.requests.answer(ticket, nothing);
-                None
-            }
+    /// Adds an append to the group, if it needs a write.
+    fn append(&mut self, records: Vec<NewRecord>, ticket: Ticket) {
+        if records.is_empty() {
+            self.shared.requests.answer(ticket, Ok(Amount::default()));
+        } else if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
+            let error = "the records of one call are too many bytes for a segment";
+            let error = StoreError::unavailable_because(error);
+            self.shared.requests.answer(ticket, Err(error));
+        } else {
+            let answer = Answer {
+                ticket: Some(ticket),
+                ..Answer::default()
+            };
+            self.group.push(Call::Append(records), answer);
         }
     }
 
-    /// Plans the write that settles records, if it is needed, and computes what it will remove.
-    pub(super) fn plan_settlement(
+    /// Adds a settlement to a group, if it needs a write, and computes what it will remove.
+    pub(super) fn plan(
         &mut self,
+        group: &mut Group,
         wish: &Settlement,
-    ) -> Result<Option<(Call, Amount)>, StoreError> {
-        loop {
+        ticket: Option<Ticket>,
+        is_loss: bool,
+    ) {
+        let plan = loop {
             if let Ok(plan) = lock(&self.shared.catalog).plan(wish) {
-                return Ok(plan.map(|(settled, planned)| (Call::Settle(settled), planned)));
+                break Ok(plan);
             }
-            self.mend()?;
+            if let Err(error) = self.mend() {
+                break Err(error);
+            }
+        };
+        match plan {
+            Ok(Some((settled, planned))) => {
+                let answer = Answer {
+                    ticket,
+                    planned,
+                    is_loss,
+                };
+                group.push(Call::Settle(settled), answer);
+            }
+            nothing => self.answer(ticket, nothing.map(|_| Amount::default())),
         }
     }
 
@@ -245,16 +246,6 @@ impl Writer {
             Durability::PowerLoss => Barrier::Synced,
             Durability::ProcessCrash => Barrier::None,
         }
-    }
-
-    /// Commits calls that free space, using the reserved space if necessary.
-    pub(super) fn commit_in_need(
-        &mut self,
-        calls: &[Call],
-        barrier: Barrier,
-    ) -> Result<(), StoreError> {
-        self.in_need(|writer| writer.log.commit(&writer.shared.catalog, calls, barrier))?;
-        Ok(())
     }
 
     /// Runs work that frees space, using the reserved space if necessary.
