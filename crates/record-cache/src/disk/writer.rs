@@ -185,6 +185,7 @@ impl Writer {
                     self.shared.requests.answer(ticket, mended);
                 }
                 Request::Append(records) => self.append(records, ticket),
+                // Settlements have been served before; this one would be in the same way.
                 settlement => drop(self.settle_first(vec![(settlement, ticket)])),
             }
             if self.group.bytes > GROUP_BYTES {
