@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(any(feature = "sled", feature = "journal"))]
-use crate::NewRecord;
-use crate::{Amount, QueueStats, StoreStats, StreamName};
+use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
 
 /// Kept apart from any index or database, so statistics never wait for either.
 #[derive(Debug, Default)]
@@ -24,6 +22,12 @@ impl Counters {
         }
     }
 
+    pub(crate) fn names(&self) -> Vec<StreamName> {
+        self.streams.keys().cloned().collect()
+    }
+}
+
+impl Counters {
     /// Adds the records of one call, most of which share a stream.
     pub(crate) fn add_all(&mut self, records: &[NewRecord]) {
         for run in records.chunk_by(|one, next| one.stream == next.stream) {
@@ -34,12 +38,6 @@ impl Counters {
         }
     }
 
-    pub(crate) fn names(&self) -> Vec<StreamName> {
-        self.streams.keys().cloned().collect()
-    }
-}
-
-impl Counters {
     pub(crate) fn add(&mut self, stream: &StreamName, amount: Amount) {
         if amount.records == 0 {
             return;

@@ -1,11 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod clock;
-#[cfg(any(
-    feature = "sled",
-    feature = "journal",
-    all(feature = "browser", target_arch = "wasm32", target_os = "unknown")
-))]
 mod counters;
 #[cfg(any(feature = "sled", feature = "journal"))]
 mod disk;

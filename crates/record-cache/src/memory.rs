@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::counters::Counters;
 use crate::{
-    Amount, NewRecord, QueueStats, ReadBatch, ReadLimits, Record, RecordId, RecordStore,
-    Settlement, StoreError, StoreStats, StreamName,
+    Amount, NewRecord, ReadBatch, ReadLimits, Record, RecordId, RecordStore, Settlement,
+    StoreError, StoreStats, StreamName,
 };
 
 /// Stores records in memory; they are lost when the process ends.
@@ -22,13 +23,13 @@ pub struct MemoryStore {
 struct State {
     closed: bool,
     queues: BTreeMap<StreamName, Queue>,
+    counters: Counters,
 }
 
 /// Kept even when empty, so ids continue from where they were.
 #[derive(Default)]
 struct Queue {
     next: u64,
-    bytes: u64,
     records: BTreeMap<RecordId, Record>,
 }
 
@@ -58,12 +59,15 @@ impl MemoryStore {
 impl RecordStore for MemoryStore {
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
         let mut state = self.open_state()?;
+        state.counters.add_all(&records);
         for record in records {
-            state
-                .queues
-                .entry(record.stream.clone())
-                .or_default()
-                .push(record);
+            let queue = state.queues.entry(record.stream).or_default();
+            let id = RecordId::new(queue.next);
+            queue.next += 1;
+            let (key, data) = (record.key, record.data);
+            let new = Record::new(id, key, data, record.attempts, record.recorded_at);
+            let new = new.with_explicit_hash_key(record.explicit_hash_key);
+            queue.records.insert(id, new);
         }
         Ok(())
     }
@@ -102,35 +106,26 @@ impl RecordStore for MemoryStore {
                 record.attempts = record.attempts.saturating_add(1);
             }
         }
-        Ok(queue.remove(settlement.delete))
+        let mut removed = Amount::default();
+        for id in settlement.delete {
+            if let Some(record) = queue.records.remove(&id) {
+                removed += Amount::new(1, record.size());
+            }
+        }
+        state.counters.remove(&settlement.stream, removed);
+        Ok(removed)
     }
 
     async fn clear(&self) -> Result<Amount, StoreError> {
         let mut state = self.open_state()?;
-        let mut removed = Amount::default();
         for queue in state.queues.values_mut() {
-            removed += Amount::new(queue.records.len(), queue.bytes);
-            queue.records = BTreeMap::new();
-            queue.bytes = 0;
+            queue.records.clear();
         }
-        Ok(removed)
+        Ok(state.counters.clear())
     }
 
     fn stats(&self) -> StoreStats {
-        let state = self.lock();
-        let held = state
-            .queues
-            .iter()
-            .filter(|(_, queue)| !queue.records.is_empty());
-        let streams = held
-            .map(|(name, queue)| {
-                (
-                    name.clone(),
-                    QueueStats::new(queue.records.len(), queue.bytes),
-                )
-            })
-            .collect();
-        StoreStats::new(streams, 0)
+        self.lock().counters.stats()
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -146,30 +141,6 @@ impl fmt::Debug for MemoryStore {
             .field("records", &stats.records())
             .field("bytes", &stats.bytes())
             .finish()
-    }
-}
-
-impl Queue {
-    fn push(&mut self, record: NewRecord) {
-        self.bytes += record.size();
-        let id = RecordId::new(self.next);
-        self.next += 1;
-        let hash_key = record.explicit_hash_key;
-        let (key, data) = (record.key, record.data);
-        let record = Record::new(id, key, data, record.attempts, record.recorded_at)
-            .with_explicit_hash_key(hash_key);
-        self.records.insert(id, record);
-    }
-
-    fn remove(&mut self, ids: Vec<RecordId>) -> Amount {
-        let mut removed = Amount::default();
-        for id in ids {
-            if let Some(record) = self.records.remove(&id) {
-                removed += Amount::new(1, record.size());
-            }
-        }
-        self.bytes -= removed.bytes;
-        removed
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::group::{Answer, Group};
-use super::mailbox::Ticket;
-use super::shared::Reply;
+use super::mailbox::{Reply, Ticket};
 use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -30,7 +29,7 @@ impl Writer {
         drop(calls);
         for (reply, removed) in replies.into_iter().zip(removed) {
             if let Some(reply) = reply {
-                reply.send(Ok(removed));
+                let _ = reply.send(Ok(removed));
             }
         }
         self.take_back(late);
@@ -84,14 +83,7 @@ impl Writer {
         for (stream, numbers) in appended {
             let ids = numbers.numbers().map(RecordId::new);
             let wish = Settlement::new(stream).delete(ids);
-            if let Ok(Some((call, planned))) = self.plan_settlement(&wish) {
-                let answer = Answer {
-                    ticket: None,
-                    planned,
-                    is_loss: false,
-                };
-                group.push(call, answer);
-            }
+            self.plan(&mut group, &wish, None, false);
         }
         self.settle(group);
     }
@@ -139,8 +131,8 @@ impl Writer {
     }
 
     pub(super) fn answer(&self, ticket: Option<Ticket>, outcome: Result<Amount, StoreError>) {
-        if let Some(reply) = ticket.and_then(|ticket| self.shared.requests.reply(ticket)) {
-            reply.send(outcome);
+        if let Some(ticket) = ticket {
+            self.shared.requests.answer(ticket, outcome);
         }
     }
 }
@@ -148,7 +140,7 @@ impl Writer {
 /// The appended records whose callers already have an answer.
 fn late(
     calls: &[Call],
-    replies: &[Option<Reply>],
+    replies: &[Option<Reply<Amount>>],
     written: &[Entry],
 ) -> BTreeMap<StreamName, Ranges> {
     let mut entries = written.iter();

@@ -3,20 +3,13 @@
 use std::sync::Arc;
 
 use super::mailbox::Ticket;
-use super::shared::{Request, Shared, gone};
+use super::shared::{Request, Shared};
 use super::writer::Writer;
 use crate::log::catalog::lock;
 use crate::log::directory;
 use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError};
-
-/// A close request, and what came after it.
-pub(super) struct Close {
-    pub(super) ticket: Ticket,
-    /// Requests that came too late.
-    pub(super) behind: Vec<(Request, Ticket)>,
-}
 
 impl Writer {
     pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
@@ -25,14 +18,17 @@ impl Writer {
         let mut removed = Amount::default();
         if !untouched {
             self.log.roll();
-            self.commit_in_need(&[Call::Clear], Barrier::Synced)?;
+            self.in_need(|writer| {
+                let catalog = &writer.shared.catalog;
+                writer.log.commit(catalog, &[Call::Clear], Barrier::Synced)
+            })?;
             let _ = lock(&self.shared.catalog).clear();
             removed = lock(&self.shared.counters).clear();
             self.mend()?;
         }
         self.rest = 0;
         self.compact();
-        directory::remove_copies(&*self.disk)
+        directory::remove_copies(self.log.disk())
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         Ok(removed)
     }
@@ -71,14 +67,15 @@ impl Writer {
                     segment.file.sync()
                 });
                 synced
-                    .and_then(|()| self.disk.sync())
+                    .and_then(|()| self.log.disk().sync())
                     .map_err(|error| self.log.refused("cannot sync", "", error))
             }
             (outcome, _) => outcome,
         }
     }
 
-    pub(super) fn close(mut self, Close { ticket, behind }: Close) {
+    /// Closes the store, and answers the close request and all that came after it.
+    pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
         self.look_after_files(Barrier::Synced);
         let closed = self.make_durable();
         let marked = closed.is_ok() && self.write_mark();
@@ -95,25 +92,16 @@ impl Writer {
         if let Err(broken) = kept {
             tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
         }
-        let Self {
-            shared, log, disk, ..
-        } = self;
-        drop((log, disk));
+        let Self { shared, log, .. } = self;
+        drop(log);
         drop(shared.reads.close());
         let late = shared.requests.close();
-        let answer = |ticket, outcome| {
-            if let Some(reply) = shared.requests.reply(ticket) {
-                reply.send(outcome);
-            }
-        };
-        let amount = |closed: &Result<(), StoreError>| closed.clone().map(|()| Amount::default());
-        answer(ticket, amount(&closed));
-        for (request, ticket) in behind.into_iter().chain(late) {
+        for (request, ticket) in requests.into_iter().chain(late) {
             let outcome = match request {
-                Request::Close => amount(&closed),
+                Request::Close => closed.clone().map(|()| Amount::default()),
                 _ => Err(StoreError::Closed),
             };
-            answer(ticket, outcome);
+            shared.requests.answer(ticket, outcome);
         }
     }
 }
@@ -123,11 +111,8 @@ pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        for reply in self.0.requests.abandon() {
-            reply.refuse(&gone());
-        }
-        for reply in self.0.reads.abandon() {
-            let _ = reply.send(Err(StoreError::Closed));
-        }
+        let gone = StoreError::unavailable_because("the thread of the store has ended");
+        self.0.requests.abandon(&gone);
+        self.0.reads.abandon(&StoreError::Closed);
     }
 }

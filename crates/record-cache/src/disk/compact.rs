@@ -35,7 +35,7 @@ impl Writer {
             match self.compact_once() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.reserve.restore(&*self.disk);
+                    self.reserve.restore(self.log.disk());
                     return;
                 }
                 Err(Failure::Index(_)) => {
@@ -84,12 +84,13 @@ impl Writer {
 
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         if number >= self.log.needless_below() {
-            self.commit_in_need(&[], self.strongest())?;
+            let barrier = self.strongest();
+            self.in_need(|writer| writer.log.commit(&writer.shared.catalog, &[], barrier))?;
         }
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
             // If it remains, the next opening deletes it: the log says it is no longer needed.
-            let _ = self.disk.remove(&segment_name(number));
+            let _ = self.log.disk().remove(&segment_name(number));
         }
         Ok(())
     }
@@ -110,12 +111,11 @@ impl Writer {
             let broken = lock(&self.shared.catalog).broken();
             broken.map_or(Ok(()), |broken| Err(broken.into()))
         })?;
-        let held = |segment: &crate::log::catalog::Segment| segment.live_records;
-        let left = lock(&self.shared.catalog)
+        let is_left = lock(&self.shared.catalog)
             .segments
             .get(&number)
-            .map_or(0, held);
-        if left > 0 {
+            .is_some_and(|segment| segment.live_records > 0);
+        if is_left {
             // The frames can no longer be found, so the index must supply the records.
             let held = self.lying_in(number)?;
             self.carry(&held)?;

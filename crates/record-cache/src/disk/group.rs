@@ -28,7 +28,7 @@ pub(crate) struct Group {
 }
 
 /// The answer to one call, and who waits for it, if anyone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) ticket: Option<Ticket>,
     /// What a settlement will remove.
@@ -59,7 +59,10 @@ impl Writer {
         }
         let written = self.log.write(&self.shared.catalog, self.group.rest());
         match written {
-            Ok(entries) => self.group.note_written(entries),
+            Ok(entries) => {
+                self.group.entries.extend(entries);
+                (self.group.written, self.group.unwritten) = (self.group.calls.len(), 0);
+            }
             Err(error) => {
                 let failed = self.group.take_unwritten();
                 self.fail(failed, &error);
@@ -106,22 +109,24 @@ impl Writer {
         if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
             self.conclude();
         }
-        let calls = &group.calls;
-        let written = self.log.commit(&self.shared.catalog, calls, Barrier::None);
-        match written {
-            Ok(entries) => {
-                group.note_written(entries);
-                self.count(group);
-            }
+        match self.commit(&mut group, Barrier::None) {
+            Ok(()) => self.count(group),
             Err(error) => self.fail(group, &error),
         }
+    }
+
+    fn commit(&mut self, group: &mut Group, barrier: Barrier) -> Result<(), StoreError> {
+        group.entries = self
+            .log
+            .commit(&self.shared.catalog, &group.calls, barrier)?;
+        Ok(())
     }
 
     fn count(&mut self, group: Group) {
         #[cfg(test)]
         if group.appends() {
-            self.commits
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            self.shared.commits.fetch_add(1, relaxed);
         }
         self.apply(group.calls, group.answers, &group.entries);
     }
@@ -140,13 +145,8 @@ impl Writer {
             } else {
                 Barrier::None
             };
-            group.entries.clear();
-            let catalog = &self.shared.catalog;
-            match self.log.commit(catalog, &group.calls, barrier) {
-                Ok(entries) => {
-                    group.note_written(entries);
-                    return self.count(group);
-                }
+            match self.commit(&mut group, barrier) {
+                Ok(()) => return self.count(group),
                 Err(again) => error = again,
             }
         }
@@ -171,11 +171,6 @@ impl Group {
     /// The calls not yet written.
     fn rest(&self) -> &[Call] {
         self.calls.get(self.written..).unwrap_or_default()
-    }
-
-    fn note_written(&mut self, entries: Vec<Entry>) {
-        self.entries.extend(entries);
-        (self.written, self.unwritten) = (self.calls.len(), 0);
     }
 
     /// Takes the written calls and leaves the others.

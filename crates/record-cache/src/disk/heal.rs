@@ -27,7 +27,7 @@ impl Writer {
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
-            self.log.active_segment().is_none() && self.disk.is_gone()
+            self.log.active_segment().is_none() && self.log.disk().is_gone()
         };
         let gone = gone || (since >= SELDOM && self.is_any_gone());
         if since >= OFTEN {
@@ -40,7 +40,7 @@ impl Writer {
 
     pub(crate) fn is_any_gone(&self) -> bool {
         let segments = lock(&self.shared.catalog).segments.clone();
-        segments.values().any(|segment| segment.file.is_gone()) || self.disk.is_gone()
+        segments.values().any(|segment| segment.file.is_gone()) || self.log.disk().is_gone()
     }
 
     pub(crate) fn heal(&mut self) {
@@ -63,19 +63,15 @@ impl Writer {
     }
 
     fn write_all_again(&mut self) -> Result<(), Failure> {
-        if self.disk.is_gone() {
-            self.disk.make_again()?;
+        if self.log.disk().is_gone() {
+            self.log.set_disk(self.log.disk().make_again()?);
         }
         self.log.roll();
         self.log.write_mark(self.held())?;
-        let old: Vec<u32> = lock(&self.shared.catalog)
-            .segments
-            .keys()
-            .copied()
-            .collect();
-        for number in &old {
+        let old = lock(&self.shared.catalog).segments.clone();
+        for &number in old.keys() {
             // A broken index cannot be queried, so it is replaced first.
-            while let Err(failure) = self.carry_forward(*number) {
+            while let Err(failure) = self.carry_forward(number) {
                 let Failure::Index(_) = failure else {
                     return Err(failure);
                 };
@@ -86,13 +82,13 @@ impl Writer {
         // loss.
         let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
         committed?;
-        for number in old {
+        for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
                 lock(&self.shared.catalog).segments.remove(&number);
-                let _ = self.disk.remove(&segment_name(number));
+                let _ = self.log.disk().remove(&segment_name(number));
             }
         }
-        self.reserve = Reserve::find(&*self.disk);
+        self.reserve = Reserve::find(self.log.disk());
         Ok(())
     }
 }

@@ -7,25 +7,32 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::shared::stalled;
 use crate::StoreError;
+use crate::log::catalog::lock;
 
 /// How often [`Mailbox::meanwhile`] returns when nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Tells a caller the outcome.
+pub(crate) type Reply<A> = oneshot::Sender<Result<A, StoreError>>;
+
 /// A queue that is drained all at once, with the reply handles of its items.
 #[derive(Debug)]
-pub(crate) struct Mailbox<T, R> {
-    state: Mutex<State<T, R>>,
+pub(crate) struct Mailbox<T, A> {
+    state: Mutex<State<T, A>>,
     arrived: Condvar,
     /// Whether an item must be processed even if no one waits for it any more.
     must_be_done: fn(&T) -> bool,
 }
 
 #[derive(Debug)]
-struct State<T, R> {
+struct State<T, A> {
     waiting: Vec<(T, Ticket)>,
-    replies: Vec<Place<R>>,
+    /// By ticket. `None` if the ticket is free, or if the watch has answered.
+    replies: Vec<Option<Reply<A>>>,
     free: Vec<u32>,
     /// The thread sleeps until this many items are queued; 0 while it is awake.
     wanted: usize,
@@ -46,14 +53,6 @@ struct State<T, R> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
 
-#[derive(Debug)]
-enum Place<R> {
-    Free,
-    Waiting(R),
-    /// The watch has answered; the ticket is still held.
-    Answered,
-}
-
 /// The watch's last observation of a mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -62,7 +61,7 @@ pub(crate) struct Seen {
     times: u32,
 }
 
-impl<T, R> State<T, R> {
+impl<T, A> State<T, A> {
     fn take(&mut self) -> Vec<(T, Ticket)> {
         self.wanted = 0;
         self.sign();
@@ -78,7 +77,7 @@ impl<T, R> State<T, R> {
         self.signs = self.signs.wrapping_add(1);
     }
 
-    fn keep(&mut self, reply: Place<R>) -> Ticket {
+    fn keep(&mut self, reply: Option<Reply<A>>) -> Ticket {
         let Some(free) = self.free.pop() else {
             self.replies.push(reply);
             return Ticket(u32::try_from(self.replies.len() - 1).unwrap_or(u32::MAX));
@@ -89,32 +88,20 @@ impl<T, R> State<T, R> {
         Ticket(free)
     }
 
-    fn redeem(&mut self, Ticket(ticket): Ticket) -> Option<R> {
-        let place = self.replies.get_mut(ticket as usize)?;
-        let reply = std::mem::replace(place, Place::Free);
+    fn redeem(&mut self, Ticket(ticket): Ticket) -> Option<Reply<A>> {
+        let reply = self.replies.get_mut(ticket as usize)?.take();
         self.free.push(ticket);
-        match reply {
-            Place::Waiting(reply) => Some(reply),
-            Place::Free | Place::Answered => None,
-        }
+        reply
     }
 
     /// Takes all reply handles and invalidates their tickets.
-    fn take_replies(&mut self) -> Vec<R> {
-        let mut replies = Vec::new();
-        for place in &mut self.replies {
-            if matches!(place, Place::Waiting(_))
-                && let Place::Waiting(reply) = std::mem::replace(place, Place::Answered)
-            {
-                replies.push(reply);
-            }
-        }
-        replies
+    fn take_replies(&mut self) -> Vec<Reply<A>> {
+        self.replies.iter_mut().filter_map(Option::take).collect()
     }
 }
 
-impl<T, R> Mailbox<T, R> {
-    /// A mailbox whose thread is already working.
+impl<T, A> Mailbox<T, A> {
+    /// A mailbox whose thread is idle.
     pub(crate) fn new(must_be_done: fn(&T) -> bool) -> Self {
         let state = State {
             waiting: Vec::new(),
@@ -122,7 +109,7 @@ impl<T, R> Mailbox<T, R> {
             free: Vec::new(),
             wanted: 0,
             closed: false,
-            busy: true,
+            busy: false,
             signs: 0,
             stalled: false,
             helped: false,
@@ -135,20 +122,27 @@ impl<T, R> Mailbox<T, R> {
         }
     }
 
+    /// Queues an item and waits for the outcome.
+    pub(crate) async fn ask(&self, item: T) -> Result<A, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        self.push(item, reply)?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Queues an item. If the thread hangs, only an item that must be processed is queued.
-    pub(crate) fn push(&self, item: T, reply: R) -> Result<(), StoreError> {
+    pub(crate) fn push(&self, item: T, reply: Reply<A>) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
             return Err(StoreError::Closed);
         }
         if state.stalled {
             if (self.must_be_done)(&item) {
-                let ticket = state.keep(Place::Answered);
+                let ticket = state.keep(None);
                 state.waiting.push((item, ticket));
             }
             return Err(stalled());
         }
-        let ticket = state.keep(Place::Waiting(reply));
+        let ticket = state.keep(Some(reply));
         state.waiting.push((item, ticket));
         let enough = state.wanted > 0 && state.waiting.len() >= state.wanted;
         if enough {
@@ -162,9 +156,11 @@ impl<T, R> Mailbox<T, R> {
         Ok(())
     }
 
-    /// Registers a reply handle for what the thread is already doing.
-    pub(crate) fn expect(&self, reply: R) -> Ticket {
-        self.lock().keep(Place::Waiting(reply))
+    /// Registers a reply handle for what the thread does first.
+    pub(crate) fn expect(&self, reply: Reply<A>) -> Ticket {
+        let mut state = self.lock();
+        state.sign();
+        state.keep(Some(reply))
     }
 
     /// Waits for items and takes them all. Empty once the mailbox is closed and drained.
@@ -183,7 +179,7 @@ impl<T, R> Mailbox<T, R> {
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.wanted = wanted;
-        let few = |state: &mut State<T, R>| state.waiting.len() < wanted && !state.closed;
+        let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !state.closed;
         let waited = self.arrived.wait_timeout_while(state, patience, few);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
@@ -200,7 +196,7 @@ impl<T, R> Mailbox<T, R> {
     pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
         let mut state = self.lock();
         state.wanted = 1;
-        let quiet = |state: &mut State<T, R>| state.waiting.is_empty() && !state.nudged;
+        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.nudged;
         let waited = self.arrived.wait_timeout_while(state, LOOK_AGAIN, quiet);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
@@ -211,13 +207,19 @@ impl<T, R> Mailbox<T, R> {
         self.arrived.notify_one();
     }
 
-    /// The reply handle for a ticket, unless the watch has answered.
-    pub(crate) fn reply(&self, ticket: Ticket) -> Option<R> {
-        self.lock().redeem(ticket)
+    /// Answers the caller who has this ticket, unless the watch has.
+    pub(crate) fn answer(&self, ticket: Ticket, outcome: Result<A, StoreError>) {
+        let reply = self.lock().redeem(ticket);
+        if let Some(reply) = reply {
+            let _ = reply.send(outcome);
+        }
     }
 
     /// The reply handles for these tickets, and the number of queued items.
-    pub(crate) fn replies(&self, tickets: impl Iterator<Item = Ticket>) -> (Vec<Option<R>>, usize) {
+    pub(crate) fn replies(
+        &self,
+        tickets: impl Iterator<Item = Ticket>,
+    ) -> (Vec<Option<Reply<A>>>, usize) {
         let mut state = self.lock();
         state.sign();
         let replies = tickets.map(|ticket| state.redeem(ticket)).collect();
@@ -227,12 +229,6 @@ impl<T, R> Mailbox<T, R> {
     /// Notes a sign of life.
     pub(crate) fn sign(&self) {
         self.lock().sign();
-    }
-
-    /// Marks the thread as idle.
-    pub(crate) fn rest(&self) {
-        let mut state = self.lock();
-        (state.busy, state.stalled) = (false, false);
     }
 
     /// The number of queued items.
@@ -251,24 +247,25 @@ impl<T, R> Mailbox<T, R> {
         left
     }
 
-    /// Refuses new items from now on, drops those queued, and returns the remaining reply handles.
-    pub(crate) fn abandon(&self) -> Vec<R> {
+    /// Refuses new items from now on, drops those queued, and fails all calls still waiting.
+    pub(crate) fn abandon(&self, error: &StoreError) {
         drop(self.close());
-        self.lock().take_replies()
+        let replies = self.lock().take_replies();
+        refuse(replies, error);
     }
 
-    /// If the thread has shown no sign of life at this many checks, returns the reply handles of
-    /// all waiting callers and drops their requests.
-    pub(crate) fn look(&self, seen: &mut Seen, patience: u32) -> Vec<R> {
+    /// If the thread has shown no sign of life at this many checks, fails all waiting calls and
+    /// drops their requests.
+    pub(crate) fn look(&self, seen: &mut Seen, patience: u32) {
         let mut state = self.lock();
         let signs = state.busy.then_some(state.signs);
         if signs.is_none() || signs != seen.signs {
             (seen.signs, seen.times) = (signs, 0);
-            return Vec::new();
+            return;
         }
         seen.times += 1;
         if seen.times < patience {
-            return Vec::new();
+            return;
         }
         state.stalled = true;
         let replies = state.take_replies();
@@ -279,11 +276,17 @@ impl<T, R> Mailbox<T, R> {
                 state.redeem(ticket);
             }
         }
-        replies
+        drop(state);
+        refuse(replies, &stalled());
     }
 
-    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
-    fn lock(&self) -> MutexGuard<'_, State<T, R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State<T, A>> {
+        lock(&self.state)
+    }
+}
+
+fn refuse<A>(replies: Vec<Reply<A>>, error: &StoreError) {
+    for reply in replies {
+        let _ = reply.send(Err(error.clone()));
     }
 }

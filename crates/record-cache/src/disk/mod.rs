@@ -29,17 +29,17 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::close::Ending;
 pub(crate) use self::shared::Request;
-use self::shared::{Read, Reply, Shared, gone};
+use self::shared::{Read, Shared};
 use self::system::SystemDisk;
 pub use self::system::check_directory;
-use self::writer::Writer;
 use crate::index::paged::IndexSettings;
 use crate::index::{Indexes, Maker};
 use crate::log::catalog::lock;
@@ -52,11 +52,9 @@ const SMALLEST_SEGMENT: u64 = 4 << 20;
 const LARGEST_SEGMENT: u64 = 64 << 20;
 
 /// A disk store, with either index.
+#[derive(Debug)]
 pub(crate) struct Store {
     shared: Arc<Shared>,
-    /// Commits of groups that contain appends.
-    #[cfg(test)]
-    commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Options for opening a store.
@@ -103,37 +101,35 @@ impl Store {
                 StoreError::unavailable(context, error)
             })?;
         }
-        let shared = Arc::new(Shared::new(settings.path.clone()));
-        let watcher = watch::start(Arc::downgrade(&shared), settings.stall_limit)?;
-        shared.watcher.get_or_init(|| watcher);
+        let (watch, ended) = mpsc::channel();
+        let shared = Arc::new(Shared::new(settings.path.clone(), watch));
+        let (watched, limit) = (Arc::downgrade(&shared), settings.stall_limit);
+        spawn("record-cache-watch", move || {
+            watch::look_after(&watched, &ended, limit);
+        })?;
+        // If it cannot be opened or no one is waiting any more, it is dropped and thereby closed.
+        let store = Self {
+            shared: Arc::clone(&shared),
+        };
         let (reply, outcome) = oneshot::channel();
-        let ticket = shared.requests.expect(Reply::Opened(reply));
+        let ticket = shared.requests.expect(reply);
         let work = move || {
+            // However this thread ends, no caller waits forever.
+            let _ending = Ending(Arc::clone(&shared));
             let indexes = indexes(&settings.path);
             let opened = disk(&settings.path)
                 .and_then(|disk| open::prepare(&shared, &settings, indexes, disk));
-            let reply = shared.requests.reply(ticket);
             match opened {
                 Ok(writer) => {
-                    let store = writer.store();
-                    match reply {
-                        // If no one is waiting any more, the store is dropped and thereby closed.
-                        Some(Reply::Opened(reply)) => drop(reply.send(Ok(store))),
-                        _ => drop(store),
-                    }
-                    drop(shared);
+                    shared.requests.answer(ticket, Ok(Amount::default()));
                     writer.run();
                 }
-                Err(error) => {
-                    drop(shared.reads.close());
-                    if let Some(reply) = reply {
-                        reply.refuse(&error);
-                    }
-                }
+                Err(error) => shared.requests.answer(ticket, Err(error)),
             }
         };
         spawn("record-cache", work)?;
-        outcome.await.unwrap_or_else(|_| Err(gone()))
+        outcome.await.unwrap_or(Err(StoreError::Closed))?;
+        Ok(store)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -146,14 +142,12 @@ impl Store {
         after: Option<RecordId>,
         limits: ReadLimits,
     ) -> Result<ReadBatch, StoreError> {
-        let (reply, answer) = oneshot::channel();
         let read = Read {
             stream: stream.clone(),
             after: after.map(RecordId::get),
             limits,
         };
-        self.shared.reads.push(read, reply)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        self.shared.reads.ask(read).await
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
@@ -161,9 +155,7 @@ impl Store {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Amount, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.shared.requests.push(request, Reply::Done(reply))?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        self.shared.requests.ask(request).await
     }
 
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
@@ -184,29 +176,10 @@ impl Store {
     }
 }
 
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.debug("Store", f)
-    }
-}
-
 impl Drop for Store {
     fn drop(&mut self) {
         let (reply, _) = oneshot::channel();
-        let _ = self
-            .shared
-            .requests
-            .push(Request::Close, Reply::Done(reply));
-    }
-}
-
-impl Writer {
-    fn store(&self) -> Store {
-        Store {
-            shared: Arc::clone(&self.shared),
-            #[cfg(test)]
-            commits: Arc::clone(&self.commits),
-        }
+        let _ = self.shared.requests.push(Request::Close, reply);
     }
 }
 
@@ -283,8 +256,8 @@ macro_rules! disk_store {
             /// # Cancel safety
             /// If the store is opened anyway, it is closed immediately.
             pub async fn open(self) -> Result<$store, StoreError> {
-                let Self { store, index } = self;
-                crate::disk::Store::open(store, index).await.map($store)
+                let opened = crate::disk::Store::open(self.store, self.index);
+                opened.await.map($store)
             }
         }
 

@@ -13,7 +13,7 @@ use crate::log::catalog::lock;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
-use crate::log::open::{self, Files, Opened};
+use crate::log::open::{self, Files};
 use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
 use crate::{StoreError, StreamName, clock};
@@ -35,17 +35,15 @@ pub(super) fn prepare(
     let mut broken = None;
     let (opened, stranded) = loop {
         let opened = open::open(&*disk, settings.durability, &layout, found, &alive);
-        let failure = match opened.and_then(|mut opened| {
+        let opened = opened.and_then(|mut opened| {
             let stranded = opened.catalog.current(&opened.stranded)?;
             Ok((opened, stranded))
-        }) {
+        });
+        match opened {
             Ok(opened) => break opened,
-            Err(failure) => failure,
-        };
-        match failure {
-            Failure::Store(error) => return Err(error),
-            Failure::Disk(error) => return Err(failed(error)),
-            Failure::Index(reason) => {
+            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Disk(error)) => return Err(failed(error)),
+            Err(Failure::Index(reason)) => {
                 broken.get_or_insert(reason);
                 let index = mend::next(&mut *indexes);
                 found = Found { index, kept: None };
@@ -55,43 +53,30 @@ pub(super) fn prepare(
     if let Some(broken) = &broken {
         mend::note_rebuilt(&settings.path, broken, began, 0);
     }
-    let Opened {
-        catalog,
-        counters,
-        salt,
-        continuation,
-        needless,
-        must_restate,
-        ..
-    } = opened;
-    let (durability, segment_bytes) = (settings.durability, settings.segment_bytes);
     let log = Log::new(
-        Arc::clone(&disk),
-        durability,
-        segment_bytes,
-        salt,
-        continuation,
+        disk,
+        settings.durability,
+        settings.segment_bytes,
+        opened.salt,
+        opened.continuation,
     );
-    *lock(&shared.catalog) = catalog;
-    *lock(&shared.counters) = counters;
+    *lock(&shared.catalog) = opened.catalog;
+    *lock(&shared.counters) = opened.counters;
     let mut writer = Writer {
         shared: Arc::clone(shared),
-        reserve: Reserve::find(&*disk),
-        disk,
+        reserve: Reserve::find(log.disk()),
         indexes,
-        durability,
+        durability: settings.durability,
         log,
         rest: 0,
         group: Group::default(),
         syncer: Syncer::default(),
         pace: Pace::default(),
         looked: clock::monotonic(),
-        #[cfg(test)]
-        commits: Arc::default(),
     };
-    writer.recover(&stranded, must_restate, &needless)?;
+    writer.recover(&stranded, opened.must_restate, &opened.needless)?;
     if !writer.indexes.keep_files() {
-        directory::remove_indexes(&*writer.disk);
+        directory::remove_indexes(writer.log.disk());
     }
     let shared = Arc::clone(shared);
     spawn("record-cache-reader", move || reader::run(&shared))?;
@@ -139,7 +124,7 @@ impl Writer {
     /// Deletes unneeded segments found on opening. The next opening deletes any that remain.
     fn remove_needless(&self, needless: &[u32]) {
         for number in needless {
-            let _ = self.disk.remove(&segment_name(*number));
+            let _ = self.log.disk().remove(&segment_name(*number));
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Syncer {
     /// The group being synced, and when it began.
     group: Option<(Group, Instant)>,
     /// Bytes handed to the sync thread since the last housekeeping.
-    in_a_row: u64,
+    pub(super) in_a_row: u64,
 }
 
 /// The sync thread, which ends when its sender is dropped.
@@ -39,20 +39,6 @@ pub(crate) struct Syncer {
 struct Thread {
     files: Sender<Arc<dyn DiskFile>>,
     outcomes: Receiver<io::Result<()>>,
-}
-
-impl Syncer {
-    pub(super) fn rest(&mut self) {
-        self.in_a_row = 0;
-    }
-
-    /// Starts the thread unless it is running.
-    fn start(&mut self, shared: &Arc<Shared>) -> Option<&Thread> {
-        if self.thread.is_none() {
-            self.thread = start(Arc::clone(shared));
-        }
-        self.thread.as_ref()
-    }
 }
 
 fn start(shared: Arc<Shared>) -> Option<Thread> {
@@ -91,7 +77,10 @@ impl Writer {
             return false;
         }
         self.write();
-        let Some(thread) = self.syncer.start(&self.shared) else {
+        if self.syncer.thread.is_none() {
+            self.syncer.thread = start(Arc::clone(&self.shared));
+        }
+        let Some(thread) = &self.syncer.thread else {
             return false;
         };
         let Some(file) = self.log.begin_sync() else {

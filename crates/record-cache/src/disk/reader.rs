@@ -1,8 +1,10 @@
 //! The reader thread.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use super::shared::{Read, Reply, Request, Shared};
+use tokio::sync::oneshot;
+
+use super::shared::{Read, Request, Shared};
 use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{Amount, ReadBatch, RecordId, Settlement, StoreError};
@@ -18,22 +20,15 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         for (read, ticket) in reads {
-            let batch = oldest(shared, &read);
+            let batch = oldest(shared, read);
             shared.reads.sign();
-            if let Some(reply) = shared.reads.reply(ticket) {
-                let _ = reply.send(batch);
-            }
+            shared.reads.answer(ticket, batch);
         }
     }
 }
 
-fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
-    let Read {
-        stream,
-        after,
-        limits,
-    } = read;
-    let mut after = *after;
+fn oldest(shared: &Shared, read: Read) -> Result<ReadBatch, StoreError> {
+    let (stream, mut after) = (&read.stream, read.after);
     let mut damaged = Amount::default();
     let mut attempts = 0;
     loop {
@@ -43,7 +38,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
                 return Err(StoreError::Closed);
             }
             damaged += catalog.take_unreported(stream);
-            let entries = catalog.after(stream, after, *limits);
+            let entries = catalog.after(stream, after, read.limits);
             entries.map(|entries| {
                 let sources = sources(&catalog, &entries);
                 (entries, sources)
@@ -95,8 +90,8 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
 /// Sends a request to the writer and waits. Returns without effect if the store is closed or the
 /// disk does not respond.
 fn wait_for(shared: &Shared, request: Request) {
-    let (reply, done) = mpsc::channel();
-    // If the request is refused, the reply handle is dropped, and `recv` returns immediately.
-    let _ = shared.requests.push(request, Reply::Internal(reply));
-    let _ = done.recv();
+    let (reply, done) = oneshot::channel();
+    // If the request is refused, the reply handle is dropped, and this returns immediately.
+    let _ = shared.requests.push(request, reply);
+    let _ = done.blocking_recv();
 }

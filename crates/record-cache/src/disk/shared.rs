@@ -4,12 +4,9 @@
 //! during its index's I/O, which takes bounded time.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, mpsc};
-use std::thread::Thread;
+use std::sync::Mutex;
+use std::sync::mpsc::Sender;
 
-use tokio::sync::oneshot;
-
-use super::Store;
 use super::mailbox::Mailbox;
 use crate::counters::Counters;
 use crate::log::buffers::Buffers;
@@ -23,12 +20,16 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) catalog: Mutex<Catalog>,
     pub(crate) counters: Mutex<Counters>,
-    pub(crate) requests: Mailbox<Request, Reply>,
-    pub(crate) reads: Mailbox<Read, oneshot::Sender<Result<ReadBatch, StoreError>>>,
+    /// The answer to a request is what it removed.
+    pub(crate) requests: Mailbox<Request, Amount>,
+    pub(crate) reads: Mailbox<Read, ReadBatch>,
     /// Buffers for reads.
     pub(crate) buffers: Buffers,
-    /// The watch, to be woken when the store is dropped.
-    pub(crate) watcher: OnceLock<Thread>,
+    /// Ends the watch when dropped.
+    _watch: Sender<()>,
+    /// Commits of groups that contain appends.
+    #[cfg(test)]
+    pub(crate) commits: std::sync::atomic::AtomicU64,
 }
 
 /// A pending read of the oldest records of a stream.
@@ -52,58 +53,22 @@ pub(crate) enum Request {
     Close,
 }
 
-/// Who is waiting for an answer.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Opened(oneshot::Sender<Result<Store, StoreError>>),
-    /// A caller, to be told what was removed.
-    Done(oneshot::Sender<Result<Amount, StoreError>>),
-    /// The reader.
-    Internal(mpsc::Sender<()>),
-}
-
 impl Shared {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let reads = Mailbox::new(|_| false);
-        reads.rest();
+    pub(crate) fn new(path: PathBuf, watch: Sender<()>) -> Self {
         Self {
             path,
             catalog: Mutex::default(),
             counters: Mutex::default(),
             requests: Mailbox::new(|request| matches!(request, Request::Close)),
-            reads,
+            reads: Mailbox::new(|_| false),
             buffers: Buffers::default(),
-            watcher: OnceLock::new(),
+            _watch: watch,
+            #[cfg(test)]
+            commits: std::sync::atomic::AtomicU64::default(),
         }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher.unpark();
-        }
-    }
-}
-
-impl Reply {
-    pub(crate) fn send(self, outcome: Result<Amount, StoreError>) {
-        match self {
-            Self::Done(reply) => drop(reply.send(outcome)),
-            Self::Internal(reply) => drop(reply.send(())),
-            Self::Opened(reply) => drop(outcome.map_err(|error| reply.send(Err(error)))),
-        }
-    }
-
-    pub(crate) fn refuse(self, error: &StoreError) {
-        self.send(Err(error.clone()));
     }
 }
 
 pub(crate) fn stalled() -> StoreError {
     StoreError::unavailable_because("the disk does not respond")
-}
-
-pub(crate) fn gone() -> StoreError {
-    StoreError::unavailable_because("the thread of the store has ended")
 }

@@ -4,26 +4,27 @@
 //! the time limit, all waiting calls fail. Later calls fail too, until it shows a sign again.
 
 use std::sync::Weak;
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Seen;
-use super::shared::{Shared, stalled};
-use crate::{StoreError, clock};
+use super::shared::Shared;
+use crate::clock;
 
 /// How long the disk may take before calls fail.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// The number of checks without a sign of life that make up the limit.
 const LOOKS: u32 = 4;
 
-/// Starts watching a store until it is dropped. Dropping the store does not wait for the watch.
-pub(crate) fn start(shared: Weak<Shared>, limit: Duration) -> Result<thread::Thread, StoreError> {
-    let watcher = thread::Builder::new()
-        .name("record-cache-watch".to_owned())
-        .stack_size(128 * 1024)
-        .spawn(move || look_after(&shared, limit))
-        .map_err(|error| StoreError::unavailable("cannot start a thread", error))?;
-    Ok(watcher.thread().clone())
+/// Watches a store until it is dropped. Dropping the store does not wait for the watch.
+pub(crate) fn look_after(shared: &Weak<Shared>, ended: &Receiver<()>, limit: Duration) {
+    let mut looks = Looks::new(clock::monotonic());
+    while let Some(store) = shared.upgrade() {
+        looks.look(&store, clock::monotonic(), limit);
+        drop(store);
+        // Nothing is ever sent. Once the store is dropped, this returns immediately.
+        let _ = ended.recv_timeout(limit / LOOKS);
+    }
 }
 
 /// The last observation of the two threads.
@@ -36,10 +37,9 @@ struct Looks {
 
 impl Looks {
     fn new(now: Instant) -> Self {
-        let (of_writer, of_reader) = (Seen::default(), Seen::default());
         Self {
-            of_writer,
-            of_reader,
+            of_writer: Seen::default(),
+            of_reader: Seen::default(),
             last: now,
         }
     }
@@ -50,45 +50,29 @@ impl Looks {
             *self = Self::new(now);
         }
         self.last = now;
-        for reply in store.requests.look(&mut self.of_writer, LOOKS) {
-            reply.refuse(&stalled());
-        }
-        for reply in store.reads.look(&mut self.of_reader, LOOKS) {
-            let _ = reply.send(Err(stalled()));
-        }
-    }
-}
-
-fn look_after(shared: &Weak<Shared>, limit: Duration) {
-    let mut looks = Looks::new(clock::monotonic());
-    let tick = limit / LOOKS;
-    while let Some(store) = shared.upgrade() {
-        looks.look(&store, clock::monotonic(), limit);
-        drop(store);
-        // An early wake-up is either spurious or means that the store is gone.
-        while looks.last.elapsed() < tick && shared.strong_count() > 0 {
-            thread::park_timeout(tick.saturating_sub(looks.last.elapsed()));
-        }
+        store.requests.look(&mut self.of_writer, LOOKS);
+        store.reads.look(&mut self.of_reader, LOOKS);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use tokio::sync::oneshot;
 
     use super::{LOOKS, Looks};
     use crate::clock;
-    use crate::disk::shared::{Reply, Shared};
+    use crate::disk::shared::Shared;
 
     #[test]
     fn a_process_that_stood_still_gives_the_disk_its_time_again() {
         let limit = Duration::from_secs(30);
         let tick = limit / LOOKS;
-        let shared = Shared::new("nowhere".into());
+        let shared = Shared::new("nowhere".into(), channel().0);
         let (reply, mut answer) = oneshot::channel();
-        let _ticket = shared.requests.expect(Reply::Done(reply));
+        let _ticket = shared.requests.expect(reply);
         let mut now = clock::monotonic();
         let mut looks = Looks::new(now);
         for _ in 0..LOOKS {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::close::{Close, Ending};
 use super::group::{Answer, Group};
 use super::mailbox::Ticket;
 use super::overlap::Syncer;
@@ -11,10 +10,9 @@ use super::shared::{Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
 use crate::log::end::{Barrier, Log};
-use crate::log::files::Disk;
 use crate::log::group::{Call, record_length};
 use crate::log::reserve::Reserve;
-use crate::{Amount, Durability, Settlement, StoreError, clock};
+use crate::{Amount, Durability, NewRecord, Settlement, StoreError, clock};
 
 /// A group that reaches this size is written.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -32,7 +30,6 @@ const CALL_BYTES: u64 = 1 << 31;
 /// Owns the end of the log.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) indexes: Box<dyn Indexes>,
     pub(crate) durability: Durability,
     pub(crate) log: Log,
@@ -45,13 +42,10 @@ pub(crate) struct Writer {
     pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
-    /// Commits of groups that contain appends.
-    #[cfg(test)]
-    pub(crate) commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// The observed arrival pattern of calls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
     /// How many callers to expect: those just answered, and those that arrived meanwhile.
     pub(super) expected: usize,
@@ -61,21 +55,9 @@ pub(crate) struct Pace {
     pub(super) came_meanwhile: usize,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            expected: 1,
-            took: Duration::ZERO,
-            came_meanwhile: 0,
-        }
-    }
-}
-
 impl Writer {
     /// Runs until the store is closed.
     pub(crate) fn run(mut self) {
-        // However this thread ends, no caller waits forever.
-        let _ending = Ending(Arc::clone(&self.shared));
         loop {
             let mut requests = Vec::new();
             if !self.is_syncing() {
@@ -93,8 +75,9 @@ impl Writer {
         }
     }
 
-    /// Collects a group and writes it. Returns the close request if it arrives.
-    fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Close> {
+    /// Collects a group and writes it. If a close request arrives, returns it and what came after
+    /// it.
+    fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut expected = self.pace.expected;
         let (mut came, mut short) = (0, 0);
         requests = self.settle_first(requests);
@@ -142,7 +125,7 @@ impl Writer {
 
     /// Does housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
-        self.syncer.rest();
+        self.syncer.in_a_row = 0;
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);
@@ -165,43 +148,45 @@ impl Writer {
         &mut self,
         requests: Vec<(Request, Ticket)>,
     ) -> Vec<(Request, Ticket)> {
-        let is_settlement =
-            |(request, _): &_| matches!(request, Request::Settle(_) | Request::Lose(_));
-        let (settles, rest): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_settlement);
+        let mut rest = Vec::with_capacity(requests.len());
         let mut group = Group::default();
-        for (request, ticket) in settles {
-            if let Some((call, answer)) = self.plan(request, ticket) {
-                group.push(call, answer);
-            }
+        for (request, ticket) in requests {
+            let (wish, is_loss) = match request {
+                Request::Settle(wish) => (wish, false),
+                Request::Lose(wish) => (wish, true),
+                request => {
+                    rest.push((request, ticket));
+                    continue;
+                }
+            };
+            self.plan(&mut group, &wish, Some(ticket), is_loss);
         }
         self.settle(group);
         rest
     }
 
-    /// Adds appends to the group and serves the other requests. Returns the close request if it
-    /// arrives.
-    fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Close> {
+    /// Adds appends to the group and serves the other requests. If a close request arrives, returns
+    /// it and what came after it.
+    fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
             match request {
                 Request::Clear => {
                     self.write_all();
                     let cleared = self.clear();
-                    self.answer(Some(ticket), cleared);
+                    self.shared.requests.answer(ticket, cleared);
                 }
                 Request::Close => {
-                    let behind = requests.collect();
-                    return Some(Close { ticket, behind });
+                    let ending = std::iter::once((Request::Close, ticket));
+                    return Some(ending.chain(requests).collect());
                 }
                 Request::Mend => {
-                    let mended = self.mend();
-                    self.answer(Some(ticket), mended.map(|()| Amount::default()));
+                    let mended = self.mend().map(|()| Amount::default());
+                    self.shared.requests.answer(ticket, mended);
                 }
-                request => {
-                    if let Some((call, answer)) = self.plan(request, ticket) {
-                        self.group.push(call, answer);
-                    }
-                }
+                Request::Append(records) => self.append(records, ticket),
+                // Settlements have been served before; this one would be in the same way.
+                settlement => drop(self.settle_first(vec![(settlement, ticket)])),
             }
             if self.group.bytes > GROUP_BYTES {
                 self.write_all();
@@ -210,51 +195,49 @@ impl Writer {
         None
     }
 
-    /// Plans the write for a request, if it needs one.
-    fn plan(&mut self, request: Request, ticket: Ticket) -> Option<(Call, Answer)> {
-        let is_loss = matches!(request, Request::Lose(_));
-        let planned = match request {
-            Request::Append(records) if records.is_empty() => Ok(None),
-            Request::Append(records) => {
-                if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
-                    let error = "the records of one call are too many bytes for a segment";
-                    Err(StoreError::unavailable_because(error))
-                } else {
-                    Ok(Some((Call::Append(records), Amount::default())))
-                }
-            }
-            Request::Settle(wish) | Request::Lose(wish) => self.plan_settlement(&wish),
-            Request::Clear | Request::Close | Request::Mend => Ok(None),
-        };
-        match planned {
-            Ok(Some((call, planned))) => {
-                let ticket = Some(ticket);
-                Some((
-                    call,
-                    Answer {
-                        ticket,
-                        planned,
-                        is_loss,
-                    },
-                ))
-            }
-            nothing => {
-                self.answer(Some(ticket), nothing.map(|_| Amount::default()));
-                None
-            }
+    /// Adds an append to the group, if it needs a write.
+    fn append(&mut self, records: Vec<NewRecord>, ticket: Ticket) {
+        if records.is_empty() {
+            self.shared.requests.answer(ticket, Ok(Amount::default()));
+        } else if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
+            let error = "the records of one call are too many bytes for a segment";
+            let error = StoreError::unavailable_because(error);
+            self.shared.requests.answer(ticket, Err(error));
+        } else {
+            let answer = Answer {
+                ticket: Some(ticket),
+                ..Answer::default()
+            };
+            self.group.push(Call::Append(records), answer);
         }
     }
 
-    /// Plans the write that settles records, if it is needed, and computes what it will remove.
-    pub(super) fn plan_settlement(
+    /// Adds a settlement to a group, if it needs a write, and computes what it will remove.
+    pub(super) fn plan(
         &mut self,
+        group: &mut Group,
         wish: &Settlement,
-    ) -> Result<Option<(Call, Amount)>, StoreError> {
-        loop {
+        ticket: Option<Ticket>,
+        is_loss: bool,
+    ) {
+        let plan = loop {
             if let Ok(plan) = lock(&self.shared.catalog).plan(wish) {
-                return Ok(plan.map(|(settled, planned)| (Call::Settle(settled), planned)));
+                break Ok(plan);
             }
-            self.mend()?;
+            if let Err(error) = self.mend() {
+                break Err(error);
+            }
+        };
+        match plan {
+            Ok(Some((settled, planned))) => {
+                let answer = Answer {
+                    ticket,
+                    planned,
+                    is_loss,
+                };
+                group.push(Call::Settle(settled), answer);
+            }
+            nothing => self.answer(ticket, nothing.map(|_| Amount::default())),
         }
     }
 
@@ -264,16 +247,6 @@ impl Writer {
             Durability::PowerLoss => Barrier::Synced,
             Durability::ProcessCrash => Barrier::None,
         }
-    }
-
-    /// Commits calls that free space, using the reserved space if necessary.
-    pub(super) fn commit_in_need(
-        &mut self,
-        calls: &[Call],
-        barrier: Barrier,
-    ) -> Result<(), StoreError> {
-        self.in_need(|writer| writer.log.commit(&writer.shared.catalog, calls, barrier))?;
-        Ok(())
     }
 
     /// Runs work that frees space, using the reserved space if necessary.

@@ -142,6 +142,11 @@ impl Log {
         &*self.disk
     }
 
+    /// Continues in another directory.
+    pub(crate) fn set_disk(&mut self, disk: Arc<dyn Disk>) {
+        self.disk = disk;
+    }
+
     pub(crate) fn salt(&self) -> u64 {
         self.salt
     }

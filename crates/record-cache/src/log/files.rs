@@ -41,8 +41,8 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Recreates a deleted directory and locks it.
-    fn make_again(&self) -> io::Result<()> {
+    /// Recreates a deleted directory, locks it, and returns it.
+    fn make_again(&self) -> io::Result<Arc<dyn Disk>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

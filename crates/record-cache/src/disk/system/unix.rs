@@ -1,16 +1,20 @@
 //! Unix: all access is relative to an open directory, and no link in it is followed.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::{Refusal, SystemFile, not_a_file};
+use super::{SystemDisk, failed, not_a_file};
+use crate::StoreError;
+use crate::log::files::{Disk, DiskFile};
+use crate::log::format::LOCK;
 
 /// The most parts that one vectored write accepts.
 const PARTS_AT_ONCE: usize = 1024;
@@ -33,175 +37,152 @@ fn is_private(group: u32) -> bool {
     group == rustix::process::getegid().as_raw() && group == own_user()
 }
 
-/// A directory, held open and locked.
-#[derive(Debug)]
-pub(super) struct Directory {
-    directory: File,
-    is_locked: bool,
-    lock: OnceLock<File>,
-}
-
-impl Directory {
-    /// Opens a directory, following a link only if this user or root owns it.
-    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
-        let failed = |error: Errno| Refusal::Failed("cannot open", error.into());
-        let found = rustix::fs::lstat(path).map_err(failed)?;
-        let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
-        if is_link && ![own_user(), ROOT].contains(&found.st_uid) {
-            let why = "is a link of another user; use a directory of your own";
-            return Err(Refusal::Unsafe(why));
+impl SystemDisk {
+    /// Opens a directory that only this user can write to, following a link only if this user or
+    /// root owns it.
+    pub(super) fn open_directory(path: &Path) -> Result<Self, StoreError> {
+        let refused = |why| Err(unsafe_because(path, why));
+        let found = path.symlink_metadata();
+        let found = found.map_err(|error| failed(path, "cannot open", error))?;
+        if found.is_symlink() && ![own_user(), ROOT].contains(&found.uid()) {
+            return refused("is a link of another user; use a directory of your own");
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        let opened = opened.map_err(|error| failed(path, "cannot open", error.into()))?;
+        let directory = File::from(opened);
+        let found = directory.metadata();
+        let found = found.map_err(|error| failed(path, "cannot read", error))?;
+        if found.uid() != own_user() {
+            return refused("belongs to another user; use one of your own");
+        }
+        let by_group = found.mode() & 0o020 != 0 && !is_private(found.gid());
+        if by_group || found.mode() & 0o002 != 0 {
+            let why = "can be written to by other users; take that right away (chmod go-w)";
+            return refused(why);
+        }
         Ok(Self {
-            directory: File::from(directory),
+            path: path.to_owned(),
+            directory,
             is_locked: false,
-            lock: OnceLock::new(),
+            lock: None,
         })
     }
 
     /// Refuses a directory that is in use.
-    pub(super) fn lock(mut self) -> Result<Self, Refusal> {
+    pub(super) fn lock_directory(mut self) -> Result<Self, StoreError> {
         match try_lock(&self.directory) {
             Ok(()) => self.is_locked = true,
-            Err(Errno::WOULDBLOCK) => return Err(Refusal::InUse),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::in_use(&self.path)),
             // Not every file system supports this. The lock file then has to suffice.
-            Err(_) => {}
+            Err(TryLockError::Error(_)) => {}
         }
         Ok(self)
     }
 
-    /// Refuses a directory that others own or can write to.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
-        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
-        let stat = rustix::fs::fstat(&self.directory).map_err(failed)?;
-        if stat.st_uid != own_user() {
-            let why = "belongs to another user; use one of your own";
-            return Err(Refusal::Unsafe(why));
-        }
-        let mode = Mode::from_raw_mode(stat.st_mode);
-        if mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !is_private(stat.st_gid)) {
-            let why = "can be written to by other users; take that right away (chmod go-w)";
-            return Err(Refusal::Unsafe(why));
-        }
-        Ok(())
-    }
-
     /// Refuses a file that another user planted under one of our names while the directory was
     /// writable to others.
-    pub(super) fn check_owner_of(&self, name: &str) -> Result<(), Refusal> {
-        let failed = |error: Errno| Refusal::Failed("cannot read", error.into());
+    pub(super) fn check_owner_of(&self, name: &str) -> Result<(), StoreError> {
         let found = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
         match found {
-            Ok(stat) if stat.st_uid != own_user() => Err(Refusal::Planted(name.to_owned())),
-            Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    pub(super) fn is_locked(&self) -> bool {
-        self.is_locked
-    }
-
-    /// Locks a file in the directory, creating it if needed.
-    pub(super) fn take_lock(&self, name: &str) -> Result<(), Refusal> {
-        let failed = |error| Refusal::Failed("cannot write to", error);
-        let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
-        let file = self.open_with(name, flags).map_err(failed)?;
-        match try_lock(&file) {
-            Ok(()) => {
-                let _ = self.lock.set(file);
-                Ok(())
+            Ok(stat) if stat.st_uid != own_user() => {
+                let why = "of another user; remove that, or use another directory";
+                Err(unsafe_because(&self.path, &format!("holds {name} {why}")))
             }
-            Err(Errno::WOULDBLOCK) => Err(Refusal::InUse),
-            Err(_) if self.is_locked => Ok(()),
-            Err(error) => Err(Refusal::Failed("cannot lock", error.into())),
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed(&self.path, "cannot read", error.into())),
         }
     }
 
-    pub(super) fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for name in entries(&self.directory)? {
-            names.push(String::from_utf8_lossy(&name).into_owned());
-        }
-        Ok(names)
-    }
-
-    pub(super) fn is_file(&self, name: &str) -> io::Result<bool> {
-        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-    }
-
-    pub(super) fn create(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | SAFELY;
-        self.open_with(name, flags)
-    }
-
-    pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
-        self.open_with(name, OFlags::RDWR | SAFELY)
+    /// Opens the lock file, creating it if needed.
+    pub(super) fn open_lock_file(&self) -> io::Result<File> {
+        self.open_with(LOCK, OFlags::CREATE)
     }
 
     /// Opens a regular file that only its owner may read.
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::RDWR | SAFELY;
         let opened = rustix::fs::openat(&self.directory, name, flags, PRIVATE_FILE);
         let file = match opened {
             // A link, a directory, or a FIFO without a reader.
             Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
                 return Err(not_a_file());
             }
-            opened => opened?,
+            opened => File::from(opened?),
         };
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let found = file.metadata()?;
+        if !found.is_file() {
             return Err(not_a_file());
         }
-        let others = Mode::RWXG | Mode::RWXO;
-        if Mode::from_raw_mode(stat.st_mode).intersects(others) {
+        if found.mode() & 0o077 != 0 {
             rustix::fs::fchmod(&file, PRIVATE_FILE)?;
         }
-        Ok(File::from(file))
-    }
-
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(
-            &self.directory,
-            from,
-            &self.directory,
-            to,
-        )?)
-    }
-
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(
-            &self.directory,
-            name,
-            AtFlags::empty(),
-        )?)
-    }
-
-    pub(super) fn make_directory(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)?)
-    }
-
-    pub(super) fn remove_directory(&self, name: &str) -> io::Result<()> {
-        remove_all(&self.directory, name.as_bytes(), 0)
-    }
-
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.directory.sync_all()
-    }
-
-    /// Whether the directory was deleted.
-    pub(super) fn is_gone(&self) -> bool {
-        rustix::fs::fstat(&self.directory).is_ok_and(|stat| stat.st_nlink == 0)
+        Ok(file)
     }
 }
 
-impl Drop for Directory {
+impl Disk for SystemDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+        Ok(entries(&self.directory)?.into_iter().map(text).collect())
+    }
+
+    fn is_file(&self, name: &str) -> io::Result<bool> {
+        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let flags = OFlags::CREATE | OFlags::EXCL;
+        Ok(Arc::new(self.open_with(name, flags)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.open_with(name, OFlags::empty())?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let directory = &self.directory;
+        Ok(rustix::fs::renameat(directory, from, directory, to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let flags = AtFlags::empty();
+        Ok(rustix::fs::unlinkat(&self.directory, name, flags)?)
+    }
+
+    fn make_directory(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)?)
+    }
+
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        remove_all(&self.directory, name.as_bytes(), 0)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.directory.is_gone()
+    }
+
+    fn make_again(&self) -> io::Result<Arc<dyn Disk>> {
+        let mut disk = Self::hold(&self.path).map_err(io::Error::other)?;
+        disk.lock_file().map_err(io::Error::other)?;
+        Ok(Arc::new(disk))
+    }
+}
+
+impl Drop for SystemDisk {
     fn drop(&mut self) {
         // A child being started shares these files until it runs its program, so closing them is
         // not enough.
-        if let Some(lock) = self.lock.get() {
+        if let Some(lock) = &self.lock {
             let _ = flock(lock, FlockOperation::Unlock);
         }
         if self.is_locked {
@@ -211,13 +192,20 @@ impl Drop for Directory {
 }
 
 /// Like std's `try_lock`, but also works on Android, where std does not support it.
-fn try_lock(file: &File) -> Result<(), Errno> {
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            outcome => return outcome,
+            Err(Errno::WOULDBLOCK) => return Err(TryLockError::WouldBlock),
+            Err(error) => return Err(TryLockError::Error(error.into())),
         }
     }
+}
+
+fn unsafe_because(path: &Path, why: &str) -> StoreError {
+    let path = path.display();
+    StoreError::unavailable_because(format!("the directory {why}: path={path}"))
 }
 
 /// The names in a directory, without `.` and `..`.
@@ -251,49 +239,43 @@ fn remove_all(above: &impl rustix::fd::AsFd, name: &[u8], depth: u32) -> io::Res
     Ok(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR)?)
 }
 
-pub(super) fn sync_by_path(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+pub(super) fn read_at(
+    file: &File,
+    buffer: &mut Vec<u8>,
+    length: usize,
+    offset: u64,
+) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve_exact(length);
+    while buffer.len() < length {
+        let at = offset + buffer.len() as u64;
+        match rustix::io::pread(file, spare_capacity(buffer), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    buffer.truncate(length);
+    Ok(())
 }
 
-impl SystemFile {
-    pub(super) fn read_at(
-        &self,
-        buffer: &mut Vec<u8>,
-        length: usize,
-        offset: u64,
-    ) -> io::Result<()> {
-        buffer.clear();
-        buffer.reserve_exact(length);
-        while buffer.len() < length {
-            let at = offset + buffer.len() as u64;
-            match rustix::io::pread(&self.0, spare_capacity(buffer), at) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+pub(super) fn write_at(
+    file: &File,
+    mut parts: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        let now = parts.get(..PARTS_AT_ONCE).unwrap_or(parts);
+        match rustix::io::pwritev(file, now, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut parts, written);
             }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        buffer.truncate(length);
-        Ok(())
     }
-
-    pub(super) fn write_at(
-        &self,
-        mut parts: &mut [IoSlice<'_>],
-        mut offset: u64,
-    ) -> io::Result<()> {
-        IoSlice::advance_slices(&mut parts, 0);
-        while !parts.is_empty() {
-            let now = parts.get(..PARTS_AT_ONCE).unwrap_or(parts);
-            match rustix::io::pwritev(&self.0, now, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    IoSlice::advance_slices(&mut parts, written);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }

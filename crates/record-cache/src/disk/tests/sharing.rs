@@ -28,7 +28,7 @@ async fn those_who_wait_share_a_commit() {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    let commits = store.commits.load(Ordering::Relaxed);
+    let commits = store.shared.commits.load(Ordering::Relaxed);
     assert!(commits <= TASKS * CALLS / 8, "{commits} commits");
     store.close().await.unwrap();
 }

@@ -165,9 +165,9 @@ impl Disk for SlowDisk {
         self.gate.is_gone()
     }
 
-    fn make_again(&self) -> io::Result<()> {
+    fn make_again(&self) -> io::Result<Arc<dyn Disk>> {
         self.gate.state.lock().unwrap().gone = false;
-        Ok(())
+        Ok(Arc::new(Self::new(self.disk.clone(), &self.gate)))
     }
 }
 
