@@ -94,6 +94,11 @@ impl Block {
         }
     }
 
+    /// Whether later entries belong into another block.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.entries, Entries::Out(_)) || self.count() >= BLOCK
+    }
+
     /// Whether its entries may be unloaded because the database has them.
     pub(super) fn is_clean(&self) -> bool {
         matches!(self.entries, Entries::In(_)) && !self.changed

@@ -1,6 +1,7 @@
 //! The blocks of one stream, in order.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 
 use super::block::{BLOCK, Block, Entries, Key, Stored};
 use super::database::Changes;
@@ -23,7 +24,7 @@ pub(super) struct Stream {
     /// Its number in the database.
     number: u64,
     /// No block is empty. Each ends before the next one starts.
-    blocks: VecDeque<Block>,
+    pub(super) blocks: VecDeque<Block>,
 }
 
 impl Stream {
@@ -35,10 +36,6 @@ impl Stream {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
     /// Adds a block found in the database. `None` if it cannot be the next one.
     pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
         let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
@@ -48,35 +45,19 @@ impl Stream {
 
     pub(super) fn put(&mut self, entry: Entry, pages: &mut Pages) -> Result<Option<Entry>, Broken> {
         let number = entry.sequence;
-        let at = match self.blocks.back() {
-            Some(last) if last.start <= number => self.blocks.len() - 1,
-            Some(_) => self
-                .blocks
-                .partition_point(|b| b.start <= number)
-                .saturating_sub(1),
-            None => 0,
-        };
-        let is_last = at + 1 >= self.blocks.len();
-        let starts_block = self.blocks.get(at).is_none_or(|block| {
-            let is_full = match &block.entries {
-                Entries::In(entries) => entries.len() >= BLOCK,
-                Entries::Out(_) => true,
-            };
-            is_last && number > block.last && is_full
-        });
-        if starts_block {
+        let at = self.reaching(number);
+        if at == self.blocks.len() && self.blocks.back().is_none_or(Block::is_full) {
             self.blocks.push_back(pages.adopt(Block::new(vec![entry])));
             return Ok(None);
         }
-        pages.load(self.number, &mut self.blocks, at, 1)?;
-        let Some(block) = self.blocks.get_mut(at) else {
+        let at = at.min(self.blocks.len() - 1);
+        let Some(block) = pages.load(self.number, &mut self.blocks, at, 1)? else {
             return Ok(None);
         };
         if number < block.start {
             forget(self.number, block, pages);
             block.start = number;
         }
-        block.used = pages.clock;
         let old = pages.edit(block, |block| {
             block.last = block.last.max(number);
             block.changed = true;
@@ -103,65 +84,6 @@ impl Stream {
         Ok(old)
     }
 
-    pub(super) fn find(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-    ) -> Result<Vec<Entry>, Broken> {
-        let mut found = Vec::new();
-        self.visit(numbers, pages, |entries, wanted| {
-            found.extend(entries.iter().filter(|entry| wanted.has(entry.sequence)));
-            false
-        })?;
-        Ok(found)
-    }
-
-    pub(super) fn remove(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-        removed: &mut dyn FnMut(Entry),
-    ) -> Result<(), Broken> {
-        let mut count = 0;
-        self.visit(numbers, pages, |entries, wanted| {
-            let before = entries.len();
-            entries.retain(|entry| {
-                let goes = wanted.has(entry.sequence);
-                if goes {
-                    removed(*entry);
-                }
-                !goes
-            });
-            if entries.len() < entries.capacity() / 4 {
-                entries.shrink_to_fit();
-            }
-            count += before - entries.len();
-            entries.len() < before
-        })?;
-        pages.changes += count;
-        Ok(())
-    }
-
-    pub(super) fn count_attempts(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-    ) -> Result<(), Broken> {
-        let mut counted = 0;
-        self.visit(numbers, pages, |entries, wanted| {
-            let before = counted;
-            for entry in entries {
-                if wanted.has(entry.sequence) {
-                    entry.attempts = entry.attempts.saturating_add(1);
-                    counted += 1;
-                }
-            }
-            counted > before
-        })?;
-        pages.changes += counted;
-        Ok(())
-    }
-
     pub(super) fn after(
         &mut self,
         number: Option<u64>,
@@ -173,11 +95,9 @@ impl Stream {
         let mut at = number.map_or(0, |number| self.reaching(number.saturating_add(1)));
         loop {
             let ahead = READ_AHEAD.min(pages.budget / 4);
-            pages.load(self.number, &mut self.blocks, at, ahead)?;
-            let Some(block) = self.blocks.get_mut(at) else {
+            let Some(block) = pages.load(self.number, &mut self.blocks, at, ahead)? else {
                 return Ok(found);
             };
-            block.used = pages.clock;
             if let Entries::In(entries) = &block.entries {
                 let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
                 for entry in entries.iter().filter(behind) {
@@ -197,19 +117,10 @@ impl Stream {
         }
     }
 
-    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter()
-    }
-
-    pub(super) fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
-        self.blocks.iter_mut()
-    }
-
     /// Loads all blocks into memory, as if the database had none of them.
     pub(super) fn reclaim(&mut self, pages: &mut Pages) -> Result<(), Broken> {
         for at in 0..self.blocks.len() {
-            pages.load(self.number, &mut self.blocks, at, usize::MAX)?;
-            if let Some(block) = self.blocks.get_mut(at) {
+            if let Some(block) = pages.load(self.number, &mut self.blocks, at, usize::MAX)? {
                 pages.edit(block, |block| (block.stored, block.changed) = (None, true));
             }
         }
@@ -272,34 +183,38 @@ impl Stream {
         }
     }
 
-    /// Visits each block that may contain any of the numbers, and notes whether it changed.
-    fn visit(
+    /// Visits each block that may contain any of the numbers. `work` returns how many entries it
+    /// changed.
+    pub(super) fn visit(
         &mut self,
         numbers: &Ranges,
         pages: &mut Pages,
-        mut work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> bool,
+        mut work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> usize,
     ) -> Result<(), Broken> {
-        let mut wanted = Wanted::new(numbers);
-        while let Some((from, end)) = wanted.next {
-            let at = self.reaching(from);
-            let Some(block) = self.blocks.get(at) else {
-                break;
-            };
-            if block.start >= end {
-                wanted.pass(block.start);
+        let ranges: Box<dyn Iterator<Item = _>> = Box::new(numbers.iter());
+        let mut wanted = ranges.peekable();
+        let mut from = 0;
+        while let Some((start, end)) = next(&mut wanted, from) {
+            let at = self.reaching(start.max(from));
+            if let Some(block) = self.blocks.get(at)
+                && block.start >= end
+            {
+                from = block.start;
                 continue;
             }
-            pages.load(self.number, &mut self.blocks, at, 1)?;
-            let Some(block) = self.blocks.get_mut(at) else {
+            let Some(block) = pages.load(self.number, &mut self.blocks, at, 1)? else {
                 break;
             };
-            block.used = pages.clock;
-            pages.edit(block, |block| {
-                if let Entries::In(entries) = &mut block.entries {
-                    block.changed |= work(entries, &mut wanted);
-                }
+            let changed = pages.edit(block, |block| {
+                let Entries::In(entries) = &mut block.entries else {
+                    return 0;
+                };
+                let changed = work(entries, &mut wanted);
+                block.changed |= changed > 0;
+                changed
             });
-            wanted.pass(block.last.saturating_add(1));
+            pages.changes += changed;
+            from = block.last.saturating_add(1);
             if block.count() == 0 {
                 forget(self.number, block, pages);
                 pages.drop(block);
@@ -314,14 +229,11 @@ impl Stream {
     /// The first block that extends to the number or beyond.
     fn reaching(&self, number: u64) -> usize {
         // Most work happens at the two ends.
-        if self
-            .blocks
-            .front()
-            .is_some_and(|block| block.last >= number)
-        {
-            return 0;
+        match (self.blocks.front(), self.blocks.back()) {
+            (Some(first), _) if first.last >= number => 0,
+            (_, Some(last)) if last.last < number => self.blocks.len(),
+            _ => self.blocks.partition_point(|block| block.last < number),
         }
-        self.blocks.partition_point(|block| block.last < number)
     }
 
     fn split(&mut self, at: usize, pages: &mut Pages) {
@@ -343,33 +255,16 @@ fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
     }
 }
 
-/// Numbers to look for, in ascending order.
-struct Wanted<'a> {
-    rest: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
-    /// The first range not yet passed.
-    next: Option<(u64, u64)>,
+/// The ranges of numbers to look for, in ascending order.
+pub(super) type Wanted<'a> = Peekable<Box<dyn Iterator<Item = (u64, u64)> + 'a>>;
+
+/// Skips the ranges below a number. Returns the next one.
+fn next(wanted: &mut Wanted<'_>, number: u64) -> Option<(u64, u64)> {
+    while wanted.next_if(|(_, end)| *end <= number).is_some() {}
+    wanted.peek().copied()
 }
 
-impl<'a> Wanted<'a> {
-    fn new(numbers: &'a Ranges) -> Self {
-        let mut rest = Box::new(numbers.iter());
-        let next = rest.next();
-        Self { rest, next }
-    }
-
-    /// Skips all numbers below this one.
-    fn pass(&mut self, number: u64) {
-        while let Some((from, end)) = &mut self.next {
-            if *end > number {
-                *from = (*from).max(number);
-                return;
-            }
-            self.next = self.rest.next();
-        }
-    }
-
-    fn has(&mut self, number: u64) -> bool {
-        self.pass(number);
-        self.next.is_some_and(|(from, _)| from <= number)
-    }
+/// Whether a number is among those to look for. Each call is for a higher one than the last.
+pub(super) fn has(wanted: &mut Wanted<'_>, number: u64) -> bool {
+    next(wanted, number).is_some_and(|(start, _)| start <= number)
 }

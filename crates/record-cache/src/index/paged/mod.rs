@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::database::Database;
-use self::directory::Stream;
+use self::directory::{Stream, Wanted, has};
 use self::found::Found;
 use self::pages::{Counts, Pages};
 #[cfg(test)]
@@ -170,7 +170,7 @@ impl PagedIndex {
         (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
         self.pages.totals = totals;
         self.pages.budget = self.settings.budget(self.streams.len());
-        let blocks = self.streams.values().flat_map(Stream::blocks);
+        let blocks = self.streams.values().flat_map(|stream| &stream.blocks);
         blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
         self.pages.worker = Some(worker);
         Ok((checkpoint, stats))
@@ -205,15 +205,31 @@ impl PagedIndex {
         name: &StreamName,
         work: impl FnOnce(&mut Stream, &mut Pages) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
-        self.call(|index| match index.streams.get_mut(name) {
-            Some(stream) => work(stream, &mut index.pages),
-            None => Ok(T::default()),
+        self.call(|index| {
+            let Some(stream) = index.streams.get_mut(name) else {
+                return Ok(T::default());
+            };
+            let done = work(stream, &mut index.pages)?;
+            if stream.blocks.is_empty() {
+                index.streams.remove(name);
+            }
+            Ok(done)
         })
+    }
+
+    /// Visits the blocks of a stream that may contain any of the numbers.
+    fn visit(
+        &mut self,
+        name: &StreamName,
+        numbers: &Ranges,
+        work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> usize,
+    ) -> Result<(), Broken> {
+        self.with(name, |stream, pages| stream.visit(numbers, pages, work))
     }
 
     /// Unloads the least recently used blocks that the database also has.
     fn unload(&mut self) {
-        let blocks = self.streams.values().flat_map(Stream::blocks);
+        let blocks = self.streams.values().flat_map(|stream| &stream.blocks);
         let mut ages: Vec<(u32, usize)> = blocks
             .filter(|block| block.is_clean())
             .map(|block| (block.used, Counts::of(block).clean))
@@ -227,7 +243,10 @@ impl PagedIndex {
         let Some((oldest, _)) = oldest else {
             return;
         };
-        let blocks = self.streams.values_mut().flat_map(Stream::blocks_mut);
+        let blocks = self
+            .streams
+            .values_mut()
+            .flat_map(|stream| &mut stream.blocks);
         for block in blocks.filter(|block| block.used <= oldest) {
             self.pages.unload(block);
         }
@@ -250,7 +269,12 @@ impl Index for PagedIndex {
     }
 
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
-        self.with(stream, |stream, pages| stream.find(numbers, pages))
+        let mut found = Vec::new();
+        self.visit(stream, numbers, |entries, wanted| {
+            found.extend(entries.iter().filter(|entry| has(wanted, entry.sequence)));
+            0
+        })?;
+        Ok(found)
     }
 
     fn remove(
@@ -259,21 +283,32 @@ impl Index for PagedIndex {
         numbers: &Ranges,
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken> {
-        self.call(|index| {
-            let Some(found) = index.streams.get_mut(stream) else {
-                return Ok(());
-            };
-            found.remove(numbers, &mut index.pages, removed)?;
-            if found.is_empty() {
-                index.streams.remove(stream);
+        self.visit(stream, numbers, |entries, wanted| {
+            let before = entries.len();
+            entries.retain(|entry| {
+                let goes = has(wanted, entry.sequence);
+                if goes {
+                    removed(*entry);
+                }
+                !goes
+            });
+            if entries.len() < entries.capacity() / 4 {
+                entries.shrink_to_fit();
             }
-            Ok(())
+            before - entries.len()
         })
     }
 
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {
-        self.with(stream, |stream, pages| {
-            stream.count_attempts(numbers, pages)
+        self.visit(stream, numbers, |entries, wanted| {
+            let mut counted = 0;
+            for entry in entries {
+                if has(wanted, entry.sequence) {
+                    entry.attempts = entry.attempts.saturating_add(1);
+                    counted += 1;
+                }
+            }
+            counted
         })
     }
 

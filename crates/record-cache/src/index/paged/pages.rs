@@ -116,14 +116,15 @@ impl Pages {
         }
     }
 
-    /// Loads a block and the unloaded ones after it, until there are this many entries.
-    pub(super) fn load(
+    /// The block at this position, loaded. Along with it, loads the unloaded ones after it until
+    /// there are this many entries.
+    pub(super) fn load<'a>(
         &mut self,
         stream: u64,
-        blocks: &mut VecDeque<Block>,
+        blocks: &'a mut VecDeque<Block>,
         at: usize,
         wanted: usize,
-    ) -> Result<(), Broken> {
+    ) -> Result<Option<&'a mut Block>, Broken> {
         let mut count = 0;
         let mut keys = Vec::new();
         for block in blocks.range(at.min(blocks.len())..) {
@@ -135,15 +136,18 @@ impl Pages {
                 _ => break,
             }
         }
-        if keys.is_empty() {
-            return Ok(());
+        if !keys.is_empty() {
+            let fetched = self.fetch(keys)?;
+            for (block, entries) in blocks.range_mut(at..).zip(fetched) {
+                block.used = self.clock;
+                self.edit(block, |block| block.entries = Entries::In(entries));
+            }
         }
-        let fetched = self.fetch(keys)?;
-        for (block, entries) in blocks.range_mut(at..).zip(fetched) {
+        let mut block = blocks.get_mut(at);
+        if let Some(block) = &mut block {
             block.used = self.clock;
-            self.edit(block, |block| block.entries = Entries::In(entries));
         }
-        Ok(())
+        Ok(block)
     }
 
     /// Reads the entries of blocks from the database.

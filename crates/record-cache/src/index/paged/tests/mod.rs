@@ -101,7 +101,7 @@ impl PagedIndex {
         let mut totals = Totals::default();
         for stream in self.streams.values() {
             let mut before = None;
-            for block in stream.blocks() {
+            for block in &stream.blocks {
                 assert!(before < Some(block.start), "blocks are in order");
                 assert!(block.start <= block.last);
                 assert!((1..=BLOCK).contains(&block.count()));
