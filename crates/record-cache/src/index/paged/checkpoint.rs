@@ -67,6 +67,10 @@ pub(super) fn key(part: u16) -> [u8; 3] {
     [PREFIX, high, low]
 }
 
+pub(super) fn is_part(key: &[u8]) -> bool {
+    key.first() == Some(&PREFIX)
+}
+
 /// Decodes a record from the concatenated values of all its parts.
 pub(super) fn decode(record: &[u8]) -> Option<(Checkpoint, Totals)> {
     let (body, crc) = record.split_last_chunk()?;

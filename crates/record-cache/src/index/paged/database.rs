@@ -8,12 +8,15 @@ use std::fs;
 use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use sled::IVec;
 
 use super::block::{Key, SEGMENT_BYTES};
+use super::pages::Changes;
 use super::worker::{Outcome, Progress, contained};
 use crate::index::{DIRECTORY_PREFIX, directory_number};
 
@@ -34,33 +37,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Some systems keep a handle for each attempt while the file is held, so attempts must be few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Keys with their new values, or `None` to remove a key.
-pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
 #[derive(Debug)]
 pub(super) struct Database {
     /// The directory of the cache.
     home: PathBuf,
-    number: u64,
+    pub(super) number: u64,
     pub(super) sled: sled::Db,
-    pub(super) progress: Progress,
+    progress: Progress,
     /// The size above which the database is copied.
     bound: u64,
 }
 
 impl Database {
-    /// Creates an empty database and deletes all others.
+    /// Creates an empty database.
     pub(super) fn create(home: &Path, progress: &Progress) -> Outcome<Self> {
-        let database = Self::create_beside(home, progress)?;
-        delete_others(home, Some(database.number));
-        Ok(database)
-    }
-
-    fn create_beside(home: &Path, progress: &Progress) -> Outcome<Self> {
         let number = numbers(home).first().map_or(1, |highest| highest + 1);
         let path = path(home, number);
         private_directory(&path).map_err(|error| format!("cannot make {path:?}: {error}"))?;
-        Self::open_sled(home, number, progress)
+        Self::open(home, number, progress)
     }
 
     /// Opens a database, which may be corrupt in any way.
@@ -88,12 +82,8 @@ impl Database {
             }
         }
         make_private(&path).map_err(describe)?;
-        Self::open_sled(home, number, progress)
-    }
-
-    fn open_sled(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let configuration = sled::Config::new()
-            .path(path(home, number))
+            .path(path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(PAGE_CACHE_BYTES)
             .flush_every_ms(None);
@@ -101,14 +91,14 @@ impl Database {
         let sled = loop {
             match configuration.open() {
                 Err(sled::Error::Io(error)) if is_held(&error) && wait(pauses.next()) => {}
-                opened => break opened.map_err(describe)?,
+                opened => break opened.map_err(text)?,
             }
         };
         Ok(Self {
             home: home.to_owned(),
             number,
             sled,
-            progress: progress.clone(),
+            progress: Arc::clone(progress),
             bound: SMALL_BYTES,
         })
     }
@@ -116,23 +106,19 @@ impl Database {
     /// The stored value of a block.
     pub(super) fn get(&self, key: Key) -> Outcome<IVec> {
         let key = key.bytes();
-        let value = self.sled.get(key).map_err(describe)?;
+        let value = self.sled.get(key).map_err(text)?;
         let value = value.ok_or("a block is missing")?;
         self.age(&key, &value)?;
         Ok(value)
     }
 
-    /// Passes on all entries whose key has this prefix, in order.
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-        mut take: impl FnMut(&[u8], &[u8]) -> Outcome<()>,
-    ) -> Outcome<()> {
-        for entry in self.sled.scan_prefix(prefix) {
-            let (key, value) = entry.map_err(describe)?;
+    /// Passes on all entries, in the order of their keys.
+    pub(super) fn scan(&self, mut take: impl FnMut(&[u8], &[u8]) -> Outcome<()>) -> Outcome<()> {
+        for entry in self.sled.iter() {
+            let (key, value) = entry.map_err(text)?;
             take(&key, &value)?;
             self.age(&key, &value)?;
-            self.progress.beat();
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -147,16 +133,16 @@ impl Database {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.sled.apply_batch(batch).map_err(describe)?;
+        self.sled.apply_batch(batch).map_err(text)?;
         for (key, value) in &changes {
             self.age(key, value.as_deref().unwrap_or_default())?;
-            self.progress.beat();
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         let Some(bytes) = bytes else {
             return Ok(());
         };
-        self.sled.flush().map_err(describe)?;
-        let takes = fs::metadata(path(&self.home, self.number).join("db")).map_or(0, |db| db.len());
+        self.sled.flush().map_err(text)?;
+        let takes = self.sled.size_on_disk().map_err(text)?;
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
                 Ok(copy) => std::mem::replace(self, copy).delete(),
@@ -170,20 +156,19 @@ impl Database {
     /// Copies the database: sled never returns disk space, and a stream that is not read prevents
     /// reuse of much of it.
     fn copy(&self) -> Outcome<Self> {
-        let mut copy = Self::create_beside(&self.home, &self.progress)?;
+        let mut copy = Self::create(&self.home, &self.progress)?;
         let filled = contained(|| {
             // Key order puts the checkpoint last.
-            self.scan(&[], |key, value| {
-                copy.sled.insert(key, value).map_err(describe)?;
+            self.scan(|key, value| {
+                copy.sled.insert(key, value).map_err(text)?;
                 copy.age(key, value)
             })?;
-            copy.sled.flush().map_err(describe)?;
-            Ok(())
+            copy.sled.flush().map_err(text)?;
+            copy.sled.size_on_disk().map_err(text)
         });
         match filled {
-            Ok(()) => {
-                let takes = fs::metadata(path(&copy.home, copy.number).join("db"));
-                copy.bound = takes.map_or(0, |db| 2 * db.len()).max(SMALL_BYTES);
+            Ok(takes) => {
+                copy.bound = SMALL_BYTES.max(2 * takes);
                 Ok(copy)
             }
             Err(fault) => {
@@ -214,7 +199,7 @@ impl Database {
     /// one access per block, 16,000 leaves would stay in memory.
     fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
-            self.sled.contains_key(key).map_err(describe)?;
+            self.sled.contains_key(key).map_err(text)?;
         }
         Ok(())
     }
@@ -307,7 +292,7 @@ fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
 
-fn describe(error: sled::Error) -> String {
+fn text(error: sled::Error) -> String {
     error.to_string()
 }
 

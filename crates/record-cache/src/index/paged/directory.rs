@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 
 use super::block::{BLOCK, Block, Entries, Key, Stored};
-use super::database::Changes;
-use super::pages::Pages;
+use super::pages::{Changes, Pages};
 use crate::index::Broken;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;

@@ -20,10 +20,9 @@ mod checkpoint;
 #[cfg_attr(not(feature = "sled"), path = "no_database.rs")]
 mod database;
 mod directory;
-mod found;
 mod pages;
+mod storing;
 mod worker;
-mod writing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,13 +30,11 @@ use std::time::Duration;
 
 use self::database::Database;
 use self::directory::{Stream, Wanted, has};
-use self::found::Found;
 use self::pages::{Counts, Pages};
 #[cfg(test)]
 pub(crate) use self::tests::plain::PlainIndex;
 #[cfg(test)]
 use self::tests::trouble::{Trouble, TroubleKind};
-use self::worker::Worker;
 use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Entry, Index, Restored};
 use crate::{ReadLimits, StreamName};
@@ -101,8 +98,6 @@ pub(crate) struct PagedIndex {
     settings: IndexSettings,
     streams: BTreeMap<StreamName, Stream>,
     next_stream: u64,
-    /// The number of values in the database's checkpoint.
-    parts: u16,
     pages: Pages,
     broken: Option<Broken>,
 }
@@ -114,8 +109,10 @@ impl PagedIndex {
             home: home.to_owned(),
             streams: BTreeMap::new(),
             next_stream: 0,
-            parts: 0,
-            pages: Pages::new(settings.budget(0)),
+            pages: Pages {
+                budget: settings.budget(0),
+                ..Pages::default()
+            },
             broken: None,
             settings,
         }
@@ -130,50 +127,19 @@ impl PagedIndex {
     ///
     /// If nothing usable is found, the index is empty.
     pub(crate) fn open(home: &Path, settings: IndexSettings) -> (Self, Option<Restored>) {
-        let mut reasons = Vec::new();
-        let mut index = Self::empty(home, settings);
-        let mut restored = None;
         for number in database::numbers(home) {
-            match index.restore(number) {
-                Ok(found) => {
+            match Self::restore(home, &settings, number) {
+                Ok((index, restored)) => {
                     database::delete_others(home, Some(number));
-                    restored = Some(found);
-                    break;
+                    return (index, Some(restored));
                 }
-                Err(Broken(reason)) => reasons.push(reason),
+                Err(Broken(reason)) => {
+                    tracing::warn!(target: "record_cache", %reason, "an index was unusable");
+                }
             }
         }
-        if !reasons.is_empty() {
-            let reason = reasons.join("; ");
-            tracing::warn!(target: "record_cache", %reason, "an index was unusable");
-        }
-        if restored.is_none() {
-            database::delete_others(home, None);
-        }
-        (index, restored)
-    }
-
-    fn restore(&mut self, number: u64) -> Result<Restored, Broken> {
-        let mut worker = Worker::start(&self.settings)?;
-        let home = self.home.clone();
-        let (checkpoint, found) = worker.run(move |database, progress| {
-            let opened = database.insert(Database::open(&home, number, progress)?);
-            Found::load(opened)
-        })?;
-        let Found {
-            streams,
-            stats,
-            totals,
-            next_stream,
-            parts,
-        } = found;
-        (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
-        self.pages.totals = totals;
-        self.pages.budget = self.settings.budget(self.streams.len());
-        let blocks = self.streams.values().flat_map(|stream| &stream.blocks);
-        blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
-        self.pages.worker = Some(worker);
-        Ok((checkpoint, stats))
+        database::delete_others(home, None);
+        (Self::empty(home, settings), None)
     }
 
     /// Runs a call. If it fails, the index is broken.
@@ -196,7 +162,7 @@ impl PagedIndex {
     fn end(&mut self, reason: Broken) {
         self.broken = Some(reason);
         self.streams.clear();
-        self.pages = Pages::new(0);
+        self.pages = Pages::default();
     }
 
     /// Runs a call on one stream, if it exists.
@@ -341,6 +307,7 @@ impl Index for PagedIndex {
             budget,
             counts,
             changes,
+            parts,
             ..
         } = self.pages;
         if self.broken.is_some() {
@@ -349,7 +316,7 @@ impl Index for PagedIndex {
         if self.pages.worker.is_none() {
             return counts.all > budget;
         }
-        counts.changed > budget / 2 || changes > budget || self.parts == 0 || self.is_small()
+        counts.changed > budget / 2 || changes > budget || parts == 0 || self.is_small()
     }
 
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
@@ -359,7 +326,6 @@ impl Index for PagedIndex {
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken> {
         self.call(|index| {
             index.write(Some(at))?;
-            index.pages.await_checkpoint()?;
             let worker = index.pages.worker.take();
             worker.map_or(Ok(()), |worker| worker.end(Database::close))
         })?;

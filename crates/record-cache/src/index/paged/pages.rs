@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 
 use super::block::{Block, Entries, Key, Stored, decode};
 use super::checkpoint::{self, Totals};
-use super::database::{Changes, Database};
-use super::worker::Outcome;
-use super::worker::{Awaited, Worker};
+use super::worker::Worker;
 use crate::index::Broken;
 use crate::index::Entry;
 
@@ -17,17 +15,20 @@ const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 /// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 4;
 
+/// Keys with their new values, or `None` to remove a key.
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// `None` while everything fits into memory.
     pub(super) worker: Option<Worker>,
-    /// A checkpoint handed to the worker, with its outcome still unknown.
-    pub(super) pending: Option<Awaited<()>>,
     /// How many entries may be in memory.
     pub(super) budget: usize,
     pub(super) counts: Counts,
     /// Entries added, removed or changed since the last checkpoint.
     pub(super) changes: usize,
+    /// The number of values in the database's checkpoint.
+    pub(super) parts: u16,
     /// The blocks in the database, except those in `gone`.
     pub(super) totals: Totals,
     /// Blocks to delete from the database.
@@ -75,13 +76,6 @@ impl Counts {
 }
 
 impl Pages {
-    pub(super) fn new(budget: usize) -> Self {
-        Self {
-            budget,
-            ..Self::default()
-        }
-    }
-
     /// Changes a block and updates the counts.
     pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
         self.counts.subtract(Counts::of(block));
@@ -155,7 +149,7 @@ impl Pages {
         &mut self,
         keys: Vec<(Key, Option<Stored>)>,
     ) -> Result<Vec<Vec<Entry>>, Broken> {
-        self.call(move |database| {
+        self.worker()?.call(move |database| {
             let fetch = |(key, stored): (Key, Option<Stored>)| {
                 let value = database.get(key)?;
                 let entries = stored.and_then(|stored| decode(key, &value, stored));
@@ -165,58 +159,31 @@ impl Pages {
         })
     }
 
-    /// Runs work on the worker thread, after the pending checkpoint.
-    pub(super) fn call<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,
-    ) -> Result<T, Broken> {
-        self.await_checkpoint()?;
-        let worker = self.worker.as_mut().ok_or_else(no_database)?;
-        worker.run(|database, _| work(database.as_mut().ok_or("the database is closed")?))
-    }
-
     /// Writes part of a large checkpoint early, because sled holds several copies of a batch in
     /// memory.
-    ///
-    /// `checkpoint` is the number of values in the previous checkpoint, which is removed.
-    pub(super) fn write_part(
-        &mut self,
-        changes: &mut Changes,
-        checkpoint: &mut u16,
-    ) -> Result<(), Broken> {
+    pub(super) fn write_part(&mut self, changes: &mut Changes) -> Result<(), Broken> {
         if changes.len() < LARGEST_BATCH {
             return Ok(());
         }
-        remove_checkpoint(changes, checkpoint);
+        self.remove_checkpoint(changes);
         self.write_out(std::mem::take(changes), false)
     }
 
-    /// Posts changes to the worker, one batch at a time, so the owner cannot outrun the disk.
+    /// Hands changes to the worker.
     pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
-        self.await_checkpoint()?;
         let bytes = is_last.then_some(self.totals.bytes);
-        let worker = self.worker.as_mut().ok_or_else(no_database)?;
-        self.pending = Some(worker.post(move |database, _| {
-            let database = database.as_mut().ok_or("the database is closed")?;
-            database.apply(changes, bytes)
-        }));
-        Ok(())
+        let worker = self.worker()?;
+        worker.post(move |database| database.apply(changes, bytes))
     }
 
-    pub(super) fn await_checkpoint(&mut self) -> Result<(), Broken> {
-        if let (Some(worker), Some(pending)) = (&self.worker, self.pending.take()) {
-            worker.wait(&pending)?;
-        }
-        Ok(())
+    /// Removes the previous checkpoint.
+    pub(super) fn remove_checkpoint(&mut self, changes: &mut Changes) {
+        let parts = (0..std::mem::take(&mut self.parts)).map(checkpoint::key);
+        changes.extend(parts.map(|key| (key.to_vec(), None)));
     }
-}
 
-/// Removes a checkpoint of this many values.
-pub(super) fn remove_checkpoint(changes: &mut Changes, values: &mut u16) {
-    let removed = (0..std::mem::take(values)).map(checkpoint::key);
-    changes.extend(removed.map(|key| (key.to_vec(), None)));
-}
-
-pub(super) fn no_database() -> Broken {
-    Broken("there is no database".to_owned())
+    pub(super) fn worker(&mut self) -> Result<&mut Worker, Broken> {
+        let none = || Broken("there is no database".to_owned());
+        self.worker.as_mut().ok_or_else(none)
+    }
 }
