@@ -33,7 +33,7 @@ use self::ranges::Ranges;
 use crate::{QueueStats, ReadLimits, StreamName};
 
 /// The position of one record: 24 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) segment: u32,

@@ -30,13 +30,6 @@ const SMALL_BYTES: u64 = 8 * 1024 * 1024;
 /// The size of a database relative to its blocks at which it is copied.
 const SPARSE: u64 = 4;
 
-/// How long to retry. A handle that this process has just dropped may still hold the file; so may
-/// sled's threads after a close or a failed opening.
-const PATIENCE: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Some systems keep a handle for each attempt while the file is held, so attempts must be few.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
 #[derive(Debug)]
 pub(super) struct Database {
     /// The directory of the cache.
@@ -142,7 +135,7 @@ impl Database {
             return Ok(());
         };
         self.sled.flush().map_err(text)?;
-        let takes = self.sled.size_on_disk().map_err(text)?;
+        let takes = self.sled.size_on_disk().unwrap_or(0);
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
                 Ok(copy) => std::mem::replace(self, copy).delete(),
@@ -164,7 +157,7 @@ impl Database {
                 copy.age(key, value)
             })?;
             copy.sled.flush().map_err(text)?;
-            copy.sled.size_on_disk().map_err(text)
+            Ok(copy.sled.size_on_disk().unwrap_or(0))
         });
         match filled {
             Ok(takes) => {
@@ -179,10 +172,9 @@ impl Database {
     }
 
     pub(super) fn close(self) {
-        let Self { sled, .. } = self;
         // Dropping the last handle syncs the file, and panics if that fails.
         let _ = contained(|| {
-            drop(sled);
+            drop(self);
             Ok(())
         });
     }
@@ -245,14 +237,13 @@ fn remove(path: &Path) {
     }
 }
 
-/// The pauses between attempts, each longer than the one before.
+/// The pauses between attempts, two seconds in all. A handle that this process has just dropped may
+/// still hold the file; so may sled's threads after a close or a failed opening.
 fn pauses() -> impl Iterator<Item = Duration> {
-    let mut left = PATIENCE;
-    let longer = |pause: &Duration| Some((*pause * 2).min(LONGEST_PAUSE));
-    iter::successors(Some(FIRST_PAUSE), longer).take_while(move |pause| {
-        left = left.saturating_sub(*pause);
-        !left.is_zero()
-    })
+    // Some systems keep a handle for each attempt while the file is held, so attempts must be few.
+    let longer = iter::repeat_n(50, 38);
+    let pauses = [1, 2, 4, 8, 16, 32].into_iter().chain(longer);
+    pauses.map(Duration::from_millis)
 }
 
 #[cfg(unix)]

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::iter::Peekable;
 
-use super::block::{BLOCK, Block, Entries, Key, Stored};
+use super::block::{BLOCK, Block, Key, Stored, encode};
+use super::checkpoint::Totals;
 use super::pages::{Changes, Pages};
 use crate::index::Broken;
 use crate::index::Entry;
@@ -21,7 +22,7 @@ const READ_AHEAD: usize = 4 * BLOCK;
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Its number in the database.
-    number: u64,
+    pub(super) number: u64,
     /// No block is empty. Each ends before the next one starts.
     pub(super) blocks: VecDeque<Block>,
 }
@@ -54,15 +55,13 @@ impl Stream {
             return Ok(None);
         };
         if number < block.start {
-            forget(self.number, block, pages);
+            pages.forget(self.number, block);
             block.start = number;
         }
         let old = pages.edit(block, |block| {
             block.last = block.last.max(number);
             block.changed = true;
-            let Entries::In(entries) = &mut block.entries else {
-                return None;
-            };
+            let entries = &mut block.entries;
             if entries.last().is_none_or(|last| last.sequence < number) {
                 entries.push(entry);
                 return None;
@@ -97,17 +96,15 @@ impl Stream {
             let Some(block) = pages.load(self.number, &mut self.blocks, at, ahead)? else {
                 return Ok(found);
             };
-            if let Entries::In(entries) = &block.entries {
-                let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
-                for entry in entries.iter().filter(behind) {
-                    bytes += u64::from(entry.size);
-                    let full =
-                        found.len() >= limits.max_records.get() || bytes > limits.max_bytes.get();
-                    if full && !found.is_empty() {
-                        return Ok(found);
-                    }
-                    found.push(*entry);
+            let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
+            for entry in block.entries.iter().filter(behind) {
+                bytes += u64::from(entry.size);
+                let full =
+                    found.len() >= limits.max_records.get() || bytes > limits.max_bytes.get();
+                if full && !found.is_empty() {
+                    return Ok(found);
                 }
+                found.push(*entry);
             }
             if pages.is_crowded() {
                 pages.unload(block);
@@ -116,24 +113,14 @@ impl Stream {
         }
     }
 
-    /// Loads all blocks into memory, as if the database had none of them.
-    pub(super) fn reclaim(&mut self, pages: &mut Pages) -> Result<(), Broken> {
-        for at in 0..self.blocks.len() {
-            if let Some(block) = pages.load(self.number, &mut self.blocks, at, usize::MAX)? {
-                pages.edit(block, |block| (block.stored, block.changed) = (None, true));
-            }
-        }
-        Ok(())
-    }
-
     /// The block before the last one, if it is short and not in memory, and the last one has
     /// changed.
     pub(super) fn short(&self) -> Option<(Key, Option<Stored>)> {
         let before = self.blocks.get(self.blocks.len().checked_sub(2)?)?;
         let last = self.blocks.back()?;
-        let is_short = matches!(before.entries, Entries::Out(count) if count as usize <= SHORT);
+        let is_short = before.unloaded > 0 && before.count() <= SHORT;
         let fits = before.count() + last.count() <= BLOCK;
-        (is_short && fits && last.changed).then(|| before.key(self.number))
+        (is_short && fits && last.changed).then(|| (before.key(self.number), before.stored))
     }
 
     /// Merges the last block into the short one before it, which has these entries.
@@ -142,43 +129,42 @@ impl Stream {
             return;
         };
         self.blocks.shrink_to_fit();
+        pages.forget(self.number, &mut last);
         pages.drop(&last);
-        forget(self.number, &mut last, pages);
-        if let (Some(short), Entries::In(behind)) = (self.blocks.back_mut(), last.entries) {
-            entries.extend(behind);
-            (short.last, short.used) = (last.last, last.used);
+        if let Some(short) = self.blocks.back_mut() {
+            entries.extend(last.entries);
             pages.edit(short, |short| {
-                short.entries = Entries::In(entries);
-                short.changed = true;
+                (short.entries, short.unloaded) = (entries, 0);
+                (short.last, short.used, short.changed) = (last.last, true, true);
             });
         }
     }
 
-    /// Passes on the values of changed blocks and marks those blocks as written.
-    pub(super) fn write(&mut self, name: &StreamName, pages: &mut Pages, changes: &mut Changes) {
+    /// Passes on the values of changed blocks and marks those blocks as written. Adds all blocks to
+    /// the totals.
+    pub(super) fn write(
+        &mut self,
+        name: &StreamName,
+        pages: &mut Pages,
+        changes: &mut Changes,
+        totals: &mut Totals,
+    ) {
         let mut at = 0;
         while let Some(block) = self.blocks.get_mut(at) {
-            let (start, stream) = (block.start, self.number);
-            let key = Key { stream, start };
-            let Entries::In(entries) = &block.entries else {
-                at += 1;
-                continue;
-            };
-            if !block.changed {
-                at += 1;
-            } else if let Some((value, stored)) =
-                super::block::encode(key, name, block.last, entries)
-            {
-                if let Some(old) = block.stored.replace(stored) {
-                    pages.totals.subtract(old);
-                }
-                pages.totals.add(stored);
+            if block.changed {
+                let key = block.key(self.number);
+                let Some((value, stored)) = encode(key, name, block.last, &block.entries) else {
+                    self.split(at, pages);
+                    continue;
+                };
+                block.stored = Some(stored);
                 pages.edit(block, |block| block.changed = false);
                 changes.push((key.bytes().to_vec(), Some(value)));
-                at += 1;
-            } else {
-                self.split(at, pages);
             }
+            if let Some(stored) = block.stored {
+                totals.add(stored);
+            }
+            at += 1;
         }
     }
 
@@ -205,17 +191,14 @@ impl Stream {
                 break;
             };
             let changed = pages.edit(block, |block| {
-                let Entries::In(entries) = &mut block.entries else {
-                    return 0;
-                };
-                let changed = work(entries, &mut wanted);
+                let changed = work(&mut block.entries, &mut wanted);
                 block.changed |= changed > 0;
                 changed
             });
             pages.changes += changed;
             from = block.last.saturating_add(1);
             if block.count() == 0 {
-                forget(self.number, block, pages);
+                pages.forget(self.number, block);
                 pages.drop(block);
                 self.blocks.remove(at);
             } else if pages.is_crowded() {
@@ -236,21 +219,10 @@ impl Stream {
     }
 
     fn split(&mut self, at: usize, pages: &mut Pages) {
-        let Some(block) = self.blocks.get_mut(at) else {
-            return;
-        };
-        if let Some(behind) = pages.edit(block, Block::split) {
+        if let Some(block) = self.blocks.get_mut(at) {
+            let behind = pages.edit(block, Block::split);
             self.blocks.insert(at + 1, pages.adopt(behind));
         }
-    }
-}
-
-/// Forgets a stored block, which must then be deleted from the database.
-fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
-    if let Some(stored) = block.stored.take() {
-        let start = block.start;
-        pages.totals.subtract(stored);
-        pages.gone.push(Key { stream, start });
     }
 }
 

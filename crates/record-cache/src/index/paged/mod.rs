@@ -147,7 +147,6 @@ impl PagedIndex {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        self.pages.clock = self.pages.clock.wrapping_add(1);
         let outcome = work(self);
         self.pages.budget = self.settings.budget(self.streams.len());
         match &outcome {
@@ -193,28 +192,18 @@ impl PagedIndex {
         self.with(name, |stream, pages| stream.visit(numbers, pages, work))
     }
 
-    /// Unloads the least recently used blocks that the database also has.
+    /// Unloads blocks that the database also has, first those that were not used since the last
+    /// time.
     fn unload(&mut self) {
-        let blocks = self.streams.values().flat_map(|stream| &stream.blocks);
-        let mut ages: Vec<(u32, usize)> = blocks
-            .filter(|block| block.is_clean())
-            .map(|block| (block.used, Counts::of(block).clean))
-            .collect();
-        ages.sort_unstable_by(|a, b| b.cmp(a));
-        let mut kept = 0;
-        let oldest = ages.into_iter().find(|(_, clean)| {
-            kept += clean;
-            kept > self.pages.budget / 4
-        });
-        let Some((oldest, _)) = oldest else {
-            return;
-        };
-        let blocks = self
-            .streams
-            .values_mut()
-            .flat_map(|stream| &mut stream.blocks);
-        for block in blocks.filter(|block| block.used <= oldest) {
-            self.pages.unload(block);
+        for _ in 0..2 {
+            for block in self.streams.values_mut().flat_map(|s| &mut s.blocks) {
+                if self.pages.counts.clean <= self.pages.budget / 4 {
+                    return;
+                }
+                if !std::mem::take(&mut block.used) {
+                    self.pages.unload(block);
+                }
+            }
         }
     }
 }
@@ -303,20 +292,17 @@ impl Index for PagedIndex {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        let Pages {
-            budget,
-            counts,
-            changes,
-            parts,
-            ..
-        } = self.pages;
+        let pages = &self.pages;
         if self.broken.is_some() {
             return false;
         }
-        if self.pages.worker.is_none() {
-            return counts.all > budget;
+        if pages.worker.is_none() {
+            return pages.counts.all > pages.budget;
         }
-        counts.changed > budget / 2 || changes > budget || parts == 0 || self.is_small()
+        pages.counts.changed > pages.budget / 2
+            || pages.changes > pages.budget
+            || pages.parts == 0
+            || self.is_small()
     }
 
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {

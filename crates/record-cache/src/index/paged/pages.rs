@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::block::{Block, Entries, Key, Stored, decode};
-use super::checkpoint::{self, Totals};
-use super::worker::Worker;
+use super::block::{Block, Key, Stored, decode};
+use super::checkpoint;
+use super::worker::{Worker, opened};
 use crate::index::Broken;
 use crate::index::Entry;
 
@@ -29,12 +29,8 @@ pub(super) struct Pages {
     pub(super) changes: usize,
     /// The number of values in the database's checkpoint.
     pub(super) parts: u16,
-    /// The blocks in the database, except those in `gone`.
-    pub(super) totals: Totals,
     /// Blocks to delete from the database.
     pub(super) gone: Vec<Key>,
-    /// Counts calls, to date the use of blocks.
-    pub(super) clock: u32,
 }
 
 /// Entries, including the overhead of each block.
@@ -50,10 +46,10 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn of(block: &Block) -> Self {
         let all = block.count() + OVERHEAD;
-        let (changed, clean) = match block.entries {
-            Entries::Out(_) => (0, 0),
-            Entries::In(_) if block.changed => (all, 0),
-            Entries::In(_) => (0, all),
+        let (changed, clean) = match block.unloaded {
+            0 if block.changed => (all, 0),
+            0 => (0, all),
+            _ => (0, 0),
         };
         Self {
             all,
@@ -90,10 +86,16 @@ impl Pages {
     }
 
     /// Starts counting a block.
-    pub(super) fn adopt(&mut self, mut block: Block) -> Block {
-        block.used = self.clock;
+    pub(super) fn adopt(&mut self, block: Block) -> Block {
         self.counts.add(Counts::of(&block));
         block
+    }
+
+    /// Forgets that a block is stored. It must then be deleted from the database.
+    pub(super) fn forget(&mut self, stream: u64, block: &mut Block) {
+        if block.stored.take().is_some() {
+            self.gone.push(block.key(stream));
+        }
     }
 
     /// Whether the clean entries in memory exceed their share of the budget.
@@ -101,11 +103,12 @@ impl Pages {
         self.counts.clean > self.budget / 2
     }
 
+    /// Unloads a block that the database also has.
     pub(super) fn unload(&mut self, block: &mut Block) {
-        if block.is_clean() {
+        if block.unloaded == 0 && !block.changed {
             self.edit(block, |block| {
-                let count = u32::try_from(block.count()).unwrap_or(u32::MAX);
-                block.entries = Entries::Out(count);
+                let entries = std::mem::take(&mut block.entries);
+                block.unloaded = u32::try_from(entries.len()).unwrap_or(u32::MAX);
             });
         }
     }
@@ -122,24 +125,24 @@ impl Pages {
         let mut count = 0;
         let mut keys = Vec::new();
         for block in blocks.range(at.min(blocks.len())..) {
-            match block.entries {
-                Entries::Out(entries) if keys.is_empty() || count < wanted => {
-                    count += entries as usize;
-                    keys.push(block.key(stream));
-                }
-                _ => break,
+            if block.unloaded == 0 || (count >= wanted && !keys.is_empty()) {
+                break;
             }
+            count += block.count();
+            keys.push((block.key(stream), block.stored));
         }
         if !keys.is_empty() {
             let fetched = self.fetch(keys)?;
             for (block, entries) in blocks.range_mut(at..).zip(fetched) {
-                block.used = self.clock;
-                self.edit(block, |block| block.entries = Entries::In(entries));
+                block.used = true;
+                self.edit(block, |block| {
+                    (block.entries, block.unloaded) = (entries, 0)
+                });
             }
         }
         let mut block = blocks.get_mut(at);
         if let Some(block) = &mut block {
-            block.used = self.clock;
+            block.used = true;
         }
         Ok(block)
     }
@@ -149,7 +152,8 @@ impl Pages {
         &mut self,
         keys: Vec<(Key, Option<Stored>)>,
     ) -> Result<Vec<Vec<Entry>>, Broken> {
-        self.worker()?.call(move |database| {
+        self.worker()?.run(move |database, _| {
+            let database = opened(database)?;
             let fetch = |(key, stored): (Key, Option<Stored>)| {
                 let value = database.get(key)?;
                 let entries = stored.and_then(|stored| decode(key, &value, stored));
@@ -166,14 +170,14 @@ impl Pages {
             return Ok(());
         }
         self.remove_checkpoint(changes);
-        self.write_out(std::mem::take(changes), false)
+        self.write_out(std::mem::take(changes), None)
     }
 
-    /// Hands changes to the worker.
-    pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
-        let bytes = is_last.then_some(self.totals.bytes);
+    /// Hands changes to the worker. If they complete a checkpoint, `bytes` is the size of its
+    /// blocks.
+    pub(super) fn write_out(&mut self, changes: Changes, bytes: Option<u64>) -> Result<(), Broken> {
         let worker = self.worker()?;
-        worker.post(move |database| database.apply(changes, bytes))
+        worker.post(move |database, _| opened(database)?.apply(changes, bytes))
     }
 
     /// Removes the previous checkpoint.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::block::{self, Block, Entries, Key};
-use super::checkpoint;
+use super::block::{self, Block, Key, Stored};
+use super::checkpoint::{self, Totals};
 use super::database::{self, Database};
 use super::directory::Stream;
 use super::pages::{Changes, Pages};
@@ -34,19 +34,20 @@ impl PagedIndex {
             changes.push((key.bytes().to_vec(), None));
             self.pages.write_part(&mut changes)?;
         }
+        let mut totals = Totals::default();
         for (name, stream) in &mut self.streams {
-            stream.write(name, &mut self.pages, &mut changes);
+            stream.write(name, &mut self.pages, &mut changes, &mut totals);
             self.pages.write_part(&mut changes)?;
         }
         self.pages.remove_checkpoint(&mut changes);
         if let Some(at) = at {
-            for (key, value) in checkpoint::encode(at, self.pages.totals) {
+            for (key, value) in checkpoint::encode(at, totals) {
                 changes.push((key.to_vec(), Some(value)));
                 self.pages.parts += 1;
             }
             self.pages.changes = 0;
         }
-        self.pages.write_out(changes, at.is_some())
+        self.pages.write_out(changes, at.map(|_| totals.bytes))
     }
 
     fn join_short_blocks(&mut self) -> Result<(), Broken> {
@@ -80,10 +81,16 @@ impl PagedIndex {
         self.pages.counts.all <= self.pages.budget / 4
     }
 
-    /// Loads everything back into memory.
+    /// Loads everything back into memory, and deletes the database.
     fn reclaim(&mut self) -> Result<(), Broken> {
+        let pages = &mut self.pages;
         for stream in self.streams.values_mut() {
-            stream.reclaim(&mut self.pages)?;
+            for at in 0..stream.blocks.len() {
+                let block = pages.load(stream.number, &mut stream.blocks, at, usize::MAX)?;
+                if let Some(block) = block {
+                    pages.edit(block, |block| (block.stored, block.changed) = (None, true));
+                }
+            }
         }
         self.discard()
     }
@@ -93,16 +100,10 @@ impl PagedIndex {
         if let Some(worker) = self.pages.worker.take() {
             worker.end(Database::delete)?;
         }
-        let Pages {
-            budget,
-            counts,
-            clock,
-            ..
-        } = self.pages;
+        let Pages { budget, counts, .. } = self.pages;
         self.pages = Pages {
             budget,
             counts,
-            clock,
             ..Pages::default()
         };
         Ok(())
@@ -128,7 +129,7 @@ impl PagedIndex {
     /// Reads everything once: a damaged sled database may open without an error and lack some data.
     fn load(&mut self, database: &Database) -> Outcome<Restored> {
         let mut stats = BTreeMap::new();
-        let mut record = Vec::new();
+        let (mut record, mut totals) = (Vec::new(), Totals::default());
         database.scan(|key, value| {
             if checkpoint::is_part(key) {
                 record.extend_from_slice(value);
@@ -136,14 +137,15 @@ impl PagedIndex {
                 return Ok(());
             }
             let loaded = self.load_block(key, value, &mut stats);
-            loaded.ok_or_else(|| "a block is unreadable".to_owned())
+            totals.add(loaded.ok_or("a block is unreadable")?);
+            Ok(())
         })?;
         if record.is_empty() {
             return Err("it has no checkpoint".to_owned());
         }
-        let (checkpoint, totals) =
+        let (checkpoint, expected) =
             checkpoint::decode(&record).ok_or("its checkpoint is unreadable")?;
-        if self.pages.totals != totals {
+        if totals != expected {
             return Err("blocks are missing".to_owned());
         }
         self.pages.budget = self.settings.budget(self.streams.len());
@@ -155,24 +157,25 @@ impl PagedIndex {
         key: &[u8],
         value: &[u8],
         stats: &mut BTreeMap<StreamName, QueueStats>,
-    ) -> Option<()> {
+    ) -> Option<Stored> {
         let key = Key::parse(key)?;
         let header = block::header(key, value)?;
         let name = StreamName::new(header.name).ok()?;
         let stats = stats.entry(name.clone()).or_default();
         *stats += QueueStats::new(header.count as usize, header.bytes);
-        self.pages.totals.add(header.stored);
         self.next_stream = self.next_stream.max(key.stream + 1);
         let block = self.pages.adopt(Block {
             start: key.start,
             last: header.last,
-            entries: Entries::Out(header.count),
+            entries: Vec::new(),
+            unloaded: header.count,
             stored: Some(header.stored),
-            used: 0,
+            used: false,
             changed: false,
         });
         let stream = self.streams.entry(name);
         let stream = stream.or_insert_with(|| Stream::new(key.stream));
-        stream.push_stored(key, block)
+        stream.push_stored(key, block)?;
+        Some(header.stored)
     }
 }

@@ -62,22 +62,14 @@ impl Worker {
         self.wait(&answer)
     }
 
-    /// Runs a job on the open database.
-    pub(super) fn call<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,
-    ) -> Result<T, Broken> {
-        self.run(|database, _| work(opened(database)?))
-    }
-
     /// Has a job done while its owner continues. One at a time, so the owner cannot outrun the
     /// disk.
     pub(super) fn post(
         &mut self,
-        work: impl FnOnce(&mut Database) -> Outcome<()> + Send + 'static,
+        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<()> + Send + 'static,
     ) -> Result<(), Broken> {
         self.await_posted()?;
-        self.posted = Some(self.send(|database, _| work(opened(database)?)));
+        self.posted = Some(self.send(work));
         Ok(())
     }
 
@@ -140,7 +132,7 @@ impl Worker {
     }
 }
 
-fn opened(database: &mut Option<Database>) -> Outcome<&mut Database> {
+pub(super) fn opened(database: &mut Option<Database>) -> Outcome<&mut Database> {
     Ok(database.as_mut().ok_or("the database is closed")?)
 }
 

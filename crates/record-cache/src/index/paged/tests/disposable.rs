@@ -349,7 +349,8 @@ fn a_block_that_changes_while_it_is_out_breaks_the_index() {
         let copy = original.copy(false);
         let (mut index, restored) = PagedIndex::open(copy.path(), settings(64));
         restored.unwrap();
-        let changed = index.pages.worker().unwrap().call(move |database| {
+        let changed = index.pages.worker().unwrap().run(move |database, _| {
+            let database = database.as_mut().unwrap();
             let mut blocks = database.sled.scan_prefix("b").map(Result::unwrap);
             let (first, _) = blocks.next().unwrap();
             let key = Key::parse(&first).unwrap();
