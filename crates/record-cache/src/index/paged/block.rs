@@ -25,7 +25,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) const PREFIX: u8 = b'b';
+    const PREFIX: u8 = b'b';
 
     pub(super) fn bytes(self) -> [u8; 17] {
         let mut bytes = [Self::PREFIX; 17];
@@ -94,8 +94,10 @@ impl Block {
     }
 
     pub(super) fn key(&self, stream: u64) -> Key {
-        let start = self.start;
-        Key { stream, start }
+        Key {
+            stream,
+            start: self.start,
+        }
     }
 
     /// Moves the second half of its entries to a new block that follows it.
@@ -113,11 +115,10 @@ impl Block {
 #[derive(Debug)]
 pub(super) struct Header<'a> {
     pub(super) name: &'a str,
-    pub(super) last: u64,
-    pub(super) count: u32,
     /// The total size of the records in bytes.
     pub(super) bytes: u64,
-    pub(super) stored: Stored,
+    /// The block, unloaded.
+    pub(super) block: Block,
     entries: &'a [u8],
 }
 
@@ -165,10 +166,16 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     let (name, entries) = rest.split_at_checked(name_length)?;
     Some(Header {
         name: std::str::from_utf8(name).ok()?,
-        last,
-        count,
         bytes,
-        stored: Stored { crc, length },
+        block: Block {
+            start: key.start,
+            last,
+            entries: Vec::new(),
+            unloaded: count,
+            stored: Some(Stored { crc, length }),
+            used: false,
+            changed: false,
+        },
         entries,
     })
 }
@@ -176,13 +183,13 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
 /// Decodes a value, if it is the one that was stored.
 pub(super) fn decode(key: Key, value: &[u8], stored: Stored) -> Option<Vec<Entry>> {
     let header = header(key, value)?;
-    if header.stored != stored {
+    if header.block.stored != Some(stored) {
         return None;
     }
     let mut rest = header.entries;
     let mut before = nothing_before(key);
-    let mut entries = Vec::with_capacity(rest.len().min(header.count as usize));
-    for _ in 0..header.count {
+    let mut entries = Vec::with_capacity(rest.len().min(header.block.count()));
+    for _ in 0..header.block.unloaded {
         before = take_entry(&mut rest, before)?;
         entries.push(before);
     }
@@ -292,8 +299,8 @@ mod tests {
             prop_assert_eq!(Key::parse(&key.bytes()), Some(key));
             let head = header(key, &value).unwrap();
             let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
-            prop_assert_eq!((head.name, head.last, head.bytes), ("orders", last, bytes));
-            prop_assert_eq!(head.count as usize, entries.len());
+            prop_assert_eq!((head.name, head.block.last, head.bytes), ("orders", last, bytes));
+            prop_assert_eq!(head.block.count(), entries.len());
             prop_assert_eq!(decode(key, &value, stored), Some(entries));
         }
 

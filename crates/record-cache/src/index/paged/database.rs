@@ -138,37 +138,31 @@ impl Database {
         let takes = self.sled.size_on_disk().unwrap_or(0);
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
-                Ok(copy) => std::mem::replace(self, copy).delete(),
-                // There may be no space for two databases, so this one stays for now.
-                Err(_) => self.bound = 2 * takes,
+                Some(copy) => std::mem::replace(self, copy).delete(),
+                None => self.bound = 2 * takes,
             }
         }
         Ok(())
     }
 
-    /// Copies the database: sled never returns disk space, and a stream that is not read prevents
-    /// reuse of much of it.
-    fn copy(&self) -> Outcome<Self> {
-        let mut copy = Self::create(&self.home, &self.progress)?;
+    /// Copies the database if there is space for two: sled never returns disk space, and a stream
+    /// that is not read prevents reuse of much of it.
+    fn copy(&self) -> Option<Self> {
+        let mut copy = Self::create(&self.home, &self.progress).ok()?;
         let filled = contained(|| {
             // Key order puts the checkpoint last.
             self.scan(|key, value| {
                 copy.sled.insert(key, value).map_err(text)?;
                 copy.age(key, value)
             })?;
-            copy.sled.flush().map_err(text)?;
-            Ok(copy.sled.size_on_disk().unwrap_or(0))
+            copy.sled.flush().map_err(text)
         });
-        match filled {
-            Ok(takes) => {
-                copy.bound = SMALL_BYTES.max(2 * takes);
-                Ok(copy)
-            }
-            Err(fault) => {
-                copy.delete();
-                Err(fault)
-            }
+        if filled.is_err() {
+            copy.delete();
+            return None;
         }
+        copy.bound = SMALL_BYTES.max(2 * copy.sled.size_on_disk().unwrap_or(0));
+        Some(copy)
     }
 
     pub(super) fn close(self) {

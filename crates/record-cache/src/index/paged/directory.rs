@@ -36,13 +36,6 @@ impl Stream {
         }
     }
 
-    /// Adds a block found in the database. `None` if it cannot be the next one.
-    pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
-        let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
-        let possible = key.stream == self.number && follows && block.last >= key.start;
-        (possible && block.count() > 0).then(|| self.blocks.push_back(block))
-    }
-
     pub(super) fn put(&mut self, entry: Entry, pages: &mut Pages) -> Result<Option<Entry>, Broken> {
         let number = entry.sequence;
         let at = self.reaching(number);

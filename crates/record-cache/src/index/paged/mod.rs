@@ -9,7 +9,7 @@
 //! - The database holds the state of one checkpoint, or none while a large one is being written:
 //!   each checkpoint is one batch of changes or several, the first of which removes the previous
 //!   checkpoint.
-//! - sled is never trusted. Opening reads every block once and compares count and sum with the
+//! - sled is never trusted. Opening reads every block once and compares size and sum with the
 //!   checkpoint. A block read later must match the checksum in memory. Any inconsistency breaks the
 //!   index, and its owner rebuilds it.
 //! - Only the [`worker`] thread calls sled, and waits for it have a time limit.
@@ -293,9 +293,6 @@ impl Index for PagedIndex {
 
     fn wants_checkpoint(&self) -> bool {
         let pages = &self.pages;
-        if self.broken.is_some() {
-            return false;
-        }
         if pages.worker.is_none() {
             return pages.counts.all > pages.budget;
         }

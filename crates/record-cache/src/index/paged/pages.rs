@@ -122,17 +122,15 @@ impl Pages {
         at: usize,
         wanted: usize,
     ) -> Result<Option<&'a mut Block>, Broken> {
-        let mut count = 0;
-        let mut keys = Vec::new();
-        for block in blocks.range(at.min(blocks.len())..) {
-            if block.unloaded == 0 || (count >= wanted && !keys.is_empty()) {
-                break;
-            }
-            count += block.count();
-            keys.push((block.key(stream), block.stored));
-        }
-        if !keys.is_empty() {
-            let fetched = self.fetch(keys)?;
+        if blocks.get(at).is_some_and(|block| block.unloaded > 0) {
+            let mut count = 0;
+            let unloaded = blocks.range(at..).take_while(|block| {
+                let is_wanted = count == 0 || count < wanted;
+                count += block.count();
+                is_wanted && block.unloaded > 0
+            });
+            let keys = unloaded.map(|block| (block.key(stream), block.stored));
+            let fetched = self.fetch(keys.collect())?;
             for (block, entries) in blocks.range_mut(at..).zip(fetched) {
                 block.used = true;
                 self.edit(block, |block| {

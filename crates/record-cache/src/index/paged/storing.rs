@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::block::{self, Block, Key, Stored};
+use super::block::{self, Key, Stored};
 use super::checkpoint::{self, Totals};
 use super::database::{self, Database};
 use super::directory::Stream;
@@ -162,20 +162,18 @@ impl PagedIndex {
         let header = block::header(key, value)?;
         let name = StreamName::new(header.name).ok()?;
         let stats = stats.entry(name.clone()).or_default();
-        *stats += QueueStats::new(header.count as usize, header.bytes);
+        *stats += QueueStats::new(header.block.count(), header.bytes);
         self.next_stream = self.next_stream.max(key.stream + 1);
-        let block = self.pages.adopt(Block {
-            start: key.start,
-            last: header.last,
-            entries: Vec::new(),
-            unloaded: header.count,
-            stored: Some(header.stored),
-            used: false,
-            changed: false,
-        });
         let stream = self.streams.entry(name);
         let stream = stream.or_insert_with(|| Stream::new(key.stream));
-        stream.push_stored(key, block)?;
-        Some(header.stored)
+        let block = header.block;
+        let follows = stream.blocks.back().is_none_or(|b| b.last < block.start);
+        let is_sound = key.stream == stream.number && block.start <= block.last;
+        if !follows || !is_sound || block.count() == 0 {
+            return None;
+        }
+        let stored = block.stored;
+        stream.blocks.push_back(self.pages.adopt(block));
+        stored
     }
 }

@@ -4,7 +4,6 @@
 //! thread, which takes jobs and sends answers. An owner that waits too long or gets an error
 //! abandons the thread, which ends by itself if it ever resumes.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,11 +147,9 @@ pub(super) type Progress = Arc<AtomicU64>;
 
 /// Runs code that may panic where it should return an error.
 pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(message(&*panic)))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    format!("panicked: {}", text.or(owned).unwrap_or("no message"))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or(panic.downcast_ref::<String>().map(String::as_str));
+        Err(format!("panicked: {}", text.unwrap_or("no message")))
+    })
 }
