@@ -20,10 +20,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 mod maker;
-#[cfg_attr(
-    not(feature = "sled"),
-    expect(dead_code, reason = "it pages to a database only")
-)]
 pub(crate) mod paged;
 pub(crate) mod ranges;
 pub(crate) mod varint;
