@@ -20,10 +20,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 mod maker;
-#[cfg_attr(
-    not(feature = "sled"),
-    expect(dead_code, reason = "it pages to a database only")
-)]
 pub(crate) mod paged;
 pub(crate) mod ranges;
 pub(crate) mod varint;
@@ -33,7 +29,7 @@ use self::ranges::Ranges;
 use crate::{QueueStats, ReadLimits, StreamName};
 
 /// The position of one record: 24 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) segment: u32,

@@ -87,21 +87,28 @@ impl Ranges {
     }
 
     pub(crate) fn encoded_length(&self) -> usize {
-        // A range too long for its length field is split.
-        let entries = self.iter().map(|(start, end)| pieces(start, end).count());
-        4 + entries.sum::<usize>() * RANGE_BYTES
+        4 + self.pieces().count() * RANGE_BYTES
     }
 
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
-        let entries: usize = self
-            .iter()
-            .map(|(start, end)| pieces(start, end).count())
-            .sum();
-        into.extend(u32::try_from(entries).unwrap_or(u32::MAX).to_le_bytes());
-        for (start, count) in self.iter().flat_map(|(start, end)| pieces(start, end)) {
+        let pieces = u32::try_from(self.pieces().count()).unwrap_or(u32::MAX);
+        into.extend(pieces.to_le_bytes());
+        for (start, count) in self.pieces() {
             into.extend(start.to_le_bytes());
             into.extend(count.to_le_bytes());
         }
+    }
+
+    /// Each range as its start and length. A range too long for a length field is split.
+    fn pieces(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.iter().flat_map(|(mut at, end)| {
+            std::iter::from_fn(move || {
+                let count = u32::try_from(end - at).unwrap_or(u32::MAX);
+                let piece = (at, count);
+                at += u64::from(count);
+                (count > 0).then_some(piece)
+            })
+        })
     }
 
     /// Reads what `encode` wrote and advances past it.
@@ -129,17 +136,6 @@ impl FromIterator<u64> for Ranges {
         }
         ranges
     }
-}
-
-fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u32)> {
-    let mut at = start;
-    std::iter::from_fn(move || {
-        let left = end - at;
-        let count = u32::try_from(left).unwrap_or(u32::MAX);
-        let piece = (at, count);
-        at += u64::from(count);
-        (count > 0).then_some(piece)
-    })
 }
 
 #[cfg(test)]

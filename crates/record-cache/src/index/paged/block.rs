@@ -25,7 +25,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) const PREFIX: u8 = b'b';
+    const PREFIX: u8 = b'b';
 
     pub(super) fn bytes(self) -> [u8; 17] {
         let mut bytes = [Self::PREFIX; 17];
@@ -59,19 +59,15 @@ pub(super) struct Block {
     pub(super) start: u64,
     /// No entry has a higher number.
     pub(super) last: u64,
-    pub(super) entries: Entries,
+    /// Empty while they are only in the database.
+    pub(super) entries: Vec<Entry>,
+    /// How many entries are only in the database: all or none.
+    pub(super) unloaded: u32,
     pub(super) stored: Option<Stored>,
-    /// The time of its last use, on the clock of [`super::pages::Pages`].
-    pub(super) used: u32,
+    /// Whether it was used since blocks were last unloaded.
+    pub(super) used: bool,
     /// Whether it must be written.
     pub(super) changed: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Entries {
-    In(Vec<Entry>),
-    /// Only in the database; this is their count.
-    Out(u32),
 }
 
 impl Block {
@@ -80,45 +76,38 @@ impl Block {
         Self {
             start: entries.first().map_or(0, |entry| entry.sequence),
             last: entries.last().map_or(0, |entry| entry.sequence),
-            entries: Entries::In(entries),
+            entries,
+            unloaded: 0,
             stored: None,
-            used: 0,
+            used: true,
             changed: true,
         }
     }
 
     pub(super) fn count(&self) -> usize {
-        match &self.entries {
-            Entries::In(entries) => entries.len(),
-            Entries::Out(count) => *count as usize,
+        self.entries.len() + self.unloaded as usize
+    }
+
+    /// Whether later entries belong into another block.
+    pub(super) fn is_full(&self) -> bool {
+        self.unloaded > 0 || self.entries.len() >= BLOCK
+    }
+
+    pub(super) fn key(&self, stream: u64) -> Key {
+        Key {
+            stream,
+            start: self.start,
         }
-    }
-
-    /// Whether its entries may be unloaded because the database has them.
-    pub(super) fn is_clean(&self) -> bool {
-        matches!(self.entries, Entries::In(_)) && !self.changed
-    }
-
-    pub(super) fn key(&self, stream: u64) -> (Key, Option<Stored>) {
-        let start = self.start;
-        (Key { stream, start }, self.stored)
     }
 
     /// Moves the second half of its entries to a new block that follows it.
-    pub(super) fn split(&mut self) -> Option<Self> {
-        let Entries::In(entries) = &mut self.entries else {
-            return None;
-        };
-        let behind = entries.split_off(entries.len() / 2);
-        if let Some(entry) = entries.last() {
+    pub(super) fn split(&mut self) -> Self {
+        let behind = self.entries.split_off(self.entries.len() / 2);
+        if let Some(entry) = self.entries.last() {
             self.last = entry.sequence;
         }
-        let used = self.used;
         self.changed = true;
-        Some(Self {
-            used,
-            ..Self::new(behind)
-        })
+        Self::new(behind)
     }
 }
 
@@ -126,11 +115,10 @@ impl Block {
 #[derive(Debug)]
 pub(super) struct Header<'a> {
     pub(super) name: &'a str,
-    pub(super) last: u64,
-    pub(super) count: u32,
     /// The total size of the records in bytes.
     pub(super) bytes: u64,
-    pub(super) stored: Stored,
+    /// The block, unloaded.
+    pub(super) block: Block,
     entries: &'a [u8],
 }
 
@@ -151,9 +139,10 @@ pub(super) fn encode(
     put_number(&mut value, entries.iter().map(|e| u64::from(e.size)).sum());
     put_number(&mut value, name.len() as u64);
     value.extend(name);
-    let mut before = Before::new(key);
+    let mut before = nothing_before(key);
     for entry in entries {
-        before.put(&mut value, *entry);
+        put_entry(&mut value, before, *entry);
+        before = *entry;
     }
     let crc = checksum(key, &value);
     value.extend(crc.to_le_bytes());
@@ -177,10 +166,16 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
     let (name, entries) = rest.split_at_checked(name_length)?;
     Some(Header {
         name: std::str::from_utf8(name).ok()?,
-        last,
-        count,
         bytes,
-        stored: Stored { crc, length },
+        block: Block {
+            start: key.start,
+            last,
+            entries: Vec::new(),
+            unloaded: count,
+            stored: Some(Stored { crc, length }),
+            used: false,
+            changed: false,
+        },
         entries,
     })
 }
@@ -188,14 +183,15 @@ pub(super) fn header(key: Key, value: &[u8]) -> Option<Header<'_>> {
 /// Decodes a value, if it is the one that was stored.
 pub(super) fn decode(key: Key, value: &[u8], stored: Stored) -> Option<Vec<Entry>> {
     let header = header(key, value)?;
-    if header.stored != stored {
+    if header.block.stored != Some(stored) {
         return None;
     }
     let mut rest = header.entries;
-    let mut before = Before::new(key);
-    let mut entries = Vec::with_capacity(rest.len().min(header.count as usize));
-    for _ in 0..header.count {
-        entries.push(before.take(&mut rest)?);
+    let mut before = nothing_before(key);
+    let mut entries = Vec::with_capacity(rest.len().min(header.block.count()));
+    for _ in 0..header.block.unloaded {
+        before = take_entry(&mut rest, before)?;
+        entries.push(before);
     }
     rest.is_empty().then_some(entries)
 }
@@ -204,41 +200,31 @@ fn checksum(key: Key, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&key.bytes()), body)
 }
 
-/// The entry before the one being written or read.
-struct Before(Entry);
-
-impl Before {
-    fn new(key: Key) -> Self {
-        Self(Entry {
-            sequence: key.start,
-            segment: 0,
-            place: 0,
-            size: 0,
-            attempts: 0,
-        })
+/// What the first entry is compared with.
+fn nothing_before(key: Key) -> Entry {
+    Entry {
+        sequence: key.start,
+        ..Entry::default()
     }
+}
 
-    fn put(&mut self, value: &mut Vec<u8>, entry: Entry) {
-        let before = std::mem::replace(&mut self.0, entry);
-        put_number(value, entry.sequence.wrapping_sub(before.sequence));
-        put_number(value, zigzag(entry.segment.wrapping_sub(before.segment)));
-        put_number(value, zigzag(entry.place.wrapping_sub(before.place)));
-        put_number(value, entry.size.into());
-        put_number(value, entry.attempts.into());
-    }
+fn put_entry(value: &mut Vec<u8>, before: Entry, entry: Entry) {
+    put_number(value, entry.sequence.wrapping_sub(before.sequence));
+    put_number(value, zigzag(entry.segment.wrapping_sub(before.segment)));
+    put_number(value, zigzag(entry.place.wrapping_sub(before.place)));
+    put_number(value, entry.size.into());
+    put_number(value, entry.attempts.into());
+}
 
-    fn take(&mut self, value: &mut &[u8]) -> Option<Entry> {
-        let mut number = || take_number(value);
-        let before = self.0;
-        self.0 = Entry {
-            sequence: before.sequence.wrapping_add(number()?),
-            segment: before.segment.wrapping_add(unzigzag(number()?)?),
-            place: before.place.wrapping_add(unzigzag(number()?)?),
-            size: u32::try_from(number()?).ok()?,
-            attempts: u32::try_from(number()?).ok()?,
-        };
-        Some(self.0)
-    }
+fn take_entry(value: &mut &[u8], before: Entry) -> Option<Entry> {
+    let mut number = || take_number(value);
+    Some(Entry {
+        sequence: before.sequence.wrapping_add(number()?),
+        segment: before.segment.wrapping_add(unzigzag(number()?)?),
+        place: before.place.wrapping_add(unzigzag(number()?)?),
+        size: u32::try_from(number()?).ok()?,
+        attempts: u32::try_from(number()?).ok()?,
+    })
 }
 
 /// Encodes a wrapping difference so that values near zero are small.
@@ -313,8 +299,8 @@ mod tests {
             prop_assert_eq!(Key::parse(&key.bytes()), Some(key));
             let head = header(key, &value).unwrap();
             let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
-            prop_assert_eq!((head.name, head.last, head.bytes), ("orders", last, bytes));
-            prop_assert_eq!(head.count as usize, entries.len());
+            prop_assert_eq!((head.name, head.block.last, head.bytes), ("orders", last, bytes));
+            prop_assert_eq!(head.block.count(), entries.len());
             prop_assert_eq!(decode(key, &value, stored), Some(entries));
         }
 

@@ -4,7 +4,7 @@ use super::block::Stored;
 use crate::index::Checkpoint;
 use crate::index::varint::{put_number, take_number};
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const PREFIX: u8 = b'c';
 /// The bytes per value. A record with many segments needs several.
 const PART: usize = 3_000;
@@ -12,50 +12,36 @@ const PART: usize = 3_000;
 /// The totals of the blocks in the database, independent of their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    pub(super) blocks: u64,
     pub(super) bytes: u64,
+    /// The sum of their checksums.
     sum: u64,
 }
 
 impl Totals {
     pub(super) fn add(&mut self, stored: Stored) {
-        self.blocks += 1;
         self.bytes += u64::from(stored.length.get());
-        self.sum = self.sum.wrapping_add(spread(stored));
+        self.sum += u64::from(stored.crc);
     }
-
-    pub(super) fn subtract(&mut self, stored: Stored) {
-        self.blocks -= 1;
-        self.bytes -= u64::from(stored.length.get());
-        self.sum = self.sum.wrapping_sub(spread(stored));
-    }
-}
-
-/// Spreads checksums so that two errors do not cancel out in the sum.
-fn spread(stored: Stored) -> u64 {
-    (u64::from(stored.crc) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The keys and values of the record.
 pub(super) fn encode(at: &Checkpoint, totals: Totals) -> Vec<([u8; 3], Vec<u8>)> {
     let mut record = vec![FORMAT];
-    record.extend(at.salt.to_le_bytes());
-    record.extend(at.last_frame.to_le_bytes());
-    for number in [
+    let head = [
+        at.salt,
         at.segment.into(),
         at.offset,
+        at.last_frame.into(),
         at.next_sequence,
-        totals.blocks,
         totals.bytes,
         totals.sum,
         at.segments.len() as u64,
-    ] {
+    ];
+    let segments = at.segments.iter();
+    let segments =
+        segments.flat_map(|(segment, records, bytes)| [(*segment).into(), *records, *bytes]);
+    for number in head.into_iter().chain(segments) {
         put_number(&mut record, number);
-    }
-    for (segment, records, bytes) in &at.segments {
-        put_number(&mut record, (*segment).into());
-        put_number(&mut record, *records);
-        put_number(&mut record, *bytes);
     }
     record.extend(crc32c::crc32c(&record).to_le_bytes());
     let parts = record.chunks(PART).map(<[u8]>::to_vec);
@@ -67,38 +53,36 @@ pub(super) fn key(part: u16) -> [u8; 3] {
     [PREFIX, high, low]
 }
 
+pub(super) fn is_part(key: &[u8]) -> bool {
+    key.first() == Some(&PREFIX)
+}
+
 /// Decodes a record from the concatenated values of all its parts.
 pub(super) fn decode(record: &[u8]) -> Option<(Checkpoint, Totals)> {
     let (body, crc) = record.split_last_chunk()?;
     if u32::from_le_bytes(*crc) != crc32c::crc32c(body) {
         return None;
     }
-    let (&[FORMAT], rest) = body.split_first_chunk()? else {
+    let (&[FORMAT], mut rest) = body.split_first_chunk()? else {
         return None;
     };
-    let (salt, rest) = rest.split_first_chunk()?;
-    let (last_frame, mut rest) = rest.split_first_chunk()?;
     let mut number = || take_number(&mut rest);
-    let segment = u32::try_from(number()?).ok()?;
-    let (offset, next_sequence) = (number()?, number()?);
+    let mut at = Checkpoint {
+        salt: number()?,
+        segment: u32::try_from(number()?).ok()?,
+        offset: number()?,
+        last_frame: u32::try_from(number()?).ok()?,
+        next_sequence: number()?,
+        segments: Vec::new(),
+    };
     let totals = Totals {
-        blocks: number()?,
         bytes: number()?,
         sum: number()?,
     };
-    let count = number()?;
-    let mut segments = Vec::new();
-    for _ in 0..count {
-        segments.push((u32::try_from(number()?).ok()?, number()?, number()?));
+    for _ in 0..number()? {
+        let segment = u32::try_from(number()?).ok()?;
+        at.segments.push((segment, number()?, number()?));
     }
-    let at = Checkpoint {
-        salt: u64::from_le_bytes(*salt),
-        segment,
-        offset,
-        last_frame: u32::from_le_bytes(*last_frame),
-        next_sequence,
-        segments,
-    };
     rest.is_empty().then_some((at, totals))
 }
 
@@ -118,11 +102,7 @@ mod tests {
                 next_sequence: u64::MAX,
                 segments: (0..segments).map(|n| (n, u64::from(n) << 30, 5)).collect(),
             };
-            let totals = Totals {
-                blocks: 3,
-                bytes: 4,
-                sum: 5,
-            };
+            let totals = Totals { bytes: 4, sum: 5 };
             let parts = encode(&at, totals);
             assert!(parts.iter().all(|(_, value)| value.len() <= 3_000));
             assert!((0..).map(key).zip(&parts).all(|(key, part)| key == part.0));

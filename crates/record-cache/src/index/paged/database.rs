@@ -8,12 +8,15 @@ use std::fs;
 use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use sled::IVec;
 
 use super::block::{Key, SEGMENT_BYTES};
+use super::pages::Changes;
 use super::worker::{Outcome, Progress, contained};
 use crate::index::{DIRECTORY_PREFIX, directory_number};
 
@@ -27,40 +30,24 @@ const SMALL_BYTES: u64 = 8 * 1024 * 1024;
 /// The size of a database relative to its blocks at which it is copied.
 const SPARSE: u64 = 4;
 
-/// How long to retry. A handle that this process has just dropped may still hold the file; so may
-/// sled's threads after a close or a failed opening.
-const PATIENCE: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Some systems keep a handle for each attempt while the file is held, so attempts must be few.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// Keys with their new values, or `None` to remove a key.
-pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
 #[derive(Debug)]
 pub(super) struct Database {
     /// The directory of the cache.
     home: PathBuf,
-    number: u64,
+    pub(super) number: u64,
     pub(super) sled: sled::Db,
-    pub(super) progress: Progress,
+    progress: Progress,
     /// The size above which the database is copied.
     bound: u64,
 }
 
 impl Database {
-    /// Creates an empty database and deletes all others.
+    /// Creates an empty database.
     pub(super) fn create(home: &Path, progress: &Progress) -> Outcome<Self> {
-        let database = Self::create_beside(home, progress)?;
-        delete_others(home, Some(database.number));
-        Ok(database)
-    }
-
-    fn create_beside(home: &Path, progress: &Progress) -> Outcome<Self> {
         let number = numbers(home).first().map_or(1, |highest| highest + 1);
         let path = path(home, number);
         private_directory(&path).map_err(|error| format!("cannot make {path:?}: {error}"))?;
-        Self::open_sled(home, number, progress)
+        Self::open(home, number, progress)
     }
 
     /// Opens a database, which may be corrupt in any way.
@@ -88,12 +75,8 @@ impl Database {
             }
         }
         make_private(&path).map_err(describe)?;
-        Self::open_sled(home, number, progress)
-    }
-
-    fn open_sled(home: &Path, number: u64, progress: &Progress) -> Outcome<Self> {
         let configuration = sled::Config::new()
-            .path(path(home, number))
+            .path(path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(PAGE_CACHE_BYTES)
             .flush_every_ms(None);
@@ -101,14 +84,14 @@ impl Database {
         let sled = loop {
             match configuration.open() {
                 Err(sled::Error::Io(error)) if is_held(&error) && wait(pauses.next()) => {}
-                opened => break opened.map_err(describe)?,
+                opened => break opened.map_err(text)?,
             }
         };
         Ok(Self {
             home: home.to_owned(),
             number,
             sled,
-            progress: progress.clone(),
+            progress: Arc::clone(progress),
             bound: SMALL_BYTES,
         })
     }
@@ -116,23 +99,19 @@ impl Database {
     /// The stored value of a block.
     pub(super) fn get(&self, key: Key) -> Outcome<IVec> {
         let key = key.bytes();
-        let value = self.sled.get(key).map_err(describe)?;
+        let value = self.sled.get(key).map_err(text)?;
         let value = value.ok_or("a block is missing")?;
         self.age(&key, &value)?;
         Ok(value)
     }
 
-    /// Passes on all entries whose key has this prefix, in order.
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-        mut take: impl FnMut(&[u8], &[u8]) -> Outcome<()>,
-    ) -> Outcome<()> {
-        for entry in self.sled.scan_prefix(prefix) {
-            let (key, value) = entry.map_err(describe)?;
+    /// Passes on all entries, in the order of their keys.
+    pub(super) fn scan(&self, mut take: impl FnMut(&[u8], &[u8]) -> Outcome<()>) -> Outcome<()> {
+        for entry in self.sled.iter() {
+            let (key, value) = entry.map_err(text)?;
             take(&key, &value)?;
             self.age(&key, &value)?;
-            self.progress.beat();
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -147,57 +126,49 @@ impl Database {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.sled.apply_batch(batch).map_err(describe)?;
+        self.sled.apply_batch(batch).map_err(text)?;
         for (key, value) in &changes {
             self.age(key, value.as_deref().unwrap_or_default())?;
-            self.progress.beat();
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         let Some(bytes) = bytes else {
             return Ok(());
         };
-        self.sled.flush().map_err(describe)?;
-        let takes = fs::metadata(path(&self.home, self.number).join("db")).map_or(0, |db| db.len());
+        self.sled.flush().map_err(text)?;
+        let takes = self.sled.size_on_disk().unwrap_or(0);
         if takes > self.bound.max(SPARSE * bytes) {
             match self.copy() {
-                Ok(copy) => std::mem::replace(self, copy).delete(),
-                // There may be no space for two databases, so this one stays for now.
-                Err(_) => self.bound = 2 * takes,
+                Some(copy) => std::mem::replace(self, copy).delete(),
+                None => self.bound = 2 * takes,
             }
         }
         Ok(())
     }
 
-    /// Copies the database: sled never returns disk space, and a stream that is not read prevents
-    /// reuse of much of it.
-    fn copy(&self) -> Outcome<Self> {
-        let mut copy = Self::create_beside(&self.home, &self.progress)?;
+    /// Copies the database if there is space for two: sled never returns disk space, and a stream
+    /// that is not read prevents reuse of much of it.
+    fn copy(&self) -> Option<Self> {
+        let mut copy = Self::create(&self.home, &self.progress).ok()?;
         let filled = contained(|| {
             // Key order puts the checkpoint last.
-            self.scan(&[], |key, value| {
-                copy.sled.insert(key, value).map_err(describe)?;
+            self.scan(|key, value| {
+                copy.sled.insert(key, value).map_err(text)?;
                 copy.age(key, value)
             })?;
-            copy.sled.flush().map_err(describe)?;
-            Ok(())
+            copy.sled.flush().map_err(text)
         });
-        match filled {
-            Ok(()) => {
-                let takes = fs::metadata(path(&copy.home, copy.number).join("db"));
-                copy.bound = takes.map_or(0, |db| 2 * db.len()).max(SMALL_BYTES);
-                Ok(copy)
-            }
-            Err(fault) => {
-                copy.delete();
-                Err(fault)
-            }
+        if filled.is_err() {
+            copy.delete();
+            return None;
         }
+        copy.bound = SMALL_BYTES.max(2 * copy.sled.size_on_disk().unwrap_or(0));
+        Some(copy)
     }
 
     pub(super) fn close(self) {
-        let Self { sled, .. } = self;
         // Dropping the last handle syncs the file, and panics if that fails.
         let _ = contained(|| {
-            drop(sled);
+            drop(self);
             Ok(())
         });
     }
@@ -214,7 +185,7 @@ impl Database {
     /// one access per block, 16,000 leaves would stay in memory.
     fn age(&self, key: &[u8], value: &[u8]) -> Outcome<()> {
         for _ in 0..=value.len() / BYTES_OF_TOUCH {
-            self.sled.contains_key(key).map_err(describe)?;
+            self.sled.contains_key(key).map_err(text)?;
         }
         Ok(())
     }
@@ -260,14 +231,13 @@ fn remove(path: &Path) {
     }
 }
 
-/// The pauses between attempts, each longer than the one before.
+/// The pauses between attempts, two seconds in all. A handle that this process has just dropped may
+/// still hold the file; so may sled's threads after a close or a failed opening.
 fn pauses() -> impl Iterator<Item = Duration> {
-    let mut left = PATIENCE;
-    let longer = |pause: &Duration| Some((*pause * 2).min(LONGEST_PAUSE));
-    iter::successors(Some(FIRST_PAUSE), longer).take_while(move |pause| {
-        left = left.saturating_sub(*pause);
-        !left.is_zero()
-    })
+    // Some systems keep a handle for each attempt while the file is held, so attempts must be few.
+    let longer = iter::repeat_n(50, 38);
+    let pauses = [1, 2, 4, 8, 16, 32].into_iter().chain(longer);
+    pauses.map(Duration::from_millis)
 }
 
 #[cfg(unix)]
@@ -307,7 +277,7 @@ fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
 }
 
-fn describe(error: sled::Error) -> String {
+fn text(error: sled::Error) -> String {
     error.to_string()
 }
 

@@ -1,10 +1,11 @@
 //! The blocks of one stream, in order.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 
-use super::block::{BLOCK, Block, Entries, Key, Stored};
-use super::database::Changes;
-use super::pages::Pages;
+use super::block::{BLOCK, Block, Key, Stored, encode};
+use super::checkpoint::Totals;
+use super::pages::{Changes, Pages};
 use crate::index::Broken;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -21,9 +22,9 @@ const READ_AHEAD: usize = 4 * BLOCK;
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Its number in the database.
-    number: u64,
+    pub(super) number: u64,
     /// No block is empty. Each ends before the next one starts.
-    blocks: VecDeque<Block>,
+    pub(super) blocks: VecDeque<Block>,
 }
 
 impl Stream {
@@ -35,54 +36,25 @@ impl Stream {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
-    /// Adds a block found in the database. `None` if it cannot be the next one.
-    pub(super) fn push_stored(&mut self, key: Key, block: Block) -> Option<()> {
-        let follows = self.blocks.back().is_none_or(|b| b.last < key.start);
-        let possible = key.stream == self.number && follows && block.last >= key.start;
-        (possible && block.count() > 0).then(|| self.blocks.push_back(block))
-    }
-
     pub(super) fn put(&mut self, entry: Entry, pages: &mut Pages) -> Result<Option<Entry>, Broken> {
         let number = entry.sequence;
-        let at = match self.blocks.back() {
-            Some(last) if last.start <= number => self.blocks.len() - 1,
-            Some(_) => self
-                .blocks
-                .partition_point(|b| b.start <= number)
-                .saturating_sub(1),
-            None => 0,
-        };
-        let is_last = at + 1 >= self.blocks.len();
-        let starts_block = self.blocks.get(at).is_none_or(|block| {
-            let is_full = match &block.entries {
-                Entries::In(entries) => entries.len() >= BLOCK,
-                Entries::Out(_) => true,
-            };
-            is_last && number > block.last && is_full
-        });
-        if starts_block {
+        let at = self.reaching(number);
+        if at == self.blocks.len() && self.blocks.back().is_none_or(Block::is_full) {
             self.blocks.push_back(pages.adopt(Block::new(vec![entry])));
             return Ok(None);
         }
-        pages.load(self.number, &mut self.blocks, at, 1)?;
-        let Some(block) = self.blocks.get_mut(at) else {
+        let at = at.min(self.blocks.len() - 1);
+        let Some(block) = pages.load(self.number, &mut self.blocks, at, 1)? else {
             return Ok(None);
         };
         if number < block.start {
-            forget(self.number, block, pages);
+            pages.forget(self.number, block);
             block.start = number;
         }
-        block.used = pages.clock;
         let old = pages.edit(block, |block| {
             block.last = block.last.max(number);
             block.changed = true;
-            let Entries::In(entries) = &mut block.entries else {
-                return None;
-            };
+            let entries = &mut block.entries;
             if entries.last().is_none_or(|last| last.sequence < number) {
                 entries.push(entry);
                 return None;
@@ -103,65 +75,6 @@ impl Stream {
         Ok(old)
     }
 
-    pub(super) fn find(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-    ) -> Result<Vec<Entry>, Broken> {
-        let mut found = Vec::new();
-        self.visit(numbers, pages, |entries, wanted| {
-            found.extend(entries.iter().filter(|entry| wanted.has(entry.sequence)));
-            false
-        })?;
-        Ok(found)
-    }
-
-    pub(super) fn remove(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-        removed: &mut dyn FnMut(Entry),
-    ) -> Result<(), Broken> {
-        let mut count = 0;
-        self.visit(numbers, pages, |entries, wanted| {
-            let before = entries.len();
-            entries.retain(|entry| {
-                let goes = wanted.has(entry.sequence);
-                if goes {
-                    removed(*entry);
-                }
-                !goes
-            });
-            if entries.len() < entries.capacity() / 4 {
-                entries.shrink_to_fit();
-            }
-            count += before - entries.len();
-            entries.len() < before
-        })?;
-        pages.changes += count;
-        Ok(())
-    }
-
-    pub(super) fn count_attempts(
-        &mut self,
-        numbers: &Ranges,
-        pages: &mut Pages,
-    ) -> Result<(), Broken> {
-        let mut counted = 0;
-        self.visit(numbers, pages, |entries, wanted| {
-            let before = counted;
-            for entry in entries {
-                if wanted.has(entry.sequence) {
-                    entry.attempts = entry.attempts.saturating_add(1);
-                    counted += 1;
-                }
-            }
-            counted > before
-        })?;
-        pages.changes += counted;
-        Ok(())
-    }
-
     pub(super) fn after(
         &mut self,
         number: Option<u64>,
@@ -173,22 +86,18 @@ impl Stream {
         let mut at = number.map_or(0, |number| self.reaching(number.saturating_add(1)));
         loop {
             let ahead = READ_AHEAD.min(pages.budget / 4);
-            pages.load(self.number, &mut self.blocks, at, ahead)?;
-            let Some(block) = self.blocks.get_mut(at) else {
+            let Some(block) = pages.load(self.number, &mut self.blocks, at, ahead)? else {
                 return Ok(found);
             };
-            block.used = pages.clock;
-            if let Entries::In(entries) = &block.entries {
-                let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
-                for entry in entries.iter().filter(behind) {
-                    bytes += u64::from(entry.size);
-                    let full =
-                        found.len() >= limits.max_records.get() || bytes > limits.max_bytes.get();
-                    if full && !found.is_empty() {
-                        return Ok(found);
-                    }
-                    found.push(*entry);
+            let behind = |entry: &&Entry| number.is_none_or(|number| entry.sequence > number);
+            for entry in block.entries.iter().filter(behind) {
+                bytes += u64::from(entry.size);
+                let full =
+                    found.len() >= limits.max_records.get() || bytes > limits.max_bytes.get();
+                if full && !found.is_empty() {
+                    return Ok(found);
                 }
+                found.push(*entry);
             }
             if pages.is_crowded() {
                 pages.unload(block);
@@ -197,33 +106,14 @@ impl Stream {
         }
     }
 
-    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter()
-    }
-
-    pub(super) fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
-        self.blocks.iter_mut()
-    }
-
-    /// Loads all blocks into memory, as if the database had none of them.
-    pub(super) fn reclaim(&mut self, pages: &mut Pages) -> Result<(), Broken> {
-        for at in 0..self.blocks.len() {
-            pages.load(self.number, &mut self.blocks, at, usize::MAX)?;
-            if let Some(block) = self.blocks.get_mut(at) {
-                pages.edit(block, |block| (block.stored, block.changed) = (None, true));
-            }
-        }
-        Ok(())
-    }
-
     /// The block before the last one, if it is short and not in memory, and the last one has
     /// changed.
     pub(super) fn short(&self) -> Option<(Key, Option<Stored>)> {
         let before = self.blocks.get(self.blocks.len().checked_sub(2)?)?;
         let last = self.blocks.back()?;
-        let is_short = matches!(before.entries, Entries::Out(count) if count as usize <= SHORT);
+        let is_short = before.unloaded > 0 && before.count() <= SHORT;
         let fits = before.count() + last.count() <= BLOCK;
-        (is_short && fits && last.changed).then(|| before.key(self.number))
+        (is_short && fits && last.changed).then(|| (before.key(self.number), before.stored))
     }
 
     /// Merges the last block into the short one before it, which has these entries.
@@ -232,76 +122,76 @@ impl Stream {
             return;
         };
         self.blocks.shrink_to_fit();
+        pages.forget(self.number, &mut last);
         pages.drop(&last);
-        forget(self.number, &mut last, pages);
-        if let (Some(short), Entries::In(behind)) = (self.blocks.back_mut(), last.entries) {
-            entries.extend(behind);
-            (short.last, short.used) = (last.last, last.used);
+        if let Some(short) = self.blocks.back_mut() {
+            entries.extend(last.entries);
             pages.edit(short, |short| {
-                short.entries = Entries::In(entries);
-                short.changed = true;
+                (short.entries, short.unloaded) = (entries, 0);
+                (short.last, short.used, short.changed) = (last.last, true, true);
             });
         }
     }
 
-    /// Passes on the values of changed blocks and marks those blocks as written.
-    pub(super) fn write(&mut self, name: &StreamName, pages: &mut Pages, changes: &mut Changes) {
+    /// Passes on the values of changed blocks and marks those blocks as written. Adds all blocks to
+    /// the totals.
+    pub(super) fn write(
+        &mut self,
+        name: &StreamName,
+        pages: &mut Pages,
+        changes: &mut Changes,
+        totals: &mut Totals,
+    ) {
         let mut at = 0;
         while let Some(block) = self.blocks.get_mut(at) {
-            let (start, stream) = (block.start, self.number);
-            let key = Key { stream, start };
-            let Entries::In(entries) = &block.entries else {
-                at += 1;
-                continue;
-            };
-            if !block.changed {
-                at += 1;
-            } else if let Some((value, stored)) =
-                super::block::encode(key, name, block.last, entries)
-            {
-                if let Some(old) = block.stored.replace(stored) {
-                    pages.totals.subtract(old);
-                }
-                pages.totals.add(stored);
+            if block.changed {
+                let key = block.key(self.number);
+                let Some((value, stored)) = encode(key, name, block.last, &block.entries) else {
+                    self.split(at, pages);
+                    continue;
+                };
+                block.stored = Some(stored);
                 pages.edit(block, |block| block.changed = false);
                 changes.push((key.bytes().to_vec(), Some(value)));
-                at += 1;
-            } else {
-                self.split(at, pages);
             }
+            if let Some(stored) = block.stored {
+                totals.add(stored);
+            }
+            at += 1;
         }
     }
 
-    /// Visits each block that may contain any of the numbers, and notes whether it changed.
-    fn visit(
+    /// Visits each block that may contain any of the numbers. `work` returns how many entries it
+    /// changed.
+    pub(super) fn visit(
         &mut self,
         numbers: &Ranges,
         pages: &mut Pages,
-        mut work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> bool,
+        mut work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> usize,
     ) -> Result<(), Broken> {
-        let mut wanted = Wanted::new(numbers);
-        while let Some((from, end)) = wanted.next {
-            let at = self.reaching(from);
-            let Some(block) = self.blocks.get(at) else {
-                break;
-            };
-            if block.start >= end {
-                wanted.pass(block.start);
+        let ranges: Box<dyn Iterator<Item = _>> = Box::new(numbers.iter());
+        let mut wanted = ranges.peekable();
+        let mut from = 0;
+        while let Some((start, end)) = next(&mut wanted, from) {
+            let at = self.reaching(start.max(from));
+            if let Some(block) = self.blocks.get(at)
+                && block.start >= end
+            {
+                from = block.start;
                 continue;
             }
-            pages.load(self.number, &mut self.blocks, at, 1)?;
-            let Some(block) = self.blocks.get_mut(at) else {
+            let Some(block) = pages.load(self.number, &mut self.blocks, at, 1)? else {
                 break;
             };
-            block.used = pages.clock;
-            pages.edit(block, |block| {
-                if let Entries::In(entries) = &mut block.entries {
-                    block.changed |= work(entries, &mut wanted);
-                }
+            let changed = pages.edit(block, |block| {
+                let changed = work(&mut block.entries, &mut wanted);
+                block.changed |= changed > 0;
+                changed
             });
-            wanted.pass(block.last.saturating_add(1));
+            pages.changes += changed;
+            from = block.last.saturating_add(1);
             if block.count() == 0 {
-                forget(self.number, block, pages);
+                pages.forget(self.number, block);
                 pages.drop(block);
                 self.blocks.remove(at);
             } else if pages.is_crowded() {
@@ -314,62 +204,31 @@ impl Stream {
     /// The first block that extends to the number or beyond.
     fn reaching(&self, number: u64) -> usize {
         // Most work happens at the two ends.
-        if self
-            .blocks
-            .front()
-            .is_some_and(|block| block.last >= number)
-        {
-            return 0;
+        match (self.blocks.front(), self.blocks.back()) {
+            (Some(first), _) if first.last >= number => 0,
+            (_, Some(last)) if last.last < number => self.blocks.len(),
+            _ => self.blocks.partition_point(|block| block.last < number),
         }
-        self.blocks.partition_point(|block| block.last < number)
     }
 
     fn split(&mut self, at: usize, pages: &mut Pages) {
-        let Some(block) = self.blocks.get_mut(at) else {
-            return;
-        };
-        if let Some(behind) = pages.edit(block, Block::split) {
+        if let Some(block) = self.blocks.get_mut(at) {
+            let behind = pages.edit(block, Block::split);
             self.blocks.insert(at + 1, pages.adopt(behind));
         }
     }
 }
 
-/// Forgets a stored block, which must then be deleted from the database.
-fn forget(stream: u64, block: &mut Block, pages: &mut Pages) {
-    if let Some(stored) = block.stored.take() {
-        let start = block.start;
-        pages.totals.subtract(stored);
-        pages.gone.push(Key { stream, start });
-    }
+/// The ranges of numbers to look for, in ascending order.
+pub(super) type Wanted<'a> = Peekable<Box<dyn Iterator<Item = (u64, u64)> + 'a>>;
+
+/// Skips the ranges below a number. Returns the next one.
+fn next(wanted: &mut Wanted<'_>, number: u64) -> Option<(u64, u64)> {
+    while wanted.next_if(|(_, end)| *end <= number).is_some() {}
+    wanted.peek().copied()
 }
 
-/// Numbers to look for, in ascending order.
-struct Wanted<'a> {
-    rest: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
-    /// The first range not yet passed.
-    next: Option<(u64, u64)>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(numbers: &'a Ranges) -> Self {
-        let mut rest = Box::new(numbers.iter());
-        let next = rest.next();
-        Self { rest, next }
-    }
-
-    /// Skips all numbers below this one.
-    fn pass(&mut self, number: u64) {
-        while let Some((from, end)) = &mut self.next {
-            if *end > number {
-                *from = (*from).max(number);
-                return;
-            }
-            self.next = self.rest.next();
-        }
-    }
-
-    fn has(&mut self, number: u64) -> bool {
-        self.pass(number);
-        self.next.is_some_and(|(from, _)| from <= number)
-    }
+/// Whether a number is among those to look for. Each call is for a higher one than the last.
+pub(super) fn has(wanted: &mut Wanted<'_>, number: u64) -> bool {
+    next(wanted, number).is_some_and(|(start, _)| start <= number)
 }

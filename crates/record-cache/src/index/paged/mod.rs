@@ -9,7 +9,7 @@
 //! - The database holds the state of one checkpoint, or none while a large one is being written:
 //!   each checkpoint is one batch of changes or several, the first of which removes the previous
 //!   checkpoint.
-//! - sled is never trusted. Opening reads every block once and compares count and sum with the
+//! - sled is never trusted. Opening reads every block once and compares size and sum with the
 //!   checkpoint. A block read later must match the checksum in memory. Any inconsistency breaks the
 //!   index, and its owner rebuilds it.
 //! - Only the [`worker`] thread calls sled, and waits for it have a time limit.
@@ -20,24 +20,21 @@ mod checkpoint;
 #[cfg_attr(not(feature = "sled"), path = "no_database.rs")]
 mod database;
 mod directory;
-mod found;
 mod pages;
+mod storing;
 mod worker;
-mod writing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::database::Database;
-use self::directory::Stream;
-use self::found::Found;
+use self::directory::{Stream, Wanted, has};
 use self::pages::{Counts, Pages};
 #[cfg(test)]
 pub(crate) use self::tests::plain::PlainIndex;
 #[cfg(test)]
 use self::tests::trouble::{Trouble, TroubleKind};
-use self::worker::Worker;
 use super::ranges::Ranges;
 use super::{Broken, Checkpoint, Entry, Index, Restored};
 use crate::{ReadLimits, StreamName};
@@ -101,8 +98,6 @@ pub(crate) struct PagedIndex {
     settings: IndexSettings,
     streams: BTreeMap<StreamName, Stream>,
     next_stream: u64,
-    /// The number of values in the database's checkpoint.
-    parts: u16,
     pages: Pages,
     broken: Option<Broken>,
 }
@@ -114,8 +109,10 @@ impl PagedIndex {
             home: home.to_owned(),
             streams: BTreeMap::new(),
             next_stream: 0,
-            parts: 0,
-            pages: Pages::new(settings.budget(0)),
+            pages: Pages {
+                budget: settings.budget(0),
+                ..Pages::default()
+            },
             broken: None,
             settings,
         }
@@ -130,50 +127,19 @@ impl PagedIndex {
     ///
     /// If nothing usable is found, the index is empty.
     pub(crate) fn open(home: &Path, settings: IndexSettings) -> (Self, Option<Restored>) {
-        let mut reasons = Vec::new();
-        let mut index = Self::empty(home, settings);
-        let mut restored = None;
         for number in database::numbers(home) {
-            match index.restore(number) {
-                Ok(found) => {
+            match Self::restore(home, &settings, number) {
+                Ok((index, restored)) => {
                     database::delete_others(home, Some(number));
-                    restored = Some(found);
-                    break;
+                    return (index, Some(restored));
                 }
-                Err(Broken(reason)) => reasons.push(reason),
+                Err(Broken(reason)) => {
+                    tracing::warn!(target: "record_cache", %reason, "an index was unusable");
+                }
             }
         }
-        if !reasons.is_empty() {
-            let reason = reasons.join("; ");
-            tracing::warn!(target: "record_cache", %reason, "an index was unusable");
-        }
-        if restored.is_none() {
-            database::delete_others(home, None);
-        }
-        (index, restored)
-    }
-
-    fn restore(&mut self, number: u64) -> Result<Restored, Broken> {
-        let mut worker = Worker::start(&self.settings)?;
-        let home = self.home.clone();
-        let (checkpoint, found) = worker.run(move |database, progress| {
-            let opened = database.insert(Database::open(&home, number, progress)?);
-            Found::load(opened)
-        })?;
-        let Found {
-            streams,
-            stats,
-            totals,
-            next_stream,
-            parts,
-        } = found;
-        (self.streams, self.next_stream, self.parts) = (streams, next_stream, parts);
-        self.pages.totals = totals;
-        self.pages.budget = self.settings.budget(self.streams.len());
-        let blocks = self.streams.values().flat_map(Stream::blocks);
-        blocks.for_each(|block| self.pages.counts.add(Counts::of(block)));
-        self.pages.worker = Some(worker);
-        Ok((checkpoint, stats))
+        database::delete_others(home, None);
+        (Self::empty(home, settings), None)
     }
 
     /// Runs a call. If it fails, the index is broken.
@@ -181,7 +147,6 @@ impl PagedIndex {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        self.pages.clock = self.pages.clock.wrapping_add(1);
         let outcome = work(self);
         self.pages.budget = self.settings.budget(self.streams.len());
         match &outcome {
@@ -196,7 +161,7 @@ impl PagedIndex {
     fn end(&mut self, reason: Broken) {
         self.broken = Some(reason);
         self.streams.clear();
-        self.pages = Pages::new(0);
+        self.pages = Pages::default();
     }
 
     /// Runs a call on one stream, if it exists.
@@ -205,31 +170,40 @@ impl PagedIndex {
         name: &StreamName,
         work: impl FnOnce(&mut Stream, &mut Pages) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
-        self.call(|index| match index.streams.get_mut(name) {
-            Some(stream) => work(stream, &mut index.pages),
-            None => Ok(T::default()),
+        self.call(|index| {
+            let Some(stream) = index.streams.get_mut(name) else {
+                return Ok(T::default());
+            };
+            let done = work(stream, &mut index.pages)?;
+            if stream.blocks.is_empty() {
+                index.streams.remove(name);
+            }
+            Ok(done)
         })
     }
 
-    /// Unloads the least recently used blocks that the database also has.
+    /// Visits the blocks of a stream that may contain any of the numbers.
+    fn visit(
+        &mut self,
+        name: &StreamName,
+        numbers: &Ranges,
+        work: impl FnMut(&mut Vec<Entry>, &mut Wanted<'_>) -> usize,
+    ) -> Result<(), Broken> {
+        self.with(name, |stream, pages| stream.visit(numbers, pages, work))
+    }
+
+    /// Unloads blocks that the database also has, first those that were not used since the last
+    /// time.
     fn unload(&mut self) {
-        let blocks = self.streams.values().flat_map(Stream::blocks);
-        let mut ages: Vec<(u32, usize)> = blocks
-            .filter(|block| block.is_clean())
-            .map(|block| (block.used, Counts::of(block).clean))
-            .collect();
-        ages.sort_unstable_by(|a, b| b.cmp(a));
-        let mut kept = 0;
-        let oldest = ages.into_iter().find(|(_, clean)| {
-            kept += clean;
-            kept > self.pages.budget / 4
-        });
-        let Some((oldest, _)) = oldest else {
-            return;
-        };
-        let blocks = self.streams.values_mut().flat_map(Stream::blocks_mut);
-        for block in blocks.filter(|block| block.used <= oldest) {
-            self.pages.unload(block);
+        for _ in 0..2 {
+            for block in self.streams.values_mut().flat_map(|s| &mut s.blocks) {
+                if self.pages.counts.clean <= self.pages.budget / 4 {
+                    return;
+                }
+                if !std::mem::take(&mut block.used) {
+                    self.pages.unload(block);
+                }
+            }
         }
     }
 }
@@ -250,7 +224,12 @@ impl Index for PagedIndex {
     }
 
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
-        self.with(stream, |stream, pages| stream.find(numbers, pages))
+        let mut found = Vec::new();
+        self.visit(stream, numbers, |entries, wanted| {
+            found.extend(entries.iter().filter(|entry| has(wanted, entry.sequence)));
+            0
+        })?;
+        Ok(found)
     }
 
     fn remove(
@@ -259,21 +238,32 @@ impl Index for PagedIndex {
         numbers: &Ranges,
         removed: &mut dyn FnMut(Entry),
     ) -> Result<(), Broken> {
-        self.call(|index| {
-            let Some(found) = index.streams.get_mut(stream) else {
-                return Ok(());
-            };
-            found.remove(numbers, &mut index.pages, removed)?;
-            if found.is_empty() {
-                index.streams.remove(stream);
+        self.visit(stream, numbers, |entries, wanted| {
+            let before = entries.len();
+            entries.retain(|entry| {
+                let goes = has(wanted, entry.sequence);
+                if goes {
+                    removed(*entry);
+                }
+                !goes
+            });
+            if entries.len() < entries.capacity() / 4 {
+                entries.shrink_to_fit();
             }
-            Ok(())
+            before - entries.len()
         })
     }
 
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {
-        self.with(stream, |stream, pages| {
-            stream.count_attempts(numbers, pages)
+        self.visit(stream, numbers, |entries, wanted| {
+            let mut counted = 0;
+            for entry in entries {
+                if has(wanted, entry.sequence) {
+                    entry.attempts = entry.attempts.saturating_add(1);
+                    counted += 1;
+                }
+            }
+            counted
         })
     }
 
@@ -302,19 +292,14 @@ impl Index for PagedIndex {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        let Pages {
-            budget,
-            counts,
-            changes,
-            ..
-        } = self.pages;
-        if self.broken.is_some() {
-            return false;
+        let pages = &self.pages;
+        if pages.worker.is_none() {
+            return pages.counts.all > pages.budget;
         }
-        if self.pages.worker.is_none() {
-            return counts.all > budget;
-        }
-        counts.changed > budget / 2 || changes > budget || self.parts == 0 || self.is_small()
+        pages.counts.changed > pages.budget / 2
+            || pages.changes > pages.budget
+            || pages.parts == 0
+            || self.is_small()
     }
 
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
@@ -324,7 +309,6 @@ impl Index for PagedIndex {
     fn close(&mut self, at: &Checkpoint) -> Result<(), Broken> {
         self.call(|index| {
             index.write(Some(at))?;
-            index.pages.await_checkpoint()?;
             let worker = index.pages.worker.take();
             worker.map_or(Ok(()), |worker| worker.end(Database::close))
         })?;

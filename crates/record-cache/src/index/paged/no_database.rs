@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::block::Key;
+use super::pages::Changes;
 use super::worker::{Outcome, Progress};
 
-/// Keys with their new values, or `None` to remove a key.
-pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
 #[derive(Debug)]
-pub(super) struct Database;
+pub(super) struct Database {
+    pub(super) number: u64,
+}
 
 impl Database {
     pub(super) fn create(_: &Path, _: &Progress) -> Outcome<Self> {
@@ -20,7 +20,7 @@ impl Database {
         none()
     }
 
-    pub(super) fn scan(&self, _: &[u8], _: impl FnMut(&[u8], &[u8]) -> Outcome<()>) -> Outcome<()> {
+    pub(super) fn scan(&self, _: impl FnMut(&[u8], &[u8]) -> Outcome<()>) -> Outcome<()> {
         none()
     }
 

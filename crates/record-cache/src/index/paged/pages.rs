@@ -2,11 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::block::{Block, Entries, Key, Stored, decode};
-use super::checkpoint::{self, Totals};
-use super::database::{Changes, Database};
-use super::worker::Outcome;
-use super::worker::{Awaited, Worker};
+use super::block::{Block, Key, Stored, decode};
+use super::checkpoint;
+use super::worker::{Worker, opened};
 use crate::index::Broken;
 use crate::index::Entry;
 
@@ -17,23 +15,22 @@ const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
 /// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 4;
 
+/// Keys with their new values, or `None` to remove a key.
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// `None` while everything fits into memory.
     pub(super) worker: Option<Worker>,
-    /// A checkpoint handed to the worker, with its outcome still unknown.
-    pub(super) pending: Option<Awaited<()>>,
     /// How many entries may be in memory.
     pub(super) budget: usize,
     pub(super) counts: Counts,
     /// Entries added, removed or changed since the last checkpoint.
     pub(super) changes: usize,
-    /// The blocks in the database, except those in `gone`.
-    pub(super) totals: Totals,
+    /// The number of values in the database's checkpoint.
+    pub(super) parts: u16,
     /// Blocks to delete from the database.
     pub(super) gone: Vec<Key>,
-    /// Counts calls, to date the use of blocks.
-    pub(super) clock: u32,
 }
 
 /// Entries, including the overhead of each block.
@@ -49,10 +46,10 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn of(block: &Block) -> Self {
         let all = block.count() + OVERHEAD;
-        let (changed, clean) = match block.entries {
-            Entries::Out(_) => (0, 0),
-            Entries::In(_) if block.changed => (all, 0),
-            Entries::In(_) => (0, all),
+        let (changed, clean) = match block.unloaded {
+            0 if block.changed => (all, 0),
+            0 => (0, all),
+            _ => (0, 0),
         };
         Self {
             all,
@@ -75,13 +72,6 @@ impl Counts {
 }
 
 impl Pages {
-    pub(super) fn new(budget: usize) -> Self {
-        Self {
-            budget,
-            ..Self::default()
-        }
-    }
-
     /// Changes a block and updates the counts.
     pub(super) fn edit<T>(&mut self, block: &mut Block, work: impl FnOnce(&mut Block) -> T) -> T {
         self.counts.subtract(Counts::of(block));
@@ -96,10 +86,16 @@ impl Pages {
     }
 
     /// Starts counting a block.
-    pub(super) fn adopt(&mut self, mut block: Block) -> Block {
-        block.used = self.clock;
+    pub(super) fn adopt(&mut self, block: Block) -> Block {
         self.counts.add(Counts::of(&block));
         block
+    }
+
+    /// Forgets that a block is stored. It must then be deleted from the database.
+    pub(super) fn forget(&mut self, stream: u64, block: &mut Block) {
+        if block.stored.take().is_some() {
+            self.gone.push(block.key(stream));
+        }
     }
 
     /// Whether the clean entries in memory exceed their share of the budget.
@@ -107,43 +103,46 @@ impl Pages {
         self.counts.clean > self.budget / 2
     }
 
+    /// Unloads a block that the database also has.
     pub(super) fn unload(&mut self, block: &mut Block) {
-        if block.is_clean() {
+        if block.unloaded == 0 && !block.changed {
             self.edit(block, |block| {
-                let count = u32::try_from(block.count()).unwrap_or(u32::MAX);
-                block.entries = Entries::Out(count);
+                let entries = std::mem::take(&mut block.entries);
+                block.unloaded = u32::try_from(entries.len()).unwrap_or(u32::MAX);
             });
         }
     }
 
-    /// Loads a block and the unloaded ones after it, until there are this many entries.
-    pub(super) fn load(
+    /// The block at this position, loaded. Along with it, loads the unloaded ones after it until
+    /// there are this many entries.
+    pub(super) fn load<'a>(
         &mut self,
         stream: u64,
-        blocks: &mut VecDeque<Block>,
+        blocks: &'a mut VecDeque<Block>,
         at: usize,
         wanted: usize,
-    ) -> Result<(), Broken> {
-        let mut count = 0;
-        let mut keys = Vec::new();
-        for block in blocks.range(at.min(blocks.len())..) {
-            match block.entries {
-                Entries::Out(entries) if keys.is_empty() || count < wanted => {
-                    count += entries as usize;
-                    keys.push(block.key(stream));
-                }
-                _ => break,
+    ) -> Result<Option<&'a mut Block>, Broken> {
+        if blocks.get(at).is_some_and(|block| block.unloaded > 0) {
+            let mut count = 0;
+            let unloaded = blocks.range(at..).take_while(|block| {
+                let is_wanted = count == 0 || count < wanted;
+                count += block.count();
+                is_wanted && block.unloaded > 0
+            });
+            let keys = unloaded.map(|block| (block.key(stream), block.stored));
+            let fetched = self.fetch(keys.collect())?;
+            for (block, entries) in blocks.range_mut(at..).zip(fetched) {
+                block.used = true;
+                self.edit(block, |block| {
+                    (block.entries, block.unloaded) = (entries, 0)
+                });
             }
         }
-        if keys.is_empty() {
-            return Ok(());
+        let mut block = blocks.get_mut(at);
+        if let Some(block) = &mut block {
+            block.used = true;
         }
-        let fetched = self.fetch(keys)?;
-        for (block, entries) in blocks.range_mut(at..).zip(fetched) {
-            block.used = self.clock;
-            self.edit(block, |block| block.entries = Entries::In(entries));
-        }
-        Ok(())
+        Ok(block)
     }
 
     /// Reads the entries of blocks from the database.
@@ -151,7 +150,8 @@ impl Pages {
         &mut self,
         keys: Vec<(Key, Option<Stored>)>,
     ) -> Result<Vec<Vec<Entry>>, Broken> {
-        self.call(move |database| {
+        self.worker()?.run(move |database, _| {
+            let database = opened(database)?;
             let fetch = |(key, stored): (Key, Option<Stored>)| {
                 let value = database.get(key)?;
                 let entries = stored.and_then(|stored| decode(key, &value, stored));
@@ -161,58 +161,31 @@ impl Pages {
         })
     }
 
-    /// Runs work on the worker thread, after the pending checkpoint.
-    pub(super) fn call<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Database) -> Outcome<T> + Send + 'static,
-    ) -> Result<T, Broken> {
-        self.await_checkpoint()?;
-        let worker = self.worker.as_mut().ok_or_else(no_database)?;
-        worker.run(|database, _| work(database.as_mut().ok_or("the database is closed")?))
-    }
-
     /// Writes part of a large checkpoint early, because sled holds several copies of a batch in
     /// memory.
-    ///
-    /// `checkpoint` is the number of values in the previous checkpoint, which is removed.
-    pub(super) fn write_part(
-        &mut self,
-        changes: &mut Changes,
-        checkpoint: &mut u16,
-    ) -> Result<(), Broken> {
+    pub(super) fn write_part(&mut self, changes: &mut Changes) -> Result<(), Broken> {
         if changes.len() < LARGEST_BATCH {
             return Ok(());
         }
-        remove_checkpoint(changes, checkpoint);
-        self.write_out(std::mem::take(changes), false)
+        self.remove_checkpoint(changes);
+        self.write_out(std::mem::take(changes), None)
     }
 
-    /// Posts changes to the worker, one batch at a time, so the owner cannot outrun the disk.
-    pub(super) fn write_out(&mut self, changes: Changes, is_last: bool) -> Result<(), Broken> {
-        self.await_checkpoint()?;
-        let bytes = is_last.then_some(self.totals.bytes);
-        let worker = self.worker.as_mut().ok_or_else(no_database)?;
-        self.pending = Some(worker.post(move |database, _| {
-            let database = database.as_mut().ok_or("the database is closed")?;
-            database.apply(changes, bytes)
-        }));
-        Ok(())
+    /// Hands changes to the worker. If they complete a checkpoint, `bytes` is the size of its
+    /// blocks.
+    pub(super) fn write_out(&mut self, changes: Changes, bytes: Option<u64>) -> Result<(), Broken> {
+        let worker = self.worker()?;
+        worker.post(move |database, _| opened(database)?.apply(changes, bytes))
     }
 
-    pub(super) fn await_checkpoint(&mut self) -> Result<(), Broken> {
-        if let (Some(worker), Some(pending)) = (&self.worker, self.pending.take()) {
-            worker.wait(&pending)?;
-        }
-        Ok(())
+    /// Removes the previous checkpoint.
+    pub(super) fn remove_checkpoint(&mut self, changes: &mut Changes) {
+        let parts = (0..std::mem::take(&mut self.parts)).map(checkpoint::key);
+        changes.extend(parts.map(|key| (key.to_vec(), None)));
     }
-}
 
-/// Removes a checkpoint of this many values.
-pub(super) fn remove_checkpoint(changes: &mut Changes, values: &mut u16) {
-    let removed = (0..std::mem::take(values)).map(checkpoint::key);
-    changes.extend(removed.map(|key| (key.to_vec(), None)));
-}
-
-pub(super) fn no_database() -> Broken {
-    Broken("there is no database".to_owned())
+    pub(super) fn worker(&mut self) -> Result<&mut Worker, Broken> {
+        let none = || Broken("there is no database".to_owned());
+        self.worker.as_mut().ok_or_else(none)
+    }
 }

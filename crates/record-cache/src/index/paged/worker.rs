@@ -4,13 +4,11 @@
 //! thread, which takes jobs and sends answers. An owner that waits too long or gets an error
 //! abandons the thread, which ends by itself if it ever resumes.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
 
 use super::IndexSettings;
 use super::database::Database;
@@ -24,19 +22,15 @@ type Job = Box<dyn FnOnce(&mut Option<Database>) + Send>;
 #[derive(Debug)]
 pub(super) struct Worker {
     jobs: Sender<Job>,
+    /// The answer to the posted job.
+    posted: Option<Receiver<Outcome<()>>>,
     progress: Progress,
-    limit: Duration,
-    #[cfg(test)]
-    trouble: Option<Trouble>,
+    settings: IndexSettings,
 }
-
-/// The pending answer of a job; see [`Worker::wait`].
-#[derive(Debug)]
-pub(super) struct Awaited<T>(Receiver<Outcome<T>>);
 
 impl Worker {
     /// Starts a thread without a database; its first job opens one.
-    pub(super) fn start(settings: &IndexSettings) -> Result<Self, Broken> {
+    pub(super) fn start(settings: IndexSettings) -> Result<Self, Broken> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let serve = move || {
             let mut database = None;
@@ -51,22 +45,55 @@ impl Worker {
             .map_err(|error| Broken(format!("no thread for the index: {error}")))?;
         Ok(Self {
             jobs,
+            posted: None,
             progress: Progress::default(),
-            limit: settings.limit,
-            #[cfg(test)]
-            trouble: settings.trouble,
+            settings,
         })
     }
 
-    /// Queues a job without waiting for it.
-    pub(super) fn post<T: Send + 'static>(
+    /// Runs a job, after the posted one.
+    pub(super) fn run<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
-    ) -> Awaited<T> {
+    ) -> Result<T, Broken> {
+        self.await_posted()?;
+        let answer = self.send(work);
+        self.wait(&answer)
+    }
+
+    /// Has a job done while its owner continues. One at a time, so the owner cannot outrun the
+    /// disk.
+    pub(super) fn post(
+        &mut self,
+        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<()> + Send + 'static,
+    ) -> Result<(), Broken> {
+        self.await_posted()?;
+        self.posted = Some(self.send(work));
+        Ok(())
+    }
+
+    /// Waits for the posted job.
+    pub(super) fn await_posted(&mut self) -> Result<(), Broken> {
+        let posted = self.posted.take();
+        posted.map_or(Ok(()), |answer| self.wait(&answer))
+    }
+
+    /// Ends the use of the database by closing or deleting it.
+    pub(super) fn end(mut self, work: fn(Database)) -> Result<(), Broken> {
+        self.run(move |database, _| {
+            database.take().into_iter().for_each(work);
+            Ok(())
+        })
+    }
+
+    fn send<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
+    ) -> Receiver<Outcome<T>> {
         let (sender, answer) = mpsc::channel();
-        let progress = self.progress.clone();
+        let progress = Arc::clone(&self.progress);
         #[cfg(test)]
-        let trouble = Trouble::at_next_job(&mut self.trouble);
+        let trouble = Trouble::at_next_job(&mut self.settings.trouble);
         // If the thread is gone, the sender is dropped, which counts as an answer.
         let _ = self.jobs.send(Box::new(move |database| {
             let outcome = contained(|| {
@@ -81,18 +108,20 @@ impl Worker {
             }
             let _ = sender.send(outcome);
         }));
-        Awaited(answer)
+        answer
     }
 
-    /// Waits for the answer as long as there are signs of life.
-    pub(super) fn wait<T>(&self, awaited: &Awaited<T>) -> Result<T, Broken> {
+    /// Waits for an answer as long as there are signs of life.
+    fn wait<T>(&self, answer: &Receiver<Outcome<T>>) -> Result<T, Broken> {
+        let limit = self.settings.limit;
         loop {
-            let beats = self.progress.beats();
-            match awaited.0.recv_timeout(self.limit) {
+            let signs = self.progress.load(Ordering::Relaxed);
+            match answer.recv_timeout(limit) {
                 Ok(outcome) => return outcome.map_err(Broken),
-                Err(RecvTimeoutError::Timeout) if self.progress.beats() != beats => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Broken(format!("no answer within {:?}", self.limit)));
+                    if self.progress.load(Ordering::Relaxed) == signs {
+                        return Err(Broken(format!("no answer within {limit:?}")));
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Broken("the thread of the index is gone".to_owned()));
@@ -100,22 +129,10 @@ impl Worker {
             }
         }
     }
+}
 
-    /// Ends the use of the database by closing or deleting it.
-    pub(super) fn end(mut self, work: fn(Database)) -> Result<(), Broken> {
-        self.run(move |database, _| {
-            database.take().into_iter().for_each(work);
-            Ok(())
-        })
-    }
-
-    pub(super) fn run<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Option<Database>, &Progress) -> Outcome<T> + Send + 'static,
-    ) -> Result<T, Broken> {
-        let awaited = self.post(work);
-        self.wait(&awaited)
-    }
+pub(super) fn opened(database: &mut Option<Database>) -> Outcome<&mut Database> {
+    Ok(database.as_mut().ok_or("the database is closed")?)
 }
 
 fn close(database: &mut Option<Database>) {
@@ -125,27 +142,14 @@ fn close(database: &mut Option<Database>) {
 /// The result of a job, or why it failed.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// Signs of life from within long jobs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    pub(super) fn beat(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn beats(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+/// Counts signs of life from within long jobs.
+pub(super) type Progress = Arc<AtomicU64>;
 
 /// Runs code that may panic where it should return an error.
 pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(message(&*panic)))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    format!("panicked: {}", text.or(owned).unwrap_or("no message"))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or(panic.downcast_ref::<String>().map(String::as_str));
+        Err(format!("panicked: {}", text.unwrap_or("no message")))
+    })
 }

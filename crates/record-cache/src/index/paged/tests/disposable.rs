@@ -320,7 +320,7 @@ fn a_sled_that_has_gone_back_in_part_gives_nothing() {
     restored.unwrap();
     index.count_attempts(&stream(0), &(0..9).collect()).unwrap();
     index.checkpoint(&checkpoint(3)).unwrap();
-    index.pages.await_checkpoint().unwrap();
+    index.pages.worker().unwrap().await_posted().unwrap();
     close(index);
     let mut old = BTreeMap::new();
     with_sled(original.copy(false).path(), |sled| {
@@ -349,7 +349,8 @@ fn a_block_that_changes_while_it_is_out_breaks_the_index() {
         let copy = original.copy(false);
         let (mut index, restored) = PagedIndex::open(copy.path(), settings(64));
         restored.unwrap();
-        let changed = index.pages.call(move |database| {
+        let changed = index.pages.worker().unwrap().run(move |database, _| {
+            let database = database.as_mut().unwrap();
             let mut blocks = database.sled.scan_prefix("b").map(Result::unwrap);
             let (first, _) = blocks.next().unwrap();
             let key = Key::parse(&first).unwrap();
@@ -426,7 +427,7 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     }
     assert!(takes > 4 << 20, "it was small: {takes}");
     index.checkpoint(&checkpoint(1)).unwrap();
-    index.pages.await_checkpoint().unwrap();
+    index.pages.worker().unwrap().await_posted().unwrap();
     assert_eq!(
         database::numbers(home.path()).len(),
         1,

@@ -20,8 +20,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
-use super::block::{BLOCK, Entries};
-use super::checkpoint::Totals;
+use super::block::BLOCK;
 use super::pages::Counts;
 use super::{IndexSettings, PagedIndex};
 use crate::index::Entry;
@@ -98,30 +97,26 @@ impl PagedIndex {
     /// Recounts everything and compares.
     pub(super) fn check(&self) {
         let mut counts = Counts::default();
-        let mut totals = Totals::default();
         for stream in self.streams.values() {
             let mut before = None;
-            for block in stream.blocks() {
+            for block in &stream.blocks {
                 assert!(before < Some(block.start), "blocks are in order");
                 assert!(block.start <= block.last);
                 assert!((1..=BLOCK).contains(&block.count()));
                 before = Some(block.last);
                 counts.add(Counts::of(block));
-                if let Some(stored) = block.stored {
-                    totals.add(stored);
-                }
-                if let Entries::In(entries) = &block.entries {
-                    let numbers: Vec<u64> = entries.iter().map(|e| e.sequence).collect();
+                if block.unloaded == 0 {
+                    let numbers: Vec<u64> = block.entries.iter().map(|e| e.sequence).collect();
                     assert!(numbers.is_sorted_by(|a, b| a < b));
                     assert!(numbers[0] >= block.start && numbers[numbers.len() - 1] <= block.last);
                 } else {
                     assert!(block.stored.is_some() && !block.changed);
+                    assert!(block.entries.is_empty());
                 }
             }
             assert!(before.is_some(), "an empty stream is forgotten");
         }
         assert_eq!(self.pages.counts, counts);
-        assert_eq!(self.pages.totals, totals);
         assert!(
             counts.clean <= self.pages.budget / 2,
             "what is clean was unloaded"

@@ -143,7 +143,7 @@ impl Model {
     }
 
     fn open(&mut self, is_kill: bool) {
-        let had_checkpoint = self.index.parts > 0;
+        let had_checkpoint = self.index.pages.parts > 0;
         let there = !super::super::database::numbers(self.home.path()).is_empty();
         // Drops the old index first, as the end of the process would.
         self.index = PagedIndex::empty(self.home.path(), settings(self.budget));
