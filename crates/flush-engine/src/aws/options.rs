@@ -118,15 +118,16 @@ impl ClientOptions {
 
 /// Defines the options of a client: a struct with public fields and setters of the same names.
 ///
-/// `request` names the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both only appear in the documentation. `delivered` is the argument type of `on_delivered`,
-/// converted from [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client
+/// `crate` names the calling crate, `request` the operation that sends a batch, and `record_limit`
+/// says how large a record may be; all three only appear in the documentation. `delivered` is the
+/// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client
 /// follow, with their defaults.
 #[macro_export]
 macro_rules! aws_options {
     (
         $(#[$meta:meta])*
         pub struct $options:ident {
+            crate: $krate:literal,
             max_record_bytes: $max_record_bytes:expr,
             request: $request:literal,
             record_limit: $record_limit:literal,
@@ -188,16 +189,25 @@ macro_rules! aws_options {
         }
 
         impl $options {
-            $crate::aws_options! { @setters
-                cache_max_bytes: u64,
-                max_retries: u32,
-                flush_strategy: $crate::FlushStrategy,
-                durability: $crate::aws::Durability,
-                request_timeout: ::std::time::Duration,
-                max_record_bytes: u64,
-                max_concurrent_streams: usize,
-                overflow_policy: $crate::OverflowPolicy,
-                max_in_flight_per_stream: usize,
+            $crate::aws_options! { @setters $krate $options
+                /// // Room for an hour offline, at 20 records of 500 bytes per second.
+                cache_max_bytes: u64 = "36_000_000",
+                /// // Keep trying while someone may still create the stream.
+                max_retries: u32 = "100",
+                /// // A command-line program delivers when it ends, by `drain`.
+                flush_strategy: $crate::FlushStrategy = "FlushStrategy::None",
+                /// // Clicks, of which a machine crash may take the last few.
+                durability: $crate::aws::Durability = "Durability::ProcessCrash",
+                /// // A slow mobile link.
+                request_timeout: ::std::time::Duration = "Duration::from_secs(120)",
+                /// // No reader of these streams takes more.
+                max_record_bytes: u64 = "256 * 1024",
+                /// // Records go to a hundred streams, few at a time to each.
+                max_concurrent_streams: usize = "32",
+                /// // Of measurements, the latest count most.
+                overflow_policy: $crate::OverflowPolicy = "OverflowPolicy::DropOldest",
+                /// // Many events that need no order, over a link with a long round trip.
+                max_in_flight_per_stream: usize = "4",
             }
             $(
                 #[doc = concat!("Sets [`", stringify!($own), "`](Self#structfield.", stringify!($own), ").")]
@@ -209,6 +219,15 @@ macro_rules! aws_options {
             )*
 
             /// Sets [`max_record_age`](Self#structfield.max_record_age): a duration, or `None`.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// # use std::time::Duration;
+            /// // Positions of vehicles are of no use after ten minutes.
+            #[doc = concat!("let options = ", stringify!($options), "::default()")]
+            ///     .max_record_age(Duration::from_secs(10 * 60));
+            /// assert_eq!(options.max_record_age, Some(Duration::from_secs(600)));
+            /// ```
             #[must_use]
             pub fn max_record_age(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
                 self.max_record_age = age.into();
@@ -216,6 +235,15 @@ macro_rules! aws_options {
             }
 
             /// Sets [`max_stream_share`](Self#structfield.max_stream_share): bytes, or `None`.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// // A stream that no one has created yet leaves three quarters to the others.
+            #[doc = concat!("let options = ", stringify!($options), "::default()")]
+            ///     .cache_max_bytes(64 * 1024 * 1024)
+            ///     .max_stream_share(16 * 1024 * 1024);
+            /// # assert_eq!(options.max_stream_share, Some(16 << 20));
+            /// ```
             #[must_use]
             pub fn max_stream_share(mut self, bytes: impl Into<Option<u64>>) -> Self {
                 self.max_stream_share = bytes.into();
@@ -230,6 +258,26 @@ macro_rules! aws_options {
             /// client return `Validation` immediately, because they would wait for the function
             /// itself. If the function has another thread or task call them, it must not wait for
             /// that call: this would deadlock.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// # fn main() -> std::io::Result<()> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            /// use std::io::Write;
+            ///
+            /// // On disk before the record is deleted.
+            /// let mut options = std::fs::File::options();
+            /// let file = options.create(true).append(true).open(directory.join("dead-letters"))?;
+            #[doc = concat!("let options = ", stringify!($options), "::default().on_discard(move |record| {")]
+            ///     let saved = (&file).write_all(&record.data).and_then(|()| file.sync_data());
+            ///     if let Err(error) = saved {
+            ///         eprintln!("a record of {} is lost: {error}", record.stream_name);
+            ///     }
+            /// });
+            /// # Ok(())
+            /// # }
+            /// ```
             #[must_use]
             pub fn on_discard(
                 mut self,
@@ -250,6 +298,19 @@ macro_rules! aws_options {
             ///
             /// The function should be quick: delivery of the stream waits for it. Panics in it are
             /// caught. It may make the same calls as [`on_discard`](Self::on_discard).
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// use std::sync::Arc;
+            /// use std::sync::atomic::{AtomicU64, Ordering};
+            ///
+            /// let delivered = Arc::new(AtomicU64::new(0));
+            /// let count = Arc::clone(&delivered);
+            #[doc = concat!("let options = ", stringify!($options), "::default().on_delivered(move |record| {")]
+            ///     count.fetch_add(1, Ordering::Relaxed);
+            ///     println!("delivered: {record:?}");
+            /// });
+            /// ```
             #[must_use]
             pub fn on_delivered(
                 mut self,
@@ -274,8 +335,19 @@ macro_rules! aws_options {
             $($own = $own_default,)*
         }
     };
-    (@setters $($field:ident: $type:ty,)+) => {$(
+    (@setters $krate:literal $options:ident $(
+        $(#[$example:meta])* $field:ident: $type:ty = $value:literal,
+    )+) => {$(
         #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        ///
+        /// ```
+        #[doc = concat!("# use ", $krate, "::*;")]
+        /// # use std::time::Duration;
+        $(#[$example])*
+        #[doc = concat!("let options = ", stringify!($options), "::default()")]
+        #[doc = concat!("    .", stringify!($field), "(", $value, ");")]
+        #[doc = concat!("# assert_eq!(options.", stringify!($field), ", ", $value, ");")]
+        /// ```
         #[must_use]
         pub const fn $field(mut self, $field: $type) -> Self {
             self.$field = $field;
