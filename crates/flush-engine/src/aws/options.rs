@@ -120,8 +120,8 @@ impl ClientOptions {
 ///
 /// `crate` names the calling crate, `request` the operation that sends a batch, and `record_limit`
 /// says how large a record may be; all three only appear in the documentation. `delivered` is the
-/// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client
-/// follow, with their defaults.
+/// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord).
+/// Settings specific to this client follow, with their defaults.
 #[macro_export]
 macro_rules! aws_options {
     (
@@ -190,24 +190,33 @@ macro_rules! aws_options {
 
         impl $options {
             $crate::aws_options! { @setters $krate $options
-                /// // Room for an hour offline, at 20 records of 500 bytes per second.
-                cache_max_bytes: u64 = "36_000_000",
-                /// // Keep trying while someone may still create the stream.
-                max_retries: u32 = "100",
-                /// // A command-line program delivers when it ends, by `drain`.
-                flush_strategy: $crate::FlushStrategy = "FlushStrategy::None",
-                /// // Clicks, of which a machine crash may take the last few.
-                durability: $crate::aws::Durability = "Durability::ProcessCrash",
-                /// // A slow mobile link.
-                request_timeout: ::std::time::Duration = "Duration::from_secs(120)",
-                /// // No reader of these streams takes more.
-                max_record_bytes: u64 = "256 * 1024",
-                /// // Records go to a hundred streams, few at a time to each.
-                max_concurrent_streams: usize = "32",
-                /// // Of measurements, the latest count most.
-                overflow_policy: $crate::OverflowPolicy = "OverflowPolicy::DropOldest",
-                /// // Many events that need no order, over a link with a long round trip.
-                max_in_flight_per_stream: usize = "4",
+                cache_max_bytes: u64,
+                    "// Room for an hour offline, at 20 records of 500 bytes per second.",
+                    "36_000_000";
+                max_retries: u32,
+                    "// Keep trying while someone may still create the stream.",
+                    "100";
+                flush_strategy: $crate::FlushStrategy,
+                    "// A command-line program delivers when it ends, by `drain`.",
+                    "FlushStrategy::None";
+                durability: $crate::aws::Durability,
+                    "// Clicks, of which a machine crash may take the last few.",
+                    "Durability::ProcessCrash";
+                request_timeout: ::std::time::Duration,
+                    "// A slow mobile link.",
+                    "Duration::from_secs(120)";
+                max_record_bytes: u64,
+                    "// No reader of these streams takes more.",
+                    "256 * 1024";
+                max_concurrent_streams: usize,
+                    "// Records go to a hundred streams, few at a time to each.",
+                    "32";
+                overflow_policy: $crate::OverflowPolicy,
+                    "// Of measurements, the latest count most.",
+                    "OverflowPolicy::DropOldest";
+                max_in_flight_per_stream: usize,
+                    "// Many events that need no order, over a link with a long round trip.",
+                    "4";
             }
             $(
                 #[doc = concat!("Sets [`", stringify!($own), "`](Self#structfield.", stringify!($own), ").")]
@@ -336,17 +345,17 @@ macro_rules! aws_options {
         }
     };
     (@setters $krate:literal $options:ident $(
-        $(#[$example:meta])* $field:ident: $type:ty = $value:literal,
+        $field:ident: $type:ty, $why:literal, $example:literal;
     )+) => {$(
         #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
         ///
         /// ```
         #[doc = concat!("# use ", $krate, "::*;")]
         /// # use std::time::Duration;
-        $(#[$example])*
+        #[doc = $why]
         #[doc = concat!("let options = ", stringify!($options), "::default()")]
-        #[doc = concat!("    .", stringify!($field), "(", $value, ");")]
-        #[doc = concat!("# assert_eq!(options.", stringify!($field), ", ", $value, ");")]
+        #[doc = concat!("    .", stringify!($field), "(", $example, ");")]
+        #[doc = concat!("# assert_eq!(options.", stringify!($field), ", ", $example, ");")]
         /// ```
         #[must_use]
         pub const fn $field(mut self, $field: $type) -> Self {
