@@ -44,15 +44,12 @@ impl Shard {
 /// Two shards that claim the same hashes. They cannot both be open.
 ///
 /// ```
-/// use aggregation::{Overlap, Shard, ShardMap};
+/// use aggregation::{Shard, ShardMap};
 ///
 /// // A list of shards that also has the parent of a split.
-/// let Err(Overlap(first, second, ..)) =
-///     ShardMap::new([Shard::new("parent", 0, u128::MAX), Shard::new("child", 0, 9)])
-/// else {
-///     panic!("both claim the hashes up to 9");
-/// };
-/// # assert_ne!(first, second);
+/// let shards = [Shard::new("parent", 0, u128::MAX), Shard::new("child", 0, 9)];
+/// let overlap = ShardMap::new(shards).expect_err("both claim the hashes up to 9");
+/// assert_eq!(overlap.to_string(), "shards overlap: parent and child");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shards overlap: {0} and {1}")]

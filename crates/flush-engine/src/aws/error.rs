@@ -11,6 +11,20 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The error of a client of any service.
 ///
 /// A client's own error has the same variants; [`aws_error!`](crate::aws_error) creates it.
+///
+/// ```
+/// use flush_engine::aws::ClientError;
+///
+/// fn kind(error: &ClientError) -> &'static str {
+///     match error {
+///         ClientError::Validation { .. } => "wrong",
+///         ClientError::LimitExceeded { .. } => "full",
+///         ClientError::Storage { .. } | ClientError::Unknown { .. } => "try again",
+///         ClientError::ClientClosed => "closed",
+///     }
+/// }
+/// assert_eq!(kind(&ClientError::ClientClosed), "closed");
+/// ```
 #[derive(Debug)]
 #[expect(missing_docs, reason = "as in the error of each client")]
 pub enum ClientError {

@@ -18,6 +18,15 @@ const LEAST_CACHE_BYTES: NonZeroU64 = NonZeroU64::new(16).expect("not zero");
 /// The settings of all clients, before validation.
 ///
 /// A client's own options are created by [`aws_options!`](crate::aws_options).
+///
+/// ```
+/// use flush_engine::OverflowPolicy;
+/// use flush_engine::aws::ClientOptions;
+///
+/// let mut options = ClientOptions::new(1 << 20);
+/// options.overflow_policy = OverflowPolicy::DropOldest;
+/// assert_eq!(options.max_record_bytes, 1 << 20);
+/// ```
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in the options of each client")]
 pub struct ClientOptions {
@@ -122,6 +131,24 @@ impl ClientOptions {
 /// says how large a record may be; all three only appear in the documentation. `delivered` is the
 /// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord).
 /// Settings specific to this client follow, with their defaults.
+///
+/// ```
+/// flush_engine::aws_options! {
+///     /// Settings of my client.
+///     pub struct MyOptions {
+///         crate: "my_client",
+///         max_record_bytes: 1024 * 1024,
+///         request: "PutRecords",
+///         record_limit: "Maximum bytes of a record. Default: 1 MiB.",
+///         delivered: flush_engine::DeliveredRecord,
+///         /// Whether records are compressed. Default: no.
+///         compressed: bool = false,
+///     }
+/// }
+///
+/// let options = MyOptions::default().max_retries(3).compressed(true);
+/// assert_eq!(options.max_record_bytes, 1024 * 1024);
+/// ```
 #[macro_export]
 macro_rules! aws_options {
     (

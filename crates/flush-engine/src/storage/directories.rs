@@ -303,6 +303,9 @@ impl Storage {
     /// [`StorageError::Store`] when the directory cannot be used. [`StorageError::Setting`] when
     /// this platform has no default directory, when another client of this process uses it, or when
     /// the features `sled` and `journal` are off.
+    ///
+    /// # Cancel safety
+    /// If the storage was already opened, it is released shortly afterwards.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal", feature = "browser")),
         expect(clippy::unused_async, reason = "as with a store on disk")
