@@ -8,6 +8,18 @@ use crate::Event;
 /// payload already ends with it. Joined records can therefore be joined again, as Firehose does.
 ///
 /// A reader splits at the delimiter, so payloads should not contain it.
+///
+/// ```
+/// use aggregation::Concatenation;
+///
+/// let lines = Concatenation::default().max_events(100).max_bytes(256 * 1024);
+/// assert_eq!(lines.join(&[b"one", b"two"]), b"one\ntwo\n");
+/// assert_eq!(&*lines.single(b"one\n"), b"one\n");
+///
+/// // Between payloads that contain newlines.
+/// let separated = Concatenation::default().delimiter(&b"\x1e"[..]);
+/// assert_eq!(separated.joined_size(b"one"), 4);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Concatenation {
@@ -22,6 +34,20 @@ pub struct Concatenation {
 }
 
 /// How a record is compressed.
+///
+/// ```
+/// use aggregation::{Compression, Concatenation};
+///
+/// let plain = Concatenation::default().max_bytes(100_000).compression(Compression::None);
+/// assert_eq!(plain.max_joined_bytes(), 100_000);
+/// # #[cfg(feature = "gzip")]
+/// # {
+/// // Of input that does not compress, a little less fits into a record.
+/// let gzip = plain.compression(Compression::Gzip);
+/// assert!(gzip.max_joined_bytes() < gzip.max_bytes);
+/// assert!(gzip.joined_bytes_within(50_000) < 50_000);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {

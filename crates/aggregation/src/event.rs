@@ -5,6 +5,16 @@ use std::fmt;
 use md5::{Digest, Md5};
 
 /// A user's event: a payload and its destination.
+///
+/// ```
+/// use aggregation::{Event, hash_key};
+///
+/// let event = Event::new("customer-7", b"an order");
+/// assert_eq!(event.hash_key(), hash_key("customer-7"));
+/// // To the shard with this hash, whatever the key.
+/// let event = event.with_explicit_hash_key(0);
+/// assert_eq!(event.hash_key(), 0);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The partition key. Empty for services without partition keys.
@@ -51,6 +61,14 @@ impl fmt::Debug for Event<'_> {
 }
 
 /// The hash of a partition key: its MD5 as a number.
+///
+/// ```
+/// use aggregation::hash_key;
+///
+/// // Which half of the hashes, and so which of two equal shards.
+/// let is_in_first_half = |key: &str| hash_key(key) <= u128::MAX / 2;
+/// assert!(!is_in_first_half(""));
+/// ```
 #[must_use]
 pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(md5([partition_key.as_bytes()]))

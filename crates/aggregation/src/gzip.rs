@@ -16,6 +16,13 @@ const MAX_BLOCK: usize = 65_535;
 const BLOCK_HEADER: usize = 5;
 
 /// The largest output of [`compress`] for an input of this size.
+///
+/// ```
+/// use aggregation::gzip::{compress, worst_case};
+///
+/// let random = [0x5a, 0x17, 0xc3];
+/// assert!(compress(&random).len() <= worst_case(random.len()));
+/// ```
 #[must_use]
 pub const fn worst_case(bytes: usize) -> usize {
     let blocks = if bytes == 0 {
@@ -27,6 +34,14 @@ pub const fn worst_case(bytes: usize) -> usize {
 }
 
 /// The largest input that [`compress`] turns into at most `bytes` bytes.
+///
+/// ```
+/// use aggregation::gzip::{max_input, worst_case};
+///
+/// // How much to collect for a record of 1,000 KiB.
+/// let bytes = max_input(1_024_000);
+/// assert!(worst_case(bytes) <= 1_024_000);
+/// ```
 #[must_use]
 pub const fn max_input(bytes: usize) -> usize {
     let Some(body) = bytes.checked_sub(HEADER.len() + TRAILER_BYTES) else {
@@ -41,6 +56,15 @@ pub const fn max_input(bytes: usize) -> usize {
 
 /// Compresses bytes into one member, never larger than [`worst_case`]. Input that would grow is
 /// stored.
+///
+/// ```
+/// use aggregation::gzip::compress;
+///
+/// let log = "GET /index.html 200\n".repeat(500);
+/// let member = compress(log.as_bytes());
+/// assert!(member.len() < log.len() / 10);
+/// assert!(member.starts_with(&[0x1f, 0x8b]));
+/// ```
 #[must_use]
 pub fn compress(bytes: &[u8]) -> Vec<u8> {
     let mut member = Vec::with_capacity(worst_case(bytes.len()));

@@ -9,6 +9,18 @@ use crate::kpl::{Encoder, is_aggregate};
 use crate::{Concatenation, Event, KplLimits, Shard, ShardMap};
 
 /// How events become one record.
+///
+/// ```
+/// use aggregation::{Concatenation, Event, KplLimits, Method, Route, aggregate};
+///
+/// let events = [Event::new("customer-7", b"one"), Event::new("customer-7", b"two")];
+/// // For the KCL and Lambda.
+/// let kpl = Method::Kpl(KplLimits::default());
+/// assert!(aggregation::kpl::is_aggregate(&aggregate(events, Route::ByKey, &kpl)[0].data));
+/// // For readers of lines.
+/// let lines = Method::Concatenate(Concatenation::default());
+/// assert_eq!(&*aggregate(events, Route::ByKey, &lines)[0].data, b"one\ntwo\n");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
@@ -19,6 +31,19 @@ pub enum Method {
 }
 
 /// Which events may share a record.
+///
+/// ```
+/// use aggregation::{Event, KplLimits, Method, Route, Shard, ShardMap, aggregate};
+///
+/// let events = [Event::new("customer-7", b"one"), Event::new("customer-8", b"two")];
+/// let kpl = Method::Kpl(KplLimits::default());
+/// // All hashes belong to one shard, so both events may share a record.
+/// let shards = ShardMap::new([Shard::new("shardId-000000000000", 0, u128::MAX)])?;
+/// assert_eq!(aggregate(events, Route::ByShard(&shards), &kpl).len(), 1);
+/// // Without knowledge of the shards, their keys differ.
+/// assert_eq!(aggregate(events, Route::ByKey, &kpl).len(), 2);
+/// # Ok::<(), aggregation::Overlap>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Route<'m> {
@@ -29,6 +54,18 @@ pub enum Route<'m> {
 }
 
 /// A record as sent.
+///
+/// ```
+/// use aggregation::{Concatenation, Event, Method, Route, aggregate};
+///
+/// let events = [Event::new("a", b"one"), Event::new("b", b"two"), Event::new("a", b"three")];
+/// let lines = Method::Concatenate(Concatenation::default());
+/// for record in aggregate(events, Route::ByKey, &lines) {
+///     println!("{}: {:?}", record.partition_key, record.data);
+///     // If the service rejects it, these are the events to send again.
+///     println!("{:?}", record.events);
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireRecord<'a, 'm> {
@@ -61,6 +98,17 @@ impl fmt::Debug for WireRecord<'_, '_> {
 /// the KPL method, an event that is alone, too large or already an aggregate is sent unchanged.
 /// Joined payloads always get the delimiter, even when alone. A payload too large to be joined
 /// therefore makes a record larger than `max_bytes`.
+///
+/// ```
+/// use aggregation::{Concatenation, Event, Method, Route, aggregate};
+///
+/// let events = [Event::new("a", b"one"), Event::new("b", b"two"), Event::new("a", b"three")];
+/// let lines = Method::Concatenate(Concatenation::default());
+/// let records = aggregate(events, Route::ByKey, &lines);
+/// assert_eq!(&*records[0].data, b"one\nthree\n");
+/// assert_eq!(records[0].events, [0, 2]);
+/// assert_eq!(records[1].events, [1]);
+/// ```
 pub fn aggregate<'a, 'm>(
     events: impl IntoIterator<Item = Event<'a>>,
     route: Route<'m>,

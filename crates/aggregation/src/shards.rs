@@ -3,6 +3,15 @@
 use std::collections::HashMap;
 
 /// A shard that accepts records, and its range of hashes.
+///
+/// ```
+/// use aggregation::{Shard, hash_key};
+///
+/// let half = u128::MAX / 2;
+/// let upper = Shard::new("shardId-000000000001", half + 1, u128::MAX);
+/// assert!(upper.contains(hash_key("")));
+/// assert!(!upper.contains(half));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shard {
@@ -33,12 +42,35 @@ impl Shard {
 }
 
 /// Two shards that claim the same hashes. They cannot both be open.
+///
+/// ```
+/// use aggregation::{Shard, ShardMap};
+///
+/// // A list of shards that also has the parent of a split.
+/// let shards = [Shard::new("parent", 0, u128::MAX), Shard::new("child", 0, 9)];
+/// let overlap = ShardMap::new(shards).expect_err("both claim the hashes up to 9");
+/// assert_eq!(overlap.to_string(), "shards overlap: parent and child");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shards overlap: {0} and {1}")]
 #[non_exhaustive]
 pub struct Overlap(pub String, pub String);
 
 /// The open shards of a stream. Some hashes may belong to no shard.
+///
+/// ```
+/// use aggregation::{Shard, ShardMap, hash_key};
+///
+/// let half = u128::MAX / 2;
+/// let map = ShardMap::new([
+///     Shard::new("lower", 0, half),
+///     Shard::new("upper", half + 1, u128::MAX),
+/// ])?;
+/// let shard = map.shard_of(hash_key("customer-7")).ok_or("no shard claims the hash")?;
+/// assert_eq!(map.get(&shard.id), Some(shard));
+/// assert_eq!(map.shards().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShardMap {
     by_start: Vec<Shard>,

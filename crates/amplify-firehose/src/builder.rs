@@ -9,6 +9,23 @@ use crate::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, AmplifyFirehose
 ///
 /// Settings made here override those from [`sdk_config`](Self::sdk_config) and
 /// [`firehose_client`](Self::firehose_client).
+///
+/// ```
+#[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
+/// use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let client = AmplifyFirehoseClient::builder()
+///     .region("us-east-1")
+///     .credentials_provider(credentials)
+///     .storage_path(directory) // say /var/lib/shop/records
+///     .options(AmplifyFirehoseClientOptions::default().max_retries(20))
+///     .build()
+///     .await?;
+/// # client.close().await?;
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct AmplifyFirehoseClientBuilder(ClientBuilder<Firehose>);
@@ -16,6 +33,15 @@ pub struct AmplifyFirehoseClientBuilder(ClientBuilder<Firehose>);
 impl AmplifyFirehoseClientBuilder {
     /// Supplies an SDK client. The client uses a copy with its own user agent and timeout; the
     /// original is not changed. Overrides [`sdk_config`](Self::sdk_config).
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
+    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    /// // The program uses the SDK's client for other operations too.
+    /// let sdk = aws_sdk_firehose::Client::new(&config);
+    /// let client = AmplifyFirehoseClient::builder().firehose_client(sdk.clone()).build().await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     pub fn firehose_client(self, client: aws_sdk_firehose::Client) -> Self {
         Self(self.0.client(client))
     }
@@ -25,5 +51,7 @@ flush_engine::aws_builder!(
     AmplifyFirehoseClientBuilder,
     AmplifyFirehoseClient,
     AmplifyFirehoseError,
-    AmplifyFirehoseClientOptions
+    AmplifyFirehoseClientOptions,
+    crate: "amplify_firehose",
+    record: r#"client.record("an order", "orders").await?;"#,
 );

@@ -17,11 +17,41 @@ use crate::{
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
+///
+/// ```
+#[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
+/// use amplify_firehose::AmplifyFirehoseClient;
+///
+/// # let aws = amplify_test_support::FakeAws::start();
+/// let client = AmplifyFirehoseClient::builder()
+///     .region("us-east-1")
+///     .credentials_provider(credentials)
+/// #    .endpoint_url(aws.endpoint_url())
+/// #    .in_memory()
+///     .build()
+///     .await?;
+/// client.record("an order", "orders").await?;
+/// client.flush().await?;
+/// client.close().await?;
+/// # assert_eq!(aws.delivered_count_of("orders"), 1);
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone)]
 pub struct AmplifyFirehoseClient(pub(crate) Client<Firehose>);
 
 impl AmplifyFirehoseClient {
     /// Creates a client that stores its records in the default directory.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
+    /// use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
+    /// use aws_credential_types::Credentials;
+    ///
+    /// let credentials = Credentials::new("access key", "secret key", None, None, "example");
+    /// let options = AmplifyFirehoseClientOptions::default();
+    /// let client = AmplifyFirehoseClient::create("us-east-1", credentials, options).await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as [`AmplifyFirehoseClientBuilder::build`].
@@ -39,6 +69,19 @@ impl AmplifyFirehoseClient {
     }
 
     /// Returns a builder for a client.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
+    /// use amplify_firehose::AmplifyFirehoseClient;
+    ///
+    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    /// let client = AmplifyFirehoseClient::builder()
+    ///     .sdk_config(&config)
+    ///     .storage_path("/var/lib/shop/records")
+    ///     .build()
+    ///     .await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     pub fn builder() -> AmplifyFirehoseClientBuilder {
         AmplifyFirehoseClientBuilder::default()
     }
@@ -48,6 +91,15 @@ impl AmplifyFirehoseClient {
     /// `Ok` means that the record is stored with the configured
     /// [`durability`](AmplifyFirehoseClientOptions::durability), after all earlier records of its
     /// stream. While the client is disabled, records are dropped and the call still returns `Ok`.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let stored = client.record(r#"{"order": 17}"#, "orders").await?;
+    /// assert_eq!(stored.records_stored, 1);
+    /// // Stored, and delivered by a later flush.
+    /// assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Checked in this order: [`ClientClosed`](AmplifyFirehoseError::ClientClosed);
@@ -71,6 +123,18 @@ impl AmplifyFirehoseClient {
     /// Like [`record`](Self::record), for a thread outside any tokio runtime; see the
     /// [guide](crate::guide#programs-without-async).
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// // A thread that reads a sensor, and knows nothing of async.
+    /// let thread = std::thread::spawn({
+    ///     let client = client.clone();
+    ///     move || client.record_blocking("21.5", "measurements")
+    /// });
+    /// thread.join().map_err(|_| "the thread panicked")??;
+    /// # assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// Same as `record`, plus [`Validation`](AmplifyFirehoseError::Validation) where the call would
     /// block forever: on a runtime thread, or if the client was built in a single-threaded runtime.
@@ -85,6 +149,21 @@ impl AmplifyFirehoseClient {
     }
 
     /// Records several records, for one or more streams. On an error, none is stored.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// use amplify_firehose::FirehoseRecord;
+    ///
+    /// // An order never goes without its invoice.
+    /// client
+    ///     .record_all([
+    ///         FirehoseRecord::new("an order", "orders"),
+    ///         FirehoseRecord::new("its invoice", "invoices"),
+    ///     ])
+    ///     .await?;
+    /// assert_eq!(client.cache_stats().streams.len(), 2);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as [`record`](Self::record).
@@ -101,6 +180,15 @@ impl AmplifyFirehoseClient {
 
     /// Returns a handle for one delivery stream. The name is validated once, here.
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let orders = client.stream("orders")?;
+    /// orders.record("an order").await?;
+    /// // A typing error is found here, not by the first record.
+    /// assert!(client.stream("orders ").is_err());
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// [`Validation`](AmplifyFirehoseError::Validation) if no stream can have this name.
     pub fn stream(&self, name: impl Into<String>) -> Result<FirehoseStream, AmplifyFirehoseError> {
@@ -108,6 +196,18 @@ impl AmplifyFirehoseClient {
     }
 
     /// The SDK client, for all other operations of the service.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let description = client
+    ///     .firehose_client()
+    ///     .describe_delivery_stream()
+    ///     .delivery_stream_name("orders")
+    ///     .send()
+    ///     .await?;
+    /// println!("{:?}", description.delivery_stream_description());
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     #[must_use]
     pub fn firehose_client(&self) -> &aws_sdk_firehose::Client {
         self.0.sdk_client()
@@ -117,5 +217,7 @@ impl AmplifyFirehoseClient {
 flush_engine::aws_client!(
     AmplifyFirehoseClient,
     AmplifyFirehoseError,
-    AmplifyFirehoseClientOptions
+    AmplifyFirehoseClientOptions,
+    crate: "amplify_firehose",
+    record: r#"client.record("an order", "orders").await?;"#,
 );

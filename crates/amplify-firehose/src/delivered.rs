@@ -2,6 +2,15 @@
 
 /// A record that Firehose accepted; see
 /// [`on_delivered`](crate::AmplifyFirehoseClientOptions::on_delivered).
+///
+/// ```
+/// use amplify_firehose::{AmplifyFirehoseClientOptions, DeliveredRecord};
+///
+/// fn log(record: DeliveredRecord) {
+///     println!("{}: {}", record.stream_name, record.record_id);
+/// }
+/// let options = AmplifyFirehoseClientOptions::default().on_delivered(log);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {

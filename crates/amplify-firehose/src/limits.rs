@@ -4,6 +4,14 @@
 //! (<https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>), and the
 //! developer guide's page on quotas. A record's size is its data before base64 encoding. KiB = 1024
 //! bytes, MiB = 1024² bytes.
+//!
+//! ```
+//! use amplify_firehose::limits::{MAX_EVENTS_PER_RECORD, MAX_RECORD_BYTES};
+//!
+//! // Events that Firehose can take apart again, in one record.
+//! let (events, bytes) = (500, 120_000);
+//! assert!(events <= MAX_EVENTS_PER_RECORD && bytes <= MAX_RECORD_BYTES);
+//! ```
 
 /// Records in one `PutRecordBatch` request.
 pub const MAX_RECORDS_PER_REQUEST: usize = 500;

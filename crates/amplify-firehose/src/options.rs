@@ -10,6 +10,15 @@ use crate::limits::MAX_RECORD_BYTES;
 ///
 /// Order, retries, `on_discard` and all counts apply to events, however they are packed into
 /// records. See [the guide](crate::guide#several-events-in-one-record).
+///
+/// ```
+/// use amplify_firehose::{Aggregation, AmplifyFirehoseClientOptions, Concatenation};
+///
+/// // JSON events, one on each line.
+/// let lines = Concatenation::default().max_events(100);
+/// let options = AmplifyFirehoseClientOptions::default()
+///     .aggregation(Aggregation::Concatenate(lines));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aggregation {
@@ -33,7 +42,20 @@ flush_engine::aws_options! {
     ///     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)));
     /// assert_eq!(options.max_retries, 3);
     /// ```
+    ///
+    /// Settings of Firehose alone:
+    ///
+    /// ```
+    /// use amplify_firehose::{Aggregation, AmplifyFirehoseClientOptions, Concatenation};
+    ///
+    /// let options = AmplifyFirehoseClientOptions::default();
+    /// // One event in each record, which ends with a newline.
+    /// let each = options.clone().record_delimiter("\n");
+    /// // Many events in each record, each with a newline.
+    /// let shared = options.aggregation(Aggregation::Concatenate(Concatenation::default()));
+    /// ```
     pub struct AmplifyFirehoseClientOptions {
+        crate: "amplify_firehose",
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecordBatch",
         record_limit: "Maximum bytes of a record. Default and upper limit: 1,000 KiB.",

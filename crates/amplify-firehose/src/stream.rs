@@ -8,11 +8,34 @@ use crate::service::Firehose;
 
 /// A handle for one delivery stream of a client, with its name validated; created by
 /// [`AmplifyFirehoseClient::stream`](crate::AmplifyFirehoseClient::stream).
+///
+/// ```
+#[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+/// // A task that records for one stream only.
+/// let orders = client.stream("orders")?;
+/// let task = tokio::spawn(async move {
+///     for number in 1..=3 {
+///         orders.record(format!("order {number}")).await?;
+///     }
+///     Ok::<_, AmplifyFirehoseError>(())
+/// });
+/// task.await??;
+/// assert_eq!(client.cache_stats().records, 3);
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone)]
 pub struct FirehoseStream(pub(crate) Stream<Firehose>);
 
 impl FirehoseStream {
     /// The stream's name.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let orders = client.stream("orders")?;
+    /// orders.record("an order").await?;
+    /// println!("recorded for {}", orders.name());
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
@@ -20,6 +43,14 @@ impl FirehoseStream {
 
     /// Records data for the stream; see
     /// [`AmplifyFirehoseClient::record`](crate::AmplifyFirehoseClient::record).
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let orders = client.stream("orders")?;
+    /// let stored = orders.record("an order").await?;
+    /// assert_eq!(stored.records_stored, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as `AmplifyFirehoseClient::record`.
@@ -33,6 +64,15 @@ impl FirehoseStream {
     /// Like [`record`](Self::record), for a thread outside any tokio runtime; see
     /// [`AmplifyFirehoseClient::record_blocking`](crate::AmplifyFirehoseClient::record_blocking).
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let measurements = client.stream("measurements")?;
+    /// let thread = std::thread::spawn(move || measurements.record_blocking("21.5"));
+    /// thread.join().map_err(|_| "the thread panicked")??;
+    /// # assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// Same as `AmplifyFirehoseClient::record_blocking`.
     pub fn record_blocking(
@@ -44,6 +84,14 @@ impl FirehoseStream {
     }
 
     /// Records several payloads. On an error, none is stored.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
+    /// let views = client.stream("views")?;
+    /// let stored = views.record_all(["view 1\n", "view 2\n"]).await?;
+    /// assert_eq!(stored.records_stored, 2);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as [`record`](Self::record).

@@ -9,6 +9,23 @@ use crate::{AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisErr
 ///
 /// Settings made here override those from [`sdk_config`](Self::sdk_config) and
 /// [`kinesis_client`](Self::kinesis_client).
+///
+/// ```
+#[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
+/// use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisClientOptions};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let client = AmplifyKinesisClient::builder()
+///     .region("us-east-1")
+///     .credentials_provider(credentials)
+///     .storage_path(directory) // say /var/lib/shop/records
+///     .options(AmplifyKinesisClientOptions::default().max_retries(20))
+///     .build()
+///     .await?;
+/// # client.close().await?;
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct AmplifyKinesisClientBuilder(ClientBuilder<Kinesis>);
@@ -16,6 +33,15 @@ pub struct AmplifyKinesisClientBuilder(ClientBuilder<Kinesis>);
 impl AmplifyKinesisClientBuilder {
     /// Supplies an SDK client. The client uses a copy with its own user agent and timeout; the
     /// original is not changed. Overrides [`sdk_config`](Self::sdk_config).
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
+    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    /// // The program uses the SDK's client for other operations too.
+    /// let sdk = aws_sdk_kinesis::Client::new(&config);
+    /// let client = AmplifyKinesisClient::builder().kinesis_client(sdk.clone()).build().await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
         Self(self.0.client(client))
     }
@@ -25,5 +51,7 @@ flush_engine::aws_builder!(
     AmplifyKinesisClientBuilder,
     AmplifyKinesisClient,
     AmplifyKinesisError,
-    AmplifyKinesisClientOptions
+    AmplifyKinesisClientOptions,
+    crate: "amplify_kinesis",
+    record: r#"client.record("an order", "customer-7", "orders").await?;"#,
 );

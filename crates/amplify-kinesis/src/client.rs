@@ -17,11 +17,41 @@ use crate::{
 ///
 /// Dropping the last clone stops the timer and releases the storage a moment later;
 /// [`close`](Self::close) waits for that.
+///
+/// ```
+#[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
+/// use amplify_kinesis::AmplifyKinesisClient;
+///
+/// # let aws = amplify_test_support::FakeAws::start();
+/// let client = AmplifyKinesisClient::builder()
+///     .region("us-east-1")
+///     .credentials_provider(credentials)
+/// #    .endpoint_url(aws.endpoint_url())
+/// #    .in_memory()
+///     .build()
+///     .await?;
+/// client.record("an order", "customer-7", "orders").await?;
+/// client.flush().await?;
+/// client.close().await?;
+/// # assert_eq!(aws.delivered_count_of("orders"), 1);
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone)]
 pub struct AmplifyKinesisClient(pub(crate) Client<Kinesis>);
 
 impl AmplifyKinesisClient {
     /// Creates a client that stores its records in the default directory.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
+    /// use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisClientOptions};
+    /// use aws_credential_types::Credentials;
+    ///
+    /// let credentials = Credentials::new("access key", "secret key", None, None, "example");
+    /// let options = AmplifyKinesisClientOptions::default();
+    /// let client = AmplifyKinesisClient::create("us-east-1", credentials, options).await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as [`AmplifyKinesisClientBuilder::build`].
@@ -39,6 +69,19 @@ impl AmplifyKinesisClient {
     }
 
     /// Returns a builder for a client.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
+    /// use amplify_kinesis::AmplifyKinesisClient;
+    ///
+    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    /// let client = AmplifyKinesisClient::builder()
+    ///     .sdk_config(&config)
+    ///     .storage_path("/var/lib/shop/records")
+    ///     .build()
+    ///     .await?;
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     pub fn builder() -> AmplifyKinesisClientBuilder {
         AmplifyKinesisClientBuilder::default()
     }
@@ -48,6 +91,15 @@ impl AmplifyKinesisClient {
     /// `Ok` means that the record is stored with the configured
     /// [`durability`](AmplifyKinesisClientOptions::durability), after all earlier records of its
     /// stream. While the client is disabled, records are dropped and the call still returns `Ok`.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let stored = client.record(r#"{"order": 17}"#, "customer-7", "orders").await?;
+    /// assert_eq!(stored.records_stored, 1);
+    /// // Stored, and delivered by a later flush.
+    /// assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Checked in this order: [`ClientClosed`](AmplifyKinesisError::ClientClosed);
@@ -72,6 +124,18 @@ impl AmplifyKinesisClient {
     /// Like [`record`](Self::record), for a thread outside any tokio runtime; see the
     /// [guide](crate::guide#programs-without-async).
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// // A thread that reads a sensor, and knows nothing of async.
+    /// let thread = std::thread::spawn({
+    ///     let client = client.clone();
+    ///     move || client.record_blocking("21.5", "sensor-7", "measurements")
+    /// });
+    /// thread.join().map_err(|_| "the thread panicked")??;
+    /// # assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// Same as `record`, plus [`Validation`](AmplifyKinesisError::Validation) where the call would
     /// block forever: on a runtime thread, or if the client was built in a single-threaded runtime.
@@ -88,6 +152,21 @@ impl AmplifyKinesisClient {
 
     /// Records several records, for one or more streams. On an error, none is stored.
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// use amplify_kinesis::KinesisRecord;
+    ///
+    /// // An order never goes without its invoice.
+    /// client
+    ///     .record_all([
+    ///         KinesisRecord::new("an order", "customer-7", "orders"),
+    ///         KinesisRecord::new("its invoice", "customer-7", "invoices"),
+    ///     ])
+    ///     .await?;
+    /// assert_eq!(client.cache_stats().streams.len(), 2);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// Same as [`record`](Self::record).
     ///
@@ -103,6 +182,15 @@ impl AmplifyKinesisClient {
 
     /// Returns a handle for one stream. The name or ARN is validated once, here.
     ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let orders = client.stream("orders")?;
+    /// orders.record("an order", "customer-7").await?;
+    /// // A typing error is found here, not by the first record.
+    /// assert!(client.stream("orders ").is_err());
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
+    ///
     /// # Errors
     /// [`Validation`](AmplifyKinesisError::Validation) if no stream can have this name, or if the
     /// ARN does not belong to a stream in the client's region.
@@ -111,6 +199,18 @@ impl AmplifyKinesisClient {
     }
 
     /// The SDK client, for all other operations of the service.
+    ///
+    /// ```no_run
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let description = client
+    ///     .kinesis_client()
+    ///     .describe_stream_summary()
+    ///     .stream_name("orders")
+    ///     .send()
+    ///     .await?;
+    /// println!("{:?}", description.stream_description_summary());
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     #[must_use]
     pub fn kinesis_client(&self) -> &aws_sdk_kinesis::Client {
         self.0.sdk_client()
@@ -120,5 +220,7 @@ impl AmplifyKinesisClient {
 flush_engine::aws_client!(
     AmplifyKinesisClient,
     AmplifyKinesisError,
-    AmplifyKinesisClientOptions
+    AmplifyKinesisClientOptions,
+    crate: "amplify_kinesis",
+    record: r#"client.record("an order", "customer-7", "orders").await?;"#,
 );

@@ -4,6 +4,16 @@ use std::fmt;
 
 /// A record that Kinesis accepted, with its shard and sequence number; see
 /// [`on_delivered`](crate::AmplifyKinesisClientOptions::on_delivered).
+///
+/// ```
+/// use amplify_kinesis::{AmplifyKinesisClientOptions, DeliveredRecord};
+///
+/// fn log(record: DeliveredRecord) {
+///     let DeliveredRecord { stream_name, shard_id, sequence_number, .. } = record;
+///     println!("{stream_name}: {sequence_number} in {shard_id}");
+/// }
+/// let options = AmplifyKinesisClientOptions::default().on_delivered(log);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {

@@ -4,6 +4,17 @@
 //! (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>) and
 //! `PutRecordsRequestEntry`. A record's size is its data before base64 encoding plus its partition
 //! key in UTF-8. MiB = 1024² bytes.
+//!
+//! ```
+//! use amplify_kinesis::limits::{MAX_PARTITION_KEY_CHARS, MAX_RECORD_BYTES};
+//!
+//! fn is_recordable(data: &[u8], partition_key: &str) -> bool {
+//!     let bytes = data.len() + partition_key.len();
+//!     bytes as u64 <= MAX_RECORD_BYTES
+//!         && (1..=MAX_PARTITION_KEY_CHARS).contains(&partition_key.chars().count())
+//! }
+//! assert!(is_recordable(b"an order", "customer-7"));
+//! ```
 
 /// Records in one `PutRecords` request.
 pub const MAX_RECORDS_PER_REQUEST: usize = 500;

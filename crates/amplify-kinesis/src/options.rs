@@ -10,6 +10,16 @@ use crate::limits::MAX_RECORD_BYTES;
 ///
 /// Order within a partition key, retries, `on_discard` and all counts apply to events, however they
 /// are packed into records. See [the guide](crate::guide#several-events-in-one-record).
+///
+/// ```
+/// use amplify_kinesis::{Aggregation, AmplifyKinesisClientOptions, Concatenation, KplLimits};
+///
+/// let options = AmplifyKinesisClientOptions::default();
+/// // For readers that use the KCL, or Lambda with a library for it.
+/// let for_kcl = options.clone().aggregation(Aggregation::Kpl(KplLimits::default()));
+/// // For readers that split at newlines.
+/// let lines = options.aggregation(Aggregation::Concatenate(Concatenation::default()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Aggregation {
@@ -37,7 +47,18 @@ flush_engine::aws_options! {
     ///     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)));
     /// assert_eq!(options.max_retries, 3);
     /// ```
+    ///
+    /// Settings of Kinesis alone:
+    ///
+    /// ```
+    /// use amplify_kinesis::{Aggregation, AmplifyKinesisClientOptions, KplLimits, WireFormat};
+    ///
+    /// let options = AmplifyKinesisClientOptions::default()
+    ///     .aggregation(Aggregation::Kpl(KplLimits::default().max_bytes(25 * 1024)))
+    ///     .wire_format(WireFormat::Json);
+    /// ```
     pub struct AmplifyKinesisClientOptions {
+        crate: "amplify_kinesis",
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecords",
         record_limit: "Maximum bytes of a record, data and partition key together. Lower it to the \

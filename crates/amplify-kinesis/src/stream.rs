@@ -10,11 +10,36 @@ use crate::service::Kinesis;
 
 /// A handle for one stream of a client, with its name validated; created by
 /// [`AmplifyKinesisClient::stream`](crate::AmplifyKinesisClient::stream).
+///
+/// ```
+#[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+/// // A task that records for one stream only.
+/// let orders = client.stream("orders")?;
+/// let task = tokio::spawn(async move {
+///     for number in 1..=3 {
+///         orders.record(format!("order {number}"), "customer-7").await?;
+///     }
+///     Ok::<_, AmplifyKinesisError>(())
+/// });
+/// task.await??;
+/// assert_eq!(client.cache_stats().records, 3);
+#[doc = flush_engine::aws_example!(@end)]
+/// ```
 #[derive(Debug, Clone)]
 pub struct KinesisStream(pub(crate) Stream<Kinesis>);
 
 impl KinesisStream {
     /// The stream's name.
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let orders = client.stream("orders")?;
+    /// assert_eq!(orders.name(), "orders");
+    /// // The ARN, if the handle was created by one.
+    /// let shared = client.stream("arn:aws:kinesis:us-east-1:123456789012:stream/orders")?;
+    /// assert!(shared.name().starts_with("arn:"));
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
@@ -22,6 +47,14 @@ impl KinesisStream {
 
     /// Records data for the stream; see
     /// [`AmplifyKinesisClient::record`](crate::AmplifyKinesisClient::record).
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let orders = client.stream("orders")?;
+    /// let stored = orders.record("an order", "customer-7").await?;
+    /// assert_eq!(stored.records_stored, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as `AmplifyKinesisClient::record`.
@@ -38,6 +71,15 @@ impl KinesisStream {
 
     /// Like [`record`](Self::record), for a thread outside any tokio runtime; see
     /// [`AmplifyKinesisClient::record_blocking`](crate::AmplifyKinesisClient::record_blocking).
+    ///
+    /// ```
+    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
+    /// let measurements = client.stream("measurements")?;
+    /// let thread = std::thread::spawn(move || measurements.record_blocking("21.5", "sensor-7"));
+    /// thread.join().map_err(|_| "the thread panicked")??;
+    /// # assert_eq!(client.cache_stats().records, 1);
+    #[doc = flush_engine::aws_example!(@end)]
+    /// ```
     ///
     /// # Errors
     /// Same as `AmplifyKinesisClient::record_blocking`.

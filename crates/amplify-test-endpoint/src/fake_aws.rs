@@ -82,6 +82,14 @@ impl FakeAws {
 
     /// Starts an endpoint at this address; port 0 means any free port.
     ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start_on(([127, 0, 0, 1], 0).into())?;
+    /// assert_ne!(aws.addr().port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If it cannot listen on the address, or no thread is available.
     pub fn start_on(addr: SocketAddr) -> io::Result<Self> {
@@ -113,6 +121,17 @@ impl FakeAws {
     /// Everything seen so far stays readable, the script stays, and the port stays reserved for
     /// [`restart`](Self::restart) until the handle is dropped. On Windows, others may take the
     /// port.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// aws.stop();
+    /// // … the program under test is offline, and keeps its records …
+    /// aws.restart()?;
+    /// // … and delivers them.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self) {
         let server = lock(&self.server).take();
         drop(server);
@@ -148,6 +167,17 @@ impl FakeAws {
     }
 
     /// Queues a reply for the next request to this stream.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::{FakeAws, Reply};
+    ///
+    /// let aws = FakeAws::start();
+    /// // Three refusals, since an SDK client makes up to three attempts.
+    /// aws.script_times(3, Reply::Throttle);
+    /// aws.script_for("orders", Reply::fail_all("InternalFailure"));
+    /// // … and from then on, as usual.
+    /// aws.clear_script();
+    /// ```
     pub fn script_for(&self, stream: &str, reply: Reply) {
         let mut state = self.shared.lock();
         let script = state.stream_scripts.entry(stream.to_owned());
@@ -158,6 +188,16 @@ impl FakeAws {
     /// previous rule.
     ///
     /// The rule runs on the endpoint's thread: if it blocks, all requests block.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::{FakeAws, Reply};
+    ///
+    /// let aws = FakeAws::start();
+    /// aws.always(|request| match request.records.len() {
+    ///     1 => Reply::Accept,
+    ///     _ => Reply::refuse(400, "InvalidArgumentException"),
+    /// });
+    /// ```
     pub fn always(&self, rule: impl Fn(&PutRequest) -> Reply + Send + Sync + 'static) {
         // Drops the old rule without the lock: values that it owns may take it.
         let replaced = self.shared.lock().rule.replace(Arc::new(rule));
@@ -176,6 +216,16 @@ impl FakeAws {
     }
 
     /// Makes all streams but these unknown: `ResourceNotFoundException`.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// aws.only_streams(["orders"]);
+    /// // … records for `invoices` are refused …
+    /// aws.all_streams();
+    /// // … and accepted, as if someone had created the stream.
+    /// ```
     pub fn only_streams<S: Into<String>>(&self, streams: impl IntoIterator<Item = S>) {
         let streams = streams.into_iter().map(Into::into).collect();
         self.shared.lock().known_streams = Some(streams);
@@ -188,6 +238,17 @@ impl FakeAws {
 
     /// Gives a stream these open shards, as after resharding. Until then, one shard takes all
     /// records.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::{FakeAws, Reply, Shard};
+    ///
+    /// let aws = FakeAws::start();
+    /// let half = u128::MAX / 2;
+    /// aws.set_shards("orders", [Shard::new("a", 0, half), Shard::new("b", half + 1, u128::MAX)]);
+    /// // A caller without permission for `ListShards`.
+    /// aws.set_list_reply(Reply::refuse(400, "AccessDeniedException"));
+    /// assert_eq!(aws.listings(), 0);
+    /// ```
     ///
     /// # Panics
     /// If shards overlap.
@@ -216,6 +277,16 @@ impl FakeAws {
     ///
     /// If a client hangs up before its request would have crossed the link, nothing was sent: no
     /// reply is used and no record accepted, but the request is logged.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    /// use std::time::Duration;
+    ///
+    /// // A mobile network: 50 kB a second, and slow to answer.
+    /// let aws = FakeAws::start();
+    /// aws.set_link_speed(Some(50_000));
+    /// aws.set_latency(Duration::from_millis(300));
+    /// ```
     pub fn set_link_speed(&self, bytes_per_second: Option<u64>) {
         self.shared.lock().link_speed = bytes_per_second;
     }
@@ -225,6 +296,20 @@ impl FakeAws {
     /// The records accepted for this stream, of either service, in order of acceptance.
     ///
     /// Empty if the endpoint only counts.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// // … the program under test sends records …
+    /// for record in aws.delivered("orders") {
+    ///     println!("{:?}: {:?}", record.partition_key, record.data);
+    /// }
+    /// for (shard, record) in aws.delivered_by_shard("orders") {
+    ///     println!("{shard}: {} bytes", record.data.len());
+    /// }
+    /// println!("{} records in all streams", aws.delivered_count());
+    /// ```
     pub fn delivered(&self, stream: &str) -> Vec<PutRecord> {
         let state = self.shared.lock();
         state
@@ -246,6 +331,17 @@ impl FakeAws {
     /// Removes and returns all kept records, by stream; the counts stay.
     ///
     /// Called regularly, this bounds the memory of a long-running endpoint.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// // … every minute of a test that runs for days:
+    /// for (stream, records) in aws.take_delivered() {
+    ///     println!("{stream}: {} records", records.len());
+    /// }
+    /// println!("{} records, {} bytes so far", aws.delivered_count(), aws.delivered_bytes());
+    /// ```
     pub fn take_delivered(&self) -> BTreeMap<String, Vec<PutRecord>> {
         let mut state = self.shared.lock();
         let taken = state.deliveries.iter_mut().map(|(stream, delivery)| {
@@ -285,6 +381,19 @@ impl FakeAws {
     }
 
     /// Every readable request, in order of arrival.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// // … the program under test sends records …
+    /// for request in aws.requests() {
+    ///     println!("{}: {} of {} accepted", request.stream, request.accepted, request.records);
+    /// }
+    /// println!("{} requests, {} bytes", aws.request_count(), aws.body_bytes());
+    /// assert!(aws.requests_to("orders").iter().all(|request| request.outcome.is_success()));
+    /// assert!(aws.request(0).is_none());
+    /// ```
     pub fn requests(&self) -> Vec<RequestLog> {
         self.shared.lock().log.clone()
     }
@@ -307,6 +416,16 @@ impl FakeAws {
     }
 
     /// How many requests are in flight.
+    ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    ///
+    /// let aws = FakeAws::start();
+    /// // … the program under test sends records …
+    /// assert!(aws.max_in_flight() <= 8, "more requests at a time than allowed");
+    /// assert!(aws.max_in_flight_of("orders") <= 1, "records may overtake each other");
+    /// println!("{} requests now, over {} connections", aws.in_flight(), aws.connection_count());
+    /// ```
     pub fn in_flight(&self) -> usize {
         self.shared.lock().in_flight.now
     }
@@ -344,6 +463,14 @@ impl FakeAws {
     /// The condition is checked whenever something happens here. The future needs no particular
     /// runtime, and a paused clock does not speed it up.
     ///
+    /// ```
+    /// # use amplify_test_endpoint::{FakeAws, WaitTimeout};
+    /// # async fn example(aws: &FakeAws) -> Result<(), WaitTimeout> {
+    /// aws.wait_until(|aws| aws.delivered_count_of("orders") == 3).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
     ///
@@ -354,6 +481,17 @@ impl FakeAws {
     }
 
     /// Like [`wait_until`](Self::wait_until), with a different limit of real time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use amplify_test_endpoint::{FakeAws, WaitTimeout};
+    /// # async fn example(aws: &FakeAws) -> Result<(), WaitTimeout> {
+    ///
+    /// // Nothing holds the requests up, so they must be here soon.
+    /// aws.wait_until_within(Duration::from_secs(2), |aws| aws.request_count() == 3).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
@@ -383,6 +521,16 @@ impl FakeAws {
 
     /// Like [`wait_until_within`](Self::wait_until_within), but blocks the thread.
     ///
+    /// ```
+    /// use amplify_test_endpoint::FakeAws;
+    /// use std::time::Duration;
+    ///
+    /// let aws = FakeAws::start();
+    /// // … a program in another process sends a record …
+    /// let seen = aws.wait_until_blocking(Duration::from_millis(10), |aws| aws.request_count() > 0);
+    /// assert!(seen.is_err(), "there is no such program in this example");
+    /// ```
+    ///
     /// # Errors
     /// [`WaitTimeout`], which says what was seen instead.
     pub fn wait_until_blocking(
@@ -410,6 +558,19 @@ impl fmt::Debug for FakeAws {
 }
 
 /// Settings for starting a [`FakeAws`].
+///
+/// ```
+/// use amplify_test_endpoint::FakeAws;
+/// use std::time::Duration;
+///
+/// // For a load test: an endpoint as far away as a region, which keeps no payloads.
+/// let aws = FakeAws::builder()
+///     .count_only()
+///     .latency(Duration::from_millis(40))
+///     .start()?;
+/// println!("send to {}", aws.endpoint_url());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FakeAwsBuilder {
     keep: Keep,

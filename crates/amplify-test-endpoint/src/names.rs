@@ -9,6 +9,15 @@ use crate::clock::unix_nanos;
 ///
 /// `prefix` may have up to 28 characters of `[A-Za-z0-9_.-]`; the name then fits the rules of both
 /// services.
+///
+/// ```
+/// use amplify_test_endpoint::unique_name;
+///
+/// // Tests side by side, in one LocalStack.
+/// let (first, second) = (unique_name("orders"), unique_name("orders"));
+/// assert!(first.starts_with("orders-"));
+/// assert_ne!(first, second);
+/// ```
 pub fn unique_name(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,17 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 /// Limits on the size of a batch. Both hold at the same time.
+///
+/// ```
+/// use batcher::BatchLimits;
+/// use std::num::{NonZeroU64, NonZeroUsize};
+///
+/// // One request of Firehose: 500 records, 4 MiB.
+/// const REQUEST: BatchLimits = BatchLimits::new(
+///     NonZeroUsize::new(500).expect("not zero"),
+///     NonZeroU64::new(4 << 20).expect("not zero"),
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchLimits {

@@ -35,6 +35,17 @@ where
 }
 
 /// The iterator returned by [`pack`].
+///
+/// ```
+/// use batcher::{BatchLimits, pack};
+/// use std::num::{NonZeroU64, NonZeroUsize};
+///
+/// let limits = BatchLimits::new(NonZeroUsize::MIN.saturating_add(1), NonZeroU64::MAX);
+/// let lines = ["one", "two", "three"];
+/// for batch in pack(lines, limits, |line| line.len() as u64) {
+///     println!("a request with {} lines", batch.len());
+/// }
+/// ```
 pub struct Pack<I: Iterator, F> {
     items: Peekable<I>,
     limits: BatchLimits,

@@ -17,10 +17,56 @@ use crate::lifecycle::{Closer, Intake, Lifecycle};
 use crate::schedule;
 use crate::telemetry::Meter;
 
+/// The hidden lines that begin an example: an engine, whose sender reaches a service that accepts
+/// everything.
+macro_rules! example {
+    () => {
+        "# use std::num::{NonZeroU64, NonZeroUsize};
+# use std::sync::Arc;
+# use flush_engine::*;
+# use record_cache::{MemoryStore, NewRecord, Record, StreamName};
+# #[derive(Debug)]
+# struct Sender;
+# #[async_trait::async_trait]
+# impl RecordSender for Sender {
+#     fn limits(&self) -> BatchLimits {
+#         BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX)
+#     }
+#     async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
+#         Ok(vec![Verdict::Accepted(None); batch.len()])
+#     }
+# }
+# #[tokio::main]
+# async fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let store = Arc::new(MemoryStore::new());
+# let engine = FlushEngine::start(store, Arc::new(Sender), EngineOptions::DEFAULT)?;
+# let orders = StreamName::new(\"orders\")?;
+# let order = NewRecord::new(orders, None, \"an order\");"
+    };
+}
+
 /// Stores records and delivers them through a sender.
 ///
 /// Clones share one engine. When the last one is dropped, the timer stops, requests in flight end,
 /// and the store is closed shortly afterwards.
+///
+/// ```
+#[doc = example!()]
+/// engine.record(vec![order.clone()]).await?;
+/// let flushed = engine.flush().await?;
+/// assert_eq!(flushed.records_flushed, 1);
+///
+/// engine.disable();
+/// assert_eq!(engine.intake(), Intake::Disabled);
+/// assert_eq!(engine.record(vec![order]).await?.records_stored, 0);
+/// engine.enable();
+/// assert!(engine.is_enabled());
+///
+/// engine.close().await?;
+/// assert!(engine.is_closed());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct FlushEngine {
     handle: Arc<EngineHandle>,
@@ -28,6 +74,16 @@ pub struct FlushEngine {
 
 impl FlushEngine {
     /// Starts an engine on a store, which may hold records already.
+    ///
+    /// ```
+    #[doc = example!()]
+    /// let mut options = EngineOptions::default();
+    /// options.flush_strategy = FlushStrategy::None;
+    /// let engine = FlushEngine::start(Arc::new(MemoryStore::new()), Arc::new(Sender), options)?;
+    /// assert_eq!(engine.intake(), Intake::Open);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`EngineError::Validation`] outside a tokio runtime, or in one without timers.
@@ -141,6 +197,18 @@ impl FlushEngine {
     ///
     /// If the cache is full, [`OverflowPolicy`](crate::OverflowPolicy) decides.
     ///
+    /// ```
+    #[doc = example!()]
+    /// match engine.record(vec![order]).await {
+    ///     Ok(recorded) => println!("{} records stored", recorded.records_stored),
+    ///     Err(EngineError::LimitExceeded(limit)) => println!("no room: {limit}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # assert_eq!(engine.cache_stats().records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`EngineError::LimitExceeded`] when the cache or a stream's share is full,
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`]. In each case,
@@ -163,6 +231,18 @@ impl FlushEngine {
     }
 
     /// Like [`record`](Self::record), but blocks. For threads outside any runtime.
+    ///
+    /// ```
+    #[doc = example!()]
+    /// let thread = std::thread::spawn({
+    ///     let engine = engine.clone();
+    ///     move || engine.record_blocking(vec![order])
+    /// });
+    /// thread.join().map_err(|_| "the thread panicked")??;
+    /// # assert_eq!(engine.cache_stats().records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As `record`, and [`EngineError::Validation`] on a runtime thread, or if the engine was
@@ -202,6 +282,17 @@ impl FlushEngine {
     /// deadline. No request starts after the deadline, but requests in flight finish. A stream that
     /// fails is retried after a backoff.
     ///
+    /// ```
+    #[doc = example!()]
+    /// use std::time::Duration;
+    ///
+    /// engine.record(vec![order; 3]).await?;
+    /// let drained = engine.drain(Duration::from_secs(5)).await?;
+    /// assert_eq!(drained.records_flushed, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`flush`](Self::flush); the error carries the totals. [`EngineError::Validation`] when
     /// called from a handler.
@@ -220,6 +311,14 @@ impl FlushEngine {
     }
 
     /// Deletes all cached records, including those in flight.
+    ///
+    /// ```
+    #[doc = example!()]
+    /// engine.record(vec![order]).await?;
+    /// assert_eq!(engine.clear().await?.records_cleared, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`EngineError::Storage`] when the store fails, [`EngineError::Closed`],
@@ -260,6 +359,16 @@ impl FlushEngine {
     }
 
     /// Cache contents, taken from counters. After closing, the last known values.
+    ///
+    /// ```
+    #[doc = example!()]
+    /// engine.record(vec![order]).await?;
+    /// let stats = engine.cache_stats();
+    /// println!("{} of {} bytes used", stats.bytes, stats.cache_max_bytes);
+    /// # assert_eq!(stats.records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
         self.handle.cache.report()
@@ -272,6 +381,18 @@ impl FlushEngine {
     /// call waits for the first, but no longer than its own limit, and reports nothing.
     ///
     /// Returns the result of the drain.
+    ///
+    /// ```
+    #[doc = example!()]
+    /// use std::time::Duration;
+    ///
+    /// engine.record(vec![order]).await?;
+    /// let options = CloseOptions::default().drain(Duration::from_secs(5));
+    /// let last = engine.close_with(options).await?;
+    /// assert_eq!((last.records_flushed, engine.is_closed()), (1, true));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`drain`](Self::drain) and [`close`](Self::close), with the totals of the drain. The

@@ -56,6 +56,9 @@ use crate::RecordStore;
 ///
 /// # Panics
 /// When the store breaks the contract.
+///
+/// # Cancel safety
+/// Stops in the middle of a check, and leaves its store as it is.
 pub async fn run_all(open: impl AsyncFn() -> Arc<dyn RecordStore>) {
     reading::a_new_store_is_empty(&*open().await).await;
     reading::contents_come_back_as_they_went_in(&*open().await).await;
@@ -89,6 +92,9 @@ pub async fn run_all(open: impl AsyncFn() -> Arc<dyn RecordStore>) {
 ///
 /// # Panics
 /// When the store breaks the contract.
+///
+/// # Cancel safety
+/// Stops in the middle of a check, and leaves its store as it is.
 pub async fn run_durable(directory: &Path, open: impl AsyncFn(&Path) -> Arc<dyn RecordStore>) {
     durable::records_survive_a_restart(&directory.join("records"), &open).await;
     durable::settlements_survive_a_restart(&directory.join("settlements"), &open).await;

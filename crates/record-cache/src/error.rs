@@ -7,6 +7,22 @@ use std::sync::Arc;
 /// The errors of a store.
 ///
 /// Cheap to clone, because a failed commit fails every call in it.
+///
+/// ```
+/// use record_cache::StoreError;
+///
+/// /// What to tell whoever runs the program.
+/// fn advice(error: &StoreError) -> String {
+///     match error {
+///         StoreError::InUse { path, .. } => format!("another program uses {}", path.display()),
+///         StoreError::Incompatible { path, .. } => format!("choose another directory than {}", path.display()),
+///         StoreError::Refused { .. } => "nothing can be stored here, so keep the window open".to_owned(),
+///         StoreError::Unavailable { .. } => format!("{error}; trying again"),
+///         other => other.to_string(),
+///     }
+/// }
+/// assert_eq!(advice(&StoreError::in_use("/var/lib/shop")), "another program uses /var/lib/shop");
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -54,11 +70,26 @@ pub enum StoreError {
 
 impl StoreError {
     /// Another store holds the directory.
+    ///
+    /// ```
+    /// use record_cache::StoreError;
+    ///
+    /// // A store of your own, whose lock is taken.
+    /// let error = StoreError::in_use("/var/lib/shop");
+    /// assert_eq!(error.to_string(), "the directory is in use by another store: path=/var/lib/shop");
+    /// ```
     pub fn in_use(path: impl Into<PathBuf>) -> Self {
         Self::InUse { path: path.into() }
     }
 
     /// The directory has a format that this version does not read.
+    ///
+    /// ```
+    /// use record_cache::StoreError;
+    ///
+    /// let error = StoreError::incompatible("/var/lib/shop", "version 2");
+    /// assert!(error.to_string().ends_with("path=/var/lib/shop, found=version 2"));
+    /// ```
     pub fn incompatible(path: impl Into<PathBuf>, found: impl Into<String>) -> Self {
         Self::Incompatible {
             path: path.into(),
@@ -67,6 +98,13 @@ impl StoreError {
     }
 
     /// Storage is not permitted here, for this reason.
+    ///
+    /// ```
+    /// use record_cache::StoreError;
+    ///
+    /// let error = StoreError::refused("opening the database", "private browsing");
+    /// assert_eq!(error.to_string(), "no storage is granted here: opening the database");
+    /// ```
     pub fn refused(
         context: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -78,6 +116,16 @@ impl StoreError {
     }
 
     /// The storage failed, with this cause.
+    ///
+    /// ```
+    /// use record_cache::StoreError;
+    /// use std::error::Error;
+    ///
+    /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    /// let error = StoreError::unavailable("writing a record", full);
+    /// assert_eq!(error.to_string(), "the storage is unavailable: writing a record");
+    /// assert!(error.source().is_some());
+    /// ```
     pub fn unavailable(
         context: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -89,6 +137,13 @@ impl StoreError {
     }
 
     /// The storage failed, without an underlying error.
+    ///
+    /// ```
+    /// use record_cache::StoreError;
+    ///
+    /// let error = StoreError::unavailable_because("the server is shutting down");
+    /// assert_eq!(error.to_string(), "the storage is unavailable: the server is shutting down");
+    /// ```
     pub fn unavailable_because(context: impl Into<String>) -> Self {
         Self::Unavailable {
             context: context.into(),

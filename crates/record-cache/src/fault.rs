@@ -48,6 +48,21 @@ impl<S> FailAfter<S> {
     }
 
     /// Makes this many consecutive calls fail, instead of one.
+    ///
+    /// ```
+    /// # use record_cache::{FailAfter, MemoryStore, NewRecord, RecordStore, StreamName};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // A disk that is full for two calls.
+    /// let store = FailAfter::new(MemoryStore::new(), 0).failures(2);
+    /// let record = NewRecord::new(StreamName::new("orders")?, None, "an order");
+    /// assert!(store.append(vec![record.clone()]).await.is_err());
+    /// assert!(store.append(vec![record.clone()]).await.is_err());
+    /// assert!(store.append(vec![record]).await.is_ok());
+    /// assert_eq!(store.store().stats().records(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn failures(mut self, calls: u64) -> Self {
         self.failing = calls;

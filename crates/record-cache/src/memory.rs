@@ -14,6 +14,19 @@ use crate::{
 };
 
 /// Stores records in memory; they are lost when the process ends.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use record_cache::{MemoryStore, NewRecord, RecordStore, StreamName};
+///
+/// let store = MemoryStore::new();
+/// let orders = StreamName::new("orders")?;
+/// store.append(vec![NewRecord::new(orders, None, "an order")]).await?;
+/// assert_eq!(store.stats().records(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,

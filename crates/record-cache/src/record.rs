@@ -10,6 +10,16 @@ use bytes::Bytes;
 /// The name of one queue within a store.
 ///
 /// Cheap to clone: clones share the text.
+///
+/// ```
+/// use record_cache::StreamName;
+///
+/// let orders = StreamName::new("orders")?;
+/// assert_eq!(orders.as_str(), "orders");
+/// assert_eq!(format!("waiting for {orders}"), "waiting for orders");
+/// assert!(StreamName::new("").is_err());
+/// # Ok::<(), record_cache::InvalidStreamName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
 
@@ -55,6 +65,13 @@ impl fmt::Debug for StreamName {
 }
 
 /// A stream name that is empty or longer than [`StreamName::MAX_BYTES`].
+///
+/// ```
+/// use record_cache::StreamName;
+///
+/// let error = StreamName::new("x".repeat(2000)).expect_err("too long");
+/// assert_eq!(error.to_string(), "a stream name has 1 to 1024 bytes, this one has 2000");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a stream name has 1 to {max} bytes, this one has {bytes}", max = StreamName::MAX_BYTES)]
 #[non_exhaustive]
@@ -67,6 +84,15 @@ pub struct InvalidStreamName {
 ///
 /// Ids within a stream only grow and are never reused, not even after
 /// [`clear`](crate::RecordStore::clear) or a restart. Ids of different streams are unrelated.
+///
+/// ```
+/// use record_cache::RecordId;
+///
+/// // An id orders the records of a stream.
+/// let (first, second) = (RecordId::new(7), RecordId::new(8));
+/// assert!(first < second);
+/// assert_eq!(second.get(), 8);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(u64);
 
@@ -85,6 +111,17 @@ impl RecordId {
 }
 
 /// A record to be appended.
+///
+/// ```
+/// use record_cache::{NewRecord, StreamName};
+///
+/// let orders = StreamName::new("orders")?;
+/// let record = NewRecord::new(orders, Some("customer-7".to_owned()), "an order");
+/// assert_eq!(record.size(), 18); // data and key
+/// // To the shard with this hash, whatever the key.
+/// let record = record.with_explicit_hash_key(Some(0));
+/// # Ok::<(), record_cache::InvalidStreamName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewRecord {
@@ -124,6 +161,27 @@ impl NewRecord {
     }
 
     /// A record moved from another store, with its time and attempts.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, StoreError, StreamName};
+    /// use std::num::{NonZeroU64, NonZeroUsize};
+    ///
+    /// /// Copies the head of a stream to another store.
+    /// async fn copy(from: &MemoryStore, to: &MemoryStore, stream: &StreamName) -> Result<(), StoreError> {
+    ///     let limits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+    ///     let batch = from.oldest(stream, None, limits).await?.records.into_iter();
+    ///     to.append(batch.map(|record| NewRecord::moved(stream.clone(), record)).collect()).await
+    /// }
+    /// # let (from, to) = (MemoryStore::new(), MemoryStore::new());
+    /// # let orders = StreamName::new("orders")?;
+    /// # from.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+    /// # copy(&from, &to, &orders).await?;
+    /// # assert_eq!(to.stats(), from.stats());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn moved(stream: StreamName, record: Record) -> Self {
         Self {
@@ -153,6 +211,17 @@ impl fmt::Debug for NewRecord {
 }
 
 /// A record as it is read back.
+///
+/// ```
+/// use record_cache::{Record, RecordId};
+/// use std::time::SystemTime;
+///
+/// // What a store of your own returns.
+/// let key = Some("customer-7".to_owned());
+/// let record = Record::new(RecordId::new(7), key, "an order".into(), 0, SystemTime::now());
+/// let record = record.with_explicit_hash_key(None);
+/// assert_eq!(record.size(), 18); // data and key
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {

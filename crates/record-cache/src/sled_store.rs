@@ -21,6 +21,26 @@ disk_store! {
     ///
     /// Dropping the store finishes pending work and releases the directory shortly afterwards;
     /// [`close`](crate::RecordStore::close) waits for that.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use record_cache::{NewRecord, RecordStore, SledStore, StreamName};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("cache");
+    /// let store = SledStore::open(&path).await?;
+    /// let orders = StreamName::new("orders")?;
+    /// store.append(vec![NewRecord::new(orders, None, "an order")]).await?;
+    /// store.close().await?;
+    ///
+    /// // The next run of the program finds it.
+    /// let store = SledStore::open(&path).await?;
+    /// assert_eq!(store.stats().records(), 1);
+    /// # store.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     SledStore, SledStoreBuilder, IndexSettings::default()
 }
 
@@ -30,6 +50,20 @@ impl SledStoreBuilder {
     ///
     /// Beyond that, positions are kept in a database, and memory holds the most recently used. A
     /// position takes about 30 bytes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use record_cache::SledStore;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// // A small machine, and a link that is down for days at a time.
+    /// let store = SledStore::builder(directory).records_in_memory(10_000).open().await?;
+    /// # record_cache::RecordStore::close(&store).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn records_in_memory(mut self, records: usize) -> Self {
         self.index.records_in_memory = records;
         self

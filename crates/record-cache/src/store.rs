@@ -31,11 +31,48 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 ///
 /// The suite in `record_cache::conformance` (feature `test-support`) checks all of this for any
 /// implementation.
+///
+/// ```
+/// use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+/// use std::num::{NonZeroU64, NonZeroUsize};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let jobs = StreamName::new("jobs")?;
+/// store.append(vec![NewRecord::new(jobs.clone(), None, "resize photo 17")]).await?;
+///
+/// let limits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MAX);
+/// for job in store.oldest(&jobs, None, limits).await?.records {
+///     // … do it, and only then …
+///     store.settle(Settlement::new(jobs.clone()).delete([job.id])).await?;
+/// }
+/// assert_eq!(store.stats().records(), 0);
+/// store.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait RecordStore: Debug + Send + Sync + 'static {
     /// Appends all records, to one or more streams, or none of them.
     ///
     /// An empty list does nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// let order = NewRecord::new(orders, Some("customer-7".to_owned()), "an order");
+    /// let invoice = NewRecord::new(StreamName::new("invoices")?, None, "its invoice");
+    /// // Both or neither, even if the power fails.
+    /// store.append(vec![order, invoice]).await?;
+    /// # assert_eq!(store.stats().records(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the storage fails, and [`StoreError::Closed`] after
@@ -50,6 +87,27 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     /// Returns as many as the limits allow, in order, and at least one if there is any: a record
     /// larger than `limits.max_bytes` is returned alone. An unknown stream is empty. The cost
     /// depends on what is returned, not on how much is queued behind it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// # store.append(vec![NewRecord::new(orders.clone(), None, "an order"); 3]).await?;
+    /// let limits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MAX);
+    /// let mut last = None;
+    /// loop {
+    ///     let read = store.oldest(&orders, last, limits).await?;
+    ///     let Some(record) = read.records.last() else { break };
+    ///     println!("{:?}", record.data);
+    ///     last = Some(record.id);
+    /// }
+    /// # assert_eq!(last.map(record_cache::RecordId::get), Some(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Closed`].
@@ -67,6 +125,27 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     ///
     /// Ignores ids that no longer exist or never did. Returns what was deleted.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// # store.append(vec![NewRecord::new(orders.clone(), None, "an order"); 3]).await?;
+    /// # let limits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+    /// let records = store.oldest(&orders, None, limits).await?.records;
+    /// // The first was delivered, the others were not.
+    /// let (delivered, failed) = records.split_at(1);
+    /// let settlement = Settlement::new(orders)
+    ///     .delete(delivered.iter().map(|record| record.id))
+    ///     .count_attempt(failed.iter().map(|record| record.id));
+    /// let removed = store.settle(settlement).await?;
+    /// assert_eq!((removed.records, store.stats().records()), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Closed`]; in either case, nothing has changed.
     ///
@@ -75,6 +154,21 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError>;
 
     /// Deletes all records of all streams, and saved copies of damaged data.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// # store.append(vec![NewRecord::new(orders.clone(), None, "an order"); 3]).await?;
+    /// let removed = store.clear().await?;
+    /// println!("{} records, {} bytes deleted", removed.records, removed.bytes);
+    /// # assert_eq!(removed.records, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] and [`StoreError::Closed`].
@@ -86,11 +180,42 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
     /// What the store holds, from its counters.
     ///
     /// After [`close`](Self::close), returns the last values.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// # store.append(vec![NewRecord::new(orders.clone(), None, "an order"); 3]).await?;
+    /// let stats = store.stats();
+    /// for (stream, queue) in &stats.streams {
+    ///     println!("{stream}: {} records, {} bytes", queue.records, queue.bytes);
+    /// }
+    /// assert_eq!(stats.streams["orders"].records, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn stats(&self) -> StoreStats;
 
     /// Waits for running calls, makes everything durable, and releases the storage.
     ///
     /// When it returns, the same place can be opened again. Closing again is `Ok`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::{MemoryStore, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let store = MemoryStore::new();
+    /// # let orders = StreamName::new("orders")?;
+    /// store.close().await?;
+    /// let late = NewRecord::new(orders, None, "an order");
+    /// assert!(store.append(vec![late]).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the last writes could not be made durable. The storage is
@@ -102,6 +227,17 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
 }
 
 /// Limits on one read.
+///
+/// ```
+/// use record_cache::ReadLimits;
+/// use std::num::{NonZeroU64, NonZeroUsize};
+///
+/// // One request of a service that takes 500 records and 4 MiB.
+/// const REQUEST: ReadLimits = ReadLimits::new(
+///     NonZeroUsize::new(500).expect("not zero"),
+///     NonZeroU64::new(4 << 20).expect("not zero"),
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadLimits {
@@ -123,6 +259,18 @@ impl ReadLimits {
 }
 
 /// The result of one read.
+///
+/// ```
+/// use record_cache::ReadBatch;
+///
+/// fn log(read: &ReadBatch) {
+///     println!("{} records", read.records.len());
+///     if read.damaged.records > 0 {
+///         eprintln!("{} records were damaged, and are lost", read.damaged.records);
+///     }
+/// }
+/// # log(&ReadBatch::default());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadBatch {
@@ -134,6 +282,14 @@ pub struct ReadBatch {
 
 impl ReadBatch {
     /// Creates a batch; for implementors of stores.
+    ///
+    /// ```
+    /// use record_cache::{Amount, ReadBatch};
+    ///
+    /// // A store of your own found one damaged record of 18 bytes, and no other.
+    /// let read = ReadBatch::new(Vec::new(), Amount::new(1, 18));
+    /// assert_eq!(read.damaged.records, 1);
+    /// ```
     #[must_use]
     pub const fn new(records: Vec<Record>, damaged: Amount) -> Self {
         Self { records, damaged }
@@ -141,6 +297,16 @@ impl ReadBatch {
 }
 
 /// A decision about some records of one stream.
+///
+/// ```
+/// use record_cache::{RecordId, Settlement, StreamName};
+///
+/// let settlement = Settlement::new(StreamName::new("orders")?)
+///     .delete([RecordId::new(7), RecordId::new(8)])
+///     .count_attempt([RecordId::new(9)]);
+/// assert!(!settlement.is_empty());
+/// # Ok::<(), record_cache::InvalidStreamName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settlement {
@@ -185,6 +351,15 @@ impl Settlement {
 }
 
 /// A number of records and the sum of their sizes.
+///
+/// ```
+/// use record_cache::Amount;
+///
+/// let mut removed = Amount::default();
+/// removed += Amount::new(2, 36);
+/// removed += Amount::new(1, 10);
+/// assert_eq!(removed, Amount::new(3, 46));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Amount {
@@ -210,6 +385,19 @@ impl std::ops::AddAssign for Amount {
 }
 
 /// Statistics of a store.
+///
+/// ```
+/// use record_cache::{QueueStats, StoreStats, StreamName};
+///
+/// let streams = [("orders", 2, 36), ("views", 1, 10)];
+/// let streams = streams.map(|(name, records, bytes)| {
+///     Ok((StreamName::new(name)?, QueueStats::new(records, bytes)))
+/// });
+/// let streams = streams.into_iter().collect::<Result<_, record_cache::InvalidStreamName>>()?;
+/// let stats = StoreStats::new(streams, 0);
+/// assert_eq!((stats.records(), stats.bytes()), (3, 46));
+/// # Ok::<(), record_cache::InvalidStreamName>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
@@ -243,4 +431,18 @@ impl StoreStats {
 }
 
 /// Statistics of one stream.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use record_cache::{MemoryStore, NewRecord, RecordStore, StreamName};
+/// # let store = MemoryStore::new();
+/// # let orders = StreamName::new("orders")?;
+/// # store.append(vec![NewRecord::new(orders, None, "an order")]).await?;
+/// let stats = store.stats();
+/// let orders = stats.streams.get("orders").copied().unwrap_or_default();
+/// assert_eq!((orders.records, orders.bytes), (1, 8));
+/// # Ok(())
+/// # }
+/// ```
 pub type QueueStats = Amount;

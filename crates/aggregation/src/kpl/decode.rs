@@ -5,12 +5,40 @@ use super::{CHECKSUM_BYTES, MAGIC};
 use crate::event::{Event, md5};
 
 /// An aggregate with a correct checksum that cannot be decoded.
+///
+/// ```
+/// use aggregation::kpl::decode;
+///
+/// fn read(record: &[u8]) {
+///     match decode(record) {
+///         Ok(Some(events)) => println!("{} events", events.len()),
+///         Ok(None) => println!("one event"),
+///         // Its writer is at fault: no later attempt will succeed.
+///         Err(malformed) => eprintln!("skipped a record: {malformed}"),
+///     }
+/// }
+/// # read(b"an order");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the aggregate is malformed: {0}")]
 pub struct Malformed(pub(super) &'static str);
 
 /// Decodes the events of a record. `None` if its first bytes or its checksum show that it is not an
 /// aggregate. Tags are skipped.
+///
+/// ```
+/// use aggregation::kpl::{Malformed, decode};
+///
+/// /// The payloads of a record, whether or not it is an aggregate.
+/// fn payloads(record: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+///     Ok(match decode(record)? {
+///         Some(events) => events.into_iter().map(|event| event.data).collect(),
+///         None => vec![record],
+///     })
+/// }
+/// assert_eq!(payloads(b"an order")?, [b"an order"]);
+/// # Ok::<(), Malformed>(())
+/// ```
 ///
 /// # Errors
 /// [`Malformed`] when the record is an aggregate but cannot be decoded.

@@ -7,6 +7,23 @@ use super::{CHECKSUM_BYTES, KplLimits, MAGIC, proto};
 use crate::event::{Event, md5};
 
 /// An aggregate under construction. Its size is known before encoding.
+///
+/// ```
+/// use aggregation::kpl::{Encoder, decode};
+/// use aggregation::{Event, KplLimits};
+///
+/// let mut encoder = Encoder::new(KplLimits::default());
+/// assert!(encoder.is_empty());
+/// for data in [&b"one"[..], b"two"] {
+///     assert!(encoder.push(Event::new("customer-7", data)), "no room: begin another");
+/// }
+/// let record = encoder.encode();
+/// assert_eq!((encoder.len(), encoder.size()), (2, record.len()));
+/// // The keys that the record is sent with.
+/// assert_eq!(encoder.first().map(|event| event.partition_key), Some("customer-7"));
+/// assert_eq!(decode(&record)?.map(|events| events.len()), Some(2));
+/// # Ok::<(), aggregation::kpl::Malformed>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Encoder<'a> {
     limits: KplLimits,

@@ -21,6 +21,14 @@ pub(crate) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 pub(crate) const CHECKSUM_BYTES: usize = 16;
 
 /// The size limits of a record.
+///
+/// ```
+/// use aggregation::KplLimits;
+///
+/// // With dynamic partitioning, Firehose takes at most 500 events out of one record.
+/// let limits = KplLimits::default().max_bytes(100 * 1024).max_events(500);
+/// assert_eq!(limits.max_events, 500);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KplLimits {
@@ -58,6 +66,14 @@ impl KplLimits {
 }
 
 /// Whether a payload starts like an aggregate.
+///
+/// ```
+/// use aggregation::kpl::is_aggregate;
+///
+/// assert!(!is_aggregate(br#"{"order": 17}"#));
+/// // The bytes that begin an aggregate. `decode` also checks that the rest is one.
+/// assert!(is_aggregate(&[0xf3, 0x89, 0x9a, 0xc2, 0x0a]));
+/// ```
 #[must_use]
 pub fn is_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)

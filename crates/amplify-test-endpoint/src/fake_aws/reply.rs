@@ -13,6 +13,20 @@ use super::request::PutRecord;
 /// Only [`Accept`](Self::Accept), [`AcceptFirst`](Self::AcceptFirst),
 /// [`RecordErrors`](Self::RecordErrors) and [`FailWhere`](Self::FailWhere) accept records. Any
 /// other reply accepts none, unless wrapped by [`after_accepting`](Self::after_accepting).
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, Reply};
+/// use std::time::Duration;
+///
+/// let aws = FakeAws::start();
+/// aws.script(Reply::fail_at([0, 2], "InternalFailure"));
+/// aws.script(Reply::record_errors([None, Some("InternalFailure")]));
+/// aws.script(Reply::fail_where(|record| record.data.len() > 1000, "TooLarge"));
+/// // The service has the records, and the client does not know.
+/// aws.script(Reply::Hang.after_accepting());
+/// aws.script(Reply::Accept.delayed(Duration::from_secs(3)));
+/// aws.script(Reply::Status(503));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Accepts all records.
@@ -119,6 +133,14 @@ impl Reply {
 }
 
 /// Decides which records of a request fail; built by [`Reply::fail_where`].
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, Reply};
+///
+/// // One bad record, wherever it is in a batch.
+/// let aws = FakeAws::start();
+/// aws.always(|_| Reply::fail_where(|record| record.data == "bad", "InternalFailure"));
+/// ```
 #[derive(Clone)]
 pub struct RecordMatcher(Arc<dyn Fn(&PutRecord) -> bool + Send + Sync>);
 
@@ -135,6 +157,17 @@ impl fmt::Debug for RecordMatcher {
 }
 
 /// A refused request: status, error code, message, and where the code appears.
+///
+/// ```
+/// use amplify_test_endpoint::{CodeIn, FakeAws, Refusal};
+///
+/// let aws = FakeAws::start();
+/// let expired = Refusal::new(400, "ExpiredTokenException")
+///     .message("The security token included in the request is expired")
+///     .code_in(CodeIn::Header);
+/// aws.script(expired.into());
+/// aws.script(Refusal::without_code(500).into());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub(super) status: u16,
@@ -184,6 +217,14 @@ impl From<Refusal> for Reply {
 }
 
 /// Where a [`Refusal`] names its error code.
+///
+/// ```
+/// use amplify_test_endpoint::{CodeIn, FakeAws, Refusal};
+///
+/// // A gateway that answers for the service.
+/// let aws = FakeAws::start();
+/// aws.script(Refusal::new(403, "AccessDeniedException").code_in(CodeIn::Header).into());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CodeIn {
     /// `__type` in the JSON body, as Kinesis and Firehose do.

@@ -5,6 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 
 /// The service that a request is for.
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, Reply, Service};
+///
+/// let aws = FakeAws::start();
+/// aws.always(|request| match request.service {
+///     Service::Kinesis => Reply::Accept,
+///     Service::Firehose => Reply::Throttle,
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Kinesis Data Streams, `PutRecords`.
@@ -14,6 +24,16 @@ pub enum Service {
 }
 
 /// One record as received, its data decoded.
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, PutRecord};
+///
+/// let aws = FakeAws::start();
+/// // … the program under test sends records …
+/// let of_customer = |record: &PutRecord| record.partition_key.as_deref() == Some("customer-7");
+/// let orders = aws.delivered("orders").into_iter().filter(of_customer);
+/// println!("{} orders of one customer", orders.count());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutRecord {
     /// The payload.
@@ -25,6 +45,17 @@ pub struct PutRecord {
 }
 
 /// A request within the services' limits, shown to a rule before it is answered.
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, PutRequest, Reply};
+///
+/// /// Accepts the first ten requests only.
+/// fn worn_out(request: &PutRequest) -> Reply {
+///     println!("{} records for {}", request.records.len(), request.stream);
+///     if request.index < 10 { Reply::Accept } else { Reply::Close }
+/// }
+/// FakeAws::start().always(worn_out);
+/// ```
 #[derive(Clone, Debug)]
 pub struct PutRequest {
     /// Its index in [`FakeAws::requests`](super::FakeAws::requests).
@@ -42,6 +73,19 @@ pub struct PutRequest {
 }
 
 /// The log entry of a request.
+///
+/// ```
+/// use amplify_test_endpoint::{FakeAws, RequestLog};
+/// use std::time::Duration;
+///
+/// /// How long the request took, if it is over.
+/// fn duration(request: &RequestLog) -> Option<Duration> {
+///     Some(request.ended?.duration_since(request.started))
+/// }
+/// let aws = FakeAws::start();
+/// // … the program under test sends records …
+/// assert!(aws.requests().iter().all(|request| duration(request) < Some(Duration::from_secs(1))));
+/// ```
 #[derive(Clone, Debug)]
 pub struct RequestLog {
     /// The service it was for.
@@ -69,6 +113,20 @@ pub struct RequestLog {
 }
 
 /// The outcome of a request.
+///
+/// ```
+/// use amplify_test_endpoint::Outcome;
+///
+/// fn describe(outcome: &Outcome) -> String {
+///     match outcome {
+///         Outcome::Pending => "in flight".to_owned(),
+///         Outcome::Answered { code: Some(code), .. } => code.clone(),
+///         Outcome::Answered { status, .. } => format!("HTTP {status}"),
+///         Outcome::Unreadable | Outcome::Dropped | Outcome::Abandoned => "no answer".to_owned(),
+///     }
+/// }
+/// assert_eq!(describe(&Outcome::Answered { status: 200, code: None }), "HTTP 200");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is in flight.

@@ -15,6 +15,17 @@ use super::state::{Shared, State};
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// A condition did not come true in time. The message says what was seen instead.
+///
+/// ```
+/// use amplify_test_endpoint::FakeAws;
+/// use std::time::Duration;
+///
+/// let aws = FakeAws::start();
+/// let timeout = aws
+///     .wait_until_blocking(Duration::from_millis(10), |aws| aws.delivered_count() == 3)
+///     .expect_err("no one sends");
+/// assert!(timeout.to_string().contains("0 records delivered"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct WaitTimeout(String);
 

@@ -8,6 +8,18 @@ use record_cache::StreamName;
 use crate::api::Receipt;
 
 /// A record that the service accepted.
+///
+/// ```
+/// use flush_engine::{DeliveredHandler, DeliveredRecord};
+///
+/// fn log(record: DeliveredRecord) {
+///     match record.receipt {
+///         Some(receipt) => println!("{}: {}", record.stream_name, receipt.id),
+///         None => println!("{}: accepted", record.stream_name),
+///     }
+/// }
+/// let handler = DeliveredHandler::new(log);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveredRecord {
@@ -44,6 +56,15 @@ impl fmt::Debug for DeliveredRecord {
 }
 
 /// Called for each record the service accepted, before the record is deleted.
+///
+/// ```
+/// use flush_engine::{DeliveredHandler, EngineOptions};
+///
+/// let mut options = EngineOptions::default();
+/// options.on_delivered = Some(DeliveredHandler::new(|record| {
+///     println!("delivered to {}", record.stream_name);
+/// }));
+/// ```
 #[derive(Clone)]
 pub struct DeliveredHandler(Arc<dyn Fn(DeliveredRecord) + Send + Sync>);
 

@@ -7,6 +7,20 @@ use bytes::Bytes;
 use record_cache::{Record, StreamName};
 
 /// Why a record was discarded.
+///
+/// ```
+/// # use flush_engine::DiscardReason;
+/// /// Whether more room, or more time, could have saved the record.
+/// fn is_for_lack_of_space_or_time(reason: DiscardReason) -> bool {
+///     match reason {
+///         DiscardReason::Overflow | DiscardReason::Expired => true,
+///         // The service does not want it: see the record's `code`.
+///         DiscardReason::RetriesExhausted => false,
+///         _ => false,
+///     }
+/// }
+/// assert!(is_for_lack_of_space_or_time(DiscardReason::Expired));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiscardReason {
@@ -35,6 +49,22 @@ impl DiscardReason {
 }
 
 /// A discarded record. The handler is the last chance to save it.
+///
+/// ```
+/// # use flush_engine::DiscardedRecord;
+/// // A callback for `on_discard`.
+/// fn keep(record: DiscardedRecord) {
+///     eprintln!(
+///         "{}: gave up a record of {} bytes after {} attempts: {:?} {}",
+///         record.stream_name,
+///         record.data.len(),
+///         record.attempts,
+///         record.reason,
+///         record.code.unwrap_or_default(),
+///     );
+/// }
+/// # flush_engine::DiscardHandler::new(keep);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiscardedRecord {
@@ -87,6 +117,15 @@ impl fmt::Debug for DiscardedRecord {
 }
 
 /// Called for each discarded record, before the record is deleted.
+///
+/// ```
+/// use flush_engine::{DiscardHandler, EngineOptions};
+///
+/// let mut options = EngineOptions::default();
+/// options.on_discard = Some(DiscardHandler::new(|record| {
+///     eprintln!("discarded from {}: {:?}", record.stream_name, record.reason);
+/// }));
+/// ```
 #[derive(Clone)]
 pub struct DiscardHandler(Arc<dyn Fn(DiscardedRecord) + Send + Sync>);
 

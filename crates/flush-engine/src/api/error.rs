@@ -5,6 +5,20 @@ use record_cache::StoreError;
 use crate::api::{Cause, FlushData, InvalidSetting, NoAnswer};
 
 /// The errors of an engine.
+///
+/// ```
+/// use flush_engine::EngineError;
+///
+/// /// Whether a later call may succeed.
+/// fn is_worth_another_try(error: &EngineError) -> bool {
+///     match error {
+///         EngineError::LimitExceeded(limit) => limit.may_pass(),
+///         EngineError::Storage { .. } | EngineError::Unknown { .. } => true,
+///         _ => false,
+///     }
+/// }
+/// assert!(!is_worth_another_try(&EngineError::Closed));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -118,6 +132,19 @@ impl EngineError {
 }
 
 /// The cache has no room for new records.
+///
+/// ```
+/// use flush_engine::LimitExceeded;
+///
+/// /// Whose records take up the room.
+/// fn culprit(limit: &LimitExceeded) -> &str {
+///     match limit {
+///         LimitExceeded::StreamFull { stream_name, .. }
+///         | LimitExceeded::StreamNeverFits { stream_name, .. } => stream_name,
+///         _ => "all streams together",
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitExceeded {
@@ -192,6 +219,23 @@ pub enum LimitExceeded {
 
 impl LimitExceeded {
     /// Whether there may be room once records leave the cache.
+    ///
+    /// ```
+    /// use flush_engine::{FlushEngine, EngineError};
+    /// use record_cache::NewRecord;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(engine: &FlushEngine, record: NewRecord) -> Result<(), EngineError> {
+    /// match engine.record(vec![record.clone()]).await {
+    ///     Err(EngineError::LimitExceeded(limit)) if limit.may_pass() => {
+    ///         engine.drain(Duration::from_secs(10)).await?;
+    ///         engine.record(vec![record]).await?;
+    ///     }
+    ///     other => drop(other?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {

@@ -9,6 +9,21 @@ use crate::api::{
 };
 
 /// When records are delivered automatically.
+///
+/// ```
+/// # use flush_engine::FlushStrategy;
+/// # use std::time::Duration;
+/// // A server: deliver full batches at once, and everything within a second.
+/// let server = FlushStrategy::Adaptive {
+///     max_delay: Duration::from_secs(1),
+///     max_records: 500,
+///     max_bytes: 1024 * 1024,
+/// };
+/// // A phone: wake the radio every ten minutes.
+/// let phone = FlushStrategy::Interval(Duration::from_secs(10 * 60));
+/// // A command-line program: drain at the end.
+/// let command = FlushStrategy::None;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlushStrategy {
@@ -44,6 +59,14 @@ pub enum FlushStrategy {
 impl FlushStrategy {
     /// Checks that no value is zero.
     ///
+    /// ```
+    /// # use flush_engine::FlushStrategy;
+    /// # use std::time::Duration;
+    /// let busy = FlushStrategy::Interval(Duration::ZERO);
+    /// let error = busy.checked().expect_err("an interval of zero");
+    /// assert_eq!(error.setting, "flush_strategy");
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidSetting`], naming the setting.
     pub fn checked(self) -> Result<Self, InvalidSetting> {
@@ -76,6 +99,17 @@ impl Default for FlushStrategy {
 /// What happens when a record does not fit into the cache.
 ///
 /// A record that would not fit into an empty cache is always refused.
+///
+/// ```
+/// # use flush_engine::OverflowPolicy;
+/// # use std::time::Duration;
+/// // Orders: the caller must know, and can refuse the order.
+/// let orders = OverflowPolicy::Reject;
+/// // Measurements: the latest count most.
+/// let measurements = OverflowPolicy::DropOldest;
+/// // A pipeline: slow down its source.
+/// let pipeline = OverflowPolicy::Wait { at_most: Duration::from_secs(30) };
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverflowPolicy {
@@ -103,8 +137,8 @@ pub enum OverflowPolicy {
 /// How to close.
 ///
 /// ```
+/// # use flush_engine::CloseOptions;
 /// use std::time::Duration;
-/// use flush_engine::CloseOptions;
 ///
 /// let options = CloseOptions::default().drain(Duration::from_secs(5));
 /// assert_eq!(options, CloseOptions { drain: Duration::from_secs(5) });
@@ -125,6 +159,16 @@ impl CloseOptions {
 }
 
 /// Settings of an engine, already checked by its owner.
+///
+/// ```
+/// use flush_engine::{EngineOptions, FlushStrategy, OverflowPolicy};
+///
+/// let mut options = EngineOptions::default();
+/// options.client = "shelf";
+/// options.flush_strategy = FlushStrategy::None;
+/// options.overflow_policy = OverflowPolicy::DropOldest;
+/// assert_eq!(options.max_retries, EngineOptions::DEFAULT.max_retries);
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {

@@ -4,6 +4,22 @@ use std::error::Error;
 use std::fmt;
 
 /// Who is at fault when a service refuses a whole request. Decides which records are charged.
+///
+/// ```
+/// use flush_engine::{Fault, SendError};
+///
+/// // A service that says 400 when it dislikes a record, and 503 when it is busy.
+/// fn refused(status: u16, message: &str) -> SendError {
+///     let fault = match status {
+///         400 => Fault::Records,
+///         404 => Fault::Stream,
+///         429 | 503 => Fault::Service,
+///         _ => Fault::Unreadable,
+///     };
+///     SendError::refused(fault, None, message)
+/// }
+/// assert!(matches!(refused(503, "busy"), SendError::Refused { fault: Fault::Service, .. }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The contents: some record may be unacceptable. The batch is bisected, and bad records are
@@ -18,6 +34,19 @@ pub enum Fault {
 }
 
 /// Why there was no readable answer.
+///
+/// ```
+/// # use flush_engine::NoAnswer;
+/// /// What to tell the user.
+/// fn advice(reason: NoAnswer) -> &'static str {
+///     match reason {
+///         NoAnswer::Offline | NoAnswer::TimedOut => "waiting for the network",
+///         NoAnswer::Credentials => "sign in again",
+///         _ => "something is wrong, see the logs",
+///     }
+/// }
+/// assert_eq!(advice(NoAnswer::Offline), "waiting for the network");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -35,6 +64,12 @@ pub enum NoAnswer {
 
 impl NoAnswer {
     /// The reason as a single word, for logs.
+    ///
+    /// ```
+    /// # use flush_engine::NoAnswer;
+    /// // A field to search logs by.
+    /// assert_eq!(format!("reason={}", NoAnswer::TimedOut.word()), "reason=timed_out");
+    /// ```
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -48,6 +83,17 @@ impl NoAnswer {
 }
 
 /// The messages of a chain of error causes.
+///
+/// ```
+/// use flush_engine::Cause;
+/// use std::error::Error;
+///
+/// let texts = ["cannot connect".to_owned(), "the name is not known".to_owned()];
+/// let cause = Cause::chain(texts).ok_or("no texts")?;
+/// assert_eq!(cause.to_string(), "cannot connect");
+/// assert_eq!(cause.source().ok_or("one text")?.to_string(), "the name is not known");
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     text: String,

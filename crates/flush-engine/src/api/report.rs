@@ -5,6 +5,16 @@ use std::time::SystemTime;
 use record_cache::{StoreStats, StreamName};
 
 /// The result of `record`.
+///
+/// ```
+/// # use flush_engine::RecordData;
+/// fn log(recorded: &RecordData) {
+///     if recorded.records_stored == 0 {
+///         println!("dropped: the client is disabled");
+///     }
+/// }
+/// # log(&RecordData::default());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordData {
@@ -13,6 +23,20 @@ pub struct RecordData {
 }
 
 /// The result of a flush.
+///
+/// ```
+/// # use flush_engine::FlushData;
+/// fn log(flushed: &FlushData) {
+///     println!("{} delivered, {} to retry", flushed.records_flushed, flushed.records_retried);
+///     if flushed.records_discarded > 0 {
+///         eprintln!("{} given up", flushed.records_discarded);
+///     }
+///     for skipped in &flushed.skipped_streams {
+///         eprintln!("nothing accepted for {}: {}", skipped.stream_name, skipped.message);
+///     }
+/// }
+/// # log(&FlushData::default());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushData {
@@ -63,6 +87,19 @@ impl FlushData {
 }
 
 /// A stream whose request was refused. Its records stay cached, except those accepted or discarded.
+///
+/// ```
+/// # use flush_engine::{FlushData, SkippedStream};
+/// /// The streams that someone still has to create.
+/// fn missing(flushed: FlushData) -> impl Iterator<Item = String> {
+///     let of_missing = |skipped: &SkippedStream| {
+///         skipped.code.as_deref() == Some("ResourceNotFoundException")
+///     };
+///     let skipped = flushed.skipped_streams.into_iter();
+///     skipped.filter(of_missing).map(|skipped| skipped.stream_name)
+/// }
+/// # assert_eq!(missing(FlushData::default()).count(), 0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedStream {
@@ -85,6 +122,14 @@ impl SkippedStream {
 }
 
 /// The result of clearing the cache.
+///
+/// ```
+/// # use flush_engine::ClearCacheData;
+/// fn log(cleared: &ClearCacheData) {
+///     println!("{} records were deleted undelivered", cleared.records_cleared);
+/// }
+/// # log(&ClearCacheData::default());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClearCacheData {
@@ -100,6 +145,18 @@ impl ClearCacheData {
 
 /// Contents of the cache. Two values are equal if they have the same streams with the same record
 /// and byte counts; limit and age are ignored.
+///
+/// ```
+/// # use flush_engine::CacheStats;
+/// # use std::time::Duration;
+/// /// Whether someone should look: the cache fills up, or records wait for an hour.
+/// fn is_stuck(stats: &CacheStats) -> bool {
+///     let waits = |since: std::time::SystemTime| since.elapsed().unwrap_or_default();
+///     stats.bytes > stats.cache_max_bytes / 2
+///         || stats.oldest_recorded_at.map(waits) > Some(Duration::from_secs(3600))
+/// }
+/// assert!(!is_stuck(&CacheStats::default()));
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -154,6 +211,15 @@ impl PartialEq for CacheStats {
 impl Eq for CacheStats {}
 
 /// The cached records of one stream. Equality ignores their age.
+///
+/// ```
+/// # use flush_engine::{CacheStats, StreamStats};
+/// /// The stream with the most bytes in the cache.
+/// fn largest(stats: &CacheStats) -> Option<&StreamStats> {
+///     stats.streams.iter().max_by_key(|stream| stream.bytes)
+/// }
+/// assert_eq!(largest(&CacheStats::default()), None);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StreamStats {

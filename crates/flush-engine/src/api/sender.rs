@@ -9,6 +9,37 @@ use record_cache::{Record, StreamName};
 use crate::api::{Cause, Fault, NoAnswer};
 
 /// Sends one batch to a service.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use flush_engine::{BatchLimits, Cause, NoAnswer, RecordSender, SendError, Verdict};
+/// use record_cache::{Record, StreamName};
+/// use std::num::{NonZeroU64, NonZeroUsize};
+/// use tokio::io::AsyncWriteExt;
+///
+/// /// Sends to a socket of this machine, which accepts whatever it reads.
+/// #[derive(Debug)]
+/// struct Socket(&'static str);
+///
+/// #[async_trait]
+/// impl RecordSender for Socket {
+///     fn limits(&self) -> BatchLimits {
+///         BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MIN.saturating_add(65_535))
+///     }
+///
+///     async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
+///         let lost = |error: std::io::Error| {
+///             let cause = Cause::chain([error.to_string()]);
+///             SendError::lost(NoAnswer::Offline, "the socket is closed", cause)
+///         };
+///         let mut socket = tokio::net::TcpStream::connect(self.0).await.map_err(lost)?;
+///         for record in batch {
+///             socket.write_all(&record.data).await.map_err(lost)?;
+///         }
+///         Ok(vec![Verdict::Accepted(None); batch.len()])
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait RecordSender: Debug + Send + Sync + 'static {
     /// How many records and bytes to read for one request.
@@ -37,6 +68,19 @@ pub trait RecordSender: Debug + Send + Sync + 'static {
 }
 
 /// The service's answer for one record.
+///
+/// ```
+/// use flush_engine::{Receipt, Verdict};
+///
+/// /// From an answer for one record: its id, or an error code.
+/// fn verdict(answer: Result<&str, &str>) -> Verdict {
+///     match answer {
+///         Ok(id) => Verdict::Accepted(Some(Receipt::new(id.to_owned(), None))),
+///         Err(code) => Verdict::Failed { code: code.to_owned() },
+///     }
+/// }
+/// assert_ne!(verdict(Ok("17")), verdict(Err("TooBusy")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The service accepted it, with a receipt if there is one.
@@ -57,6 +101,13 @@ pub enum Verdict {
 }
 
 /// Where an accepted record went.
+///
+/// ```
+/// use flush_engine::Receipt;
+///
+/// let receipt = Receipt::new("4953".to_owned(), Some("shardId-000000000000".to_owned()));
+/// assert_eq!(receipt.id, "4953");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -75,6 +126,18 @@ impl Receipt {
 }
 
 /// Why there are no verdicts.
+///
+/// ```
+/// use flush_engine::{Fault, NoAnswer, SendError};
+///
+/// let no_stream = SendError::refused(Fault::Stream, Some("NoSuchStream".to_owned()), "no stream");
+/// let too_late = SendError::timed_out("no answer within 30 s");
+/// let not_ours = SendError::unreadable("a page of a proxy");
+/// let offline = SendError::lost(NoAnswer::Offline, "no route", None);
+/// let unknown = SendError::no_answer("the request could not be made");
+/// assert!(matches!(no_stream, SendError::Refused { fault: Fault::Stream, .. }));
+/// assert!(matches!(too_late, SendError::NoAnswer { reason: NoAnswer::TimedOut, .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {

@@ -4,6 +4,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 /// A setting that cannot be used, and how to fix it.
+///
+/// ```
+/// use flush_engine::InvalidSetting;
+///
+/// fn port(value: u16) -> Result<u16, InvalidSetting> {
+///     match value {
+///         0 => Err(InvalidSetting::new("port", "must not be zero", "set port to 80 or another")),
+///         port => Ok(port),
+///     }
+/// }
+/// assert_eq!(port(0).expect_err("zero").to_string(), "port: must not be zero");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 #[non_exhaustive]
@@ -41,6 +53,13 @@ impl InvalidSetting {
 
 /// Checks that a byte count is not zero.
 ///
+/// ```
+/// use flush_engine::non_zero_bytes;
+///
+/// let error = non_zero_bytes("cache_max_bytes", 0).expect_err("zero");
+/// assert_eq!(error.suggestion, "set cache_max_bytes to more than zero");
+/// ```
+///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.
 pub fn non_zero_bytes(setting: &'static str, value: u64) -> Result<NonZeroU64, InvalidSetting> {
@@ -49,6 +68,13 @@ pub fn non_zero_bytes(setting: &'static str, value: u64) -> Result<NonZeroU64, I
 
 /// Checks that a count is not zero.
 ///
+/// ```
+/// use flush_engine::non_zero_count;
+///
+/// let error = non_zero_count("max_concurrent_streams", 0).expect_err("zero");
+/// assert_eq!(error.suggestion, "set max_concurrent_streams to more than zero");
+/// ```
+///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.
 pub fn non_zero_count(setting: &'static str, value: usize) -> Result<NonZeroUsize, InvalidSetting> {
@@ -56,6 +82,14 @@ pub fn non_zero_count(setting: &'static str, value: usize) -> Result<NonZeroUsiz
 }
 
 /// Checks that a duration is not zero.
+///
+/// ```
+/// use flush_engine::non_zero_time;
+/// use std::time::Duration;
+///
+/// let error = non_zero_time("request_timeout", Duration::ZERO).expect_err("zero");
+/// assert_eq!(error.suggestion, "set request_timeout to more than zero");
+/// ```
 ///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.

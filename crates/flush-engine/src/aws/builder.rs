@@ -19,6 +19,19 @@ use crate::telemetry::{Meter, log};
 use crate::{DefaultDirectory, FlushEngine, InvalidSetting, StorageSettings};
 
 /// Builds a [`Client`]. Settings made here override those from `sdk_config` and `client`.
+///
+/// ```
+/// use flush_engine::aws::{Client, ClientBuilder, ClientError, SdkConfig, Service};
+///
+/// async fn start<S: Service>(config: SdkConfig) -> Result<Client<S>, ClientError> {
+///     ClientBuilder::<S>::default()
+///         .sdk_config(config)
+///         .region("us-east-1".to_owned())
+///         .in_memory()
+///         .build()
+///         .await
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ClientBuilder<S: Service> {
     connection: ConnectionSettings<S>,

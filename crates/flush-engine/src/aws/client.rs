@@ -15,6 +15,18 @@ use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, In
 /// A durable client of a service. Clones share one client.
 ///
 /// Its methods behave like those of [`FlushEngine`] unless stated otherwise.
+///
+/// ```
+/// use flush_engine::aws::{Client, ClientError, Service, UncheckedRecord};
+///
+/// async fn record<S: Service>(client: &Client<S>) -> Result<(), ClientError> {
+///     let key = Some("customer-7".to_owned());
+///     let checked = client.check([UncheckedRecord::new("an order", key, "orders")])?;
+///     client.record(checked).await?;
+///     assert_eq!(client.cache_stats().streams[0].stream_name, "orders");
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Client<S: Service> {
     engine: FlushEngine,
@@ -255,6 +267,19 @@ impl<S: Service> fmt::Debug for Client<S> {
 }
 
 /// A handle for one stream of a client.
+///
+/// ```
+/// use flush_engine::aws::{Client, ClientError, Service, UncheckedRecord};
+///
+/// async fn record<S: Service>(client: &Client<S>) -> Result<(), ClientError> {
+///     let orders = client.stream("orders".to_owned())?;
+///     let key = Some("customer-7".to_owned());
+///     let checked = orders.check([UncheckedRecord::for_handle("an order", key)])?;
+///     orders.record(checked).await?;
+///     println!("recorded for {}", orders.name());
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Stream<S: Service> {
     client: Client<S>,

@@ -26,6 +26,19 @@ const SDK_ATTEMPTS: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
 /// The configuration of an existing SDK client.
+///
+/// ```
+/// use flush_engine::aws::Given;
+///
+/// fn given(client: &aws_sdk_kinesis::Client) -> Given {
+///     let config = client.config();
+///     Given {
+///         region: config.region().map(ToString::to_string),
+///         timeouts: config.timeout_config().cloned(),
+///         identity_cache: config.identity_cache(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The region, if it has one.
@@ -37,6 +50,22 @@ pub struct Given {
 }
 
 /// The settings that we apply to an SDK client.
+///
+/// ```
+/// use aws_sdk_kinesis::config::{Builder, Region};
+/// use flush_engine::aws::Connection;
+///
+/// fn apply(connection: Connection, config: &mut Builder) {
+///     config.set_region(Some(Region::new(connection.region)));
+///     config.set_timeout_config(Some(connection.timeouts));
+///     config.set_credentials_provider(connection.credentials);
+///     config.set_identity_cache(connection.identity_cache);
+///     config.set_endpoint_url(connection.endpoint_url);
+///     for interceptor in connection.interceptors {
+///         config.push_interceptor(interceptor);
+///     }
+/// }
+/// ```
 pub struct Connection {
     /// The region's name.
     pub region: String,

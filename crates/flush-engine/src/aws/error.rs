@@ -11,6 +11,20 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The error of a client of any service.
 ///
 /// A client's own error has the same variants; [`aws_error!`](crate::aws_error) creates it.
+///
+/// ```
+/// use flush_engine::aws::ClientError;
+///
+/// fn kind(error: &ClientError) -> &'static str {
+///     match error {
+///         ClientError::Validation { .. } => "wrong",
+///         ClientError::LimitExceeded { .. } => "full",
+///         ClientError::Storage { .. } | ClientError::Unknown { .. } => "try again",
+///         ClientError::ClientClosed => "closed",
+///     }
+/// }
+/// assert_eq!(kind(&ClientError::ClientClosed), "closed");
+/// ```
 #[derive(Debug)]
 #[expect(missing_docs, reason = "as in the error of each client")]
 pub enum ClientError {
@@ -148,10 +162,21 @@ impl From<StorageError> for ClientError {
 
 /// Defines the error of a client: an enum of five kinds that callers handle differently.
 ///
-/// The calling crate must depend on `thiserror`.
+/// `crate` names the calling crate, for the examples in the documentation. It must depend on
+/// `thiserror`.
+///
+/// ```
+/// flush_engine::aws_error! {
+///     crate: "my_client",
+///     /// An error of my client.
+///     pub enum MyError
+/// }
+///
+/// assert_eq!(MyError::ClientClosed.recovery_suggestion(), "create a new client");
+/// ```
 #[macro_export]
 macro_rules! aws_error {
-    ($(#[$meta:meta])* pub enum $error:ident) => {
+    (crate: $krate:literal, $(#[$meta:meta])* pub enum $error:ident) => {
         $(#[$meta])*
         #[derive(Debug, thiserror::Error)]
         pub enum $error {
@@ -208,6 +233,14 @@ macro_rules! aws_error {
 
         impl $error {
             /// What happened.
+            ///
+            /// ```
+            #[doc = concat!("use ", $krate, "::", stringify!($error), ";")]
+            ///
+            #[doc = concat!("let error = ", stringify!($error), "::ClientClosed;")]
+            /// assert_eq!(error.message(), "the client is closed");
+            /// assert_eq!(error.message(), error.to_string());
+            /// ```
             #[must_use]
             pub fn message(&self) -> &str {
                 match self {
@@ -220,6 +253,16 @@ macro_rules! aws_error {
             }
 
             /// What to do about it.
+            ///
+            /// ```
+            #[doc = concat!("use ", $krate, "::", stringify!($error), ";")]
+            ///
+            #[doc = concat!("fn for_operators(error: &", stringify!($error), ") -> String {")]
+            ///     format!("{error}: {}", error.recovery_suggestion())
+            /// }
+            #[doc = concat!("let line = for_operators(&", stringify!($error), "::ClientClosed);")]
+            /// assert_eq!(line, "the client is closed: create a new client");
+            /// ```
             #[must_use]
             pub fn recovery_suggestion(&self) -> &str {
                 match self {
@@ -232,6 +275,17 @@ macro_rules! aws_error {
             }
 
             /// What a flush or drain did before the error ended it.
+            ///
+            /// ```
+            #[doc = concat!("use ", $krate, "::{", stringify!($error), ", FlushData};")]
+            ///
+            /// // Counts what was delivered, even before a failure.
+            #[doc = concat!("fn delivered(flushed: &Result<FlushData, ", stringify!($error), ">) -> usize {")]
+            ///     let done = flushed.as_ref().map_or_else(|error| error.flush_data(), Some);
+            ///     done.map_or(0, |done| done.records_flushed)
+            /// }
+            #[doc = concat!("# assert_eq!(delivered(&Err(", stringify!($error), "::ClientClosed)), 0);")]
+            /// ```
             #[must_use]
             pub fn flush_data(&self) -> Option<&$crate::FlushData> {
                 match self {
@@ -244,6 +298,16 @@ macro_rules! aws_error {
 
             /// Why the service gave no response, if the error is [`Unknown`](Self::Unknown);
             /// `source()` has more details.
+            ///
+            /// ```
+            #[doc = concat!("use ", $krate, "::{", stringify!($error), ", NoAnswer};")]
+            ///
+            /// // Only a person can renew the credentials; a network usually recovers by itself.
+            #[doc = concat!("fn needs_a_person(error: &", stringify!($error), ") -> bool {")]
+            ///     error.reason() == Some(NoAnswer::Credentials)
+            /// }
+            #[doc = concat!("# assert!(!needs_a_person(&", stringify!($error), "::ClientClosed));")]
+            /// ```
             #[must_use]
             pub fn reason(&self) -> Option<$crate::NoAnswer> {
                 match self {

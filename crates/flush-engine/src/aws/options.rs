@@ -18,6 +18,15 @@ const LEAST_CACHE_BYTES: NonZeroU64 = NonZeroU64::new(16).expect("not zero");
 /// The settings of all clients, before validation.
 ///
 /// A client's own options are created by [`aws_options!`](crate::aws_options).
+///
+/// ```
+/// use flush_engine::OverflowPolicy;
+/// use flush_engine::aws::ClientOptions;
+///
+/// let mut options = ClientOptions::new(1 << 20);
+/// options.overflow_policy = OverflowPolicy::DropOldest;
+/// assert_eq!(options.max_record_bytes, 1 << 20);
+/// ```
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in the options of each client")]
 pub struct ClientOptions {
@@ -118,15 +127,34 @@ impl ClientOptions {
 
 /// Defines the options of a client: a struct with public fields and setters of the same names.
 ///
-/// `request` names the operation that sends a batch, and `record_limit` says how large a record may
-/// be; both only appear in the documentation. `delivered` is the argument type of `on_delivered`,
-/// converted from [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client
-/// follow, with their defaults.
+/// `crate` names the calling crate, `request` the operation that sends a batch, and `record_limit`
+/// says how large a record may be; all three only appear in the documentation. `delivered` is the
+/// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord).
+/// Settings specific to this client follow, with their defaults.
+///
+/// ```
+/// flush_engine::aws_options! {
+///     /// Settings of my client.
+///     pub struct MyOptions {
+///         crate: "my_client",
+///         max_record_bytes: 1024 * 1024,
+///         request: "PutRecords",
+///         record_limit: "Maximum bytes of a record. Default: 1 MiB.",
+///         delivered: flush_engine::DeliveredRecord,
+///         /// Whether records are compressed. Default: no.
+///         compressed: bool = false,
+///     }
+/// }
+///
+/// let options = MyOptions::default().max_retries(3).compressed(true);
+/// assert_eq!(options.max_record_bytes, 1024 * 1024);
+/// ```
 #[macro_export]
 macro_rules! aws_options {
     (
         $(#[$meta:meta])*
         pub struct $options:ident {
+            crate: $krate:literal,
             max_record_bytes: $max_record_bytes:expr,
             request: $request:literal,
             record_limit: $record_limit:literal,
@@ -188,16 +216,34 @@ macro_rules! aws_options {
         }
 
         impl $options {
-            $crate::aws_options! { @setters
+            $crate::aws_options! { @setters $krate $options
                 cache_max_bytes: u64,
+                    "// Room for an hour offline, at 20 records of 500 bytes per second.",
+                    "36_000_000";
                 max_retries: u32,
+                    "// Keep trying while someone may still create the stream.",
+                    "100";
                 flush_strategy: $crate::FlushStrategy,
+                    "// A command-line program delivers when it ends, by `drain`.",
+                    "FlushStrategy::None";
                 durability: $crate::aws::Durability,
+                    "// Clicks, of which a machine crash may take the last few.",
+                    "Durability::ProcessCrash";
                 request_timeout: ::std::time::Duration,
+                    "// A slow mobile link.",
+                    "Duration::from_secs(120)";
                 max_record_bytes: u64,
+                    "// No reader of these streams takes more.",
+                    "256 * 1024";
                 max_concurrent_streams: usize,
+                    "// Records go to a hundred streams, few at a time to each.",
+                    "32";
                 overflow_policy: $crate::OverflowPolicy,
+                    "// Of measurements, the latest count most.",
+                    "OverflowPolicy::DropOldest";
                 max_in_flight_per_stream: usize,
+                    "// Many events that need no order, over a link with a long round trip.",
+                    "4";
             }
             $(
                 #[doc = concat!("Sets [`", stringify!($own), "`](Self#structfield.", stringify!($own), ").")]
@@ -209,6 +255,15 @@ macro_rules! aws_options {
             )*
 
             /// Sets [`max_record_age`](Self#structfield.max_record_age): a duration, or `None`.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// # use std::time::Duration;
+            /// // Positions of vehicles are of no use after ten minutes.
+            #[doc = concat!("let options = ", stringify!($options), "::default()")]
+            ///     .max_record_age(Duration::from_secs(10 * 60));
+            /// assert_eq!(options.max_record_age, Some(Duration::from_secs(600)));
+            /// ```
             #[must_use]
             pub fn max_record_age(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
                 self.max_record_age = age.into();
@@ -216,6 +271,15 @@ macro_rules! aws_options {
             }
 
             /// Sets [`max_stream_share`](Self#structfield.max_stream_share): bytes, or `None`.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// // A stream that no one has created yet leaves three quarters to the others.
+            #[doc = concat!("let options = ", stringify!($options), "::default()")]
+            ///     .cache_max_bytes(64 * 1024 * 1024)
+            ///     .max_stream_share(16 * 1024 * 1024);
+            /// # assert_eq!(options.max_stream_share, Some(16 << 20));
+            /// ```
             #[must_use]
             pub fn max_stream_share(mut self, bytes: impl Into<Option<u64>>) -> Self {
                 self.max_stream_share = bytes.into();
@@ -230,6 +294,26 @@ macro_rules! aws_options {
             /// client return `Validation` immediately, because they would wait for the function
             /// itself. If the function has another thread or task call them, it must not wait for
             /// that call: this would deadlock.
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// # fn main() -> std::io::Result<()> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            /// use std::io::Write;
+            ///
+            /// // On disk before the record is deleted.
+            /// let mut options = std::fs::File::options();
+            /// let file = options.create(true).append(true).open(directory.join("dead-letters"))?;
+            #[doc = concat!("let options = ", stringify!($options), "::default().on_discard(move |record| {")]
+            ///     let saved = (&file).write_all(&record.data).and_then(|()| file.sync_data());
+            ///     if let Err(error) = saved {
+            ///         eprintln!("a record of {} is lost: {error}", record.stream_name);
+            ///     }
+            /// });
+            /// # Ok(())
+            /// # }
+            /// ```
             #[must_use]
             pub fn on_discard(
                 mut self,
@@ -250,6 +334,19 @@ macro_rules! aws_options {
             ///
             /// The function should be quick: delivery of the stream waits for it. Panics in it are
             /// caught. It may make the same calls as [`on_discard`](Self::on_discard).
+            ///
+            /// ```
+            #[doc = concat!("# use ", $krate, "::*;")]
+            /// use std::sync::Arc;
+            /// use std::sync::atomic::{AtomicU64, Ordering};
+            ///
+            /// let delivered = Arc::new(AtomicU64::new(0));
+            /// let count = Arc::clone(&delivered);
+            #[doc = concat!("let options = ", stringify!($options), "::default().on_delivered(move |record| {")]
+            ///     count.fetch_add(1, Ordering::Relaxed);
+            ///     println!("delivered: {record:?}");
+            /// });
+            /// ```
             #[must_use]
             pub fn on_delivered(
                 mut self,
@@ -274,8 +371,19 @@ macro_rules! aws_options {
             $($own = $own_default,)*
         }
     };
-    (@setters $($field:ident: $type:ty,)+) => {$(
+    (@setters $krate:literal $options:ident $(
+        $field:ident: $type:ty, $why:literal, $example:literal;
+    )+) => {$(
         #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        ///
+        /// ```
+        #[doc = concat!("# use ", $krate, "::*;")]
+        /// # use std::time::Duration;
+        #[doc = $why]
+        #[doc = concat!("let options = ", stringify!($options), "::default()")]
+        #[doc = concat!("    .", stringify!($field), "(", $example, ");")]
+        #[doc = concat!("# assert_eq!(options.", stringify!($field), ", ", $example, ");")]
+        /// ```
         #[must_use]
         pub const fn $field(mut self, $field: $type) -> Self {
             self.$field = $field;

@@ -3,6 +3,14 @@
 /// A random partition key, which spreads records evenly over the shards.
 ///
 /// Works wherever a partition key is expected.
+///
+/// ```
+/// # use flush_engine::aws::PartitionKey;
+/// // Accepted as it is wherever a key is expected. Keep the text to find the record again.
+/// let key = PartitionKey::random();
+/// let text = key.as_str().to_owned();
+/// assert_eq!(String::from(key), text);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PartitionKey(String);
 

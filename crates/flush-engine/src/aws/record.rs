@@ -8,6 +8,15 @@ use record_cache::{NewRecord, StreamName};
 use crate::aws::{ClientError, Grouping, IntoPayload, Service, arn};
 
 /// A record that has not been checked yet.
+///
+/// ```
+/// use flush_engine::aws::UncheckedRecord;
+///
+/// let key = || Some("customer-7".to_owned());
+/// let named = UncheckedRecord::new("an order", key(), "orders");
+/// // For a handle, which knows the stream.
+/// let record = UncheckedRecord::for_handle("an order", key()).explicit_hash_key(0);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct UncheckedRecord {
     /// `None` for the stream of the recording handle.

@@ -18,6 +18,18 @@ use crate::{Cause, NoAnswer, Receipt, SendError};
 ///
 /// The entries decide, not the failure count next to them: some endpoints miscount.
 ///
+/// ```
+/// use flush_engine::aws::outcome;
+/// use flush_engine::aws::wire::Outcome;
+///
+/// let accepted = outcome(None, Some("4953".to_owned()), None)?;
+/// assert!(matches!(accepted, Outcome::Accepted(Some(receipt)) if receipt.id == "4953"));
+/// let rejected = outcome(Some("InternalFailure".to_owned()), None, None)?;
+/// assert!(matches!(rejected, Outcome::Failed { .. }));
+/// assert!(outcome(None, None, None).is_err());
+/// # Ok::<(), flush_engine::SendError>(())
+/// ```
+///
 /// # Errors
 /// [`SendError::NoAnswer`] if the entry has neither an error code nor a record id.
 pub fn outcome(
@@ -38,6 +50,18 @@ pub fn outcome(
 
 /// The outcome of a whole request, from the service's error code or, without one, from the HTTP
 /// status; see [`judge`]. The service's message is escaped and truncated.
+///
+/// ```
+/// use aws_sdk_kinesis::Client;
+/// use flush_engine::SendError;
+/// use flush_engine::aws::send_error;
+///
+/// async fn shards(client: &Client) -> Result<usize, SendError> {
+///     let answer = client.list_shards().stream_name("orders").send().await;
+///     let answer = answer.map_err(|error| send_error(&error))?;
+///     Ok(answer.shards().len())
+/// }
+/// ```
 pub fn send_error<E>(error: &SdkError<E, HttpResponse>) -> SendError
 where
     E: ProvideErrorMetadata + Error + 'static,

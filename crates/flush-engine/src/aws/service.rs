@@ -15,6 +15,66 @@ use crate::{InvalidSetting, SendError};
 /// A service that accepts records in batches.
 ///
 /// [`aws_sdk_client!`](crate::aws_sdk_client) implements the parts that concern the SDK client.
+///
+/// ```
+/// # use flush_engine::BatchLimits;
+/// # use flush_engine::aws::{ClientOptions, ServiceLimits};
+/// # use std::num::{NonZeroU64, NonZeroUsize};
+/// # #[derive(Debug, Clone, Default)]
+/// # struct Options;
+/// use flush_engine::SendError;
+/// use flush_engine::aws::wire::{Entry, Outcome, Receipts};
+/// use flush_engine::aws::{Service, outcome, send_error};
+/// use record_cache::StreamName;
+///
+/// /// Kinesis Data Streams, by the typed calls of the SDK.
+/// #[derive(Debug, Clone)]
+/// struct Kinesis;
+///
+/// impl Service for Kinesis {
+/// #     const NAME: &'static str = "kinesis";
+/// #     const SDK_ID: &'static str = "Kinesis";
+/// #     const CLIENT: &'static str = "my-client";
+/// #     const VERSION: &'static str = "0.1.0";
+/// #     const STREAM: &'static str = "stream";
+/// #     const ARN_SERVICE: Option<&'static str> = None;
+/// #     const LIMITS: ServiceLimits = ServiceLimits {
+/// #         request: BatchLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX),
+/// #         record_bytes: 1 << 20,
+/// #         partition_key_chars: Some(256),
+/// #         stream_name_chars: 128,
+/// #     };
+///     const OPERATION: &'static str = "PutRecords";
+///     // … its other names, and its limits …
+///     type Options = Options;
+///     type Requests = aws_sdk_kinesis::Client;
+///
+///     flush_engine::aws_sdk_client!(aws_sdk_kinesis);
+///
+///     fn client_options(_: &Options) -> ClientOptions {
+///         ClientOptions::new(1 << 20)
+///     }
+///
+///     fn requests(client: &aws_sdk_kinesis::Client, _: &Options) -> aws_sdk_kinesis::Client {
+///         client.clone()
+///     }
+///
+///     async fn put(
+///         client: &aws_sdk_kinesis::Client,
+///         stream: &StreamName,
+///         entries: &[Entry<'_>],
+///         _: Receipts,
+///     ) -> Result<Vec<Outcome>, SendError> {
+///         let request = client.put_records().stream_name(stream.as_str());
+///         // … with the entries …
+///         let answer = request.send().await.map_err(|error| send_error(&error))?;
+///         let results = answer.records.into_iter();
+///         results
+///             .map(|result| outcome(result.error_code, result.sequence_number, result.shard_id))
+///             .collect()
+///     }
+/// }
+/// ```
 pub trait Service: Clone + Debug + Send + Sync + 'static {
     /// A short name of the service: a metrics label, and part of the default directory's name.
     const NAME: &'static str;
@@ -57,6 +117,13 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     ///
     /// [`send_error`](crate::aws::send_error) and [`outcome`](crate::aws::outcome) translate the
     /// SDK's response for the engine.
+    ///
+    /// # Errors
+    /// [`SendError`] as for [`RecordSender::send`](crate::RecordSender::send).
+    ///
+    /// # Cancel safety
+    /// The engine drops the future when the request takes too long. The service may have accepted
+    /// the records anyway.
     fn put(
         requests: &Self::Requests,
         stream: &StreamName,
@@ -76,6 +143,9 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SendError`] as for any request.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     fn open_shards(
         _requests: &Self::Requests,
         _stream: &StreamName,
@@ -85,6 +155,22 @@ pub trait Service: Clone + Debug + Send + Sync + 'static {
 }
 
 /// The quotas of a service.
+///
+/// ```
+/// use flush_engine::BatchLimits;
+/// use flush_engine::aws::ServiceLimits;
+/// use std::num::{NonZeroU64, NonZeroUsize};
+///
+/// const LIMITS: ServiceLimits = ServiceLimits {
+///     request: BatchLimits::new(
+///         NonZeroUsize::new(500).expect("not zero"),
+///         NonZeroU64::new(4 << 20).expect("not zero"),
+///     ),
+///     record_bytes: 1000 << 10,
+///     partition_key_chars: None,
+///     stream_name_chars: 64,
+/// };
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceLimits {
     /// How large one request may be.
@@ -98,6 +184,18 @@ pub struct ServiceLimits {
 }
 
 /// What a new SDK client is based on.
+///
+/// ```
+/// use aws_sdk_kinesis::{Client, config::Builder};
+/// use flush_engine::aws::Base;
+///
+/// fn builder(base: Base<'_, Client>) -> Builder {
+///     match base {
+///         Base::SdkConfig(config) => Builder::from(&*config),
+///         Base::Client(client) => client.config().to_builder(),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub enum Base<'a, C> {
     /// The configuration that aws-config found.

@@ -8,6 +8,18 @@ use tokio_util::task::TaskTracker;
 use crate::lifecycle::runtime::Runtime;
 
 /// Whether an engine accepts records.
+///
+/// ```
+/// use flush_engine::{FlushEngine, Intake};
+///
+/// /// Whether it is worth while to prepare a record.
+/// fn is_wanted(engine: &FlushEngine) -> bool {
+///     match engine.intake() {
+///         Intake::Open => true,
+///         Intake::Disabled | Intake::Closed => false,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
     /// Records are stored.

@@ -18,6 +18,16 @@ use record_cache::StoreError;
 use crate::api::InvalidSetting;
 
 /// What makes a client's default directory unique.
+///
+/// ```
+/// use flush_engine::DefaultDirectory;
+///
+/// // `shop/shelf_records_eu-west-1`, below the platform's directory for local data.
+/// let default = DefaultDirectory {
+///     name: Some("shop".to_owned()),
+///     records: "shelf_records_eu-west-1".to_owned(),
+/// };
+/// ```
 #[derive(Debug, Clone)]
 pub struct DefaultDirectory {
     /// The name of the program, or another name that tells clients apart. Defaults to the

@@ -15,6 +15,18 @@ use crate::storage::on_disk::OnDisk;
 use crate::storage::slots::Slots;
 
 /// A client's storage settings, as set.
+///
+/// ```
+/// use flush_engine::{Storage, StorageSettings};
+///
+/// let mut settings = StorageSettings::default();
+/// settings.storage_path("/var/lib/shop/records".into());
+/// assert!(matches!(settings.clone().choose()?, Storage::Path(_)));
+/// // Only one storage can be chosen.
+/// settings.in_memory();
+/// assert_eq!(settings.choose().expect_err("two").setting, "storage_path");
+/// # Ok::<(), flush_engine::InvalidSetting>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct StorageSettings {
     storage_path: Option<PathBuf>,
@@ -27,6 +39,20 @@ pub struct StorageSettings {
 }
 
 /// Where a client's records are kept.
+///
+/// ```
+/// use flush_engine::{DefaultDirectory, Storage, StoragePlace};
+/// use record_cache::Durability;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), flush_engine::StorageError> {
+/// let default = DefaultDirectory { name: None, records: "shelf_records".to_owned() };
+/// let opened = Storage::InMemory.open(&default, Durability::PowerLoss, 1 << 20).await?;
+/// assert_eq!(opened.place, StoragePlace::Memory);
+/// assert_eq!(opened.store.stats().records(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// Under the platform's local data directory.
@@ -135,6 +161,20 @@ impl StorageSettings {
 }
 
 /// Why storage could not be opened.
+///
+/// ```
+/// use flush_engine::StorageError;
+/// use record_cache::StoreError;
+///
+/// fn advice(error: &StorageError) -> String {
+///     match error {
+///         StorageError::Setting(setting) => setting.suggestion.clone(),
+///         StorageError::Store(StoreError::InUse { .. }) => "end the other program".to_owned(),
+///         StorageError::Store(error) => error.to_string(),
+///         other => other.to_string(),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
@@ -147,6 +187,16 @@ pub enum StorageError {
 }
 
 /// Opened storage.
+///
+/// ```
+/// use flush_engine::{EngineError, EngineOptions, FlushEngine, OpenStorage, RecordSender};
+/// use std::sync::Arc;
+///
+/// fn start(storage: OpenStorage, sender: Arc<dyn RecordSender>) -> Result<FlushEngine, EngineError> {
+///     println!("records are kept in a {}", storage.place.kind());
+///     FlushEngine::start(storage.store, sender, EngineOptions::DEFAULT)
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct OpenStorage {
@@ -163,6 +213,20 @@ pub struct OpenStorage {
 }
 
 /// Where a client's records are.
+///
+/// ```
+/// # use flush_engine::StoragePlace;
+/// fn warning(place: &StoragePlace) -> Option<&'static str> {
+///     match place {
+///         StoragePlace::Memory => Some("records will not survive the end of the program"),
+///         StoragePlace::Directory(path) if path.starts_with("/tmp") => {
+///             Some("records will not survive a restart of the machine")
+///         }
+///         _ => None,
+///     }
+/// }
+/// assert!(warning(&StoragePlace::Memory).is_some());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoragePlace {
@@ -185,6 +249,12 @@ pub enum StoragePlace {
 
 impl StoragePlace {
     /// The kind as a single word, for logs.
+    ///
+    /// ```
+    /// # use flush_engine::StoragePlace;
+    /// let place = StoragePlace::Directory("/var/lib/shop/records".into());
+    /// assert_eq!(place.kind(), "directory");
+    /// ```
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -196,6 +266,14 @@ impl StoragePlace {
     }
 
     /// The directory, if the records are in one.
+    ///
+    /// ```
+    /// # use flush_engine::StoragePlace;
+    /// # use std::path::Path;
+    /// let place = StoragePlace::Directory("/var/lib/shop/records".into());
+    /// assert_eq!(place.directory(), Some(Path::new("/var/lib/shop/records")));
+    /// assert_eq!(StoragePlace::Memory.directory(), None);
+    /// ```
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match self {
@@ -225,6 +303,9 @@ impl Storage {
     /// [`StorageError::Store`] when the directory cannot be used. [`StorageError::Setting`] when
     /// this platform has no default directory, when another client of this process uses it, or when
     /// the features `sled` and `journal` are off.
+    ///
+    /// # Cancel safety
+    /// If the storage was already opened, it is released shortly afterwards.
     #[cfg_attr(
         not(any(feature = "sled", feature = "journal", feature = "browser")),
         expect(clippy::unused_async, reason = "as with a store on disk")

@@ -30,6 +30,20 @@ const OWN_LEVELS: usize = 2;
 
 /// A directory of slots. Each instance takes a free slot, and adopts the records in other free
 /// slots.
+///
+/// ```
+/// use flush_engine::{EngineError, EngineOptions, FlushEngine, OpenStorage, RecordSender};
+/// use std::sync::Arc;
+///
+/// fn start(storage: OpenStorage, sender: Arc<dyn RecordSender>) -> Result<FlushEngine, EngineError> {
+///     let engine = FlushEngine::start(storage.store, sender, EngineOptions::DEFAULT)?;
+///     // Records that a crashed instance left are delivered by this one.
+///     if let Some(slots) = storage.slots {
+///         engine.adopt_from(slots);
+///     }
+///     Ok(engine)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Slots {
     kind: OnDisk,

@@ -197,6 +197,24 @@ macro_rules! disk_store {
         pub struct $store(pub(crate) crate::disk::Store);
 
         #[doc = concat!("Settings of a [`", stringify!($store), "`].")]
+        ///
+        /// ```
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// # let directory = tempfile::tempdir()?;
+        /// # let directory = directory.path();
+        #[doc = concat!("use record_cache::{Durability, ", stringify!($store), "};")]
+        ///
+        /// // Up to a gigabyte, of which a machine crash may take the last moments.
+        #[doc = concat!("let store = ", stringify!($store), "::builder(directory)")]
+        ///     .durability(Durability::ProcessCrash)
+        ///     .expected_bytes(1 << 30)
+        ///     .open()
+        ///     .await?;
+        /// # record_cache::RecordStore::close(&store).await?;
+        /// # Ok(())
+        /// # }
+        /// ```
         #[derive(Debug, Clone)]
         #[must_use = "a builder does nothing until `open` is called"]
         pub struct $builder {
@@ -207,13 +225,46 @@ macro_rules! disk_store {
         impl $store {
             /// Opens a directory with the default settings, creating it if needed.
             ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            #[doc = concat!("use record_cache::{", stringify!($store), ", RecordStore};")]
+            ///
+            #[doc = concat!("let store = ", stringify!($store), "::open(directory.join(\"records\")).await?;")]
+            /// println!("{} records were left by the last run", store.stats().records());
+            /// store.close().await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
             /// # Errors
             #[doc = concat!("Those of [`", stringify!($builder), "::open`].")]
+            ///
+            /// # Cancel safety
+            /// If the store is opened anyway, it is closed immediately.
             pub async fn open(path: impl Into<std::path::PathBuf>) -> Result<Self, StoreError> {
                 Self::builder(path).open().await
             }
 
             /// A builder for a store in this directory.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            #[doc = concat!("use record_cache::{Durability, ", stringify!($store), "};")]
+            ///
+            #[doc = concat!("let store = ", stringify!($store), "::builder(directory)")]
+            ///     .durability(Durability::ProcessCrash)
+            ///     .open()
+            ///     .await?;
+            /// # record_cache::RecordStore::close(&store).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
             pub fn builder(path: impl Into<std::path::PathBuf>) -> $builder {
                 $builder {
                     store: crate::disk::Settings::new(path.into()),
@@ -222,6 +273,19 @@ macro_rules! disk_store {
             }
 
             /// The directory of the store.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            #[doc = concat!("# use record_cache::", stringify!($store), ";")]
+            #[doc = concat!("let store = ", stringify!($store), "::open(directory).await?;")]
+            /// assert_eq!(store.path(), directory);
+            /// # record_cache::RecordStore::close(&store).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
             #[must_use]
             pub fn path(&self) -> &std::path::Path {
                 self.0.path()
@@ -244,6 +308,24 @@ macro_rules! disk_store {
             }
 
             /// Opens the directory, creating it if needed.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let directory = tempfile::tempdir()?;
+            /// # let directory = directory.path();
+            #[doc = concat!("use record_cache::{RecordStore, ", stringify!($store), ", StoreError};")]
+            ///
+            #[doc = concat!("let store = ", stringify!($store), "::builder(directory).open().await?;")]
+            #[doc = concat!("match ", stringify!($store), "::builder(directory).open().await {")]
+            ///     // Two stores in one directory would spoil each other's files.
+            ///     Err(StoreError::InUse { path, .. }) => println!("{} is in use", path.display()),
+            ///     other => drop(other?),
+            /// }
+            /// store.close().await?;
+            /// # Ok(())
+            /// # }
+            /// ```
             ///
             /// # Errors
             /// - [`StoreError::InUse`] when another store holds the directory.

@@ -85,6 +85,23 @@ impl SystemDisk {
 ///
 /// Accepts a path that does not exist, and any directory on systems without modes.
 ///
+/// ```
+/// use record_cache::check_directory;
+///
+/// let directory = tempfile::tempdir()?;
+/// check_directory(directory.path())?;
+/// # #[cfg(unix)]
+/// # {
+/// use std::fs::{Permissions, set_permissions};
+/// use std::os::unix::fs::PermissionsExt;
+///
+/// // Anyone may write here, and so replace what a store has written.
+/// set_permissions(directory.path(), Permissions::from_mode(0o777))?;
+/// assert!(check_directory(directory.path()).is_err());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`StoreError::Unavailable`], whose text says what to do.
 pub fn check_directory(path: &Path) -> Result<(), StoreError> {

@@ -63,6 +63,9 @@ impl IndexedDbStore {
     ///
     /// # Errors
     /// Those of [`IndexedDbStoreBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// The database is released shortly afterwards.
     pub async fn open(name: impl Into<String>) -> Result<Self, StoreError> {
         Self::builder().name(name).open().await
     }

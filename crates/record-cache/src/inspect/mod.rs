@@ -46,6 +46,27 @@ const SLOT_PREFIX: &str = "slot-";
 /// The contents of a directory at one moment.
 ///
 /// The files are kept open, so their contents stay readable even if a running store deletes them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use record_cache::inspect::Inspection;
+/// # use record_cache::{JournalStore, NewRecord, RecordStore, StreamName};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// # let orders = StreamName::new("orders")?;
+/// # let store = JournalStore::open(directory).await?;
+/// # store.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+/// # store.close().await?;
+/// let inspection = Inspection::read(directory)?;
+/// println!("{}:", inspection.path().display());
+/// for (stream, queue) in inspection.stats().streams {
+///     println!("{stream}: {} records, {} bytes", queue.records, queue.bytes);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Inspection {
     path: PathBuf,
@@ -55,6 +76,28 @@ pub struct Inspection {
 }
 
 /// The condition of a directory.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use record_cache::inspect::Inspection;
+/// # use record_cache::{JournalStore, NewRecord, RecordStore, StreamName};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// # let orders = StreamName::new("orders")?;
+/// # let store = JournalStore::open(directory).await?;
+/// # store.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+/// # store.close().await?;
+/// let inspection = Inspection::read(directory)?;
+/// let condition = inspection.condition();
+/// if condition.missing_records > 0 || condition.damaged_places > 0 {
+///     println!("damaged: {} records are missing", condition.missing_records);
+/// }
+/// assert!(condition.is_closed);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {
@@ -132,6 +175,34 @@ impl Inspection {
     ///
     /// A stream is exhausted once a call returns neither records nor damage.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use record_cache::inspect::Inspection;
+    /// # use record_cache::{JournalStore, NewRecord, ReadLimits, RecordStore, StreamName};
+    /// # use std::num::{NonZeroU64, NonZeroUsize};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// # let orders = StreamName::new("orders")?;
+    /// # let store = JournalStore::open(directory).await?;
+    /// # store.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+    /// # store.close().await?;
+    /// let mut inspection = Inspection::read(directory)?;
+    /// let limits = ReadLimits::new(NonZeroUsize::MIN.saturating_add(99), NonZeroU64::MAX);
+    /// let mut after = None;
+    /// loop {
+    ///     let portion = inspection.oldest(&orders, after, limits)?;
+    ///     for record in &portion.batch.records {
+    ///         println!("{:?}: {:?}", record.recorded_at, record.data);
+    ///     }
+    ///     let Some(last) = portion.last else { break };
+    ///     after = Some(last);
+    /// }
+    /// # assert!(after.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`StoreError::Unavailable`] when a file cannot be read.
     pub fn oldest(
@@ -167,6 +238,29 @@ impl Inspection {
 }
 
 /// Some records, and where they end.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use record_cache::inspect::Inspection;
+/// # use record_cache::{JournalStore, NewRecord, ReadLimits, RecordStore, StreamName};
+/// # use std::num::{NonZeroU64, NonZeroUsize};
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// # let orders = StreamName::new("orders")?;
+/// # let store = JournalStore::open(directory).await?;
+/// # store.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+/// # store.close().await?;
+/// # let mut inspection = Inspection::read(directory)?;
+/// # let limits = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
+/// let portion = inspection.oldest(&orders, None, limits)?;
+/// println!("{} records", portion.batch.records.len());
+/// println!("{} damaged", portion.batch.damaged.records);
+/// let rest = inspection.oldest(&orders, portion.last, limits)?;
+/// assert_eq!(rest.last, None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Portion {
@@ -178,6 +272,27 @@ pub struct Portion {
 
 /// The store directories at this path: the path itself, or the slots of a client's default
 /// directory. Slots in which no store was ever opened are left out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use record_cache::inspect::{Inspection, directories};
+/// # use record_cache::{JournalStore, NewRecord, RecordStore, StreamName};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// # let orders = StreamName::new("orders")?;
+/// # let store = JournalStore::open(directory.join("slot-0")).await?;
+/// # store.append(vec![NewRecord::new(orders.clone(), None, "an order")]).await?;
+/// # store.close().await?;
+/// // The default directory of a client, with a directory for each instance.
+/// for directory in directories(directory)? {
+///     let records = Inspection::read(&directory)?.stats().records();
+///     println!("{}: {records} records", directory.display());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the path cannot be read, and [`StoreError::Incompatible`] when

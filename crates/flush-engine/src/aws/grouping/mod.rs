@@ -20,6 +20,18 @@ use crate::InvalidSetting;
 const MAX_EVENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// How events share records.
+///
+/// ```
+/// use flush_engine::aws::Grouping;
+/// use flush_engine::aws::aggregation::{Concatenation, KplLimits};
+///
+/// let kpl = Grouping::kpl(KplLimits::default())?;
+/// let lines = Grouping::concatenate(Concatenation::default())?;
+/// // One event in each record, which ends with a newline.
+/// let delimited = Grouping::delimit(&b"\n"[..]);
+/// assert!(Grouping::kpl(KplLimits::default().max_events(0)).is_err());
+/// # Ok::<(), flush_engine::InvalidSetting>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Grouping {
     method: Method,

@@ -11,6 +11,14 @@ use crate::{Receipt, Verdict};
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The outcome of one record.
+///
+/// ```
+/// use flush_engine::Verdict;
+/// use flush_engine::aws::wire::Outcome;
+///
+/// let rejected = Outcome::Failed { code: "InternalFailure".to_owned() };
+/// assert_eq!(Verdict::from(rejected), Verdict::Failed { code: "InternalFailure".to_owned() });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The service accepted the record; with a receipt if one was requested.

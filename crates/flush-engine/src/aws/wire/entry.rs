@@ -7,6 +7,14 @@ use record_cache::StreamName;
 use crate::aws::arn;
 
 /// One record to send.
+///
+/// ```
+/// use flush_engine::aws::wire::Entry;
+///
+/// let entry = Entry::new(b"an order", Some("customer-7"));
+/// // To the shard with this hash, whatever the key.
+/// let entry = Entry { explicit_hash_key: Some(0), ..entry };
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The payload.
@@ -39,6 +47,17 @@ impl fmt::Debug for Entry<'_> {
 }
 
 /// The stream that a request is for.
+///
+/// ```
+/// use flush_engine::aws::wire::Target;
+/// use record_cache::StreamName;
+///
+/// let orders = StreamName::new("arn:aws:kinesis:us-east-1:123456789012:stream/orders")?;
+/// let target = Target::of(&orders);
+/// assert_eq!((target.name(), target.arn()), (None, Some(orders.as_str())));
+/// assert_eq!(target.as_str(), orders.as_str());
+/// # Ok::<(), record_cache::InvalidStreamName>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A stream name.
@@ -85,6 +104,13 @@ impl<'a> Target<'a> {
 }
 
 /// A batch put operation and the names of its members.
+///
+/// ```
+/// use flush_engine::aws::wire::{Operation, Wire, WireFormat};
+///
+/// // Firehose speaks JSON only, whatever is asked for.
+/// let wire = Wire::new(Operation::PutRecordBatch, WireFormat::Auto);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {

@@ -6,6 +6,18 @@ use super::entry::Operation;
 use super::host;
 
 /// The format that requests are written in.
+///
+/// ```
+/// # use flush_engine::aws::wire::WireFormat;
+/// /// JSON for an emulator that does not read CBOR.
+/// fn wire_format(endpoint_url: Option<&str>) -> WireFormat {
+///     match endpoint_url {
+///         Some(url) if url.contains("localhost") => WireFormat::Json,
+///         _ => WireFormat::Auto,
+///     }
+/// }
+/// assert_eq!(wire_format(None), WireFormat::default());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WireFormat {

@@ -17,6 +17,17 @@ use super::format::{Choice, Format};
 use super::source::Unreadable;
 
 /// The interceptor that carries the body of one call; see [`Wire::send`](super::Wire::send).
+///
+/// ```
+/// use aws_sdk_kinesis::Client;
+/// use flush_engine::aws::wire::Handover;
+///
+/// // What the `call` of `Wire::send` does with it; the protocol is left out here.
+/// async fn call(client: &Client, handover: Handover) {
+///     let request = client.put_records().stream_name("orders").customize();
+///     let _ = request.interceptor(handover).send().await;
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Handover(Arc<Inner>);
 

@@ -21,6 +21,15 @@ use crate::aws::send_error;
 use crate::telemetry::log;
 
 /// Whether to read sequence numbers and shards from responses.
+///
+/// ```
+/// use flush_engine::aws::ClientOptions;
+/// use flush_engine::aws::wire::Receipts;
+///
+/// // No one asked for them by `on_delivered`.
+/// let options = ClientOptions::new(1 << 20);
+/// assert_eq!(options.receipts(), Receipts::Skip);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipts {
     /// Skips them.
@@ -30,6 +39,23 @@ pub enum Receipts {
 }
 
 /// How one client sends its batches, and what it has learned about its endpoint.
+///
+/// ```
+/// use aws_sdk_kinesis::Client;
+/// use flush_engine::SendError;
+/// use flush_engine::aws::wire::{Entry, Handover, Outcome, Receipts, Target, Wire};
+///
+/// async fn put(client: &Client, wire: &Wire) -> Result<Vec<Outcome>, SendError> {
+///     let entries = [Entry::new(b"an order", Some("customer-7"))];
+///     let call = |handover: Handover| {
+///         let mut config = aws_sdk_kinesis::config::Config::builder();
+///         config.set_protocol(Some(wire.protocol()));
+///         let call = client.put_records().stream_name("orders").customize();
+///         call.config_override(config).interceptor(handover).send()
+///     };
+///     wire.send(Target::Name("orders"), entries.into_iter(), Receipts::Skip, call).await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Wire {
     operation: Operation,
