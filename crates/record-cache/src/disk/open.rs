@@ -113,7 +113,7 @@ impl Writer {
             // In one group, because it moves the end of the last segment.
             let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
             match written {
-                Err(_) if self.reserve.spend_aside(&mut self.log) => self.carry(stranded)?,
+                Err(_) if self.reserve.spend(&mut self.log, true) => self.carry(stranded)?,
                 outcome => outcome?,
             }
             self.mend()?;

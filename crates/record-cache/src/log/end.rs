@@ -1,6 +1,5 @@
 //! The end of the log, where groups are written.
 
-mod outlines;
 mod segment;
 mod sync;
 mod write;
@@ -8,7 +7,6 @@ mod write;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-pub(crate) use self::outlines::Sealed;
 use self::sync::{Syncing, Unsynced};
 use super::catalog::{Catalog, Settled};
 use super::files::{Disk, DiskFile, remove_if_there};
@@ -36,10 +34,8 @@ pub(crate) struct Log {
     segment_bytes: u64,
     salt: u64,
     at: Continuation,
-    /// A file for the next segment, with reserved space.
-    spare: Option<(u32, Arc<dyn DiskFile>)>,
-    /// The segment that gets its final name only once it is on stable storage.
-    aside: Option<u32>,
+    /// The next segment, if its file was made in advance.
+    spare: Option<Active>,
     unsynced: Unsynced,
     syncing: Option<Syncing>,
     /// Numbers below this one survive a failed sync.
@@ -68,6 +64,8 @@ pub(crate) struct Active {
     pub(crate) last_frame: Option<u32>,
     /// Whether its directory entry has been synced.
     pub(crate) entered: bool,
+    /// Whether it gets its final name only once it is on stable storage.
+    pub(crate) aside: bool,
     /// Its outline so far, if known.
     pub(crate) outline: Option<Outline>,
 }
@@ -85,8 +83,28 @@ pub(crate) struct Continuation {
     pub(crate) voids: Ranges,
     /// Settlements possibly lost by a failed sync, to be written again with the next group.
     pub(crate) rewrite: Vec<Settled>,
-    /// Complete segments without an outline.
-    pub(crate) sealed: Vec<Sealed>,
+    /// The outlines, not yet written, of complete segments.
+    pub(crate) sealed: Vec<(u32, Outline)>,
+}
+
+impl Active {
+    /// An empty segment in this file.
+    pub(crate) fn new(number: u32, file: Arc<dyn DiskFile>, salt: u64) -> Self {
+        Self {
+            number,
+            file,
+            seal: Seal::new(salt, number),
+            written: 0,
+            synced: 0,
+            base: 0,
+            fresh: true,
+            full: false,
+            last_frame: None,
+            entered: false,
+            aside: false,
+            outline: Some(Outline::new()),
+        }
+    }
 }
 
 impl Log {
@@ -105,7 +123,6 @@ impl Log {
             counted_below: at.next_sequence,
             at,
             spare: None,
-            aside: None,
             unsynced: Unsynced::default(),
             syncing: None,
             needed: 0,
@@ -136,10 +153,6 @@ impl Log {
 
     pub(crate) fn must_rewrite(&self) -> bool {
         !self.at.rewrite.is_empty()
-    }
-
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
     }
 
     pub(crate) fn salt(&self) -> u64 {

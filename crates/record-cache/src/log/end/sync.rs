@@ -169,7 +169,7 @@ impl Log {
     fn sync_all(&self, active: &Active) -> io::Result<()> {
         active.file.sync()?;
         if !active.entered {
-            if self.aside == Some(active.number) {
+            if active.aside {
                 let name = segment_name(active.number);
                 self.disk.rename(TEMPORARY_SEGMENT, &name)?;
             }

@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::log::catalog::Segment;
 use crate::log::directory;
 use crate::log::end::refused;
-use crate::log::files::{Disk, DiskFile};
+use crate::log::files::{Disk, DiskFile, is_blank};
 use crate::log::format::{
     Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name,
 };
@@ -179,15 +179,12 @@ impl Candidate {
 
     /// Whether nothing was ever written to it.
     pub(crate) fn is_blank(&self) -> io::Result<bool> {
-        let mut bytes = Vec::new();
-        self.file.read(&mut bytes, 4096, 0)?;
-        Ok(bytes.iter().all(|&byte| byte == 0) && self.file.length()? <= 4096)
+        Ok(is_blank(&*self.file, 4096, 0)? && self.file.length()? <= 4096)
     }
 
     fn is_usable(&self, salt: u64) -> io::Result<bool> {
-        let mut scanner = self.scanner(salt)?;
-        let before = SEGMENT_HEADER_BYTES - 8;
-        Ok(self.header.is_some() || scanner.next_frame(before)?.is_some())
+        let has_frame = || self.scanner(salt)?.at_or_after(SEGMENT_HEADER_BYTES);
+        Ok(self.header.is_some() || has_frame()?.is_some())
     }
 
     fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {

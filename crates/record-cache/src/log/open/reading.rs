@@ -5,9 +5,9 @@ use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
 use crate::log::catalog::{Catalog, Segment};
-use crate::log::end::Sealed;
 use crate::log::format::SegmentHeader;
 use crate::log::frame::Seal;
+use crate::log::outline::Outline;
 use crate::log::replay::{Replay, Tail};
 use crate::log::scan::Scanner;
 
@@ -71,7 +71,7 @@ pub(crate) fn read_all(
     layout: &Layout,
     salt: u64,
     alive: &dyn Fn(),
-) -> Result<(Tail, Vec<Sealed>), Failure> {
+) -> Result<(Tail, Vec<(u32, Outline)>), Failure> {
     let mut tail = Tail::default();
     let mut sealed = Vec::new();
     let candidates = &layout.candidates;
@@ -131,7 +131,7 @@ pub(crate) fn read_all(
             && length == *end
             && let Some(outline) = tail.outline.take()
         {
-            sealed.extend(Sealed::new(*number, file.clone(), outline, *end));
+            sealed.push((*number, outline));
         }
     }
     let closed = layout.mark.filter(|_| !candidates.is_empty());
