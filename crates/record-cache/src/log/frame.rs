@@ -87,20 +87,12 @@ impl Header {
     }
 
     pub(crate) fn head_length(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.name_length) + self.hash_key_length()
+        let hash_key = hash_key_length(self.hash_key.is_some());
+        HEADER_BYTES as u64 + u64::from(self.name_length) + hash_key
     }
 
     pub(crate) fn frame_length(&self) -> u64 {
-        let name_length = usize::from(self.name_length);
-        length(
-            name_length,
-            self.hash_key.is_some(),
-            self.body_length.into(),
-        )
-    }
-
-    const fn hash_key_length(&self) -> u64 {
-        hash_key_length(self.hash_key.is_some())
+        (self.head_length() + u64::from(self.body_length)).next_multiple_of(ALIGNMENT)
     }
 
     /// The index entry of the record with this header.
@@ -224,8 +216,7 @@ pub(crate) fn record_length(stream: &StreamName, entry: &Entry) -> u64 {
 
 /// The length in bytes of the frame that voids these numbers.
 pub(crate) fn void_length(voids: &Ranges) -> u64 {
-    let body = u32::try_from(voids.encoded_length()).unwrap_or(u32::MAX);
-    frame_length(0, body)
+    length(0, false, voids.encoded_length() as u64)
 }
 
 /// Binds a frame to its position, so that stale bytes are never mistaken for a frame.
