@@ -54,11 +54,12 @@ impl Replay {
 
     /// Begins a replay after the part an index covers.
     pub(crate) fn behind(known: Checkpoint, catalog: Catalog, counters: Counters) -> Self {
-        let next = Some(known.next_sequence);
         Self {
             counters,
+            expected: Some(known.next_sequence),
             known: Some(known),
-            ..Self::new(next, catalog)
+            catalog,
+            ..Self::default()
         }
     }
 
@@ -69,23 +70,29 @@ impl Replay {
             .is_some_and(|known| segment < known.segment)
     }
 
-    /// Adds a segment, with the counts the index has for it.
-    pub(crate) fn add_segment(&mut self, number: u32, mut segment: Segment) {
-        if let Some(known) = self.catalog.segments.get(&number) {
-            segment.live_records = known.live_records;
-            segment.live_bytes = known.live_bytes;
+    /// Enters what the index holds of a segment, if the segment is as long as it was: as long as
+    /// its successor says, or as the index covers.
+    pub(crate) fn recall(&self, number: u32, segment: &mut Segment, said: u64) {
+        let Some(known) = self.known.as_ref().filter(|known| number <= known.segment) else {
+            return;
+        };
+        let end = if number == known.segment {
+            known.offset
+        } else {
+            said
+        };
+        let held = known.segments.iter().find(|held| held.0 == number);
+        if let Some((_, records, bytes)) = held.filter(|_| segment.length >= end) {
+            (segment.live_records, segment.live_bytes) = (*records, *bytes);
         }
-        self.catalog.segments.insert(number, segment);
     }
 
-    /// The end of what the index covers in this segment, if anything, and the checksum of the last
-    /// frame there.
-    fn known_in(&self, segment: u32) -> Option<(u64, u32)> {
-        let known = self
-            .known
-            .as_ref()
-            .filter(|known| known.segment == segment)?;
-        Some((known.offset, known.last_frame))
+    /// The end of what the index covers in this segment, and the checksum of the last frame there,
+    /// if it covers anything.
+    fn known_in(&self, segment: u32) -> (u64, Option<u32>) {
+        let known = self.known.as_ref();
+        let known = known.filter(|known| known.segment == segment);
+        known.map_or((0, None), |known| (known.offset, Some(known.last_frame)))
     }
 
     pub(crate) fn next_sequence(&self) -> u64 {
@@ -99,15 +106,13 @@ impl Replay {
         outline: Outline,
         file: &dyn DiskFile,
     ) -> Result<Tail, Failure> {
-        let known = self.known_in(number);
-        let known_up_to = known.map_or(0, |(offset, _)| offset);
-        let mut reaches_known = known.is_none();
+        let (known_up_to, known_frame) = self.known_in(number);
+        let mut reaches_known = known_frame.is_none();
         let mut steps = outline.steps(number);
         while let Some(step) = steps.next() {
             if steps.end() <= known_up_to {
                 if steps.end() == known_up_to {
-                    let checksum = Header::checksum_at(file, steps.last_frame())?;
-                    reaches_known = checksum == known.map(|(_, last_frame)| last_frame);
+                    reaches_known = Header::checksum_at(file, steps.last_frame())? == known_frame;
                 }
                 continue;
             }

@@ -195,13 +195,11 @@ impl Candidate {
     fn last_group(&self, salt: u64) -> io::Result<Option<LastGroup>> {
         let mut last: Option<LastGroup> = None;
         let mut scanner = self.scanner(salt)?;
-        let mut body = Vec::new();
         let mut offset = SEGMENT_HEADER_BYTES;
         while let Some(found) = scanner.at_or_after(offset)? {
             offset = found.end();
             if found.header.kind == Kind::Group
-                && scanner.body(&found, &mut body)?
-                && let Some(body) = GroupBody::decode(&body)
+                && let Some(body) = scanner.body(&found)?.and_then(GroupBody::decode)
             {
                 let before = last.map_or(0, |last| last.stable);
                 last = Some(LastGroup {
@@ -217,11 +215,8 @@ impl Candidate {
     }
 }
 
-/// A file and its first bytes.
-type Beginning = (Arc<dyn DiskFile>, Vec<u8>);
-
 /// Opens a file and reads its beginning. `None` if it is not a regular file.
-fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<Beginning>> {
+fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<(Arc<dyn DiskFile>, Vec<u8>)>> {
     if !disk.is_file(name)? {
         return Ok(None);
     }
@@ -293,16 +288,13 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
     for (n, candidate) in candidates.iter().rev().enumerate() {
         if let Some(group) = candidate.last_group(salt)? {
             // In an earlier segment, everything that counts lies before its end.
-            let (stable, offset) = if n == 0 {
-                (group.stable, group.offset)
-            } else {
-                (0, 0)
-            };
-            return Ok(Some(LastGroup {
+            let (stable, offset) = (0, 0);
+            let earlier = LastGroup {
                 stable,
                 offset,
                 ..group
-            }));
+            };
+            return Ok(Some(if n == 0 { group } else { earlier }));
         }
     }
     Ok(None)
