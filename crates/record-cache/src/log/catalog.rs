@@ -1,10 +1,13 @@
 //! The segments of a log, and the index of their records.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::DiskFile;
-use super::frame::{Seal, frame_length, record_length};
+use super::frame::{Seal, length, record_length};
+use super::outline::Outline;
+use super::scan::Scanner;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Index};
@@ -59,6 +62,16 @@ impl Segment {
             live_bytes: 0,
         }
     }
+
+    /// The outline after its frames, if there is one.
+    pub(super) fn outline(&self, number: u32, salt: u64) -> io::Result<Option<Outline>> {
+        let outline = Outline::read(&*self.file, number, salt)?;
+        Ok(outline.filter(|outline| outline.end() == self.end))
+    }
+
+    pub(super) fn scanner(&self) -> io::Result<Scanner<'_>> {
+        Scanner::new(&*self.file, self.seal, self.end)
+    }
 }
 
 impl Settled {
@@ -74,8 +87,7 @@ impl Settled {
     /// The length in bytes of its frame.
     pub(crate) fn encoded_length(&self) -> u64 {
         let body = self.deleted.encoded_length() + self.counted.encoded_length();
-        let body = u32::try_from(body).unwrap_or(u32::MAX);
-        frame_length(self.stream.as_str().len(), body)
+        length(self.stream.as_str().len(), false, body as u64)
     }
 }
 
@@ -106,11 +118,7 @@ impl Catalog {
 
     /// Switches to the index of another catalog of the same segments.
     pub(crate) fn replace(&mut self, other: Self) {
-        for (number, segment) in &mut self.segments {
-            let found = other.segments.get(number);
-            segment.live_records = found.map_or(0, |found| found.live_records);
-            segment.live_bytes = found.map_or(0, |found| found.live_bytes);
-        }
+        self.segments = other.segments;
         self.places = other.places;
     }
 
@@ -265,9 +273,6 @@ impl Catalog {
 
     /// Takes the unreported damage of a stream.
     pub(crate) fn take_unreported(&mut self, name: &StreamName) -> Amount {
-        if self.unreported.is_empty() {
-            return Amount::default();
-        }
         self.unreported.remove(name).unwrap_or_default()
     }
 

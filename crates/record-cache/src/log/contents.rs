@@ -4,8 +4,6 @@ use std::io;
 
 use super::catalog::Segment;
 use super::format::SEGMENT_HEADER_BYTES;
-use super::outline::Outline;
-use super::scan::Scanner;
 use super::step::Step;
 use crate::StreamName;
 use crate::index::Entry;
@@ -37,11 +35,10 @@ pub(crate) fn records<E: From<io::Error>>(
         }
         Ok(())
     };
-    let outline = Outline::read(&*segment.file, number, salt)?;
-    if let Some(outline) = outline.filter(|outline| outline.end() == segment.end) {
+    if let Some(outline) = segment.outline(number, salt)? {
         outline.steps(number).try_for_each(|step| add(Some(step)))?;
     } else {
-        let mut scanner = Scanner::new(&*segment.file, segment.seal, segment.end)?;
+        let mut scanner = segment.scanner()?;
         let mut offset = SEGMENT_HEADER_BYTES;
         while let Some(found) = scanner.at_or_after(offset)? {
             offset = found.end();

@@ -1,13 +1,10 @@
 //! Rebuilds the index of an open log.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
-use super::outline::Outline;
 use super::replay::Replay;
-use super::scan::Scanner;
 use crate::index::Index;
 use crate::index::ranges::Ranges;
 
@@ -24,23 +21,15 @@ pub(crate) fn rebuild(
 ) -> Result<Replay, Failure> {
     let first = segments.values().next().map(|segment| segment.base);
     let mut replay = Replay::new(first, Catalog::new(index));
-    for (number, segment) in segments {
+    for (&number, segment) in segments {
         alive();
-        let Segment {
-            file,
-            seal,
-            base,
-            end,
-            ..
-        } = segment;
-        let again = Segment::new(Arc::clone(file), *seal, *base, *end);
-        replay.catalog.segments.insert(*number, again);
-        let outline = Outline::read(&**file, *number, salt)?;
-        if let Some(outline) = outline.filter(|outline| outline.end() == *end) {
-            replay.outlined(*number, outline, &**file)?;
+        let mut empty = segment.clone();
+        (empty.live_records, empty.live_bytes) = (0, 0);
+        replay.catalog.segments.insert(number, empty);
+        if let Some(outline) = segment.outline(number, salt)? {
+            replay.outlined(number, outline, &*segment.file)?;
         } else {
-            let mut scanner = Scanner::new(&**file, *seal, *end)?;
-            replay.segment(*number, &mut scanner, *end)?;
+            replay.segment(number, &mut segment.scanner()?, segment.end)?;
         }
     }
     replay.finish(None);
