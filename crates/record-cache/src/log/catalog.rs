@@ -131,7 +131,7 @@ impl Catalog {
 
     /// Adds a record or updates its position. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
-        let old = self.ask(|index| index.put(name, entry))?;
+        let old = ask(&mut self.places, |index| index.put(name, entry))?;
         let bytes = record_length(name, &entry);
         if let Some(segment) = self.segments.get_mut(&entry.segment) {
             segment.live_records += 1;
@@ -153,7 +153,7 @@ impl Catalog {
             let mut sequences: Vec<u64> = ids.iter().map(|id| id.get()).collect();
             sequences.sort_unstable();
             let sequences = sequences.into_iter().collect();
-            self.ask(|index| index.find(stream, &sequences))
+            ask(&mut self.places, |index| index.find(stream, &sequences))
         };
         let deleted = present(&wish.delete)?;
         let counted = present(&wish.count_attempt)?;
@@ -173,7 +173,9 @@ impl Catalog {
     /// Settles records. Returns what was deleted.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<Amount, Broken> {
         if !settled.counted.is_empty() {
-            self.ask(|index| index.count_attempts(&settled.stream, &settled.counted))?;
+            ask(&mut self.places, |index| {
+                index.count_attempts(&settled.stream, &settled.counted)
+            })?;
         }
         self.remove(&settled.stream, &settled.deleted)
     }
@@ -189,11 +191,9 @@ impl Catalog {
             removed += Amount::new(1, entry.size.into());
             forget(segments, name, &entry);
         };
-        let outcome = match &mut self.places {
-            Ok(index) => index.remove(name, sequences, &mut take),
-            Err(broken) => Err(broken.clone()),
-        };
-        self.noted(outcome)?;
+        ask(&mut self.places, |index| {
+            index.remove(name, sequences, &mut take)
+        })?;
         Ok(removed)
     }
 
@@ -202,7 +202,7 @@ impl Catalog {
         for segment in self.segments.values_mut() {
             (segment.live_records, segment.live_bytes) = (0, 0);
         }
-        self.ask(|index| index.clear())
+        ask(&mut self.places, |index| index.clear())
     }
 
     /// The oldest entries of a stream, or the oldest after a number.
@@ -212,7 +212,9 @@ impl Catalog {
         sequence: Option<u64>,
         limits: ReadLimits,
     ) -> Result<Vec<Entry>, Broken> {
-        self.ask(|index| index.after(name, sequence, limits))
+        ask(&mut self.places, |index| {
+            index.after(name, sequence, limits)
+        })
     }
 
     /// The current entries of the records that still exist and have not moved, in order of
@@ -230,7 +232,7 @@ impl Catalog {
         }
         let mut current = Vec::new();
         for (name, numbers) in sought {
-            let found = self.ask(|index| index.find(name, &numbers))?;
+            let found = ask(&mut self.places, |index| index.find(name, &numbers))?;
             let same = found
                 .into_iter()
                 .filter(|it| positions.contains(&position(it)));
@@ -241,7 +243,7 @@ impl Catalog {
     }
 
     pub(crate) fn relieve(&mut self) -> Result<(), Broken> {
-        self.ask(Index::relieve)
+        ask(&mut self.places, Index::relieve)
     }
 
     pub(crate) fn wants_checkpoint(&self) -> bool {
@@ -251,7 +253,7 @@ impl Catalog {
     }
 
     pub(crate) fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        self.ask(|index| index.checkpoint(at))
+        ask(&mut self.places, |index| index.checkpoint(at))
     }
 
     /// Ends all reads and changes, and closes all files.
@@ -275,26 +277,19 @@ impl Catalog {
     pub(crate) fn take_unreported(&mut self, name: &StreamName) -> Amount {
         self.unreported.remove(name).unwrap_or_default()
     }
+}
 
-    fn ask<T>(
-        &mut self,
-        question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
-    ) -> Result<T, Broken> {
-        let answer = match &mut self.places {
-            Ok(index) => question(&mut **index),
-            Err(broken) => Err(broken.clone()),
-        };
-        self.noted(answer)
+/// Asks an index, which is dropped if it fails.
+fn ask<T>(
+    places: &mut Result<Box<dyn Index>, Broken>,
+    question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
+) -> Result<T, Broken> {
+    let index = places.as_mut().map_err(|broken| broken.clone())?;
+    let answer = question(&mut **index);
+    if let Err(broken) = &answer {
+        *places = Err(broken.clone());
     }
-
-    fn noted<T>(&mut self, answer: Result<T, Broken>) -> Result<T, Broken> {
-        if let Err(broken) = &answer
-            && self.places.is_ok()
-        {
-            self.places = Err(broken.clone());
-        }
-        answer
-    }
+    answer
 }
 
 fn closed() -> Broken {

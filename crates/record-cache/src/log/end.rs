@@ -175,8 +175,7 @@ impl Log {
     /// after this offset.
     pub(crate) fn checkpoint(&self, catalog: &Catalog) -> Option<Checkpoint> {
         let active = self.at.active.as_ref()?;
-        let counted = catalog.segments.get(&active.number);
-        let counted = counted.is_some_and(|segment| segment.end == active.written);
+        let counted = catalog.segments.get(&active.number)?.end == active.written;
         let sound = counted && self.at.rewrite.is_empty();
         let holding = catalog.segments.iter();
         let holding = holding.filter(|(_, segment)| segment.live_records > 0);

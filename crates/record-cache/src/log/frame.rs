@@ -87,8 +87,7 @@ impl Header {
     }
 
     pub(crate) fn head_length(&self) -> u64 {
-        let hash_key = hash_key_length(self.hash_key.is_some());
-        HEADER_BYTES as u64 + u64::from(self.name_length) + hash_key
+        head_length(self.name_length.into(), self.hash_key.is_some())
     }
 
     pub(crate) fn frame_length(&self) -> u64 {
@@ -177,15 +176,15 @@ impl Header {
     }
 }
 
-/// The bytes a hash key adds to a frame.
-const fn hash_key_length(is_there: bool) -> u64 {
-    if is_there { HASH_KEY_BYTES as u64 } else { 0 }
+/// The length in bytes of a header, with its name and hash key.
+const fn head_length(name_length: usize, has_hash_key: bool) -> u64 {
+    let hash_key = if has_hash_key { HASH_KEY_BYTES } else { 0 };
+    (HEADER_BYTES + name_length + hash_key) as u64
 }
 
 /// The length of a frame in bytes, padding included.
 pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: u64) -> u64 {
-    let head = HEADER_BYTES as u64 + name_length as u64 + hash_key_length(has_hash_key);
-    (head + body_length).next_multiple_of(ALIGNMENT)
+    (head_length(name_length, has_hash_key) + body_length).next_multiple_of(ALIGNMENT)
 }
 
 /// The length in bytes of a frame without a hash key.

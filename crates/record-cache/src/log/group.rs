@@ -177,13 +177,14 @@ impl Encoder {
 
     /// Writes the current piece.
     pub(crate) fn write(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        let mut written = Ok(());
         if self.start < self.offset {
-            file.write(&mut self.parts(), self.start)?;
+            written = file.write(&mut self.parts(), self.start);
         }
         self.start = self.offset;
         self.bytes.clear();
         self.shared.clear();
-        Ok(())
+        written
     }
 
     /// The current piece, for one vectored write.

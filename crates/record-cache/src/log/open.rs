@@ -80,10 +80,8 @@ pub(crate) fn open(
     }
     report(disk, &replay, &tail, layout.mark_alone());
 
-    let must_restate = match (tail.cut, layout.last_group) {
-        (Some(cut), Some(last)) => last.offset >= cut,
-        _ => false,
-    };
+    let last_group = layout.last_group.map_or(0, |last| last.offset);
+    let must_restate = tail.cut.is_some_and(|cut| last_group >= cut);
     let last = layout.candidates.last();
     let (active, end) = continue_last(last, salt, &mut tail, must_restate, durability)?;
     let next = layout.mark.map_or(0, |mark| mark.next);

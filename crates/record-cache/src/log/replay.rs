@@ -6,7 +6,7 @@ use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
 use super::files::DiskFile;
 use super::frame::Header;
-use super::outline::Outline;
+use super::outline::{Outline, SoFar};
 use super::step::Step;
 use crate::counters::Counters;
 use crate::index::ranges::Ranges;
@@ -33,13 +33,13 @@ pub(crate) struct Replay {
     /// The end of the current group's sequence numbers.
     group_end: u64,
     /// Whether something is missing since the last number.
-    hole: bool,
+    pub(crate) hole: bool,
     /// Whether the data being read may never have been synced.
     in_tail: bool,
     /// Whether the disk kept the order of writes, so only the end can be torn.
     pub(crate) in_order: bool,
     /// The point up to which an index covers everything.
-    known: Option<Checkpoint>,
+    pub(crate) known: Option<Checkpoint>,
 }
 
 impl Replay {
@@ -52,22 +52,10 @@ impl Replay {
         }
     }
 
-    /// Begins a replay after the part an index covers.
-    pub(crate) fn behind(known: Checkpoint, catalog: Catalog, counters: Counters) -> Self {
-        Self {
-            counters,
-            expected: Some(known.next_sequence),
-            known: Some(known),
-            catalog,
-            ..Self::default()
-        }
-    }
-
     /// Whether the index covers this whole segment, which then need not be read.
     pub(crate) fn knows_all_of(&self, segment: u32) -> bool {
-        self.known
-            .as_ref()
-            .is_some_and(|known| segment < known.segment)
+        let known = self.known.as_ref();
+        known.is_some_and(|known| segment < known.segment)
     }
 
     /// Enters what the index holds of a segment, if the segment is as long as it was: as long as
@@ -110,9 +98,12 @@ impl Replay {
         let mut reaches_known = known_frame.is_none();
         let mut steps = outline.steps(number);
         while let Some(step) = steps.next() {
-            if steps.end() <= known_up_to {
-                if steps.end() == known_up_to {
-                    reaches_known = Header::checksum_at(file, steps.last_frame())? == known_frame;
+            let SoFar {
+                end, last_frame, ..
+            } = steps.so_far;
+            if end <= known_up_to {
+                if end == known_up_to {
+                    reaches_known = Header::checksum_at(file, last_frame)? == known_frame;
                 }
                 continue;
             }
@@ -124,7 +115,7 @@ impl Replay {
         self.end_group();
         Ok(Tail {
             end: outline.end(),
-            last_frame: Header::checksum_at(file, outline.last_frame())?,
+            last_frame: Header::checksum_at(file, outline.so_far.last_frame)?,
             outline: Some(outline),
             ..Tail::default()
         })
@@ -135,11 +126,6 @@ impl Replay {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
         self.catalog.relieve()
-    }
-
-    /// Notes that part of the log is missing here.
-    pub(crate) fn note_hole(&mut self) {
-        self.hole = true;
     }
 
     /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count

@@ -19,7 +19,7 @@ const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) struct Scanner<'a> {
     file: &'a dyn DiskFile,
     seal: Seal,
-    end: u64,
+    pub(crate) end: u64,
     window: Vec<u8>,
     window_start: u64,
     body: Vec<u8>,
@@ -101,10 +101,6 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The frame at this offset, if there is one.
     pub(crate) fn frame(&mut self, offset: u64) -> io::Result<Option<Found>> {
         let skip = self.fill(offset, LONGEST_HEAD)?;
@@ -121,32 +117,20 @@ impl<'a> Scanner<'a> {
         Ok(Some(found).filter(|found| found.end() <= self.end))
     }
 
-    /// The first frame after an offset that has none.
-    pub(crate) fn next_frame(&mut self, behind: u64) -> io::Result<Option<Found>> {
-        let mut offset = (behind + 1).next_multiple_of(ALIGNMENT);
+    /// The first frame at or after an offset.
+    pub(crate) fn at_or_after(&mut self, mut offset: u64) -> io::Result<Option<Found>> {
         while offset + HEADER_BYTES as u64 <= self.end {
-            let skip = self.fill(offset, WINDOW_BYTES / 2)?;
-            let bytes = self.window.get(skip..).unwrap_or_default();
-            let mut chunks = bytes.chunks_exact(8);
-            let Some(chance) = chunks.position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC)) else {
-                offset += (bytes.len() as u64 / ALIGNMENT).max(1) * ALIGNMENT;
-                continue;
-            };
-            offset += chance as u64 * ALIGNMENT;
             if let Some(found) = self.frame(offset)? {
                 return Ok(Some(found));
             }
             offset += ALIGNMENT;
+            let skip = self.fill(offset, WINDOW_BYTES / 2)?;
+            let bytes = self.window.get(skip..).unwrap_or_default();
+            let mut chunks = bytes.chunks_exact(8);
+            let chance = chunks.position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC));
+            offset += chance.unwrap_or(bytes.len() / 8) as u64 * ALIGNMENT;
         }
         Ok(None)
-    }
-
-    /// The next intact frame at or after an offset.
-    pub(crate) fn at_or_after(&mut self, offset: u64) -> io::Result<Option<Found>> {
-        match self.frame(offset)? {
-            None => self.next_frame(offset),
-            found => Ok(found),
-        }
     }
 
     /// The meaning of a frame, if it is intact, in the segment with this number. Does not read the

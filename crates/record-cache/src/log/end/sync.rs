@@ -69,8 +69,8 @@ impl Log {
         if active.synced == active.written {
             return Ok(());
         }
-        let outcome = self.sync_all(active);
-        self.begin();
+        let (written, outcome) = (active.written, self.sync_all(active));
+        self.begin(written);
         self.end(outcome)
     }
 
@@ -81,8 +81,8 @@ impl Log {
     pub(crate) fn begin_sync(&mut self) -> Option<Arc<dyn DiskFile>> {
         let active = self.at.active.as_ref();
         let active = active.filter(|active| active.entered && active.synced < active.written)?;
-        let file = Arc::clone(&active.file);
-        self.begin();
+        let (written, file) = (active.written, Arc::clone(&active.file));
+        self.begin(written);
         Some(file)
     }
 
@@ -97,14 +97,13 @@ impl Log {
         self.enter(index, ended)
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, end: u64) {
         debug_assert!(
             self.syncing.is_none(),
             "an error is reported to one sync only"
         );
-        let written = self.at.active.as_ref().map(|active| active.written);
         self.syncing = Some(Syncing {
-            end: written.unwrap_or_default(),
+            end,
             next_sequence: self.at.next_sequence,
             needed: self.needed,
             covered: std::mem::take(&mut self.unsynced),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::layout::Candidate;
 use crate::Durability;
 use crate::log::end::Active;
-use crate::log::files::{DiskFile, is_blank};
+use crate::log::files::is_blank;
 use crate::log::format::{Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES};
 use crate::log::replay::Tail;
 
@@ -30,7 +30,9 @@ pub(super) fn continue_last(
     let Some(header) = last.header.filter(|_| !stranded && !must_restate) else {
         return Ok((None, Some(Previous { number, end })));
     };
-    if end < length && !is_room(file, end, length)? {
+    let rest = usize::try_from(length.saturating_sub(end)).unwrap_or(usize::MAX);
+    // Only zeros are reserved space, which a full disk may need.
+    if rest > RESERVE_BYTES || !is_blank(file, rest, end)? {
         file.truncate(end)?;
     }
     let synced = match durability {
@@ -50,10 +52,4 @@ pub(super) fn continue_last(
         ..Active::new(number, Arc::clone(&last.file), salt)
     };
     Ok((Some(active), None))
-}
-
-/// Whether only zeros follow this offset: reserved space, which a full disk may need.
-fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
-    let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
-    Ok(bytes <= RESERVE_BYTES && is_blank(file, bytes, from)?)
 }

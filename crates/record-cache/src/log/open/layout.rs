@@ -275,7 +275,7 @@ fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
 fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<LastGroup>> {
     let outline = candidates.last().and_then(|last| last.outline(salt));
     if let Some(outline) = outline
-        && let Some((oldest, oldest_base)) = outline.oldest_needed()
+        && let Some((oldest, oldest_base)) = outline.so_far.oldest
     {
         return Ok(Some(LastGroup {
             salt,

@@ -37,7 +37,9 @@ pub(super) fn begin_replay(
     if !sound.any(|one| one.number == at.segment && one.end >= at.offset) {
         return Err(unfit("it covers more than the log has"));
     }
-    Ok(Replay::behind(at, catalog, Counters::new(streams)))
+    let mut replay = Replay::new(Some(at.next_sequence), catalog);
+    (replay.counters, replay.known) = (Counters::new(streams), Some(at));
+    Ok(replay)
 }
 
 /// Replays all segments. Only the last one can have an incomplete tail.
@@ -56,7 +58,7 @@ pub(crate) fn read_all(
         let (number, file, header) = (candidate.number, &*candidate.file, candidate.header);
         let knows_all = replay.knows_all_of(number);
         if !knows_all && !follows(before, candidate, layout) {
-            replay.note_hole();
+            replay.hole = true;
         }
         before = Some(candidate);
         let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);

@@ -35,13 +35,13 @@ impl Outline {
     /// If this fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
     pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
         let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
-        let checksum = Header::checksum_at(file, self.last_frame())?;
+        let checksum = Header::checksum_at(file, self.so_far.last_frame)?;
         let trailer = Trailer {
             segment,
             salt,
             end: self.end(),
             length: small(self.bytes.len() as u64)?,
-            last_frame: small(self.last_frame())?,
+            last_frame: small(self.so_far.last_frame)?,
             last_checksum: checksum.ok_or(io::ErrorKind::UnexpectedEof)?,
         };
         let trailer = trailer.encode(&self.bytes);
@@ -80,7 +80,8 @@ impl Outline {
         let ends = last.is_some_and(|(last, _)| last_frame + last.frame_length() == trailer.end);
         let same = head.starts_with(&trailer.last_checksum.to_le_bytes());
         let fits = |outline: &Self| {
-            ends && same && (outline.end(), outline.last_frame()) == (trailer.end, last_frame)
+            let found = &outline.so_far;
+            ends && same && (found.end, found.last_frame) == (trailer.end, last_frame)
         };
         Ok(Self::decode(outline).filter(fits))
     }

@@ -8,7 +8,7 @@ use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::Settled;
 use crate::log::format::SEGMENT_HEADER_BYTES;
-use crate::log::frame::Kind;
+use crate::log::frame::{ALIGNMENT, Kind};
 use crate::log::outline::Outline;
 use crate::log::scan::{Found, Scanner};
 use crate::log::step::Step;
@@ -54,7 +54,7 @@ impl Replay {
         let (known_up_to, known_frame) = self.known_in(number);
         let mut reaches_known = known_frame.is_none();
         let mut offset = SEGMENT_HEADER_BYTES;
-        while offset < scanner.end() {
+        while offset < scanner.end {
             let is_known = offset < known_up_to;
             if offset >= stable && !self.in_tail && !is_known {
                 self.end_group();
@@ -80,7 +80,7 @@ impl Replay {
                     self.damaged_places += 1;
                 }
                 self.hole = true;
-                let Some(next) = scanner.next_frame(offset)? else {
+                let Some(next) = scanner.at_or_after(offset + ALIGNMENT)? else {
                     break;
                 };
                 offset = next.offset;
@@ -123,7 +123,7 @@ impl Replay {
         if !reaches_known {
             return Err(unknown());
         }
-        self.hole |= scanner.end() < stable;
+        self.hole |= scanner.end < stable;
         // The end may be missing because it was still being written.
         self.hole &= !self.in_tail;
         self.end_group();
