@@ -13,7 +13,7 @@ use crate::log::catalog::lock;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
-use crate::log::open::{self, Files, Opened};
+use crate::log::open::{self, Layout, Opened};
 use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
 use crate::{StoreError, StreamName, clock};
@@ -27,7 +27,7 @@ pub(super) fn prepare(
 ) -> Result<Writer, StoreError> {
     let failed = |error| refused(&*disk, "cannot open the log", "", error);
     // Refuses other versions before opening an index, which writes to the directory.
-    let files = Files::find(&*disk)?;
+    let files = Layout::find(&*disk)?;
     let began = clock::monotonic();
     let alive = || shared.requests.sign();
     let mut found = indexes.open();
@@ -60,7 +60,6 @@ pub(super) fn prepare(
         counters,
         salt,
         continuation,
-        needless,
         must_restate,
         ..
     } = opened;
@@ -89,7 +88,7 @@ pub(super) fn prepare(
         #[cfg(test)]
         commits: Arc::default(),
     };
-    writer.recover(&stranded, must_restate, &needless)?;
+    writer.recover(&stranded, must_restate, &layout.needless)?;
     if !writer.indexes.keep_files() {
         directory::remove_indexes(&*writer.disk);
     }

@@ -5,7 +5,6 @@ use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
 use crate::log::catalog::Catalog;
-use crate::log::format::SegmentHeader;
 use crate::log::outline::Outline;
 use crate::log::replay::{Replay, Tail};
 use crate::log::scan::Scanner;
@@ -102,11 +101,9 @@ pub(crate) fn read_all(
 
 /// Whether nothing is missing between a segment and its predecessor.
 fn follows(before: Option<&Candidate>, candidate: &Candidate, layout: &Layout) -> bool {
-    match (before, candidate.header) {
-        (None, _) => candidate.number <= layout.last_group.map_or(0, |last| last.oldest),
-        (Some(before), Some(SegmentHeader { previous, .. })) => {
-            previous.is_some_and(|previous| previous.number == before.number)
-        }
-        (Some(_), None) => false,
-    }
+    let Some(before) = before else {
+        return candidate.number <= layout.last_group.map_or(0, |last| last.oldest);
+    };
+    let previous = candidate.header.and_then(|header| header.previous);
+    previous.is_some_and(|previous| previous.number == before.number)
 }
