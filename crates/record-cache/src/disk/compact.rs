@@ -2,6 +2,7 @@
 
 use super::writer::Writer;
 use crate::index::Entry;
+use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
 use crate::log::contents;
@@ -167,7 +168,11 @@ impl Writer {
                 }),
                 None => {
                     let deleted = [entry.sequence].into_iter().collect();
-                    lost.push(Settled::deleted(stream, deleted));
+                    lost.push(Settled {
+                        stream,
+                        deleted,
+                        counted: Ranges::default(),
+                    });
                 }
             }
         }

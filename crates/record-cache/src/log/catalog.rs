@@ -8,9 +8,8 @@ use super::files::DiskFile;
 use super::frame::{Seal, length, record_length};
 use super::outline::Outline;
 use super::scan::Scanner;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
-use crate::index::{Broken, Checkpoint, Index};
+use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{Amount, ReadLimits, Settlement, StreamName};
 
 /// Shared by the writer and the reader.
@@ -75,15 +74,6 @@ impl Segment {
 }
 
 impl Settled {
-    /// A settlement that deletes these records.
-    pub(crate) fn deleted(stream: StreamName, deleted: Ranges) -> Self {
-        Self {
-            stream,
-            deleted,
-            counted: Ranges::default(),
-        }
-    }
-
     /// The length in bytes of its frame.
     pub(crate) fn encoded_length(&self) -> u64 {
         let body = self.deleted.encoded_length() + self.counted.encoded_length();
@@ -232,11 +222,9 @@ impl Catalog {
         }
         let mut current = Vec::new();
         for (name, numbers) in sought {
-            let found = ask(&mut self.places, |index| index.find(name, &numbers))?;
-            let same = found
-                .into_iter()
-                .filter(|it| positions.contains(&position(it)));
-            current.extend(same.map(|entry| (name.clone(), entry)));
+            let mut found = ask(&mut self.places, |index| index.find(name, &numbers))?;
+            found.retain(|entry| positions.contains(&position(entry)));
+            current.extend(found.into_iter().map(|entry| (name.clone(), entry)));
         }
         current.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.place));
         Ok(current)
@@ -247,9 +235,8 @@ impl Catalog {
     }
 
     pub(crate) fn wants_checkpoint(&self) -> bool {
-        self.places
-            .as_ref()
-            .is_ok_and(|index| index.wants_checkpoint())
+        let index = self.places.as_ref();
+        index.is_ok_and(|index| index.wants_checkpoint())
     }
 
     pub(crate) fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {

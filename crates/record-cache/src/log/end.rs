@@ -14,9 +14,8 @@ use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, Seal};
 use super::group::{Call, Encoder};
 use super::outline::Outline;
-use crate::index::Checkpoint;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::{Checkpoint, Entry};
 use crate::{Durability, StoreError};
 
 /// Whether a group must be on stable storage before it takes effect.
@@ -104,6 +103,11 @@ impl Active {
             aside: false,
             outline: Some(Outline::new()),
         }
+    }
+
+    fn end(&self) -> Previous {
+        let (number, end) = (self.number, self.written);
+        Previous { number, end }
     }
 }
 
@@ -225,15 +229,10 @@ impl Log {
     /// Records the end of the log for the next opening.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
-        let written = active.map(|active| Previous {
-            number: active.number,
-            end: active.written,
-        });
-        let last = written.or(self.at.end);
         let mark = Mark {
             salt: self.salt,
             next: self.at.next_sequence,
-            last,
+            last: active.map(Active::end).or(self.at.end),
             held,
         };
         write_mark(&*self.disk, &mark).map_err(|error| self.refused("cannot write", MARK, error))

@@ -48,10 +48,7 @@ impl Call {
         match self {
             Self::Append(records) => records.iter().map(record_length).sum(),
             Self::Settle(settled) => settled.encoded_length(),
-            Self::Carry(carried) => carried
-                .iter()
-                .map(|carried| carried.header.frame_length())
-                .sum(),
+            Self::Carry(carried) => carried.iter().map(|it| it.header.frame_length()).sum(),
             Self::Clear => frame_length(0, 0),
         }
     }

@@ -2,6 +2,8 @@
 
 mod frames;
 
+use std::collections::BTreeMap;
+
 use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
 use super::files::DiskFile;
@@ -10,7 +12,7 @@ use super::outline::{Outline, SoFar};
 use super::step::Step;
 use crate::counters::Counters;
 use crate::index::ranges::Ranges;
-use crate::index::{Broken, Checkpoint, Entry};
+use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{Amount, StreamName};
 
 pub(crate) use self::frames::Tail;
@@ -229,6 +231,38 @@ impl Replay {
             self.expected = Some(sequence);
         }
     }
+}
+
+/// Builds another index of an open log: reads all segments up to their known ends, and adds what still has to be written: void numbers
+/// and settlements.
+///
+/// Any records still missing existed, but their frames can no longer be found.
+pub(crate) fn rebuild(
+    segments: &BTreeMap<u32, Segment>,
+    salt: u64,
+    (voids, settled): (&Ranges, &[Settled]),
+    index: Box<dyn Index>,
+    alive: &dyn Fn(),
+) -> Result<Replay, Failure> {
+    let first = segments.values().next().map(|segment| segment.base);
+    let mut replay = Replay::new(first, Catalog::new(index));
+    for (&number, segment) in segments {
+        alive();
+        let mut empty = segment.clone();
+        (empty.live_records, empty.live_bytes) = (0, 0);
+        replay.catalog.segments.insert(number, empty);
+        if let Some(outline) = segment.outline(number, salt)? {
+            replay.outlined(number, outline, &*segment.file)?;
+        } else {
+            replay.segment(number, &mut segment.scanner()?, segment.end)?;
+        }
+    }
+    replay.finish(None);
+    for settled in settled {
+        replay.settle(settled)?;
+    }
+    replay.missing.remove_all(voids);
+    Ok(replay)
 }
 
 fn unknown() -> Failure {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::{Active, Log};
 use crate::log::catalog::{Catalog, lock};
 use crate::log::files::is_blank;
-use crate::log::format::{Previous, RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
+use crate::log::format::{RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
 
 /// The last segment gets an outline only if it is at least this fraction full.
@@ -21,10 +21,7 @@ impl Log {
         let Some(active) = self.at.active.take() else {
             return;
         };
-        self.at.end = Some(Previous {
-            number: active.number,
-            end: active.written,
-        });
+        self.at.end = Some(active.end());
         self.seal(active);
     }
 

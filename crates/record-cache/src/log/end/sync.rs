@@ -133,7 +133,14 @@ impl Log {
         if active.fresh {
             self.discard(&active);
         } else {
-            self.abandon(&active);
+            // Its unsynced data is written again elsewhere.
+            let (number, end) = match self.durability {
+                Durability::PowerLoss => (active.number, active.synced),
+                Durability::ProcessCrash => (active.number, active.written),
+            };
+            // The next segment states where this one ends, so truncating only frees space.
+            let _ = active.file.truncate(end);
+            self.at.end = Some(Previous { number, end });
         }
         Err(self.refused("cannot sync", &segment_name(active.number), error))
     }
@@ -175,21 +182,5 @@ impl Log {
             self.disk.sync()?;
         }
         Ok(())
-    }
-
-    /// Abandons a segment that can no longer be synced.
-    ///
-    /// Its unsynced data is written again elsewhere.
-    fn abandon(&mut self, active: &Active) {
-        let end = match self.durability {
-            Durability::PowerLoss => active.synced,
-            Durability::ProcessCrash => active.written,
-        };
-        // The next segment states where this one ends, so truncating only frees space.
-        let _ = active.file.truncate(end);
-        self.at.end = Some(Previous {
-            number: active.number,
-            end,
-        });
     }
 }

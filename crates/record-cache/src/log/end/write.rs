@@ -20,7 +20,13 @@ impl Log {
         index: &Mutex<Catalog>,
         calls: &[Call],
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut active = self.segment_for(calls)?;
+        if self.is_full_for(calls) {
+            self.roll();
+        }
+        let mut active = match self.at.active.take() {
+            Some(active) => active,
+            None => self.create_segment()?,
+        };
         let first = self.at.next_sequence;
         let count = calls.iter().map(Call::records).sum();
         let written = self.encode(index, &mut active, calls, count);
@@ -60,27 +66,13 @@ impl Log {
 
     /// Whether these calls must go to another segment. Earlier writes are synced first.
     pub(crate) fn is_full_for(&self, calls: &[Call]) -> bool {
-        self.at.active.as_ref().is_some_and(|active| {
-            active.full || (active.written > SEGMENT_HEADER_BYTES && !self.fits(active, calls))
-        })
-    }
-
-    /// Returns the segment to write the group to.
-    fn segment_for(&mut self, calls: &[Call]) -> Result<Active, StoreError> {
-        if self.is_full_for(calls) {
-            self.roll();
-        }
-        match self.at.active.take() {
-            Some(active) => Ok(active),
-            None => self.create_segment(),
-        }
-    }
-
-    /// Whether a segment has room for these calls and its outline.
-    fn fits(&self, active: &Active, calls: &[Call]) -> bool {
+        let Some(active) = &self.at.active else {
+            return false;
+        };
         let outline = active.outline.as_ref();
         let behind = outline.map_or(0, |outline| outline.length_with(calls));
-        active.written + self.group_length(calls) + behind <= self.segment_bytes
+        let length = active.written + self.group_length(calls) + behind;
+        active.full || (active.written > SEGMENT_HEADER_BYTES && length > self.segment_bytes)
     }
 
     fn group_length(&self, calls: &[Call]) -> u64 {

@@ -2,9 +2,8 @@
 
 use super::{Replay, unknown};
 use crate::StreamName;
-use crate::index::Broken;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::{Broken, Entry};
 use crate::log::Failure;
 use crate::log::catalog::Settled;
 use crate::log::format::SEGMENT_HEADER_BYTES;
