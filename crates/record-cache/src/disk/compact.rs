@@ -102,7 +102,7 @@ impl Writer {
             return Ok(());
         };
         let salt = self.log.salt();
-        contents::records::<Failure>(&segment, number, salt, |records| {
+        contents::records(&segment, number, salt, |records| {
             let held = lock(&self.shared.catalog).current(&records)?;
             self.shared.requests.sign();
             if !held.is_empty() {

@@ -1,7 +1,6 @@
 //! Lists the records written to a segment.
 
-use std::io;
-
+use super::Failure;
 use super::catalog::Segment;
 use super::format::SEGMENT_HEADER_BYTES;
 use super::step::Step;
@@ -16,15 +15,15 @@ const PORTION_BYTES: u64 = 4 << 20;
 ///
 /// The records come from the segment's outline or, without one, from its frames. Records with
 /// damaged frames are missing. The index knows which records are still live.
-pub(crate) fn records<E: From<io::Error>>(
+pub(crate) fn records(
     segment: &Segment,
     number: u32,
     salt: u64,
-    mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut portion = Vec::new();
     let mut bytes = 0;
-    let mut add = |step: Option<Step>| -> Result<(), E> {
+    let mut add = |step: Option<Step>| -> Result<(), Failure> {
         if let Some(Step::Record { stream, entry, .. }) = step {
             bytes += u64::from(entry.size);
             portion.push((stream, entry));

@@ -199,8 +199,11 @@ impl Candidate {
     }
 }
 
+/// A file and its first bytes.
+type Beginning = (Arc<dyn DiskFile>, Vec<u8>);
+
 /// Opens a file and reads its beginning. `None` if it is not a regular file.
-fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<(Arc<dyn DiskFile>, Vec<u8>)>> {
+fn beginning(disk: &dyn Disk, name: &str) -> io::Result<Option<Beginning>> {
     if !disk.is_file(name)? {
         return Ok(None);
     }
