@@ -103,7 +103,7 @@ impl Writer {
         }
         // Settling frees space.
         self.conclude();
-        if self.reserve.spend(&mut self.log) {
+        if self.reserve.spend(&mut self.log, false) {
             return self.settle(rest);
         }
         for (call, answer) in rest.calls.iter().zip(rest.answers) {

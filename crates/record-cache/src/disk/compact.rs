@@ -2,6 +2,7 @@
 
 use super::writer::Writer;
 use crate::index::Entry;
+use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
 use crate::log::contents;
@@ -102,7 +103,7 @@ impl Writer {
             return Ok(());
         };
         let salt = self.log.salt();
-        contents::records::<Failure>(&segment, number, salt, |records| {
+        contents::records(&segment, number, salt, |records| {
             let held = lock(&self.shared.catalog).current(&records)?;
             self.shared.requests.sign();
             if !held.is_empty() {
@@ -167,7 +168,11 @@ impl Writer {
                 }),
                 None => {
                     let deleted = [entry.sequence].into_iter().collect();
-                    lost.push(Settled::deleted(stream, deleted));
+                    lost.push(Settled {
+                        stream,
+                        deleted,
+                        counted: Ranges::default(),
+                    });
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::index::paged::PagedIndex;
 use crate::index::{Broken, Index, Indexes};
 use crate::log::Failure;
 use crate::log::catalog::lock;
-use crate::log::rebuild::rebuild;
+use crate::log::replay::rebuild;
 use crate::{StoreError, clock};
 
 impl Writer {

@@ -13,7 +13,7 @@ use crate::log::catalog::lock;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
-use crate::log::open::{self, Files};
+use crate::log::open::{self, Layout};
 use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
 use crate::{StoreError, StreamName, clock};
@@ -27,7 +27,7 @@ pub(super) fn prepare(
 ) -> Result<Writer, StoreError> {
     let failed = |error| refused(&*disk, "cannot open the log", "", error);
     // Refuses other versions before opening an index, which writes to the directory.
-    let files = Files::find(&*disk)?;
+    let files = Layout::find(&*disk)?;
     let began = clock::monotonic();
     let alive = || shared.requests.sign();
     let mut found = indexes.open();
@@ -74,7 +74,7 @@ pub(super) fn prepare(
         pace: Pace::default(),
         looked: clock::monotonic(),
     };
-    writer.recover(&stranded, opened.must_restate, &opened.needless)?;
+    writer.recover(&stranded, opened.must_restate, &layout.needless)?;
     if !writer.indexes.keep_files() {
         directory::remove_indexes(writer.log.disk());
     }
@@ -98,7 +98,7 @@ impl Writer {
             // In one group, because it moves the end of the last segment.
             let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
             match written {
-                Err(_) if self.reserve.spend_aside(&mut self.log) => self.carry(stranded)?,
+                Err(_) if self.reserve.spend(&mut self.log, true) => self.carry(stranded)?,
                 outcome => outcome?,
             }
             self.mend()?;

@@ -6,7 +6,7 @@ use crate::index::paged::PagedIndex;
 use crate::log::Failure;
 use crate::log::catalog::Catalog;
 use crate::log::files::Disk;
-use crate::log::open::{Files, read_all};
+use crate::log::open::{Layout, read_all};
 use crate::log::replay::Replay;
 
 /// The contents of a log at one moment.
@@ -29,7 +29,7 @@ pub(super) struct Survey {
 
 /// Reads what opening the store would find.
 pub(super) fn survey(disk: &dyn Disk) -> Result<Survey, Failure> {
-    let layout = Files::find(disk)?.arrange()?;
+    let layout = Layout::find(disk)?.arrange()?;
     let catalog = Catalog::new(Box::new(PagedIndex::in_memory()));
     let is_damaged = |one: &&_| !crate::log::open::Candidate::is_blank(one).unwrap_or(false);
     let unreadable = layout.unusable.iter().filter(is_damaged).count();

@@ -31,12 +31,9 @@ impl Buffers {
     pub(crate) fn lend(&self, length: usize) -> Buffer {
         let suitable = length..=length.saturating_add(length / 4);
         let mut state = self.lock();
-        let free = state.free.iter();
-        let found = free.rev().position(|it| suitable.contains(&it.capacity()));
-        let bytes = found.and_then(|nth| {
-            let at = state.free.len() - 1 - nth;
-            state.free.remove(at)
-        });
+        let mut free = state.free.iter();
+        let found = free.rposition(|it| suitable.contains(&it.capacity()));
+        let bytes = found.and_then(|at| state.free.remove(at));
         let bytes = bytes.unwrap_or_default();
         state.free_bytes -= bytes.capacity();
         state.lent += 1;

@@ -1,13 +1,15 @@
 //! The segments of a log, and the index of their records.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::DiskFile;
-use super::frame::{Seal, frame_length, record_length};
-use crate::index::Entry;
+use super::frame::{Seal, length, record_length};
+use super::outline::Outline;
+use super::scan::Scanner;
 use crate::index::ranges::Ranges;
-use crate::index::{Broken, Checkpoint, Index};
+use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{Amount, ReadLimits, Settlement, StreamName};
 
 /// Shared by the writer and the reader.
@@ -59,23 +61,23 @@ impl Segment {
             live_bytes: 0,
         }
     }
+
+    /// The outline after its frames, if there is one.
+    pub(super) fn outline(&self, number: u32, salt: u64) -> io::Result<Option<Outline>> {
+        let outline = Outline::read(&*self.file, number, salt)?;
+        Ok(outline.filter(|outline| outline.end() == self.end))
+    }
+
+    pub(super) fn scanner(&self) -> io::Result<Scanner<'_>> {
+        Scanner::new(&*self.file, self.seal, self.end)
+    }
 }
 
 impl Settled {
-    /// A settlement that deletes these records.
-    pub(crate) fn deleted(stream: StreamName, deleted: Ranges) -> Self {
-        Self {
-            stream,
-            deleted,
-            counted: Ranges::default(),
-        }
-    }
-
     /// The length in bytes of its frame.
     pub(crate) fn encoded_length(&self) -> u64 {
         let body = self.deleted.encoded_length() + self.counted.encoded_length();
-        let body = u32::try_from(body).unwrap_or(u32::MAX);
-        frame_length(self.stream.as_str().len(), body)
+        length(self.stream.as_str().len(), false, body as u64)
     }
 }
 
@@ -106,11 +108,7 @@ impl Catalog {
 
     /// Switches to the index of another catalog of the same segments.
     pub(crate) fn replace(&mut self, other: Self) {
-        for (number, segment) in &mut self.segments {
-            let found = other.segments.get(number);
-            segment.live_records = found.map_or(0, |found| found.live_records);
-            segment.live_bytes = found.map_or(0, |found| found.live_bytes);
-        }
+        self.segments = other.segments;
         self.places = other.places;
     }
 
@@ -123,7 +121,7 @@ impl Catalog {
 
     /// Adds a record or updates its position. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
-        let old = self.ask(|index| index.put(name, entry))?;
+        let old = ask(&mut self.places, |index| index.put(name, entry))?;
         let bytes = record_length(name, &entry);
         if let Some(segment) = self.segments.get_mut(&entry.segment) {
             segment.live_records += 1;
@@ -145,7 +143,7 @@ impl Catalog {
             let mut sequences: Vec<u64> = ids.iter().map(|id| id.get()).collect();
             sequences.sort_unstable();
             let sequences = sequences.into_iter().collect();
-            self.ask(|index| index.find(stream, &sequences))
+            ask(&mut self.places, |index| index.find(stream, &sequences))
         };
         let deleted = present(&wish.delete)?;
         let counted = present(&wish.count_attempt)?;
@@ -165,7 +163,9 @@ impl Catalog {
     /// Settles records. Returns what was deleted.
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<Amount, Broken> {
         if !settled.counted.is_empty() {
-            self.ask(|index| index.count_attempts(&settled.stream, &settled.counted))?;
+            ask(&mut self.places, |index| {
+                index.count_attempts(&settled.stream, &settled.counted)
+            })?;
         }
         self.remove(&settled.stream, &settled.deleted)
     }
@@ -181,11 +181,9 @@ impl Catalog {
             removed += Amount::new(1, entry.size.into());
             forget(segments, name, &entry);
         };
-        let outcome = match &mut self.places {
-            Ok(index) => index.remove(name, sequences, &mut take),
-            Err(broken) => Err(broken.clone()),
-        };
-        self.noted(outcome)?;
+        ask(&mut self.places, |index| {
+            index.remove(name, sequences, &mut take)
+        })?;
         Ok(removed)
     }
 
@@ -194,7 +192,7 @@ impl Catalog {
         for segment in self.segments.values_mut() {
             (segment.live_records, segment.live_bytes) = (0, 0);
         }
-        self.ask(|index| index.clear())
+        ask(&mut self.places, |index| index.clear())
     }
 
     /// The oldest entries of a stream, or the oldest after a number.
@@ -204,7 +202,9 @@ impl Catalog {
         sequence: Option<u64>,
         limits: ReadLimits,
     ) -> Result<Vec<Entry>, Broken> {
-        self.ask(|index| index.after(name, sequence, limits))
+        ask(&mut self.places, |index| {
+            index.after(name, sequence, limits)
+        })
     }
 
     /// The current entries of the records that still exist and have not moved, in order of
@@ -222,28 +222,25 @@ impl Catalog {
         }
         let mut current = Vec::new();
         for (name, numbers) in sought {
-            let found = self.ask(|index| index.find(name, &numbers))?;
-            let same = found
-                .into_iter()
-                .filter(|it| positions.contains(&position(it)));
-            current.extend(same.map(|entry| (name.clone(), entry)));
+            let mut found = ask(&mut self.places, |index| index.find(name, &numbers))?;
+            found.retain(|entry| positions.contains(&position(entry)));
+            current.extend(found.into_iter().map(|entry| (name.clone(), entry)));
         }
         current.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.place));
         Ok(current)
     }
 
     pub(crate) fn relieve(&mut self) -> Result<(), Broken> {
-        self.ask(Index::relieve)
+        ask(&mut self.places, Index::relieve)
     }
 
     pub(crate) fn wants_checkpoint(&self) -> bool {
-        self.places
-            .as_ref()
-            .is_ok_and(|index| index.wants_checkpoint())
+        let index = self.places.as_ref();
+        index.is_ok_and(|index| index.wants_checkpoint())
     }
 
     pub(crate) fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        self.ask(|index| index.checkpoint(at))
+        ask(&mut self.places, |index| index.checkpoint(at))
     }
 
     /// Ends all reads and changes, and closes all files.
@@ -265,31 +262,21 @@ impl Catalog {
 
     /// Takes the unreported damage of a stream.
     pub(crate) fn take_unreported(&mut self, name: &StreamName) -> Amount {
-        if self.unreported.is_empty() {
-            return Amount::default();
-        }
         self.unreported.remove(name).unwrap_or_default()
     }
+}
 
-    fn ask<T>(
-        &mut self,
-        question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
-    ) -> Result<T, Broken> {
-        let answer = match &mut self.places {
-            Ok(index) => question(&mut **index),
-            Err(broken) => Err(broken.clone()),
-        };
-        self.noted(answer)
+/// Asks an index, which is dropped if it fails.
+fn ask<T>(
+    places: &mut Result<Box<dyn Index>, Broken>,
+    question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
+) -> Result<T, Broken> {
+    let index = places.as_mut().map_err(|broken| broken.clone())?;
+    let answer = question(&mut **index);
+    if let Err(broken) = &answer {
+        *places = Err(broken.clone());
     }
-
-    fn noted<T>(&mut self, answer: Result<T, Broken>) -> Result<T, Broken> {
-        if let Err(broken) = &answer
-            && self.places.is_ok()
-        {
-            self.places = Err(broken.clone());
-        }
-        answer
-    }
+    answer
 }
 
 fn closed() -> Broken {

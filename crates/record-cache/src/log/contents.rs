@@ -1,11 +1,8 @@
 //! Lists the records written to a segment.
 
-use std::io;
-
+use super::Failure;
 use super::catalog::Segment;
 use super::format::SEGMENT_HEADER_BYTES;
-use super::outline::Outline;
-use super::scan::Scanner;
 use super::step::Step;
 use crate::StreamName;
 use crate::index::Entry;
@@ -18,15 +15,15 @@ const PORTION_BYTES: u64 = 4 << 20;
 ///
 /// The records come from the segment's outline or, without one, from its frames. Records with
 /// damaged frames are missing. The index knows which records are still live.
-pub(crate) fn records<E: From<io::Error>>(
+pub(crate) fn records(
     segment: &Segment,
     number: u32,
     salt: u64,
-    mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut portion = Vec::new();
     let mut bytes = 0;
-    let mut add = |step: Option<Step>| -> Result<(), E> {
+    let mut add = |step: Option<Step>| -> Result<(), Failure> {
         if let Some(Step::Record { stream, entry, .. }) = step {
             bytes += u64::from(entry.size);
             portion.push((stream, entry));
@@ -37,11 +34,10 @@ pub(crate) fn records<E: From<io::Error>>(
         }
         Ok(())
     };
-    let outline = Outline::read(&*segment.file, number, salt)?;
-    if let Some(outline) = outline.filter(|outline| outline.end() == segment.end) {
+    if let Some(outline) = segment.outline(number, salt)? {
         outline.steps(number).try_for_each(|step| add(Some(step)))?;
     } else {
-        let mut scanner = Scanner::new(&*segment.file, segment.seal, segment.end)?;
+        let mut scanner = segment.scanner()?;
         let mut offset = SEGMENT_HEADER_BYTES;
         while let Some(found) = scanner.at_or_after(offset)? {
             offset = found.end();

@@ -1,6 +1,5 @@
 //! The end of the log, where groups are written.
 
-mod outlines;
 mod segment;
 mod sync;
 mod write;
@@ -8,7 +7,6 @@ mod write;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-pub(crate) use self::outlines::Sealed;
 use self::sync::{Syncing, Unsynced};
 use super::catalog::{Catalog, Settled};
 use super::files::{Disk, DiskFile, remove_if_there};
@@ -16,9 +14,8 @@ use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, TEMPORARY_MARK};
 use super::frame::{ALIGNMENT, Seal};
 use super::group::{Call, Encoder};
 use super::outline::Outline;
-use crate::index::Checkpoint;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::{Checkpoint, Entry};
 use crate::{Durability, StoreError};
 
 /// Whether a group must be on stable storage before it takes effect.
@@ -36,10 +33,8 @@ pub(crate) struct Log {
     segment_bytes: u64,
     salt: u64,
     at: Continuation,
-    /// A file for the next segment, with reserved space.
-    spare: Option<(u32, Arc<dyn DiskFile>)>,
-    /// The segment that gets its final name only once it is on stable storage.
-    aside: Option<u32>,
+    /// The next segment, if its file was made in advance.
+    spare: Option<Active>,
     unsynced: Unsynced,
     syncing: Option<Syncing>,
     /// Numbers below this one survive a failed sync.
@@ -68,6 +63,8 @@ pub(crate) struct Active {
     pub(crate) last_frame: Option<u32>,
     /// Whether its directory entry has been synced.
     pub(crate) entered: bool,
+    /// Whether it gets its final name only once it is on stable storage.
+    pub(crate) aside: bool,
     /// Its outline so far, if known.
     pub(crate) outline: Option<Outline>,
 }
@@ -85,8 +82,33 @@ pub(crate) struct Continuation {
     pub(crate) voids: Ranges,
     /// Settlements possibly lost by a failed sync, to be written again with the next group.
     pub(crate) rewrite: Vec<Settled>,
-    /// Complete segments without an outline.
-    pub(crate) sealed: Vec<Sealed>,
+    /// The outlines, not yet written, of complete segments.
+    pub(crate) sealed: Vec<(u32, Outline)>,
+}
+
+impl Active {
+    /// An empty segment in this file.
+    pub(crate) fn new(number: u32, file: Arc<dyn DiskFile>, salt: u64) -> Self {
+        Self {
+            number,
+            file,
+            seal: Seal::new(salt, number),
+            written: 0,
+            synced: 0,
+            base: 0,
+            fresh: true,
+            full: false,
+            last_frame: None,
+            entered: false,
+            aside: false,
+            outline: Some(Outline::new()),
+        }
+    }
+
+    fn end(&self) -> Previous {
+        let (number, end) = (self.number, self.written);
+        Previous { number, end }
+    }
 }
 
 impl Log {
@@ -105,7 +127,6 @@ impl Log {
             counted_below: at.next_sequence,
             at,
             spare: None,
-            aside: None,
             unsynced: Unsynced::default(),
             syncing: None,
             needed: 0,
@@ -167,8 +188,7 @@ impl Log {
     /// after this offset.
     pub(crate) fn checkpoint(&self, catalog: &Catalog) -> Option<Checkpoint> {
         let active = self.at.active.as_ref()?;
-        let counted = catalog.segments.get(&active.number);
-        let counted = counted.is_some_and(|segment| segment.end == active.written);
+        let counted = catalog.segments.get(&active.number)?.end == active.written;
         let sound = counted && self.at.rewrite.is_empty();
         let holding = catalog.segments.iter();
         let holding = holding.filter(|(_, segment)| segment.live_records > 0);
@@ -218,15 +238,10 @@ impl Log {
     /// Records the end of the log for the next opening.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
-        let written = active.map(|active| Previous {
-            number: active.number,
-            end: active.written,
-        });
-        let last = written.or(self.at.end);
         let mark = Mark {
             salt: self.salt,
             next: self.at.next_sequence,
-            last,
+            last: active.map(Active::end).or(self.at.end),
             held,
         };
         write_mark(&*self.disk, &mark).map_err(|error| self.refused("cannot write", MARK, error))

@@ -74,9 +74,8 @@ pub(crate) fn fetch(
     while !wanted.is_empty() {
         let (run, start, length) = run(wanted);
         wanted = wanted.get(run.len()..).unwrap_or_default();
-        let source = run
-            .first()
-            .and_then(|(_, entry)| sources.get(&entry.segment));
+        let segment = run.first().map(|(_, entry)| entry.segment);
+        let source = segment.and_then(|segment| sources.get(&segment));
         let Some((file, seal)) = source else {
             run.iter().for_each(|_| take(None));
             continue;

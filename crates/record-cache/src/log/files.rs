@@ -76,6 +76,13 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
+/// Whether there are only zeros at these places of a file, as far as it reaches.
+pub(crate) fn is_blank(file: &dyn DiskFile, length: usize, offset: u64) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.read(&mut bytes, length, offset)?;
+    Ok(bytes.iter().all(|&byte| byte == 0))
+}
+
 /// Removes a file. A missing file is not an error.
 pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {

@@ -79,16 +79,13 @@ impl SegmentHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Found<Self> {
-        decode(
-            SEGMENT_MAGIC,
-            bytes,
-            |number, other, [salt, base, end, _]| Self {
-                number,
-                salt,
-                base,
-                previous: previous(other, end),
-            },
-        )
+        let make = |number, other, [salt, base, end, _]: [u64; 4]| Self {
+            number,
+            salt,
+            base,
+            previous: previous(other, end),
+        };
+        decode(SEGMENT_MAGIC, bytes, make)
     }
 }
 
@@ -100,14 +97,13 @@ impl Mark {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Found<Self> {
-        decode(MARK_MAGIC, bytes, |number, _, [salt, next, end, held]| {
-            Self {
-                salt,
-                next,
-                last: previous(number, end),
-                held,
-            }
-        })
+        let make = |number, _, [salt, next, end, held]: [u64; 4]| Self {
+            salt,
+            next,
+            last: previous(number, end),
+            held,
+        };
+        decode(MARK_MAGIC, bytes, make)
     }
 }
 
@@ -145,11 +141,8 @@ fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 4]) -> 
             return Some(Found::OtherVersion(version));
         }
         let (one, other, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        Some(Found::Sound(make(
-            one,
-            other,
-            [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?],
-        )))
+        let words = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
+        Some(Found::Sound(make(one, other, words)))
     };
     parsed().unwrap_or(Found::Damaged)
 }

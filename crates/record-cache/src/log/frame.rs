@@ -87,20 +87,11 @@ impl Header {
     }
 
     pub(crate) fn head_length(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.name_length) + self.hash_key_length()
+        head_length(self.name_length.into(), self.hash_key.is_some())
     }
 
     pub(crate) fn frame_length(&self) -> u64 {
-        let name_length = usize::from(self.name_length);
-        length(
-            name_length,
-            self.hash_key.is_some(),
-            self.body_length.into(),
-        )
-    }
-
-    const fn hash_key_length(&self) -> u64 {
-        hash_key_length(self.hash_key.is_some())
+        (self.head_length() + u64::from(self.body_length)).next_multiple_of(ALIGNMENT)
     }
 
     /// The index entry of the record with this header.
@@ -185,15 +176,15 @@ impl Header {
     }
 }
 
-/// The bytes a hash key adds to a frame.
-const fn hash_key_length(is_there: bool) -> u64 {
-    if is_there { HASH_KEY_BYTES as u64 } else { 0 }
+/// The length in bytes of a header, with its name and hash key.
+const fn head_length(name_length: usize, has_hash_key: bool) -> u64 {
+    let hash_key = if has_hash_key { HASH_KEY_BYTES } else { 0 };
+    (HEADER_BYTES + name_length + hash_key) as u64
 }
 
 /// The length of a frame in bytes, padding included.
 pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: u64) -> u64 {
-    let head = HEADER_BYTES as u64 + name_length as u64 + hash_key_length(has_hash_key);
-    (head + body_length).next_multiple_of(ALIGNMENT)
+    (head_length(name_length, has_hash_key) + body_length).next_multiple_of(ALIGNMENT)
 }
 
 /// The length in bytes of a frame without a hash key.
@@ -224,8 +215,7 @@ pub(crate) fn record_length(stream: &StreamName, entry: &Entry) -> u64 {
 
 /// The length in bytes of the frame that voids these numbers.
 pub(crate) fn void_length(voids: &Ranges) -> u64 {
-    let body = u32::try_from(voids.encoded_length()).unwrap_or(u32::MAX);
-    frame_length(0, body)
+    length(0, false, voids.encoded_length() as u64)
 }
 
 /// Binds a frame to its position, so that stale bytes are never mistaken for a frame.

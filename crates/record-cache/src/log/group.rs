@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::catalog::Settled;
 use super::files::DiskFile;
-use super::frame::{self, ALIGNMENT, GroupBody, Header, Kind, Seal, frame_length};
+use super::frame::{self, GroupBody, Header, Kind, Seal, frame_length};
 use super::outline::Outline;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -48,10 +48,7 @@ impl Call {
         match self {
             Self::Append(records) => records.iter().map(record_length).sum(),
             Self::Settle(settled) => settled.encoded_length(),
-            Self::Carry(carried) => carried
-                .iter()
-                .map(|carried| carried.header.frame_length())
-                .sum(),
+            Self::Carry(carried) => carried.iter().map(|it| it.header.frame_length()).sum(),
             Self::Clear => frame_length(0, 0),
         }
     }
@@ -74,8 +71,6 @@ pub(crate) struct Encoder {
     start: u64,
     /// The file offset where the group ends.
     pub(super) offset: u64,
-    /// The first failed write. Nothing is written after it.
-    failed: Option<io::Error>,
     next_sequence: u64,
     /// The checksum of the last frame.
     pub(super) last_frame: Option<u32>,
@@ -99,7 +94,6 @@ impl Encoder {
         self.shared.clear();
         self.entries = Vec::new();
         (self.segment, self.start, self.offset) = (segment, offset, offset);
-        self.failed = None;
         self.next_sequence = next_sequence;
         self.outline = outline;
     }
@@ -111,65 +105,57 @@ impl Encoder {
     }
 
     pub(crate) fn group(&mut self, group: &GroupBody, seal: &Seal) {
-        let body = group.encode();
-        let mut header = Header::new(Kind::Group, GroupBody::BYTES, crc32c::crc32c(&body));
-        header.sequence = self.next_sequence;
-        self.frame(header, b"", &body, None, seal);
+        let first = self.next_sequence;
+        self.event(Kind::Group, first, "", &group.encode(), seal);
         let oldest = (group.oldest, group.oldest_base);
-        self.note(|outline| outline.group(header.sequence, group.count, oldest));
+        self.note(|outline| outline.group(first, group.count, oldest));
     }
 
-    pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) {
+    /// Adds a call, and writes all but the last piece.
+    pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) -> io::Result<()> {
         match call {
             Call::Append(records) => {
                 let last = records.len().saturating_sub(1);
                 self.entries.reserve(records.len());
                 for (n, record) in records.iter().enumerate() {
-                    self.record(record, (n == 0, n == last), seal);
-                    self.write_if_large(file);
+                    self.appended(record, (n == 0, n == last), seal);
+                    self.write_if_large(file)?;
                 }
             }
             Call::Settle(settled) => self.settled(settled, seal),
             Call::Carry(all) => {
-                for Carried {
-                    stream,
-                    entry,
-                    header,
-                    body,
-                } in all
-                {
+                for record in all {
                     let header = Header {
                         kind: Kind::Carried,
                         starts: true,
                         ends: true,
-                        attempts: entry.attempts,
-                        ..*header
+                        attempts: record.entry.attempts,
+                        ..record.header
                     };
-                    self.enter(stream, &header);
-                    self.frame(header, stream.as_str().as_bytes(), b"", Some(body), seal);
-                    self.write_if_large(file);
+                    self.record(&record.stream, header, "", &record.body, seal);
+                    self.write_if_large(file)?;
                 }
             }
             Call::Clear => {
-                self.frame(Header::new(Kind::Cleared, 0, 0), b"", b"", None, seal);
+                self.event(Kind::Cleared, 0, "", b"", seal);
                 self.note(Outline::cleared);
             }
         }
+        Ok(())
     }
 
     pub(crate) fn settled(&mut self, settled: &Settled, seal: &Seal) {
         let mut body = Vec::new();
         settled.deleted.encode(&mut body);
         settled.counted.encode(&mut body);
-        self.named(Kind::Settled, &settled.stream, &body, seal);
+        self.event(Kind::Settled, 0, settled.stream.as_str(), &body, seal);
         self.note(|outline| outline.settled(settled));
     }
 
     pub(crate) fn voids(&mut self, voids: &Ranges, seal: &Seal) {
         let mut body = Vec::new();
         voids.encode(&mut body);
-        let header = Header::new(Kind::Void, length(body.len()), crc32c::crc32c(&body));
-        self.frame(header, b"", &body, None, seal);
+        self.event(Kind::Void, 0, "", &body, seal);
         self.note(|outline| outline.voids(voids));
     }
 
@@ -179,25 +165,23 @@ impl Encoder {
         }
     }
 
-    /// Writes the last piece. Fails if any write of the group failed.
-    pub(crate) fn finish(&mut self, file: &dyn DiskFile) -> io::Result<()> {
-        self.write(file);
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
-    fn write_if_large(&mut self, file: &dyn DiskFile) {
-        if self.bytes.len() >= PIECE_BYTES {
-            self.write(file);
+    fn write_if_large(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        if self.bytes.len() < PIECE_BYTES {
+            return Ok(());
         }
+        self.write(file)
     }
 
-    fn write(&mut self, file: &dyn DiskFile) {
-        if self.failed.is_none() && self.start < self.offset {
-            self.failed = file.write(&mut self.parts(), self.start).err();
+    /// Writes the current piece.
+    pub(crate) fn write(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        let mut written = Ok(());
+        if self.start < self.offset {
+            written = file.write(&mut self.parts(), self.start);
         }
         self.start = self.offset;
         self.bytes.clear();
         self.shared.clear();
+        written
     }
 
     /// The current piece, for one vectored write.
@@ -215,68 +199,64 @@ impl Encoder {
         parts
     }
 
-    fn record(&mut self, record: &NewRecord, (starts, ends): (bool, bool), seal: &Seal) {
-        let key = record.key.as_deref().map(str::as_bytes);
-        let of_key = crc32c::crc32c(key.unwrap_or_default());
+    fn appended(&mut self, record: &NewRecord, (starts, ends): (bool, bool), seal: &Seal) {
+        let key = record.key.as_deref().unwrap_or_default();
+        let of_key = crc32c::crc32c(key.as_bytes());
+        let checksum = crc32c::crc32c_append(of_key, &record.data);
         let header = Header {
-            kind: Kind::Record,
             starts,
             ends,
-            name_length: name_length(&record.stream),
-            body_length: length(record.size()),
-            key_length: key.map(|key| length(key.len())),
+            key_length: record.key.as_ref().map(|key| length(key.len())),
             hash_key: record.explicit_hash_key,
             sequence: self.next_sequence,
             millis: clock::to_unix_millis(record.recorded_at),
             attempts: record.attempts,
-            body_checksum: crc32c::crc32c_append(of_key, &record.data),
+            ..Header::new(Kind::Record, length(record.size()), checksum)
         };
         self.next_sequence += 1;
-        self.enter(&record.stream, &header);
-        let (name, key) = (record.stream.as_str().as_bytes(), key.unwrap_or_default());
-        self.frame(header, name, key, Some(&record.data), seal);
+        self.record(&record.stream, header, key, &record.data, seal);
     }
 
-    /// Enters a record whose frame is added next.
-    fn enter(&mut self, stream: &StreamName, header: &Header) {
+    /// Adds a record, whose body consists of these two parts.
+    fn record(
+        &mut self,
+        stream: &StreamName,
+        header: Header,
+        key: &str,
+        data: &Bytes,
+        seal: &Seal,
+    ) {
         let entry = header.entry(self.segment, self.offset);
         self.entries.push(entry);
         self.note(|outline| outline.record(header.kind == Kind::Carried, stream, &entry));
+        self.frame(header, stream.as_str(), key.as_bytes(), data, seal);
     }
 
-    fn named(&mut self, kind: Kind, stream: &StreamName, body: &[u8], seal: &Seal) {
-        let mut header = Header::new(kind, length(body.len()), crc32c::crc32c(body));
-        header.name_length = name_length(stream);
-        self.frame(header, stream.as_str().as_bytes(), body, None, seal);
+    /// Adds a frame that is not a record.
+    fn event(&mut self, kind: Kind, sequence: u64, name: &str, body: &[u8], seal: &Seal) {
+        let header = Header {
+            sequence,
+            ..Header::new(kind, length(body.len()), crc32c::crc32c(body))
+        };
+        self.frame(header, name, body, &Bytes::new(), seal);
     }
 
-    fn frame(
-        &mut self,
-        header: Header,
-        name: &[u8],
-        start: &[u8],
-        rest: Option<&Bytes>,
-        seal: &Seal,
-    ) {
+    fn frame(&mut self, mut header: Header, name: &str, start: &[u8], data: &Bytes, seal: &Seal) {
+        // A name has at most 1024 bytes.
+        header.name_length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        let name = name.as_bytes();
         self.last_frame = Some(header.encode(name, seal, self.offset, &mut self.bytes));
         self.bytes.extend(start);
-        match rest {
-            Some(data) if data.len() >= SHARED_FROM => {
-                self.shared.push((self.bytes.len(), data.clone()));
-            }
-            Some(data) => self.bytes.extend(data),
-            None => {}
+        if data.len() >= SHARED_FROM {
+            self.shared.push((self.bytes.len(), data.clone()));
+        } else {
+            self.bytes.extend(data);
         }
-        let bytes = header.head_length() + u64::from(header.body_length);
-        let padding = bytes.next_multiple_of(ALIGNMENT) - bytes;
+        let whole = header.frame_length();
+        let padding = whole - header.head_length() - u64::from(header.body_length);
         self.bytes.extend((0..padding).map(|_| 0));
-        self.offset += bytes + padding;
+        self.offset += whole;
     }
-}
-
-fn name_length(stream: &StreamName) -> u16 {
-    // A name has at most 1024 bytes.
-    u16::try_from(stream.as_str().len()).unwrap_or(u16::MAX)
 }
 
 /// Converts a length that the writer has already limited.

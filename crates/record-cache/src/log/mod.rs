@@ -9,7 +9,8 @@
 //!   [`group`] encodes frames. [`outline`] collects what opening needs to know about them, and
 //!   writes it after them.
 //! - [`open`] finds the end of the log and continues it. [`replay`] reads frames into a
-//!   [`catalog`], using [`scan`] or outlines. [`rebuild`] does so for a running store.
+//!   [`catalog`], using [`scan`] or outlines; [`rebuild`](replay::rebuild) does so for a
+//!   running store.
 //! - [`fetch`] reads records back; [`contents`] lists the records of a segment.
 //!
 //! # Invariants
@@ -30,7 +31,6 @@ pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod open;
 pub(crate) mod outline;
-pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod reserve;
 pub(crate) mod scan;

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 
 use self::ending::continue_last;
-pub(crate) use self::layout::{Candidate, Files, Layout};
+pub(crate) use self::layout::{Candidate, Layout};
 use self::reading::begin_replay;
 pub(crate) use self::reading::read_all;
 use super::Failure;
@@ -19,8 +19,7 @@ use super::files::{Disk, remove_if_there};
 use super::format::{Mark, TEMPORARY_SEGMENT, segment_name};
 use super::replay::{Replay, Tail};
 use crate::counters::Counters;
-use crate::index::Entry;
-use crate::index::{Broken, Found as FoundIndex};
+use crate::index::{Broken, Entry, Found as FoundIndex};
 use crate::{Durability, StreamName, clock};
 
 /// The result of opening, ready to continue.
@@ -32,22 +31,24 @@ pub(crate) struct Opened {
     pub(crate) continuation: Continuation,
     /// Complete records after the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
-    /// Segments that exist but are no longer needed.
-    pub(crate) needless: Vec<u32>,
     /// Whether the group that says which segments are needed lies after the end of the log. Another
     /// group must say so before any are deleted.
     pub(crate) must_restate: bool,
 }
 
 /// Moves obstacles aside, decides which segments count, and begins a log if there is none.
-pub(crate) fn prepare(disk: &dyn Disk, durability: Durability, files: Files) -> io::Result<Layout> {
+pub(crate) fn prepare(
+    disk: &dyn Disk,
+    durability: Durability,
+    found: Layout,
+) -> io::Result<Layout> {
     directory::clear_the_way(disk)?;
     remove_if_there(disk, TEMPORARY_SEGMENT)?;
     if durability == Durability::PowerLoss {
         // An earlier process may have ended between creating a name and syncing it.
         disk.sync()?;
     }
-    let mut layout = files.arrange()?;
+    let mut layout = found.arrange()?;
     for number in &layout.loose {
         disk.remove(&segment_name(*number))?;
     }
@@ -80,10 +81,8 @@ pub(crate) fn open(
     }
     report(disk, &replay, &tail, layout.mark_alone());
 
-    let must_restate = match (tail.cut, layout.last_group) {
-        (Some(cut), Some(last)) => last.offset >= cut,
-        _ => false,
-    };
+    let last_group = layout.last_group.map_or(0, |last| last.offset);
+    let must_restate = tail.cut.is_some_and(|cut| last_group >= cut);
     let last = layout.candidates.last();
     let (active, end) = continue_last(last, salt, &mut tail, must_restate, durability)?;
     let next = layout.mark.map_or(0, |mark| mark.next);
@@ -113,7 +112,6 @@ pub(crate) fn open(
         salt,
         continuation,
         stranded: tail.records,
-        needless: layout.needless.clone(),
         must_restate,
     })
 }

@@ -15,25 +15,25 @@ use crate::StreamName;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
     bytes: Vec<u8>,
-    so_far: SoFar,
+    pub(crate) so_far: SoFar,
     /// The index of each name in the list.
     places: HashMap<StreamName, usize>,
 }
 
 /// The state after the previous steps, so the next step can omit what has not changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct SoFar {
+pub(crate) struct SoFar {
     /// The end of the last frame, where the next one begins.
-    end: u64,
+    pub(crate) end: u64,
     /// Where the last frame begins.
-    last_frame: u64,
+    pub(crate) last_frame: u64,
     names: Vec<StreamName>,
     stream: Option<usize>,
     size: u32,
     /// The next record's sequence number, unless stated otherwise.
     next: u64,
     /// The oldest segment the last group needs, and the first sequence number in it.
-    oldest: Option<(u32, u64)>,
+    pub(crate) oldest: Option<(u32, u64)>,
 }
 
 // Flags in the kind byte: fields omitted because they are unchanged.
@@ -61,16 +61,6 @@ impl Outline {
     /// Where the last frame ends.
     pub(crate) fn end(&self) -> u64 {
         self.so_far.end
-    }
-
-    /// Where the last frame begins.
-    pub(crate) fn last_frame(&self) -> u64 {
-        self.so_far.last_frame
-    }
-
-    /// The oldest segment still needed, and its first sequence number, according to the last group.
-    pub(crate) fn oldest_needed(&self) -> Option<(u32, u64)> {
-        self.so_far.oldest
     }
 
     /// All steps, as part of the segment with this number.

@@ -2,15 +2,17 @@
 
 mod frames;
 
+use std::collections::BTreeMap;
+
 use super::Failure;
 use super::catalog::{Catalog, Segment, Settled};
 use super::files::DiskFile;
 use super::frame::Header;
-use super::outline::Outline;
+use super::outline::{Outline, SoFar};
 use super::step::Step;
 use crate::counters::Counters;
 use crate::index::ranges::Ranges;
-use crate::index::{Broken, Checkpoint, Entry};
+use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{Amount, StreamName};
 
 pub(crate) use self::frames::Tail;
@@ -33,13 +35,13 @@ pub(crate) struct Replay {
     /// The end of the current group's sequence numbers.
     group_end: u64,
     /// Whether something is missing since the last number.
-    hole: bool,
+    pub(crate) hole: bool,
     /// Whether the data being read may never have been synced.
     in_tail: bool,
     /// Whether the disk kept the order of writes, so only the end can be torn.
     pub(crate) in_order: bool,
     /// The point up to which an index covers everything.
-    known: Option<Checkpoint>,
+    pub(crate) known: Option<Checkpoint>,
 }
 
 impl Replay {
@@ -52,40 +54,35 @@ impl Replay {
         }
     }
 
-    /// Begins a replay after the part an index covers.
-    pub(crate) fn behind(known: Checkpoint, catalog: Catalog, counters: Counters) -> Self {
-        let next = Some(known.next_sequence);
-        Self {
-            counters,
-            known: Some(known),
-            ..Self::new(next, catalog)
-        }
-    }
-
     /// Whether the index covers this whole segment, which then need not be read.
     pub(crate) fn knows_all_of(&self, segment: u32) -> bool {
-        self.known
-            .as_ref()
-            .is_some_and(|known| segment < known.segment)
+        let known = self.known.as_ref();
+        known.is_some_and(|known| segment < known.segment)
     }
 
-    /// Adds a segment, with the counts the index has for it.
-    pub(crate) fn add_segment(&mut self, number: u32, mut segment: Segment) {
-        if let Some(known) = self.catalog.segments.get(&number) {
-            segment.live_records = known.live_records;
-            segment.live_bytes = known.live_bytes;
+    /// Enters what the index holds of a segment, if the segment is as long as it was: as long as
+    /// its successor says, or as the index covers.
+    pub(crate) fn recall(&self, number: u32, segment: &mut Segment, said: u64) {
+        let Some(known) = self.known.as_ref().filter(|known| number <= known.segment) else {
+            return;
+        };
+        let end = if number == known.segment {
+            known.offset
+        } else {
+            said
+        };
+        let held = known.segments.iter().find(|held| held.0 == number);
+        if let Some((_, records, bytes)) = held.filter(|_| segment.length >= end) {
+            (segment.live_records, segment.live_bytes) = (*records, *bytes);
         }
-        self.catalog.segments.insert(number, segment);
     }
 
-    /// The end of what the index covers in this segment, if anything, and the checksum of the last
-    /// frame there.
-    fn known_in(&self, segment: u32) -> Option<(u64, u32)> {
-        let known = self
-            .known
-            .as_ref()
-            .filter(|known| known.segment == segment)?;
-        Some((known.offset, known.last_frame))
+    /// The end of what the index covers in this segment, and the checksum of the last frame there,
+    /// if it covers anything.
+    fn known_in(&self, segment: u32) -> (u64, Option<u32>) {
+        let known = self.known.as_ref();
+        let known = known.filter(|known| known.segment == segment);
+        known.map_or((0, None), |known| (known.offset, Some(known.last_frame)))
     }
 
     pub(crate) fn next_sequence(&self) -> u64 {
@@ -99,15 +96,16 @@ impl Replay {
         outline: Outline,
         file: &dyn DiskFile,
     ) -> Result<Tail, Failure> {
-        let known = self.known_in(number);
-        let known_up_to = known.map_or(0, |(offset, _)| offset);
-        let mut reaches_known = known.is_none();
+        let (known_up_to, known_frame) = self.known_in(number);
+        let mut reaches_known = known_frame.is_none();
         let mut steps = outline.steps(number);
         while let Some(step) = steps.next() {
-            if steps.end() <= known_up_to {
-                if steps.end() == known_up_to {
-                    let checksum = Header::checksum_at(file, steps.last_frame())?;
-                    reaches_known = checksum == known.map(|(_, last_frame)| last_frame);
+            let SoFar {
+                end, last_frame, ..
+            } = steps.so_far;
+            if end <= known_up_to {
+                if end == known_up_to {
+                    reaches_known = Header::checksum_at(file, last_frame)? == known_frame;
                 }
                 continue;
             }
@@ -119,7 +117,7 @@ impl Replay {
         self.end_group();
         Ok(Tail {
             end: outline.end(),
-            last_frame: Header::checksum_at(file, outline.last_frame())?,
+            last_frame: Header::checksum_at(file, outline.so_far.last_frame)?,
             outline: Some(outline),
             ..Tail::default()
         })
@@ -130,11 +128,6 @@ impl Replay {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
         self.catalog.relieve()
-    }
-
-    /// Notes that part of the log is missing here.
-    pub(crate) fn note_hole(&mut self) {
-        self.hole = true;
     }
 
     /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count
@@ -238,6 +231,38 @@ impl Replay {
             self.expected = Some(sequence);
         }
     }
+}
+
+/// Builds another index of an open log: reads all segments up to their known ends, and adds what still has to be written: void numbers
+/// and settlements.
+///
+/// Any records still missing existed, but their frames can no longer be found.
+pub(crate) fn rebuild(
+    segments: &BTreeMap<u32, Segment>,
+    salt: u64,
+    (voids, settled): (&Ranges, &[Settled]),
+    index: Box<dyn Index>,
+    alive: &dyn Fn(),
+) -> Result<Replay, Failure> {
+    let first = segments.values().next().map(|segment| segment.base);
+    let mut replay = Replay::new(first, Catalog::new(index));
+    for (&number, segment) in segments {
+        alive();
+        let mut empty = segment.clone();
+        (empty.live_records, empty.live_bytes) = (0, 0);
+        replay.catalog.segments.insert(number, empty);
+        if let Some(outline) = segment.outline(number, salt)? {
+            replay.outlined(number, outline, &*segment.file)?;
+        } else {
+            replay.segment(number, &mut segment.scanner()?, segment.end)?;
+        }
+    }
+    replay.finish(None);
+    for settled in settled {
+        replay.settle(settled)?;
+    }
+    replay.missing.remove_all(voids);
+    Ok(replay)
 }
 
 fn unknown() -> Failure {

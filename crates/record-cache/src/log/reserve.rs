@@ -34,23 +34,12 @@ impl Reserve {
 
     /// Continues the log in the reserved space. Returns whether there was any.
     ///
-    /// The file itself becomes a segment, so nothing else can take its space.
-    pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
-        self.spend_as(log, false)
-    }
-
-    /// Like [`spend`](Self::spend), for a group that must be there whole or not at all; see
-    /// [`Log::begin_aside`].
-    pub(crate) fn spend_aside(&mut self, log: &mut Log) -> bool {
-        self.spend_as(log, true)
-    }
-
-    fn spend_as(&mut self, log: &mut Log, aside: bool) -> bool {
+    /// The file itself becomes a segment, so nothing else can take its space. `aside`: the next
+    /// group must be there whole or not at all; see [`Log::begin_aside`].
+    pub(crate) fn spend(&mut self, log: &mut Log, aside: bool) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        // After a power loss, an old file may reappear with frames in it, which must never be found
-        // again.
-        there && is_blank(log.disk()) && log.go_on_in(RESERVE, aside).is_ok()
+        there && log.go_on_in_reserve(aside).is_ok()
     }
 
     /// Reserves space again, if the disk has room.
@@ -68,14 +57,6 @@ impl Reserve {
             let _ = disk.remove(RESERVE);
         }
     }
-}
-
-fn is_blank(disk: &dyn Disk) -> bool {
-    let mut bytes = Vec::new();
-    let read = disk
-        .open(RESERVE)
-        .and_then(|file| file.read(&mut bytes, RESERVE_BYTES, 0));
-    read.is_ok() && bytes.iter().all(|&byte| byte == 0)
 }
 
 fn fill(disk: &dyn Disk) -> io::Result<()> {

@@ -1,11 +1,10 @@
 //! Finds the frames of a segment.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 
 use super::catalog::Settled;
 use super::files::DiskFile;
-use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::{
     ALIGNMENT, Fields, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
 };
@@ -14,14 +13,13 @@ use crate::StreamName;
 use crate::index::ranges::Ranges;
 
 const WINDOW_BYTES: usize = 256 * 1024;
-const STRIDE: u64 = ALIGNMENT;
 
 /// Reads a segment from front to back.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     file: &'a dyn DiskFile,
     seal: Seal,
-    end: u64,
+    pub(crate) end: u64,
     window: Vec<u8>,
     window_start: u64,
     body: Vec<u8>,
@@ -41,7 +39,7 @@ pub(crate) struct Found {
 /// Interned stream names, shared by all records of a stream.
 #[derive(Debug, Default)]
 struct Names {
-    all: HashMap<Vec<u8>, StreamName>,
+    all: HashSet<StreamName>,
     last: Option<StreamName>,
 }
 
@@ -79,16 +77,12 @@ impl Names {
         if let Some(last) = self.last.as_ref().filter(is_same) {
             return Some(last.clone());
         }
-        let name = match self.all.get(bytes) {
-            Some(name) => name.clone(),
-            None => {
-                let name = StreamName::new(str::from_utf8(bytes).ok()?).ok()?;
-                self.all.insert(bytes.to_vec(), name.clone());
-                name
-            }
-        };
-        self.last = Some(name.clone());
-        Some(name)
+        let text = str::from_utf8(bytes).ok()?;
+        if !self.all.contains(text) {
+            self.all.insert(StreamName::new(text).ok()?);
+        }
+        self.last = self.all.get(text).cloned();
+        self.last.clone()
     }
 }
 
@@ -107,10 +101,6 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The frame at this offset, if there is one.
     pub(crate) fn frame(&mut self, offset: u64) -> io::Result<Option<Found>> {
         let skip = self.fill(offset, LONGEST_HEAD)?;
@@ -127,34 +117,20 @@ impl<'a> Scanner<'a> {
         Ok(Some(found).filter(|found| found.end() <= self.end))
     }
 
-    /// The first frame after an offset that has none.
-    pub(crate) fn next_frame(&mut self, behind: u64) -> io::Result<Option<Found>> {
-        let mut offset = behind.next_multiple_of(STRIDE).max(SEGMENT_HEADER_BYTES);
-        if offset == behind {
-            offset += STRIDE;
-        }
+    /// The first frame at or after an offset.
+    pub(crate) fn at_or_after(&mut self, mut offset: u64) -> io::Result<Option<Found>> {
         while offset + HEADER_BYTES as u64 <= self.end {
-            let bytes = self.bytes(offset, WINDOW_BYTES / 2)?;
-            let mut chunks = bytes.chunks_exact(8);
-            let Some(chance) = chunks.position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC)) else {
-                offset += (bytes.len() as u64 / STRIDE).max(1) * STRIDE;
-                continue;
-            };
-            offset += chance as u64 * STRIDE;
             if let Some(found) = self.frame(offset)? {
                 return Ok(Some(found));
             }
-            offset += STRIDE;
+            offset += ALIGNMENT;
+            let skip = self.fill(offset, WINDOW_BYTES / 2)?;
+            let bytes = self.window.get(skip..).unwrap_or_default();
+            let mut chunks = bytes.chunks_exact(8);
+            let chance = chunks.position(|chunk| chunk.get(MAGIC_AT) == Some(&MAGIC));
+            offset += chance.unwrap_or(bytes.len() / 8) as u64 * ALIGNMENT;
         }
         Ok(None)
-    }
-
-    /// The next intact frame at or after an offset.
-    pub(crate) fn at_or_after(&mut self, offset: u64) -> io::Result<Option<Found>> {
-        match self.frame(offset)? {
-            None => self.next_frame(offset),
-            found => Ok(found),
-        }
     }
 
     /// The meaning of a frame, if it is intact, in the segment with this number. Does not read the
@@ -170,42 +146,27 @@ impl<'a> Scanner<'a> {
                 entry,
             }));
         }
-        let mut body = std::mem::take(&mut self.body);
-        let whole = self.body(found, &mut body)?;
-        let step = if whole { found.decode(&body) } else { None };
-        self.body = body;
-        Ok(step)
-    }
-
-    /// Whether the body is intact.
-    pub(crate) fn body_is_whole(&mut self, found: &Found) -> io::Result<bool> {
-        let mut body = std::mem::take(&mut self.body);
-        let whole = self.body(found, &mut body);
-        self.body = body;
-        whole
+        let body = self.body(found)?;
+        Ok(body.and_then(|body| found.decode(body)))
     }
 
     /// Reads the body, if it is intact.
-    pub(crate) fn body(&mut self, found: &Found, into: &mut Vec<u8>) -> io::Result<bool> {
+    pub(crate) fn body(&mut self, found: &Found) -> io::Result<Option<&[u8]>> {
         let length = usize::try_from(found.header.body_length).unwrap_or(usize::MAX);
         let at = found.offset + found.header.head_length();
-        if length <= WINDOW_BYTES / 2 {
-            into.clear();
-            let bytes = self.bytes(at, length)?;
-            into.extend(bytes.get(..length).unwrap_or_default());
+        let body = if length <= WINDOW_BYTES / 2 {
+            let skip = self.fill(at, length)?;
+            self.window.get(skip..skip + length).unwrap_or_default()
         } else {
-            self.file.read(into, length, at)?;
-        }
-        Ok(into.len() == length && crc32c::crc32c(into) == found.header.body_checksum)
+            self.file.read(&mut self.body, length, at)?;
+            &self.body
+        };
+        let whole = body.len() == length && crc32c::crc32c(body) == found.header.body_checksum;
+        Ok(whole.then_some(body))
     }
 
-    /// The bytes at an offset: at least as many as requested, or fewer at the end of the file.
-    fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let skip = self.fill(offset, length)?;
-        Ok(self.window.get(skip..).unwrap_or_default())
-    }
-
-    /// Reads them into the window. Returns where they begin in it.
+    /// Reads bytes into the window: at least as many as requested, or fewer at the end of the
+    /// file. Returns where they begin in it.
     fn fill(&mut self, offset: u64, length: usize) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let skip = offset.checked_sub(self.window_start);

@@ -12,7 +12,7 @@ use crate::index::paged::PlainIndex;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
 use crate::log::catalog::lock;
-use crate::log::rebuild::rebuild;
+use crate::log::replay::rebuild;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
 
 const STEPS: usize = 50;

@@ -190,7 +190,7 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
     let mut encoder = Encoder::default();
     encoder.begin((3, 64), 0, Some(Outline::new()));
     encoder.group(&group, &Seal::new(5, 3));
-    encoder.finish(&*file).unwrap();
+    encoder.write(&*file).unwrap();
     let outline = encoder.outline.take().unwrap();
     outline.write(&*file, 3, 5).unwrap();
     let bytes = bytes_of(&*file);

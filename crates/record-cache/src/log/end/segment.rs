@@ -1,14 +1,16 @@
 //! Begins and ends segments.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use super::{Active, Log};
-use crate::log::files::DiskFile;
-use crate::log::format::{Previous, TEMPORARY_SEGMENT, segment_name};
-use crate::log::frame::Seal;
-use crate::log::outline::Outline;
+use crate::log::catalog::{Catalog, lock};
+use crate::log::files::is_blank;
+use crate::log::format::{RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
+
+/// The last segment gets an outline only if it is at least this fraction full.
+const LONG_ENOUGH: u64 = 16;
 
 impl Log {
     /// Continues in a new segment, starting with the next group.
@@ -19,26 +21,67 @@ impl Log {
         let Some(active) = self.at.active.take() else {
             return;
         };
-        self.at.end = Some(Previous {
-            number: active.number,
-            end: active.written,
-        });
+        self.at.end = Some(active.end());
         self.seal(active);
     }
 
-    /// Continues in a segment made from a file with reserved space. If `aside`, the segment is
-    /// named only once its first group is on stable storage.
-    pub(crate) fn go_on_in(&mut self, name: &str, aside: bool) -> io::Result<()> {
+    /// Notes that a segment is complete and durable.
+    fn seal(&mut self, active: Active) {
+        let outline = active.outline.map(|outline| (active.number, outline));
+        self.at.sealed.extend(outline);
+    }
+
+    /// Ends the active segment, because the log is being closed.
+    pub(crate) fn seal_last(&mut self) {
+        if let Some(active) = self.at.active.take()
+            && active.written >= self.segment_bytes / LONG_ENOUGH
+        {
+            self.seal(active);
+        }
+    }
+
+    /// Writes the outlines of newly complete segments that still exist, if there is space.
+    pub(crate) fn write_outlines(&mut self, index: &Mutex<Catalog>, room: bool) {
+        for (number, outline) in self.at.sealed.drain(..) {
+            let segment = lock(index).segments.get(&number).cloned();
+            // An outline must cover all of its segment.
+            let segment = segment.filter(|segment| room && outline.end() == segment.end);
+            let Some(segment) = segment else {
+                continue;
+            };
+            match outline.write(&*segment.file, number, self.salt) {
+                Ok(length) => {
+                    if let Some(segment) = lock(index).segments.get_mut(&number) {
+                        segment.length = length;
+                    }
+                }
+                // The next opening will read the frames instead.
+                Err(error) => {
+                    tracing::debug!(target: "record_cache", %error, "a segment is left without an outline")
+                }
+            }
+        }
+    }
+
+    /// Continues in a segment made from the reserved space. If `aside`, the segment is named only
+    /// once its first group is on stable storage.
+    pub(crate) fn go_on_in_reserve(&mut self, aside: bool) -> io::Result<()> {
+        // After a power loss, an old file may reappear with frames in it, which must never be found
+        // again.
+        if !is_blank(&*self.disk.open(RESERVE)?, RESERVE_BYTES, 0)? {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         self.roll();
         let number = self.at.next_number;
         let after = number.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
         let aside = aside && self.durability == Durability::PowerLoss;
         let segment = segment_name(number);
         let segment = if aside { TEMPORARY_SEGMENT } else { &segment };
-        self.disk.rename(name, segment)?;
+        self.disk.rename(RESERVE, segment)?;
         self.at.next_number = after;
-        self.spare = Some((number, self.disk.open(segment)?));
-        self.aside = aside.then_some(number);
+        let file = self.disk.open(segment)?;
+        let active = Active::new(number, file, self.salt);
+        self.spare = Some(Active { aside, ..active });
         Ok(())
     }
 
@@ -53,13 +96,16 @@ impl Log {
         let file = file.map_err(|error| self.refused("cannot create", TEMPORARY_SEGMENT, error))?;
         let number = self.at.next_number;
         self.at.next_number = number.checked_add(1).ok_or_else(no_numbers_left)?;
-        (self.spare, self.aside) = (Some((number, file)), Some(number));
+        self.spare = Some(Active {
+            aside: true,
+            ..Active::new(number, file, self.salt)
+        });
         Ok(())
     }
 
     pub(crate) fn create_segment(&mut self) -> Result<Active, StoreError> {
-        if let Some((number, file)) = self.spare.take() {
-            return Ok(self.begin_segment(number, file));
+        if let Some(active) = self.spare.take() {
+            return Ok(active);
         }
         loop {
             let number = self.at.next_number;
@@ -68,7 +114,7 @@ impl Log {
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.at.next_number = after;
-                    return Ok(self.begin_segment(number, file));
+                    return Ok(Active::new(number, file, self.salt));
                 }
                 // Left over from a failed attempt that could not be undone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -76,22 +122,6 @@ impl Log {
                 }
                 Err(error) => return Err(self.refused("cannot create", &name, error)),
             }
-        }
-    }
-
-    fn begin_segment(&self, number: u32, file: Arc<dyn DiskFile>) -> Active {
-        Active {
-            number,
-            file,
-            seal: Seal::new(self.salt, number),
-            written: 0,
-            synced: 0,
-            base: 0,
-            fresh: true,
-            full: false,
-            entered: false,
-            last_frame: None,
-            outline: Some(Outline::new()),
         }
     }
 

@@ -69,8 +69,8 @@ impl Log {
         if active.synced == active.written {
             return Ok(());
         }
-        let outcome = self.sync_all(active);
-        self.begin();
+        let (written, outcome) = (active.written, self.sync_all(active));
+        self.begin(written);
         self.end(outcome)
     }
 
@@ -81,8 +81,8 @@ impl Log {
     pub(crate) fn begin_sync(&mut self) -> Option<Arc<dyn DiskFile>> {
         let active = self.at.active.as_ref();
         let active = active.filter(|active| active.entered && active.synced < active.written)?;
-        let file = Arc::clone(&active.file);
-        self.begin();
+        let (written, file) = (active.written, Arc::clone(&active.file));
+        self.begin(written);
         Some(file)
     }
 
@@ -97,14 +97,13 @@ impl Log {
         self.enter(index, ended)
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, end: u64) {
         debug_assert!(
             self.syncing.is_none(),
             "an error is reported to one sync only"
         );
-        let written = self.at.active.as_ref().map(|active| active.written);
         self.syncing = Some(Syncing {
-            end: written.unwrap_or_default(),
+            end,
             next_sequence: self.at.next_sequence,
             needed: self.needed,
             covered: std::mem::take(&mut self.unsynced),
@@ -134,7 +133,14 @@ impl Log {
         if active.fresh {
             self.discard(&active);
         } else {
-            self.abandon(&active);
+            // Its unsynced data is written again elsewhere.
+            let (number, end) = match self.durability {
+                Durability::PowerLoss => (active.number, active.synced),
+                Durability::ProcessCrash => (active.number, active.written),
+            };
+            // The next segment states where this one ends, so truncating only frees space.
+            let _ = active.file.truncate(end);
+            self.at.end = Some(Previous { number, end });
         }
         Err(self.refused("cannot sync", &segment_name(active.number), error))
     }
@@ -169,28 +175,12 @@ impl Log {
     fn sync_all(&self, active: &Active) -> io::Result<()> {
         active.file.sync()?;
         if !active.entered {
-            if self.aside == Some(active.number) {
+            if active.aside {
                 let name = segment_name(active.number);
                 self.disk.rename(TEMPORARY_SEGMENT, &name)?;
             }
             self.disk.sync()?;
         }
         Ok(())
-    }
-
-    /// Abandons a segment that can no longer be synced.
-    ///
-    /// Its unsynced data is written again elsewhere.
-    fn abandon(&mut self, active: &Active) {
-        let end = match self.durability {
-            Durability::PowerLoss => active.synced,
-            Durability::ProcessCrash => active.written,
-        };
-        // The next segment states where this one ends, so truncating only frees space.
-        let _ = active.file.truncate(end);
-        self.at.end = Some(Previous {
-            number: active.number,
-            end,
-        });
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use super::{Active, Log, oldest_needed};
 use crate::StoreError;
 use crate::index::Entry;
-use crate::index::ranges::Ranges;
 use crate::log::catalog::{Catalog, Settled, lock};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::log::frame::{GroupBody, frame_length, void_length};
@@ -21,21 +20,31 @@ impl Log {
         index: &Mutex<Catalog>,
         calls: &[Call],
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut active = self.segment_for(calls)?;
-        let first = self.at.next_sequence;
-        let needed = self.encode(index, &mut active, calls);
-        self.at.next_sequence += calls.iter().map(Call::records).sum::<usize>() as u64;
-        if let Err(error) = self.encoder.finish(&*active.file) {
-            self.at.voids.insert(first, self.at.next_sequence);
-            return Err(self.cut_off(active, error));
+        if self.is_full_for(calls) {
+            self.roll();
         }
+        let mut active = match self.at.active.take() {
+            Some(active) => active,
+            None => self.create_segment()?,
+        };
+        let first = self.at.next_sequence;
+        let count = calls.iter().map(Call::records).sum();
+        let written = self.encode(index, &mut active, calls, count);
+        self.at.next_sequence += count as u64;
+        let needed = match written {
+            Ok(needed) => needed,
+            Err(error) => {
+                self.at.voids.insert(first, self.at.next_sequence);
+                return Err(self.cut_off(active, error));
+            }
+        };
         active.written = self.encoder.offset;
         active.last_frame = self.encoder.last_frame;
         active.outline = self.encoder.outline.take();
         self.at.active = Some(active);
         self.needed = needed;
-        self.unsynced.voids.insert_all(&self.at.voids);
-        self.at.voids = Ranges::default();
+        let voids = std::mem::take(&mut self.at.voids);
+        self.unsynced.voids.insert_all(&voids);
         for settled in std::mem::take(&mut self.at.rewrite) {
             self.unsynced.push(settled);
         }
@@ -57,27 +66,13 @@ impl Log {
 
     /// Whether these calls must go to another segment. Earlier writes are synced first.
     pub(crate) fn is_full_for(&self, calls: &[Call]) -> bool {
-        self.at.active.as_ref().is_some_and(|active| {
-            active.full || (active.written > SEGMENT_HEADER_BYTES && !self.fits(active, calls))
-        })
-    }
-
-    /// Returns the segment to write the group to.
-    fn segment_for(&mut self, calls: &[Call]) -> Result<Active, StoreError> {
-        if self.is_full_for(calls) {
-            self.roll();
-        }
-        match self.at.active.take() {
-            Some(active) => Ok(active),
-            None => self.create_segment(),
-        }
-    }
-
-    /// Whether a segment has room for these calls and its outline.
-    fn fits(&self, active: &Active, calls: &[Call]) -> bool {
+        let Some(active) = &self.at.active else {
+            return false;
+        };
         let outline = active.outline.as_ref();
         let behind = outline.map_or(0, |outline| outline.length_with(calls));
-        active.written + self.group_length(calls) + behind <= self.segment_bytes
+        let length = active.written + self.group_length(calls) + behind;
+        active.full || (active.written > SEGMENT_HEADER_BYTES && length > self.segment_bytes)
     }
 
     fn group_length(&self, calls: &[Call]) -> u64 {
@@ -87,11 +82,16 @@ impl Log {
         group + again + void_length(&self.at.voids) + calls
     }
 
-    /// Encodes calls, and writes all but the last piece. Returns the oldest segment that the group
-    /// needs.
-    fn encode(&mut self, index: &Mutex<Catalog>, active: &mut Active, calls: &[Call]) -> u32 {
+    /// Encodes and writes calls with this many new records. Returns the oldest segment that the
+    /// group needs.
+    fn encode(
+        &mut self,
+        index: &Mutex<Catalog>,
+        active: &mut Active,
+        calls: &[Call],
+        count: usize,
+    ) -> io::Result<u32> {
         let first = self.at.next_sequence;
-        let count: usize = calls.iter().map(Call::records).sum();
         // If the write fails, the outline is lost.
         let outline = active.outline.take();
         let encoder = &mut self.encoder;
@@ -124,9 +124,10 @@ impl Log {
         if !self.at.voids.is_empty() {
             encoder.voids(&self.at.voids, &active.seal);
         }
-        calls
-            .iter()
-            .for_each(|call| encoder.call(call, &active.seal, &*active.file));
-        oldest
+        for call in calls {
+            encoder.call(call, &active.seal, &*active.file)?;
+        }
+        encoder.write(&*active.file)?;
+        Ok(oldest)
     }
 }

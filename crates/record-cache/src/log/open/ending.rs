@@ -6,9 +6,8 @@ use std::sync::Arc;
 use super::layout::Candidate;
 use crate::Durability;
 use crate::log::end::Active;
-use crate::log::files::DiskFile;
+use crate::log::files::is_blank;
 use crate::log::format::{Previous, RESERVE_BYTES, SEGMENT_HEADER_BYTES};
-use crate::log::frame::Seal;
 use crate::log::replay::Tail;
 
 /// Prepares the last segment for writing, or returns its end for the next one to continue.
@@ -19,30 +18,21 @@ pub(super) fn continue_last(
     must_restate: bool,
     durability: Durability,
 ) -> io::Result<(Option<Active>, Option<Previous>)> {
-    let Some(Candidate {
-        number,
-        file,
-        header,
-        ..
-    }) = last
-    else {
+    let Some(last) = last else {
         return Ok((None, None));
     };
+    let (number, file) = (last.number, &*last.file);
     let length = file.length()?;
     // The end must not be in a frame that reaches past it, since that frame would swallow new data.
     let end = tail.cut.unwrap_or(tail.end);
     let stranded = !tail.records.is_empty() || !tail.settled.is_empty();
     // Data after the end stays readable until another segment has restated it.
-    if stranded || must_restate || header.is_none() {
-        return Ok((
-            None,
-            Some(Previous {
-                number: *number,
-                end,
-            }),
-        ));
-    }
-    if end < length && !is_room(&**file, end, length)? {
+    let Some(header) = last.header.filter(|_| !stranded && !must_restate) else {
+        return Ok((None, Some(Previous { number, end })));
+    };
+    let rest = usize::try_from(length.saturating_sub(end)).unwrap_or(usize::MAX);
+    // Only zeros are reserved space, which a full disk may need.
+    if rest > RESERVE_BYTES || !is_blank(file, rest, end)? {
         file.truncate(end)?;
     }
     let synced = match durability {
@@ -52,31 +42,14 @@ pub(super) fn continue_last(
         }
         Durability::ProcessCrash => SEGMENT_HEADER_BYTES,
     };
-    let seal = Seal::new(salt, *number);
-    let file = Arc::clone(file);
     let active = Active {
-        number: *number,
-        file,
-        seal,
         written: end,
         synced,
-        base: header.as_ref().map_or(0, |header| header.base),
+        base: header.base,
         fresh: false,
-        full: false,
-        entered: false,
         last_frame: tail.last_frame,
         outline: tail.outline.take(),
+        ..Active::new(number, Arc::clone(&last.file), salt)
     };
     Ok((Some(active), None))
-}
-
-/// Whether only zeros follow this offset: reserved space, which a full disk may need.
-fn is_room(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<bool> {
-    let bytes = usize::try_from(length - from).unwrap_or(usize::MAX);
-    if bytes > RESERVE_BYTES {
-        return Ok(false);
-    }
-    let mut behind = Vec::new();
-    file.read(&mut behind, bytes, from)?;
-    Ok(behind.iter().all(|&byte| byte == 0))
 }

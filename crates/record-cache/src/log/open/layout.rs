@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::log::catalog::Segment;
 use crate::log::directory;
 use crate::log::end::refused;
-use crate::log::files::{Disk, DiskFile};
+use crate::log::files::{Disk, DiskFile, is_blank};
 use crate::log::format::{
     Found, MARK, Mark, Previous, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name,
 };
@@ -15,20 +15,13 @@ use crate::log::frame::{GroupBody, Kind, Seal};
 use crate::log::outline::Outline;
 use crate::log::scan::Scanner;
 
-/// The files of a log, and what their first bytes say.
-#[derive(Debug)]
-pub(crate) struct Files {
-    pub(super) mark: Option<Mark>,
-    pub(super) candidates: Vec<Candidate>,
-}
-
 /// The segments of a log: those that count, and those that do not.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     pub(crate) mark: Option<Mark>,
     /// Unknown if there is no log.
     pub(crate) salt: Option<u64>,
-    /// The segments that count, oldest first.
+    /// The segments that count, oldest first. Until they are arranged, all of them.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) last_group: Option<LastGroup>,
     /// Segments that no later one continues.
@@ -36,7 +29,7 @@ pub(crate) struct Layout {
     /// Segments with neither a header nor a frame.
     pub(crate) unusable: Vec<Candidate>,
     /// Segments that exist but are no longer needed.
-    pub(super) needless: Vec<u32>,
+    pub(crate) needless: Vec<u32>,
     pub(super) next_number: u32,
 }
 
@@ -63,8 +56,8 @@ pub(crate) struct LastGroup {
     pub(super) offset: u64,
 }
 
-impl Files {
-    /// Examines all segments without changing anything.
+impl Layout {
+    /// Finds all segments, and reads what their first bytes say, without changing anything.
     ///
     /// # Errors
     /// [`StoreError::Incompatible`] if the log has another version.
@@ -95,48 +88,44 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(refused(disk, "cannot read", MARK, error)),
         };
-        Ok(Self { mark, candidates })
+        Ok(Self {
+            mark,
+            candidates,
+            ..Self::default()
+        })
     }
 
     /// Decides which segments count.
-    pub(crate) fn arrange(self) -> io::Result<Layout> {
-        let Self {
-            mark,
-            mut candidates,
-        } = self;
+    pub(crate) fn arrange(mut self) -> io::Result<Self> {
+        let mut candidates = std::mem::take(&mut self.candidates);
         let behind = candidates.last().map(|last| last.number.saturating_add(1));
-        let marked = mark.and_then(|mark| mark.last).map(|last| last.number);
-        let mut layout = Layout {
-            mark,
-            salt: find_salt(mark, &candidates)?,
-            next_number: behind.max(marked).unwrap_or(0),
-            ..Layout::default()
-        };
-        let Some(salt) = layout.salt else {
-            layout.unusable = candidates;
-            return Ok(layout);
+        let marked = self.mark.and_then(|mark| mark.last);
+        self.next_number = behind.max(marked.map(|last| last.number)).unwrap_or(0);
+        self.salt = find_salt(self.mark, &candidates)?;
+        let Some(salt) = self.salt else {
+            self.unusable = candidates;
+            return Ok(self);
         };
         for candidate in &mut candidates {
             // Segments of another store do not count.
             candidate.header = candidate.header.filter(|header| header.salt == salt);
         }
-        layout.loose = link(&mut candidates);
+        self.loose = link(&mut candidates);
         for candidate in candidates {
-            if candidate.is_usable(salt)? {
-                layout.candidates.push(candidate);
+            let has_frame = || candidate.scanner(salt)?.at_or_after(SEGMENT_HEADER_BYTES);
+            if candidate.header.is_some() || has_frame()?.is_some() {
+                self.candidates.push(candidate);
             } else {
-                layout.unusable.push(candidate);
+                self.unusable.push(candidate);
             }
         }
-        layout.last_group = find_last_group(&layout.candidates, salt)?;
-        let oldest = layout.last_group.map_or(0, |last| last.oldest);
-        let needless = layout.candidates.extract_if(.., |c| c.number < oldest);
-        layout.needless = needless.map(|candidate| candidate.number).collect();
-        Ok(layout)
+        self.last_group = find_last_group(&self.candidates, salt)?;
+        let oldest = self.last_group.map_or(0, |last| last.oldest);
+        let needless = self.candidates.extract_if(.., |c| c.number < oldest);
+        self.needless = needless.map(|candidate| candidate.number).collect();
+        Ok(self)
     }
-}
 
-impl Layout {
     /// The sequence number that the first record should have.
     pub(crate) fn first_number(&self) -> Option<u64> {
         let base = self.candidates.first().and_then(|first| first.header);
@@ -179,15 +168,7 @@ impl Candidate {
 
     /// Whether nothing was ever written to it.
     pub(crate) fn is_blank(&self) -> io::Result<bool> {
-        let mut bytes = Vec::new();
-        self.file.read(&mut bytes, 4096, 0)?;
-        Ok(bytes.iter().all(|&byte| byte == 0) && self.file.length()? <= 4096)
-    }
-
-    fn is_usable(&self, salt: u64) -> io::Result<bool> {
-        let mut scanner = self.scanner(salt)?;
-        let before = SEGMENT_HEADER_BYTES - 8;
-        Ok(self.header.is_some() || scanner.next_frame(before)?.is_some())
+        Ok(is_blank(&*self.file, 4096, 0)? && self.file.length()? <= 4096)
     }
 
     fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {
@@ -198,13 +179,11 @@ impl Candidate {
     fn last_group(&self, salt: u64) -> io::Result<Option<LastGroup>> {
         let mut last: Option<LastGroup> = None;
         let mut scanner = self.scanner(salt)?;
-        let mut body = Vec::new();
         let mut offset = SEGMENT_HEADER_BYTES;
         while let Some(found) = scanner.at_or_after(offset)? {
             offset = found.end();
             if found.header.kind == Kind::Group
-                && scanner.body(&found, &mut body)?
-                && let Some(body) = GroupBody::decode(&body)
+                && let Some(body) = scanner.body(&found)?.and_then(GroupBody::decode)
             {
                 let before = last.map_or(0, |last| last.stable);
                 last = Some(LastGroup {
@@ -283,7 +262,7 @@ fn link(candidates: &mut Vec<Candidate>) -> Vec<u32> {
 fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<LastGroup>> {
     let outline = candidates.last().and_then(|last| last.outline(salt));
     if let Some(outline) = outline
-        && let Some((oldest, oldest_base)) = outline.oldest_needed()
+        && let Some((oldest, oldest_base)) = outline.so_far.oldest
     {
         return Ok(Some(LastGroup {
             salt,
@@ -296,16 +275,13 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
     for (n, candidate) in candidates.iter().rev().enumerate() {
         if let Some(group) = candidate.last_group(salt)? {
             // In an earlier segment, everything that counts lies before its end.
-            let (stable, offset) = if n == 0 {
-                (group.stable, group.offset)
-            } else {
-                (0, 0)
-            };
-            return Ok(Some(LastGroup {
+            let (stable, offset) = (0, 0);
+            let earlier = LastGroup {
                 stable,
                 offset,
                 ..group
-            }));
+            };
+            return Ok(Some(if n == 0 { group } else { earlier }));
         }
     }
     Ok(None)

@@ -4,10 +4,8 @@ use super::layout::{Candidate, Layout};
 use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
-use crate::log::catalog::{Catalog, Segment};
-use crate::log::end::Sealed;
-use crate::log::format::SegmentHeader;
-use crate::log::frame::Seal;
+use crate::log::catalog::Catalog;
+use crate::log::outline::Outline;
 use crate::log::replay::{Replay, Tail};
 use crate::log::scan::Scanner;
 
@@ -34,35 +32,13 @@ pub(super) fn begin_replay(
         catalog.clear()?;
         return Ok(Replay::new(first, catalog));
     }
-    let here = |number: u32| {
-        let all = &layout.candidates;
-        let found = all.binary_search_by_key(&number, |candidate| candidate.number);
-        let found = found.ok().and_then(|n| all.get(n))?;
-        Some((found, found.header?))
-    };
-    if here(at.segment).is_none_or(|(last, _)| last.end < at.offset) {
+    let mut sound = layout.candidates.iter().filter(|one| one.header.is_some());
+    if !sound.any(|one| one.number == at.segment && one.end >= at.offset) {
         return Err(unfit("it covers more than the log has"));
     }
-    for &(number, live_records, live_bytes) in &at.segments {
-        let Some((candidate, header)) = here(number) else {
-            continue;
-        };
-        let end = if number == at.segment {
-            at.offset
-        } else {
-            candidate.end
-        };
-        let segment = candidate.segment(salt, header.base)?;
-        if segment.length >= end && number <= at.segment {
-            let segment = Segment {
-                live_records,
-                live_bytes,
-                ..segment
-            };
-            catalog.segments.insert(number, segment);
-        }
-    }
-    Ok(Replay::behind(at, catalog, Counters::new(streams)))
+    let mut replay = Replay::new(Some(at.next_sequence), catalog);
+    (replay.counters, replay.known) = (Counters::new(streams), Some(at));
+    Ok(replay)
 }
 
 /// Replays all segments. Only the last one can have an incomplete tail.
@@ -71,67 +47,51 @@ pub(crate) fn read_all(
     layout: &Layout,
     salt: u64,
     alive: &dyn Fn(),
-) -> Result<(Tail, Vec<Sealed>), Failure> {
+) -> Result<(Tail, Vec<(u32, Outline)>), Failure> {
     let mut tail = Tail::default();
     let mut sealed = Vec::new();
     let candidates = &layout.candidates;
     let mut before: Option<&Candidate> = None;
     for (n, candidate) in candidates.iter().enumerate() {
         alive();
-        let Candidate {
-            number,
-            file,
-            header,
-            end,
-        } = candidate;
-        let knows_all = replay.knows_all_of(*number);
+        let (number, file, header) = (candidate.number, &*candidate.file, candidate.header);
+        let knows_all = replay.knows_all_of(number);
         if !knows_all && !follows(before, candidate, layout) {
-            replay.note_hole();
+            replay.hole = true;
         }
         before = Some(candidate);
         let base = header.map_or_else(|| replay.next_sequence(), |header| header.base);
-        let segment = candidate.segment(salt, base)?;
-        let (frames_end, length) = (segment.end, segment.length);
+        let mut segment = candidate.segment(salt, base)?;
+        let has_exact_length = segment.length == candidate.end;
+        if header.is_some() {
+            replay.recall(number, &mut segment, candidate.end);
+        }
         if knows_all {
-            replay.add_segment(*number, segment);
+            replay.catalog.segments.insert(number, segment);
             continue;
         }
         let is_last = n + 1 == candidates.len();
         if let Some(outline) = candidate.outline(salt) {
-            let end = outline.end();
-            // The last segment's tail is cut off before more is written.
-            let length = if is_last { end } else { length };
-            replay.add_segment(
-                *number,
-                Segment {
-                    end,
-                    length,
-                    ..segment
-                },
-            );
-            tail = replay.outlined(*number, outline, &**file)?;
+            segment.end = outline.end();
+            if is_last {
+                // Its tail is cut off before more is written.
+                segment.length = segment.end;
+            }
+            replay.catalog.segments.insert(number, segment);
+            tail = replay.outlined(number, outline, file)?;
             continue;
         }
-        replay.add_segment(
-            *number,
-            Segment {
-                length: frames_end,
-                ..segment
-            },
-        );
-        let mut scanner = Scanner::new(&**file, Seal::new(salt, *number), *end)?;
+        segment.length = segment.end;
+        let mut scanner = Scanner::new(file, segment.seal, candidate.end)?;
+        replay.catalog.segments.insert(number, segment);
         let stable = if is_last {
-            layout.stable_in(*number)
+            layout.stable_in(number)
         } else {
-            *end
+            candidate.end
         };
-        tail = replay.segment(*number, &mut scanner, stable)?;
-        if !is_last
-            && header.is_some()
-            && length == *end
-            && let Some(outline) = tail.outline.take()
-        {
-            sealed.extend(Sealed::new(*number, file.clone(), outline, *end));
+        tail = replay.segment(number, &mut scanner, stable)?;
+        if !is_last && header.is_some() && has_exact_length {
+            sealed.extend(tail.outline.take().map(|outline| (number, outline)));
         }
     }
     let closed = layout.mark.filter(|_| !candidates.is_empty());
@@ -141,11 +101,9 @@ pub(crate) fn read_all(
 
 /// Whether nothing is missing between a segment and its predecessor.
 fn follows(before: Option<&Candidate>, candidate: &Candidate, layout: &Layout) -> bool {
-    match (before, candidate.header) {
-        (None, _) => candidate.number <= layout.last_group.map_or(0, |last| last.oldest),
-        (Some(before), Some(SegmentHeader { previous, .. })) => {
-            previous.is_some_and(|previous| previous.number == before.number)
-        }
-        (Some(_), None) => false,
-    }
+    let Some(before) = before else {
+        return candidate.number <= layout.last_group.map_or(0, |last| last.oldest);
+    };
+    let previous = candidate.header.and_then(|header| header.previous);
+    previous.is_some_and(|previous| previous.number == before.number)
 }

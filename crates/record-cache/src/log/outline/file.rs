@@ -35,16 +35,15 @@ impl Outline {
     /// If this fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
     pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
         let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
-        let mut trailer = Trailer {
+        let checksum = Header::checksum_at(file, self.so_far.last_frame)?;
+        let trailer = Trailer {
             segment,
             salt,
             end: self.end(),
             length: small(self.bytes.len() as u64)?,
             last_frame: small(self.so_far.last_frame)?,
-            last_checksum: 0,
+            last_checksum: checksum.ok_or(io::ErrorKind::UnexpectedEof)?,
         };
-        let checksum = Header::checksum_at(file, self.last_frame())?;
-        trailer.last_checksum = checksum.ok_or(io::ErrorKind::UnexpectedEof)?;
         let trailer = trailer.encode(&self.bytes);
         let mut parts = [IoSlice::new(&self.bytes), IoSlice::new(&trailer)];
         if let Err(error) = file.write(&mut parts, self.end()) {
@@ -56,12 +55,18 @@ impl Outline {
 
     /// Reads the outline at the end of a file, if it matches the frames.
     pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
-        let Some((trailer, bytes)) = trailer(file)? else {
+        let Some(at) = file.length()?.checked_sub(TRAILER_BYTES as u64) else {
             return Ok(None);
         };
-        if (trailer.segment, trailer.salt) != (segment, salt) {
+        let mut bytes = Vec::new();
+        file.read(&mut bytes, TRAILER_BYTES, at)?;
+        let fits = |trailer: &Trailer| {
+            let end = trailer.end.checked_add(trailer.length.into());
+            (trailer.segment, trailer.salt, end) == (segment, salt, Some(at))
+        };
+        let Some(trailer) = Trailer::decode(&bytes).filter(fits) else {
             return Ok(None);
-        }
+        };
         let mut outline = Vec::new();
         let length = usize::try_from(trailer.length).unwrap_or(usize::MAX);
         file.read(&mut outline, length, trailer.end)?;
@@ -69,16 +74,14 @@ impl Outline {
             return Ok(None);
         }
         let mut head = Vec::new();
-        file.read(&mut head, LONGEST_HEAD, trailer.last_frame.into())?;
-        let seal = Seal::new(salt, segment);
-        let last = Header::decode(&head, &seal, trailer.last_frame.into());
-        let ends = last.is_some_and(|(header, _)| {
-            u64::from(trailer.last_frame) + header.frame_length() == trailer.end
-        });
+        let last_frame = u64::from(trailer.last_frame);
+        file.read(&mut head, LONGEST_HEAD, last_frame)?;
+        let last = Header::decode(&head, &Seal::new(salt, segment), last_frame);
+        let ends = last.is_some_and(|(last, _)| last_frame + last.frame_length() == trailer.end);
         let same = head.starts_with(&trailer.last_checksum.to_le_bytes());
         let fits = |outline: &Self| {
-            let end = (outline.end(), outline.so_far.last_frame);
-            ends && same && end == (trailer.end, trailer.last_frame.into())
+            let found = &outline.so_far;
+            ends && same && (found.end, found.last_frame) == (trailer.end, last_frame)
         };
         Ok(Self::decode(outline).filter(fits))
     }
@@ -113,17 +116,4 @@ impl Trailer {
             last_checksum: fields.u32()?,
         })
     }
-}
-
-/// The trailer of a file, if its last bytes look like one.
-fn trailer(file: &dyn DiskFile) -> io::Result<Option<(Trailer, Vec<u8>)>> {
-    let length = file.length()?;
-    let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    file.read(&mut bytes, TRAILER_BYTES, at)?;
-    let fits = |trailer: &Trailer| trailer.end.checked_add(trailer.length.into()) == Some(at);
-    let trailer = Trailer::decode(&bytes).filter(fits);
-    Ok(trailer.map(|trailer| (trailer, bytes)))
 }

@@ -17,7 +17,7 @@ use crate::log::step::Step;
 pub(crate) struct Steps<'a> {
     rest: &'a [u8],
     segment: u32,
-    so_far: SoFar,
+    pub(crate) so_far: SoFar,
 }
 
 impl Outline {
@@ -25,7 +25,7 @@ impl Outline {
     pub(crate) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let mut steps = Steps::new(&bytes, 0);
         while !steps.rest.is_empty() {
-            steps.read()?;
+            steps.next()?;
         }
         let so_far = steps.so_far;
         let names = so_far.names.iter().cloned();
@@ -46,38 +46,6 @@ impl<'a> Steps<'a> {
             segment,
             so_far,
         }
-    }
-
-    /// Where the frame of the last step ends.
-    pub(crate) fn end(&self) -> u64 {
-        self.so_far.end
-    }
-
-    /// Where the frame of the last step begins.
-    pub(crate) fn last_frame(&self) -> u64 {
-        self.so_far.last_frame
-    }
-
-    fn read(&mut self) -> Option<Step> {
-        let (&tag, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let kind = Kind::of(tag & KIND_MASK)?;
-        let step = match kind {
-            Kind::Group => self.group(tag)?,
-            Kind::Record | Kind::Carried => self.record(tag, kind == Kind::Carried)?,
-            Kind::Settled => {
-                let place = self.new_stream()?;
-                Step::Settled(Settled {
-                    deleted: self.ranges()?,
-                    counted: self.ranges()?,
-                    stream: self.so_far.names.get(place)?.clone(),
-                })
-            }
-            Kind::Void => Step::Void(self.ranges()?),
-            Kind::Cleared => Step::Cleared,
-        };
-        self.so_far.advance(step.length());
-        Some(step)
     }
 
     fn group(&mut self, tag: u8) -> Option<Step> {
@@ -124,7 +92,10 @@ impl<'a> Steps<'a> {
     fn new_stream(&mut self) -> Option<usize> {
         let place = usize::try_from(self.number()?).ok()?;
         if place == self.so_far.names.len() {
-            let name = StreamName::new(self.text()?).ok()?;
+            let length = usize::try_from(self.number()?).ok()?;
+            let (name, rest) = self.rest.split_at_checked(length)?;
+            self.rest = rest;
+            let name = StreamName::new(str::from_utf8(name).ok()?).ok()?;
             self.so_far.names.push(name);
         }
         self.so_far.stream = Some(place).filter(|&place| place < self.so_far.names.len());
@@ -140,13 +111,6 @@ impl<'a> Steps<'a> {
             ranges.insert(start, at);
         }
         Some(ranges)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        str::from_utf8(text).ok()
     }
 
     fn small(&mut self) -> Option<u32> {
@@ -168,6 +132,24 @@ impl Iterator for Steps<'_> {
 
     /// Ends with the bytes: a created or decoded outline has only valid steps.
     fn next(&mut self) -> Option<Step> {
-        self.read()
+        let (&tag, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let kind = Kind::of(tag & KIND_MASK)?;
+        let step = match kind {
+            Kind::Group => self.group(tag)?,
+            Kind::Record | Kind::Carried => self.record(tag, kind == Kind::Carried)?,
+            Kind::Settled => {
+                let place = self.new_stream()?;
+                Step::Settled(Settled {
+                    deleted: self.ranges()?,
+                    counted: self.ranges()?,
+                    stream: self.so_far.names.get(place)?.clone(),
+                })
+            }
+            Kind::Void => Step::Void(self.ranges()?),
+            Kind::Cleared => Step::Cleared,
+        };
+        self.so_far.advance(step.length());
+        Some(step)
     }
 }

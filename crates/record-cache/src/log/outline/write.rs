@@ -114,7 +114,8 @@ impl Outline {
         self.number(place as u64);
         if place == new {
             self.so_far.names.push(stream.clone());
-            self.text(stream.as_str());
+            self.number(stream.as_str().len() as u64);
+            self.bytes.extend(stream.as_str().as_bytes());
         }
     }
 
@@ -126,11 +127,6 @@ impl Outline {
             self.number(end - start);
             at = end;
         }
-    }
-
-    fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        self.bytes.extend(text.as_bytes());
     }
 
     fn number(&mut self, number: u64) {

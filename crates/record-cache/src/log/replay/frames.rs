@@ -2,13 +2,12 @@
 
 use super::{Replay, unknown};
 use crate::StreamName;
-use crate::index::Broken;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::{Broken, Entry};
 use crate::log::Failure;
 use crate::log::catalog::Settled;
 use crate::log::format::SEGMENT_HEADER_BYTES;
-use crate::log::frame::Kind;
+use crate::log::frame::{ALIGNMENT, Kind};
 use crate::log::outline::Outline;
 use crate::log::scan::{Found, Scanner};
 use crate::log::step::Step;
@@ -29,9 +28,8 @@ pub(crate) struct Tail {
 }
 
 /// A call with frames still missing.
-#[derive(Default)]
 struct Unfinished {
-    start: Option<u64>,
+    start: u64,
     steps: Vec<Step>,
 }
 
@@ -51,12 +49,11 @@ impl Replay {
             outline: Some(Outline::new()),
             ..Tail::default()
         };
-        let mut call = Unfinished::default();
-        let known = self.known_in(number);
-        let known_up_to = known.map_or(0, |(offset, _)| offset);
-        let mut reaches_known = known.is_none();
+        let mut call: Option<Unfinished> = None;
+        let (known_up_to, known_frame) = self.known_in(number);
+        let mut reaches_known = known_frame.is_none();
         let mut offset = SEGMENT_HEADER_BYTES;
-        while offset < scanner.end() {
+        while offset < scanner.end {
             let is_known = offset < known_up_to;
             if offset >= stable && !self.in_tail && !is_known {
                 self.end_group();
@@ -65,7 +62,7 @@ impl Replay {
             let mut found = scanner.frame(offset)?;
             if offset >= stable
                 && let Some(frame) = &found
-                && !scanner.body_is_whole(frame)?
+                && scanner.body(frame)?.is_none()
             {
                 found = None;
             }
@@ -76,12 +73,13 @@ impl Replay {
                 }
                 tail.outline = None;
                 if self.in_tail {
-                    tail.cut_at(call.give_up().unwrap_or(offset));
+                    tail.cut
+                        .get_or_insert(call.take().map_or(offset, |call| call.start));
                 } else if !is_known {
                     self.damaged_places += 1;
                 }
                 self.hole = true;
-                let Some(next) = scanner.next_frame(offset)? else {
+                let Some(next) = scanner.at_or_after(offset + ALIGNMENT)? else {
                     break;
                 };
                 offset = next.offset;
@@ -89,32 +87,42 @@ impl Replay {
             };
             offset = found.end();
             (tail.end, tail.last_frame) = (offset, Some(found.checksum));
-            if known.is_some_and(|(end, _)| offset == end) {
-                reaches_known = known.map(|(_, last_frame)| last_frame) == tail.last_frame;
+            if offset == known_up_to {
+                reaches_known = tail.last_frame == known_frame;
                 self.hole = false;
             }
             let step = scanner.step(number, &found)?;
-            tail.note(step.as_ref());
+            match (&step, &mut tail.outline) {
+                (Some(step), Some(outline)) => outline.add(step),
+                _ => tail.outline = None,
+            }
             if is_known {
                 continue;
             }
-            if self.in_tail {
+            let is_group = found.header.kind == Kind::Group;
+            if (is_group || found.header.starts)
+                && let Some(call) = call.take()
+            {
+                tail.cut.get_or_insert(call.start);
+                self.hole = true;
+            }
+            if self.in_tail && !is_group {
                 self.step_in_tail(step, &found, &mut call, &mut tail)?;
             } else if let Some(step) = step {
                 self.apply(step)?;
-            } else if found.header.kind == Kind::Group {
+            } else if is_group {
                 self.begin_numbers(found.header.sequence, 0);
             } else {
                 self.damaged_places += 1;
             }
         }
-        if let Some(start) = call.give_up() {
-            tail.cut_at(start);
+        if let Some(call) = call {
+            tail.cut.get_or_insert(call.start);
         }
         if !reaches_known {
             return Err(unknown());
         }
-        self.hole |= scanner.end() < stable;
+        self.hole |= scanner.end < stable;
         // The end may be missing because it was still being written.
         self.hole &= !self.in_tail;
         self.end_group();
@@ -128,37 +136,26 @@ impl Replay {
         &mut self,
         step: Option<Step>,
         found: &Found,
-        call: &mut Unfinished,
+        call: &mut Option<Unfinished>,
         tail: &mut Tail,
     ) -> Result<(), Broken> {
-        let is_group = found.header.kind == Kind::Group;
-        if (is_group || found.header.starts)
-            && let Some(start) = call.give_up()
-        {
-            tail.cut_at(start);
-            self.hole = true;
-        }
-        if is_group {
-            match step {
-                Some(group) => self.apply(group)?,
-                None => self.begin_numbers(found.header.sequence, 0),
-            }
-            return Ok(());
-        }
         if step.is_none() {
             self.damaged_places += 1;
         }
-        let Some(step) = step.filter(|_| found.header.starts || call.start.is_some()) else {
+        let Some(step) = step.filter(|_| found.header.starts || call.is_some()) else {
             // The rest of a call that lacks its beginning.
-            tail.cut_at(call.give_up().unwrap_or(found.offset));
+            tail.cut
+                .get_or_insert(call.take().map_or(found.offset, |call| call.start));
             self.hole = true;
             return Ok(());
         };
-        call.start.get_or_insert(found.offset);
-        call.steps.push(step);
-        if found.header.ends {
-            call.start = None;
-            for step in std::mem::take(&mut call.steps) {
+        let (start, steps) = (found.offset, Vec::new());
+        let unfinished = call.get_or_insert(Unfinished { start, steps });
+        unfinished.steps.push(step);
+        if found.header.ends
+            && let Some(whole) = call.take()
+        {
+            for step in whole.steps {
                 self.apply_in_tail(step, tail)?;
             }
         }
@@ -183,27 +180,5 @@ impl Replay {
         self.apply(step)?;
         self.torn.insert_all(&lost_voids);
         Ok(())
-    }
-}
-
-impl Tail {
-    fn cut_at(&mut self, offset: u64) {
-        self.cut.get_or_insert(offset);
-    }
-
-    /// Adds a step to the outline, or drops the outline if the step is unknown.
-    fn note(&mut self, step: Option<&Step>) {
-        match (step, &mut self.outline) {
-            (Some(step), Some(outline)) => outline.add(step),
-            _ => self.outline = None,
-        }
-    }
-}
-
-impl Unfinished {
-    /// Drops the call. Returns where it began.
-    fn give_up(&mut self) -> Option<u64> {
-        self.steps.clear();
-        self.start.take()
     }
 }
