@@ -103,7 +103,7 @@ impl Writer {
         }
         // Settling frees space.
         self.conclude();
-        if self.reserve.spend(&mut self.log, false) {
+        if self.reserve.spend(&mut self.log) {
             return self.settle(rest);
         }
         for (call, answer) in rest.calls.iter().zip(rest.answers) {

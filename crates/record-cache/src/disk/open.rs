@@ -96,17 +96,11 @@ impl Writer {
         }
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group, because it moves the end of the last segment.
-            let written = self.log.begin_aside().and_then(|()| self.carry(stranded));
-            match written {
-                Err(_) if self.reserve.spend(&mut self.log, true) => self.carry(stranded)?,
-                outcome => outcome?,
-            }
+            self.in_need(|writer| writer.carry(stranded))?;
             self.mend()?;
         } else if must_restate {
             // The new group states where the last segment ends.
-            let begun = self.log.begin_aside();
-            let restated =
-                begun.and_then(|()| self.log.commit(&self.shared.catalog, &[], self.strongest()));
+            let restated = self.log.commit(&self.shared.catalog, &[], self.strongest());
             if restated.is_err() {
                 return Ok(());
             }

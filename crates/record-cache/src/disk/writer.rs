@@ -255,7 +255,7 @@ impl Writer {
         work: impl Fn(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match work(self) {
-            Err(_) if self.reserve.spend(&mut self.log, false) => work(self),
+            Err(_) if self.reserve.spend(&mut self.log) => work(self),
             outcome => outcome,
         }
     }

@@ -76,6 +76,9 @@ pub(crate) struct Continuation {
     pub(crate) active: Option<Active>,
     /// Where the log ends if no segment is active.
     pub(crate) end: Option<Previous>,
+    /// Whether the segment that ends there may hold data after that, which counts as damage if a
+    /// later segment exists but does not say where this one ends.
+    pub(crate) torn: bool,
     pub(crate) next_number: u32,
     pub(crate) next_sequence: u64,
     /// Void numbers not yet written.
@@ -212,10 +215,10 @@ impl Log {
         calls: &[Call],
         mut barrier: Barrier,
     ) -> Result<Vec<Entry>, StoreError> {
+        let entries = self.write(index, calls)?;
         if self.owes_sync() {
             barrier = Barrier::Synced;
         }
-        let entries = self.write(index, calls)?;
         self.conclude(index, barrier)?;
         if barrier == Barrier::None && self.durability == Durability::PowerLoss {
             for call in calls {

@@ -99,6 +99,7 @@ pub(crate) fn open(
     }
     let continuation = Continuation {
         active,
+        torn: end.is_some(),
         end,
         next_number: layout.next_number,
         next_sequence,

@@ -34,12 +34,11 @@ impl Reserve {
 
     /// Continues the log in the reserved space. Returns whether there was any.
     ///
-    /// The file itself becomes a segment, so nothing else can take its space. `aside`: the next
-    /// group must be there whole or not at all; see [`Log::begin_aside`].
-    pub(crate) fn spend(&mut self, log: &mut Log, aside: bool) -> bool {
+    /// The file itself becomes a segment, so nothing else can take its space.
+    pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
         let there = std::mem::take(&mut self.there);
         self.patience = PATIENCE;
-        there && log.go_on_in_reserve(aside).is_ok()
+        there && log.go_on_in_reserve().is_ok()
     }
 
     /// Reserves space again, if the disk has room.

@@ -1,9 +1,11 @@
 //! Crashes after every operation of a run, and what must remain.
 
+use std::io::ErrorKind;
+
 use tempfile::TempDir;
 
 use super::history::{History, OTHER, Settled, open, some};
-use super::sim::{Numbers, SimDisk};
+use super::sim::{Fault, Numbers, SimDisk};
 use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
 
 /// Samples per moment. `JOURNAL_CRASH_SAMPLES` sets more.
@@ -225,6 +227,37 @@ async fn what_was_cleared_stays_gone_after_a_loss_of_power() {
             assert_eq!(records, 0, "seed {seed}, sample {sample}");
             store.close().await.unwrap();
         }
+    }
+}
+
+/// A segment of which only the end survives does not say where its predecessor ends.
+#[tokio::test]
+async fn what_could_not_be_synced_is_no_damage_after_a_loss_of_power() {
+    let mut numbers = Numbers::new(81);
+    let durability = Durability::PowerLoss;
+    let name = StreamName::new(OTHER).unwrap();
+    let records = |n| vec![NewRecord::new(name.clone(), None, vec![1; 100]); n];
+    let place = TempDir::new().unwrap();
+    let disk = SimDisk::new(place.path());
+    let store = open(place.path(), &disk, durability).await.unwrap();
+    store.append(records(1)).await.unwrap();
+    let sync = disk.operations() + 1;
+    disk.fail(Fault {
+        from: sync,
+        to: sync + 1,
+        kind: ErrorKind::Other,
+    });
+    let refused = store.append(records(12)).await;
+    assert!(refused.is_err());
+    let before = disk.events();
+    store.append(records(12)).await.unwrap();
+    for (at, sample) in (before..=disk.events()).flat_map(|at| (0..200).map(move |n| (at, n))) {
+        let place = TempDir::new().unwrap();
+        let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
+        let store = open(place.path(), &left, durability).await.unwrap();
+        let stats = store.stats();
+        assert_eq!(stats.damaged_records, 0, "event {at}, sample {sample}");
+        store.close().await.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::{Active, Log};
 use crate::log::catalog::{Catalog, lock};
-use crate::log::files::is_blank;
+use crate::log::files::{is_blank, remove_if_there};
 use crate::log::format::{RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
 
@@ -21,7 +21,7 @@ impl Log {
         let Some(active) = self.at.active.take() else {
             return;
         };
-        self.at.end = Some(active.end());
+        (self.at.end, self.at.torn) = (Some(active.end()), active.full);
         self.seal(active);
     }
 
@@ -63,9 +63,8 @@ impl Log {
         }
     }
 
-    /// Continues in a segment made from the reserved space. If `aside`, the segment is named only
-    /// once its first group is on stable storage.
-    pub(crate) fn go_on_in_reserve(&mut self, aside: bool) -> io::Result<()> {
+    /// Continues in a segment made from the reserved space.
+    pub(crate) fn go_on_in_reserve(&mut self) -> io::Result<()> {
         // After a power loss, an old file may reappear with frames in it, which must never be found
         // again.
         if !is_blank(&*self.disk.open(RESERVE)?, RESERVE_BYTES, 0)? {
@@ -74,32 +73,11 @@ impl Log {
         self.roll();
         let number = self.at.next_number;
         let after = number.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
-        let aside = aside && self.durability == Durability::PowerLoss;
-        let segment = segment_name(number);
-        let segment = if aside { TEMPORARY_SEGMENT } else { &segment };
-        self.disk.rename(RESERVE, segment)?;
+        let (name, aside) = self.first_name(number);
+        self.disk.rename(RESERVE, &name)?;
         self.at.next_number = after;
-        let file = self.disk.open(segment)?;
-        let active = Active::new(number, file, self.salt);
+        let active = Active::new(number, self.disk.open(&name)?, self.salt);
         self.spare = Some(Active { aside, ..active });
-        Ok(())
-    }
-
-    /// Makes the next group begin a segment that, after a power loss, exists whole or not at all.
-    ///
-    /// The new segment replaces whatever lies after the end of the previous one.
-    pub(crate) fn begin_aside(&mut self) -> Result<(), StoreError> {
-        if self.durability == Durability::ProcessCrash {
-            return Ok(());
-        }
-        let file = self.disk.create(TEMPORARY_SEGMENT);
-        let file = file.map_err(|error| self.refused("cannot create", TEMPORARY_SEGMENT, error))?;
-        let number = self.at.next_number;
-        self.at.next_number = number.checked_add(1).ok_or_else(no_numbers_left)?;
-        self.spare = Some(Active {
-            aside: true,
-            ..Active::new(number, file, self.salt)
-        });
         Ok(())
     }
 
@@ -109,19 +87,33 @@ impl Log {
         }
         loop {
             let number = self.at.next_number;
-            let name = segment_name(number);
+            let (name, aside) = self.first_name(number);
             let after = number.checked_add(1).ok_or_else(no_numbers_left)?;
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.at.next_number = after;
-                    return Ok(Active::new(number, file, self.salt));
+                    let active = Active::new(number, file, self.salt);
+                    return Ok(Active { aside, ..active });
                 }
                 // Left over from a failed attempt that could not be undone.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !aside => {
                     self.at.next_number = after;
                 }
                 Err(error) => return Err(self.refused("cannot create", &name, error)),
             }
+        }
+    }
+
+    /// The name of a new segment until it is synced, and whether it gets another one then.
+    ///
+    /// A segment behind a torn one must, after a power loss, exist whole or not at all, since it
+    /// alone says where the torn one ends.
+    fn first_name(&self, number: u32) -> (String, bool) {
+        if self.at.torn && self.durability == Durability::PowerLoss {
+            let _ = remove_if_there(&*self.disk, TEMPORARY_SEGMENT);
+            (TEMPORARY_SEGMENT.to_owned(), true)
+        } else {
+            (segment_name(number), false)
         }
     }
 
@@ -130,6 +122,9 @@ impl Log {
         // If it remains, it is ignored, because no later segment continues it.
         let _ = active.file.truncate(0);
         let _ = self.disk.remove(&segment_name(active.number));
+        if active.aside {
+            let _ = self.disk.remove(TEMPORARY_SEGMENT);
+        }
     }
 }
 

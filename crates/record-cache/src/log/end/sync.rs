@@ -38,9 +38,12 @@ impl Unsynced {
 }
 
 impl Log {
-    /// Whether enough settlements have accumulated to require a sync.
+    /// Whether a sync is required: enough settlements have accumulated, or the segment still has to
+    /// get its name.
     pub(crate) fn owes_sync(&self) -> bool {
-        self.unsynced.bytes > UNSYNCED_BYTES
+        let active = self.at.active.as_ref();
+        let nameless = active.is_some_and(|active| active.aside && !active.entered);
+        nameless || self.unsynced.bytes > UNSYNCED_BYTES
     }
 
     /// Makes everything written take effect, after syncing it if required.
@@ -140,7 +143,7 @@ impl Log {
             };
             // The next segment states where this one ends, so truncating only frees space.
             let _ = active.file.truncate(end);
-            self.at.end = Some(Previous { number, end });
+            (self.at.end, self.at.torn) = (Some(Previous { number, end }), true);
         }
         Err(self.refused("cannot sync", &segment_name(active.number), error))
     }
