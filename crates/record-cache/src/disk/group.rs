@@ -100,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// Writes settlements, which need no sync, and answers their callers.
+    /// Writes settlements, which rarely need a sync, and answers their callers.
     pub(super) fn settle(&mut self, mut group: Group) {
         if group.calls.is_empty() {
             return;

@@ -94,7 +94,7 @@ impl<T, A> State<T, A> {
         reply
     }
 
-    /// Takes all reply handles and invalidates their tickets.
+    /// Takes all reply handles. Their tickets are still to be redeemed, for nothing.
     fn take_replies(&mut self) -> Vec<Reply<A>> {
         self.replies.iter_mut().filter_map(Option::take).collect()
     }

@@ -186,7 +186,9 @@ impl Writer {
                 }
                 Request::Append(records) => self.append(records, ticket),
                 // Settlements have been served before; this one would be in the same way.
-                settlement => drop(self.settle_first(vec![(settlement, ticket)])),
+                settlement @ (Request::Settle(_) | Request::Lose(_)) => {
+                    drop(self.settle_first(vec![(settlement, ticket)]));
+                }
             }
             if self.group.bytes > GROUP_BYTES {
                 self.write_all();

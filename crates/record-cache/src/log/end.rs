@@ -59,11 +59,13 @@ pub(crate) struct Active {
     pub(crate) fresh: bool,
     /// Whether it accepts no more data.
     pub(crate) full: bool,
+    /// Whether a power loss may bring back data after its end.
+    pub(crate) torn: bool,
     /// The checksum of the last frame, if known.
     pub(crate) last_frame: Option<u32>,
     /// Whether its directory entry has been synced.
     pub(crate) entered: bool,
-    /// Whether it gets its final name only once it is on stable storage.
+    /// Whether it still has a temporary name, until it is on stable storage.
     pub(crate) aside: bool,
     /// Its outline so far, if known.
     pub(crate) outline: Option<Outline>,
@@ -76,8 +78,8 @@ pub(crate) struct Continuation {
     pub(crate) active: Option<Active>,
     /// Where the log ends if no segment is active.
     pub(crate) end: Option<Previous>,
-    /// Whether the segment that ends there may hold data after that, which counts as damage if a
-    /// later segment exists but does not say where this one ends.
+    /// Whether a power loss may leave data after that, or a segment that was discarded. Both count
+    /// unless the next segment says where the log ended.
     pub(crate) torn: bool,
     pub(crate) next_number: u32,
     pub(crate) next_sequence: u64,
@@ -101,6 +103,7 @@ impl Active {
             base: 0,
             fresh: true,
             full: false,
+            torn: false,
             last_frame: None,
             entered: false,
             aside: false,

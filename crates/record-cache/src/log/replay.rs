@@ -233,7 +233,9 @@ impl Replay {
     }
 }
 
-/// Builds another index of an open log: reads all segments up to their known ends, and adds what still has to be written: void numbers
+/// Builds another index of an open log.
+///
+/// Reads all segments up to their known ends, and adds what still has to be written: void numbers
 /// and settlements.
 ///
 /// Any records still missing existed, but their frames can no longer be found.

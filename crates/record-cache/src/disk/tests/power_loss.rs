@@ -230,9 +230,9 @@ async fn what_was_cleared_stays_gone_after_a_loss_of_power() {
     }
 }
 
-/// A segment of which only the end survives does not say where its predecessor ends.
-#[tokio::test]
-async fn what_could_not_be_synced_is_no_damage_after_a_loss_of_power() {
+/// Writes while these operations fail, then loses power while the next segment is written. Of that,
+/// only the end may survive, which does not say where its predecessor ends.
+async fn what_failed_is_no_damage(before: usize, failing: &[usize], after: usize) {
     let mut numbers = Numbers::new(81);
     let durability = Durability::PowerLoss;
     let name = StreamName::new(OTHER).unwrap();
@@ -241,24 +241,46 @@ async fn what_could_not_be_synced_is_no_damage_after_a_loss_of_power() {
     let disk = SimDisk::new(place.path());
     let store = open(place.path(), &disk, durability).await.unwrap();
     store.append(records(1)).await.unwrap();
-    let sync = disk.operations() + 1;
-    disk.fail(Fault {
-        from: sync,
-        to: sync + 1,
-        kind: ErrorKind::Other,
-    });
+    store.append(records(before)).await.unwrap();
+    for failing in failing {
+        let from = disk.operations() + failing;
+        let (to, kind) = (from + 1, ErrorKind::Other);
+        disk.fail(Fault { from, to, kind });
+    }
     let refused = store.append(records(12)).await;
     assert!(refused.is_err());
-    let before = disk.events();
-    store.append(records(12)).await.unwrap();
-    for (at, sample) in (before..=disk.events()).flat_map(|at| (0..200).map(move |n| (at, n))) {
+    let start = disk.events();
+    store.append(records(after)).await.unwrap();
+    for (at, sample) in (start..=disk.events()).flat_map(|at| (0..150).map(move |n| (at, n))) {
         let place = TempDir::new().unwrap();
         let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
         let store = open(place.path(), &left, durability).await.unwrap();
         let stats = store.stats();
         assert_eq!(stats.damaged_records, 0, "event {at}, sample {sample}");
+        let possible = [1 + before, 1 + before + after];
+        let records = stats.records();
+        let whole = possible.contains(&records);
+        assert!(whole, "event {at}, sample {sample}: {records}");
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_no_damage_after_a_loss_of_power() {
+    what_failed_is_no_damage(1, &[1], 12).await;
+}
+
+#[tokio::test]
+async fn a_failed_write_is_no_damage_after_a_loss_of_power() {
+    // Nor can the void numbers be written, and the last append goes to another segment, so nothing
+    // syncs the truncation.
+    what_failed_is_no_damage(20, &[0, 2], 40).await;
+}
+
+#[tokio::test]
+async fn a_segment_that_could_not_be_synced_is_no_damage_after_a_loss_of_power() {
+    // The refused append begins a segment: it is named, written and synced.
+    what_failed_is_no_damage(44, &[2], 12).await;
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ pub(super) struct Block {
     /// How many entries are only in the database: all or none.
     pub(super) unloaded: u32,
     pub(super) stored: Option<Stored>,
-    /// Whether it was used since blocks were last unloaded.
+    /// Whether it was used since unloading last came by.
     pub(super) used: bool,
     /// Whether it must be written.
     pub(super) changed: bool,

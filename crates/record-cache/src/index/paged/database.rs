@@ -1,8 +1,8 @@
 //! The sled database, in a directory `index-<number>` inside the cache's directory.
 //!
 //! The key (`b`, stream number, start) holds a block; the keys (`c`, part) hold the checkpoint.
-//! Each checkpoint changes everything in one batch, so the database always has the state of a
-//! checkpoint.
+//! A checkpoint is written in one batch, or in several of which the first removes the previous
+//! checkpoint and the last adds the new one, so the database has the state of a checkpoint or none.
 
 use std::fs;
 use std::io;

@@ -21,7 +21,7 @@ impl Log {
         let Some(active) = self.at.active.take() else {
             return;
         };
-        (self.at.end, self.at.torn) = (Some(active.end()), active.full);
+        (self.at.end, self.at.torn) = (Some(active.end()), active.torn);
         self.seal(active);
     }
 
@@ -118,7 +118,8 @@ impl Log {
     }
 
     /// Abandons a segment that holds nothing acknowledged.
-    pub(crate) fn discard(&self, active: &Active) {
+    pub(crate) fn discard(&mut self, active: &Active) {
+        self.at.torn = true;
         // If it remains, it is ignored, because no later segment continues it.
         let _ = active.file.truncate(0);
         let _ = self.disk.remove(&segment_name(active.number));

@@ -42,7 +42,7 @@ impl Log {
     /// get its name.
     pub(crate) fn owes_sync(&self) -> bool {
         let active = self.at.active.as_ref();
-        let nameless = active.is_some_and(|active| active.aside && !active.entered);
+        let nameless = active.is_some_and(|active| active.aside);
         nameless || self.unsynced.bytes > UNSYNCED_BYTES
     }
 
@@ -118,7 +118,7 @@ impl Log {
             return Err(StoreError::unavailable_because("nothing is being synced"));
         };
         let Err(error) = outcome else {
-            active.entered = true;
+            (active.entered, active.aside) = (true, false);
             active.synced = syncing.end;
             self.at.active = Some(active);
             self.needless_below = syncing.needed;
@@ -181,6 +181,8 @@ impl Log {
             if active.aside {
                 let name = segment_name(active.number);
                 self.disk.rename(TEMPORARY_SEGMENT, &name)?;
+                // On systems that cannot sync a directory, this makes the name durable.
+                active.file.sync()?;
             }
             self.disk.sync()?;
         }

@@ -57,7 +57,9 @@ impl Log {
         if active.written == 0 {
             self.discard(&active);
         } else {
-            // If truncating fails, the rest lies after the end that the next segment will state.
+            // If truncating fails, or a power loss undoes it, the rest lies after the end that the
+            // next segment will state.
+            active.torn = true;
             active.full = active.file.truncate(active.written).is_err();
             self.at.active = Some(active);
         }
