@@ -25,13 +25,14 @@ use crate::progress::seconds;
 /// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
-/// The default parts, unless the standard libraries would have to be built, which takes too long.
-pub(crate) async fn with_prebuilt_libraries() -> Result<()> {
+/// The type checks alone, unless the standard libraries would have to be built.
+pub(crate) async fn targets() -> Result<()> {
     if Toolchain::prebuilt().await.is_none() {
         eprintln!("NOT RUN: rustup cannot fetch the standard libraries of other systems");
         return Ok(());
     }
-    run(PortsFlags::default()).await
+    let parts = vec![Port::Check];
+    run(PortsFlags { parts }).await
 }
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {

@@ -106,7 +106,8 @@ impl AmplifyFirehoseClient {
     /// [`Validation`](AmplifyFirehoseError::Validation) if the record breaks one of the
     /// [limits](crate::limits); [`LimitExceeded`](AmplifyFirehoseError::LimitExceeded) if the cache
     /// is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), if dropping the oldest
-    /// records cannot make enough room); [`Storage`](AmplifyFirehoseError::Storage) if the disk
+    /// records cannot make enough room; with [`Wait`](crate::OverflowPolicy::Wait), if there is
+    /// none in time); [`Storage`](AmplifyFirehoseError::Storage) if the disk
     /// fails. In each case, nothing is stored.
     ///
     /// # Cancel safety
@@ -154,7 +155,7 @@ impl AmplifyFirehoseClient {
     #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
     /// use amplify_firehose::FirehoseRecord;
     ///
-    /// // An order never goes without its invoice.
+    /// // An order is never stored without its invoice.
     /// client
     ///     .record_all([
     ///         FirehoseRecord::new("an order", "orders"),
@@ -184,7 +185,7 @@ impl AmplifyFirehoseClient {
     #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
     /// let orders = client.stream("orders")?;
     /// orders.record("an order").await?;
-    /// // A typing error is found here, not by the first record.
+    /// // A typo is found here, not by the first record.
     /// assert!(client.stream("orders ").is_err());
     #[doc = flush_engine::aws_example!(@end)]
     /// ```

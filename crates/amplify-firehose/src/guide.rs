@@ -1,7 +1,8 @@
 //! A tour of the client.
 //!
-//! The examples run against a local endpoint, so they set `endpoint_url`. Omit it to use the
-//! service.
+//! In the examples, `credentials` is a credentials provider, `directory` a directory, and
+//! `endpoint` a local endpoint, the `FakeAws` of the crate `amplify-test-endpoint`. Omit
+//! `endpoint_url` to use the service.
 //!
 //! # Creating a client
 //!
@@ -42,7 +43,6 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
 //! # let endpoint = amplify_test_support::FakeAws::start();
-//! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! # let directory = tempfile::tempdir()?;
 //! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FlushStrategy};
@@ -56,7 +56,7 @@
 //! let firehose = AmplifyFirehoseClient::builder()
 //!     .region("us-east-1")
 //!     .credentials_provider(credentials)
-//!     .endpoint_url(endpoint_url)
+//!     .endpoint_url(endpoint.endpoint_url())
 //!     .storage_path(directory.path())
 //!     .options(options)
 //!     .build()
@@ -91,14 +91,13 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
 //! # let endpoint = amplify_test_support::FakeAws::start();
-//! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions, FlushStrategy};
 //!
 //! let firehose = AmplifyFirehoseClient::builder()
 //!     .region("us-east-1")
 //!     .credentials_provider(credentials)
-//!     .endpoint_url(endpoint_url)
+//!     .endpoint_url(endpoint.endpoint_url())
 //!     .in_memory()
 //!     .options(AmplifyFirehoseClientOptions::default().flush_strategy(FlushStrategy::None))
 //!     .build()
@@ -186,7 +185,6 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use aws_credential_types::Credentials;
 //! # let endpoint = amplify_test_support::FakeAws::start();
-//! # let endpoint_url = endpoint.endpoint_url();
 //! # let credentials = Credentials::new("access key", "secret key", None, None, "example");
 //! use amplify_firehose::{
 //!     Aggregation, AmplifyFirehoseClient, AmplifyFirehoseClientOptions, Concatenation,
@@ -200,7 +198,7 @@
 //! let firehose = AmplifyFirehoseClient::builder()
 //!     .region("us-east-1")
 //!     .credentials_provider(credentials)
-//!     .endpoint_url(endpoint_url)
+//!     .endpoint_url(endpoint.endpoint_url())
 //!     .in_memory()
 //!     .options(options)
 //!     .build()
@@ -209,7 +207,8 @@
 //!     firehose.record(format!("{{\"n\":{n}}}"), "my-delivery-stream").await?;
 //! }
 //! assert_eq!(firehose.flush().await?.records_flushed, 100);
-//! # assert_eq!(endpoint.delivered_count(), 1);
+//! // All of them in one record.
+//! assert_eq!(endpoint.delivered_count(), 1);
 //! # firehose.close().await?;
 //! # Ok(())
 //! # }

@@ -106,7 +106,8 @@ impl AmplifyKinesisClient {
     /// [`Validation`](AmplifyKinesisError::Validation) if the record breaks one of the
     /// [limits](crate::limits); [`LimitExceeded`](AmplifyKinesisError::LimitExceeded) if the cache
     /// is full (with [`DropOldest`](crate::OverflowPolicy::DropOldest), if dropping the oldest
-    /// records cannot make enough room); [`Storage`](AmplifyKinesisError::Storage) if the disk
+    /// records cannot make enough room; with [`Wait`](crate::OverflowPolicy::Wait), if there is
+    /// none in time); [`Storage`](AmplifyKinesisError::Storage) if the disk
     /// fails. In each case, nothing is stored.
     ///
     /// # Cancel safety
@@ -156,7 +157,7 @@ impl AmplifyKinesisClient {
     #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
     /// use amplify_kinesis::KinesisRecord;
     ///
-    /// // An order never goes without its invoice.
+    /// // An order is never stored without its invoice.
     /// client
     ///     .record_all([
     ///         KinesisRecord::new("an order", "customer-7", "orders"),
@@ -186,7 +187,7 @@ impl AmplifyKinesisClient {
     #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
     /// let orders = client.stream("orders")?;
     /// orders.record("an order", "customer-7").await?;
-    /// // A typing error is found here, not by the first record.
+    /// // A typo is found here, not by the first record.
     /// assert!(client.stream("orders ").is_err());
     #[doc = flush_engine::aws_example!(@end)]
     /// ```

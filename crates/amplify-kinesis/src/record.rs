@@ -51,7 +51,7 @@ impl KinesisRecord {
     /// ```
     /// use amplify_kinesis::KinesisRecord;
     ///
-    /// // The first half of the hash keys, and so the first of two equal shards.
+    /// // 0 is the lowest hash key, so the record goes to the shard with the lowest range.
     /// let record = KinesisRecord::new("data", "partition-1", "my-stream").explicit_hash_key(0);
     /// ```
     #[must_use]

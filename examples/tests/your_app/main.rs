@@ -2,6 +2,7 @@
 
 mod arrival;
 mod counting;
+mod discarding;
 
 /// Removes whitespace, which may differ between a page and a file.
 fn squeezed(text: &str) -> String {
@@ -11,7 +12,11 @@ fn squeezed(text: &str) -> String {
 #[test]
 fn the_page_shows_these_tests() {
     let page = squeezed(include_str!("../../../docs/testing-your-app.md"));
-    for file in [include_str!("arrival.rs"), include_str!("counting.rs")] {
+    for file in [
+        include_str!("arrival.rs"),
+        include_str!("counting.rs"),
+        include_str!("discarding.rs"),
+    ] {
         let Some((_, code)) = file.split_once("\n\n") else {
             unreachable!("a file begins with what it is for");
         };

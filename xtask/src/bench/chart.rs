@@ -9,6 +9,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 const WIDTH: u32 = 760;
 const BAR: i32 = 22;
 const HEAD: i32 = 40;
+/// Below the bars, for the numbers of a logarithmic scale.
+const FOOT: i32 = 24;
 /// Where bars begin, and where the longest ends; the rest is for labels.
 const LEFT: i32 = 210;
 const RIGHT: i32 = 640;
@@ -63,7 +65,7 @@ impl Chart {
         let bars: usize = self.groups.iter().map(|group| group.bars.len()).sum();
         let lines = i32::try_from(bars).unwrap_or_default() * BAR;
         let heads = i32::try_from(self.groups.len()).unwrap_or_default() * HEAD;
-        (HEAD + heads + lines + BAR / 2).unsigned_abs()
+        (HEAD + heads + lines + FOOT).unsigned_abs()
     }
 
     fn draw_on<B: DrawingBackend>(
@@ -80,6 +82,13 @@ impl Chart {
             ))
         };
         write(&self.title, 17, (10, HEAD / 2), HPos::Left)?;
+        let foot = i32::try_from(self.height()).unwrap_or_default() - FOOT;
+        for power in self.powers() {
+            let x = LEFT + self.length(power);
+            let line = PathElement::new([(x, HEAD), (x, foot)], OTHERS.mix(0.5));
+            area.draw(&line)?;
+            write(&(self.text)(power), 12, (x, foot + FOOT / 2), HPos::Center)?;
+        }
         let mut y = HEAD;
         for group in &self.groups {
             write(&group.title, 14, (10, y + HEAD / 2), HPos::Left)?;
@@ -98,17 +107,34 @@ impl Chart {
         area.present()
     }
 
+    /// The powers of ten on a logarithmic scale.
+    fn powers(&self) -> Vec<f64> {
+        let (least, most) = self.bounds();
+        if self.scale == Scale::Linear || !(least > 0.0 && most.is_finite()) {
+            return Vec::new();
+        }
+        let powers = (-20..=20).map(|exponent| 10.0_f64.powi(exponent));
+        powers
+            .filter(|power| (least / 10.0..=most).contains(power))
+            .collect()
+    }
+
+    /// The smallest and the largest value, without zeros.
+    fn bounds(&self) -> (f64, f64) {
+        let bars = self.groups.iter().flat_map(|group| &group.bars);
+        let values = bars.map(|bar| bar.value).filter(|value| *value > 0.0);
+        values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| {
+            (least.min(value), most.max(value))
+        })
+    }
+
     /// A bar's length in pixels.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "from 1 to a width in pixels"
     )]
     fn length(&self, value: f64) -> i32 {
-        let bars = self.groups.iter().flat_map(|group| &group.bars);
-        let values = bars.map(|bar| bar.value).filter(|value| *value > 0.0);
-        let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| {
-            (least.min(value), most.max(value))
-        });
+        let (least, most) = self.bounds();
         let share = match self.scale {
             Scale::Linear => value / most,
             Scale::Logarithmic => {
@@ -153,6 +179,8 @@ mod tests {
         let logarithmic = chart(Scale::Logarithmic, [1.0, 10.0, 100.0]);
         let lengths = [1.0, 10.0, 100.0].map(|value| logarithmic.length(value));
         assert_eq!(lengths, [143, 286, 430]);
+        assert_eq!(logarithmic.powers(), [0.1, 1.0, 10.0, 100.0]);
+        assert!(linear.powers().is_empty());
     }
 
     #[test]

@@ -51,10 +51,16 @@ pub(crate) fn table(verdicts: &[Verdict]) -> Table {
             Target::AtLeast(least) => format!("≥ {}", (verdict.text)(least)),
             Target::AtMost(most) => format!("≤ {}", (verdict.text)(most)),
         };
+        let mut measured = spread(&verdict.measured, verdict.text);
+        let (Target::AtLeast(bound) | Target::AtMost(bound)) = verdict.target;
+        let median = verdict.measured.median();
+        if median != bound && (verdict.text)(median) == (verdict.text)(bound) {
+            measured.push_str(&format!(", exactly {median:.4}"));
+        }
         table.row([
             verdict.what.clone(),
             target,
-            spread(&verdict.measured, verdict.text),
+            measured,
             verdict.outcome().to_owned(),
         ]);
     }

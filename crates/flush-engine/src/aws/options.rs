@@ -194,7 +194,8 @@ macro_rules! aws_options {
             pub overflow_policy: $crate::OverflowPolicy,
             /// The next flush discards older records instead of sending them. Default: no limit.
             ///
-            /// Age is measured by the system clock. If the clock was set back after recording, a
+            /// Age is measured by the system clock. For a record of this process, the monotonic clock
+            /// counts if it gives a lower age. If the system clock was set back after recording, a
             /// record's age counts from when a flush first finds it.
             pub max_record_age: Option<::std::time::Duration>,
             /// Maximum number of batches of one stream in flight at the same time, for `drain` and
@@ -239,8 +240,8 @@ macro_rules! aws_options {
                     "// Records go to a hundred streams, few at a time to each.",
                     "32";
                 overflow_policy: $crate::OverflowPolicy,
-                    "// Of measurements, the latest count most.",
-                    "OverflowPolicy::DropOldest";
+                    "// A pipeline: `record` waits for room, and so slows down its source.",
+                    "OverflowPolicy::Wait { at_most: Duration::from_secs(30) }";
                 max_in_flight_per_stream: usize,
                     "// Many events that need no order, over a link with a long round trip.",
                     "4";
@@ -297,23 +298,14 @@ macro_rules! aws_options {
             ///
             /// ```
             #[doc = concat!("# use ", $krate, "::*;")]
-            /// # fn main() -> std::io::Result<()> {
-            /// # let directory = tempfile::tempdir()?;
-            /// # let directory = directory.path();
-            /// use std::io::Write;
-            ///
-            /// // On disk before the record is deleted.
-            /// let mut options = std::fs::File::options();
-            /// let file = options.create(true).append(true).open(directory.join("dead-letters"))?;
-            #[doc = concat!("let options = ", stringify!($options), "::default().on_discard(move |record| {")]
-            ///     let saved = (&file).write_all(&record.data).and_then(|()| file.sync_data());
-            ///     if let Err(error) = saved {
-            ///         eprintln!("a record of {} is lost: {error}", record.stream_name);
-            ///     }
+            #[doc = concat!("let options = ", stringify!($options), "::default().on_discard(|record| {")]
+            ///     let bytes = record.data.len();
+            ///     eprintln!("{} lost {bytes} bytes: {:?}", record.stream_name, record.reason);
             /// });
-            /// # Ok(())
-            /// # }
             /// ```
+            ///
+            /// The example `dead_letter` of the repository keeps discarded records in a file, from
+            /// which it sends them again.
             #[must_use]
             pub fn on_discard(
                 mut self,
