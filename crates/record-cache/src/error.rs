@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// ```
 /// use record_cache::StoreError;
 ///
-/// /// What to tell whoever runs the program.
+/// /// Advice for the person who runs the program.
 /// fn advice(error: &StoreError) -> String {
 ///     match error {
 ///         StoreError::InUse { path, .. } => format!("another program uses {}", path.display()),

@@ -87,7 +87,7 @@ pub(crate) fn open(
     let (active, end) = continue_last(last, salt, &mut tail, must_restate, durability)?;
     let next = layout.mark.map_or(0, |mark| mark.next);
     let next_sequence = replay.next_sequence().max(next);
-    let mut voids = replay.torn;
+    let mut voids = replay.incomplete;
     voids.insert_all(&replay.missing);
     let (mut catalog, mut counters) = (replay.catalog, replay.counters);
     // If nothing remains of the log, the mark tells how much is lost.

@@ -25,7 +25,7 @@ pub(crate) struct Replay {
     /// Sequence numbers of missing records.
     pub(crate) missing: Ranges,
     /// Sequence numbers of calls that never took effect.
-    pub(crate) torn: Ranges,
+    pub(crate) incomplete: Ranges,
     /// Sequence numbers the log declares void.
     voids: Ranges,
     /// How many places had something other than a frame.
@@ -162,7 +162,7 @@ impl Replay {
                 self.settle(&settled)?;
             }
             Step::Void(voids) => {
-                self.torn.remove_all(&voids);
+                self.incomplete.remove_all(&voids);
                 self.voids.insert_all(&voids);
                 for name in self.counters.names() {
                     let removed = self.catalog.remove(&name, &voids)?;
@@ -183,7 +183,7 @@ impl Replay {
         if carried {
             // The original may lie after the end of its segment.
             self.missing.remove(entry.sequence, next);
-            self.torn.remove(entry.sequence, next);
+            self.incomplete.remove(entry.sequence, next);
             if self.expected.is_some_and(|expected| expected < next) {
                 // The frames with the preceding numbers are gone.
                 self.gap_up_to(entry.sequence);
@@ -225,7 +225,7 @@ impl Replay {
             let numbers = if lost {
                 &mut self.missing
             } else {
-                &mut self.torn
+                &mut self.incomplete
             };
             numbers.insert(expected, sequence);
             self.expected = Some(sequence);

@@ -192,8 +192,8 @@ impl PagedIndex {
         self.with(name, |stream, pages| stream.visit(numbers, pages, work))
     }
 
-    /// Unloads blocks that the database also has, first those that were not used since the last
-    /// time.
+    /// Unloads blocks that the database also has, first those that were not used since it last came
+    /// by.
     fn unload(&mut self) {
         for _ in 0..2 {
             for block in self.streams.values_mut().flat_map(|s| &mut s.blocks) {

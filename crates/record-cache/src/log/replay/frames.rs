@@ -178,7 +178,7 @@ impl Replay {
             }
         }
         self.apply(step)?;
-        self.torn.insert_all(&lost_voids);
+        self.incomplete.insert_all(&lost_voids);
         Ok(())
     }
 }
