@@ -8,9 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{
-        CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags, WeightFlags,
-    },
+    flags::{CiFlags, DemoFlags, EngineChoice, PowerLossFlags, Step, TestFlags, WeightFlags},
     full_disks, package, ports, power_loss,
     progress::seconds,
     rooms, shell, test, weight,
@@ -25,9 +23,8 @@ const WITHOUT_FEATURES: [&str; 5] = [
     "--no-default-features",
 ];
 
-/// Steps that run only if named: other systems need a gigabyte of tools and an idle machine, the
-/// other two need a tool that takes minutes to install.
-const ON_DEMAND: [Step; 3] = [Step::Ports, Step::Machete, Step::SemverChecks];
+/// Steps that run only if named, since each needs a tool that takes minutes to install.
+const ON_DEMAND: [Step; 2] = [Step::Machete, Step::SemverChecks];
 
 pub(crate) async fn run(flags: CiFlags) -> Result<()> {
     let all: Vec<Step> = Step::value_variants().to_vec();
@@ -97,8 +94,7 @@ async fn run_step(step: Step) -> Result<()> {
             shell::run(&mut shell::cargo(["machete"])).await
         }
         Step::SemverChecks => semver_checks().await,
-        Step::Targets => ports::targets().await,
-        Step::Ports => ports::run(PortsFlags::default()).await,
+        Step::Ports => ports::with_prebuilt_libraries().await,
         Step::E2e => {
             e2e::run_managed(EngineChoice::Host, &[]).await?;
             shell::run(&mut other_readers()).await?;

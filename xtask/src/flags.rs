@@ -208,8 +208,6 @@ pub(crate) enum Step {
     Machete,
     /// Changes of the public API against the last tag; needs `cargo semver-checks`.
     SemverChecks,
-    /// Type checks for other systems.
-    Targets,
     /// Other systems: type checks, and tests under Wine and in Chromium.
     Ports,
     /// End-to-end tests against LocalStack on this machine, and other readers of shared records.

@@ -25,14 +25,13 @@ use crate::progress::seconds;
 /// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
-/// The type checks alone, unless the standard libraries would have to be built.
-pub(crate) async fn targets() -> Result<()> {
+/// The default parts, unless the standard libraries would have to be built, which takes too long.
+pub(crate) async fn with_prebuilt_libraries() -> Result<()> {
     if Toolchain::prebuilt().await.is_none() {
         eprintln!("NOT RUN: rustup cannot fetch the standard libraries of other systems");
         return Ok(());
     }
-    let parts = vec![Port::Check];
-    run(PortsFlags { parts }).await
+    run(PortsFlags::default()).await
 }
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {

@@ -12,21 +12,25 @@ use crate::log::group::Call;
 use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
-    /// Applies a written group and answers its callers.
-    pub(super) fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &[Entry]) {
-        let removed = self.enter(&calls, &answers, written);
+    /// Applies a written group and answers its callers. Leaves the group empty.
+    pub(super) fn apply(&mut self, group: &mut Group) {
+        let removed = self.enter(&group.calls, &group.answers, &group.entries);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
-        let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
+        let tickets: Vec<_> = group
+            .answers
+            .iter_mut()
+            .filter_map(|it| it.ticket.take())
+            .collect();
         if tickets.is_empty() {
-            return;
+            return group.clear();
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let late = late(&calls, &replies, written);
+        let late = late(&group.calls, &replies, &group.entries);
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
-        drop(calls);
+        group.clear();
         for (reply, removed) in replies.into_iter().zip(removed) {
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(removed));
@@ -37,41 +41,35 @@ impl Writer {
 
     /// Updates the index and the counters. Returns what each call removed.
     fn enter(&self, calls: &[Call], answers: &[Answer], written: &[Entry]) -> Vec<Amount> {
-        let mut entries = written.iter();
-        let mut removed = Vec::with_capacity(answers.len());
+        let runs = runs(calls, written);
         let mut catalog = lock(&self.shared.catalog);
-        for (call, answer) in calls.iter().zip(answers) {
-            let mut of_call = Amount::default();
-            match call {
-                Call::Append(records) => {
-                    for (record, entry) in records.iter().zip(&mut entries) {
-                        if catalog.put(&record.stream, *entry).is_err() {
-                            break;
-                        }
-                    }
-                }
-                Call::Settle(settled) => {
-                    of_call = catalog.settle(settled).unwrap_or(answer.planned);
-                    if answer.is_loss {
-                        catalog.note_damage(&settled.stream, of_call);
-                    }
-                }
-                Call::Carry(_) | Call::Clear => {}
-            }
-            removed.push(of_call);
+        for (stream, entries) in &runs {
+            // If the index is broken, it is rebuilt from the log.
+            let _ = catalog.append(stream, entries);
         }
+        let settle = |(call, answer): (&Call, &Answer)| {
+            let Call::Settle(settled) = call else {
+                return Amount::default();
+            };
+            let removed = catalog.settle(settled).unwrap_or(answer.planned);
+            if answer.is_loss {
+                catalog.note_damage(&settled.stream, removed);
+            }
+            removed
+        };
+        let removed: Vec<_> = calls.iter().zip(answers).map(settle).collect();
         drop(catalog);
         let mut counters = lock(&self.shared.counters);
+        for (stream, entries) in runs {
+            let bytes = entries.iter().map(|entry| u64::from(entry.size)).sum();
+            counters.add(stream, Amount::new(entries.len(), bytes));
+        }
         for ((call, answer), removed) in calls.iter().zip(answers).zip(&removed) {
-            match call {
-                Call::Append(records) => counters.add_all(records),
-                Call::Settle(settled) => {
-                    counters.remove(&settled.stream, *removed);
-                    if answer.is_loss {
-                        counters.damaged_records += removed.records as u64;
-                    }
+            if let Call::Settle(settled) = call {
+                counters.remove(&settled.stream, *removed);
+                if answer.is_loss {
+                    counters.damaged_records += removed.records as u64;
                 }
-                Call::Carry(_) | Call::Clear => {}
             }
         }
         removed
@@ -137,19 +135,38 @@ impl Writer {
     }
 }
 
+/// The appended records, split wherever the next one belongs to another stream.
+fn runs<'a>(calls: &'a [Call], written: &'a [Entry]) -> Vec<(&'a StreamName, &'a [Entry])> {
+    let mut streams = calls.iter().flat_map(Call::appended).map(|it| &it.stream);
+    let mut runs = Vec::new();
+    let (mut stream, mut rest) = (streams.next(), written);
+    while let Some(of_run) = stream {
+        let mut count = 1;
+        stream = streams.find(|next| {
+            let differs = *next != of_run;
+            count += usize::from(!differs);
+            differs
+        });
+        let (run, behind) = rest.split_at(count.min(rest.len()));
+        runs.push((of_run, run));
+        rest = behind;
+    }
+    runs
+}
+
 /// The appended records whose callers already have an answer.
 fn late(
     calls: &[Call],
     replies: &[Option<Reply<Amount>>],
     written: &[Entry],
 ) -> BTreeMap<StreamName, Ranges> {
-    let mut entries = written.iter();
     let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
+    if replies.iter().all(Option::is_some) {
+        return late;
+    }
+    let mut entries = written.iter();
     for (call, reply) in calls.iter().zip(replies) {
-        let Call::Append(records) = call else {
-            continue;
-        };
-        for (record, entry) in records.iter().zip(&mut entries) {
+        for (record, entry) in call.appended().iter().zip(&mut entries) {
             if reply.is_none() {
                 let numbers = late.entry(record.stream.clone()).or_default();
                 numbers.insert(entry.sequence, entry.sequence + 1);

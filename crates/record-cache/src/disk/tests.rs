@@ -17,12 +17,14 @@ mod stalls;
 mod stranded;
 
 use super::Request;
+use crate::log::appended::Appended;
 use crate::{Amount, Settlement, StoreError};
 
 /// The calls of a store, without a public store type around it.
 impl super::Store {
     pub(crate) async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
-        self.ask(Request::Append(records)).await.map(drop)
+        let request = Request::Append(Appended::new(records));
+        self.ask(request).await.map(drop)
     }
 
     pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {

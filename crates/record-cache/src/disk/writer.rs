@@ -8,11 +8,12 @@ use super::mailbox::Ticket;
 use super::overlap::Syncer;
 use super::shared::{Request, Shared};
 use crate::index::Indexes;
+use crate::log::appended::Appended;
 use crate::log::catalog::lock;
 use crate::log::end::{Barrier, Log};
-use crate::log::group::{Call, record_length};
+use crate::log::group::Call;
 use crate::log::reserve::Reserve;
-use crate::{Amount, Durability, NewRecord, Settlement, StoreError, clock};
+use crate::{Amount, Durability, Settlement, StoreError, clock};
 
 /// A group that reaches this size is written.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -148,6 +149,10 @@ impl Writer {
         &mut self,
         requests: Vec<(Request, Ticket)>,
     ) -> Vec<(Request, Ticket)> {
+        let settles = |request: &Request| matches!(request, Request::Settle(_) | Request::Lose(_));
+        if !requests.iter().any(|(request, _)| settles(request)) {
+            return requests;
+        }
         let mut rest = Vec::with_capacity(requests.len());
         let mut group = Group::default();
         for (request, ticket) in requests {
@@ -168,6 +173,7 @@ impl Writer {
     /// Adds appends to the group and serves the other requests. If a close request arrives, returns
     /// it and what came after it.
     fn accept(&mut self, requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
+        self.group.reserve(requests.len());
         let mut requests = requests.into_iter();
         while let Some((request, ticket)) = requests.next() {
             match request {
@@ -184,7 +190,7 @@ impl Writer {
                     let mended = self.mend().map(|()| Amount::default());
                     self.shared.requests.answer(ticket, mended);
                 }
-                Request::Append(records) => self.append(records, ticket),
+                Request::Append(appended) => self.append(appended, ticket),
                 // Settlements have been served before; this one would be in the same way.
                 settlement @ (Request::Settle(_) | Request::Lose(_)) => {
                     drop(self.settle_first(vec![(settlement, ticket)]));
@@ -198,10 +204,10 @@ impl Writer {
     }
 
     /// Adds an append to the group, if it needs a write.
-    fn append(&mut self, records: Vec<NewRecord>, ticket: Ticket) {
-        if records.is_empty() {
+    fn append(&mut self, appended: Appended, ticket: Ticket) {
+        if appended.records().is_empty() {
             self.shared.requests.answer(ticket, Ok(Amount::default()));
-        } else if records.iter().map(record_length).sum::<u64>() > CALL_BYTES {
+        } else if appended.length() > CALL_BYTES {
             let error = "the records of one call are too many bytes for a segment";
             let error = StoreError::unavailable_because(error);
             self.shared.requests.answer(ticket, Err(error));
@@ -210,7 +216,7 @@ impl Writer {
                 ticket: Some(ticket),
                 ..Answer::default()
             };
-            self.group.push(Call::Append(records), answer);
+            self.group.push(Call::Append(appended), answer);
         }
     }
 

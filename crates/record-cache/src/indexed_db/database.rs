@@ -62,6 +62,7 @@ impl Database {
             match event.type_().as_str() {
                 "upgradeneeded" => {
                     let event: IdbVersionChangeEvent = event.unchecked_into();
+                    report_loss(name, &event);
                     if let Err(error) = upgrade(&request, event.old_version()) {
                         // A failed upgrade leaves the database as it was.
                         let _ = request.transaction().map(|upgrade| upgrade.abort());
@@ -224,6 +225,24 @@ fn close_when_it_opens(request: &IdbOpenDbRequest) {
     request.set_onerror(None);
     request.set_onsuccess(Some(close.unchecked_ref()));
     request.set_onupgradeneeded(Some(undo.unchecked_ref()));
+}
+
+/// Logs that the browser found the site's databases damaged and began a new one. Only Chromium
+/// tells a page.
+fn report_loss(name: &str, event: &JsValue) {
+    let text = |property| {
+        let value = js::get(event, property).ok();
+        value.and_then(|value| value.as_string())
+    };
+    let (loss, why) = (text("dataLoss"), text("dataLossMessage"));
+    if loss.is_some_and(|loss| loss != "none") {
+        tracing::error!(
+            target: "record_cache",
+            database = name,
+            why,
+            "the browser deleted the database because it was damaged; the records in it are lost"
+        );
+    }
 }
 
 /// Upgrades from the existing version, 0 if there is none, to [`VERSION`].

@@ -133,6 +133,20 @@ impl Catalog {
         Ok(old.is_none())
     }
 
+    /// Adds new records of one stream.
+    pub(crate) fn append(&mut self, name: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
+        ask(&mut self.places, |index| index.append(name, entries))?;
+        for run in entries.chunk_by(|one, next| one.segment == next.segment) {
+            let segment = run.first().map(|entry| entry.segment);
+            if let Some(segment) = segment.and_then(|number| self.segments.get_mut(&number)) {
+                let lengths = run.iter().map(|entry| record_length(name, entry));
+                segment.live_records += run.len() as u64;
+                segment.live_bytes += lengths.sum::<u64>();
+            }
+        }
+        Ok(())
+    }
+
     /// The part of a settlement that still has an effect, if any, and how much that deletes.
     pub(crate) fn plan(&mut self, wish: &Settlement) -> Result<Option<(Settled, Amount)>, Broken> {
         let stream = &wish.stream;

@@ -116,17 +116,19 @@ impl Header {
     pub(crate) fn encode(&self, name: &[u8], seal: &Seal, offset: u64, into: &mut Vec<u8>) -> u32 {
         let start = into.len();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        into.extend([0; MAGIC_AT]);
-        into.push(MAGIC);
         let hashed = flag(self.hash_key.is_some(), HASHED);
-        into.push(self.kind as u8 | hashed | flag(self.starts, STARTS) | flag(self.ends, ENDS));
-        into.extend(self.name_length.to_le_bytes());
-        into.extend(self.body_length.to_le_bytes());
-        into.extend(self.key_length.unwrap_or(NO_KEY).to_le_bytes());
-        into.extend(self.sequence.to_le_bytes());
-        into.extend(self.millis.to_le_bytes());
-        into.extend(self.attempts.to_le_bytes());
-        into.extend(self.body_checksum.to_le_bytes());
+        // Put together in one place, then copied at once: this is done for every record.
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[MAGIC_AT] = MAGIC;
+        bytes[5] = self.kind as u8 | hashed | flag(self.starts, STARTS) | flag(self.ends, ENDS);
+        bytes[6..8].copy_from_slice(&self.name_length.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.body_length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.key_length.unwrap_or(NO_KEY).to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.millis.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.attempts.to_le_bytes());
+        bytes[36..].copy_from_slice(&self.body_checksum.to_le_bytes());
+        into.extend(bytes);
         into.extend(name);
         into.extend(self.hash_key.map(u128::to_le_bytes).into_iter().flatten());
         let checked = into.get(start + MAGIC_AT..).unwrap_or_default();

@@ -4,9 +4,10 @@ use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
+use super::appended::Appended;
 use super::catalog::Settled;
 use super::files::DiskFile;
-use super::frame::{self, GroupBody, Header, Kind, Seal, frame_length};
+use super::frame::{GroupBody, Header, Kind, Seal, frame_length};
 use super::outline::Outline;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -20,7 +21,7 @@ const PIECE_BYTES: usize = 128 << 10;
 /// A change that takes effect as a whole.
 #[derive(Debug)]
 pub(crate) enum Call {
-    Append(Vec<NewRecord>),
+    Append(Appended),
     Settle(Settled),
     Carry(Vec<Carried>),
     Clear,
@@ -36,27 +37,22 @@ pub(crate) struct Carried {
 }
 
 impl Call {
-    /// The number of records that get a sequence number.
-    pub(crate) fn records(&self) -> usize {
+    /// The records that get a sequence number.
+    pub(crate) fn appended(&self) -> &[NewRecord] {
         match self {
-            Self::Append(records) => records.len(),
-            _ => 0,
+            Self::Append(appended) => appended.records(),
+            _ => &[],
         }
     }
 
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
-            Self::Append(records) => records.iter().map(record_length).sum(),
+            Self::Append(appended) => appended.length(),
             Self::Settle(settled) => settled.encoded_length(),
             Self::Carry(carried) => carried.iter().map(|it| it.header.frame_length()).sum(),
             Self::Clear => frame_length(0, 0),
         }
     }
-}
-
-pub(crate) fn record_length(record: &NewRecord) -> u64 {
-    let has_hash_key = record.explicit_hash_key.is_some();
-    frame::length(record.stream.as_str().len(), has_hash_key, record.size())
 }
 
 /// Encodes frames and writes them in pieces.
@@ -114,11 +110,12 @@ impl Encoder {
     /// Adds a call, and writes all but the last piece.
     pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) -> io::Result<()> {
         match call {
-            Call::Append(records) => {
+            Call::Append(appended) => {
+                let records = appended.checked();
                 let last = records.len().saturating_sub(1);
                 self.entries.reserve(records.len());
-                for (n, record) in records.iter().enumerate() {
-                    self.appended(record, (n == 0, n == last), seal);
+                for (n, (record, checksum)) in records.enumerate() {
+                    self.appended(record, checksum, (n == 0, n == last), seal);
                     self.write_if_large(file)?;
                 }
             }
@@ -199,10 +196,14 @@ impl Encoder {
         parts
     }
 
-    fn appended(&mut self, record: &NewRecord, (starts, ends): (bool, bool), seal: &Seal) {
+    fn appended(
+        &mut self,
+        record: &NewRecord,
+        checksum: u32,
+        (starts, ends): (bool, bool),
+        seal: &Seal,
+    ) {
         let key = record.key.as_deref().unwrap_or_default();
-        let of_key = crc32c::crc32c(key.as_bytes());
-        let checksum = crc32c::crc32c_append(of_key, &record.data);
         let header = Header {
             starts,
             ends,
@@ -254,7 +255,8 @@ impl Encoder {
         }
         let whole = header.frame_length();
         let padding = whole - header.head_length() - u64::from(header.body_length);
-        self.bytes.extend((0..padding).map(|_| 0));
+        let padding = usize::try_from(padding).unwrap_or_default();
+        self.bytes.resize(self.bytes.len() + padding, 0);
         self.offset += whole;
     }
 }

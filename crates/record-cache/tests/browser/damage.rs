@@ -1,6 +1,12 @@
 //! Changes made by others to the database of an open store.
 
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
 use record_cache::{Amount, IndexedDbStore, RecordStore};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{append, numbers, raw, read, stream};
@@ -41,4 +47,57 @@ async fn records_that_vanish_from_under_a_store_are_reported_and_ids_go_on() {
         (2, 5)
     );
     assert_eq!(read(&store).await.damaged, Amount::default());
+}
+
+#[wasm_bindgen_test]
+async fn a_database_that_the_browser_lost_is_logged() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    IndexedDbStore::open("new").await.unwrap();
+    assert_eq!(log.text(), "", "nothing was lost");
+    raw::say_lost("checksum mismatch");
+    let opened = IndexedDbStore::open("lost").await;
+    raw::say_the_truth();
+    opened.unwrap();
+    let logged = log.text();
+    assert!(logged.contains("deleted the database"), "{logged}");
+    assert!(logged.contains("checksum mismatch"), "{logged}");
+}
+
+/// Collects all fields of all events.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        *self.0.lock().unwrap() += &format!("{field}={value:?} ");
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "record_cache"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }

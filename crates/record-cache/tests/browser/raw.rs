@@ -43,6 +43,15 @@ export const without = async (name, value, then) => {
         if (before) { Object.defineProperty(globalThis, name, before) } else { delete globalThis[name] }
     }
 };
+// Makes the browser say that it lost the previous database, or the truth again.
+const told = ["dataLoss", "dataLossMessage"];
+const truth = told.map(name => Object.getOwnPropertyDescriptor(IDBVersionChangeEvent.prototype, name));
+export const say_lost = why => ["total", why].forEach((text, at) =>
+    Object.defineProperty(IDBVersionChangeEvent.prototype, told[at], {get: () => text, configurable: true}));
+export const say_the_truth = () => told.forEach((name, at) => {
+    delete IDBVersionChangeEvent.prototype[name];
+    if (truth[at]) { Object.defineProperty(IDBVersionChangeEvent.prototype, name, truth[at]) }
+});
 export const throws = () => ({ open() { throw new DOMException("not here", "SecurityError") } });
 "#)]
 extern "C" {
@@ -55,6 +64,8 @@ extern "C" {
     pub(crate) fn version(name: &str) -> Promise;
     pub(crate) fn damage(name: &str, place: u32) -> Promise;
     pub(crate) fn without(name: &str, value: &JsValue, then: &js_sys::Function) -> Promise;
+    pub(crate) fn say_lost(why: &str);
+    pub(crate) fn say_the_truth();
     pub(crate) fn throws() -> JsValue;
 }
 

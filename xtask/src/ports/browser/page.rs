@@ -19,9 +19,18 @@ use crate::shell;
 
 const NAME: &str = "browser_page";
 
-/// Sets `page` to the exports of `tests/browser/page.rs` once everything is loaded.
+/// Sets `page` to the exports of `tests/browser/page.rs` once everything is loaded, and `made` to
+/// what Chromium says about each database that it made anew.
 const HTML: &str = r#"<!doctype html><meta charset="utf-8"><title>records</title>
 <script type="module">
+window.made = [];
+const open = IDBFactory.prototype.open;
+IDBFactory.prototype.open = function(...given) {
+  const request = open.apply(this, given);
+  request.addEventListener("upgradeneeded", event =>
+    window.made.push(`${event.dataLoss}: ${event.dataLossMessage}`));
+  return request;
+};
 import init, * as page from "/browser_page.js";
 window.ready = init().then(() => { window.page = page });
 </script>"#;

