@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use crate::{
     consumers, demo, e2e,
-    flags::{CiFlags, DemoFlags, EngineChoice, PowerLossFlags, Step, TestFlags, WeightFlags},
+    flags::{
+        CiFlags, DemoFlags, EngineChoice, PortsFlags, PowerLossFlags, Step, TestFlags, WeightFlags,
+    },
     full_disks, package, ports, power_loss,
     progress::seconds,
     rooms, shell, test, weight,
@@ -41,11 +43,18 @@ pub(crate) async fn run(flags: CiFlags) -> Result<()> {
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_header(["step", "outcome", "time"]);
     let start = Instant::now();
+    let mut passed = 0;
     for (index, step) in steps.iter().enumerate() {
         eprintln!("\n=== {step} ({} of {})", index + 1, steps.len());
+        if flags.steps.is_empty() && *step == Step::Ports && !ports::have_libraries().await {
+            eprintln!("not run: rustup cannot fetch the standard libraries of other systems");
+            table.add_row([step.to_string(), "not run".to_owned(), String::new()]);
+            continue;
+        }
         let step_start = Instant::now();
         let outcome = run_step(*step).await;
         let word = if outcome.is_ok() { "passed" } else { "failed" };
+        passed += usize::from(outcome.is_ok());
         table.add_row([
             step.to_string(),
             word.to_owned(),
@@ -60,7 +69,7 @@ pub(crate) async fn run(flags: CiFlags) -> Result<()> {
         }
     }
     eprintln!(
-        "\n{table}\nall {} steps passed in {}",
+        "\n{table}\n{passed} of {} steps passed in {}",
         steps.len(),
         seconds(start.elapsed())
     );
@@ -94,7 +103,7 @@ async fn run_step(step: Step) -> Result<()> {
             shell::run(&mut shell::cargo(["machete"])).await
         }
         Step::SemverChecks => semver_checks().await,
-        Step::Ports => ports::with_prebuilt_libraries().await,
+        Step::Ports => ports::run(PortsFlags::default()).await,
         Step::E2e => {
             e2e::run_managed(EngineChoice::Host, &[]).await?;
             shell::run(&mut other_readers()).await?;

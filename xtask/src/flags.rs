@@ -47,7 +47,7 @@ pub(crate) enum Command {
         /// Another checkout to check.
         folder: Option<PathBuf>,
     },
-    /// Check the crates for other systems, and test stores and clients on Windows under Wine.
+    /// Check the crates for other systems, and test on Windows under Wine and in Chromium.
     Ports(PortsFlags),
     /// Run what `.ci/run` runs.
     Ci(CiFlags),
@@ -225,7 +225,7 @@ impl fmt::Display for Step {
 
 #[derive(Debug, Args)]
 pub(crate) struct CiFlags {
-    /// The steps to run; all of them if none is named.
+    /// The steps to run; the usual ones if none is named.
     #[arg(value_enum, value_name = "STEP")]
     pub(crate) steps: Vec<Step>,
 }
@@ -237,7 +237,7 @@ pub(crate) enum Port {
     Check,
     /// Run the store tests on Windows under Wine.
     Windows,
-    /// Run the tests of the browser store in headless Chromium.
+    /// Run the tests of the browser store, a client and the demo page in headless Chromium.
     Browser,
     /// Run the demo and the tests of the engine, the clients, full disks and large caches under Wine;
     /// only if named.

@@ -25,13 +25,9 @@ use crate::progress::seconds;
 /// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
-/// The default parts, unless the standard libraries would have to be built, which takes too long.
-pub(crate) async fn with_prebuilt_libraries() -> Result<()> {
-    if Toolchain::prebuilt().await.is_none() {
-        eprintln!("NOT RUN: rustup cannot fetch the standard libraries of other systems");
-        return Ok(());
-    }
-    run(PortsFlags::default()).await
+/// Whether the standard libraries of other systems need not be built, which takes long.
+pub(crate) async fn have_libraries() -> bool {
+    Toolchain::prebuilt().await.is_some()
 }
 
 pub(crate) async fn run(flags: PortsFlags) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Enters written records into the index and the counters, and answers the callers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::group::{Answer, Group};
 use super::mailbox::{Reply, Ticket};
@@ -12,25 +13,21 @@ use crate::log::group::Call;
 use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
-    /// Applies a written group and answers its callers. Leaves the group empty.
-    pub(super) fn apply(&mut self, group: &mut Group) {
-        let removed = self.enter(&group.calls, &group.answers, &group.entries);
+    /// Applies a written group and answers its callers.
+    pub(super) fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &[Entry]) {
+        let removed = self.enter(&calls, &answers, written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
-        let tickets: Vec<_> = group
-            .answers
-            .iter_mut()
-            .filter_map(|it| it.ticket.take())
-            .collect();
+        let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
         if tickets.is_empty() {
-            return group.clear();
+            return;
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let late = late(&group.calls, &replies, &group.entries);
+        let late = late(&calls, &replies, written);
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
-        group.clear();
+        drop(calls);
         for (reply, removed) in replies.into_iter().zip(removed) {
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(removed));
@@ -137,21 +134,18 @@ impl Writer {
 
 /// The appended records, split wherever the next one belongs to another stream.
 fn runs<'a>(calls: &'a [Call], written: &'a [Entry]) -> Vec<(&'a StreamName, &'a [Entry])> {
-    let mut streams = calls.iter().flat_map(Call::appended).map(|it| &it.stream);
-    let mut runs = Vec::new();
-    let (mut stream, mut rest) = (streams.next(), written);
-    while let Some(of_run) = stream {
-        let mut count = 1;
-        stream = streams.find(|next| {
-            let differs = *next != of_run;
-            count += usize::from(!differs);
-            differs
-        });
-        let (run, behind) = rest.split_at(count.min(rest.len()));
-        runs.push((of_run, run));
-        rest = behind;
+    let mut runs: Vec<(&StreamName, Range<usize>)> = Vec::new();
+    let records = calls.iter().flat_map(Call::appended).zip(0..written.len());
+    for (record, at) in records {
+        match runs.last_mut() {
+            Some((stream, run)) if *stream == &record.stream => run.end = at + 1,
+            _ => runs.push((&record.stream, at..at + 1)),
+        }
     }
-    runs
+    let slice = |run| written.get::<Range<usize>>(run).unwrap_or_default();
+    runs.into_iter()
+        .map(|(stream, run)| (stream, slice(run)))
+        .collect()
 }
 
 /// The appended records whose callers already have an answer.

@@ -20,7 +20,7 @@ pub(crate) struct Group {
     /// The number of calls already written.
     written: usize,
     /// The records of the written calls.
-    pub(super) entries: Vec<Entry>,
+    entries: Vec<Entry>,
     /// The size of all calls.
     pub(super) bytes: u64,
     /// The size of the calls not yet written.
@@ -122,13 +122,13 @@ impl Writer {
         Ok(())
     }
 
-    fn count(&mut self, mut group: Group) {
+    fn count(&mut self, group: Group) {
         #[cfg(test)]
         if group.appends() {
             let relaxed = std::sync::atomic::Ordering::Relaxed;
             self.shared.commits.fetch_add(1, relaxed);
         }
-        self.apply(&mut group);
+        self.apply(group.calls, group.answers, &group.entries);
     }
 
     /// Answers calls that could not be written or synced, after one more attempt if files were
@@ -158,13 +158,6 @@ impl Group {
     pub(super) fn reserve(&mut self, calls: usize) {
         self.calls.reserve(calls);
         self.answers.reserve(calls);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.calls.clear();
-        self.answers.clear();
-        self.entries.clear();
-        (self.written, self.bytes, self.unwritten) = (0, 0, 0);
     }
 
     pub(super) fn push(&mut self, call: Call, answer: Answer) {

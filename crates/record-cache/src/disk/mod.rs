@@ -354,7 +354,7 @@ macro_rules! record_store {
         #[async_trait::async_trait]
         impl crate::RecordStore for $store {
             async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
-                let records = crate::log::appended::Appended::new(records);
+                let records = crate::log::group::Prepared::new(records);
                 let request = crate::disk::Request::Append(records);
                 self.0.ask(request).await.map(drop)
             }

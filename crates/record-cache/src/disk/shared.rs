@@ -9,9 +9,9 @@ use std::sync::mpsc::Sender;
 
 use super::mailbox::Mailbox;
 use crate::counters::Counters;
-use crate::log::appended::Appended;
 use crate::log::buffers::Buffers;
 use crate::log::catalog::Catalog;
+use crate::log::group::Prepared;
 use crate::{Amount, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 
 /// One open store.
@@ -44,7 +44,7 @@ pub(crate) struct Read {
 /// A request to the writer.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Append(Appended),
+    Append(Prepared),
     Settle(Settlement),
     /// Drops records that turned out to be damaged.
     Lose(Settlement),

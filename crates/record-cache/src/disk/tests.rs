@@ -17,13 +17,13 @@ mod stalls;
 mod stranded;
 
 use super::Request;
-use crate::log::appended::Appended;
+use crate::log::group::Prepared;
 use crate::{Amount, Settlement, StoreError};
 
 /// The calls of a store, without a public store type around it.
 impl super::Store {
     pub(crate) async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
-        let request = Request::Append(Appended::new(records));
+        let request = Request::Append(Prepared::new(records));
         self.ask(request).await.map(drop)
     }
 

@@ -8,10 +8,9 @@ use super::mailbox::Ticket;
 use super::overlap::Syncer;
 use super::shared::{Request, Shared};
 use crate::index::Indexes;
-use crate::log::appended::Appended;
 use crate::log::catalog::lock;
 use crate::log::end::{Barrier, Log};
-use crate::log::group::Call;
+use crate::log::group::{Call, Prepared};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, Settlement, StoreError, clock};
 
@@ -190,7 +189,7 @@ impl Writer {
                     let mended = self.mend().map(|()| Amount::default());
                     self.shared.requests.answer(ticket, mended);
                 }
-                Request::Append(appended) => self.append(appended, ticket),
+                Request::Append(prepared) => self.append(prepared, ticket),
                 // Settlements have been served before; this one would be in the same way.
                 settlement @ (Request::Settle(_) | Request::Lose(_)) => {
                     drop(self.settle_first(vec![(settlement, ticket)]));
@@ -204,10 +203,10 @@ impl Writer {
     }
 
     /// Adds an append to the group, if it needs a write.
-    fn append(&mut self, appended: Appended, ticket: Ticket) {
-        if appended.records().is_empty() {
+    fn append(&mut self, prepared: Prepared, ticket: Ticket) {
+        if prepared.records().is_empty() {
             self.shared.requests.answer(ticket, Ok(Amount::default()));
-        } else if appended.length() > CALL_BYTES {
+        } else if prepared.length() > CALL_BYTES {
             let error = "the records of one call are too many bytes for a segment";
             let error = StoreError::unavailable_because(error);
             self.shared.requests.answer(ticket, Err(error));
@@ -216,7 +215,7 @@ impl Writer {
                 ticket: Some(ticket),
                 ..Answer::default()
             };
-            self.group.push(Call::Append(appended), answer);
+            self.group.push(Call::Append(prepared), answer);
         }
     }
 

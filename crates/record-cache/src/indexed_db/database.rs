@@ -227,8 +227,8 @@ fn close_when_it_opens(request: &IdbOpenDbRequest) {
     request.set_onupgradeneeded(Some(undo.unchecked_ref()));
 }
 
-/// Logs that the browser found the site's databases damaged and began a new one. Only Chromium
-/// tells a page.
+/// Logs that the browser found the site's databases damaged and began new ones. Only Chromium tells,
+/// and only whoever opens the first database of the site.
 fn report_loss(name: &str, event: &JsValue) {
     let text = |property| {
         let value = js::get(event, property).ok();
@@ -240,7 +240,7 @@ fn report_loss(name: &str, event: &JsValue) {
             target: "record_cache",
             database = name,
             why,
-            "the browser deleted the database because it was damaged; the records in it are lost"
+            "the browser deleted the site's databases because they were damaged; records in them are lost"
         );
     }
 }

@@ -43,6 +43,10 @@ use crate::{
 /// request. The user may also delete it at any time. Records that vanish while the store is open
 /// are reported as damaged.
 ///
+/// A Chromium that was killed while it wrote may delete all of a site's databases two starts later,
+/// because it then reads its own log as damaged. The store logs an error if it is the first to open
+/// a database of the site.
+///
 /// Where a page may not store anything (some private windows, sandboxed frames, a setting), opening
 /// fails with [`StoreError::Refused`]. A [`MemoryStore`](crate::MemoryStore) can be used instead.
 /// Private windows that do allow storage delete it when they are closed.

@@ -121,12 +121,8 @@ impl Catalog {
 
     /// Adds a record or updates its position. Returns whether it is new.
     pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
+        self.count(name, &[entry]);
         let old = ask(&mut self.places, |index| index.put(name, entry))?;
-        let bytes = record_length(name, &entry);
-        if let Some(segment) = self.segments.get_mut(&entry.segment) {
-            segment.live_records += 1;
-            segment.live_bytes += bytes;
-        }
         if let Some(old) = old {
             forget(&mut self.segments, name, &old);
         }
@@ -135,7 +131,13 @@ impl Catalog {
 
     /// Adds new records of one stream.
     pub(crate) fn append(&mut self, name: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
-        ask(&mut self.places, |index| index.append(name, entries))?;
+        self.count(name, entries);
+        ask(&mut self.places, |index| index.append(name, entries))
+    }
+
+    /// Counts new entries, even if the index is broken: while it cannot be rebuilt, a segment with
+    /// records that no index knows must not look empty.
+    fn count(&mut self, name: &StreamName, entries: &[Entry]) {
         for run in entries.chunk_by(|one, next| one.segment == next.segment) {
             let segment = run.first().map(|entry| entry.segment);
             if let Some(segment) = segment.and_then(|number| self.segments.get_mut(&number)) {
@@ -144,7 +146,6 @@ impl Catalog {
                 segment.live_bytes += lengths.sum::<u64>();
             }
         }
-        Ok(())
     }
 
     /// The part of a settlement that still has an effect, if any, and how much that deletes.

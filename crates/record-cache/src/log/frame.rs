@@ -117,7 +117,6 @@ impl Header {
         let start = into.len();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let hashed = flag(self.hash_key.is_some(), HASHED);
-        // Put together in one place, then copied at once: this is done for every record.
         let mut bytes = [0; HEADER_BYTES];
         bytes[MAGIC_AT] = MAGIC;
         bytes[5] = self.kind as u8 | hashed | flag(self.starts, STARTS) | flag(self.ends, ENDS);
@@ -128,7 +127,7 @@ impl Header {
         bytes[24..32].copy_from_slice(&self.millis.to_le_bytes());
         bytes[32..36].copy_from_slice(&self.attempts.to_le_bytes());
         bytes[36..].copy_from_slice(&self.body_checksum.to_le_bytes());
-        into.extend(bytes);
+        into.extend_from_slice(&bytes);
         into.extend(name);
         into.extend(self.hash_key.map(u128::to_le_bytes).into_iter().flatten());
         let checked = into.get(start + MAGIC_AT..).unwrap_or_default();

@@ -4,10 +4,9 @@ use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
-use super::appended::Appended;
 use super::catalog::Settled;
 use super::files::DiskFile;
-use super::frame::{GroupBody, Header, Kind, Seal, frame_length};
+use super::frame::{self, GroupBody, Header, Kind, Seal, frame_length};
 use super::outline::Outline;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -21,7 +20,7 @@ const PIECE_BYTES: usize = 128 << 10;
 /// A change that takes effect as a whole.
 #[derive(Debug)]
 pub(crate) enum Call {
-    Append(Appended),
+    Append(Prepared),
     Settle(Settled),
     Carry(Vec<Carried>),
     Clear,
@@ -36,23 +35,83 @@ pub(crate) struct Carried {
     pub(crate) body: Bytes,
 }
 
+/// The records of one call, with what the writer would otherwise compute. Callers run on many
+/// threads and the writer on one, so what callers compute does not delay the others.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    records: Vec<NewRecord>,
+    checksums: Checksums,
+    /// The length in bytes of all frames.
+    length: u64,
+}
+
+/// The checksum of the body of each record.
+#[derive(Debug)]
+enum Checksums {
+    /// The usual case, which needs no allocation.
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Prepared {
+    pub(crate) fn new(records: Vec<NewRecord>) -> Self {
+        let checksums = match &*records {
+            [one] => Checksums::One(checksum(one)),
+            many => Checksums::Many(many.iter().map(checksum).collect()),
+        };
+        Self {
+            checksums,
+            length: records.iter().map(record_length).sum(),
+            records,
+        }
+    }
+
+    pub(crate) fn records(&self) -> &[NewRecord] {
+        &self.records
+    }
+
+    /// The records, each with the checksum of its body.
+    pub(crate) fn checked(&self) -> impl ExactSizeIterator<Item = (&NewRecord, u32)> {
+        let checksums = match &self.checksums {
+            Checksums::One(one) => std::slice::from_ref(one),
+            Checksums::Many(many) => many,
+        };
+        self.records.iter().zip(checksums.iter().copied())
+    }
+
+    /// The length in bytes of all frames.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+}
+
 impl Call {
     /// The records that get a sequence number.
     pub(crate) fn appended(&self) -> &[NewRecord] {
         match self {
-            Self::Append(appended) => appended.records(),
+            Self::Append(prepared) => prepared.records(),
             _ => &[],
         }
     }
 
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
-            Self::Append(appended) => appended.length(),
+            Self::Append(prepared) => prepared.length(),
             Self::Settle(settled) => settled.encoded_length(),
             Self::Carry(carried) => carried.iter().map(|it| it.header.frame_length()).sum(),
             Self::Clear => frame_length(0, 0),
         }
     }
+}
+
+fn checksum(record: &NewRecord) -> u32 {
+    let key = record.key.as_deref().unwrap_or_default();
+    crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), &record.data)
+}
+
+fn record_length(record: &NewRecord) -> u64 {
+    let has_hash_key = record.explicit_hash_key.is_some();
+    frame::length(record.stream.as_str().len(), has_hash_key, record.size())
 }
 
 /// Encodes frames and writes them in pieces.
@@ -110,8 +169,8 @@ impl Encoder {
     /// Adds a call, and writes all but the last piece.
     pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) -> io::Result<()> {
         match call {
-            Call::Append(appended) => {
-                let records = appended.checked();
+            Call::Append(prepared) => {
+                let records = prepared.checked();
                 let last = records.len().saturating_sub(1);
                 self.entries.reserve(records.len());
                 for (n, (record, checksum)) in records.enumerate() {

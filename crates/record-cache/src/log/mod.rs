@@ -19,7 +19,6 @@
 //! - Only the oldest segment is ever deleted, so a settlement outlives its records.
 //! - A sequence number is assigned only once, whatever happens to its record.
 
-pub(crate) mod appended;
 pub(crate) mod buffers;
 pub(crate) mod catalog;
 pub(crate) mod contents;

@@ -60,7 +60,7 @@ async fn a_database_that_the_browser_lost_is_logged() {
     raw::say_the_truth();
     opened.unwrap();
     let logged = log.text();
-    assert!(logged.contains("deleted the database"), "{logged}");
+    assert!(logged.contains("deleted the site's databases"), "{logged}");
     assert!(logged.contains("checksum mismatch"), "{logged}");
 }
 

@@ -17,6 +17,10 @@ use crate::webdriver::{Driver, Session};
 /// How often the browser is killed.
 const KILLS: u64 = 10;
 
+/// How often Chromium may lose its database to that. It does after one kill in about 70: see
+/// docs/browser.md.
+const MOST_LOSSES: u64 = 2;
+
 /// Maps a name that the browser does not trust to the page's address.
 const NAMES: &str = "--host-resolver-rules=MAP insecure.test 127.0.0.1";
 
@@ -78,7 +82,7 @@ impl Scene<'_> {
 
     async fn kills(&self) -> Result<()> {
         let directory = files()?;
-        let (mut stored, mut killed) = (0, 0);
+        let (mut stored, mut killed, mut losses) = (0, 0, 0);
         loop {
             let browser = self.browser(directory.path()).await?;
             let is_strict = killed % 2 == 0;
@@ -88,11 +92,11 @@ impl Scene<'_> {
             if found < stored {
                 let made = browser.run("return window.made.join()", &[]).await?;
                 let made = made.as_str().unwrap_or_default();
+                losses += 1;
                 ensure!(
-                    found == 0 && made.starts_with("total: "),
+                    found == 0 && made.starts_with("total: ") && losses <= MOST_LOSSES,
                     "of {stored} records, {found} survived kill {killed}"
                 );
-                // A fault of Chromium's, for which no page can do anything: see docs/browser.md.
                 eprintln!("browser: Chromium lost {stored} records at kill {killed}: {made}");
             }
             if killed == KILLS {

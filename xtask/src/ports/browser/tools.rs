@@ -152,7 +152,7 @@ async fn bindgen() -> Result<PathBuf> {
         return Ok(bin);
     }
     let progress = Progress::start(format!("building wasm-bindgen-cli {version}"));
-    let mut command = shell::cargo(["install", "--quiet", "--no-default-features"]);
+    let mut command = shell::cargo(["install", "--locked", "--quiet", "--no-default-features"]);
     command
         .arg(format!("--version={version}"))
         .arg("--root")

@@ -268,6 +268,40 @@ async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usiz
     (store, name, calls)
 }
 
+#[tokio::test]
+async fn segments_stay_while_an_index_is_broken_and_cannot_be_rebuilt() {
+    let disk = SimDisk::new("nowhere".as_ref());
+    let (store, name, calls) = three_records(&disk).await;
+    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
+    let all = held.iter().map(|record| record.id);
+    store
+        .settle(crate::Settlement::new(name.clone()).delete(all))
+        .await
+        .unwrap();
+    disk.fail_reads(Fault {
+        from: disk.reads(),
+        to: usize::MAX,
+        kind: std::io::ErrorKind::Other,
+    });
+    *calls.lock().unwrap() = 0;
+    for number in 0..200 {
+        let record = NewRecord::new(name.clone(), None, vec![number; 500]);
+        store.append(vec![record]).await.unwrap();
+    }
+    assert!(lock(&store.0.shared.catalog).broken().is_some());
+    // The log's own list of needed segments must include them, too.
+    let killed = disk.as_it_is("elsewhere".as_ref());
+    let reopened = open("elsewhere".as_ref(), &killed, Durability::PowerLoss);
+    let reopened = reopened.await.unwrap();
+    disk.heal_reads();
+    for store in [store, reopened] {
+        let held = store.oldest(&name, None, some(999)).await.unwrap().records;
+        let numbers: Vec<u8> = held.iter().map(|record| record.data[0]).collect();
+        assert_eq!(numbers, (0..200).collect::<Vec<u8>>());
+        store.close().await.unwrap();
+    }
+}
+
 /// Makes some upcoming operations fail.
 fn fail(disk: &SimDisk, from: usize, count: usize) {
     let from = disk.operations() + from;

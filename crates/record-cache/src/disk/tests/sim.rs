@@ -142,6 +142,11 @@ impl SimDisk {
         self.lock().read_faults.push(fault);
     }
 
+    /// Ends all read failures.
+    pub(crate) fn heal_reads(&self) {
+        self.lock().read_faults.clear();
+    }
+
     pub(crate) fn bytes_in_use(&self) -> u64 {
         let state = self.lock();
         state

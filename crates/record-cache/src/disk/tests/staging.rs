@@ -9,12 +9,11 @@ use tempfile::TempDir;
 use super::history::{SEGMENT_BYTES, open};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::paged::PlainIndex;
-use crate::log::appended::Appended;
 use crate::log::catalog::Catalog;
 use crate::log::end::{Barrier, Continuation, Log};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
-use crate::log::group::Call;
+use crate::log::group::{Call, Prepared};
 use crate::log::outline::Outline;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
 
@@ -30,7 +29,7 @@ fn name() -> StreamName {
 
 fn call(number: u8) -> Call {
     let record = |n: usize| NewRecord::new(name(), None, vec![number; 100 + n]);
-    Call::Append(Appended::new(vec![record(0), record(1)]))
+    Call::Append(Prepared::new(vec![record(0), record(1)]))
 }
 
 fn log(disk: &SimDisk) -> Log {

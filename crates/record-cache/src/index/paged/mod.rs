@@ -164,14 +164,19 @@ impl PagedIndex {
         self.pages = Pages::default();
     }
 
-    /// A stream, created if needed, and what all streams share.
-    fn stream(&mut self, name: &StreamName) -> (&mut Stream, &mut Pages) {
-        let known = self.streams.entry(name.clone());
-        let stream = known.or_insert_with(|| {
-            self.next_stream += 1;
-            Stream::new(self.next_stream - 1)
-        });
-        (stream, &mut self.pages)
+    /// Adds to a stream, which is created if needed.
+    fn add<T>(
+        &mut self,
+        name: &StreamName,
+        work: impl FnOnce(&mut Stream, &mut Pages) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
+        if let Some(stream) = self.streams.get_mut(name) {
+            return work(stream, &mut self.pages);
+        }
+        let new = Stream::new(self.next_stream);
+        self.next_stream += 1;
+        let stream = self.streams.entry(name.clone()).or_insert(new);
+        work(stream, &mut self.pages)
     }
 
     /// Runs a call on one stream, if it exists.
@@ -222,20 +227,20 @@ impl Index for PagedIndex {
     fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
         self.call(|index| {
             index.pages.changes += 1;
-            if let Some(stream) = index.streams.get_mut(stream) {
-                return stream.put(entry, &mut index.pages);
-            }
-            let (stream, pages) = index.stream(stream);
-            stream.put(entry, pages)
+            index.add(stream, |stream, pages| stream.put(entry, pages))
         })
     }
 
     fn append(&mut self, stream: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
         self.call(|index| {
             index.pages.changes += entries.len();
-            let (stream, pages) = index.stream(stream);
-            let mut entries = entries.iter();
-            entries.try_for_each(|entry| stream.put(*entry, pages).map(drop))
+            index.add(stream, |stream, pages| {
+                for entry in entries {
+                    let replaced = stream.put(*entry, pages)?;
+                    debug_assert!(replaced.is_none(), "{entry:?} is new");
+                }
+                Ok(())
+            })
         })
     }
 

@@ -92,20 +92,22 @@ impl Outline {
     /// An upper bound on its length in the file, with these calls added as another group.
     pub(crate) fn length_with<'a>(&self, calls: &'a [Call]) -> u64 {
         let ranges = |ranges: &Ranges| ranges.iter().count() as u64 * RANGE_BYTES;
-        // Looking up a name takes longer than all else here, and neighbours often share a stream.
+        // A name is written once. Neighbours often share one, and looking it up takes longer than
+        // all else here.
         let mut last = None;
         let mut step = |stream: &'a StreamName| {
             let is_same = last.replace(stream) == Some(stream);
-            match is_same || self.places.contains_key(stream) {
-                true => STEP_BYTES,
-                false => STEP_BYTES + stream.as_str().len() as u64,
+            if is_same || self.places.contains_key(stream) {
+                STEP_BYTES
+            } else {
+                STEP_BYTES + stream.as_str().len() as u64
             }
         };
         let mut steps = 0;
         for call in calls {
             steps += match call {
-                Call::Append(appended) => {
-                    let records = appended.records().iter();
+                Call::Append(prepared) => {
+                    let records = prepared.records().iter();
                     records.map(|record| step(&record.stream)).sum()
                 }
                 Call::Carry(carried) => carried.iter().map(|record| step(&record.stream)).sum(),

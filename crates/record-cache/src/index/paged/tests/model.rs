@@ -174,14 +174,19 @@ impl Model {
                 records,
                 skip,
             } => {
+                let name = super::stream(stream);
+                let mut new = Vec::new();
                 for n in 0..records {
-                    self.put(stream, self.next);
+                    new.push(entry(self.next, self.moves));
                     self.next += 1;
                     if n % 3 == 0 {
                         self.skipped.extend(self.next..self.next + skip);
                         self.next += skip;
                     }
                 }
+                self.index.append(&name, &new).unwrap();
+                let new = new.into_iter().map(|entry| (entry.sequence, entry));
+                self.state.get_mut(&name).unwrap().extend(new);
             }
             Step::Late {
                 stream,
