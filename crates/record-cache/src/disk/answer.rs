@@ -106,17 +106,18 @@ impl Writer {
                 && let Call::Settle(lost) = call
             {
                 // The records are damaged anyway, and have been reported.
-                let removed = self.enter_loss(lost);
+                let removed = self.enter_loss(lost, Amount::default());
                 tracing::debug!(target: "record_cache", ?removed, %error, "damage could not be recorded");
             }
             self.answer(answer.ticket, Err(error.clone()));
         }
     }
 
-    /// Drops unreadable records and counts them.
-    pub(super) fn enter_loss(&self, lost: &Settled) -> Amount {
+    /// Drops unreadable records and counts them: those that the index knew, or `planned` if it is
+    /// broken.
+    pub(super) fn enter_loss(&self, lost: &Settled, planned: Amount) -> Amount {
         let mut catalog = lock(&self.shared.catalog);
-        let removed = catalog.settle(lost).unwrap_or_default();
+        let removed = catalog.settle(lost).unwrap_or(planned);
         catalog.note_damage(&lost.stream, removed);
         drop(catalog);
         let mut counters = lock(&self.shared.counters);

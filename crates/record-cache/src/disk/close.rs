@@ -14,6 +14,9 @@ use crate::{Amount, Durability, StoreError};
 impl Writer {
     pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
         self.look_after_files(Barrier::Synced);
+        // First, since a failure from here on would say that nothing was cleared.
+        directory::remove_copies(self.log.disk())
+            .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         let untouched = lock(&self.shared.catalog).segments.is_empty();
         let mut removed = Amount::default();
         if !untouched {
@@ -24,13 +27,24 @@ impl Writer {
             })?;
             let _ = lock(&self.shared.catalog).clear();
             removed = lock(&self.shared.counters).clear();
-            self.mend()?;
+            // The store is cleared, whether or not an index can be built now.
+            let _ = self.mend();
         }
         self.rest = 0;
         self.compact();
-        directory::remove_copies(self.log.disk())
-            .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         Ok(removed)
+    }
+
+    /// Writes again, if needed, the settlements that a failed sync took from the log. Until then,
+    /// only memory has them.
+    pub(super) fn write_leftovers(&mut self) {
+        if !self.log.must_rewrite() {
+            return;
+        }
+        let written = self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog));
+        if let Err(error) = written {
+            tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
+        }
     }
 
     /// Records the verified end of the log. Without this mark, the next opening has to verify it.
@@ -54,9 +68,13 @@ impl Writer {
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
         match (self.log.sync(), self.durability) {
-            // A failed sync can only lose settlements, which are written again.
-            (Err(_), Durability::PowerLoss) => {
-                let written = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
+            // A failed sync, this one or an earlier one, can only lose settlements, which are
+            // written again.
+            (synced, Durability::PowerLoss) if synced.is_err() || self.log.must_rewrite() => {
+                let written = self.in_need(|writer| {
+                    let catalog = &writer.shared.catalog;
+                    writer.log.commit(catalog, &[], Barrier::Synced)
+                });
                 written.map(drop)
             }
             (Ok(()), Durability::ProcessCrash) => {

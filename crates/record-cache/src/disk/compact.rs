@@ -9,7 +9,7 @@ use crate::log::contents;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
 use crate::log::group::{Call, Carried};
-use crate::{ReadLimits, StoreError, StreamName};
+use crate::{Amount, ReadLimits, StoreError, StreamName};
 use std::num::{NonZeroU64, NonZeroUsize};
 
 /// Turns to wait before retrying a failed compaction.
@@ -168,20 +168,25 @@ impl Writer {
                 }),
                 None => {
                     let deleted = [entry.sequence].into_iter().collect();
-                    lost.push(Settled {
+                    let counted = Ranges::default();
+                    let lost_one = Settled {
                         stream,
                         deleted,
-                        counted: Ranges::default(),
-                    });
+                        counted,
+                    };
+                    lost.push((lost_one, Amount::new(1, entry.size.into())));
                 }
             }
         }
         let barrier = self.strongest();
-        let mut calls: Vec<Call> = lost.iter().cloned().map(Call::Settle).collect();
+        let mut calls: Vec<Call> = lost
+            .iter()
+            .map(|(lost, _)| Call::Settle(lost.clone()))
+            .collect();
         calls.push(Call::Carry(carried));
         let written = self.log.commit(&self.shared.catalog, &calls, barrier)?;
-        for lost in &lost {
-            let records = self.enter_loss(lost).records;
+        for (lost, planned) in &lost {
+            let records = self.enter_loss(lost, *planned).records;
             let stream = &lost.stream;
             tracing::warn!(target: "record_cache", %stream, records, "a damaged record is dropped");
         }

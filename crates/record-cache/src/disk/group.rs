@@ -191,7 +191,9 @@ impl Group {
     }
 
     fn take_unwritten(&mut self) -> Self {
-        let written = self.take_written();
+        let mut written = self.take_written();
+        written.bytes -= self.unwritten;
+        written.unwritten = 0;
         std::mem::replace(self, written)
     }
 }

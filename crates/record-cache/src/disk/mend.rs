@@ -23,6 +23,7 @@ impl Writer {
             return Ok(());
         };
         let began = clock::monotonic();
+        self.log.cut(&mut lock(&self.shared.catalog));
         let segments = lock(&self.shared.catalog).segments.clone();
         let shared = &self.shared;
         let alive = || shared.requests.sign();

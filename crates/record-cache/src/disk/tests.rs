@@ -2,6 +2,7 @@
 
 mod broken;
 mod checkpoints;
+mod combined;
 mod faults;
 mod history;
 mod outline;

@@ -126,6 +126,7 @@ impl Writer {
     /// Does housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
         self.syncer.in_a_row = 0;
+        self.write_leftovers();
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);

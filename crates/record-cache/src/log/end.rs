@@ -171,6 +171,8 @@ impl Log {
 
     /// Continues in another directory.
     pub(crate) fn set_disk(&mut self, disk: Arc<dyn Disk>) {
+        // Its file is in the old one.
+        self.spare = None;
         self.disk = disk;
     }
 

@@ -256,7 +256,7 @@ async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
 }
 
 /// A store with some records in one stream, and its index's remaining calls.
-async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
+pub(super) async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
     let calls = Arc::new(Mutex::new(1000));
     let stand = vec![Arc::clone(&calls)];
     let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
@@ -303,7 +303,7 @@ async fn segments_stay_while_an_index_is_broken_and_cannot_be_rebuilt() {
 }
 
 /// Makes some upcoming operations fail.
-fn fail(disk: &SimDisk, from: usize, count: usize) {
+pub(super) fn fail(disk: &SimDisk, from: usize, count: usize) {
     let from = disk.operations() + from;
     disk.fail(Fault {
         from,

@@ -16,8 +16,9 @@ use crate::{ReadLimits, StreamName};
 /// used stream would have many blocks.
 const SHORT: usize = 64;
 
-/// The fewest entries a read loads at once.
-const READ_AHEAD: usize = 4 * BLOCK;
+/// The fewest entries a read loads at once: several batches, because waking the thread that asks
+/// sled takes longer than reading a block.
+const READ_AHEAD: usize = 16 * BLOCK;
 
 #[derive(Debug)]
 pub(super) struct Stream {

@@ -148,6 +148,17 @@ impl Log {
         Err(self.refused("cannot sync", &segment_name(active.number), error))
     }
 
+    /// Takes an abandoned tail, which may not have been truncated, out of the catalog: what counts
+    /// of it is written again.
+    pub(crate) fn cut(&self, catalog: &mut Catalog) {
+        if let Some(Previous { number, end }) = self.at.end
+            && let Some(segment) = catalog.segments.get_mut(&number)
+            && segment.end > end
+        {
+            (segment.end, segment.length) = (end, end);
+        }
+    }
+
     /// Records the current lengths of the segments.
     fn enter(
         &mut self,
@@ -155,13 +166,7 @@ impl Log {
         outcome: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut index = lock(index);
-        // An abandoned tail may not have been truncated.
-        if let Some(Previous { number, end }) = self.at.end
-            && let Some(segment) = index.segments.get_mut(&number)
-            && segment.end > end
-        {
-            (segment.end, segment.length) = (end, end);
-        }
+        self.cut(&mut index);
         outcome?;
         if let Some(active) = &mut self.at.active {
             active.fresh = false;
