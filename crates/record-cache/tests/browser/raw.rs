@@ -52,6 +52,16 @@ export const say_the_truth = () => told.forEach((name, at) => {
     delete IDBVersionChangeEvent.prototype[name];
     if (truth[at]) { Object.defineProperty(IDBVersionChangeEvent.prototype, name, truth[at]) }
 });
+// Makes the next requests to add a value fail.
+const add = IDBObjectStore.prototype.add;
+export const fail_adds = count => {
+    IDBObjectStore.prototype.add = function (...given) {
+        if (count === 0) { return add.apply(this, given) }
+        count -= 1;
+        throw new DOMException("full", "QuotaExceededError");
+    };
+};
+export const add_again = () => { IDBObjectStore.prototype.add = add };
 export const throws = () => ({ open() { throw new DOMException("not here", "SecurityError") } });
 "#)]
 extern "C" {
@@ -66,6 +76,8 @@ extern "C" {
     pub(crate) fn without(name: &str, value: &JsValue, then: &js_sys::Function) -> Promise;
     pub(crate) fn say_lost(why: &str);
     pub(crate) fn say_the_truth();
+    pub(crate) fn fail_adds(count: u32);
+    pub(crate) fn add_again();
     pub(crate) fn throws() -> JsValue;
 }
 
