@@ -18,8 +18,12 @@ pub(super) struct BrowserError {
 impl BrowserError {
     /// An error for which the browser gave no name.
     pub(super) fn unnamed(message: impl Into<String>) -> Self {
+        Self::named("Error", message)
+    }
+
+    pub(super) fn named(name: &str, message: impl Into<String>) -> Self {
         Self {
-            name: "Error".to_owned(),
+            name: name.to_owned(),
             message: message.into(),
         }
     }

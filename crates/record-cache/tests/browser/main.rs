@@ -5,6 +5,7 @@
 
 mod conforms;
 mod damage;
+mod locks;
 mod raw;
 mod refused;
 mod shared;

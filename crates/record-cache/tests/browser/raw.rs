@@ -62,6 +62,24 @@ export const fail_adds = count => {
     };
 };
 export const add_again = () => { IDBObjectStore.prototype.add = add };
+const thefts = new Map();
+export const steal = lock => new Promise(stolen => {
+    let give_back;
+    const held = new Promise(keep => give_back = keep);
+    const ended = navigator.locks.request(lock, {steal: true}, () => { stolen(); return held });
+    thefts.set(lock, {give_back, ended});
+});
+export const give_back = lock => { thefts.get(lock).give_back(); return thefts.get(lock).ended };
+// Makes the promises of locks stay silent, as in Safari after the back/forward cache.
+const request = globalThis.LockManager?.prototype.request;
+export const silence_locks = () => {
+    LockManager.prototype.request = function (...given) {
+        request.apply(this, given).catch(() => {});
+        return new Promise(() => {});
+    };
+};
+export const hear_locks = () => { LockManager.prototype.request = request };
+export const come_back = () => { dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true})) };
 export const throws = () => ({ open() { throw new DOMException("not here", "SecurityError") } });
 "#)]
 extern "C" {
@@ -78,6 +96,13 @@ extern "C" {
     pub(crate) fn say_the_truth();
     pub(crate) fn fail_adds(count: u32);
     pub(crate) fn add_again();
+    /// Takes a lock away from whoever holds it.
+    pub(crate) fn steal(lock: &str) -> Promise;
+    pub(crate) fn give_back(lock: &str) -> Promise;
+    pub(crate) fn silence_locks();
+    pub(crate) fn hear_locks();
+    /// What a page is told when it leaves the back/forward cache.
+    pub(crate) fn come_back();
     pub(crate) fn throws() -> JsValue;
 }
 
