@@ -40,7 +40,12 @@ impl Lock {
         let locks = js::there(&js::global("navigator")?, "locks")?;
         let request = js::method(&locks, "request")?;
         let options = Object::new();
-        Reflect::set(&options, &"ifAvailable".into(), &patience.is_none().into())?;
+        // A request that may wait has a way out of the queue, which the browser allows only there.
+        let queued = patience.map(|_| Queued::new()).transpose()?;
+        match &queued {
+            Some(queued) => Reflect::set(&options, &"signal".into(), &queued.signal)?,
+            None => Reflect::set(&options, &"ifAvailable".into(), &true.into())?,
+        };
         let (held, release) = js::promise();
         let (decided, decide) = js::promise();
         let given_up = Rc::new(Cell::new(false));
@@ -67,6 +72,9 @@ impl Lock {
         let is_held = JsFuture::from(Promise::race(&outcomes)).await?.is_truthy();
         if !is_held {
             given_up.set(true);
+            if let Some(queued) = queued {
+                queued.leave();
+            }
             return Ok(None);
         }
         Ok(Some(Self::of(name, release, released)))
@@ -136,6 +144,27 @@ impl Drop for Lock {
     fn drop(&mut self) {
         listen("removeEventListener", &self.on_show);
         js::keep(&self.release, &JsValue::UNDEFINED);
+    }
+}
+
+/// A request in the queue for a lock. Others stand behind it until it leaves or the page ends.
+#[derive(Debug)]
+struct Queued {
+    controller: JsValue,
+    signal: JsValue,
+}
+
+impl Queued {
+    fn new() -> Result<Self, BrowserError> {
+        let make: Function = js::global("AbortController")?.unchecked_into();
+        let controller = Reflect::construct(&make, &Array::new())?;
+        let signal = js::there(&controller, "signal")?;
+        Ok(Self { controller, signal })
+    }
+
+    fn leave(self) {
+        // The request's promise is rejected, for which nobody waits any more.
+        let _ = js::method(&self.controller, "abort").map(|abort| abort.call0(&self.controller));
     }
 }
 

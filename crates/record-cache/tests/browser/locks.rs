@@ -96,3 +96,12 @@ async fn append_one(store: &IndexedDbStore) -> Result<(), StoreError> {
     let record = NewRecord::new(stream(), None, vec![99; 7]);
     store.append(vec![record]).await
 }
+
+#[wasm_bindgen_test]
+async fn a_request_for_a_lock_that_is_given_up_leaves_the_queue() {
+    let open = async || IndexedDbStore::builder().name("queue").slots().open().await;
+    let (first, second) = (open().await.unwrap(), open().await.unwrap());
+    assert_eq!((first.slot(), second.slot()), (0, 1));
+    let waiting = raw::done(raw::waiting("record-cache/queue/0")).await;
+    assert_eq!(waiting.as_f64(), Some(0.0));
+}

@@ -70,6 +70,8 @@ export const steal = lock => new Promise(stolen => {
     thefts.set(lock, {give_back, ended});
 });
 export const give_back = lock => { thefts.get(lock).give_back(); return thefts.get(lock).ended };
+export const waiting = async lock =>
+    (await navigator.locks.query()).pending.filter(({name}) => name === lock).length;
 // Makes the promises of locks stay silent, as in Safari after the back/forward cache.
 const request = globalThis.LockManager?.prototype.request;
 export const silence_locks = () => {
@@ -99,6 +101,8 @@ extern "C" {
     /// Takes a lock away from whoever holds it.
     pub(crate) fn steal(lock: &str) -> Promise;
     pub(crate) fn give_back(lock: &str) -> Promise;
+    /// How many requests wait for a lock.
+    pub(crate) fn waiting(lock: &str) -> Promise;
     pub(crate) fn silence_locks();
     pub(crate) fn hear_locks();
     /// What a page is told when it leaves the back/forward cache.
