@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::contents::{self, Counts, Ids};
 use super::counters::{Counters, Held};
 use super::database::Database;
-use super::js::BrowserError;
+use super::js::{self, BrowserError};
 use super::lock::Lock;
 use super::schema::{self, Slot};
 use crate::{
@@ -160,8 +160,8 @@ impl Actor {
         let (records, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let records = records.concat();
         match self.commit(&records).await {
-            Err(StoreError::Unavailable { .. }) if replies.len() > 1 => {
-                // A smaller one may still fit.
+            Err(error) if js::is_for_space(&error) && replies.len() > 1 => {
+                // A smaller one may still fit. After any other error, each would wait as long.
                 let mut rest = &*records;
                 for (length, reply) in lengths.into_iter().zip(replies) {
                     let (call, later) = rest.split_at(length);

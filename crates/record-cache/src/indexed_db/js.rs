@@ -61,6 +61,15 @@ impl From<JsValue> for BrowserError {
     }
 }
 
+/// Whether the store failed because the site has used up its space.
+pub(super) fn is_for_space(error: &StoreError) -> bool {
+    let StoreError::Unavailable { source, .. } = error else {
+        return false;
+    };
+    let error = source.as_ref().and_then(|source| source.downcast_ref());
+    error.is_some_and(BrowserError::is_quota)
+}
+
 /// Reads a property. The browser may refuse access.
 pub(super) fn get(object: &JsValue, property: &str) -> Result<JsValue, JsValue> {
     Reflect::get(object, &property.into())

@@ -20,6 +20,10 @@ export const make = async (name, version) => (await opened(name, version, "cats"
 export const hold = async name => { held.set(name, await opened(name)) };
 export const release = name => { held.get(name).close() };
 export const drop_database = name => answer(indexedDB.deleteDatabase(name));
+// Answers once the deletion waits for a connection that is kept. All others have been told by then.
+export const drop_blocked = name => new Promise(blocked => {
+    indexedDB.deleteDatabase(name).onblocked = blocked;
+});
 export const version = async name => {
     const database = await opened(name);
     const [version, stores] = [database.version, database.objectStoreNames];
@@ -91,6 +95,8 @@ extern "C" {
     pub(crate) fn hold(name: &str) -> Promise;
     pub(crate) fn release(name: &str);
     pub(crate) fn drop_database(name: &str) -> Promise;
+    /// Starts a deletion that another connection holds up.
+    pub(crate) fn drop_blocked(name: &str) -> Promise;
     pub(crate) fn version(name: &str) -> Promise;
     pub(crate) fn damage(name: &str, place: u32) -> Promise;
     pub(crate) fn without(name: &str, value: &JsValue, then: &js_sys::Function) -> Promise;
