@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::contents::{self, Counts};
+use super::contents::{self, Counts, Ids};
 use super::counters::{Counters, Held};
 use super::database::Database;
-use super::js::BrowserError;
+use super::js::{self, BrowserError};
 use super::lock::Lock;
 use super::schema::{self, Slot};
 use crate::{
@@ -48,7 +48,9 @@ pub(super) struct Actor {
     lock: Lock,
     /// `None` after a failure; the next call reopens it.
     database: Option<Rc<Database>>,
-    next: u64,
+    ids: Ids,
+    /// Whether others may have used the slot since it was counted.
+    was_shared: bool,
     /// Records that vanished from the database, to be reported by reads.
     missing: Held,
     /// Attempts that could not be stored for lack of space.
@@ -79,7 +81,8 @@ impl Actor {
             counters: Arc::new(counters),
             lock,
             database: Some(Rc::new(database)),
-            next: found.next,
+            ids: found.ids,
+            was_shared: false,
             missing: Held::new(),
             unsaved: BTreeMap::new(),
             is_volatile: false,
@@ -157,8 +160,8 @@ impl Actor {
         let (records, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let records = records.concat();
         match self.commit(&records).await {
-            Err(StoreError::Unavailable { .. }) if replies.len() > 1 => {
-                // A smaller one may still fit.
+            Err(error) if js::is_for_space(&error) && replies.len() > 1 => {
+                // A smaller one may still fit. After any other error, each would wait as long.
                 let mut rest = &*records;
                 for (length, reply) in lengths.into_iter().zip(replies) {
                     let (call, later) = rest.split_at(length);
@@ -180,8 +183,11 @@ impl Actor {
         }
         let (slot, durability) = (self.slot, self.durability);
         let database = self.connected().await?;
-        let appended = contents::append(&database, slot, self.next, records, durability).await;
-        self.next = self.done(appended, "appending records")?;
+        let appended = contents::append(&database, slot, self.ids, records, durability).await;
+        if matches!(&appended, Err(error) if contents::is_shared(error)) {
+            self.was_shared = true;
+        }
+        self.ids = self.done(appended, "appending records")?;
         for record in records {
             self.counters
                 .add(&record.stream, Amount::new(1, record.size()));
@@ -275,11 +281,12 @@ impl Actor {
             // If there is still no space, the counts are lost.
             let _ = self.delete(&Settlement::new(stream)).await;
         }
-        let database = self.database.filter(|database| !database.is_lost());
+        let is_ours = !self.lock.is_lost();
+        let database = self.database.filter(|base| is_ours && !base.is_lost());
         let is_to_sync = self.is_volatile && self.durability == Durability::PowerLoss;
         let mut outcome = Ok(());
         if let Some(database) = database.filter(|_| is_to_sync) {
-            let synced = contents::append(&database, self.slot, self.next, &[], self.durability);
+            let synced = contents::append(&database, self.slot, self.ids, &[], self.durability);
             if let Err(error) = synced.await {
                 // Without space for the number, nothing syncs what was settled.
                 outcome = Err(error.during("closing the store"));
@@ -292,6 +299,9 @@ impl Actor {
 
     /// The connection, reopened if it was lost.
     async fn connected(&mut self) -> Result<Rc<Database>, StoreError> {
+        if self.lock.is_lost() {
+            self.retake().await?;
+        }
         let usable = self.database.take().filter(|database| !database.is_lost());
         let database = match usable {
             Some(database) => database,
@@ -301,13 +311,31 @@ impl Actor {
         Ok(database)
     }
 
+    /// Takes the lock again after the browser took it away.
+    async fn retake(&mut self) -> Result<(), StoreError> {
+        // Others may have written meanwhile. Connecting counts again.
+        self.database = None;
+        self.was_shared = true;
+        let retaken = self.lock.retake().await;
+        match retaken.map_err(|error| error.during("taking the lock of the database again"))? {
+            true => Ok(()),
+            false => Err(StoreError::in_use(&self.name)),
+        }
+    }
+
     /// Reopens the database, whose contents may have changed meanwhile.
     async fn connect(&mut self) -> Result<Database, StoreError> {
         let database = Database::open(&self.name).await?;
         let found = contents::count(&database, self.slot).await;
         let found = found.map_err(|error| error.during("counting the records"))?;
-        self.next = self.next.max(found.next);
+        self.ids = found.ids.not_before(self.ids);
         self.missing = self.counters.reconcile(found.held);
+        if std::mem::take(&mut self.was_shared) {
+            // What is gone was sent or taken over by the others.
+            for (stream, amount) in std::mem::take(&mut self.missing) {
+                self.counters.subtract(&stream, amount);
+            }
+        }
         if !self.missing.is_empty() {
             tracing::warn!(
                 target: "record_cache",

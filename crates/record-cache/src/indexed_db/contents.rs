@@ -27,17 +27,47 @@ pub(super) type Counts = BTreeMap<u64, u32>;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) held: Held,
+    pub(super) ids: Ids,
+}
+
+/// Where the ids of a slot continue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ids {
     /// The next id.
-    pub(super) next: u64,
+    next: u64,
+    /// The number in the database. It is lower after damage.
+    stored: u64,
+}
+
+impl Ids {
+    /// Continues behind the ids that were given before, too.
+    pub(super) fn not_before(self, before: Self) -> Self {
+        Self {
+            next: self.next.max(before.next),
+            ..self
+        }
+    }
+}
+
+/// The name of the error of a slot that somebody else has written to.
+const SHARED: &str = "SharedSlot";
+
+/// Whether somebody else has written to the slot.
+pub(super) fn is_shared(error: &BrowserError) -> bool {
+    error.is(SHARED)
 }
 
 /// Counts the records of a slot from their keys.
 pub(super) async fn count(database: &Database, slot: Slot) -> Result<Found, BrowserError> {
     let transaction = database.begin(Mode::Read)?;
-    let next = answer(&transaction.store(SLOTS)?.get(&slot.key())?).await?;
+    let stored = answer(&transaction.store(SLOTS)?.get(&slot.key())?).await?;
+    let stored = schema::integer(&stored).unwrap_or(0);
     let mut found = Found {
-        next: schema::integer(&next).unwrap_or(0),
-        ..Found::default()
+        held: Held::new(),
+        ids: Ids {
+            next: stored,
+            stored,
+        },
     };
     let records = transaction.store(RECORDS)?;
     let mut range = slot.whole()?;
@@ -45,7 +75,7 @@ pub(super) async fn count(database: &Database, slot: Slot) -> Result<Found, Brow
         let request = records.get_all_keys_with_key_and_limit(&range, PAGE)?;
         let keys: Array = answer(&request).await?.unchecked_into();
         for key in keys.iter().filter_map(|key| RecordKey::read(&key)) {
-            found.next = found.next.max(key.id + 1);
+            found.ids.next = found.ids.next.max(key.id + 1);
             let amount = Amount::new(1, key.size);
             match found.held.get_mut(&key.stream) {
                 Some(held) => *held += amount,
@@ -61,18 +91,30 @@ pub(super) async fn count(database: &Database, slot: Slot) -> Result<Found, Brow
     Ok(found)
 }
 
-/// Adds all records or none, with ids starting at `next`. Returns the id after the last one.
+/// Adds all records or none, with the next ids. Returns where the ids continue.
+///
+/// # Errors
+/// One that [`is_shared`], if somebody else has given ids since they were read. A lock may be lost
+/// without a word, and an id that is used twice would let one record delete the other.
 pub(super) async fn append(
     database: &Database,
     slot: Slot,
-    next: u64,
+    ids: Ids,
     records: &[NewRecord],
     durability: Durability,
-) -> Result<u64, BrowserError> {
+) -> Result<Ids, BrowserError> {
     let transaction = database.begin(Mode::Write(durability))?;
-    let next = add(&transaction, slot, next, records)?;
+    let stored = transaction.store(SLOTS)?.get(&slot.key())?;
+    let next = add(&transaction, slot, ids.next, records)?;
+    // If the request fails, the transaction is undone and says why.
+    if let Ok(stored) = answer(&stored).await
+        && schema::integer(&stored).unwrap_or(0) != ids.stored
+    {
+        let message = "another tab has written to this slot";
+        return Err(BrowserError::named(SHARED, message));
+    }
     transaction.commit().await?;
-    Ok(next)
+    Ok(Ids { next, stored: next })
 }
 
 fn add(

@@ -18,8 +18,12 @@ pub(super) struct BrowserError {
 impl BrowserError {
     /// An error for which the browser gave no name.
     pub(super) fn unnamed(message: impl Into<String>) -> Self {
+        Self::named("Error", message)
+    }
+
+    pub(super) fn named(name: &str, message: impl Into<String>) -> Self {
         Self {
-            name: "Error".to_owned(),
+            name: name.to_owned(),
             message: message.into(),
         }
     }
@@ -55,6 +59,15 @@ impl From<JsValue> for BrowserError {
             message: text("message").unwrap_or_else(|| format!("{error:?}")),
         }
     }
+}
+
+/// Whether the store failed because the site has used up its space.
+pub(super) fn is_for_space(error: &StoreError) -> bool {
+    let StoreError::Unavailable { source, .. } = error else {
+        return false;
+    };
+    let error = source.as_ref().and_then(|source| source.downcast_ref());
+    error.is_some_and(BrowserError::is_quota)
 }
 
 /// Reads a property. The browser may refuse access.

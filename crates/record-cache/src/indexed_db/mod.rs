@@ -7,7 +7,8 @@
 //! `slots` and `lock` control who uses it, and `database` and `js` wrap the browser's interfaces.
 //!
 //! Invariants:
-//! - Every writer of a slot holds its lock.
+//! - Every writer of a slot holds its lock. A browser may take a lock away, so each call asks for it,
+//!   and an append also checks in its transaction that nobody else has given ids.
 //! - Only the database says what is stored: the counters are computed from its keys when it is
 //!   opened, and change after a transaction is complete.
 //! - Settling and clearing write nothing that a full quota would prevent, except attempt counts.

@@ -51,30 +51,52 @@ fn lock_of(name: &str, slot: Slot) -> String {
 }
 
 /// Moves the records of slots that no one holds to the end of this one, in order.
+///
+/// Records that cannot be moved now, for example because there is no space for a copy, stay where
+/// they are for a later opening. They must not keep this store from opening, as only that frees
+/// space.
 pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<(), StoreError> {
-    let failed = |error: BrowserError| error.during("taking over the records of closed tabs");
+    let failed = |error: BrowserError| error.during("looking for the records of closed tabs");
     for slot in used(database).await.map_err(failed)? {
         if slot == own {
             continue;
         }
-        let taken = Lock::take(&lock_of(name, slot), None).await;
-        let Some(lock) = taken.map_err(refused)? else {
-            continue;
-        };
-        let moved = move_all(database, slot, own).await;
-        lock.release().await;
-        let moved = moved.map_err(failed)?;
-        if moved.records > 0 {
-            tracing::info!(
+        if let Err(error) = adopt_slot(database, name, slot, own).await {
+            tracing::warn!(
                 target: "record_cache",
                 database = name,
-                records = moved.records,
-                bytes = moved.bytes,
-                "took over the records of a tab that was closed"
+                slot = slot.0,
+                %error,
+                "the records of a closed tab could not be taken over"
             );
         }
     }
     Ok(())
+}
+
+/// Moves the records of a slot unless someone holds it.
+async fn adopt_slot(
+    database: &Database,
+    name: &str,
+    from: Slot,
+    own: Slot,
+) -> Result<(), BrowserError> {
+    let Some(lock) = Lock::take(&lock_of(name, from), None).await? else {
+        return Ok(());
+    };
+    let mut moved = Amount::default();
+    let outcome = move_all(database, from, own, &mut moved).await;
+    lock.release().await;
+    if moved.records > 0 {
+        tracing::info!(
+            target: "record_cache",
+            database = name,
+            records = moved.records,
+            bytes = moved.bytes,
+            "took over the records of a tab that was closed"
+        );
+    }
+    outcome
 }
 
 /// All slots ever used.
@@ -88,14 +110,19 @@ async fn used(database: &Database) -> Result<Vec<Slot>, BrowserError> {
     Ok(numbers.map(Slot).collect())
 }
 
-async fn move_all(database: &Database, from: Slot, to: Slot) -> Result<Amount, BrowserError> {
-    let mut moved = Amount::default();
+/// Moves all records. `moved` also counts those moved before a failure.
+async fn move_all(
+    database: &Database,
+    from: Slot,
+    to: Slot,
+    moved: &mut Amount,
+) -> Result<(), BrowserError> {
     loop {
         let step = move_some(database, from, to).await?;
         if step.records == 0 {
-            return Ok(moved);
+            return Ok(());
         }
-        moved += step;
+        *moved += step;
     }
 }
 

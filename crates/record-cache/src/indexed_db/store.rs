@@ -29,6 +29,10 @@ use crate::{
 /// browser releases what it held. This needs the Web Locks API, which only HTTPS and localhost
 /// pages have.
 ///
+/// A browser may also take the lock from an open store, as Safari does when a page enters the
+/// back/forward cache. The next call takes it again, and counts what others have left. While
+/// another store holds it, calls fail with [`StoreError::InUse`].
+///
 /// A page with a newer version that changes the layout takes over the database. Calls from the
 /// older page then fail with [`StoreError::Incompatible`].
 ///

@@ -1,4 +1,4 @@
-//! Browsers that refuse to store anything for a page.
+//! Browsers that refuse to store anything, or anything more, for a page.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::future_to_promise;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::raw;
+use super::{append, append_together, numbers, raw};
 
 #[wasm_bindgen_test]
 async fn a_browser_without_a_database_is_told_from_trouble() {
@@ -38,6 +38,19 @@ async fn a_browser_without_locks_is_told_from_trouble() {
     );
     // The failed open leaves nothing behind: the next one succeeds.
     IndexedDbStore::open("refused").await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn of_appends_that_do_not_fit_together_those_that_fit_are_stored() {
+    let store = IndexedDbStore::open("tight").await.unwrap();
+    append(&store, 0..1).await;
+    // The first fails in the group, and again on its own.
+    raw::fail_adds(2);
+    let appended = append_together(&store, 1..4).await;
+    raw::add_again();
+    let stored: Vec<_> = appended.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [false, true, true]);
+    assert_eq!(numbers(&store).await, [0, 2, 3]);
 }
 
 async fn open_without(property: &str, value: &JsValue) -> Result<IndexedDbStore, StoreError> {

@@ -3,7 +3,7 @@
 use record_cache::{IndexedDbStore, RecordStore, Settlement, StoreError};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{append, numbers, read, stream};
+use super::{append, numbers, raw, read, stream};
 
 #[wasm_bindgen_test]
 async fn a_database_has_one_user_at_a_time() {
@@ -70,4 +70,31 @@ async fn with_slots_each_has_its_own_records_and_those_left_behind_are_taken_ove
     last.close().await.unwrap();
     let alone = IndexedDbStore::open("ours").await.unwrap();
     assert_eq!(numbers(&alone).await, [0, 1, 10, 11, 20]);
+}
+
+#[wasm_bindgen_test]
+async fn records_that_cannot_be_taken_over_do_not_keep_a_store_from_opening() {
+    let open = async || {
+        let builder = IndexedDbStore::builder().name("full");
+        builder.slots().open().await
+    };
+    let mut stores = Vec::new();
+    for tens in 0..3 {
+        let store = open().await.unwrap();
+        append(&store, tens * 10..tens * 10 + 2).await;
+        stores.push(store);
+    }
+    for store in stores {
+        store.close().await.unwrap();
+    }
+    raw::fail_adds(1);
+    let opened = open().await;
+    raw::add_again();
+    let store = opened.unwrap();
+    assert_eq!(store.slot(), 0);
+    assert_eq!(numbers(&store).await, [0, 1, 20, 21]);
+    assert_eq!(store.stats().records(), 4);
+    store.close().await.unwrap();
+    let store = open().await.unwrap();
+    assert_eq!(numbers(&store).await, [0, 1, 20, 21, 10, 11]);
 }

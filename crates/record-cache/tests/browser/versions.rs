@@ -3,7 +3,7 @@
 use record_cache::{IndexedDbStore, NewRecord, RecordStore, StoreError};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{append, numbers, raw, stream};
+use super::{append, append_together, numbers, raw, stream};
 
 #[wasm_bindgen_test]
 async fn a_newer_database_is_left_as_it_is() {
@@ -61,4 +61,23 @@ async fn an_opening_waits_for_a_database_that_others_keep_but_not_for_ever() {
     raw::done(dropped).await;
     let store = IndexedDbStore::open("kept").await.unwrap();
     assert!(numbers(&store).await.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn appends_that_wait_for_a_database_together_fail_together() {
+    let store = IndexedDbStore::open("stuck").await.unwrap();
+    append(&store, 0..1).await;
+    raw::done(raw::hold("stuck")).await;
+    raw::done(raw::drop_blocked("stuck")).await;
+    let begun = js_sys::Date::now();
+    for appended in append_together(&store, 1..4).await {
+        assert!(
+            matches!(appended, Err(StoreError::Unavailable { .. })),
+            "{appended:?}"
+        );
+    }
+    let seconds = (js_sys::Date::now() - begun) / 1e3;
+    assert!(seconds < 19.0, "each waited on its own: {seconds}");
+    raw::release("stuck");
+    append(&store, 1..2).await;
 }
