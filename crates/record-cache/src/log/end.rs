@@ -85,7 +85,8 @@ pub(crate) struct Continuation {
     pub(crate) next_sequence: u64,
     /// Void numbers not yet written.
     pub(crate) voids: Ranges,
-    /// Settlements possibly lost by a failed sync, to be written again with the next group.
+    /// Settlements possibly lost by a failed sync, to be written again at the end of the turn, or
+    /// else with the next group.
     pub(crate) rewrite: Vec<Settled>,
     /// The outlines, not yet written, of complete segments.
     pub(crate) sealed: Vec<(u32, Outline)>,
