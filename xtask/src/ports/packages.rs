@@ -11,7 +11,7 @@ use crate::shell;
 
 /// Tools that are missing and cannot be installed.
 #[derive(Debug)]
-pub(super) struct Missing(String);
+pub(super) struct Missing(pub(super) String);
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::process::Command;
 
-use super::super::packages;
+use super::super::packages::{self, Missing};
 use super::super::toolchain::Toolchain;
 use crate::progress::Progress;
 use crate::shell;
@@ -152,7 +152,7 @@ async fn bindgen() -> Result<PathBuf> {
         return Ok(bin);
     }
     let progress = Progress::start(format!("building wasm-bindgen-cli {version}"));
-    let mut command = shell::cargo(["install", "--locked", "--quiet", "--no-default-features"]);
+    let mut command = shell::cargo(["install", "--quiet", "--no-default-features"]);
     command
         .arg(format!("--version={version}"))
         .arg("--root")
@@ -161,7 +161,9 @@ async fn bindgen() -> Result<PathBuf> {
         .envs(QUICKLY)
         .env("CARGO_TARGET_DIR", shell::target()?.join("ports/tools"))
         .stdout(Stdio::null());
-    shell::run(&mut command).await?;
+    let installed = shell::run(&mut command).await;
+    installed
+        .map_err(|error| Missing(format!("wasm-bindgen-cli {version} is missing ({error:#})")))?;
     progress.done();
     Ok(bin)
 }
