@@ -167,14 +167,12 @@ impl Writer {
                     body,
                 }),
                 None => {
-                    let deleted = [entry.sequence].into_iter().collect();
-                    let counted = Ranges::default();
-                    let lost_one = Settled {
+                    let settled = Settled {
                         stream,
-                        deleted,
-                        counted,
+                        deleted: [entry.sequence].into_iter().collect(),
+                        counted: Ranges::default(),
                     };
-                    lost.push((lost_one, Amount::new(1, entry.size.into())));
+                    lost.push((settled, Amount::new(1, entry.size.into())));
                 }
             }
         }
