@@ -35,16 +35,10 @@ impl Writer {
         Ok(removed)
     }
 
-    /// Writes again, if needed, the settlements that a failed sync took from the log. Until then,
-    /// only memory has them.
-    pub(super) fn write_leftovers(&mut self) {
-        if !self.log.must_rewrite() {
-            return;
-        }
-        let written = self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog));
-        if let Err(error) = written {
-            tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
-        }
+    /// Writes again, if needed, the settlements that a failed sync took from the log, and void
+    /// numbers. Until then, only memory has them.
+    pub(super) fn write_leftovers(&mut self) -> Result<(), StoreError> {
+        self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog))
     }
 
     /// Records the verified end of the log. Without this mark, the next opening has to verify it.
@@ -52,7 +46,7 @@ impl Writer {
     /// Returns whether the mark was written.
     fn write_mark(&mut self) -> bool {
         let held = self.held();
-        let written = self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog));
+        let written = self.write_leftovers();
         // The mark is not worth space that settlements may need.
         let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {

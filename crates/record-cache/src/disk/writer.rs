@@ -126,7 +126,11 @@ impl Writer {
     /// Does housekeeping, once all waiting callers are answered.
     pub(super) fn keep_house(&mut self) {
         self.syncer.in_a_row = 0;
-        self.write_leftovers();
+        if self.log.must_rewrite()
+            && let Err(error) = self.write_leftovers()
+        {
+            tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
+        }
         self.compact();
         let room = self.reserve.is_there();
         self.log.write_outlines(&self.shared.catalog, room);

@@ -227,8 +227,8 @@ fn close_when_it_opens(request: &IdbOpenDbRequest) {
     request.set_onupgradeneeded(Some(undo.unchecked_ref()));
 }
 
-/// Logs that the browser found the site's databases damaged and began new ones. Only Chromium tells,
-/// and only whoever opens the first database of the site.
+/// Logs that the browser found the site's databases damaged and began new ones. Only Chromium
+/// reports this, and only to the first opening of any of the site's databases.
 fn report_loss(name: &str, event: &JsValue) {
     let text = |property| {
         let value = js::get(event, property).ok();

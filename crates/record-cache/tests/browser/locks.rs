@@ -47,10 +47,7 @@ async fn what_others_did_with_a_stolen_lock_is_counted_and_is_no_damage() {
 
 #[wasm_bindgen_test]
 async fn a_page_that_was_frozen_takes_its_lock_again() {
-    raw::silence_locks();
-    let store = IndexedDbStore::open("frozen").await;
-    raw::hear_locks();
-    let store = store.unwrap();
+    let store = unaware("frozen").await;
     append(&store, 0..2).await;
     raw::done(raw::steal("record-cache/frozen/0")).await;
     raw::come_back();
@@ -69,10 +66,7 @@ async fn a_page_that_was_frozen_takes_its_lock_again() {
 
 #[wasm_bindgen_test]
 async fn an_id_is_never_used_twice_even_if_nobody_says_that_the_lock_is_gone() {
-    raw::silence_locks();
-    let store = IndexedDbStore::open("unaware").await;
-    raw::hear_locks();
-    let store = store.unwrap();
+    let store = unaware("unaware").await;
     append(&store, 0..2).await;
     raw::done(raw::steal("record-cache/unaware/0")).await;
     raw::done(raw::give_back("record-cache/unaware/0")).await;
@@ -90,6 +84,14 @@ async fn an_id_is_never_used_twice_even_if_nobody_says_that_the_lock_is_gone() {
     let mut ids: Vec<_> = read(&store).await.records.iter().map(|r| r.id).collect();
     ids.dedup();
     assert_eq!(ids.len(), 5);
+}
+
+/// A store that the browser does not tell when it loses its lock.
+async fn unaware(name: &str) -> IndexedDbStore {
+    raw::silence_locks();
+    let store = IndexedDbStore::open(name).await;
+    raw::hear_locks();
+    store.unwrap()
 }
 
 async fn append_one(store: &IndexedDbStore) -> Result<(), StoreError> {

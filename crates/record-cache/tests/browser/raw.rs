@@ -104,7 +104,7 @@ extern "C" {
     pub(crate) fn say_the_truth();
     pub(crate) fn fail_adds(count: u32);
     pub(crate) fn add_again();
-    /// Takes a lock away from whoever holds it.
+    /// Takes a lock away from its holder.
     pub(crate) fn steal(lock: &str) -> Promise;
     pub(crate) fn give_back(lock: &str) -> Promise;
     /// How many requests wait for a lock.

@@ -10,6 +10,13 @@ async fn append(store: &TestStore, name: &StreamName) -> Result<(), crate::Store
     store.append(vec![record]).await
 }
 
+/// Deletes the oldest record. Nothing syncs that.
+async fn settle_first(store: &TestStore, name: &StreamName) {
+    let held = store.oldest(name, None, some(9)).await.unwrap().records;
+    let settlement = Settlement::new(name.clone()).delete([held[0].id]);
+    store.settle(settlement).await.unwrap();
+}
+
 /// The records that the next process finds if this one is killed now.
 async fn left_after_a_kill(disk: &SimDisk) -> usize {
     let disk = disk.as_it_is("elsewhere".as_ref());
@@ -24,9 +31,7 @@ async fn left_after_a_kill(disk: &SimDisk) -> usize {
 async fn a_kill_after_a_failed_sync_brings_nothing_back() {
     let disk = SimDisk::new("nowhere".as_ref());
     let (store, name, _) = three_records(&disk).await;
-    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
-    let settlement = Settlement::new(name.clone()).delete([held[0].id]);
-    store.settle(settlement).await.unwrap();
+    settle_first(&store, &name).await;
     // The write succeeds; the sync fails.
     fail(&disk, 1, 1);
     append(&store, &name).await.unwrap_err();
@@ -40,9 +45,7 @@ async fn a_kill_after_a_failed_sync_brings_nothing_back() {
 async fn a_close_that_cannot_keep_settlements_fails() {
     let disk = SimDisk::new("nowhere".as_ref());
     let (store, name, _) = three_records(&disk).await;
-    let held = store.oldest(&name, None, some(9)).await.unwrap().records;
-    let settlement = Settlement::new(name.clone()).delete([held[0].id]);
-    store.settle(settlement).await.unwrap();
+    settle_first(&store, &name).await;
     // The write succeeds. Nothing does from the sync on.
     fail(&disk, 1, 1_000_000);
     append(&store, &name).await.unwrap_err();
@@ -56,9 +59,7 @@ async fn an_index_built_between_failures_has_what_was_settled() {
     for (first, gap) in faults {
         let disk = SimDisk::new("nowhere".as_ref());
         let (store, name, calls) = three_records(&disk).await;
-        let held = store.oldest(&name, None, some(9)).await.unwrap().records;
-        let settlement = Settlement::new(name.clone()).delete([held[0].id]);
-        store.settle(settlement).await.unwrap();
+        settle_first(&store, &name).await;
         // The write succeeds; the sync fails, and some of what follows.
         fail(&disk, 1, 1 + first);
         fail(&disk, 2 + first + gap, 20);
