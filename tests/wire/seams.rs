@@ -101,16 +101,20 @@ fn events(aws: &Endpoint, stream: &str) -> Vec<(String, Vec<Read>)> {
     records.map(of_record).collect()
 }
 
-/// The events that readers of these shards keep.
+/// The events that readers of these shards keep. Like the KCL, they drop a whole record if one of
+/// its events does not belong to the shard.
 fn kept_by_readers(aws: &Endpoint, stream: &str, shards: &[Shard]) -> Vec<Read> {
-    let records = events(aws, stream).into_iter();
-    let kept = records.flat_map(|(id, events)| {
-        let shard = shards.iter().find(|shard| shard.id == id).unwrap().clone();
-        events.into_iter().filter(move |(key, hash_key, _)| {
+    let mut kept = Vec::new();
+    for (id, events) in events(aws, stream) {
+        let shard = shards.iter().find(|shard| shard.id == id).unwrap();
+        let belongs = |(key, hash_key, _): &Read| {
             shard.contains(hash_key.unwrap_or_else(|| aggregation::hash_key(key)))
-        })
-    });
-    kept.collect()
+        };
+        if events.iter().all(belongs) {
+            kept.extend(events);
+        }
+    }
+    kept
 }
 
 /// Events with hash keys at the bounds of ranges, with other hash keys, and with none.
@@ -160,16 +164,9 @@ async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is
         aws.set_shards(STREAM, halves());
         record(&client, STREAM, &second).await;
         let done = client.flush().await.unwrap();
-        let at_once = told.take();
-        assert_eq!(done.records_flushed, at_once.len());
-        assert!(at_once.len() < 100, "some came to the wrong half");
-        let left = client.flush().await.unwrap();
-        let later = told.take();
-        assert_eq!(left.records_flushed, later.len());
-        assert_eq!(left.records_retried + done.records_retried, 0);
+        assert_eq!((done.records_flushed, done.records_retried), (100, 0));
         assert_eq!(client.cache_stats().records, 0);
-
-        let told = [at_once, later].concat();
+        let told = told.take();
         let hash_keys: BTreeMap<_, _> = second.iter().cloned().collect();
         let distinct: BTreeSet<_> = keys(&told).into_iter().collect();
         assert_eq!(told.len(), 100, "each once");
@@ -239,6 +236,51 @@ async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once(
         let read: BTreeSet<_> = read.map(|(key, ..)| key).collect();
         assert_eq!(read.len(), 20_010, "{reply:?}, {in_flight} in flight");
     }
+}
+
+/// The shards of the new stream have the ids of the old one, so no answer is unexpected.
+#[tokio::test]
+async fn a_stream_that_was_replaced_by_another_of_its_name_loses_no_event() {
+    let aws = Endpoint::start();
+    aws.set_shards(STREAM, [whole("first")]);
+    let client = builder(&aws, aggregated()).in_memory();
+    let client = client.build().await.unwrap();
+    record(&client, STREAM, &mixed("old", 100)).await;
+    assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+
+    record(&client, STREAM, &mixed("new", 100)).await;
+    aws.script(Reply::refuse(400, "ResourceNotFoundException"));
+    assert_eq!(client.flush().await.unwrap().records_flushed, 0);
+    let shards = [
+        Shard::new("first", 0, HALF),
+        Shard::new("second", HALF + 1, u128::MAX),
+    ];
+    aws.set_shards(STREAM, shards.clone());
+    assert_eq!(client.flush().await.unwrap().records_flushed, 100);
+    let read = kept_by_readers(&aws, STREAM, &shards).into_iter();
+    let read = read.filter(|(key, ..)| key.starts_with("new"));
+    assert_eq!(read.count(), 100);
+}
+
+#[tokio::test]
+async fn a_list_of_shards_beyond_any_size_is_not_read() {
+    let aws = Endpoint::start();
+    let space = " ".repeat(17 << 20);
+    let body = format!(
+        r#"{{"Shards":[{{"ShardId":"shard","HashKeyRange":{{"StartingHashKey":"0",
+        "EndingHashKey":"{}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}]{space}}}"#,
+        u128::MAX
+    );
+    aws.set_list_reply(Reply::Page {
+        status: 200,
+        body: body.into(),
+    });
+    let client = builder(&aws, aggregated()).in_memory();
+    let client = client.build().await.unwrap();
+    let events: Vec<_> = (0..10).map(|n| (n.to_string(), None)).collect();
+    record(&client, STREAM, &events).await;
+    assert_eq!(client.flush().await.unwrap().records_flushed, 10);
+    assert_eq!(aws.delivered_count(), 10, "no two share a record");
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ impl Shard {
         }
     }
 
-    /// Whether a hash belongs to the shard. Consumers drop events whose hash does not.
+    /// Whether a hash belongs to the shard. The KCL drops a whole record if the hash of one of its
+    /// events does not.
     #[must_use]
     pub const fn contains(&self, hash_key: u128) -> bool {
         self.start <= hash_key && hash_key <= self.end

@@ -192,7 +192,8 @@
 //! reached `max_retries` is discarded: it is passed to
 //! [`on_discard`](crate::AmplifyKinesisClientOptions::on_discard) and then deleted. Automatic
 //! passes and `drain` charge a record at most once every 30 seconds; `flush()` charges it every
-//! time.
+//! time. The count survives a restart, but not the time of the last charge: a program that lives for
+//! seconds charges in each run, and should set a higher `max_retries`.
 //!
 //! # Several events in one record
 //!
@@ -234,7 +235,7 @@
 //! Order within a partition key, retries, `on_discard` and all counts still apply to each event.
 //! Events share a record if they belong to the same shard, which needs permission for `ListShards`.
 //! Without it, only events with the same partition key share a record. When the stream is
-//! resharded, events that a reader would drop are sent again.
+//! resharded, records that a reader would drop are sent again, split by the new shards.
 //! [`Aggregation::Concatenate`](crate::Aggregation) joins payloads with the same partition key by
 //! newlines, for readers that know no other format. `docs/aggregation.md` in the repository covers
 //! the cost, how to read such records, and when not to aggregate.

@@ -12,15 +12,19 @@ use http_body_util::Limited;
 /// Maximum bytes in a response body. A response for up to 500 records takes some tens of KiB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Rejects a response to a batch if its body is larger than any service would send.
+/// Rejects a response to a batch, or a list of shards, if its body is larger than any service would
+/// send.
 ///
-/// The HTTP client itself bounds the headers.
+/// The HTTP client itself bounds the headers. The client's owner may call other operations, whose
+/// responses can be large.
 #[derive(Debug)]
 pub(crate) struct BoundedBody {
-    /// The operation whose responses are bounded. The client's owner may call others, whose
-    /// responses can be large.
+    /// The operation that sends batches.
     pub(crate) operation: &'static str,
 }
+
+/// A page of a list has at most 10,000 shards, of a few hundred bytes each.
+const LIST: &str = "ListShards";
 
 #[dyn_dispatch_hint]
 impl Intercept for BoundedBody {
@@ -35,7 +39,7 @@ impl Intercept for BoundedBody {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = config.load::<Metadata>().map(Metadata::name);
-        if operation != Some(self.operation) {
+        if !operation.is_some_and(|name| name == self.operation || name == LIST) {
             return Ok(());
         }
         let body = context.response_mut().body_mut();

@@ -161,6 +161,7 @@ impl<S: Service> ClientBuilder<S> {
             grouping: grouping.clone(),
             shards: Shards::default(),
             request_timeout: settings.request_timeout,
+            max_record_bytes: settings.max_record_bytes,
             meter: Meter::new(&engine_options),
             receipts: settings.receipts(),
         };

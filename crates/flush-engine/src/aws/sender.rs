@@ -1,5 +1,6 @@
 //! Sends the engine's batches to a service.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,12 @@ use crate::aws::grouping::{Grouping, event, within_request};
 use crate::aws::judge::{judge, refuses_credentials};
 use crate::aws::shards::Shards;
 use crate::aws::wire::{Entry, Outcome, Receipts};
-use crate::lifecycle::runtime::Instant;
+use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::Meter;
 use crate::{Fault, NoAnswer, RecordSender, SendError, Verdict};
+
+/// How often events may be sent again within one request because the shards have changed.
+const MOST_REPEATS: u32 = 4;
 
 /// Sends batches to a service, and learns from the outcomes.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub(crate) struct ServiceSender<S: Service> {
     pub(crate) grouping: Option<Grouping>,
     pub(crate) shards: Shards,
     pub(crate) request_timeout: Duration,
+    pub(crate) max_record_bytes: u64,
     pub(crate) meter: Meter,
     /// Whether to read receipts, for `on_delivered`.
     pub(crate) receipts: Receipts,
@@ -102,11 +107,20 @@ impl<S: Service> ServiceSender<S> {
                 waiting.answered();
                 self.credentials.forget(credentials);
             }
+            Err(SendError::Refused {
+                fault: Fault::Stream,
+                ..
+            }) => {
+                waiting.answered();
+                self.shards.forget(stream);
+            }
             _ => waiting.answered(),
         }
         answer
     }
 
+    /// Sends events that share records. Those that a reader of the shard would drop are sent again
+    /// at once, by a newer map, if there is time.
     async fn send_grouped(
         &self,
         grouping: &Grouping,
@@ -114,13 +128,50 @@ impl<S: Service> ServiceSender<S> {
         batch: &[Record],
     ) -> Result<Vec<Verdict>, SendError> {
         let begun = Instant::now();
+        let left = || self.request_timeout.saturating_sub(begun.elapsed());
         // A single event does not depend on the shards.
-        let shards = match batch.len() {
+        let mut shards = match batch.len() {
             1 => None,
             _ => self.shards_of(grouping, stream).await,
         };
-        let most = S::LIMITS.record_bytes;
-        let mut records = grouping.records(batch, shards.as_deref(), most);
+        let sent = self.send_records(grouping, stream, batch, shards.as_ref());
+        let mut sent = sent.await?;
+        let mut verdicts = vec![Verdict::Kept; batch.len()];
+        let mut places: Vec<usize> = (0..batch.len()).collect();
+        let mut part = Cow::Borrowed(batch);
+        let mut repeats = 0..MOST_REPEATS;
+        loop {
+            let misplaced = self.misplaced(&mut sent, stream, &part, shards, left() / 2);
+            let misplaced = misplaced.await;
+            for (&at, verdict) in places.iter().zip(std::mem::take(&mut sent.verdicts)) {
+                verdicts[at] = verdict;
+            }
+            let (Some((misplaced, newer)), Some(_)) = (misplaced, repeats.next()) else {
+                break;
+            };
+            places = misplaced.into_iter().map(|at| places[at]).collect();
+            part = places.iter().map(|&at| batch[at].clone()).collect();
+            shards = newer;
+            let again = self.send_records(grouping, stream, &part, shards.as_ref());
+            // Ends before the engine gives up the request: the first answer counts in any case.
+            match timeout(left() * 3 / 4, again).await {
+                Ok(Ok(again)) => sent = again,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Sends events in one request, in records that suit these shards.
+    async fn send_records(
+        &self,
+        grouping: &Grouping,
+        stream: &StreamName,
+        batch: &[Record],
+        shards: Option<&Arc<ShardMap>>,
+    ) -> Result<Sent, SendError> {
+        let map = shards.map(|shards| &**shards);
+        let mut records = grouping.records(batch, map, self.max_record_bytes);
         // Truncates only if the shards have changed since the batch was cut.
         records.truncate(within_request(&records, S::LIMITS.request));
         let entries: Vec<_> = records
@@ -137,54 +188,71 @@ impl<S: Service> ServiceSender<S> {
                 "an answer for another number of records",
             ));
         }
-        let mut verdicts = vec![Verdict::Kept; batch.len()];
-        let mut elsewhere = Vec::new();
-        for (record, outcome) in records.iter().zip(outcomes) {
+        let mut sent = Sent {
+            verdicts: vec![Verdict::Kept; batch.len()],
+            elsewhere: Vec::new(),
+        };
+        for (record, outcome) in records.into_iter().zip(outcomes) {
             let verdict = match outcome {
-                Outcome::Accepted(receipt) => {
-                    let shard_id = receipt
-                        .as_ref()
-                        .and_then(|receipt| receipt.shard_id.clone());
-                    if !is_expected(record, shard_id.as_deref()) {
-                        elsewhere.push((record, shard_id));
-                    }
-                    Verdict::Accepted(receipt)
-                }
+                Outcome::Accepted(receipt) => Verdict::Accepted(receipt),
                 Outcome::Failed { code } if record.events.len() > 1 && blames_records(&code) => {
                     Verdict::FailedTogether { code }
                 }
                 Outcome::Failed { code } => Verdict::Failed { code },
             };
             for &event in &record.events {
-                verdicts[event] = verdict.clone();
+                sent.verdicts[event] = verdict.clone();
             }
-        }
-        if let (Some(shards), false) = (shards.as_ref(), elsewhere.is_empty()) {
-            let left = self.request_timeout.saturating_sub(begun.elapsed()) / 2;
-            let newer = self.shards.newer(stream, shards, self.list(stream), left);
-            let newer = newer.await;
-            let of_id = |id: &Option<String>| newer.as_ref()?.get(id.as_deref()?);
-            let knows_all = elsewhere.iter().all(|(_, id)| of_id(id).is_some());
-            if newer.is_some() {
-                self.shards.confirmed(stream, knows_all).await;
-            }
-            for (record, id) in &elsewhere {
-                let own = record
-                    .events
-                    .first()
-                    .map(|&at| event(&batch[at]).hash_key());
-                for &at in &record.events {
-                    let hash_key = event(&batch[at]).hash_key();
-                    // The shard always contains the record's own hash.
-                    let is_read = Some(hash_key) == own
-                        || of_id(id).is_some_and(|shard| shard.contains(hash_key));
-                    if !is_read {
-                        verdicts[at] = Verdict::Kept;
-                    }
+            if let Verdict::Accepted(receipt) = verdict {
+                let shard_id = receipt.and_then(|receipt| receipt.shard_id);
+                if !is_expected(&record, shard_id.as_deref()) {
+                    sent.elsewhere.push((record.events, shard_id));
                 }
             }
         }
-        Ok(verdicts)
+        Ok(sent)
+    }
+
+    /// Finds the events that readers drop: all of a record that came to a shard to which one of them
+    /// does not belong. Keeps them, and returns them with the map to send them again by.
+    async fn misplaced(
+        &self,
+        sent: &mut Sent,
+        stream: &StreamName,
+        batch: &[Record],
+        shards: Option<Arc<ShardMap>>,
+        within: Duration,
+    ) -> Option<(Vec<usize>, Option<Arc<ShardMap>>)> {
+        let shards = shards?;
+        if sent.elsewhere.is_empty() {
+            self.shards.confirmed(stream, &shards, true);
+            return None;
+        }
+        let list = self.list(stream);
+        let newer = self.shards.newer(stream, &shards, list, within);
+        // Others may be listing them, too.
+        let newer = timeout(within, newer).await.unwrap_or_default();
+        let of_id = |id: &Option<String>| newer.as_ref()?.get(id.as_deref()?);
+        let mut misplaced = Vec::new();
+        let mut knows_all = true;
+        for (events, id) in &sent.elsewhere {
+            let shard = of_id(id);
+            knows_all &= shard.is_some();
+            let mut hashes = events.iter().map(|&at| event(&batch[at]).hash_key());
+            // The shard always contains the record's own hash.
+            let own = hashes.next();
+            if !hashes.all(|hash| Some(hash) == own || shard.is_some_and(|it| it.contains(hash))) {
+                misplaced.extend(events);
+            }
+        }
+        if let Some(newer) = &newer {
+            self.shards.confirmed(stream, newer, knows_all);
+        }
+        misplaced.sort_unstable();
+        for &at in &misplaced {
+            sent.verdicts[at] = Verdict::Kept;
+        }
+        (!misplaced.is_empty()).then_some((misplaced, newer.filter(|_| knows_all)))
     }
 
     /// The shards of a stream, if records are built per shard and the shards are known.
@@ -201,6 +269,13 @@ impl<S: Service> ServiceSender<S> {
     async fn list(&self, stream: &StreamName) -> Result<Vec<aggregation::Shard>, SendError> {
         S::open_shards(&self.requests, stream).await
     }
+}
+
+/// The answer to one request.
+struct Sent {
+    verdicts: Vec<Verdict>,
+    /// The events of each record that came to another shard than expected, and its id.
+    elsewhere: Vec<(Vec<usize>, Option<String>)>,
 }
 
 /// Whether a record reached its intended shard, if it had one.

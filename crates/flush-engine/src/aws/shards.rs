@@ -1,8 +1,8 @@
 //! The known open shards of streams.
 //!
-//! Shards are listed when first needed, and again when a response names an unexpected shard.
-//! Listing has a time limit. While it is refused or fails, there is no map, and the next attempt
-//! comes a while later so that nothing is held up.
+//! Shards are listed when first needed, and again when a response names an unexpected shard or the
+//! list is old. Listing has a time limit. While it is refused or fails, there is no map, and the
+//! next attempt comes a while later so that nothing is held up.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,6 +22,9 @@ const MOST_STREAMS: usize = 1_024;
 const LIMIT: Duration = Duration::from_secs(5);
 /// Delay before listing again after a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Age at which a list is renewed. A stream that was deleted and created again has the same ids for
+/// other ranges, which no response shows.
+const OLD_AFTER: Duration = Duration::from_secs(600);
 /// Delay before listing again after responses contradicted the map.
 const AGAIN_AFTER_CONTRADICTIONS: Duration = Duration::from_secs(3600);
 /// Consecutive responses that may name shards missing from a fresh map.
@@ -36,14 +39,15 @@ type OfStream = tokio::sync::Mutex<Known>;
 #[derive(Debug, Default)]
 struct Known {
     map: Option<Arc<ShardMap>>,
-    not_before: Option<Instant>,
+    /// When to list the shards, immediately if unset.
+    due: Option<Instant>,
     contradictions: u32,
     /// Whether the lack of a map was logged.
     is_told: bool,
 }
 
 impl Shards {
-    /// The shards of a stream. If unknown, they are listed within this time.
+    /// The shards of a stream. If unknown or old, they are listed within this time.
     pub(crate) async fn map(
         &self,
         stream: &StreamName,
@@ -52,13 +56,22 @@ impl Shards {
     ) -> Option<Arc<ShardMap>> {
         let of_stream = self.of(stream);
         let mut known = of_stream.lock().await;
-        if known.map.is_none() && known.may_list() {
-            known.list(stream, list, within.min(LIMIT)).await;
+        if known.due.is_none_or(|due| due <= Instant::now()) {
+            match listed(list, within).await {
+                // Probably still true: nothing contradicts it.
+                Err(SendError::NoAnswer { .. }) if known.map.is_some() => {
+                    known.due = Instant::now().checked_add(AGAIN_AFTER);
+                }
+                listed => known.learn(stream, listed),
+            }
         }
         known.map.clone()
     }
 
     /// A map that is newer than this one, listed within this time.
+    ///
+    /// # Cancel safety
+    /// What is known stays as it was.
     pub(crate) async fn newer(
         &self,
         stream: &StreamName,
@@ -68,23 +81,42 @@ impl Shards {
     ) -> Option<Arc<ShardMap>> {
         let of_stream = self.of(stream);
         let mut known = of_stream.lock().await;
-        if known.map.as_ref().is_some_and(|map| Arc::ptr_eq(map, old)) {
-            known.list(stream, list, within.min(LIMIT)).await;
+        if known.is(old) {
+            let listed = listed(list, within).await;
+            known.learn(stream, listed);
         }
         known.map.clone()
     }
 
-    /// Notes whether the newest map has the shards that a response named.
-    pub(crate) async fn confirmed(&self, stream: &StreamName, has_all: bool) {
+    /// Notes that a response named only shards that this map has, or also others.
+    pub(crate) fn confirmed(&self, stream: &StreamName, map: &Arc<ShardMap>, has_all: bool) {
+        // If another request is listing them, its own response decides.
         let of_stream = self.of(stream);
-        let mut known = of_stream.lock().await;
-        known.contradictions = match has_all {
-            true => 0,
-            false => known.contradictions + 1,
+        let Ok(mut known) = of_stream.try_lock() else {
+            return;
         };
-        if known.contradictions >= MOST_CONTRADICTIONS {
+        if !known.is(map) {
+            return;
+        }
+        if has_all {
+            known.contradictions = 0;
+            return;
+        }
+        known.contradictions += 1;
+        if known.contradictions < MOST_CONTRADICTIONS {
+            // Lists lag behind a resharding.
+            known.give_up(stream, AGAIN_AFTER, None);
+        } else {
             known.contradictions = 0;
             known.give_up(stream, AGAIN_AFTER_CONTRADICTIONS, None);
+        }
+    }
+
+    /// Forgets the shards of a stream, which may be replaced by another of the same name.
+    pub(crate) fn forget(&self, stream: &StreamName) {
+        // If they are being listed, they are new.
+        if let Ok(mut known) = self.of(stream).try_lock() {
+            (known.map, known.due) = (None, None);
         }
     }
 
@@ -98,41 +130,28 @@ impl Shards {
 }
 
 impl Known {
-    fn may_list(&self) -> bool {
-        self.not_before.is_none_or(|at| at <= Instant::now())
+    fn is(&self, map: &Arc<ShardMap>) -> bool {
+        let known = self.map.as_ref();
+        known.is_some_and(|known| Arc::ptr_eq(known, map))
     }
 
-    async fn list(
-        &mut self,
-        stream: &StreamName,
-        list: impl Future<Output = Result<Vec<Shard>, SendError>>,
-        within: Duration,
-    ) {
-        let listed = match timeout(within, list).await {
-            Ok(listed) => listed,
-            Err(_elapsed) => Err(SendError::timed_out("no list of shards in time")),
-        };
-        let map = listed.and_then(|shards| {
-            let map = ShardMap::new(shards);
-            map.map_err(|overlap| SendError::unreadable(overlap.to_string()))
-        });
-        match map {
+    fn learn(&mut self, stream: &StreamName, listed: Result<ShardMap, SendError>) {
+        match listed {
             Ok(map) if !map.shards().is_empty() => {
                 self.map = Some(Arc::new(map));
-                self.not_before = None;
+                self.due = Instant::now().checked_add(OLD_AFTER);
                 self.is_told = false;
             }
-            Ok(_) => self.give_up(stream, AGAIN_AFTER, None),
             Err(SendError::Refused { code, .. }) => {
                 self.give_up(stream, AGAIN_AFTER, code.as_deref());
             }
-            Err(_) => self.give_up(stream, AGAIN_AFTER, None),
+            Ok(_) | Err(_) => self.give_up(stream, AGAIN_AFTER, None),
         }
     }
 
     fn give_up(&mut self, stream: &StreamName, again_after: Duration, code: Option<&str>) {
         self.map = None;
-        self.not_before = Instant::now().checked_add(again_after);
+        self.due = Instant::now().checked_add(again_after);
         if !std::mem::replace(&mut self.is_told, true) {
             tracing::warn!(
                 target: log::TARGET,
@@ -142,6 +161,15 @@ impl Known {
             );
         }
     }
+}
+
+async fn listed(
+    list: impl Future<Output = Result<Vec<Shard>, SendError>>,
+    within: Duration,
+) -> Result<ShardMap, SendError> {
+    let listed = timeout(within.min(LIMIT), list).await;
+    let shards = listed.map_err(|_elapsed| SendError::timed_out("no list of shards in time"))??;
+    ShardMap::new(shards).map_err(|overlap| SendError::unreadable(overlap.to_string()))
 }
 
 #[cfg(test)]
@@ -212,21 +240,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_map_that_answers_contradict_is_given_up() {
+    async fn a_map_that_answers_contradict_is_not_used_for_a_while() {
         let shards = Shards::default();
-        shards.map(&stream(), ready(one("1")), LIMIT).await;
-        for has_all in [false, false, true, false, false] {
-            shards.confirmed(&stream(), has_all).await;
-            assert!(
-                shards
-                    .map(&stream(), ready(one("1")), LIMIT)
-                    .await
-                    .is_some()
-            );
+        for (has_all, again_after) in [
+            (false, AGAIN_AFTER),
+            (false, AGAIN_AFTER),
+            (true, Duration::ZERO),
+            (false, AGAIN_AFTER),
+            (false, AGAIN_AFTER),
+            (false, AGAIN_AFTER_CONTRADICTIONS),
+            (false, AGAIN_AFTER),
+        ] {
+            let map = shards.map(&stream(), ready(one("1")), LIMIT).await;
+            shards.confirmed(&stream(), &map.unwrap(), has_all);
+            if let Some(almost) = again_after.checked_sub(Duration::from_secs(1)) {
+                tokio::time::advance(almost).await;
+                assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
         }
-        shards.confirmed(&stream(), false).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_of_an_older_map_does_not_count() {
+        let shards = Shards::default();
+        let older = shards.map(&stream(), ready(one("1")), LIMIT).await.unwrap();
+        let newer = shards
+            .newer(&stream(), &older, ready(one("2")), LIMIT)
+            .await;
+        shards.confirmed(&stream(), &older, false);
+        let map = shards.map(&stream(), ready(one("3")), LIMIT).await;
+        assert_eq!(ids(map.as_ref()), ids(newer.as_ref()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_list_is_renewed_and_kept_while_it_cannot_be() {
+        let shards = Shards::default();
+        let known = async |listed: Result<Vec<Shard>, SendError>| {
+            ids(shards.map(&stream(), ready(listed), LIMIT).await.as_ref())
+        };
+        assert_eq!(known(one("1")).await, ["1"]);
+        tokio::time::advance(OLD_AFTER - Duration::from_secs(1)).await;
+        assert_eq!(known(one("2")).await, ["1"]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(known(Err(SendError::no_answer("offline"))).await, ["1"]);
+        assert_eq!(known(one("2")).await, ["1"]);
         tokio::time::advance(AGAIN_AFTER).await;
-        assert_eq!(shards.map(&stream(), ready(one("1")), LIMIT).await, None);
+        assert_eq!(known(one("2")).await, ["2"]);
+        shards.forget(&stream());
+        assert_eq!(
+            ids(shards.map(&stream(), ready(one("3")), LIMIT).await.as_ref()),
+            ["3"]
+        );
     }
 
     /// Counts logged lines.

@@ -302,6 +302,23 @@ async fn where_the_first_cbor_is_refused_the_batch_goes_in_json_at_once_and_ever
 }
 
 #[tokio::test]
+async fn the_page_of_a_proxy_does_not_change_the_format() {
+    for status in [404, 415] {
+        let server = Server::start(move |place, request| match place {
+            0 | 1 => (status, b"<html>Sign in</html>".to_vec()),
+            _ => (200, two_accepted(request)),
+        })
+        .await;
+        let sender = Sender::new(&server.url, WireFormat::Cbor);
+        assert!(sender.send(&batch()).await.is_err(), "neither is answered");
+        assert_eq!(sender.send(&batch()).await, Ok(accepted()));
+        let formats = server.requests();
+        let formats: Vec<bool> = formats.iter().map(Request::is_cbor).collect();
+        assert_eq!(formats, [true, false, true], "{status}");
+    }
+}
+
+#[tokio::test]
 async fn other_refusals_do_not_change_the_format() {
     for (status, code) in [
         (400, "ResourceNotFoundException"),

@@ -127,13 +127,18 @@ impl Grouping {
         let route = shards.map_or(Route::ByKey, Route::ByShard);
         let mut records = aggregation::aggregate(batch.iter().map(event), route, &self.method);
         if let Method::Concatenate(joined) = &self.method {
-            // Recorded before a delimiter was set: sending it without one is better than not at
-            // all.
+            // Recorded before a delimiter or compression was set: sending it without is better than
+            // not at all.
             for record in &mut records {
-                let size = record.data.len() + record.partition_key.len();
-                if let ([at], true) = (&record.events[..], size as u64 > max_record_bytes) {
+                let key = record.partition_key.len();
+                let is_too_large = |data: &[u8]| (data.len() + key) as u64 > max_record_bytes;
+                if let ([at], true) = (&record.events[..], is_too_large(&record.data)) {
+                    let payload = &*batch[*at].data;
                     let bare = joined.clone().delimiter(&b""[..]);
-                    record.data = Cow::Owned(bare.single(&batch[*at].data).into_owned());
+                    record.data = match bare.single(payload) {
+                        bare if is_too_large(&bare) => Cow::Borrowed(payload),
+                        bare => Cow::Owned(bare.into_owned()),
+                    };
                 }
             }
         }
@@ -207,6 +212,22 @@ mod tests {
         }
         assert_eq!(lines.alone(&[7; 9], 10), 10);
         assert!(lines.alone(&[7; 10], 10) > 10);
+    }
+
+    #[cfg(feature = "gzip")]
+    #[test]
+    fn a_payload_that_compression_makes_too_large_goes_as_it_is() {
+        let gzip = Concatenation::default().compression(aggregation::Compression::Gzip);
+        let gzip = Grouping::concatenate(gzip).unwrap();
+        let mut noise = record("", 0);
+        noise.data = (0..200_u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        let batch = [noise];
+        for (most, is_plain) in [(900, false), (800, true)] {
+            let records = gzip.records(&batch, None, most);
+            assert_eq!(*records[0].data == *batch[0].data, is_plain, "{most}");
+        }
     }
 
     #[test]

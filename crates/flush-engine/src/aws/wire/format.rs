@@ -26,7 +26,8 @@ pub enum WireFormat {
     /// selects JSON.
     #[default]
     Auto,
-    /// CBOR, whatever the endpoint and the environment.
+    /// CBOR, whatever the environment, and whatever the endpoint unless it refuses CBOR and
+    /// accepts JSON.
     ///
     /// Some emulators of the service take CBOR for an empty request, or store garbage.
     Cbor,
@@ -118,14 +119,14 @@ impl Choice {
         self.is_understood.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that CBOR itself was refused. Returns false if this is not credible because CBOR was
-    /// understood before.
+    /// Whether the endpoint may be one that does not understand CBOR: it has not understood any yet.
+    pub(super) fn may_be_refused(&self) -> bool {
+        !self.is_understood.load(Ordering::Relaxed)
+    }
+
+    /// Notes that CBOR itself was refused. Returns whether that is new.
     pub(super) fn refused(&self) -> bool {
-        let is_first = !self.is_understood.load(Ordering::Relaxed);
-        if is_first {
-            self.is_refused.store(true, Ordering::Relaxed);
-        }
-        is_first
+        self.may_be_refused() && !self.is_refused.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -169,12 +170,13 @@ mod tests {
     fn a_refusal_is_believed_until_cbor_was_understood() {
         for asked in [WireFormat::Auto, WireFormat::Cbor] {
             let choice = choice(asked);
-            assert!(choice.refused());
+            assert!(choice.may_be_refused() && choice.refused());
+            assert!(!choice.refused(), "no longer new");
             assert_eq!(choice.next(), Format::Json);
         }
         let choice = choice(WireFormat::Auto);
         choice.understood();
-        assert!(!choice.refused());
+        assert!(!choice.may_be_refused() && !choice.refused());
         assert_eq!(choice.next(), Format::Cbor);
     }
 

@@ -107,18 +107,29 @@ impl Wire {
         F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
     {
         let mut format = self.choice.next();
+        let mut is_refused = false;
         loop {
             let handover = self.handover(format, target, entries.clone(), receipts);
             match call(handover.clone()).await {
                 Ok(_) => {
-                    if format == Format::Cbor {
-                        self.choice.understood();
+                    match format {
+                        Format::Cbor => self.choice.understood(),
+                        Format::Json if is_refused => self.stay_with_json(),
+                        Format::Json => {}
                     }
                     let outcomes = handover.take_outcomes();
                     return outcomes.ok_or_else(|| SendError::no_answer("the answer was not read"));
                 }
                 Err(error) => {
-                    if format == Format::Json || !self.is_unsuited(&handover, &error) {
+                    if format == Format::Json {
+                        // Without a code, the response may be that of a proxy.
+                        if is_refused && code(&error).is_some() {
+                            self.stay_with_json();
+                        }
+                        return Err(send_error(&error));
+                    }
+                    is_refused = !handover.is_misdirected();
+                    if is_refused && !(self.choice.may_be_refused() && refuses_cbor(&error)) {
                         return Err(send_error(&error));
                     }
                 }
@@ -152,19 +163,11 @@ impl Wire {
         })
     }
 
-    /// Whether a request failed because it was in CBOR.
-    fn is_unsuited<E>(&self, handover: &Handover, error: &SdkError<E, HttpResponse>) -> bool
-    where
-        E: ProvideErrorMetadata,
-    {
-        if handover.is_misdirected() {
-            return true;
-        }
-        let is_refused = refuses_cbor(error) && self.choice.refused();
-        if is_refused {
+    /// The endpoint refused CBOR and has understood JSON.
+    fn stay_with_json(&self) {
+        if self.choice.refused() {
             tracing::warn!(target: log::TARGET, "the endpoint does not accept CBOR: using JSON from now on");
         }
-        is_refused
     }
 }
 
@@ -175,15 +178,19 @@ fn refuses_cbor<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
     let Some(response) = error.raw_response() else {
         return false;
     };
-    let code = match error {
-        SdkError::ServiceError(context) => context.err().code(),
-        _ => None,
-    };
-    match (code, response.status().as_u16()) {
+    match (code(error), response.status().as_u16()) {
         (_, UNSUPPORTED_MEDIA_TYPE) | (None, NOT_FOUND) => true,
         (Some(code), _) => ["UnknownOperation", "Serialization"]
             .iter()
             .any(|begin| code.starts_with(begin)),
         (None, _) => false,
+    }
+}
+
+/// The error code of the service, if there is one.
+fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    match error {
+        SdkError::ServiceError(context) => context.err().code(),
+        _ => None,
     }
 }
