@@ -34,6 +34,10 @@ impl AmplifyFirehoseClientBuilder {
     /// Supplies an SDK client. The client uses a copy with its own user agent and timeout; the
     /// original is not changed. Overrides [`sdk_config`](Self::sdk_config).
     ///
+    /// An SDK client does not tell its endpoint. If it has a custom one, also set
+    /// [`endpoint_url`](Self::endpoint_url) or [`name`](Self::name): otherwise the default directory
+    /// is that of AWS's endpoint, and records left by a test are sent to AWS later.
+    ///
     /// ```no_run
     #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
     /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;

@@ -173,7 +173,8 @@
 //! reached `max_retries` is discarded: it is passed to
 //! [`on_discard`](crate::AmplifyFirehoseClientOptions::on_discard) and then deleted. Automatic
 //! passes and `drain` charge a record at most once every 30 seconds; `flush()` charges it every
-//! time.
+//! time. The count survives a restart, but not the time of the last charge: a program that lives for
+//! seconds charges in each run, and should set a higher `max_retries`.
 //!
 //! # Several events in one record
 //!

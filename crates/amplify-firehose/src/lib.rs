@@ -28,6 +28,7 @@ pub use aws_sdk_firehose;
 pub use aws_types::SdkConfig;
 pub use bytes::Bytes;
 pub use flush_engine::aws::IntoPayload;
+pub use flush_engine::aws::wire::WireFormat;
 pub use flush_engine::{
     CacheStats, ClearCacheData, CloseOptions, DiscardReason, DiscardedRecord, FlushData,
     FlushStrategy, NoAnswer, OverflowPolicy, RecordData, SkippedStream, StoragePlace, StreamStats,

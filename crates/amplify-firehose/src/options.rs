@@ -2,6 +2,7 @@
 
 use aggregation::Concatenation;
 use bytes::Bytes;
+use flush_engine::aws::wire::WireFormat;
 
 use crate::DeliveredRecord;
 use crate::limits::MAX_RECORD_BYTES;
@@ -60,6 +61,9 @@ flush_engine::aws_options! {
         request: "PutRecordBatch",
         record_limit: "Maximum bytes of a record. Default and upper limit: 1,000 KiB.",
         delivered: DeliveredRecord,
+        /// The format of requests. Firehose reads JSON only, so `Cbor` is refused. The setting is
+        /// that of `amplify-kinesis`, for code that sets up both.
+        wire_format: WireFormat = WireFormat::Auto,
         /// Whether several events share a record, which costs less. Default: no.
         ///
         /// An event too large to share a record is sent in one of its own.

@@ -75,6 +75,13 @@ impl Service for Firehose {
     fn grouping(
         options: &AmplifyFirehoseClientOptions,
     ) -> Result<Option<Grouping>, InvalidSetting> {
+        if options.wire_format == WireFormat::Cbor {
+            return Err(InvalidSetting::new(
+                "wire_format",
+                "Firehose reads JSON only",
+                "leave wire_format at Auto, or set it to Json",
+            ));
+        }
         let delimiter = options.record_delimiter.clone();
         match options.aggregation.clone() {
             Aggregation::None if delimiter.is_empty() => Ok(None),

@@ -129,7 +129,7 @@ pub enum OverflowPolicy {
     /// whose future is dropped leaves the line. Closing refuses all waiting calls. `record` never
     /// waits when called from a handler.
     Wait {
-        /// The longest wait.
+        /// The longest wait. Zero is like [`Reject`](Self::Reject).
         at_most: Duration,
     },
 }

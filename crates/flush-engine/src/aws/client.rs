@@ -119,8 +119,11 @@ impl<S: Service> Client<S> {
     /// A handle for one stream; checks the name once.
     ///
     /// # Errors
-    /// [`ClientError::Validation`].
+    /// In this order: [`ClientError::ClientClosed`], [`ClientError::Validation`].
     pub fn stream(&self, name: String) -> Result<Stream<S>, ClientError> {
+        if self.is_closed() {
+            return Err(ClientError::ClientClosed);
+        }
         Ok(Stream {
             client: self.clone(),
             name: checked_stream::<S>(name, self.region())?,
@@ -258,6 +261,7 @@ impl<S: Service> fmt::Debug for Client<S> {
         f.debug_struct("Client")
             .field("region", &self.region())
             .field("options", &self.options())
+            .field("storage", self.storage())
             .field("enabled", &self.is_enabled())
             .field("closed", &self.is_closed())
             .field("cached_records", &cache.records)

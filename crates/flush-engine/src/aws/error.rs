@@ -82,14 +82,21 @@ impl ClientError {
     fn storage(error: StoreError, flush_data: Option<Box<FlushData>>) -> Self {
         let recovery_suggestion = match &error {
             StoreError::InUse { .. } => {
-                "close the other client, or give this one a directory of its own (storage_path, \
-                 journal)"
+                "close the other client, or give this one a place of its own (storage_path, \
+                 journal; in a browser, name)"
             }
             StoreError::Incompatible { .. } => {
-                "use the version and the store that wrote the directory, or choose another one \
-                 (storage_path, journal)"
+                "use the version and the store that wrote the records, or choose another place \
+                 (storage_path, journal; in a browser, name)"
             }
-            _ => "check that the disk has room and that the directory can be written, then retry",
+            StoreError::Unavailable { source: None, .. } => {
+                "do what the message says, or choose another place (storage_path, journal; in a \
+                 browser, name)"
+            }
+            _ => {
+                "check that the disk (in a browser, the site's quota) has room and that the \
+                 directory can be written, then retry"
+            }
         };
         let (message, source) = match error {
             StoreError::Unavailable {

@@ -27,6 +27,9 @@ macro_rules! aws_client {
             /// [`flush_in_progress`](crate::FlushData::flush_in_progress), if a pass is already
             /// running. Rejected records and skipped streams are counted, not returned as errors.
             ///
+            /// If full batches are left, a timer or adaptive flushing goes on at once with a pass of
+            /// its own. To wait for everything, use [`drain`](Self::drain).
+            ///
             /// ```
             #[doc = $crate::aws_example!(@client $krate, $client)]
             #[doc = concat!("# ", $record)]
@@ -425,7 +428,8 @@ macro_rules! aws_builder {
             }
 
             /// Names the default directory, under the platform's local data directory. The default
-            /// is the executable's name. Has no effect if another storage is chosen.
+            /// is the executable's name. Has no effect if another storage is chosen, but must be
+            /// valid: 1 to 64 of `[A-Za-z0-9_.-]`, the first no dot.
             ///
             /// Several instances of a program may share the default directory. If one program has
             /// two clients for the same region and endpoint, say for two accounts, give each its

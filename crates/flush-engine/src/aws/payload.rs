@@ -4,6 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 /// The payload of a record. Owned data is taken as is; borrowed data is copied.
 ///
+/// Implemented for [`Bytes`], [`BytesMut`], `String`, `Vec<u8>`, `Box<[u8]>`, and references to what
+/// is `AsRef<[u8]>`. For a type of your own, implement this or convert it to [`Bytes`] first.
+///
 /// ```
 /// use flush_engine::aws::IntoPayload;
 ///

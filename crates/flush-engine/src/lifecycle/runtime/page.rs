@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{EventTarget, VisibilityState, Window};
+use web_sys::{Event, EventTarget, VisibilityState, Window};
 
 /// Whether the page is in the background or about to unload. Always false in a worker.
 pub(crate) fn is_page_hidden() -> bool {
@@ -29,8 +29,9 @@ pub(crate) fn page_hidden() -> mpsc::Receiver<()> {
     }
     targets.push((window.into(), "pagehide"));
     let hidden = sender.clone();
-    let listener = Closure::<dyn FnMut()>::new(move || {
-        if is_page_hidden() {
+    let listener = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
+        // A page that unloads becomes hidden only after `pagehide`, and in old browsers never.
+        if is_page_hidden() || event.type_() == "pagehide" {
             // If the last message was not received yet, this one is redundant.
             let _ = hidden.try_send(());
         }
