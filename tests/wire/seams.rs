@@ -265,6 +265,7 @@ async fn a_stream_that_was_replaced_by_another_of_its_name_loses_no_event() {
 #[tokio::test]
 async fn a_list_of_shards_beyond_any_size_is_not_read() {
     let aws = Endpoint::start();
+    aws.set_shards(STREAM, [whole("shard")]);
     let space = " ".repeat(17 << 20);
     let body = format!(
         r#"{{"Shards":[{{"ShardId":"shard","HashKeyRange":{{"StartingHashKey":"0",
