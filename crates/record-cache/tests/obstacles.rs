@@ -17,6 +17,7 @@ use tempfile::TempDir;
 for_each_store!(
     a_directory_whose_lock_was_deleted_still_has_one_user,
     a_directory_that_is_deleted_under_a_store_is_made_again,
+    a_deleted_directory_that_another_store_has_used_is_left_alone,
     what_is_no_file_is_moved_out_of_the_way,
     what_a_link_leads_to_is_left_alone,
     a_file_that_grew_beyond_measure_is_not_read_whole,
@@ -106,6 +107,37 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
         assert_eq!(store.stats().damaged_records, 0);
         store.close().await.unwrap();
     }
+}
+
+#[cfg(not(unix))]
+async fn a_deleted_directory_that_another_store_has_used_is_left_alone(_: Subject) {}
+
+#[cfg(unix)]
+async fn a_deleted_directory_that_another_store_has_used_is_left_alone(subject: Subject) {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("cache");
+    let name = stream("a");
+    let first = subject.open(&path).await;
+    let new = (0..10).map(|n| record(&name, n, 10)).collect();
+    first.append(new).await.unwrap();
+    while fs::remove_dir_all(&path).is_err() && path.exists() {}
+    // Before the first has noticed.
+    let second = subject.open(&path).await;
+    let new = (20..30).map(|n| record(&name, n, 10)).collect();
+    second.append(new).await.unwrap();
+    let while_used = first.append(vec![record(&name, 10, 10)]).await;
+    while_used.unwrap_err();
+    second.close().await.unwrap();
+    let afterwards = first.append(vec![record(&name, 10, 10)]).await;
+    afterwards.unwrap_err();
+    let held = numbers(&read_all(&*first, &name).await);
+    assert_eq!(held, (0..10).collect::<Vec<_>>(), "can still be delivered");
+    let _ = first.close().await;
+    let second = subject.open(&path).await;
+    let held = numbers(&read_all(&*second, &name).await);
+    assert_eq!(held, (20..30).collect::<Vec<_>>());
+    assert_eq!(second.stats().damaged_records, 0);
+    second.close().await.unwrap();
 }
 
 /// File names of a store, and whether losing the file loses records.

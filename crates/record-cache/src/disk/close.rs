@@ -13,7 +13,7 @@ use crate::{Amount, Durability, StoreError};
 
 impl Writer {
     pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
-        self.look_after_files(Barrier::Synced);
+        let _ = self.look_after_files(Barrier::Synced);
         // First, since a failure from here on would say that nothing was cleared.
         directory::remove_copies(self.log.disk())
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
@@ -88,7 +88,7 @@ impl Writer {
 
     /// Closes the store, and answers the close request and all that came after it.
     pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
-        self.look_after_files(Barrier::Synced);
+        let _ = self.look_after_files(Barrier::Synced);
         let closed = self.make_durable();
         let marked = closed.is_ok() && self.write_mark();
         let at = self.log.checkpoint(&lock(&self.shared.catalog));

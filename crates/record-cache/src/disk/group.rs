@@ -51,8 +51,11 @@ impl Writer {
         if self.group.unwritten == 0 {
             return;
         }
-        if self.group.written == 0 {
-            self.look_after_files(self.strongest());
+        if self.group.written == 0
+            && let Err(error) = self.look_after_files(self.strongest())
+        {
+            let Group { calls, answers, .. } = self.group.take_unwritten();
+            return self.refuse(calls, answers, &error);
         }
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
@@ -105,7 +108,8 @@ impl Writer {
         if group.calls.is_empty() {
             return;
         }
-        self.look_after_files(Barrier::None);
+        // Settlements take effect in any case: what is gone needs none.
+        let _ = self.look_after_files(Barrier::None);
         if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
             self.conclude();
         }

@@ -6,24 +6,33 @@
 use std::time::Duration;
 
 use super::writer::Writer;
-use crate::clock;
 use crate::log::Failure;
 use crate::log::catalog::lock;
 use crate::log::end::Barrier;
 use crate::log::format::segment_name;
 use crate::log::reserve::Reserve;
+use crate::{StoreError, clock};
 
 /// How often to check the files when nothing is synced.
 const OFTEN: Duration = Duration::from_millis(100);
 /// How often to check files that are not being written.
 const SELDOM: Duration = Duration::from_secs(1);
+/// How often to check while nothing is requested.
+pub(super) const RARELY: Duration = if cfg!(test) {
+    Duration::from_millis(200)
+} else {
+    Duration::from_secs(10)
+};
 
 impl Writer {
     /// Checks whether files in use were deleted and, if so, rewrites their contents.
-    pub(crate) fn look_after_files(&mut self, barrier: Barrier) {
+    ///
+    /// # Errors
+    /// If what is written next would go into a deleted file.
+    pub(crate) fn look_after_files(&mut self, barrier: Barrier) -> Result<(), StoreError> {
         let since = self.looked.elapsed();
         if barrier == Barrier::None && since < OFTEN {
-            return;
+            return Ok(());
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
@@ -35,7 +44,13 @@ impl Writer {
         }
         if gone {
             self.heal();
+            if self.log.is_gone() || self.log.disk().is_gone() {
+                let path = self.shared.path.display();
+                let context = format!("the directory was deleted: path={path}");
+                return Err(StoreError::unavailable_because(context));
+            }
         }
+        Ok(())
     }
 
     pub(crate) fn is_any_gone(&self) -> bool {

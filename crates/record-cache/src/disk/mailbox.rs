@@ -175,6 +175,18 @@ impl<T, A> Mailbox<T, A> {
         state.take()
     }
 
+    /// Like [`next`](Self::next), but `None` if nothing arrives in time.
+    pub(crate) fn next_within(&self, patience: Duration) -> Option<Vec<(T, Ticket)>> {
+        let mut state = self.lock();
+        (state.busy, state.stalled) = (false, false);
+        state.wanted = 1;
+        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.closed;
+        let waited = self.arrived.wait_timeout_while(state, patience, quiet);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let taken = state.take();
+        (!waited.timed_out()).then_some(taken)
+    }
+
     /// Waits until this many items are queued or the time is up, and takes those that have arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
         let mut state = self.lock();

@@ -113,14 +113,18 @@ pub fn check_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Describes a directory that is not a cache.
 fn foreign(names: &[String]) -> Option<String> {
-    let is_of_cache = |name: &String| name == MARK || segment_number(name).is_some();
-    if names.iter().any(is_of_cache) {
+    if names.iter().any(|name| is_of_cache(name)) {
         return None;
     }
     let is_foreign =
         |name: &&String| !is_ours(name) && !name.starts_with('.') && *name != "lost+found";
     let found = names.iter().find(is_foreign)?;
     Some(format!("other files: {found}"))
+}
+
+/// Whether only a directory with a log has an entry with this name.
+fn is_of_cache(name: &str) -> bool {
+    name == MARK || segment_number(name).is_some()
 }
 
 /// Whether a store may use an entry with this name.

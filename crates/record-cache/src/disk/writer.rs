@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::group::{Answer, Group};
+use super::heal;
 use super::mailbox::Ticket;
 use super::overlap::Syncer;
 use super::shared::{Request, Shared};
@@ -61,7 +62,7 @@ impl Writer {
         loop {
             let mut requests = Vec::new();
             if !self.is_syncing() {
-                requests = self.shared.requests.next();
+                requests = self.next();
                 if requests.is_empty() {
                     return;
                 }
@@ -72,6 +73,20 @@ impl Writer {
             if !self.is_syncing() {
                 self.keep_house();
             }
+        }
+    }
+
+    /// Waits for requests. Checks the files now and then while they hold records, since what was
+    /// deleted can be rewritten only as long as this process runs.
+    fn next(&mut self) -> Vec<(Request, Ticket)> {
+        loop {
+            if let Some(requests) = self.shared.requests.next_within(heal::RARELY) {
+                return requests;
+            }
+            if self.held() == 0 {
+                return self.shared.requests.next();
+            }
+            let _ = self.look_after_files(Barrier::None);
         }
     }
 

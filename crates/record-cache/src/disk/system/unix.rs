@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::{SystemDisk, failed, not_a_file};
+use super::{SystemDisk, failed, is_of_cache, not_a_file};
 use crate::StoreError;
 use crate::log::files::{Disk, DiskFile};
 use crate::log::format::LOCK;
@@ -174,6 +174,10 @@ impl Disk for SystemDisk {
     fn make_again(&self) -> io::Result<Arc<dyn Disk>> {
         let mut disk = Self::hold(&self.path).map_err(io::Error::other)?;
         disk.lock_file().map_err(io::Error::other)?;
+        // Another store has used the path meanwhile, and may have left records.
+        if disk.names()?.iter().any(|name| is_of_cache(name)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         Ok(Arc::new(disk))
     }
 }

@@ -297,6 +297,17 @@ async fn what_could_not_be_synced_is_not_in_an_index_that_is_built_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_written_again_although_nothing_is_requested() {
+    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let store = open(&disk, &gate).await;
+    store.append(record(1, 10)).await.unwrap();
+    gate.delete();
+    until(|| !gate.is_gone()).await;
+    assert_eq!(read(&store).await, [(1, 0)]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_while_groups_overlap_is_written_again() {
     let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
     let store = open(&disk, &gate).await;

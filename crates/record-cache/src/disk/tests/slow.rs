@@ -84,7 +84,7 @@ impl Gate {
         self.state.lock().unwrap().gone = true;
     }
 
-    fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.state.lock().unwrap().gone
     }
 
