@@ -1,13 +1,12 @@
 //! The end of the log, where groups are written.
 
 mod segment;
-mod sync;
 mod write;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use self::sync::{Syncing, Unsynced};
+use self::write::{Syncing, Unsynced};
 use super::catalog::{Catalog, Settled};
 use super::files::{Disk, DiskFile, remove_if_there};
 use super::format::{MARK, Mark, Previous, SEGMENT_HEADER_BYTES, TEMPORARY_MARK};
