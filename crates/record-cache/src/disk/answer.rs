@@ -48,11 +48,7 @@ impl Writer {
             let Call::Settle(settled) = call else {
                 return Amount::default();
             };
-            let removed = catalog.settle(settled).unwrap_or(answer.planned);
-            if answer.is_loss {
-                catalog.note_damage(&settled.stream, removed);
-            }
-            removed
+            catalog.settle(settled).unwrap_or(answer.planned)
         };
         let removed: Vec<_> = calls.iter().zip(answers).map(settle).collect();
         drop(catalog);
@@ -62,11 +58,10 @@ impl Writer {
             counters.add(stream, Amount::new(entries.len(), bytes));
         }
         for ((call, answer), removed) in calls.iter().zip(answers).zip(&removed) {
-            if let Call::Settle(settled) = call {
-                counters.remove(&settled.stream, *removed);
-                if answer.is_loss {
-                    counters.damaged_records += removed.records as u64;
-                }
+            match call {
+                Call::Settle(lost) if answer.is_loss => counters.lose(&lost.stream, *removed),
+                Call::Settle(settled) => counters.remove(&settled.stream, *removed),
+                _ => {}
             }
         }
         removed
@@ -116,13 +111,8 @@ impl Writer {
     /// Drops unreadable records and counts them: those that the index knew, or `planned` if it is
     /// broken.
     pub(super) fn enter_loss(&self, lost: &Settled, planned: Amount) -> Amount {
-        let mut catalog = lock(&self.shared.catalog);
-        let removed = catalog.settle(lost).unwrap_or(planned);
-        catalog.note_damage(&lost.stream, removed);
-        drop(catalog);
-        let mut counters = lock(&self.shared.counters);
-        counters.remove(&lost.stream, removed);
-        counters.damaged_records += removed.records as u64;
+        let removed = lock(&self.shared.catalog).settle(lost).unwrap_or(planned);
+        lock(&self.shared.counters).lose(&lost.stream, removed);
         removed
     }
 

@@ -57,7 +57,7 @@ impl Writer {
 
     /// The number of records held.
     pub(crate) fn held(&self) -> u64 {
-        lock(&self.shared.counters).stats().records() as u64
+        lock(&self.shared.counters).stored()
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
