@@ -279,7 +279,8 @@ impl ReadLimits {
 pub struct ReadBatch {
     /// The records, oldest first.
     pub records: Vec<Record>,
-    /// Damaged records of the stream that were dropped, by this read or since the last one.
+    /// Damaged records of the stream that were dropped, by this read or since the last one. Also
+    /// what a call deleted that had already failed because the disk did not respond.
     pub damaged: Amount,
 }
 

@@ -14,17 +14,19 @@ use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
     /// Applies a written group and answers its callers.
-    pub(super) fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &[Entry]) {
+    pub(super) fn apply(&mut self, calls: Vec<Call>, mut answers: Vec<Answer>, written: &[Entry]) {
         let removed = self.enter(&calls, &answers, written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
-        let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
+        let tickets = answers.iter_mut().filter_map(|it| it.ticket.take());
+        let tickets: Vec<_> = tickets.collect();
         if tickets.is_empty() {
             return;
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
         let late = late(&calls, &replies, written);
+        self.owe_late(&calls, &answers, &replies, &removed);
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
         drop(calls);
@@ -65,6 +67,23 @@ impl Writer {
             }
         }
         removed
+    }
+
+    /// Keeps what settlements deleted whose callers were already told that nothing has changed.
+    fn owe_late(
+        &self,
+        calls: &[Call],
+        answers: &[Answer],
+        replies: &[Option<Reply<Amount>>],
+        removed: &[Amount],
+    ) {
+        for (((call, answer), reply), removed) in
+            calls.iter().zip(answers).zip(replies).zip(removed)
+        {
+            if let (Call::Settle(settled), None, false) = (call, reply, answer.is_loss) {
+                lock(&self.shared.counters).owe(&settled.stream, *removed);
+            }
+        }
     }
 
     /// Undoes appends whose callers were already told that the disk does not respond.

@@ -248,3 +248,43 @@ async fn what_is_lost_is_not_counted_again_if_the_whole_log_is_lost_later() {
     assert_eq!(store.stats().damaged_records, 1);
     store.close().await.unwrap();
 }
+
+/// Waits until the store has noticed that the disk responds again.
+async fn recovered(store: &TestStore) {
+    while store.settle(Settlement::new(name(OTHER))).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_settlement_deletes_that_comes_too_late_is_reported() {
+    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let store = a_slow_store(&disk, &gate).await;
+    let first = read(&store).await.records[0].id;
+    gate.hold("write");
+    let settlement = Settlement::new(name(FEW)).delete([first]);
+    store.settle(settlement).await.unwrap_err();
+    gate.release();
+    recovered(&store).await;
+    assert_told_once(&store, 1, 0).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clear_deletes_that_comes_too_late_is_reported() {
+    for again in [false, true] {
+        let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+        let store = a_slow_store(&disk, &gate).await;
+        gate.hold("write");
+        store.clear().await.unwrap_err();
+        gate.release();
+        recovered(&store).await;
+        if again {
+            assert_eq!(store.clear().await.unwrap(), lost(3));
+            assert_eq!(read(&store).await, ReadBatch::default());
+        } else {
+            assert_told_once(&store, 3, 0).await;
+        }
+        store.close().await.unwrap();
+    }
+}
