@@ -44,7 +44,7 @@ async fn after_a_loss(place: &TempDir, change: impl FnOnce(&mut EngineOptions)) 
     while segment.exists() {
         let record = NewRecord::new(busy.clone(), None, vec![0; 1 << 20]);
         store.append(vec![record]).await.unwrap();
-        delete_all(&*store, &busy).await;
+        delete_all(&store, &busy).await;
     }
     assert_eq!(store.stats().damaged_records, 1);
     engine
