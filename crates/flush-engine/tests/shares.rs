@@ -3,8 +3,11 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Discards, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, bytes, new, until};
+use common::{
+    Discards, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, new, until,
+};
 use flush_engine::{EngineError, EngineOptions, FlushEngine, LimitExceeded, OverflowPolicy};
 use record_cache::{MemoryStore, RecordStore};
 
@@ -206,4 +209,24 @@ async fn nothing_is_dropped_for_a_record_that_is_refused_all_the_same() {
     rig.engine.record(both()).await.unwrap();
     assert_eq!(dropped.streams(), ["a"]);
     assert_eq!(rig.engine.cache_stats().bytes, 3 * 20 + 20 + 79);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_in_a_full_share_makes_room_in_it_and_others_give_what_is_still_missing() {
+    let dropped = Discards::default();
+    let mut options = options(100, 60);
+    options.overflow_policy = OverflowPolicy::DropOldest;
+    options.on_discard = dropped.handler();
+    let rig = Rig::with(Service::accepting(), options);
+    for (stream, bytes) in [("a", 30), ("b", 50), ("c", 20)] {
+        rig.record(stream, &stream.repeat(bytes)).await;
+    }
+    let damage = AtomicUsize::new(1);
+    rig.store.now_does(move |op, _| {
+        let is_one = op == Op::Oldest && damage.swap(0, Ordering::SeqCst) == 1;
+        if is_one { Step::Damage } else { Step::Obey }
+    });
+    rig.record("a", &"x".repeat(60)).await;
+    assert_eq!(dropped.texts(), ["b".repeat(50)]);
+    assert_eq!(rig.engine.cache_stats().bytes, 80);
 }

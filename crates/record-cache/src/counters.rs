@@ -7,8 +7,10 @@ use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
 /// Kept apart from any index or database, so statistics never wait for either.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Holds no empty streams.
+    /// What is stored. Holds no empty streams.
     streams: BTreeMap<StreamName, QueueStats>,
+    /// What is gone without the caller knowing. It counts as stored until a call returns it.
+    unreported: BTreeMap<StreamName, Amount>,
     pub(crate) damaged_records: u64,
 }
 
@@ -18,12 +20,53 @@ impl Counters {
     pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
         Self {
             streams,
-            damaged_records: 0,
+            ..Self::default()
         }
     }
 
+    /// The streams with stored records.
     pub(crate) fn names(&self) -> Vec<StreamName> {
         self.streams.keys().cloned().collect()
+    }
+
+    /// The number of records that are really stored.
+    pub(crate) fn stored(&self) -> u64 {
+        let records = self.streams.values().map(|queue| queue.records as u64);
+        records.sum()
+    }
+
+    /// Notes that records are lost.
+    pub(crate) fn lose(&mut self, stream: &StreamName, lost: Amount) {
+        self.remove(stream, lost);
+        self.damaged_records += lost.records as u64;
+        self.owe(stream, lost);
+    }
+
+    /// Takes over a new count of what is stored. What it lacks is lost. Returns how many records.
+    pub(crate) fn recount(&mut self, found: Self) -> u64 {
+        let before = self.damaged_records;
+        for (stream, counted) in std::mem::replace(&mut self.streams, found.streams) {
+            let found = self.streams.get(&stream).copied().unwrap_or_default();
+            let lost = Amount::new(
+                counted.records.saturating_sub(found.records),
+                counted.bytes.saturating_sub(found.bytes),
+            );
+            self.damaged_records += lost.records as u64;
+            self.owe(&stream, lost);
+        }
+        self.damaged_records - before
+    }
+
+    /// Keeps what is gone from a stream until it is [reported](Self::report).
+    pub(crate) fn owe(&mut self, stream: &StreamName, gone: Amount) {
+        if gone != Amount::default() {
+            *self.unreported.entry(stream.clone()).or_default() += gone;
+        }
+    }
+
+    /// Takes what is gone from a stream, to tell the caller.
+    pub(crate) fn report(&mut self, stream: &StreamName) -> Amount {
+        self.unreported.remove(stream).unwrap_or_default()
     }
 }
 
@@ -59,16 +102,23 @@ impl Counters {
         }
     }
 
-    /// Removes all streams. Returns what they held.
+    /// Removes all streams. Returns what they held, as far as the caller knows.
     pub(crate) fn clear(&mut self) -> Amount {
         let mut held = Amount::default();
-        for of_stream in std::mem::take(&mut self.streams).into_values() {
+        let stored = std::mem::take(&mut self.streams);
+        let gone = std::mem::take(&mut self.unreported);
+        for of_stream in stored.into_values().chain(gone.into_values()) {
             held += of_stream;
         }
         held
     }
 
+    /// What the store holds, as far as the caller knows.
     pub(crate) fn stats(&self) -> StoreStats {
-        StoreStats::new(self.streams.clone(), self.damaged_records)
+        let mut streams = self.streams.clone();
+        for (stream, gone) in &self.unreported {
+            *streams.entry(stream.clone()).or_default() += *gone;
+        }
+        StoreStats::new(streams, self.damaged_records)
     }
 }

@@ -24,9 +24,10 @@ use crate::{NewRecord, Record, RecordId, StoreError, StreamName};
 /// - **Counters.** [`stats`](Self::stats) never blocks and never reads storage. Counters are
 ///   updated before the call that changes them returns. Sizes are [`Record::size`]; framing is not
 ///   counted.
-/// - **Damage.** A damaged record is never returned. It is dropped, and reported once in
-///   [`ReadBatch::damaged`]. Records found missing when a store opens were never in its counters;
-///   only [`StoreStats::damaged_records`] counts them.
+/// - **Damage.** A damaged record is never returned. It is dropped, and reported once: in
+///   [`ReadBatch::damaged`] of a read of its stream, or in what [`clear`](Self::clear) returns. Until
+///   then, [`stats`](Self::stats) counts it as stored. Records found missing when a store opens were
+///   never in its counters; only [`StoreStats::damaged_records`] counts them.
 /// - **No limit.** A store does not limit what it holds; its owner does.
 ///
 /// The suite in `record_cache::conformance` (feature `test-support`) checks all of this for any
@@ -155,6 +156,8 @@ pub trait RecordStore: Debug + Send + Sync + 'static {
 
     /// Deletes all records of all streams, and saved copies of damaged data.
     ///
+    /// Returns what was deleted, including damaged records that no read has reported.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -276,7 +279,8 @@ impl ReadLimits {
 pub struct ReadBatch {
     /// The records, oldest first.
     pub records: Vec<Record>,
-    /// Damaged records that this read found and dropped.
+    /// Damaged records of the stream that were dropped, by this read or since the last one. Also
+    /// what a call deleted that had already failed because the disk did not respond.
     pub damaged: Amount,
 }
 
@@ -401,7 +405,8 @@ impl std::ops::AddAssign for Amount {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// The streams that hold at least one record, sorted by name.
+    /// The streams that hold at least one record, sorted by name. A damaged record counts until it
+    /// is reported.
     pub streams: BTreeMap<StreamName, QueueStats>,
     /// Records lost to damage since the store was opened.
     pub damaged_records: u64,

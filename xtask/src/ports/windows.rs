@@ -89,15 +89,15 @@ const LIBRARIES: &str = "lib";
 /// starting a process, opening a file and syncing it take several times as long.
 const FEWER: [(&str, &str); 10] = [
     ("CRASH_KILLS", "3"),
-    ("DAMAGES", "5"),
+    ("DAMAGES", "3"),
     ("FULL_DISK_ROUNDS", "2"),
-    ("INDEX_CASES", "3"),
+    ("INDEX_CASES", "2"),
     ("INDEX_HISTORIES", "2"),
     ("INSTANCES_SECONDS", "5"),
     ("JOURNAL_CRASH_SAMPLES", "1"),
     ("MODEL_CASES", "8"),
     ("STORM_SECONDS", "10"),
-    ("TORN_STEP", "5"),
+    ("TORN_STEP", "11"),
 ];
 
 /// Far longer than any suite; ends only one that hangs.

@@ -102,7 +102,11 @@ impl<'a> Choice<'a> {
         while let Some(missing) = self.missing() {
             let oldest = self.oldest_stream(missing.of.as_ref()).await?;
             let Some((stream, until)) = oldest else {
-                return Ok(false);
+                // The look at the streams may itself have made room, by finding damage.
+                if self.missing().is_some_and(|still| still.of == missing.of) {
+                    return Ok(false);
+                }
+                continue;
             };
             self.choose(stream, until, &missing).await?;
         }

@@ -14,17 +14,19 @@ use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
 
 impl Writer {
     /// Applies a written group and answers its callers.
-    pub(super) fn apply(&mut self, calls: Vec<Call>, answers: Vec<Answer>, written: &[Entry]) {
+    pub(super) fn apply(&mut self, calls: Vec<Call>, mut answers: Vec<Answer>, written: &[Entry]) {
         let removed = self.enter(&calls, &answers, written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
-        let tickets: Vec<_> = answers.into_iter().filter_map(|it| it.ticket).collect();
+        let tickets = answers.iter_mut().filter_map(|it| it.ticket.take());
+        let tickets: Vec<_> = tickets.collect();
         if tickets.is_empty() {
             return;
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
         let late = late(&calls, &replies, written);
+        self.owe_late(&calls, &answers, &replies, &removed);
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
         drop(calls);
@@ -48,11 +50,7 @@ impl Writer {
             let Call::Settle(settled) = call else {
                 return Amount::default();
             };
-            let removed = catalog.settle(settled).unwrap_or(answer.planned);
-            if answer.is_loss {
-                catalog.note_damage(&settled.stream, removed);
-            }
-            removed
+            catalog.settle(settled).unwrap_or(answer.planned)
         };
         let removed: Vec<_> = calls.iter().zip(answers).map(settle).collect();
         drop(catalog);
@@ -62,14 +60,30 @@ impl Writer {
             counters.add(stream, Amount::new(entries.len(), bytes));
         }
         for ((call, answer), removed) in calls.iter().zip(answers).zip(&removed) {
-            if let Call::Settle(settled) = call {
-                counters.remove(&settled.stream, *removed);
-                if answer.is_loss {
-                    counters.damaged_records += removed.records as u64;
-                }
+            match call {
+                Call::Settle(lost) if answer.is_loss => counters.lose(&lost.stream, *removed),
+                Call::Settle(settled) => counters.remove(&settled.stream, *removed),
+                _ => {}
             }
         }
         removed
+    }
+
+    /// Keeps what settlements deleted whose callers were already told that nothing has changed.
+    fn owe_late(
+        &self,
+        calls: &[Call],
+        answers: &[Answer],
+        replies: &[Option<Reply<Amount>>],
+        removed: &[Amount],
+    ) {
+        for (((call, answer), reply), removed) in
+            calls.iter().zip(answers).zip(replies).zip(removed)
+        {
+            if let (Call::Settle(settled), None, false) = (call, reply, answer.is_loss) {
+                lock(&self.shared.counters).owe(&settled.stream, *removed);
+            }
+        }
     }
 
     /// Undoes appends whose callers were already told that the disk does not respond.
@@ -116,13 +130,8 @@ impl Writer {
     /// Drops unreadable records and counts them: those that the index knew, or `planned` if it is
     /// broken.
     pub(super) fn enter_loss(&self, lost: &Settled, planned: Amount) -> Amount {
-        let mut catalog = lock(&self.shared.catalog);
-        let removed = catalog.settle(lost).unwrap_or(planned);
-        catalog.note_damage(&lost.stream, removed);
-        drop(catalog);
-        let mut counters = lock(&self.shared.counters);
-        counters.remove(&lost.stream, removed);
-        counters.damaged_records += removed.records as u64;
+        let removed = lock(&self.shared.catalog).settle(lost).unwrap_or(planned);
+        lock(&self.shared.counters).lose(&lost.stream, removed);
         removed
     }
 

@@ -9,16 +9,36 @@ use crate::log::catalog::lock;
 use crate::log::directory;
 use crate::log::end::Barrier;
 use crate::log::group::Call;
-use crate::{Amount, Durability, StoreError};
+use crate::{Amount, Durability, StoreError, StoreStats};
 
 impl Writer {
-    pub(super) fn clear(&mut self) -> Result<Amount, StoreError> {
+    /// Clears the store and answers.
+    pub(super) fn clear(&mut self, ticket: Ticket) {
+        let cleared = self.delete_all();
+        let (mut replies, _) = self.shared.requests.replies(std::iter::once(ticket));
+        match (replies.pop().flatten(), cleared) {
+            (Some(reply), cleared) => {
+                let removed = cleared.map(|held| Amount::new(held.records(), held.bytes()));
+                let _ = reply.send(removed);
+            }
+            // The watch has said that nothing was deleted.
+            (None, Ok(held)) => {
+                let mut counters = lock(&self.shared.counters);
+                for (stream, removed) in held.streams {
+                    counters.owe(&stream, removed);
+                }
+            }
+            (None, Err(_)) => {}
+        }
+    }
+
+    /// Deletes everything. Returns what the caller believed to be there.
+    fn delete_all(&mut self) -> Result<StoreStats, StoreError> {
         let _ = self.look_after_files(Barrier::Synced);
         // First, since a failure from here on would say that nothing was cleared.
         directory::remove_copies(self.log.disk())
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         let untouched = lock(&self.shared.catalog).segments.is_empty();
-        let mut removed = Amount::default();
         if !untouched {
             self.log.roll();
             self.in_need(|writer| {
@@ -26,13 +46,16 @@ impl Writer {
                 writer.log.commit(catalog, &[Call::Clear], Barrier::Synced)
             })?;
             let _ = lock(&self.shared.catalog).clear();
-            removed = lock(&self.shared.counters).clear();
-            // The store is cleared, whether or not an index can be built now.
-            let _ = self.mend();
         }
+        let mut counters = lock(&self.shared.counters);
+        let held = counters.stats();
+        counters.clear();
+        drop(counters);
+        // The store is cleared, whether or not an index can be built now.
+        let _ = self.mend();
         self.rest = 0;
         self.compact();
-        Ok(removed)
+        Ok(held)
     }
 
     /// Writes again, if needed, the settlements that a failed sync took from the log, and void
@@ -57,7 +80,7 @@ impl Writer {
 
     /// The number of records held.
     pub(crate) fn held(&self) -> u64 {
-        lock(&self.shared.counters).stats().records() as u64
+        lock(&self.shared.counters).stored()
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {

@@ -64,7 +64,7 @@ impl Writer {
         let damaged = lock(&self.shared.counters).damaged_records;
         let healed = self.write_all_again();
         let lost = lock(&self.shared.counters).damaged_records - damaged;
-        let records = lock(&self.shared.counters).stats().records();
+        let records = self.held();
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,

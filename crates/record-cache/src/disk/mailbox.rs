@@ -221,10 +221,17 @@ impl<T, A> Mailbox<T, A> {
 
     /// Answers the caller who has this ticket, unless the watch has.
     pub(crate) fn answer(&self, ticket: Ticket, outcome: Result<A, StoreError>) {
+        drop(self.offer(ticket, outcome));
+    }
+
+    /// Answers a caller, and returns the answer if nobody waits for it any more.
+    pub(crate) fn offer(&self, ticket: Ticket, outcome: Result<A, StoreError>) -> Option<A> {
         let reply = self.lock().redeem(ticket);
-        if let Some(reply) = reply {
-            let _ = reply.send(outcome);
-        }
+        let left = match reply {
+            Some(reply) => reply.send(outcome).err()?,
+            None => outcome,
+        };
+        left.ok()
     }
 
     /// The reply handles for these tickets, and the number of queued items.

@@ -42,12 +42,7 @@ impl Writer {
             }
         };
         lock(&self.shared.catalog).replace(rebuilt.catalog);
-        let missing = rebuilt.missing.count();
-        let mut counters = lock(&self.shared.counters);
-        let damaged_records = counters.damaged_records + missing;
-        *counters = rebuilt.counters;
-        counters.damaged_records = damaged_records;
-        drop(counters);
+        let missing = lock(&self.shared.counters).recount(rebuilt.counters);
         self.log.note_voids(&rebuilt.missing);
         note_rebuilt(&self.shared.path, &broken, began, missing);
         Ok(())

@@ -8,7 +8,8 @@
 //! that breaks, and [recovers](heal) when files are deleted.
 //!
 //! Locks: the two mailboxes, the catalog, the counters, the buffers. No lock is taken while another
-//! is held. Only the writer changes the catalog and the counters.
+//! is held. Only the writer changes the catalog and the counters, except that the reader takes the
+//! losses that it reports.
 
 mod answer;
 mod close;

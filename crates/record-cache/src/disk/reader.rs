@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::shared::{Read, Request, Shared};
 use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
-use crate::{Amount, ReadBatch, RecordId, Settlement, StoreError};
+use crate::{ReadBatch, RecordId, Settlement, StoreError};
 
 /// Number of attempts with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
@@ -20,24 +20,27 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         for (read, ticket) in reads {
-            let batch = oldest(shared, read);
+            let batch = oldest(shared, &read);
             shared.reads.sign();
-            shared.reads.answer(ticket, batch);
+            if let Some(untold) = shared.reads.offer(ticket, batch) {
+                // The next read reports what this one could not.
+                lock(&shared.counters).owe(&read.stream, untold.damaged);
+            }
         }
     }
 }
 
-fn oldest(shared: &Shared, read: Read) -> Result<ReadBatch, StoreError> {
+fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
     let (stream, mut after) = (&read.stream, read.after);
-    let mut damaged = Amount::default();
     let mut attempts = 0;
+    // Losses are taken only once nothing can fail any more.
+    let reported = |records| ReadBatch::new(records, lock(&shared.counters).report(stream));
     loop {
         let found = {
             let mut catalog = lock(&shared.catalog);
             if catalog.closed {
                 return Err(StoreError::Closed);
             }
-            damaged += catalog.take_unreported(stream);
             let entries = catalog.after(stream, after, read.limits);
             entries.map(|entries| {
                 let sources = sources(&catalog, &entries);
@@ -71,7 +74,7 @@ fn oldest(shared: &Shared, read: Read) -> Result<ReadBatch, StoreError> {
             StoreError::unavailable(context, error)
         })?;
         if lost.is_empty() {
-            return Ok(ReadBatch::new(records, damaged));
+            return Ok(reported(records));
         }
         tracing::warn!(target: "record_cache", %stream, records = lost.len(), "damaged records are dropped");
         // The writer drops damaged records, so they are reported only once.
@@ -79,9 +82,8 @@ fn oldest(shared: &Shared, read: Read) -> Result<ReadBatch, StoreError> {
             shared,
             Request::Lose(Settlement::new(stream.clone()).delete(lost)),
         );
-        damaged += lock(&shared.catalog).take_unreported(stream);
         if !records.is_empty() {
-            return Ok(ReadBatch::new(records, damaged));
+            return Ok(reported(records));
         }
         after = entries.last().map(|entry| entry.sequence);
     }

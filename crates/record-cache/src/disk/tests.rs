@@ -5,6 +5,7 @@ mod checkpoints;
 mod combined;
 mod faults;
 mod history;
+mod losses;
 mod outline;
 mod overlap;
 mod overlap_crashes;

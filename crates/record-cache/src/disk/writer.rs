@@ -198,8 +198,7 @@ impl Writer {
             match request {
                 Request::Clear => {
                     self.write_all();
-                    let cleared = self.clear();
-                    self.shared.requests.answer(ticket, cleared);
+                    self.clear(ticket);
                 }
                 Request::Close => {
                     let ending = std::iter::once((Request::Close, ticket));

@@ -217,13 +217,14 @@ impl Actor {
                 record.attempts = record.attempts.saturating_add(more);
             }
         }
-        let mut damaged = self.missing.remove(stream).unwrap_or_default();
+        let mut damaged = Amount::default();
         if !read.damaged.is_empty() {
             let ids = read.damaged.iter().map(|(id, _)| RecordId::new(*id));
-            damaged += self
+            damaged = self
                 .delete(&Settlement::new(stream.clone()).delete(ids))
                 .await?;
         }
+        damaged += self.missing.remove(stream).unwrap_or_default();
         self.counters.damaged(stream, damaged);
         Ok(ReadBatch::new(read.records, damaged))
     }

@@ -95,10 +95,12 @@ impl IndexedDbStoreBuilder {
         } = self;
         let (slot, lock) = slots::take(&name, several).await?;
         let database = Database::open(&name).await?;
-        if several {
-            slots::adopt(&database, &name, slot).await?;
-        }
+        let damaged = match several {
+            true => slots::adopt(&database, &name, slot).await?,
+            false => 0,
+        };
         let actor = Actor::start(name.clone(), slot, durability, lock, database).await?;
+        actor.counters().damaged_before(damaged);
         let (sender, calls) = mpsc::unbounded_channel();
         let store = IndexedDbStore::new(name, slot, actor.counters(), sender);
         Ok((store, actor, calls))

@@ -159,8 +159,7 @@ pub(super) async fn oldest(
     after: Option<u64>,
     limits: ReadLimits,
 ) -> Result<Batch, BrowserError> {
-    let transaction = database.begin(Mode::Read)?;
-    let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
+    let mut transaction = database.begin(Mode::Read)?;
     let keys = slot.stream(stream);
     let mut batch = Batch::default();
     let mut place = after;
@@ -168,6 +167,7 @@ pub(super) async fn oldest(
     loop {
         let wanted = limits.max_records.get() - batch.records.len();
         let page = PAGE.min(u32::try_from(wanted).unwrap_or(PAGE));
+        let records = transaction.store(RECORDS)?;
         let request = records.get_all_keys_with_key_and_limit(&keys.behind(place)?, page)?;
         let found: Array = answer(&request).await?.unchecked_into();
         let places: Vec<_> = found
@@ -180,7 +180,15 @@ pub(super) async fn oldest(
             let Some((now, later)) = rest.split_at_checked(fitting).filter(|_| fitting > 0) else {
                 break;
             };
-            let read = read(&records, &attempts, &keys, now).await?;
+            let read = match read(&transaction, &keys, now).await {
+                Err(error) if error.is_lost_value() => {
+                    // The error does not say which value it was, and ends the transaction.
+                    let read = read_each(database, &keys, now).await?;
+                    transaction = database.begin(Mode::Read)?;
+                    read
+                }
+                read => read?,
+            };
             let bytes: u64 = read.records.iter().map(Record::size).sum();
             room = room.saturating_sub(bytes);
             batch.records.extend(read.records);
@@ -212,13 +220,35 @@ fn fit(places: &[(u64, u64)], room: u64, is_first: bool) -> usize {
     }
 }
 
-/// Reads records whose keys are known.
-async fn read(
-    records: &IdbObjectStore,
-    attempts: &IdbObjectStore,
+/// Reads records one by one, because the values of some are lost.
+async fn read_each(
+    database: &Database,
     keys: &StreamKeys,
     places: &[(u64, u64)],
 ) -> Result<Batch, BrowserError> {
+    let mut batch = Batch::default();
+    for place in places {
+        let transaction = database.begin(Mode::Read)?;
+        match read(&transaction, keys, std::slice::from_ref(place)).await {
+            Ok(read) => {
+                transaction.commit().await?;
+                batch.records.extend(read.records);
+                batch.damaged.extend(read.damaged);
+            }
+            Err(error) if error.is_lost_value() => batch.damaged.push(*place),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(batch)
+}
+
+/// Reads records whose keys are known.
+async fn read(
+    transaction: &Transaction,
+    keys: &StreamKeys,
+    places: &[(u64, u64)],
+) -> Result<Batch, BrowserError> {
+    let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
     let mut batch = Batch::default();
     let (Some((first, _)), Some((last, _))) = (places.first(), places.last()) else {
         return Ok(batch);

@@ -28,6 +28,11 @@ impl Counters {
         counters.damaged_records += amount.records as u64;
     }
 
+    /// Reports records that were found damaged before they were counted.
+    pub(super) fn damaged_before(&self, records: u64) {
+        self.lock().damaged_records += records;
+    }
+
     /// Counts everything as deleted. Returns what was held.
     pub(super) fn clear(&self) -> Amount {
         self.lock().clear()

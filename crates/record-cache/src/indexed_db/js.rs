@@ -37,6 +37,13 @@ impl BrowserError {
         self.is("QuotaExceededError")
     }
 
+    /// Whether a stored value is lost, although its key is still there: browsers keep large values
+    /// in files of their own. The first name is the specification's, the second was Chromium's
+    /// before. An `UnknownError` may be transient.
+    pub(super) fn is_lost_value(&self) -> bool {
+        self.is("NotReadableError") || self.is("NotFoundError")
+    }
+
     /// Converts the error, with what was being done.
     pub(super) fn during(self, doing: &str) -> StoreError {
         let why = if self.is_quota() {

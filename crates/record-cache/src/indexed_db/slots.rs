@@ -54,14 +54,15 @@ fn lock_of(name: &str, slot: Slot) -> String {
 ///
 /// Records that cannot be moved now, for example because there is no space for a copy, stay where
 /// they are for a later opening. They must not keep this store from opening, as only that frees
-/// space.
-pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<(), StoreError> {
+/// space. Returns how many records were found damaged and deleted.
+pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<u64, StoreError> {
     let failed = |error: BrowserError| error.during("looking for the records of closed tabs");
+    let mut taken = Taken::default();
     for slot in used(database).await.map_err(failed)? {
         if slot == own {
             continue;
         }
-        if let Err(error) = adopt_slot(database, name, slot, own).await {
+        if let Err(error) = adopt_slot(database, name, slot, own, &mut taken).await {
             tracing::warn!(
                 target: "record_cache",
                 database = name,
@@ -71,7 +72,31 @@ pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<
             );
         }
     }
-    Ok(())
+    if taken.moved.records > 0 {
+        tracing::info!(
+            target: "record_cache",
+            database = name,
+            records = taken.moved.records,
+            bytes = taken.moved.bytes,
+            "took over the records of closed tabs"
+        );
+    }
+    if taken.damaged > 0 {
+        tracing::warn!(
+            target: "record_cache",
+            database = name,
+            records = taken.damaged,
+            "the browser has lost records of closed tabs"
+        );
+    }
+    Ok(taken.damaged)
+}
+
+/// What a takeover has done, also before a failure.
+#[derive(Debug, Default)]
+struct Taken {
+    moved: Amount,
+    damaged: u64,
 }
 
 /// Moves the records of a slot unless someone holds it.
@@ -80,22 +105,13 @@ async fn adopt_slot(
     name: &str,
     from: Slot,
     own: Slot,
+    taken: &mut Taken,
 ) -> Result<(), BrowserError> {
     let Some(lock) = Lock::take(&lock_of(name, from), None).await? else {
         return Ok(());
     };
-    let mut moved = Amount::default();
-    let outcome = move_all(database, from, own, &mut moved).await;
+    let outcome = move_all(database, from, own, taken).await;
     lock.release().await;
-    if moved.records > 0 {
-        tracing::info!(
-            target: "record_cache",
-            database = name,
-            records = moved.records,
-            bytes = moved.bytes,
-            "took over the records of a tab that was closed"
-        );
-    }
     outcome
 }
 
@@ -110,20 +126,52 @@ async fn used(database: &Database) -> Result<Vec<Slot>, BrowserError> {
     Ok(numbers.map(Slot).collect())
 }
 
-/// Moves all records. `moved` also counts those moved before a failure.
 async fn move_all(
     database: &Database,
     from: Slot,
     to: Slot,
-    moved: &mut Amount,
+    taken: &mut Taken,
 ) -> Result<(), BrowserError> {
     loop {
-        let step = move_some(database, from, to).await?;
-        if step.records == 0 {
-            return Ok(());
+        match move_some(database, from, to).await {
+            Ok(step) if step.records == 0 => return Ok(()),
+            Ok(step) => taken.moved += step,
+            Err(error) if error.is_lost_value() => {
+                let deleted = delete_lost(database, from).await?;
+                if deleted == 0 {
+                    return Err(error);
+                }
+                taken.damaged += deleted;
+            }
+            Err(error) => return Err(error),
         }
-        *moved += step;
     }
+}
+
+/// Deletes those of the next records whose values are lost. Returns how many.
+async fn delete_lost(database: &Database, from: Slot) -> Result<u64, BrowserError> {
+    let transaction = database.begin(Mode::Read)?;
+    let records = transaction.store(RECORDS)?;
+    let keys = records.get_all_keys_with_key_and_limit(&from.whole()?, STEP)?;
+    let keys: Array = answer(&keys).await?.unchecked_into();
+    transaction.commit().await?;
+    let mut lost = Vec::new();
+    for key in keys.iter() {
+        let transaction = database.begin(Mode::Read)?;
+        match answer(&transaction.store(RECORDS)?.get(&key)?).await {
+            Ok(_) => transaction.commit().await?,
+            Err(error) if error.is_lost_value() => lost.push(key),
+            Err(error) => return Err(error),
+        }
+    }
+    let transaction = database.begin(Mode::Write(Durability::ProcessCrash))?;
+    let (records, attempts) = (transaction.store(RECORDS)?, transaction.store(ATTEMPTS)?);
+    for key in &lost {
+        records.delete(key)?;
+        attempts.delete(&schema::place_of(key))?;
+    }
+    transaction.commit().await?;
+    Ok(lost.len() as u64)
 }
 
 /// One step of a move, in one transaction, so a crash leaves each record in exactly one slot.

@@ -45,7 +45,7 @@ use crate::{
 /// When space is short, and in Safari after seven days without a visit, browsers evict everything a
 /// site stored, unless the site was granted `navigator.storage.persist()`, which the page has to
 /// request. The user may also delete it at any time. Records that vanish while the store is open
-/// are reported as damaged.
+/// are reported as damaged, and so are records whose values the browser has lost.
 ///
 /// A Chromium that was killed while it wrote may delete all of a site's databases two starts later,
 /// because it then reads its own log as damaged. The store logs an error if it is the first to open

@@ -20,8 +20,6 @@ use crate::{Amount, ReadLimits, Settlement, StreamName};
 pub(crate) struct Catalog {
     pub(crate) segments: BTreeMap<u32, Segment>,
     places: Result<Box<dyn Index>, Broken>,
-    /// Damaged records not yet reported by a read.
-    unreported: BTreeMap<StreamName, Amount>,
     /// Reading has ended.
     pub(crate) closed: bool,
 }
@@ -87,7 +85,6 @@ impl Default for Catalog {
         Self {
             segments: BTreeMap::new(),
             places: Err(closed()),
-            unreported: BTreeMap::new(),
             closed: false,
         }
     }
@@ -203,7 +200,6 @@ impl Catalog {
     }
 
     pub(crate) fn clear(&mut self) -> Result<(), Broken> {
-        self.unreported.clear();
         for segment in self.segments.values_mut() {
             (segment.live_records, segment.live_bytes) = (0, 0);
         }
@@ -266,18 +262,6 @@ impl Catalog {
             (Ok(mut index), Some(at)) => index.close(at),
             (places, _) => places.map(drop),
         }
-    }
-
-    /// Keeps a damage report for the next read.
-    pub(crate) fn note_damage(&mut self, name: &StreamName, damaged: Amount) {
-        if damaged.records > 0 {
-            *self.unreported.entry(name.clone()).or_default() += damaged;
-        }
-    }
-
-    /// Takes the unreported damage of a stream.
-    pub(crate) fn take_unreported(&mut self, name: &StreamName) -> Amount {
-        self.unreported.remove(name).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scenarios that happen to pages, and how their store must respond.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub(super) async fn run(tools: &Tools, driver: &Driver, page: &Page) -> Result<(
     told("what was stored survives kills", scene.kills()).await?;
     told("what was stored survives reloads", scene.reloads()).await?;
     told("tabs keep out of each other's records", scene.tabs()).await?;
+    told("a lost value does not hold up others", scene.lost_values()).await?;
     told("a used up quota is a full disk", scene.quota()).await?;
     told("a page that may store nothing is told", scene.refusals()).await?;
     told("a private window stores as well", scene.private_window()).await?;
@@ -199,6 +201,44 @@ impl Scene<'_> {
         call(&browser, "close", &[]).await?;
         browser.reload().await?;
         call(&browser, "open", &one_user).await?;
+        browser.quit().await
+    }
+
+    /// Chromium keeps large values in files of their own.
+    async fn lost_values(&self) -> Result<()> {
+        const LARGE: usize = 300_000;
+        let directory = files()?;
+        let browser = self.browser(directory.path()).await?;
+        let open = [json!("lost"), json!(true), json!(true)];
+        call(&browser, "open", &open).await?;
+        for (number, bytes) in [(0, 10), (1, LARGE), (2, 10)] {
+            call(&browser, "append", &[json!(number), json!(1), json!(bytes)]).await?;
+        }
+        browser.new_tab().await?;
+        browser.open(&self.page.url()).await?;
+        call(&browser, "open", &open).await?;
+        for (number, bytes) in [(3, 10), (4, LARGE), (5, 10)] {
+            call(&browser, "append", &[json!(number), json!(1), json!(bytes)]).await?;
+        }
+        browser.quit().await?;
+        let lost = remove_large_values(&directory.path().join("Default/IndexedDB"))?;
+        ensure!(lost == 2, "{lost} values were in files of their own");
+
+        let browser = self.browser(directory.path()).await?;
+        ensure!(
+            call(&browser, "open", &open).await? == 0,
+            "the first slot is free"
+        );
+        let numbers = call(&browser, "numbers", &[]).await?;
+        ensure!(
+            numbers == json!([0, 2, 3, 5]),
+            "the others are read, not {numbers}"
+        );
+        let stats = call(&browser, "stats", &[]).await?;
+        ensure!(
+            stats[0] == 4 && stats[2] == 2,
+            "the lost ones are counted: {stats}"
+        );
         browser.quit().await
     }
 
@@ -360,6 +400,30 @@ const SANDBOXED: &str = r#"
     document.body.append(frame);
     return await said;
 "#;
+
+/// Deletes the files of all values that are not in the database itself. Returns how many there were.
+fn remove_large_values(databases: &Path) -> Result<usize> {
+    let mut removed = 0;
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(databases)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "blob") {
+            directories.push(path);
+        }
+    }
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            } else {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
 
 /// A directory for a browser's files, on the workspace's disk.
 fn files() -> Result<TempDir> {
