@@ -11,7 +11,6 @@
 //! is held. Only the writer changes the catalog and the counters, except that the reader takes the
 //! losses that it reports.
 
-mod answer;
 mod close;
 mod compact;
 mod group;
