@@ -156,6 +156,25 @@ async fn a_stream_that_gives_nothing_to_send_is_asked_once_in_a_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_had_nothing_to_send_is_asked_again_while_a_drain_goes_on() {
+    let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(10)));
+    let rig = Rig::new(service.limited(1, 100));
+    rig.record("a", "x").await;
+    rig.record_each("b", numbered(1000)).await;
+    // The first read is that of "a".
+    let mut hides = true;
+    rig.store.now_does(move |op, _| match op {
+        Op::Oldest if std::mem::take(&mut hides) => Step::Hide,
+        _ => Step::Obey,
+    });
+    let begin = Instant::now();
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 1001);
+    let calls = rig.service.calls();
+    let first = calls.iter().find(|call| call.stream == "a").unwrap();
+    assert!(first.at - begin < SECOND, "{:?}", first.at - begin);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_stream_skipped_twice_the_last_word_is_told() {
     let rig = Rig::new(
         Service::replying(|call| match (call.stream.as_str(), call.number) {

@@ -1,6 +1,6 @@
 //! One flush pass: streams in parallel, each with its own pipeline.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::delivery::plan::Plan;
 use crate::lifecycle::runtime::{Instant, JoinError, JoinSet, sleep_until};
 use crate::telemetry::log;
 
-/// How often a busy, long pass looks for new streams.
+/// How often a busy, long pass looks for new streams, and asks again for the records of a stream
+/// that had none.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The result of a pass.
@@ -94,7 +95,7 @@ async fn run_within(
         pipelines: JoinSet::new(),
         running: HashSet::new(),
         served: HashSet::new(),
-        empty: HashSet::new(),
+        empty: HashMap::new(),
         delivered: HashSet::new(),
         unreached: Vec::new(),
         looked_at: Instant::now(),
@@ -130,8 +131,8 @@ struct Pass {
     running: HashSet<StreamName>,
     /// Streams that had a turn.
     served: HashSet<StreamName>,
-    /// Streams with nothing to send.
-    empty: HashSet<StreamName>,
+    /// Streams that had nothing to send, and when they are asked again.
+    empty: HashMap<StreamName, Instant>,
     /// Streams that delivered records and have not failed since.
     delivered: HashSet<StreamName>,
     unreached: Vec<StreamName>,
@@ -175,12 +176,11 @@ impl Pass {
         if let Plan::CatchUp(streams) = &self.context.plan {
             due = Some(streams.iter().cloned().collect());
         }
+        let now = self.looked_at;
+        self.empty.retain(|_, asked_again| *asked_again > now);
         let mut ready = Vec::new();
         for name in stats.streams.into_keys() {
-            let is_taken = self.running.contains(&name)
-                || self.empty.contains(&name)
-                || queued.contains(&name);
-            if is_taken {
+            if self.running.contains(&name) || queued.contains(&name) {
                 continue;
             }
             let history = self.history.of(&name);
@@ -190,6 +190,10 @@ impl Pass {
                 Plan::CatchUp(_) | Plan::Drain { .. } | Plan::Adaptive => history.wait(),
             };
             let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
+            let wait = match self.empty.get(&name) {
+                Some(&asked_again) => wait.max(asked_again.saturating_duration_since(now)),
+                None => wait,
+            };
             if !wait.is_zero() {
                 let at = Instant::now() + wait;
                 self.look_at = Some(self.look_at.map_or(at, |look_at| look_at.min(at)));
@@ -283,7 +287,8 @@ impl Pass {
             self.passed.error.get_or_insert(error);
         }
         if report.reach < Reach::Sent {
-            self.empty.insert(stream.clone());
+            let asked_again = Instant::now() + LOOK_EVERY;
+            self.empty.insert(stream.clone(), asked_again);
         }
         if report.reach == Reach::Missed {
             self.unreached.push(stream);
