@@ -325,6 +325,32 @@ async fn a_drain_begins_with_a_stream_that_is_ready_while_another_is_left_alone(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_without_progress_ends_only_after_every_stream_had_its_turn() {
+    const FLUSHES: usize = 6;
+    for works_again in [true, false] {
+        // Repeated, because a single wait may be close to zero.
+        for _ in 0..20 {
+            let rig = Rig::new(Service::replying(move |call| match call.stream.as_str() {
+                "b" if works_again && call.number >= FLUSHES => Reply::Accept,
+                _ => Reply::throttled(),
+            }));
+            rig.record("b", "x").await;
+            for _ in 0..FLUSHES {
+                rig.flush().await;
+            }
+            rig.record("a", "x").await;
+            let begin = Instant::now();
+            let done = rig.drain(MINUTE).await;
+            assert_eq!(done.records_flushed, usize::from(works_again));
+            assert!(begin.elapsed() < 20 * SECOND, "{:?}", begin.elapsed());
+            let streams = rig.service.streams();
+            let turns = streams.iter().skip(FLUSHES).filter(|name| *name == "b");
+            assert_eq!(turns.count(), 1, "{streams:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_by_hand_does_not_wait_for_a_failing_stream() {
     let rig = Rig::new(Service::replying(|_| Reply::throttled()));
     rig.record("a", "x").await;

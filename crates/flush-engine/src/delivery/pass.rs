@@ -26,6 +26,8 @@ pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
     pub(crate) effect: Effect,
+    /// Streams that had a turn.
+    pub(crate) served: HashSet<StreamName>,
     /// Streams with another full batch waiting after one was delivered, if a timer should catch up.
     pub(super) behind: Vec<StreamName>,
 }
@@ -49,6 +51,7 @@ impl Passed {
             done: FlushData::default(),
             error: Some(error),
             effect: Effect::Stalled,
+            served: HashSet::new(),
             behind: Vec::new(),
         }
     }
@@ -94,7 +97,6 @@ async fn run_within(
         queue: VecDeque::new(),
         pipelines: JoinSet::new(),
         running: HashSet::new(),
-        served: HashSet::new(),
         empty: HashMap::new(),
         delivered: HashSet::new(),
         unreached: Vec::new(),
@@ -104,6 +106,7 @@ async fn run_within(
             done: FlushData::default(),
             error: None,
             effect: Effect::Idle,
+            served: HashSet::new(),
             behind: Vec::new(),
         },
     };
@@ -129,8 +132,6 @@ struct Pass {
     queue: VecDeque<(StreamName, u64)>,
     pipelines: JoinSet<Report>,
     running: HashSet<StreamName>,
-    /// Streams that had a turn.
-    served: HashSet<StreamName>,
     /// Streams that had nothing to send, and when they are asked again.
     empty: HashMap<StreamName, Instant>,
     /// Streams that delivered records and have not failed since.
@@ -211,14 +212,14 @@ impl Pass {
             let Some((stream, progress)) = self.queue.pop_front() else {
                 break;
             };
-            if self.context.is_turn_wanted() && self.served.contains(&stream) {
+            if self.context.is_turn_wanted() && self.passed.served.contains(&stream) {
                 continue;
             }
             if self.passed.effect == Effect::Idle {
                 self.passed.effect = Effect::Stalled;
             }
             self.running.insert(stream.clone());
-            self.served.insert(stream.clone());
+            self.passed.served.insert(stream.clone());
             let history = self.history.of(&stream);
             let pipeline = Pipeline::new(Arc::clone(&self.context), stream, history, progress);
             self.pipelines.spawn(pipeline.run().in_current_span());
@@ -318,8 +319,10 @@ impl Pass {
 
     fn end(mut self) -> Passed {
         let left = self.context.env.cache.stats().streams;
-        for stream in self.served.iter().filter(|name| !left.contains_key(*name)) {
-            self.context.env.meter.oldest(stream, Duration::ZERO);
+        for stream in &self.passed.served {
+            if !left.contains_key(stream) {
+                self.context.env.meter.oldest(stream, Duration::ZERO);
+            }
         }
         if self.context.env.options.interval().is_some() && !self.delivered.is_empty() {
             self.passed.behind = self.behind();
