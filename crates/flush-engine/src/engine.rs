@@ -277,10 +277,10 @@ impl FlushEngine {
 
     /// Delivers batch after batch from all streams, in parallel, and adds up the results.
     ///
-    /// Waits for a running pass first. Ends when the cache is empty, when neither the last batch
-    /// nor any concurrent one delivered or discarded anything, at the first error, or at the
-    /// deadline. No request starts after the deadline, but requests in flight finish. A stream that
-    /// fails is retried after a backoff.
+    /// Waits for a running pass first. Ends when the cache is empty, when every cached stream had a
+    /// turn and neither the last batch nor any concurrent one delivered or discarded anything, at
+    /// the first error, or at the deadline. No request starts after the deadline, but requests in
+    /// flight finish. A stream that fails is retried after a backoff.
     ///
     /// ```
     #[doc = example!()]

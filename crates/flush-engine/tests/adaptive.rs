@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
@@ -281,6 +283,29 @@ async fn a_stream_that_hangs_delays_no_other() {
         sleep(SECOND).await;
     }
     assert_eq!(rig.service.in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_had_nothing_to_send_is_asked_again_while_another_is_under_way() {
+    let service = Service::answering("dead", |_| Reply::Hang);
+    let rig = Rig::with(service, adaptive());
+    rig.record_each("dead", numbered(10)).await;
+    rig.service.called(1).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    rig.store.now_does_at(Op::Oldest, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Step::Hide
+    });
+    rig.record_each("a", numbered(10)).await;
+    sleep(SECOND).await;
+    let times = asked.load(Ordering::Relaxed);
+    assert!((2..=11).contains(&times), "asked {times} times in a second");
+    rig.store.now_obeys();
+    rig.record("a", "0010").await;
+    sleep(SECOND).await;
+    assert_eq!(rig.service.in_flight(), 1);
+    assert_eq!(rig.service.accepted("a"), numbered(11));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
-use flush_engine::{EngineError, EngineOptions, LimitExceeded};
+use flush_engine::{EngineError, EngineOptions, LimitExceeded, OverflowPolicy};
 use record_cache::{MemoryStore, NewRecord, RecordStore};
 
 fn bounded(max_bytes: u64) -> EngineOptions {
@@ -324,22 +324,31 @@ async fn a_clear_that_is_cancelled_clears_everything_or_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_not_polled_holds_nobody_up() {
-    let rig = Rig::on(
-        ScriptedStore::dawdling(),
-        Service::accepting(),
-        bounded(320),
-    );
-    let mut forgotten = Box::pin(rig.engine.record(vec![sized(100)]));
-    assert!(poll_once(forgotten.as_mut()).await.is_pending());
-    let mut clear = Box::pin(rig.engine.clear());
-    assert!(poll_once(clear.as_mut()).await.is_pending());
-    tokio::task::yield_now().await;
-    rig.record("b", "x").await;
-    rig.drain(MINUTE).await;
-    tokio::time::timeout(SECOND, rig.engine.close())
-        .await
-        .unwrap()
-        .unwrap();
+    let policies = [
+        OverflowPolicy::Reject,
+        OverflowPolicy::DropOldest,
+        OverflowPolicy::Wait { at_most: MINUTE },
+    ];
+    let cases = policies.map(|policy| [(policy, None), (policy, Some(320))]);
+    for (policy, share) in cases.into_iter().flatten() {
+        let mut options = bounded(320);
+        options.overflow_policy = policy;
+        options.max_stream_share = share;
+        let rig = Rig::on(ScriptedStore::dawdling(), Service::accepting(), options);
+        let mut forgotten = Box::pin(rig.engine.record(vec![sized(100)]));
+        assert!(poll_once(forgotten.as_mut()).await.is_pending());
+        let mut clear = Box::pin(rig.engine.clear());
+        assert!(poll_once(clear.as_mut()).await.is_pending());
+        tokio::task::yield_now().await;
+        let others = async {
+            rig.clear().await;
+            rig.record("b", "x").await;
+            rig.drain(MINUTE).await;
+            rig.engine.close().await.unwrap();
+        };
+        let ended = tokio::time::timeout(SECOND, others).await;
+        ended.unwrap_or_else(|_| panic!("{policy:?}, {share:?}: they wait forever"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,25 @@ async fn at_the_deadline_the_request_under_way_is_finished_and_no_other_starts()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_in_backoff_is_delivered_though_another_one_fails() {
+    // Repeated, because a single wait may be close to zero.
+    for _ in 0..20 {
+        let rig = Rig::new(Service::replying(|call| match call.stream.as_str() {
+            "b" if call.number >= 3 => Reply::Accept,
+            _ => Reply::throttled(),
+        }));
+        rig.record("b", "x").await;
+        for _ in 0..3 {
+            rig.flush().await;
+        }
+        rig.record("a", "x").await;
+        let done = rig.engine.close_with(FOR_TEN).await.unwrap();
+        assert_eq!(done.records_flushed, 1);
+        assert_eq!(rig.service.accepted("b"), ["x"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_that_fails_closes_all_the_same_and_tells_the_sums() {
     let rig = one_by_one(Service::replying(|call| match call.number {
         0 => Reply::Accept,

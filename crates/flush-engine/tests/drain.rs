@@ -156,6 +156,25 @@ async fn a_stream_that_gives_nothing_to_send_is_asked_once_in_a_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_had_nothing_to_send_is_asked_again_while_a_drain_goes_on() {
+    let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(10)));
+    let rig = Rig::new(service.limited(1, 100));
+    rig.record("a", "x").await;
+    rig.record_each("b", numbered(1000)).await;
+    // The first read is that of "a".
+    let mut hides = true;
+    rig.store.now_does(move |op, _| match op {
+        Op::Oldest if std::mem::take(&mut hides) => Step::Hide,
+        _ => Step::Obey,
+    });
+    let begin = Instant::now();
+    assert_eq!(rig.drain(MINUTE).await.records_flushed, 1001);
+    let calls = rig.service.calls();
+    let first = calls.iter().find(|call| call.stream == "a").unwrap();
+    assert!(first.at - begin < SECOND, "{:?}", first.at - begin);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_stream_skipped_twice_the_last_word_is_told() {
     let rig = Rig::new(
         Service::replying(|call| match (call.stream.as_str(), call.number) {
@@ -303,6 +322,32 @@ async fn a_drain_begins_with_a_stream_that_is_ready_while_another_is_left_alone(
         assert_eq!(drain.await.unwrap().unwrap().records_flushed, 2);
     }
     assert_eq!(waited, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_without_progress_ends_only_after_every_stream_had_its_turn() {
+    const FLUSHES: usize = 6;
+    for works_again in [true, false] {
+        // Repeated, because a single wait may be close to zero.
+        for _ in 0..20 {
+            let rig = Rig::new(Service::replying(move |call| match call.stream.as_str() {
+                "b" if works_again && call.number >= FLUSHES => Reply::Accept,
+                _ => Reply::throttled(),
+            }));
+            rig.record("b", "x").await;
+            for _ in 0..FLUSHES {
+                rig.flush().await;
+            }
+            rig.record("a", "x").await;
+            let begin = Instant::now();
+            let done = rig.drain(MINUTE).await;
+            assert_eq!(done.records_flushed, usize::from(works_again));
+            assert!(begin.elapsed() < 20 * SECOND, "{:?}", begin.elapsed());
+            let streams = rig.service.streams();
+            let turns = streams.iter().skip(FLUSHES).filter(|name| *name == "b");
+            assert_eq!(turns.count(), 1, "{streams:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

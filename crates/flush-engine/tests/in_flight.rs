@@ -6,9 +6,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use common::*;
-use flush_engine::{EngineError, EngineOptions, FlushStrategy, Verdict};
-use tokio::time::{Instant, sleep};
+use flush_engine::{EngineError, EngineOptions, FlushEngine, FlushStrategy, Verdict};
+use record_cache::{
+    Amount, MemoryStore, NewRecord, ReadBatch, ReadLimits, RecordId, RecordStore, Settlement,
+    StoreError, StoreStats, StreamName,
+};
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, sleep, timeout};
 
 fn in_flight(batches: usize) -> EngineOptions {
     let mut options = options();
@@ -155,6 +161,102 @@ async fn a_decision_is_handed_to_the_store_before_the_next_request_is_made() {
     rig.drain(MINUTE).await;
     let expected = ["send", "settle", "send", "settle", "send", "settle"];
     assert_eq!(*log.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_that_waits_for_a_settlement_holds_up_neither_it_nor_the_next_read() {
+    let gates = [Gate::closed(), Gate::closed()];
+    let rig = Rig::with(in_twos(|_| Reply::Accept.after(SECOND)), in_flight(2));
+    rig.record_each("a", numbered(20)).await;
+    let settled: Arc<Mutex<usize>> = Arc::default();
+    let settles = Arc::clone(&settled);
+    let mut behind = gates.clone().into_iter();
+    rig.store.now_does(move |op, _| match op {
+        Op::Settle => {
+            *settles.lock().unwrap() += 1;
+            behind.next().map_or(Step::Obey, Step::Behind)
+        }
+        _ => Step::Obey,
+    });
+    let drain = rig.draining(MINUTE);
+    until(|| *settled.lock().unwrap() == 2).await;
+    // Waits for both settlements, and makes the next read wait.
+    let clear = rig.clearing();
+    sleep(SECOND).await;
+    let [first, second] = gates;
+    first.open();
+    sleep(SECOND).await;
+    second.open();
+    let ended = async { (drain.await.unwrap(), clear.await.unwrap()) };
+    let (drained, cleared) = timeout(MINUTE, ended).await.expect("they wait forever");
+    assert_eq!(drained.unwrap().records_flushed, 4);
+    assert_eq!((cleared.unwrap().records_cleared, rig.cached()), (16, 0));
+}
+
+/// A store that makes one call at a time, like one with a single connection to a database.
+#[derive(Debug, Default)]
+struct OneAtATime {
+    store: MemoryStore,
+    connection: tokio::sync::Mutex<()>,
+}
+
+impl OneAtATime {
+    async fn connection(&self) -> MutexGuard<'_, ()> {
+        let connection = self.connection.lock().await;
+        tokio::task::yield_now().await;
+        connection
+    }
+}
+
+#[async_trait]
+impl RecordStore for OneAtATime {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
+        let _connection = self.connection().await;
+        self.store.append(records).await
+    }
+
+    async fn oldest(
+        &self,
+        stream: &StreamName,
+        after: Option<RecordId>,
+        limits: ReadLimits,
+    ) -> Result<ReadBatch, StoreError> {
+        let _connection = self.connection().await;
+        self.store.oldest(stream, after, limits).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Amount, StoreError> {
+        let _connection = self.connection().await;
+        self.store.settle(settlement).await
+    }
+
+    async fn clear(&self) -> Result<Amount, StoreError> {
+        let _connection = self.connection().await;
+        self.store.clear().await
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_makes_one_call_at_a_time_is_drained_too() {
+    for batches in 1..5 {
+        let service = Arc::new(in_twos(|_| Reply::Accept.after(SECOND)));
+        let store = Arc::new(OneAtATime::default());
+        let engine = FlushEngine::start(store, service.clone(), in_flight(batches)).unwrap();
+        let records = numbered(40).into_iter().map(|data| new("a", &data));
+        engine.record(records.collect()).await.unwrap();
+        let drained = timeout(MINUTE, engine.drain(MINUTE)).await;
+        let drained = drained.expect("it waits forever").unwrap();
+        assert_eq!(drained.records_flushed, 40);
+        assert_eq!(service.accepted_count(), 40);
+    }
 }
 
 #[tokio::test(start_paused = true)]

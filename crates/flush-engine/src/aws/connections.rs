@@ -30,7 +30,7 @@ pub(crate) struct Connections(Arc<Mutex<Known>>);
 struct Known {
     /// Connections that have responded, oldest first; they may have been closed since.
     answered: VecDeque<(Addresses, ConnectionMetadata)>,
-    /// Connections of attempts that await a response.
+    /// Connections of attempts that await a response. Each [`Attempt`] removes its own.
     waiting: HashMap<u64, CaptureSmithyConnection>,
     attempts: u64,
 }
@@ -80,9 +80,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The number of an attempt, stored in its configuration.
-#[derive(Debug, Clone, Copy)]
-struct Attempt(u64);
+/// An attempt, stored in its configuration. Dropped with it, whatever ends the call.
+#[derive(Debug)]
+struct Attempt {
+    number: u64,
+    connections: Connections,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.connections.known().waiting.remove(&self.number);
+    }
+}
 
 impl Storable for Attempt {
     type Storer = StoreReplace<Self>;
@@ -107,11 +116,14 @@ impl Intercept for Connections {
         context.request_mut().add_extension(capture.clone());
         let mut known = self.known();
         known.attempts += 1;
-        let attempt = known.attempts;
-        known.waiting.insert(attempt, capture.clone());
+        let number = known.attempts;
+        known.waiting.insert(number, capture.clone());
         drop(known);
         config.interceptor_state().store_put(capture);
-        config.interceptor_state().store_put(Attempt(attempt));
+        config.interceptor_state().store_put(Attempt {
+            number,
+            connections: self.clone(),
+        });
         Ok(())
     }
 
@@ -150,9 +162,75 @@ impl Intercept for Connections {
         if timed_out {
             self.retire();
         }
-        if let Some(Attempt(attempt)) = config.load::<Attempt>() {
-            self.known().waiting.remove(attempt);
-        }
+        config.interceptor_state().unset::<Attempt>();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_credential_types::Credentials;
+    use aws_sdk_kinesis::Client;
+    use aws_sdk_kinesis::config::retry::RetryConfig;
+    use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn client(connections: &Connections, listener: &TcpListener) -> Client {
+        let retries = RetryConfig::standard().with_max_attempts(2);
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::from_keys("id", "secret", None))
+            .retry_config(retries.with_initial_backoff(Duration::from_millis(1)))
+            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
+            .interceptor(connections.clone());
+        Client::from_conf(config.build())
+    }
+
+    /// Answers a request with an error that is worth another attempt.
+    async fn fail(mut stream: TcpStream) {
+        const ANSWER: &[u8] = b"HTTP/1.1 500 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let read = stream.read(&mut [0; 4096]).await;
+        if read.is_ok_and(|bytes| bytes > 0) {
+            // A client that is gone needs no answer.
+            let _ = stream.write_all(ANSWER).await;
+        }
+    }
+
+    /// Waits until an attempt awaits its response.
+    async fn one_waits(connections: &Connections) {
+        while connections.known().waiting.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_is_forgotten_when_its_call_ends_or_is_dropped() {
+        let connections = Connections::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client(&connections, &listener);
+        for _ in 0..3 {
+            tokio::select! {
+                answer = client.list_streams().send() => panic!("nobody answers: {answer:?}"),
+                () = one_waits(&connections) => {}
+            }
+            assert!(connections.known().waiting.is_empty());
+        }
+
+        // The first attempt of this call fails and is followed by another.
+        let answers = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(fail(stream));
+            }
+        });
+        client.list_streams().send().await.unwrap_err();
+        assert_eq!(connections.known().attempts, 5);
+        assert!(connections.known().waiting.is_empty());
+        answers.abort();
     }
 }

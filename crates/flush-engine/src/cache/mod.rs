@@ -219,12 +219,15 @@ impl Cache {
         let cache = Arc::clone(self);
         let append = async move {
             cache.expiry.recorded(&incoming.records);
-            let stored = cache.store_admitted(incoming, wall_clock()).await?;
-            cache.meter.recorded(&stored);
+            let stored = cache.store_admitted(incoming, wall_clock()).await;
+            cache.meter.recorded(&stored.map_err(EngineError::storage)?);
             Ok(())
         };
-        let appended = self.lifecycle.complete(append).await;
-        appended.map_err(EngineError::storage)
+        // With shares, a clear waits for the append, and everyone waits for a clear.
+        match self.admission.bounds_streams() {
+            true => self.lifecycle.begin(append).await,
+            false => self.lifecycle.complete(append).await,
+        }
     }
 
     /// Stores records whose room is reserved, and returns their amounts by stream. Gives the room

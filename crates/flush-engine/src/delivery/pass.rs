@@ -1,6 +1,6 @@
 //! One flush pass: streams in parallel, each with its own pipeline.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::delivery::plan::Plan;
 use crate::lifecycle::runtime::{Instant, JoinError, JoinSet, sleep_until};
 use crate::telemetry::log;
 
-/// How often a busy, long pass looks for new streams.
+/// How often a busy, long pass looks for new streams, and asks again for the records of a stream
+/// that had none.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The result of a pass.
@@ -25,6 +26,8 @@ pub(crate) struct Passed {
     pub(crate) done: FlushData,
     pub(crate) error: Option<EngineError>,
     pub(crate) effect: Effect,
+    /// Streams that had a turn.
+    pub(crate) served: HashSet<StreamName>,
     /// Streams with another full batch waiting after one was delivered, if a timer should catch up.
     pub(super) behind: Vec<StreamName>,
 }
@@ -48,6 +51,7 @@ impl Passed {
             done: FlushData::default(),
             error: Some(error),
             effect: Effect::Stalled,
+            served: HashSet::new(),
             behind: Vec::new(),
         }
     }
@@ -93,8 +97,7 @@ async fn run_within(
         queue: VecDeque::new(),
         pipelines: JoinSet::new(),
         running: HashSet::new(),
-        served: HashSet::new(),
-        empty: HashSet::new(),
+        empty: HashMap::new(),
         delivered: HashSet::new(),
         unreached: Vec::new(),
         looked_at: Instant::now(),
@@ -103,6 +106,7 @@ async fn run_within(
             done: FlushData::default(),
             error: None,
             effect: Effect::Idle,
+            served: HashSet::new(),
             behind: Vec::new(),
         },
     };
@@ -128,10 +132,8 @@ struct Pass {
     queue: VecDeque<(StreamName, u64)>,
     pipelines: JoinSet<Report>,
     running: HashSet<StreamName>,
-    /// Streams that had a turn.
-    served: HashSet<StreamName>,
-    /// Streams with nothing to send.
-    empty: HashSet<StreamName>,
+    /// Streams that had nothing to send, and when they are asked again.
+    empty: HashMap<StreamName, Instant>,
     /// Streams that delivered records and have not failed since.
     delivered: HashSet<StreamName>,
     unreached: Vec<StreamName>,
@@ -175,12 +177,11 @@ impl Pass {
         if let Plan::CatchUp(streams) = &self.context.plan {
             due = Some(streams.iter().cloned().collect());
         }
+        let now = self.looked_at;
+        self.empty.retain(|_, asked_again| *asked_again > now);
         let mut ready = Vec::new();
         for name in stats.streams.into_keys() {
-            let is_taken = self.running.contains(&name)
-                || self.empty.contains(&name)
-                || queued.contains(&name);
-            if is_taken {
+            if self.running.contains(&name) || queued.contains(&name) {
                 continue;
             }
             let history = self.history.of(&name);
@@ -190,6 +191,10 @@ impl Pass {
                 Plan::CatchUp(_) | Plan::Drain { .. } | Plan::Adaptive => history.wait(),
             };
             let is_due = due.as_ref().is_none_or(|due| due.contains(&name));
+            let wait = match self.empty.get(&name) {
+                Some(&asked_again) => wait.max(asked_again.saturating_duration_since(now)),
+                None => wait,
+            };
             if !wait.is_zero() {
                 let at = Instant::now() + wait;
                 self.look_at = Some(self.look_at.map_or(at, |look_at| look_at.min(at)));
@@ -207,14 +212,14 @@ impl Pass {
             let Some((stream, progress)) = self.queue.pop_front() else {
                 break;
             };
-            if self.context.is_turn_wanted() && self.served.contains(&stream) {
+            if self.context.is_turn_wanted() && self.passed.served.contains(&stream) {
                 continue;
             }
             if self.passed.effect == Effect::Idle {
                 self.passed.effect = Effect::Stalled;
             }
             self.running.insert(stream.clone());
-            self.served.insert(stream.clone());
+            self.passed.served.insert(stream.clone());
             let history = self.history.of(&stream);
             let pipeline = Pipeline::new(Arc::clone(&self.context), stream, history, progress);
             self.pipelines.spawn(pipeline.run().in_current_span());
@@ -283,7 +288,8 @@ impl Pass {
             self.passed.error.get_or_insert(error);
         }
         if report.reach < Reach::Sent {
-            self.empty.insert(stream.clone());
+            let asked_again = Instant::now() + LOOK_EVERY;
+            self.empty.insert(stream.clone(), asked_again);
         }
         if report.reach == Reach::Missed {
             self.unreached.push(stream);
@@ -313,8 +319,10 @@ impl Pass {
 
     fn end(mut self) -> Passed {
         let left = self.context.env.cache.stats().streams;
-        for stream in self.served.iter().filter(|name| !left.contains_key(*name)) {
-            self.context.env.meter.oldest(stream, Duration::ZERO);
+        for stream in &self.passed.served {
+            if !left.contains_key(stream) {
+                self.context.env.meter.oldest(stream, Duration::ZERO);
+            }
         }
         if self.context.env.options.interval().is_some() && !self.delivered.is_empty() {
             self.passed.behind = self.behind();

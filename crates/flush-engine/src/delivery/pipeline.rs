@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use batcher::BatchLimits;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use record_cache::{Amount, RecordId, StreamName};
 use tracing::Instrument;
 
@@ -31,7 +29,8 @@ pub(super) struct Pipeline {
     history: StreamHistory,
     phase: Phase,
     sending: JoinSet<Sent>,
-    settling: FuturesUnordered<Settling>,
+    /// Tasks, because each holds locks that reading ahead may wait for.
+    settling: JoinSet<Settled>,
     /// The last record sent; reading continues after it.
     last: Option<RecordId>,
     ahead: Ahead,
@@ -119,7 +118,7 @@ impl Pipeline {
             history,
             phase: Phase::Fresh,
             sending: JoinSet::new(),
-            settling: FuturesUnordered::new(),
+            settling: JoinSet::new(),
             last: None,
             ahead: Ahead::Unread,
             in_flight: Amount::default(),
@@ -141,7 +140,7 @@ impl Pipeline {
             self.fill().await;
             tokio::select! {
                 biased;
-                Some(settled) = self.settling.next() => self.settled(settled),
+                Some(settled) = self.settling.join_next() => self.settled(settled),
                 Some(sent) = self.sending.join_next() => self.sent(sent).await,
                 else => break,
             }
@@ -343,7 +342,8 @@ impl Pipeline {
         }
     }
 
-    /// Passes a decision to the store without waiting for it.
+    /// Passes a decision to the store without waiting for it. The first poll is made here, so the
+    /// store gets the decision before anything that follows.
     async fn settle(&mut self, decision: Decision, amount: Amount) {
         let context = Arc::clone(&self.context);
         let mut settling: Settling = Box::pin(async move {
@@ -354,14 +354,24 @@ impl Pipeline {
             Settled { amount, done }
         });
         match poll_fn(|task| Poll::Ready(settling.as_mut().poll(task))).await {
-            Poll::Ready(settled) => self.settled(settled),
-            Poll::Pending => self.settling.push(settling),
+            Poll::Ready(settled) => self.settled(Ok(settled)),
+            Poll::Pending => {
+                self.settling.spawn(settling.in_current_span());
+            }
         }
     }
 
-    fn settled(&mut self, settled: Settled) {
-        self.left(settled.amount);
-        match settled.done {
+    fn settled(&mut self, settled: Result<Settled, JoinError>) {
+        let Settled { amount, done } = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                return self.abort(EngineError::unknown(format!(
+                    "a settlement broke off: {error}"
+                )));
+            }
+        };
+        self.left(amount);
+        match done {
             Ok(done) => self.report.done.add(done),
             Err(error) => self.abort(error),
         }

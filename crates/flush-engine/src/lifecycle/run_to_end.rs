@@ -1,5 +1,6 @@
 //! Finishes work whose caller stopped waiting for it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -22,6 +23,24 @@ impl Lifecycle {
                 "the operation was cut short: {error}"
             )))
         })
+    }
+
+    /// Polls a future once within its caller, then runs it to completion in a task. Calls begin in
+    /// the order in which they are made, and a call that need not wait needs no task.
+    pub(crate) async fn begin<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let mut future = Box::pin(future);
+        let runtime = self.runtime();
+        let begun = poll_fn(|context| {
+            let _within = runtime.enter();
+            Poll::Ready(future.as_mut().poll(context))
+        });
+        match begun.await {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => self.run_to_end(future).await,
+        }
     }
 
     /// Runs a future within its caller, or as a task once the caller drops it.

@@ -1,5 +1,6 @@
 //! Runs passes until the cache is empty.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::delivery::{Effect, Passes, Plan};
 use crate::lifecycle::runtime::{Instant, sleep_until, timeout_at};
 
 /// Delivers until the cache is empty, progress stops, an error occurs, the deadline passes, or
-/// `stop` is cancelled.
+/// `stop` is cancelled. Progress can only stop once every cached stream had its turn: one that is in
+/// backoff from before is waited for.
 pub(crate) async fn run(
     cache: Arc<Cache>,
     passes: Arc<Passes>,
@@ -20,6 +22,7 @@ pub(crate) async fn run(
 ) -> Result<FlushData, EngineError> {
     let deadline = Instant::now().checked_add(within);
     let mut sum = FlushData::default();
+    let mut served = HashSet::new();
     loop {
         let turn = until(deadline, passes.turn());
         let Some(Some(turn)) = stop.run_until_cancelled(turn).await else {
@@ -31,13 +34,13 @@ pub(crate) async fn run(
         let Some(wait) = turn.wait(&cache.stats()) else {
             return Ok(sum);
         };
+        let woken = Instant::now() + wait;
+        if deadline.is_some_and(|deadline| deadline <= woken) {
+            // Nothing more can be sent in time, and nothing is in flight.
+            return Ok(sum);
+        }
         if !wait.is_zero() {
             drop(turn);
-            let woken = Instant::now() + wait;
-            if deadline.is_some_and(|deadline| deadline <= woken) {
-                // Nothing more can be sent in time, and nothing is in flight.
-                return Ok(sum);
-            }
             if stop.run_until_cancelled(sleep_until(woken)).await.is_none() {
                 return Ok(sum);
             }
@@ -52,7 +55,9 @@ pub(crate) async fn run(
         if let Some(error) = passed.error {
             return Err(error.after(sum));
         }
-        if passed.effect != Effect::Moved {
+        served.extend(passed.served);
+        let is_served = |stream| served.contains(stream);
+        if passed.effect != Effect::Moved && cache.stats().streams.keys().all(is_served) {
             return Ok(sum);
         }
     }
