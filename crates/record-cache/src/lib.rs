@@ -28,7 +28,7 @@ pub mod conformance;
 mod fault;
 
 #[cfg(any(feature = "sled", feature = "journal"))]
-pub use self::disk::check_directory;
+pub use self::disk::{check_directory, holds_nothing};
 pub use self::durability::Durability;
 pub use self::error::StoreError;
 #[cfg(any(test, feature = "test-support"))]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use record_cache::{Durability, NewRecord, RecordStore, Settlement, StoreError};
+use record_cache::{Durability, NewRecord, RecordStore, Settlement, StoreError, holds_nothing};
 use support::process::{self, is_child, say};
 use support::subject::for_each_store;
 use support::{
@@ -37,6 +37,7 @@ for_each_store!(
     an_empty_store_gives_the_disk_back,
     segments_that_come_back_after_their_compaction_do_no_harm,
     a_directory_from_before_there_were_hash_keys_opens_and_takes_them,
+    a_directory_is_known_to_hold_nothing_only_after_its_store_was_closed_empty,
 );
 
 const MIB: u64 = 1024 * 1024;
@@ -474,4 +475,39 @@ async fn a_directory_from_before_there_were_hash_keys_opens_and_takes_them(subje
         store = subject.open(place.path()).await;
     }
     store.close().await.unwrap();
+}
+
+async fn a_directory_is_known_to_hold_nothing_only_after_its_store_was_closed_empty(
+    subject: Subject,
+) {
+    let place = TempDir::new().unwrap();
+    let path = place.path();
+    let name = stream("a");
+    assert!(!holds_nothing(&path.join("missing")));
+    assert!(!holds_nothing(path), "nobody has ever looked");
+    // Short enough to be closed without an outline, and long enough to be closed with one.
+    for count in [1, 10] {
+        let store = subject.open(path).await;
+        let new = (0..count).map(|number| record(&name, number, 100_000));
+        store.append(new.collect()).await.unwrap();
+        assert!(!holds_nothing(path), "{count}: it is open");
+        let killed = TempDir::new().unwrap();
+        copy(path, killed.path());
+        assert!(!holds_nothing(killed.path()), "{count}: it was killed");
+        store.close().await.unwrap();
+        assert!(!holds_nothing(path), "{count}: it is full");
+
+        let store = subject.open(path).await;
+        let held = read_all(&*store, &name).await.records;
+        delete(&*store, &name, &held).await;
+        store.close().await.unwrap();
+        assert!(holds_nothing(path), "{count}: it is empty");
+        subject.open(path).await.close().await.unwrap();
+        assert!(holds_nothing(path), "{count}: it was opened and closed");
+    }
+    let mark = path.join(MARK);
+    let mut bytes = fs::read(&mark).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&mark, bytes).unwrap();
+    assert!(!holds_nothing(path), "the mark is damaged");
 }

@@ -80,6 +80,24 @@ impl Admission {
         Ok(())
     }
 
+    /// Takes room for records of another instance, like [`reserve`](Self::reserve). A single record
+    /// that is larger than a limit gets room once nothing else counts against that limit, because
+    /// nobody would ever deliver it otherwise.
+    #[cfg(any(feature = "sled", feature = "journal"))]
+    pub(super) fn reserve_adopted(&self, incoming: &Incoming) -> Result<(), LimitExceeded> {
+        let never = match self.reserve(incoming) {
+            Err(never) if !never.may_pass() && incoming.amount.records == 1 => never,
+            reserved => return reserved,
+        };
+        let needed = Needed::from(incoming);
+        let mut state = self.state();
+        if !state.waiting.is_empty() || !state.room.has_room_alone(&needed) {
+            return Err(never);
+        }
+        self.take(&mut state, &needed);
+        Ok(())
+    }
+
     /// Joins the line for room.
     pub(super) fn join(&self, incoming: &Incoming) -> Result<Place, LimitExceeded> {
         let needed = Needed::from(incoming).into_owned();
@@ -195,6 +213,13 @@ impl Admission {
         self.meter.cached(room.held().records, room.held().bytes);
     }
 
+    /// Bytes and records for which room is taken.
+    #[cfg(all(test, any(feature = "sled", feature = "journal")))]
+    pub(super) fn held(&self) -> (u64, u64) {
+        let held = self.state().room.held();
+        (held.bytes, held.records)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -308,6 +333,37 @@ mod tests {
             admission.reserve(&of("c", 1, 101)),
             Err(LimitExceeded::StreamNeverFits { needed: 101, .. })
         ));
+    }
+
+    #[cfg(any(feature = "sled", feature = "journal"))]
+    #[test]
+    fn what_is_larger_than_a_limit_is_adopted_alone() {
+        // Nothing else may be in the cache.
+        let admission = with_share(100, Some(50));
+        admission.reserve(&of("b", 1, 1)).unwrap();
+        let large = of("a", 1, 101);
+        assert!(admission.reserve_adopted(&large).is_err());
+        admission.release(&name("b"), Amount::new(1, 1));
+        assert!(admission.reserve(&large).is_err(), "it is not new");
+        admission.reserve_adopted(&large).unwrap();
+        assert!(admission.reserve_adopted(&large).is_err());
+        assert!(admission.reserve_adopted(&of("b", 1, 1)).is_err());
+        admission.release(&name("a"), Amount::new(1, 101));
+        // Nothing else of the stream may be in its share, and others stay within their limits.
+        let large = of("a", 1, 60);
+        admission.reserve(&of("a", 1, 1)).unwrap();
+        assert!(admission.reserve_adopted(&large).is_err());
+        admission.release(&name("a"), Amount::new(1, 1));
+        admission.reserve(&of("b", 1, 41)).unwrap();
+        assert!(admission.reserve_adopted(&large).is_err());
+        admission.release(&name("b"), Amount::new(1, 1));
+        admission.reserve_adopted(&large).unwrap();
+        // Several records can be adopted one by one.
+        assert!(
+            with_share(100, None)
+                .reserve_adopted(&of("a", 2, 101))
+                .is_err()
+        );
     }
 
     #[test]

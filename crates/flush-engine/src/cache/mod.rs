@@ -97,11 +97,13 @@ pub(crate) struct Cache {
 
 /// The result of adopting another instance's records.
 #[cfg(any(feature = "sled", feature = "journal"))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Adopted {
     Stored(Amount),
     /// There is no room for them now.
     NoRoom,
+    /// A single record is larger than a limit, and waits until nothing else counts against it.
+    TooLarge(crate::api::LimitExceeded),
 }
 
 impl Cache {
@@ -202,13 +204,25 @@ impl Cache {
         age.unwrap_or_default()
     }
 
-    /// Stores another instance's records, if there is room.
+    /// Stores another instance's records, if there is room and then `claim` succeeds.
     #[cfg(any(feature = "sled", feature = "journal"))]
-    pub(crate) async fn adopt(&self, incoming: Incoming) -> Result<Adopted, StoreError> {
-        if self.admission.reserve(&incoming).is_err() {
-            return Ok(Adopted::NoRoom);
-        }
+    pub(crate) async fn adopt(
+        &self,
+        incoming: Incoming,
+        claim: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Adopted, StoreError> {
         let amount = incoming.amount;
+        match self.admission.reserve_adopted(&incoming) {
+            Ok(()) => {}
+            Err(never) if !never.may_pass() && amount.records == 1 => {
+                return Ok(Adopted::TooLarge(never));
+            }
+            Err(_) => return Ok(Adopted::NoRoom),
+        }
+        if let Err(error) = claim() {
+            self.admission.give_back(amount, &incoming.by_stream);
+            return Err(error);
+        }
         let times = incoming.records.iter().map(|record| record.recorded_at);
         let since = times.min().unwrap_or_else(wall_clock);
         self.store_admitted(incoming, since).await?;
@@ -382,6 +396,17 @@ mod tests {
         cache.append(whole()).await.unwrap();
     }
 
+    #[cfg(any(feature = "sled", feature = "journal"))]
+    #[tokio::test]
+    async fn records_whose_slot_could_not_be_claimed_are_not_stored_and_give_their_room_back() {
+        let cache = cache(None);
+        let failed = StoreError::unavailable_because("told to");
+        let adopted = cache.adopt(record(), || Err(failed)).await;
+        assert!(adopted.is_err());
+        assert_eq!(cache.stats().records(), 0);
+        assert_eq!(cache.admission.held(), (0, 0));
+    }
+
     #[tokio::test]
     async fn what_is_recorded_here_is_known_to_the_monotonic_clock_and_what_is_adopted_is_not() {
         let cache = cache(Some(Duration::from_secs(1)));
@@ -395,7 +420,7 @@ mod tests {
             let mut adopted = record();
             let at = at + Duration::from_secs(60);
             adopted.records[0].recorded_at = at;
-            cache.adopt(adopted).await.unwrap();
+            cache.adopt(adopted, || Ok(())).await.unwrap();
             assert!(!cache.expiry.knows(at));
         }
     }

@@ -112,6 +112,23 @@ impl Room {
         }
     }
 
+    /// Whether there is room if each limit is at least what is needed: what exceeds a limit fits
+    /// when nothing else counts against it.
+    #[cfg(any(feature = "sled", feature = "journal"))]
+    pub(super) fn has_room_alone(&self, needed: &Needed<'_>) -> bool {
+        let max = Load {
+            bytes: self.max.bytes.max(needed.all.bytes),
+            records: self.max.records.max(needed.all.records),
+        };
+        let max_share = self.max_share.unwrap_or(u64::MAX);
+        let mut by_stream = needed.by_stream.iter();
+        let has_share = by_stream.all(|(stream, new)| {
+            let held = self.held_of(stream);
+            new.bytes <= max_share.max(new.bytes).saturating_sub(held)
+        });
+        has_share && needed.all.fits_beside(self.held, max)
+    }
+
     /// The error for records that the full cache has no room for.
     pub(super) fn full(&self, needed: Load) -> LimitExceeded {
         LimitExceeded::Full {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use record_cache::{
     Amount, Durability, NewRecord, ReadLimits, Record, RecordStore, Settlement, StoreError,
-    StreamName, check_directory,
+    StreamName, check_directory, holds_nothing,
 };
 
 use crate::cache::{Adopted, Cache, Incoming};
@@ -53,6 +53,8 @@ pub struct Slots {
     own: Option<u32>,
     /// Keeps other clients of this process out of the directory.
     _claim: Option<Arc<Claim>>,
+    #[cfg(test)]
+    before_opening: tests::Hook,
 }
 
 impl Slots {
@@ -69,6 +71,8 @@ impl Slots {
             cache_max_bytes,
             own: None,
             _claim: None,
+            #[cfg(test)]
+            before_opening: tests::Hook::default(),
         }
     }
 
@@ -87,18 +91,15 @@ impl Slots {
         }
         for slot in 0..MAX_SLOTS {
             match self.open(slot).await {
-                // The head of its records is in another slot.
-                Ok(claimed) if claims::of(&self.directory, slot).is_some() => {
-                    claimed.close().await?;
-                }
-                Ok(store) => {
-                    return Ok((
-                        Self {
-                            own: Some(slot),
-                            ..self
-                        },
-                        store,
-                    ));
+                Ok(free) => {
+                    let claimant = claims::of(&self.directory, slot);
+                    if let Ok(None) = claimant {
+                        let own = Some(slot);
+                        return Ok((Self { own, ..self }, free));
+                    }
+                    // The head of its records is in another slot, or may be.
+                    free.close().await?;
+                    claimant?;
                 }
                 Err(StoreError::InUse { .. }) => {}
                 Err(error) => return Err(error),
@@ -108,6 +109,8 @@ impl Slots {
     }
 
     async fn open(&self, slot: u32) -> Result<Arc<dyn RecordStore>, StoreError> {
+        #[cfg(test)]
+        self.before_opening.call(slot).await;
         let path = self.path(slot);
         self.kind
             .open(path, self.durability, self.cache_max_bytes)
@@ -139,12 +142,7 @@ impl Slots {
                     Ok(Turn::Had) => {}
                     Ok(Turn::Waits) => behind.push(slot),
                     Err(StoreError::InUse { .. }) => {}
-                    Err(error) => tracing::warn!(
-                        target: log::TARGET,
-                        slot,
-                        %error,
-                        "the records of another instance could not be adopted"
-                    ),
+                    Err(error) => not_adopted(slot, &error),
                 }
             }
             // The slots they wait for may have been emptied meanwhile.
@@ -161,12 +159,31 @@ impl Slots {
         cache: &Cache,
         lifecycle: &Lifecycle,
     ) -> Result<Turn, StoreError> {
-        let orphan = self.open(slot).await?;
+        // To open a slot costs threads and syncs, and a starting instance would pass over it.
+        if holds_nothing(&self.path(slot)) && claims::of(&self.directory, slot)?.is_none() {
+            return Ok(Turn::Had);
+        }
+        let Some(orphan) = self.open_in_time(slot, lifecycle).await? else {
+            return Ok(Turn::Had);
+        };
         let adopted = self.adopt_all(slot, &*orphan, cache, lifecycle).await;
         // The remaining records are on disk already. The next instance to open the slot reports any
         // error.
         let _ = orphan.close().await;
         adopted
+    }
+
+    /// Opens a slot, unless the engine begins to close first.
+    async fn open_in_time(
+        &self,
+        slot: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
+        tokio::select! {
+            biased;
+            () = lifecycle.closing() => Ok(None),
+            opened = self.open(slot) => opened.map(Some),
+        }
     }
 
     /// The slot is open here, so no one else takes it or changes its claim meanwhile.
@@ -177,17 +194,11 @@ impl Slots {
         cache: &Cache,
         lifecycle: &Lifecycle,
     ) -> Result<Turn, StoreError> {
-        let claimant = claims::of(&self.directory, slot);
         if orphan.stats().records() > 0 {
-            if let Some(first) = claimant.filter(|&first| Some(first) != self.own)
-                && self.goes_first(first).await
-            {
+            if self.must_wait(slot, lifecycle).await? {
                 return Ok(Turn::Waits);
             }
-            if let Some(own) = self.own {
-                claims::set(&self.directory, slot, own)?;
-            }
-            empty(orphan, cache, lifecycle).await?;
+            self.empty(slot, orphan, cache, lifecycle).await?;
         }
         if orphan.stats().records() == 0 {
             claims::pass_on(&self.directory, slot)?;
@@ -195,25 +206,129 @@ impl Slots {
         Ok(Turn::Had)
     }
 
+    /// Whether the records in another slot must be adopted before those in this one.
+    async fn must_wait(&self, slot: u32, lifecycle: &Lifecycle) -> Result<bool, StoreError> {
+        let claimant = || claims::of(&self.directory, slot);
+        loop {
+            let first = claimant()?;
+            let Some(other) = first.filter(|&first| Some(first) != self.own) else {
+                return Ok(false);
+            };
+            if self.goes_first(other, lifecycle).await? {
+                return Ok(true);
+            }
+            // Its records may have moved on meanwhile.
+            if claimant()? == first {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Whether a slot is in use, has readable records, or had records that moved elsewhere.
-    async fn goes_first(&self, slot: u32) -> bool {
+    async fn goes_first(&self, slot: u32, lifecycle: &Lifecycle) -> Result<bool, StoreError> {
         if !self.path(slot).is_dir() {
-            return false;
+            return Ok(false);
         }
-        if claims::of(&self.directory, slot).is_some() {
-            return true;
+        if claims::of(&self.directory, slot)?.is_some() {
+            return Ok(true);
         }
-        match self.open(slot).await {
-            Ok(orphan) => {
+        Ok(match self.open_in_time(slot, lifecycle).await {
+            Ok(Some(orphan)) => {
                 let records = orphan.stats().records();
                 let _ = orphan.close().await;
                 records > 0
             }
-            Err(StoreError::InUse { .. }) => true,
+            Ok(None) | Err(StoreError::InUse { .. }) => true,
             // Waiting for a slot that cannot be opened is pointless.
             Err(_) => false,
-        }
+        })
     }
+
+    /// Moves all records of a slot, oldest first, as far as there is room. A crash between the two
+    /// steps of a move leaves records in both stores. They are delivered twice, never lost.
+    async fn empty(
+        &self,
+        slot: u32,
+        orphan: &dyn RecordStore,
+        cache: &Cache,
+        lifecycle: &Lifecycle,
+    ) -> Result<(), StoreError> {
+        const STEP: ReadLimits = ReadLimits::new(
+            NonZeroUsize::new(256).expect("not zero"),
+            NonZeroU64::new(256 * 1024).expect("not zero"),
+        );
+        let mut adopted = Amount::default();
+        for stream in orphan.stats().streams.into_keys() {
+            loop {
+                let read = orphan.oldest(&stream, None, STEP).await?;
+                log::damage(&stream, read.damaged);
+                let mut records = read.records;
+                if records.is_empty() || lifecycle.is_closing() {
+                    break;
+                }
+                let step = loop {
+                    let step = self.adopt_step(slot, orphan, cache, &stream, &records);
+                    match step.await? {
+                        // The whole step may never fit.
+                        Adopted::NoRoom if records.len() > 1 => records.truncate(records.len() / 2),
+                        step => break step,
+                    }
+                };
+                match step {
+                    Adopted::Stored(amount) => adopted += amount,
+                    Adopted::NoRoom => break,
+                    Adopted::TooLarge(error) => {
+                        not_adopted(slot, &error);
+                        break;
+                    }
+                }
+            }
+        }
+        if adopted.records > 0 {
+            tracing::info!(
+                target: log::TARGET,
+                records = adopted.records,
+                bytes = adopted.bytes,
+                "adopted the records of an instance that has ended"
+            );
+        }
+        Ok(())
+    }
+
+    /// Moves these records. Only when they have room is the slot claimed: an instance that cannot
+    /// adopt anything must not keep others from it.
+    async fn adopt_step(
+        &self,
+        slot: u32,
+        orphan: &dyn RecordStore,
+        cache: &Cache,
+        stream: &StreamName,
+        records: &[Record],
+    ) -> Result<Adopted, StoreError> {
+        let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
+        let records = records
+            .iter()
+            .map(|record| NewRecord::moved(stream.clone(), record.clone()));
+        let claim = || match self.own {
+            Some(own) => claims::set(&self.directory, slot, own),
+            None => Ok(()),
+        };
+        let adopted = cache.adopt(Incoming::new(records.collect()), claim).await?;
+        if let Adopted::Stored(_) = adopted {
+            orphan.settle(moved).await?;
+        }
+        Ok(adopted)
+    }
+}
+
+/// Logs why records stay in another slot for now.
+fn not_adopted(slot: u32, error: &dyn std::error::Error) {
+    tracing::warn!(
+        target: log::TARGET,
+        slot,
+        %error,
+        "the records of another instance could not be adopted"
+    );
 }
 
 /// The result of trying to adopt a slot.
@@ -222,65 +337,4 @@ enum Turn {
     Had,
     /// Its records must wait for those in another slot that is not empty.
     Waits,
-}
-
-/// Moves all records of a store, oldest first, as far as there is room. A crash between the two
-/// steps of a move leaves records in both stores. They are delivered twice, never lost.
-async fn empty(
-    orphan: &dyn RecordStore,
-    cache: &Cache,
-    lifecycle: &Lifecycle,
-) -> Result<(), StoreError> {
-    const STEP: ReadLimits = ReadLimits::new(
-        NonZeroUsize::new(256).expect("not zero"),
-        NonZeroU64::new(256 * 1024).expect("not zero"),
-    );
-    let mut adopted = Amount::default();
-    for stream in orphan.stats().streams.into_keys() {
-        loop {
-            let read = orphan.oldest(&stream, None, STEP).await?;
-            log::damage(&stream, read.damaged);
-            let mut records = read.records;
-            if records.is_empty() || lifecycle.is_closing() {
-                break;
-            }
-            let step = loop {
-                match adopt_step(orphan, cache, &stream, &records).await? {
-                    // The whole step may never fit.
-                    Adopted::NoRoom if records.len() > 1 => records.truncate(records.len() / 2),
-                    step => break step,
-                }
-            };
-            match step {
-                Adopted::Stored(amount) => adopted += amount,
-                Adopted::NoRoom => break,
-            }
-        }
-    }
-    if adopted.records > 0 {
-        tracing::info!(
-            target: log::TARGET,
-            records = adopted.records,
-            bytes = adopted.bytes,
-            "adopted the records of an instance that has ended"
-        );
-    }
-    Ok(())
-}
-
-async fn adopt_step(
-    orphan: &dyn RecordStore,
-    cache: &Cache,
-    stream: &StreamName,
-    records: &[Record],
-) -> Result<Adopted, StoreError> {
-    let moved = Settlement::new(stream.clone()).delete(records.iter().map(|record| record.id));
-    let records = records
-        .iter()
-        .map(|record| NewRecord::moved(stream.clone(), record.clone()));
-    let adopted = cache.adopt(Incoming::new(records.collect())).await?;
-    if let Adopted::Stored(_) = adopted {
-        orphan.settle(moved).await?;
-    }
-    Ok(adopted)
 }

@@ -39,7 +39,7 @@ use self::close::Ending;
 pub(crate) use self::shared::Request;
 use self::shared::{Read, Shared};
 use self::system::SystemDisk;
-pub use self::system::check_directory;
+pub use self::system::{check_directory, holds_nothing};
 use crate::index::paged::IndexSettings;
 use crate::index::{Indexes, Maker};
 use crate::log::catalog::lock;

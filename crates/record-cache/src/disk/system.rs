@@ -111,6 +111,31 @@ pub fn check_directory(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Whether a directory certainly holds no records: its store was closed without any, and nothing
+/// was written since.
+///
+/// Takes no lock and writes nothing, so it is much cheaper than opening the store. A directory for
+/// which this is false may still be empty; only opening it tells.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use record_cache::{RecordStore, SledStore, holds_nothing};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// assert!(!holds_nothing(directory), "nobody has ever looked");
+/// SledStore::open(directory).await?.close().await?;
+/// assert!(holds_nothing(directory));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn holds_nothing(path: &Path) -> bool {
+    let disk = SystemDisk::open_directory(path);
+    disk.is_ok_and(|disk| directory::was_closed_empty(&disk).unwrap_or(false))
+}
+
 /// Describes a directory that is not a cache.
 fn foreign(names: &[String]) -> Option<String> {
     if names.iter().any(|name| is_of_cache(name)) {

@@ -101,8 +101,10 @@ pub struct Inspection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {
-    /// Whether the store was closed. If not, either it is running or its program ended without
-    /// closing it. Only taking the lock could tell which.
+    /// Whether nothing was written since the store was closed, or since it was created. A store
+    /// that is open again, but has written nothing yet, looks the same. If something was written,
+    /// either the store is open or its program ended without closing it. Only taking the lock could
+    /// tell which.
     pub is_closed: bool,
     /// Whether the log ends in an incomplete write: either still under way, or torn by the end of
     /// the process. This is not damage; the call was never answered.

@@ -23,7 +23,7 @@ pub(super) struct Survey {
     pub(super) unreadable: usize,
     /// Whether the log ends in a write that is incomplete or still under way.
     pub(super) is_torn: bool,
-    /// Whether nothing was written since the log was closed.
+    /// Whether nothing was written since the log was closed or created.
     pub(super) is_closed: bool,
 }
 

@@ -4,8 +4,10 @@ use std::io;
 
 use super::files::{Disk, is_full};
 use super::format::{
-    COPY_PREFIX, LOCK, MARK, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_number,
+    COPY_PREFIX, Found, LOCK, MARK, Mark, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_name,
+    segment_number,
 };
+use super::outline::Outline;
 use crate::clock;
 use crate::index::directory_number;
 
@@ -20,6 +22,30 @@ pub(crate) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
         .collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Whether the log was closed without records, and nothing was written since. Reads the mark, and
+/// how far the last segment reaches.
+pub(crate) fn was_closed_empty(disk: &dyn Disk) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    disk.open(MARK)?.read(&mut bytes, 64, 0)?;
+    let Found::Sound(mark) = Mark::decode(&bytes) else {
+        return Ok(false);
+    };
+    let last = segments(disk)?.pop();
+    if mark.held > 0 || last != mark.last.map(|last| last.number) {
+        return Ok(false);
+    }
+    let Some(last) = mark.last else {
+        return Ok(true);
+    };
+    let file = disk.open(&segment_name(last.number))?;
+    if file.length()? == last.end {
+        return Ok(true);
+    }
+    // Behind the end, there may be an outline, which is cut off before anything else is written.
+    let outline = Outline::read(&*file, last.number, mark.salt)?;
+    Ok(outline.is_some_and(|outline| outline.end() == last.end))
 }
 
 /// Whether this is the name of a file of a log.

@@ -21,6 +21,34 @@ async fn all_slots_of_a_default_directory_are_shown() {
 }
 
 #[tokio::test]
+async fn no_slot_is_cleared_if_a_client_uses_one_of_them() {
+    let directory = TempDir::new().unwrap();
+    let slots = ["slot-0", "slot-1"].map(|slot| directory.path().join(slot));
+    let idle = open("sled", &slots[0]).await;
+    let used = open("sled", &slots[1]).await;
+    for store in [&idle, &used] {
+        store.append(records("orders", 2)).await.unwrap();
+    }
+    idle.close().await.unwrap();
+    let refused = run(&["clear", "--yes"], directory.path());
+    assert_eq!(refused.status.code(), Some(2));
+    let refused = text(&refused);
+    assert!(
+        refused.contains("slot-1: a client is at work here"),
+        "{refused}"
+    );
+    let stats = lines(&run(&["stats", "--json"], directory.path()));
+    assert_eq!(
+        (&stats[0]["records"], &stats[1]["records"]),
+        (&2.into(), &2.into())
+    );
+
+    used.close().await.unwrap();
+    let cleared = run(&["clear", "--yes"], directory.path());
+    assert_eq!(text(&cleared).matches(": 2 records deleted").count(), 2);
+}
+
+#[tokio::test]
 async fn a_slot_that_was_never_opened_is_passed_over() {
     let directory = TempDir::new().unwrap();
     let store = open("sled", &directory.path().join("slot-1")).await;

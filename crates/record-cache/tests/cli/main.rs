@@ -291,6 +291,30 @@ async fn clearing_needs_a_word_and_a_directory_that_nobody_uses() {
     );
 }
 
+#[tokio::test]
+async fn a_store_that_is_open_again_and_has_written_nothing_is_not_said_to_be_closed() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    store.append(records("orders", 1)).await.unwrap();
+    store.close().await.unwrap();
+    let store = open("journal", directory.path()).await;
+    let shown = text(&run(&["stats"], directory.path()));
+    let line = "; nothing was written since it was last closed, or created\n";
+    assert!(shown.contains(line), "{shown}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn peeking_at_no_records_shows_none() {
+    let directory = TempDir::new().unwrap();
+    let store = open("journal", directory.path()).await;
+    store.append(records("orders", 5)).await.unwrap();
+    store.close().await.unwrap();
+    let peeked = run(&["peek", "--limit", "0"], directory.path());
+    assert!(peeked.status.success(), "{}", text(&peeked));
+    assert_eq!(text(&peeked), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_beside_a_busy_store_is_whole_and_in_order() {
     let directory = TempDir::new().unwrap();

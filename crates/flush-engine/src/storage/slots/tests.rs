@@ -1,11 +1,13 @@
 //! Several instances side by side, simulated by slots of one process.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use batcher::BatchLimits;
+use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
 use super::*;
@@ -40,6 +42,45 @@ impl RecordSender for Counting {
     async fn send(&self, _: &StreamName, batch: &[Record]) -> Result<Vec<Verdict>, SendError> {
         self.0.fetch_add(batch.len(), Ordering::SeqCst);
         Ok(vec![Verdict::Accepted(None); batch.len()])
+    }
+}
+
+/// What happens before a slot is opened.
+#[derive(Clone)]
+pub(super) struct Hook(Arc<dyn Fn(u32) -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Hook {
+    pub(super) async fn call(&self, slot: u32) {
+        (self.0)(slot).await;
+    }
+
+    fn new(happens: impl Fn(u32) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |slot| {
+            happens(slot);
+            Box::pin(std::future::ready(()))
+        }))
+    }
+
+    /// Notes which slots are opened.
+    fn noting() -> (Self, Arc<Mutex<Vec<u32>>>) {
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let opened = Arc::clone(&noted);
+        (
+            Self::new(move |slot| opened.lock().unwrap().push(slot)),
+            noted,
+        )
+    }
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
     }
 }
 
@@ -323,7 +364,7 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         store.close().await.unwrap();
         let head = slots(&directory).open(2).await.unwrap();
         head.clear().await.unwrap();
-        if let Some(old) = claims::of(&place, 1) {
+        if let Some(old) = claims::of(&place, 1).unwrap() {
             std::fs::remove_file(place.join(format!("slot-1.to-{old}"))).unwrap();
         }
         std::fs::write(place.join(format!("slot-1.to-{claimant}")), "").unwrap();
@@ -358,4 +399,205 @@ async fn a_cache_that_is_smaller_than_a_step_of_an_adoption_adopts_all_the_same(
     let heir = engine(store, own, 20 * 16);
     until(|| heir.cache_stats().records == 20).await;
     heir.close().await.unwrap();
+}
+
+/// Leaves records in a slot, which must not be in use.
+async fn leave(slots: &Slots, slot: u32, records: Vec<NewRecord>) {
+    let left = slots.open(slot).await.unwrap();
+    left.append(records).await.unwrap();
+    left.close().await.unwrap();
+}
+
+fn of_size(stream: &str, bytes: usize) -> NewRecord {
+    NewRecord::new(StreamName::new(stream).unwrap(), None, vec![b'x'; bytes])
+}
+
+#[tokio::test]
+async fn an_instance_that_is_full_leaves_the_records_of_the_dead_to_others() {
+    let directory = TempDir::new().unwrap();
+    let (full, full_store) = slots(&directory).take_free_one().await.unwrap();
+    full_store.append(numbered("own", 0..10)).await.unwrap();
+    leave(&full, 1, numbered("a", 0..5)).await;
+    leave(&full, 2, numbered("b", 0..1)).await;
+    let (before_opening, opened) = Hook::noting();
+    let full = Slots {
+        before_opening,
+        ..full
+    };
+    let full_one = engine(full_store, full, 10 * 16);
+    until(|| opened.lock().unwrap().contains(&2)).await;
+
+    let healthy = slots(&directory);
+    let healthy = Slots {
+        own: Some(3),
+        ..healthy
+    };
+    let store = healthy.open(3).await.unwrap();
+    let heir = engine(store, healthy, 1 << 20);
+    until(|| heir.cache_stats().records >= 5).await;
+    heir.close().await.unwrap();
+    assert_eq!(full_one.cache_stats().records, 10);
+    full_one.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slot_whose_records_had_no_room_can_be_taken_again() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    own_store.append(numbered("own", 0..10)).await.unwrap();
+    leave(&own, 1, numbered("a", 0..5)).await;
+    leave(&own, 2, numbered("a", 0..5)).await;
+    let (before_opening, opened) = Hook::noting();
+    let own = Slots {
+        before_opening,
+        ..own
+    };
+    let full = engine(own_store, own, 10 * 16);
+    until(|| opened.lock().unwrap().contains(&2)).await;
+    full.close().await.unwrap();
+    let (_, busy) = slots(&directory).take_free_one().await.unwrap();
+    let (next, store) = slots(&directory).take_free_one().await.unwrap();
+    assert_eq!(next.own, Some(1));
+    store.close().await.unwrap();
+    busy.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_is_larger_than_a_limit_is_delivered_and_those_behind_it_follow() {
+    let mut small_cache = EngineOptions::DEFAULT;
+    small_cache.cache_max_bytes = NonZeroU64::new(160).unwrap();
+    let mut small_share = EngineOptions::DEFAULT;
+    small_share.max_stream_share = Some(160);
+    for mut options in [small_cache, small_share] {
+        options.flush_strategy = FlushStrategy::None;
+        let directory = TempDir::new().unwrap();
+        let (own, store) = slots(&directory).take_free_one().await.unwrap();
+        let mut left = vec![of_size("a", 1000)];
+        left.extend(numbered("a", 0..3));
+        leave(&own, 1, left).await;
+
+        let sender = Arc::new(Counting::default());
+        let heir = FlushEngine::start(store, sender.clone(), options.clone()).unwrap();
+        heir.adopt_from(own.clone());
+        until(|| heir.cache_stats().records == 1).await;
+        assert_eq!(heir.cache_stats().bytes, 1000);
+        heir.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(sender.0.load(Ordering::SeqCst), 1);
+        heir.close().await.unwrap();
+
+        let store = own.open(0).await.unwrap();
+        let heir = FlushEngine::start(store, sender, options).unwrap();
+        heir.adopt_from(own);
+        until(|| heir.cache_stats().records == 3).await;
+        heir.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_larger_than_the_cache_is_logged_while_it_waits() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let directory = TempDir::new().unwrap();
+    let (own, store) = slots(&directory).take_free_one().await.unwrap();
+    store.append(numbered("b", 0..1)).await.unwrap();
+    leave(&own, 1, vec![of_size("a", 1000)]).await;
+    let heir = engine(store, own, 160);
+    let line = "could not be adopted slot=1 error=can never fit: 1000 bytes";
+    until(|| log.text().contains(line)).await;
+    assert_eq!(heir.cache_stats().records, 1, "of stream b");
+    heir.close().await.unwrap();
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_certainly_holds_nothing_is_opened_only_if_it_is_claimed() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    for slot in [1, 2] {
+        leave(&own, slot, Vec::new()).await;
+    }
+    let claim = own.directory.join("slot-2.to-7");
+    std::fs::write(&claim, "").unwrap();
+    leave(&own, 3, numbered("a", 0..1)).await;
+    let (before_opening, opened) = Hook::noting();
+    let own = Slots {
+        before_opening,
+        ..own
+    };
+    let heir = engine(own_store, own, 1 << 20);
+    until(|| heir.cache_stats().records == 1).await;
+    heir.close().await.unwrap();
+    assert_eq!(*opened.lock().unwrap(), [2, 3]);
+    assert!(!claim.exists(), "slot 2 is an ordinary slot again");
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_until_a_slot_is_open() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    leave(&own, 1, numbered("a", 0..1)).await;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let begins = Arc::clone(&begun);
+    let hangs = move |_| -> BoxFuture<'static, ()> {
+        begins.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    };
+    let own = Slots {
+        before_opening: Hook(Arc::new(hangs)),
+        ..own
+    };
+    let heir = engine(own_store, own, 1 << 20);
+    until(|| begun.load(Ordering::SeqCst) == 1).await;
+    let closed = tokio::time::timeout(Duration::from_secs(20), heir.close());
+    closed.await.expect("it waits for the slot").unwrap();
+}
+
+#[tokio::test]
+async fn the_rest_of_a_stream_waits_for_a_head_that_moves_on_while_its_slot_is_looked_at() {
+    let directory = TempDir::new().unwrap();
+    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
+    let place = own.directory.clone();
+    leave(&own, 1, numbered("a", 300..600)).await;
+    leave(&own, 2, Vec::new()).await;
+    let with_the_head = own.open(3).await.unwrap();
+    with_the_head.append(numbered("a", 0..300)).await.unwrap();
+    leave(&own, 4, numbered("b", 0..1)).await;
+    let (old, new) = (place.join("slot-1.to-2"), place.join("slot-1.to-3"));
+    std::fs::write(&old, "").unwrap();
+    let moves_on = move |slot| {
+        if slot == 2 && old.exists() {
+            std::fs::rename(&old, &new).unwrap();
+        }
+    };
+    let own = Slots {
+        before_opening: Hook::new(moves_on),
+        ..own
+    };
+    let heir = engine(own_store, own, 1 << 20);
+    until(|| heir.cache_stats().records > 0).await;
+    heir.close().await.unwrap();
+    assert_eq!(heir.cache_stats().records, 1, "of stream b");
+    with_the_head.close().await.unwrap();
 }

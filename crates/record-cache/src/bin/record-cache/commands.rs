@@ -122,6 +122,9 @@ fn show(
                 continue;
             }
             found = true;
+            if limit == Some(0) {
+                continue;
+            }
             let path = cache.path().to_owned();
             let mut left = limit.unwrap_or(usize::MAX);
             let damaged = each(cache, &stream, |record| {
@@ -198,39 +201,58 @@ fn damaged(cache: &mut Inspection) -> Outcome<Amount> {
 }
 
 fn clear(path: &Path, yes: bool, out: &mut impl Write) -> Outcome<()> {
-    for directory in cache_directories(path)? {
-        let name = directory.display();
-        if !yes {
-            let held = Inspection::read(&directory)?.stats();
-            let records = output::counted(held.records(), "record");
-            let bytes = output::counted(held.bytes(), "byte");
-            writeln!(out, "{name}: {records}, {bytes}")?;
-            continue;
-        }
+    let directories = cache_directories(path)?;
+    if yes {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let cleared = runtime.block_on(async {
-            let store = SledStore::open(&directory).await?;
-            let cleared = store.clear().await;
-            store.close().await?;
-            cleared
-        });
-        match cleared {
-            Ok(cleared) => {
-                let records = output::counted(cleared.records, "record");
-                writeln!(out, "{name}: {records} deleted")?;
+        return runtime.block_on(clear_all(&directories, out));
+    }
+    for directory in directories {
+        let held = Inspection::read(&directory)?.stats();
+        let records = output::counted(held.records(), "record");
+        let bytes = output::counted(held.bytes(), "byte");
+        writeln!(out, "{}: {records}, {bytes}", directory.display())?;
+    }
+    Err("nothing was deleted; to delete these records, add --yes".into())
+}
+
+/// Clears all of these directories, or none if a client uses one of them.
+async fn clear_all(directories: &[PathBuf], out: &mut impl Write) -> Outcome<()> {
+    let mut stores = Vec::new();
+    let mut outcome = Ok(());
+    for directory in directories {
+        match SledStore::open(directory).await {
+            Ok(store) => stores.push((directory, store)),
+            Err(error) => {
+                outcome = Err(cannot_clear(directory, error));
+                break;
             }
-            Err(StoreError::InUse { .. }) => {
-                return Err(format!(
-                    "{name}: a client is at work here. It holds what it has in memory too, so \
-                     call its clear_cache, or end it first"
-                )
-                .into());
-            }
-            Err(error) => return Err(error.into()),
         }
     }
-    if !yes {
-        return Err("nothing was deleted; to delete these records, add --yes".into());
+    for (directory, store) in stores {
+        if outcome.is_ok() {
+            outcome = clear_store(directory, &store, out).await;
+        }
+        let closed = store.close().await;
+        outcome = outcome.and_then(|()| Ok(closed?));
     }
+    outcome
+}
+
+async fn clear_store(directory: &Path, store: &SledStore, out: &mut impl Write) -> Outcome<()> {
+    let cleared = store.clear().await?;
+    let records = output::counted(cleared.records, "record");
+    writeln!(out, "{}: {records} deleted", directory.display())?;
     Ok(())
+}
+
+fn cannot_clear(directory: &Path, error: StoreError) -> Box<dyn Error> {
+    match error {
+        StoreError::InUse { .. } => format!(
+            "{}: a client is at work here. It holds what it has in memory too, so call its \
+             clear_cache, or end it first. Nothing was deleted",
+            directory.display()
+        )
+        .into(),
+        error => error.into(),
+    }
 }

@@ -171,7 +171,7 @@ pub(crate) fn verified(
 fn heading(path: &Path, condition: &Condition, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", path.display())?;
     let state = match condition.is_closed {
-        true => "closed",
+        true => "nothing was written since it was last closed, or created",
         false => {
             "not closed: a client is using it, or its program ended without close(); \
              these are the figures of this moment"
