@@ -204,9 +204,9 @@ impl Scene<'_> {
         browser.quit().await
     }
 
-    /// Chromium keeps large values in files of their own.
+    /// Chromium keeps large values in files of their own, after it has compressed them.
     async fn lost_values(&self) -> Result<()> {
-        const LARGE: usize = 300_000;
+        const LARGE: usize = 4_000_000;
         let directory = files()?;
         let browser = self.browser(directory.path()).await?;
         let open = [json!("lost"), json!(true), json!(true)];
