@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::contents::{self, Counts, Ids};
-use super::counters::{Counters, Held};
+use super::counters::{self, Counters, Held};
 use super::database::Database;
 use super::js::{self, BrowserError};
 use super::lock::Lock;
@@ -53,6 +53,8 @@ pub(super) struct Actor {
     was_shared: bool,
     /// Records that vanished from the database, to be reported by reads.
     missing: Held,
+    /// Records that others sent or took over, to be reported by reads, but not as damaged.
+    taken: Held,
     /// Attempts that could not be stored for lack of space.
     unsaved: BTreeMap<StreamName, Counts>,
     /// Whether anything was written that a power loss may undo.
@@ -84,6 +86,7 @@ impl Actor {
             ids: found.ids,
             was_shared: false,
             missing: Held::new(),
+            taken: Held::new(),
             unsaved: BTreeMap::new(),
             is_volatile: false,
         })
@@ -226,6 +229,9 @@ impl Actor {
         }
         damaged += self.missing.remove(stream).unwrap_or_default();
         self.counters.damaged(stream, damaged);
+        let taken = self.taken.remove(stream).unwrap_or_default();
+        self.counters.subtract(stream, taken);
+        damaged += taken;
         Ok(ReadBatch::new(read.records, damaged))
     }
 
@@ -272,6 +278,7 @@ impl Actor {
         let cleared = contents::clear(&database, slot, durability).await;
         self.done(cleared, "clearing the store")?;
         self.missing.clear();
+        self.taken.clear();
         self.unsaved.clear();
         Ok(self.counters.clear())
     }
@@ -330,12 +337,12 @@ impl Actor {
         let found = contents::count(&database, self.slot).await;
         let found = found.map_err(|error| error.during("counting the records"))?;
         self.ids = found.ids.not_before(self.ids);
-        self.missing = self.counters.reconcile(found.held);
+        let gone = self.counters.reconcile(found.held);
         if std::mem::take(&mut self.was_shared) {
             // What is gone was sent or taken over by the others.
-            for (stream, amount) in std::mem::take(&mut self.missing) {
-                self.counters.subtract(&stream, amount);
-            }
+            (self.missing, self.taken) = (Held::new(), gone);
+        } else {
+            self.missing = counters::less(gone, &self.taken);
         }
         if !self.missing.is_empty() {
             tracing::warn!(

@@ -64,6 +64,17 @@ impl Counters {
 /// Amounts by stream.
 pub(super) type Held = BTreeMap<StreamName, Amount>;
 
+/// What is left of some amounts without others.
+pub(super) fn less(mut amounts: Held, without: &Held) -> Held {
+    amounts.retain(|stream, amount| {
+        let without = without.get(stream).copied().unwrap_or_default();
+        amount.records = amount.records.saturating_sub(without.records);
+        amount.bytes = amount.bytes.saturating_sub(without.bytes);
+        amount.records > 0
+    });
+    amounts
+}
+
 /// How much more was found than counted, and how much less.
 fn differences(found: Amount, counted: QueueStats) -> (Amount, Amount) {
     let more = Amount::new(
