@@ -149,12 +149,16 @@ impl<S: Service> ServiceSender<S> {
             let (Some((misplaced, newer)), Some(_)) = (misplaced, repeats.next()) else {
                 break;
             };
+            // A request that is given up costs its connections.
+            if left() < self.request_timeout / 4 {
+                break;
+            }
             places = misplaced.into_iter().map(|at| places[at]).collect();
             part = places.iter().map(|&at| batch[at].clone()).collect();
             shards = newer;
             let again = self.send_records(grouping, stream, &part, shards.as_ref());
             // Ends before the engine gives up the request: the first answer counts in any case.
-            match timeout(left() * 3 / 4, again).await {
+            match timeout(left() / 4 * 3, again).await {
                 Ok(Ok(again)) => sent = again,
                 Ok(Err(_)) | Err(_) => break,
             }

@@ -12,9 +12,9 @@ use std::time::Duration;
 use aggregation::{Shard, ShardMap};
 use record_cache::StreamName;
 
-use crate::SendError;
 use crate::lifecycle::runtime::{Instant, timeout};
 use crate::telemetry::log;
+use crate::{Fault, SendError};
 
 /// Maximum streams whose shards are remembered; beyond that, all are listed again.
 const MOST_STREAMS: usize = 1_024;
@@ -59,7 +59,13 @@ impl Shards {
         if known.due.is_none_or(|due| due <= Instant::now()) {
             match listed(list, within).await {
                 // Probably still true: nothing contradicts it.
-                Err(SendError::NoAnswer { .. }) if known.map.is_some() => {
+                Err(
+                    SendError::NoAnswer { .. }
+                    | SendError::Refused {
+                        fault: Fault::Service | Fault::Unreadable,
+                        ..
+                    },
+                ) if known.map.is_some() => {
                     known.due = Instant::now().checked_add(AGAIN_AFTER);
                 }
                 listed => known.learn(stream, listed),
@@ -115,8 +121,10 @@ impl Shards {
     /// Forgets the shards of a stream, which may be replaced by another of the same name.
     pub(crate) fn forget(&self, stream: &StreamName) {
         // If they are being listed, they are new.
-        if let Ok(mut known) = self.of(stream).try_lock() {
-            (known.map, known.due) = (None, None);
+        if let Ok(mut known) = self.of(stream).try_lock()
+            && known.map.take().is_some()
+        {
+            known.due = None;
         }
     }
 
@@ -177,7 +185,6 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
-    use crate::Fault;
 
     fn stream() -> StreamName {
         StreamName::new("a").unwrap()

@@ -9,6 +9,7 @@ use record_cache::{Amount, ReadLimits, Record, RecordId, StreamName};
 use crate::api::EngineError;
 use crate::cache::Cache;
 use crate::cache::incoming::Incoming;
+use crate::cache::room::Shortfall;
 
 /// The oldest record of each stream that is not in flight, if known. Avoids reading the first
 /// records of all streams each time.
@@ -37,6 +38,10 @@ impl Cache {
         let mut choice = Choice::new(self, known, incoming);
         if !choice.suffices().await? {
             return Ok(false);
+        }
+        // Damage found on the way may have made all the room.
+        if self.admission.shortfall(incoming) == Shortfall::default() {
+            return Ok(true);
         }
         for (stream, records) in choice.chosen {
             if let Err(error) = self.discard_oldest(&stream, records).await {

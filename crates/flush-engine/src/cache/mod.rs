@@ -212,7 +212,12 @@ impl Cache {
         claim: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Adopted, StoreError> {
         let amount = incoming.amount;
-        match self.admission.reserve_adopted(&incoming) {
+        // Where the oldest make room, one that is over a limit would be dropped at once.
+        let room = match self.overflow {
+            OverflowPolicy::DropOldest => self.admission.reserve(&incoming),
+            _ => self.admission.reserve_adopted(&incoming),
+        };
+        match room {
             Ok(()) => {}
             Err(never) if !never.may_pass() && amount.records == 1 => {
                 return Ok(Adopted::TooLarge(never));

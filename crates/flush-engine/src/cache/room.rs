@@ -37,7 +37,7 @@ pub(super) struct Needed<'a> {
 }
 
 /// How much must be deleted before new records fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shortfall {
     /// Bytes to delete from each stream that has used up its share.
     pub(super) of_streams: Vec<(StreamName, u64)>,

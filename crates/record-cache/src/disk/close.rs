@@ -111,8 +111,11 @@ impl Writer {
 
     /// Closes the store, and answers the close request and all that came after it.
     pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
-        let _ = self.look_after_files(Barrier::Synced);
-        let closed = self.make_durable();
+        let mut kept = self.look_after_files(Barrier::Synced);
+        if self.held() == 0 {
+            kept = Ok(());
+        }
+        let closed = self.make_durable().and(kept);
         let marked = closed.is_ok() && self.write_mark();
         let at = self.log.checkpoint(&lock(&self.shared.catalog));
         if marked {

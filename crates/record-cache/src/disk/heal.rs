@@ -31,8 +31,8 @@ impl Writer {
     /// If what is written next would go into a deleted file.
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) -> Result<(), StoreError> {
         let since = self.looked.elapsed();
-        if barrier == Barrier::None && since < OFTEN {
-            return Ok(());
+        if since < OFTEN && (self.homeless || barrier == Barrier::None) {
+            return self.check_home();
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
@@ -44,13 +44,19 @@ impl Writer {
         }
         if gone {
             self.heal();
-            if self.log.is_gone() || self.log.disk().is_gone() {
-                let path = self.shared.path.display();
-                let context = format!("the directory was deleted: path={path}");
-                return Err(StoreError::unavailable_because(context));
-            }
         }
-        Ok(())
+        self.homeless &= gone;
+        self.check_home()
+    }
+
+    /// An error if what is written next would go into a deleted file.
+    fn check_home(&self) -> Result<(), StoreError> {
+        if !self.homeless {
+            return Ok(());
+        }
+        let path = self.shared.path.display();
+        let context = format!("the directory was deleted, and cannot be made again: path={path}");
+        Err(StoreError::unavailable_because(context))
     }
 
     pub(crate) fn is_any_gone(&self) -> bool {
@@ -65,11 +71,15 @@ impl Writer {
         let healed = self.write_all_again();
         let lost = lock(&self.shared.counters).damaged_records - damaged;
         let records = self.held();
+        let was_homeless = self.homeless;
+        self.homeless = self.log.is_gone() || self.log.disk().is_gone();
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,
                 "files were deleted while in use; their contents were written again"
             ),
+            // Already said.
+            Err(_) if was_homeless && self.homeless => {}
             Err(failure) => tracing::warn!(
                 target: "record_cache", path, records, lost, ?failure,
                 "files were deleted while in use, and cannot be written again now"

@@ -43,6 +43,8 @@ pub(crate) struct Writer {
     pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
+    /// Whether the directory was deleted and could not be made again.
+    pub(crate) homeless: bool,
 }
 
 /// The observed arrival pattern of calls.

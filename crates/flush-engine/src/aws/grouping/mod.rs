@@ -131,14 +131,16 @@ impl Grouping {
             // not at all.
             for record in &mut records {
                 let key = record.partition_key.len();
-                let is_too_large = |data: &[u8]| (data.len() + key) as u64 > max_record_bytes;
-                if let ([at], true) = (&record.events[..], is_too_large(&record.data)) {
+                let fits = |data: &[u8]| (data.len() + key) as u64 <= max_record_bytes;
+                if let ([at], false) = (&record.events[..], fits(&record.data)) {
                     let payload = &*batch[*at].data;
                     let bare = joined.clone().delimiter(&b""[..]);
-                    record.data = match bare.single(payload) {
-                        bare if is_too_large(&bare) => Cow::Borrowed(payload),
-                        bare => Cow::Owned(bare.into_owned()),
-                    };
+                    let bare = bare.single(payload);
+                    if fits(&bare) {
+                        record.data = Cow::Owned(bare.into_owned());
+                    } else if fits(payload) {
+                        record.data = Cow::Borrowed(payload);
+                    }
                 }
             }
         }
