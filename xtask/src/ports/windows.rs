@@ -92,10 +92,10 @@ const FEWER: [(&str, &str); 10] = [
     ("DAMAGES", "3"),
     ("FULL_DISK_ROUNDS", "2"),
     ("INDEX_CASES", "2"),
-    ("INDEX_HISTORIES", "2"),
+    ("INDEX_HISTORIES", "1"),
     ("INSTANCES_SECONDS", "5"),
     ("JOURNAL_CRASH_SAMPLES", "1"),
-    ("MODEL_CASES", "8"),
+    ("MODEL_CASES", "5"),
     ("STORM_SECONDS", "10"),
     ("TORN_STEP", "11"),
 ];
