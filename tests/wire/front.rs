@@ -199,6 +199,10 @@ async fn a_handle_records_for_its_stream() {
     client.close().await.unwrap();
     let closed = stream.record("7", "").await.unwrap_err();
     assert!(matches!(closed, AmplifyKinesisError::ClientClosed));
+    for name in ["stream", "not a name"] {
+        let closed = client.stream(name).unwrap_err();
+        assert!(matches!(closed, AmplifyKinesisError::ClientClosed));
+    }
 
     let client = firehose(&aws).await;
     let stream = client.stream("delivery").unwrap();
@@ -240,4 +244,31 @@ async fn records_that_are_made_by_a_closure_can_be_recorded_by_a_spawned_task() 
     task.await.unwrap();
     client.flush().await.unwrap();
     assert_eq!(aws.payloads("stream"), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn firehose_takes_the_wire_formats_that_it_can_send() {
+    use amplify_firehose::WireFormat;
+
+    for (format, is_taken) in [
+        (WireFormat::Auto, true),
+        (WireFormat::Json, true),
+        (WireFormat::Cbor, false),
+    ] {
+        let options = amplify_firehose::AmplifyFirehoseClientOptions::default();
+        let builder = AmplifyFirehoseClient::builder()
+            .region("eu-west-1")
+            .credentials_provider(credentials())
+            .in_memory()
+            .options(options.wire_format(format));
+        match builder.build().await {
+            Ok(_) => assert!(is_taken, "{format:?}"),
+            Err(error) => {
+                assert!(
+                    !is_taken && error.message().contains("wire_format"),
+                    "{error}"
+                );
+            }
+        }
+    }
 }
