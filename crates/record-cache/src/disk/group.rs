@@ -155,7 +155,12 @@ impl Writer {
             } else {
                 Barrier::None
             };
-            match self.commit(&mut group, barrier) {
+            // Settlements take effect in any case: what is gone needs none.
+            let has_place = match group.appends() {
+                true => self.require_directory(),
+                false => Ok(()),
+            };
+            match has_place.and_then(|()| self.commit(&mut group, barrier)) {
                 Ok(()) => return self.count(group),
                 Err(again) => error = again,
             }

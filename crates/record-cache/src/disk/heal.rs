@@ -31,8 +31,8 @@ impl Writer {
     /// If what is written next would go into a deleted file.
     pub(crate) fn look_after_files(&mut self, barrier: Barrier) -> Result<(), StoreError> {
         let since = self.looked.elapsed();
-        if since < OFTEN && (self.homeless || barrier == Barrier::None) {
-            return self.check_home();
+        if since < OFTEN && (self.directory_lost || barrier == Barrier::None) {
+            return self.require_directory();
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
@@ -45,13 +45,13 @@ impl Writer {
         if gone {
             self.heal();
         }
-        self.homeless &= gone;
-        self.check_home()
+        self.directory_lost &= gone;
+        self.require_directory()
     }
 
     /// An error if what is written next would go into a deleted file.
-    fn check_home(&self) -> Result<(), StoreError> {
-        if !self.homeless {
+    pub(super) fn require_directory(&self) -> Result<(), StoreError> {
+        if !self.directory_lost {
             return Ok(());
         }
         let path = self.shared.path.display();
@@ -71,15 +71,15 @@ impl Writer {
         let healed = self.write_all_again();
         let lost = lock(&self.shared.counters).damaged_records - damaged;
         let records = self.held();
-        let was_homeless = self.homeless;
-        self.homeless = self.log.is_gone() || self.log.disk().is_gone();
+        let was_lost = self.directory_lost;
+        self.directory_lost = self.log.is_gone() || self.log.disk().is_gone();
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,
                 "files were deleted while in use; their contents were written again"
             ),
             // Already said.
-            Err(_) if was_homeless && self.homeless => {}
+            Err(_) if was_lost && self.directory_lost => {}
             Err(failure) => tracing::warn!(
                 target: "record_cache", path, records, lost, ?failure,
                 "files were deleted while in use, and cannot be written again now"

@@ -73,7 +73,7 @@ pub(super) fn prepare(
         syncer: Syncer::default(),
         pace: Pace::default(),
         looked: clock::monotonic(),
-        homeless: false,
+        directory_lost: false,
     };
     writer.recover(&stranded, opened.must_restate, &layout.needless)?;
     if !writer.indexes.keep_files() {

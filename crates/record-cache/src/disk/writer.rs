@@ -44,7 +44,7 @@ pub(crate) struct Writer {
     /// When the files were last checked.
     pub(crate) looked: Instant,
     /// Whether the directory was deleted and could not be made again.
-    pub(crate) homeless: bool,
+    pub(crate) directory_lost: bool,
 }
 
 /// The observed arrival pattern of calls.

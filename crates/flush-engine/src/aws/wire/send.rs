@@ -123,7 +123,7 @@ impl Wire {
                 Err(error) => {
                     if format == Format::Json {
                         // Without a code, the response may be that of a proxy.
-                        if is_refused && code(&error).is_some() {
+                        if is_refused && code_of(&error).is_some() {
                             self.stay_with_json();
                         }
                         return Err(send_error(&error));
@@ -178,7 +178,7 @@ fn refuses_cbor<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
     let Some(response) = error.raw_response() else {
         return false;
     };
-    match (code(error), response.status().as_u16()) {
+    match (code_of(error), response.status().as_u16()) {
         (_, UNSUPPORTED_MEDIA_TYPE) | (None, NOT_FOUND) => true,
         (Some(code), _) => ["UnknownOperation", "Serialization"]
             .iter()
@@ -188,7 +188,7 @@ fn refuses_cbor<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
 }
 
 /// The error code of the service, if there is one.
-fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     match error {
         SdkError::ServiceError(context) => context.err().code(),
         _ => None,

@@ -408,6 +408,23 @@ async fn leave(slots: &Slots, slot: u32, records: Vec<NewRecord>) {
     left.close().await.unwrap();
 }
 
+/// An instance that has no room, and has looked at both slots in which others left records.
+async fn a_full_instance(directory: &TempDir, left: [Vec<NewRecord>; 2]) -> FlushEngine {
+    let (own, own_store) = slots(directory).take_free_one().await.unwrap();
+    own_store.append(numbered("own", 0..10)).await.unwrap();
+    for (slot, records) in (1..).zip(left) {
+        leave(&own, slot, records).await;
+    }
+    let (before_opening, opened) = Hook::noting();
+    let own = Slots {
+        before_opening,
+        ..own
+    };
+    let full = engine(own_store, own, 10 * 16);
+    until(|| opened.lock().unwrap().contains(&2)).await;
+    full
+}
+
 fn of_size(stream: &str, bytes: usize) -> NewRecord {
     NewRecord::new(StreamName::new(stream).unwrap(), None, vec![b'x'; bytes])
 }
@@ -415,17 +432,8 @@ fn of_size(stream: &str, bytes: usize) -> NewRecord {
 #[tokio::test]
 async fn an_instance_that_is_full_leaves_the_records_of_the_dead_to_others() {
     let directory = TempDir::new().unwrap();
-    let (full, full_store) = slots(&directory).take_free_one().await.unwrap();
-    full_store.append(numbered("own", 0..10)).await.unwrap();
-    leave(&full, 1, numbered("a", 0..5)).await;
-    leave(&full, 2, numbered("b", 0..1)).await;
-    let (before_opening, opened) = Hook::noting();
-    let full = Slots {
-        before_opening,
-        ..full
-    };
-    let full_one = engine(full_store, full, 10 * 16);
-    until(|| opened.lock().unwrap().contains(&2)).await;
+    let left = [numbered("a", 0..5), numbered("b", 0..1)];
+    let full_one = a_full_instance(&directory, left).await;
 
     let healthy = slots(&directory);
     let healthy = Slots {
@@ -443,17 +451,8 @@ async fn an_instance_that_is_full_leaves_the_records_of_the_dead_to_others() {
 #[tokio::test]
 async fn a_slot_whose_records_had_no_room_can_be_taken_again() {
     let directory = TempDir::new().unwrap();
-    let (own, own_store) = slots(&directory).take_free_one().await.unwrap();
-    own_store.append(numbered("own", 0..10)).await.unwrap();
-    leave(&own, 1, numbered("a", 0..5)).await;
-    leave(&own, 2, numbered("a", 0..5)).await;
-    let (before_opening, opened) = Hook::noting();
-    let own = Slots {
-        before_opening,
-        ..own
-    };
-    let full = engine(own_store, own, 10 * 16);
-    until(|| opened.lock().unwrap().contains(&2)).await;
+    let left = [numbered("a", 0..5), numbered("a", 0..5)];
+    let full = a_full_instance(&directory, left).await;
     full.close().await.unwrap();
     let (_, busy) = slots(&directory).take_free_one().await.unwrap();
     let (next, store) = slots(&directory).take_free_one().await.unwrap();
