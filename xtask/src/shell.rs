@@ -1,6 +1,7 @@
 //! Runs other programs; none outlives this one.
 
 use std::env;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -54,6 +55,45 @@ pub(crate) async fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {text}");
     let status = Group::spawn(command.stdin(Stdio::null()))?.wait().await?;
     succeeded(&text, status)
+}
+
+/// A command that runs beside others, with its output in a file. An early drop ends it and what it
+/// started.
+pub(crate) struct Aside {
+    text: String,
+    output: PathBuf,
+    group: Group,
+}
+
+impl Aside {
+    /// Starts a command that writes its output to this file.
+    pub(crate) fn start(command: &mut Command, output: PathBuf) -> Result<Self> {
+        let text = text(command);
+        eprintln!(
+            "$ {text} (beside the next steps, into {})",
+            output.display()
+        );
+        let file =
+            File::create(&output).with_context(|| format!("cannot create {}", output.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        let group = Group::spawn(command)?;
+        Ok(Self {
+            text,
+            output,
+            group,
+        })
+    }
+
+    /// Waits for the end of the command and prints its output.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        let status = self.group.wait().await?;
+        let output = fs::read(&self.output)?;
+        eprintln!("{}", String::from_utf8_lossy(&output));
+        succeeded(&self.text, status)
+    }
 }
 
 /// Runs a command and passes each line of its output, including standard error, to `line`.
