@@ -19,9 +19,10 @@ use crate::shell;
 use crate::webdriver::Driver;
 
 /// Packages with tests that run within a page, and their features.
-const SUITES: [(&str, &str); 2] = [
+const SUITES: [(&str, &str); 3] = [
     ("record-cache", "browser,test-support"),
     ("amplify-kinesis", "browser"),
+    ("amplify-firehose", "browser"),
 ];
 
 /// Far longer than any run; ends only one that hangs.
