@@ -39,8 +39,8 @@ struct State<T, A> {
     closed: bool,
     /// Whether the thread is working.
     busy: bool,
-    /// Counts the thread's signs of life.
-    signs: u64,
+    /// How often the watch has looked since the thread's last sign of life.
+    looks: u32,
     /// No sign of life for too long.
     stalled: bool,
     /// Another thread is working for this one, whose signs do not count until that work ends.
@@ -52,14 +52,6 @@ struct State<T, A> {
 /// The right to take a reply handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
-
-/// The watch's last observation of a mailbox.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    signs: Option<u64>,
-    /// How many checks in a row saw no change.
-    times: u32,
-}
 
 impl<T, A> State<T, A> {
     fn take(&mut self) -> Vec<(T, Ticket)> {
@@ -73,8 +65,7 @@ impl<T, A> State<T, A> {
         if self.helped {
             return;
         }
-        (self.busy, self.stalled) = (true, false);
-        self.signs = self.signs.wrapping_add(1);
+        (self.busy, self.stalled, self.looks) = (true, false, 0);
     }
 
     fn keep(&mut self, reply: Option<Reply<A>>) -> Ticket {
@@ -110,7 +101,7 @@ impl<T, A> Mailbox<T, A> {
             wanted: 0,
             closed: false,
             busy: false,
-            signs: 0,
+            looks: 0,
             stalled: false,
             helped: false,
             nudged: false,
@@ -273,17 +264,12 @@ impl<T, A> Mailbox<T, A> {
         refuse(replies, error);
     }
 
-    /// If the thread has shown no sign of life at this many checks, fails all waiting calls and
+    /// If the thread has shown no sign of life since this many looks, fails all waiting calls and
     /// drops their requests.
-    pub(crate) fn look(&self, seen: &mut Seen, patience: u32) {
+    pub(crate) fn look(&self, patience: u32) {
         let mut state = self.lock();
-        let signs = state.busy.then_some(state.signs);
-        if signs.is_none() || signs != seen.signs {
-            (seen.signs, seen.times) = (signs, 0);
-            return;
-        }
-        seen.times += 1;
-        if seen.times < patience {
+        if !state.busy || state.looks < patience {
+            state.looks = state.looks.saturating_add(1);
             return;
         }
         state.stalled = true;
@@ -297,6 +283,11 @@ impl<T, A> Mailbox<T, A> {
         }
         drop(state);
         refuse(replies, &stalled());
+    }
+
+    /// Gives the thread its time again.
+    pub(crate) fn look_afresh(&self) {
+        self.lock().looks = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, A>> {
