@@ -156,35 +156,21 @@ impl<T, A> Mailbox<T, A> {
 
     /// Waits for items and takes them all. Empty once the mailbox is closed and drained.
     pub(crate) fn next(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        (state.busy, state.stalled) = (false, false);
-        state.wanted = 1;
-        state = self
-            .arrived
-            .wait_while(state, |state| state.waiting.is_empty() && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.take()
+        self.next_within(Duration::MAX).unwrap_or_default()
     }
 
     /// Like [`next`](Self::next), but `None` if nothing arrives in time.
     pub(crate) fn next_within(&self, patience: Duration) -> Option<Vec<(T, Ticket)>> {
         let mut state = self.lock();
         (state.busy, state.stalled) = (false, false);
-        state.wanted = 1;
-        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.closed;
-        let waited = self.arrived.wait_timeout_while(state, patience, quiet);
-        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        let taken = state.take();
-        (!waited.timed_out()).then_some(taken)
+        let (taken, in_time) = self.wait(state, 1, patience, |state| state.closed);
+        in_time.then_some(taken)
     }
 
     /// Waits until this many items are queued or the time is up, and takes those that have arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        state.wanted = wanted;
-        let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !state.closed;
-        let waited = self.arrived.wait_timeout_while(state, patience, few);
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+        let closed = |state: &State<T, A>| state.closed;
+        self.wait(self.lock(), wanted, patience, closed).0
     }
 
     /// Says whether another thread is working for this one. While it is, nothing that this one does
@@ -197,11 +183,24 @@ impl<T, A> Mailbox<T, A> {
 
     /// Waits for items, or for the end of the other thread's work.
     pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        state.wanted = 1;
-        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.nudged;
-        let waited = self.arrived.wait_timeout_while(state, LOOK_AGAIN, quiet);
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+        let nudged = |state: &State<T, A>| state.nudged;
+        self.wait(self.lock(), 1, LOOK_AGAIN, nudged).0
+    }
+
+    /// Waits until this many items are queued, something else ends the wait, or the time is up.
+    /// Takes the items, and returns whether the wait ended in time.
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State<T, A>>,
+        wanted: usize,
+        patience: Duration,
+        ends: fn(&State<T, A>) -> bool,
+    ) -> (Vec<(T, Ticket)>, bool) {
+        state.wanted = wanted;
+        let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !ends(state);
+        let waited = self.arrived.wait_timeout_while(state, patience, few);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state.take(), !waited.timed_out())
     }
 
     /// Wakes [`meanwhile`](Self::meanwhile).
