@@ -7,7 +7,6 @@ use super::shared::{Request, Shared};
 use super::writer::Writer;
 use crate::log::catalog::lock;
 use crate::log::directory;
-use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError, StoreStats};
 
@@ -34,17 +33,14 @@ impl Writer {
 
     /// Deletes everything. Returns what the caller believed to be there.
     fn delete_all(&mut self) -> Result<StoreStats, StoreError> {
-        let _ = self.look_after_files(Barrier::Synced);
+        let _ = self.look_after_files(Durability::PowerLoss);
         // First, since a failure from here on would say that nothing was cleared.
         directory::remove_copies(self.log.disk())
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         let untouched = lock(&self.shared.catalog).segments.is_empty();
         if !untouched {
             self.log.roll();
-            self.in_need(|writer| {
-                let catalog = &writer.shared.catalog;
-                writer.log.commit(catalog, &[Call::Clear], Barrier::Synced)
-            })?;
+            self.in_need(|writer| writer.log.commit(&[Call::Clear], Durability::PowerLoss))?;
             let _ = lock(&self.shared.catalog).clear();
         }
         let mut counters = lock(&self.shared.counters);
@@ -61,7 +57,7 @@ impl Writer {
     /// Writes again, if needed, the settlements that a failed sync took from the log, and void
     /// numbers. Until then, only memory has them.
     pub(super) fn write_leftovers(&mut self) -> Result<(), StoreError> {
-        self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog))
+        self.in_need(|writer| writer.log.write_leftovers())
     }
 
     /// Records the verified end of the log. Without this mark, the next opening has to verify it.
@@ -84,14 +80,11 @@ impl Writer {
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
-        match (self.log.sync(), self.durability) {
+        match (self.log.sync(), self.log.durability) {
             // A failed sync, this one or an earlier one, can only lose settlements, which are
             // written again.
             (synced, Durability::PowerLoss) if synced.is_err() || self.log.must_rewrite() => {
-                let written = self.in_need(|writer| {
-                    let catalog = &writer.shared.catalog;
-                    writer.log.commit(catalog, &[], Barrier::Synced)
-                });
+                let written = self.in_need(|writer| writer.log.commit(&[], Durability::PowerLoss));
                 written.map(drop)
             }
             (Ok(()), Durability::ProcessCrash) => {
@@ -111,7 +104,7 @@ impl Writer {
 
     /// Closes the store, and answers the close request and all that came after it.
     pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
-        let mut kept = self.look_after_files(Barrier::Synced);
+        let mut kept = self.look_after_files(Durability::PowerLoss);
         if self.held() == 0 {
             kept = Ok(());
         }
@@ -123,7 +116,7 @@ impl Writer {
         }
         if closed.is_ok() {
             let room = self.reserve.is_there();
-            self.log.write_outlines(&self.shared.catalog, room);
+            self.log.write_outlines(room);
         }
         self.shared.requests.sign();
         let kept = lock(&self.shared.catalog).close(at.as_ref());

@@ -85,8 +85,7 @@ impl Writer {
 
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         if number >= self.log.needless_below() {
-            let barrier = self.strongest();
-            self.in_need(|writer| writer.log.commit(&writer.shared.catalog, &[], barrier))?;
+            self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
         if number < self.log.needless_below() {
             lock(&self.shared.catalog).segments.remove(&number);
@@ -176,13 +175,12 @@ impl Writer {
                 }
             }
         }
-        let barrier = self.strongest();
         let mut calls: Vec<Call> = lost
             .iter()
             .map(|(lost, _)| Call::Settle(lost.clone()))
             .collect();
         calls.push(Call::Carry(carried));
-        let written = self.log.commit(&self.shared.catalog, &calls, barrier)?;
+        let written = self.log.commit(&calls, self.log.durability)?;
         for (lost, planned) in &lost {
             let records = self.enter_loss(lost, *planned).records;
             let stream = &lost.stream;

@@ -9,9 +9,8 @@ use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::{Settled, lock};
-use crate::log::end::Barrier;
 use crate::log::group::Call;
-use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
+use crate::{Amount, Durability, RecordId, Settlement, StoreError, StreamName};
 
 /// A group is written in parts of this size, or this fraction of a segment if smaller, while more
 /// of its calls are expected.
@@ -58,7 +57,7 @@ impl Writer {
             return;
         }
         if self.group.written == 0
-            && let Err(error) = self.look_after_files(self.strongest())
+            && let Err(error) = self.look_after_files(self.log.durability)
         {
             let Group { calls, answers, .. } = self.group.take_unwritten();
             return self.refuse(calls, answers, &error);
@@ -66,7 +65,7 @@ impl Writer {
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
         }
-        let written = self.log.write(&self.shared.catalog, self.group.rest());
+        let written = self.log.write(self.group.rest());
         match written {
             Ok(entries) => {
                 self.group.entries.extend(entries);
@@ -90,8 +89,7 @@ impl Writer {
         self.wait_for_sync();
         let group = self.group.take_written();
         if !group.calls.is_empty() {
-            let barrier = self.strongest();
-            let concluded = self.log.conclude(&self.shared.catalog, barrier);
+            let concluded = self.log.conclude(self.log.durability);
             self.end(group, concluded);
         }
     }
@@ -115,20 +113,18 @@ impl Writer {
             return;
         }
         // Settlements take effect in any case: what is gone needs none.
-        let _ = self.look_after_files(Barrier::None);
+        let _ = self.look_after_files(Durability::ProcessCrash);
         if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
             self.conclude();
         }
-        match self.commit(&mut group, Barrier::None) {
+        match self.commit(&mut group, Durability::ProcessCrash) {
             Ok(()) => self.count(group),
             Err(error) => self.fail(group, &error),
         }
     }
 
-    fn commit(&mut self, group: &mut Group, barrier: Barrier) -> Result<(), StoreError> {
-        group.entries = self
-            .log
-            .commit(&self.shared.catalog, &group.calls, barrier)?;
+    fn commit(&mut self, group: &mut Group, durability: Durability) -> Result<(), StoreError> {
+        group.entries = self.log.commit(&group.calls, durability)?;
         Ok(())
     }
 
@@ -150,17 +146,12 @@ impl Writer {
         let mut error = error.clone();
         if self.is_any_gone() {
             self.heal();
-            let barrier = if group.appends() {
-                self.strongest()
-            } else {
-                Barrier::None
-            };
             // Settlements take effect in any case: what is gone needs none.
-            let has_place = match group.appends() {
-                true => self.require_directory(),
-                false => Ok(()),
+            let (durability, has_place) = match group.appends() {
+                true => (self.log.durability, self.require_directory()),
+                false => (Durability::ProcessCrash, Ok(())),
             };
-            match has_place.and_then(|()| self.commit(&mut group, barrier)) {
+            match has_place.and_then(|()| self.commit(&mut group, durability)) {
                 Ok(()) => return self.count(group),
                 Err(again) => error = again,
             }

@@ -8,10 +8,9 @@ use std::time::Duration;
 use super::writer::Writer;
 use crate::log::Failure;
 use crate::log::catalog::lock;
-use crate::log::end::Barrier;
 use crate::log::format::segment_name;
 use crate::log::reserve::Reserve;
-use crate::{StoreError, clock};
+use crate::{Durability, StoreError, clock};
 
 /// How often to check the files when nothing is synced.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -25,13 +24,14 @@ pub(super) const RARELY: Duration = if cfg!(test) {
 };
 
 impl Writer {
-    /// Checks whether files in use were deleted and, if so, rewrites their contents.
+    /// Checks whether files in use were deleted and, if so, rewrites their contents. Checks more
+    /// often before what has to survive a power loss.
     ///
     /// # Errors
     /// If what is written next would go into a deleted file.
-    pub(crate) fn look_after_files(&mut self, barrier: Barrier) -> Result<(), StoreError> {
+    pub(crate) fn look_after_files(&mut self, durability: Durability) -> Result<(), StoreError> {
         let since = self.looked.elapsed();
-        if since < OFTEN && (self.directory_lost || barrier == Barrier::None) {
+        if since < OFTEN && (self.directory_lost || durability != Durability::PowerLoss) {
             return self.require_directory();
         }
         let gone = self.log.is_gone() || {
@@ -105,8 +105,7 @@ impl Writer {
         }
         // With this commit, the log says that it needs none of the old segments, even after a power
         // loss.
-        let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
-        committed?;
+        self.log.commit(&[], Durability::PowerLoss)?;
         for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
                 lock(&self.shared.catalog).segments.remove(&number);

@@ -55,6 +55,7 @@ pub(super) fn prepare(
     }
     let log = Log::new(
         disk,
+        Arc::clone(&shared.catalog),
         settings.durability,
         settings.segment_bytes,
         opened.salt,
@@ -66,7 +67,6 @@ pub(super) fn prepare(
         shared: Arc::clone(shared),
         reserve: Reserve::find(log.disk()),
         indexes,
-        durability: settings.durability,
         log,
         rest: 0,
         group: Group::default(),
@@ -101,13 +101,13 @@ impl Writer {
             self.mend()?;
         } else if must_restate {
             // The new group states where the last segment ends.
-            let restated = self.log.commit(&self.shared.catalog, &[], self.strongest());
+            let restated = self.log.commit(&[], self.log.durability);
             if restated.is_err() {
                 return Ok(());
             }
         } else if lock(&self.shared.counters).damaged_records > 0 {
             // Records the loss, so it is counted only once. Without space, it is counted again.
-            let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
+            let _ = self.log.commit(&[], self.log.durability);
         }
         if must_restate {
             self.remove_needless(needless);

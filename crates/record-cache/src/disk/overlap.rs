@@ -66,7 +66,7 @@ impl Writer {
     /// Whether the group should be synced while the next one is written.
     pub(super) fn may_overlap(&self) -> bool {
         let segment = self.log.segment_bytes();
-        self.durability == Durability::PowerLoss
+        self.log.durability == Durability::PowerLoss
             && self.group.bytes >= WORTH_BYTES.min(segment / WORTH_PART)
             && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)
     }
@@ -135,7 +135,7 @@ impl Writer {
             Err(io::Error::other("the thread that syncs has ended"))
         });
         let calls = group.calls.len();
-        let concluded = self.log.end_sync(&self.shared.catalog, outcome);
+        let concluded = self.log.end_sync(outcome);
         self.end(group, concluded);
         self.pace.expected = calls + self.pace.came_meanwhile;
         self.pace.took = began.elapsed();

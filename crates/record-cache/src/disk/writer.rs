@@ -10,7 +10,7 @@ use super::overlap::Syncer;
 use super::shared::{Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
-use crate::log::end::{Barrier, Log};
+use crate::log::end::Log;
 use crate::log::group::{Call, Prepared};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, Settlement, StoreError, clock};
@@ -32,7 +32,6 @@ const CALL_BYTES: u64 = 1 << 31;
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) indexes: Box<dyn Indexes>,
-    pub(crate) durability: Durability,
     pub(crate) log: Log,
     /// Turns remaining before a failed compaction is retried.
     pub(crate) rest: u32,
@@ -88,7 +87,7 @@ impl Writer {
             if self.held() == 0 {
                 return self.shared.requests.next();
             }
-            let _ = self.look_after_files(Barrier::None);
+            let _ = self.look_after_files(Durability::ProcessCrash);
         }
     }
 
@@ -150,7 +149,7 @@ impl Writer {
         }
         self.compact();
         let room = self.reserve.is_there();
-        self.log.write_outlines(&self.shared.catalog, room);
+        self.log.write_outlines(room);
         self.checkpoint();
     }
 
@@ -266,14 +265,6 @@ impl Writer {
                 group.push(Call::Settle(settled), answer);
             }
             nothing => self.answer(ticket, nothing.map(|_| Amount::default())),
-        }
-    }
-
-    /// The barrier that matches the configured durability.
-    pub(crate) fn strongest(&self) -> Barrier {
-        match self.durability {
-            Durability::PowerLoss => Barrier::Synced,
-            Durability::ProcessCrash => Barrier::None,
         }
     }
 

@@ -17,18 +17,13 @@ use crate::index::ranges::Ranges;
 use crate::index::{Checkpoint, Entry};
 use crate::{Durability, StoreError};
 
-/// Whether a group must be on stable storage before it takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Barrier {
-    None,
-    Synced,
-}
-
 /// The active segment, and what has to be written next.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
-    durability: Durability,
+    catalog: Arc<Mutex<Catalog>>,
+    /// What appends survive.
+    pub(crate) durability: Durability,
     segment_bytes: u64,
     salt: u64,
     at: Continuation,
@@ -120,6 +115,7 @@ impl Active {
 impl Log {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
+        catalog: Arc<Mutex<Catalog>>,
         durability: Durability,
         segment_bytes: u64,
         salt: u64,
@@ -127,6 +123,7 @@ impl Log {
     ) -> Self {
         Self {
             disk,
+            catalog,
             durability,
             segment_bytes,
             salt,
@@ -216,16 +213,15 @@ impl Log {
     /// this fails, nothing in the group takes effect.
     pub(crate) fn commit(
         &mut self,
-        index: &Mutex<Catalog>,
         calls: &[Call],
-        mut barrier: Barrier,
+        mut durability: Durability,
     ) -> Result<Vec<Entry>, StoreError> {
-        let entries = self.write(index, calls)?;
+        let entries = self.write(calls)?;
         if self.owes_sync() {
-            barrier = Barrier::Synced;
+            durability = Durability::PowerLoss;
         }
-        self.conclude(index, barrier)?;
-        if barrier == Barrier::None && self.durability == Durability::PowerLoss {
+        self.conclude(durability)?;
+        if durability == Durability::ProcessCrash && self.durability == Durability::PowerLoss {
             for call in calls {
                 if let Call::Settle(settled) = call {
                     self.unsynced.push(settled.clone());
@@ -236,11 +232,11 @@ impl Log {
     }
 
     /// Writes what waits for the next group, if anything.
-    pub(crate) fn write_leftovers(&mut self, index: &Mutex<Catalog>) -> Result<(), StoreError> {
+    pub(crate) fn write_leftovers(&mut self) -> Result<(), StoreError> {
         if self.at.voids.is_empty() && self.at.rewrite.is_empty() {
             return Ok(());
         }
-        self.commit(index, &[], Barrier::Synced).map(drop)
+        self.commit(&[], Durability::PowerLoss).map(drop)
     }
 
     /// Records the end of the log for the next opening.

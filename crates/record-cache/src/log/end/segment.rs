@@ -1,10 +1,9 @@
 //! Begins and ends segments.
 
 use std::io;
-use std::sync::Mutex;
 
 use super::{Active, Log};
-use crate::log::catalog::{Catalog, lock};
+use crate::log::catalog::lock;
 use crate::log::files::{is_blank, remove_if_there};
 use crate::log::format::{RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
@@ -41,9 +40,9 @@ impl Log {
     }
 
     /// Writes the outlines of newly complete segments that still exist, if there is space.
-    pub(crate) fn write_outlines(&mut self, index: &Mutex<Catalog>, room: bool) {
+    pub(crate) fn write_outlines(&mut self, room: bool) {
         for (number, outline) in self.at.sealed.drain(..) {
-            let segment = lock(index).segments.get(&number).cloned();
+            let segment = lock(&self.catalog).segments.get(&number).cloned();
             // An outline must cover all of its segment.
             let segment = segment.filter(|segment| room && outline.end() == segment.end);
             let Some(segment) = segment else {
@@ -51,7 +50,7 @@ impl Log {
             };
             match outline.write(&*segment.file, number, self.salt) {
                 Ok(length) => {
-                    if let Some(segment) = lock(index).segments.get_mut(&number) {
+                    if let Some(segment) = lock(&self.catalog).segments.get_mut(&number) {
                         segment.length = length;
                     }
                 }
