@@ -8,7 +8,7 @@ use crate::log::catalog::{Settled, lock};
 use crate::log::contents;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
-use crate::log::group::{Call, Carried};
+use crate::log::group::Call;
 use crate::{Amount, ReadLimits, StoreError, StreamName};
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -144,37 +144,25 @@ impl Writer {
     ///
     /// The index may break in the process; the log still has the records.
     pub(crate) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {
-        let sources = sources(
-            &lock(&self.shared.catalog),
-            held.iter().map(|(_, entry)| entry),
-        );
-        let wanted: Vec<_> = held.iter().map(|(name, entry)| (name, *entry)).collect();
-        let mut fetched = Vec::with_capacity(held.len());
-        fetch(&wanted, &sources, &self.shared.buffers, |one| {
-            fetched.push(one);
-        })
-        .map_err(|error| self.log.refused("cannot read", "", error))?;
+        let entries = held.iter().map(|(_, entry)| entry);
+        let sources = sources(&lock(&self.shared.catalog), entries);
         let mut carried = Vec::with_capacity(held.len());
         let mut lost = Vec::new();
-        for ((stream, entry), fetched) in held.iter().zip(fetched) {
+        let take = |(stream, entry): &(StreamName, Entry), fetched: Option<Fetched>| {
             let stream = stream.clone();
-            match fetched {
-                Some(Fetched { header, body }) => carried.push(Carried {
+            if let Some(fetched) = fetched {
+                carried.push((stream, fetched.carried(entry.attempts)));
+            } else {
+                let settled = Settled {
                     stream,
-                    entry: *entry,
-                    header,
-                    body,
-                }),
-                None => {
-                    let settled = Settled {
-                        stream,
-                        deleted: [entry.sequence].into_iter().collect(),
-                        counted: Ranges::default(),
-                    };
-                    lost.push((settled, Amount::new(1, entry.size.into())));
-                }
+                    deleted: [entry.sequence].into_iter().collect(),
+                    counted: Ranges::default(),
+                };
+                lost.push((settled, Amount::new(1, entry.size.into())));
             }
-        }
+        };
+        fetch(held, &sources, &self.shared.buffers, take)
+            .map_err(|error| self.log.refused("cannot read", "", error))?;
         let mut calls: Vec<Call> = lost
             .iter()
             .map(|(lost, _)| Call::Settle(lost.clone()))
@@ -188,8 +176,8 @@ impl Writer {
         }
         let mut catalog = lock(&self.shared.catalog);
         if let Some(Call::Carry(carried)) = calls.last() {
-            for (record, entry) in carried.iter().zip(written) {
-                if catalog.put(&record.stream, entry).is_err() {
+            for ((stream, _), entry) in carried.iter().zip(written) {
+                if catalog.put(stream, entry).is_err() {
                     break;
                 }
             }

@@ -220,7 +220,7 @@ pub(crate) fn void_length(voids: &Ranges) -> u64 {
 }
 
 /// Binds a frame to its position, so that stale bytes are never mistaken for a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
     with_salt: u32,
     without: u32,

@@ -188,8 +188,9 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
         oldest_base: 0,
     };
     let mut encoder = Encoder::default();
-    encoder.begin((3, 64), 0, Some(Outline::new()));
-    encoder.group(&group, &Seal::new(5, 3));
+    let begin = (3, Seal::new(5, 3), 64);
+    encoder.begin(begin, 0, Some(Outline::new()));
+    encoder.group(&group);
     encoder.write(&*file).unwrap();
     let outline = encoder.outline.take().unwrap();
     outline.write(&*file, 3, 5).unwrap();

@@ -118,7 +118,8 @@ impl Log {
         // If the write fails, the outline is lost.
         let outline = active.outline.take();
         let encoder = &mut self.encoder;
-        encoder.begin((active.number, active.written), first, outline);
+        let begin = (active.number, active.seal, active.written);
+        encoder.begin(begin, first, outline);
         if active.written == 0 {
             active.base = first;
             let header = SegmentHeader {
@@ -131,24 +132,21 @@ impl Log {
         }
         let needed = oldest_needed(&lock(&self.catalog));
         let (oldest, oldest_base) = needed.unwrap_or((active.number, active.base));
-        encoder.group(
-            &GroupBody {
-                salt: self.salt,
-                count: u32::try_from(count).unwrap_or(u32::MAX),
-                stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
-                oldest,
-                oldest_base,
-            },
-            &active.seal,
-        );
+        encoder.group(&GroupBody {
+            salt: self.salt,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
+            oldest,
+            oldest_base,
+        });
         for settled in &self.at.rewrite {
-            encoder.settled(settled, &active.seal);
+            encoder.settled(settled);
         }
         if !self.at.voids.is_empty() {
-            encoder.voids(&self.at.voids, &active.seal);
+            encoder.voids(&self.at.voids);
         }
         for call in calls {
-            encoder.call(call, &active.seal, &*active.file)?;
+            encoder.call(call, &*active.file)?;
         }
         encoder.write(&*active.file)?;
         Ok(oldest)

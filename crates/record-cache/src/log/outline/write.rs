@@ -110,7 +110,7 @@ impl Outline {
                     let records = prepared.records().iter();
                     records.map(|record| step(&record.stream)).sum()
                 }
-                Call::Carry(carried) => carried.iter().map(|record| step(&record.stream)).sum(),
+                Call::Carry(all) => all.iter().map(|(stream, _)| step(stream)).sum(),
                 Call::Settle(settled) => {
                     step(&settled.stream) + ranges(&settled.deleted) + ranges(&settled.counted)
                 }
