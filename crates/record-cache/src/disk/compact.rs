@@ -45,16 +45,14 @@ impl Writer {
                         return;
                     }
                 }
-                Err(Failure::Store(error)) => return self.rest_after(&error),
-                Err(Failure::Disk(error)) => return self.rest_after(&error),
+                // Such as a full disk. Nothing is lost.
+                Err(error) => {
+                    tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
+                    self.rest = REST;
+                    return;
+                }
             }
         }
-    }
-
-    /// Pauses compaction after a failure, such as a full disk. Nothing is lost.
-    fn rest_after(&mut self, error: &dyn std::fmt::Display) {
-        tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
-        self.rest = REST;
     }
 
     /// Returns whether there was something to do.

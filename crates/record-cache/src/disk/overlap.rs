@@ -95,8 +95,8 @@ impl Writer {
         true
     }
 
-    /// Waits for requests or the end of the sync, and serves settlements. Returns the other
-    /// requests, and how many callers to expect if `came` have arrived so far.
+    /// Waits for requests or the end of the sync. Returns the requests, and how many callers to
+    /// expect if `came` have arrived so far.
     pub(super) fn meanwhile(
         &mut self,
         expected: usize,
@@ -114,7 +114,7 @@ impl Writer {
                 came + self.pace.expected
             }
         };
-        (self.settle_first(requests), expected)
+        (requests, expected)
     }
 
     /// Waits for a sync that is under way, if any.

@@ -96,10 +96,10 @@ impl Writer {
     fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut expected = self.pace.expected;
         let (mut came, mut short) = (0, 0);
-        requests = self.settle_first(requests);
         // Callers just answered may come back immediately and join those that arrived meanwhile. A
         // lone caller waits for no one.
         loop {
+            requests = self.settle_first(requests);
             came += requests.len();
             let ending = self.accept(requests);
             if ending.is_some() {
@@ -128,7 +128,6 @@ impl Writer {
                 break;
             }
             short += usize::from(requests.len() < wanted);
-            requests = self.settle_first(requests);
         }
         let began = clock::monotonic();
         if !self.sync_aside(began) {
@@ -165,10 +164,7 @@ impl Writer {
     }
 
     /// Serves settlements ahead of calls that must wait for the disk.
-    pub(super) fn settle_first(
-        &mut self,
-        requests: Vec<(Request, Ticket)>,
-    ) -> Vec<(Request, Ticket)> {
+    fn settle_first(&mut self, requests: Vec<(Request, Ticket)>) -> Vec<(Request, Ticket)> {
         let settles = |request: &Request| matches!(request, Request::Settle(_) | Request::Lose(_));
         if !requests.iter().any(|(request, _)| settles(request)) {
             return requests;
@@ -176,15 +172,11 @@ impl Writer {
         let mut rest = Vec::with_capacity(requests.len());
         let mut group = Group::default();
         for (request, ticket) in requests {
-            let (wish, is_loss) = match request {
-                Request::Settle(wish) => (wish, false),
-                Request::Lose(wish) => (wish, true),
-                request => {
-                    rest.push((request, ticket));
-                    continue;
-                }
-            };
-            self.plan(&mut group, &wish, Some(ticket), is_loss);
+            match request {
+                Request::Settle(wish) => self.plan(&mut group, &wish, Some(ticket), false),
+                Request::Lose(wish) => self.plan(&mut group, &wish, Some(ticket), true),
+                request => rest.push((request, ticket)),
+            }
         }
         self.settle(group);
         rest

@@ -143,5 +143,6 @@ pub(crate) struct Checkpoint {
 }
 
 /// The reason why an index is no longer usable, for the log output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);

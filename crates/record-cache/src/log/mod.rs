@@ -42,30 +42,13 @@ use crate::StoreError;
 use crate::index::Broken;
 
 /// Why a log could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(crate) enum Failure {
     /// The disk reported an error.
-    Disk(io::Error),
+    Disk(#[from] io::Error),
     /// The store cannot be opened, for a reason the caller can act on.
-    Store(StoreError),
+    Store(#[from] StoreError),
     /// The index failed, or belongs to a different log.
-    Index(Broken),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Disk(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
-        Self::Index(broken)
-    }
+    Index(#[from] Broken),
 }
