@@ -1,8 +1,7 @@
 //! Replaces a broken index.
 
 use super::writer::Writer;
-use crate::index::paged::PagedIndex;
-use crate::index::{Broken, Index, Indexes};
+use crate::index::Broken;
 use crate::log::Failure;
 use crate::log::catalog::lock;
 use crate::log::replay::rebuild;
@@ -28,7 +27,7 @@ impl Writer {
         let shared = &self.shared;
         let alive = || shared.requests.sign();
         let rebuilt = loop {
-            let index = next(&mut *self.indexes);
+            let index = self.indexes.fresh();
             let (salt, pending) = (self.log.salt(), self.log.pending());
             match rebuild(&segments, salt, pending, index, &alive) {
                 Ok(rebuilt) => break rebuilt,
@@ -47,12 +46,6 @@ impl Writer {
         note_rebuilt(&self.shared.path, &broken, began, missing);
         Ok(())
     }
-}
-
-/// The replacement index: one of the same kind or, if that fails, one in memory.
-pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
-    let fresh = indexes.fresh();
-    fresh.unwrap_or_else(|| Box::new(PagedIndex::in_memory()))
 }
 
 pub(crate) fn note_rebuilt(

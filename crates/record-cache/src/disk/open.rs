@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::group::Group;
+use super::mend::note_rebuilt;
 use super::overlap::Syncer;
 use super::shared::Shared;
 use super::writer::{Pace, Writer};
-use super::{Settings, mend, reader, spawn};
+use super::{Settings, reader, spawn};
 use crate::index::Entry;
 use crate::index::{Found, Indexes};
 use crate::log::catalog::lock;
@@ -45,13 +46,13 @@ pub(super) fn prepare(
             Err(Failure::Disk(error)) => return Err(failed(error)),
             Err(Failure::Index(reason)) => {
                 broken.get_or_insert(reason);
-                let index = mend::next(&mut *indexes);
+                let index = indexes.fresh();
                 found = Found { index, kept: None };
             }
         }
     };
     if let Some(broken) = &broken {
-        mend::note_rebuilt(&settings.path, broken, began, 0);
+        note_rebuilt(&settings.path, broken, began, 0);
     }
     let log = Log::new(
         disk,

@@ -111,8 +111,8 @@ pub(crate) trait Indexes: Debug + Send + 'static {
     /// The index left by an earlier opening, or an empty one.
     fn open(&mut self) -> Found;
 
-    /// An empty index to replace a broken one. `None` if this kind should not be used again.
-    fn fresh(&mut self) -> Option<Box<dyn Index>>;
+    /// An empty index to replace a broken one. If several break, one that cannot.
+    fn fresh(&mut self) -> Box<dyn Index>;
 }
 
 /// An index as found when opening.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::history::{History, Settled, TestStore, open, open_with, some};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::Entry;
-use crate::index::paged::PlainIndex;
+use crate::index::paged::{PagedIndex, PlainIndex};
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
 use crate::log::catalog::lock;
@@ -107,19 +107,22 @@ impl Indexes for FragileOnes {
     }
 
     fn open(&mut self) -> Found {
-        let index = self.fresh().unwrap();
+        let index = self.fresh();
         Found { index, kept: None }
     }
 
-    fn fresh(&mut self) -> Option<Box<dyn Index>> {
-        let calls = (!self.stand.is_empty()).then(|| self.stand.remove(0))?;
+    fn fresh(&mut self) -> Box<dyn Index> {
+        if self.stand.is_empty() {
+            return Box::new(PagedIndex::in_memory());
+        }
+        let calls = self.stand.remove(0);
         let breaks = *calls.lock().unwrap() < usize::MAX / 2;
-        Some(Box::new(Fragile {
+        Box::new(Fragile {
             inner: PlainIndex::default(),
             calls,
             breaks,
             is_broken: false,
-        }))
+        })
     }
 }
 

@@ -125,9 +125,9 @@ impl Indexes for Keepers {
         Found { index, kept }
     }
 
-    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+    fn fresh(&mut self) -> Box<dyn Index> {
         *self.anew.lock().unwrap() += 1;
-        Some(self.make(PlainIndex::default()))
+        self.make(PlainIndex::default())
     }
 }
 
