@@ -115,8 +115,7 @@ impl Writer {
             self.log.seal_last();
         }
         if closed.is_ok() {
-            let room = self.reserve.is_there();
-            self.log.write_outlines(room);
+            self.log.write_outlines(self.reserve.is_there);
         }
         self.shared.requests.sign();
         let kept = lock(&self.shared.catalog).close(at.as_ref());

@@ -69,7 +69,7 @@ impl Writer {
         // If records are settled in the order they arrived, the oldest segment empties before the
         // last one fills, and nothing needs relocating unless the backlog is tiny. The slack is
         // less than a whole segment, to leave room for groups written before the next turn.
-        let slack = self.log.segment_bytes() / 16 * 15;
+        let slack = self.log.segment_bytes / 16 * 15;
         if is_active || (live_records > 0 && total <= 2 * live + slack) {
             return Ok(false);
         }
@@ -82,10 +82,10 @@ impl Writer {
     }
 
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
-        if number >= self.log.needless_below() {
+        if number >= self.log.needless_below {
             self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
-        if number < self.log.needless_below() {
+        if number < self.log.needless_below {
             lock(&self.shared.catalog).segments.remove(&number);
             // If it remains, the next opening deletes it: the log says it is no longer needed.
             let _ = self.log.disk().remove(&segment_name(number));

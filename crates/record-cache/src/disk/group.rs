@@ -45,7 +45,7 @@ pub(super) struct Answer {
 impl Writer {
     /// Writes the group so far, if that is worth a separate write.
     pub(super) fn stage(&mut self) {
-        let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
+        let enough = STAGED_BYTES.min(self.log.segment_bytes / STAGED_PART);
         if self.group.unwritten >= enough {
             self.write();
         }

@@ -65,7 +65,7 @@ impl Writer {
 
     /// Whether the group should be synced while the next one is written.
     pub(super) fn may_overlap(&self) -> bool {
-        let segment = self.log.segment_bytes();
+        let segment = self.log.segment_bytes;
         self.log.durability == Durability::PowerLoss
             && self.group.bytes >= WORTH_BYTES.min(segment / WORTH_PART)
             && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)

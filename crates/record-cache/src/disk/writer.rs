@@ -147,8 +147,7 @@ impl Writer {
             tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
         }
         self.compact();
-        let room = self.reserve.is_there();
-        self.log.write_outlines(room);
+        self.log.write_outlines(self.reserve.is_there);
         self.checkpoint();
     }
 
@@ -216,9 +215,9 @@ impl Writer {
 
     /// Adds an append to the group, if it needs a write.
     fn append(&mut self, prepared: Prepared, ticket: Ticket) {
-        if prepared.records().is_empty() {
+        if prepared.records.is_empty() {
             self.shared.requests.answer(ticket, Ok(Amount::default()));
-        } else if prepared.length() > CALL_BYTES {
+        } else if prepared.length > CALL_BYTES {
             let error = "the records of one call are too many bytes for a segment";
             let error = StoreError::unavailable_because(error);
             self.shared.requests.answer(ticket, Err(error));

@@ -24,7 +24,7 @@ pub(crate) struct Log {
     catalog: Arc<Mutex<Catalog>>,
     /// What appends survive.
     pub(crate) durability: Durability,
-    segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     salt: u64,
     at: Continuation,
     /// The next segment, if its file was made in advance.
@@ -35,8 +35,8 @@ pub(crate) struct Log {
     counted_below: u64,
     /// The oldest segment that the last group still needs.
     needed: u32,
-    /// Segments below this one are no longer needed; this is durable.
-    needless_below: u32,
+    /// Segments below this one are no longer needed and may be deleted; this is durable.
+    pub(crate) needless_below: u32,
     encoder: Encoder,
 }
 
@@ -138,18 +138,9 @@ impl Log {
         }
     }
 
-    pub(crate) fn segment_bytes(&self) -> u64 {
-        self.segment_bytes
-    }
-
     /// The number of the active segment.
     pub(crate) fn active_segment(&self) -> Option<u32> {
         self.at.active.as_ref().map(|active| active.number)
-    }
-
-    /// Segments below this one may be deleted.
-    pub(crate) fn needless_below(&self) -> u32 {
-        self.needless_below
     }
 
     /// Whether the active segment's file was deleted.

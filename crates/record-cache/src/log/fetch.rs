@@ -96,7 +96,7 @@ pub(crate) fn fetch<N: Borrow<StreamName>>(
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let mut buffer = buffers.lend(length);
         file.read(&mut buffer.bytes, length, start)?;
-        let buffer = buffer.share();
+        let buffer = Bytes::from_owner(buffer);
         for wanted in run {
             let (name, entry) = wanted;
             take(wanted, check(&buffer, start, name.borrow(), entry, seal));

@@ -188,11 +188,6 @@ pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: 
     (head_length(name_length, has_hash_key) + body_length).next_multiple_of(ALIGNMENT)
 }
 
-/// The length in bytes of a frame without a hash key.
-pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
-    length(name_length, false, body_length as u64)
-}
-
 /// The position of a record's frame, as kept in an entry. Frames are aligned, so the lowest bit is
 /// free to flag a hash key.
 pub(crate) fn place(offset: u64, has_hash_key: bool) -> u32 {
@@ -264,6 +259,8 @@ pub(crate) struct GroupBody {
 
 impl GroupBody {
     pub(crate) const BYTES: u32 = 28;
+    /// The length in bytes of its frame.
+    pub(crate) const FRAME_BYTES: u64 = length(0, false, Self::BYTES as u64);
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES as usize] {
         let mut bytes = [0; Self::BYTES as usize];

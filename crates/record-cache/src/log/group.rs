@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::catalog::Settled;
 use super::fetch::Fetched;
 use super::files::DiskFile;
-use super::frame::{self, GroupBody, Header, Kind, Seal, frame_length};
+use super::frame::{self, GroupBody, Header, Kind, Seal};
 use super::outline::Outline;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -32,10 +32,10 @@ pub(crate) enum Call {
 /// threads and the writer on one, so what callers compute does not delay the others.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    records: Vec<NewRecord>,
+    pub(crate) records: Vec<NewRecord>,
     checksums: Checksums,
     /// The length in bytes of all frames.
-    length: u64,
+    pub(crate) length: u64,
 }
 
 /// The checksum of the body of each record.
@@ -59,10 +59,6 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn records(&self) -> &[NewRecord] {
-        &self.records
-    }
-
     /// The records, each with the checksum of its body.
     pub(crate) fn checked(&self) -> impl ExactSizeIterator<Item = (&NewRecord, u32)> {
         let checksums = match &self.checksums {
@@ -71,28 +67,23 @@ impl Prepared {
         };
         self.records.iter().zip(checksums.iter().copied())
     }
-
-    /// The length in bytes of all frames.
-    pub(crate) fn length(&self) -> u64 {
-        self.length
-    }
 }
 
 impl Call {
     /// The records that get a sequence number.
     pub(crate) fn appended(&self) -> &[NewRecord] {
         match self {
-            Self::Append(prepared) => prepared.records(),
+            Self::Append(prepared) => &prepared.records,
             _ => &[],
         }
     }
 
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
-            Self::Append(prepared) => prepared.length(),
+            Self::Append(prepared) => prepared.length,
             Self::Settle(settled) => settled.encoded_length(),
             Self::Carry(all) => all.iter().map(|(_, it)| it.header.frame_length()).sum(),
-            Self::Clear => frame_length(0, 0),
+            Self::Clear => frame::length(0, false, 0),
         }
     }
 }

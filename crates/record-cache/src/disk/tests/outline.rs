@@ -11,7 +11,7 @@ use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
 use crate::log::files::{Disk, DiskFile};
 use crate::log::format::{Found, SegmentHeader, segment_name, segment_number};
-use crate::log::frame::{GroupBody, Header, Seal, frame_length};
+use crate::log::frame::{GroupBody, Header, Seal, length};
 use crate::log::group::Encoder;
 use crate::log::outline::Outline;
 use crate::log::replay::Replay;
@@ -157,7 +157,7 @@ async fn an_outline_of_other_frames_is_none() {
     let (frames, outline) = bytes.split_at(end);
     // The segment was cut and then continued with different data up to the same place.
     let seal = Seal::new(salt, number);
-    let last = end - usize::try_from(frame_length(OTHER.len(), 3000)).unwrap();
+    let last = end - usize::try_from(length(OTHER.len(), false, 3000)).unwrap();
     let offset = u64::try_from(last).unwrap();
     let (mut header, name) = Header::decode(&frames[last..], &seal, offset).unwrap();
     header.sequence += 1;
@@ -221,7 +221,7 @@ async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
     };
     let previous = header.previous.as_mut().unwrap();
     assert_eq!(previous.end, first.outline().unwrap().end());
-    previous.end -= frame_length(OTHER.len(), 1000);
+    previous.end -= length(OTHER.len(), false, 1000);
     next.file
         .write(&mut [IoSlice::new(&header.encode())], 0)
         .unwrap();

@@ -11,7 +11,7 @@ use crate::log::files::DiskFile;
 use crate::log::format::{
     Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_SEGMENT, segment_name,
 };
-use crate::log::frame::{GroupBody, frame_length, void_length};
+use crate::log::frame::{GroupBody, void_length};
 use crate::log::group::Call;
 use crate::{Durability, StoreError};
 
@@ -107,8 +107,7 @@ impl Log {
     fn group_length(&self, calls: &[Call]) -> u64 {
         let calls: u64 = calls.iter().map(Call::encoded_length).sum();
         let again: u64 = self.at.rewrite.iter().map(Settled::encoded_length).sum();
-        let group = frame_length(0, GroupBody::BYTES);
-        group + again + void_length(&self.at.voids) + calls
+        GroupBody::FRAME_BYTES + again + void_length(&self.at.voids) + calls
     }
 
     /// Encodes and writes calls with this many new records. Returns the oldest segment that the
