@@ -6,7 +6,7 @@ use std::io;
 use super::catalog::Settled;
 use super::files::DiskFile;
 use super::frame::{
-    ALIGNMENT, Fields, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
+    ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
 };
 use super::step::Step;
 use crate::StreamName;
@@ -112,7 +112,7 @@ impl<'a> Scanner<'a> {
             offset,
             header,
             stream: self.names.find(name),
-            checksum: Fields(bytes).u32().unwrap_or_default(),
+            checksum: (bytes.first_chunk()).map_or(0, |head| u32::from_le_bytes(*head)),
         };
         Ok(Some(found).filter(|found| found.end() <= self.end))
     }

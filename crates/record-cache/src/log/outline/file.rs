@@ -2,9 +2,11 @@
 
 use std::io::{self, IoSlice};
 
+use bytes::Buf;
+
 use super::Outline;
 use crate::log::files::DiskFile;
-use crate::log::frame::{Fields, Header, LONGEST_HEAD, Seal};
+use crate::log::frame::{Header, LONGEST_HEAD, Seal};
 
 const MAGIC: [u8; 8] = *b"\x89rc-idx\n";
 const VERSION: u32 = 1;
@@ -105,15 +107,15 @@ impl Trailer {
 
     /// Decodes bytes whose checksum has been verified.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
-        (fields.u32()? == VERSION).then_some(())?;
-        Some(Self {
-            segment: fields.u32()?,
-            salt: fields.u64()?,
-            end: fields.u64()?,
-            length: fields.u32()?,
-            last_frame: fields.u32()?,
-            last_checksum: fields.u32()?,
+        let bytes = bytes.first_chunk::<TRAILER_BYTES>()?;
+        let mut fields = bytes.strip_prefix(&MAGIC)?;
+        (fields.get_u32_le() == VERSION).then(|| Self {
+            segment: fields.get_u32_le(),
+            salt: fields.get_u64_le(),
+            end: fields.get_u64_le(),
+            length: fields.get_u32_le(),
+            last_frame: fields.get_u32_le(),
+            last_checksum: fields.get_u32_le(),
         })
     }
 }
