@@ -175,7 +175,7 @@ impl Writer {
         let mut catalog = lock(&self.shared.catalog);
         if let Some(Call::Carry(carried)) = calls.last() {
             for ((stream, _), entry) in carried.iter().zip(written) {
-                if catalog.put(stream, entry).is_err() {
+                if catalog.put(stream, &[entry]).is_err() {
                     break;
                 }
             }

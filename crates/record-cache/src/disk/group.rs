@@ -59,8 +59,8 @@ impl Writer {
         if self.group.written == 0
             && let Err(error) = self.look_after_files(self.log.durability)
         {
-            let Group { calls, answers, .. } = self.group.take_unwritten();
-            return self.refuse(calls, answers, &error);
+            let group = self.group.take_unwritten();
+            return self.refuse(group, &error);
         }
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
@@ -97,7 +97,7 @@ impl Writer {
     /// Applies a group whose sync has ended, and answers its callers.
     pub(super) fn end(&mut self, group: Group, concluded: Result<(), StoreError>) {
         match concluded {
-            Ok(()) => self.count(group),
+            Ok(()) => self.apply(group),
             Err(error) => {
                 // Calls written behind the group are lost with it.
                 let behind = self.group.take_written();
@@ -118,7 +118,7 @@ impl Writer {
             self.conclude();
         }
         match self.commit(&mut group, Durability::ProcessCrash) {
-            Ok(()) => self.count(group),
+            Ok(()) => self.apply(group),
             Err(error) => self.fail(group, &error),
         }
     }
@@ -126,15 +126,6 @@ impl Writer {
     fn commit(&mut self, group: &mut Group, durability: Durability) -> Result<(), StoreError> {
         group.entries = self.log.commit(&group.calls, durability)?;
         Ok(())
-    }
-
-    fn count(&mut self, group: Group) {
-        #[cfg(test)]
-        if group.appends() {
-            let relaxed = std::sync::atomic::Ordering::Relaxed;
-            self.shared.commits.fetch_add(1, relaxed);
-        }
-        self.apply(group.calls, group.answers, &group.entries);
     }
 
     /// Answers calls that could not be written or synced, after one more attempt if files were
@@ -152,16 +143,22 @@ impl Writer {
                 false => (Durability::ProcessCrash, Ok(())),
             };
             match has_place.and_then(|()| self.commit(&mut group, durability)) {
-                Ok(()) => return self.count(group),
+                Ok(()) => return self.apply(group),
                 Err(again) => error = again,
             }
         }
-        self.refuse(group.calls, group.answers, &error);
+        self.refuse(group, &error);
     }
 
     /// Applies a written group and answers its callers.
-    fn apply(&mut self, calls: Vec<Call>, mut answers: Vec<Answer>, written: &[Entry]) {
-        let removed = self.enter(&calls, &answers, written);
+    fn apply(&mut self, group: Group) {
+        #[cfg(test)]
+        if group.appends() {
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            self.shared.commits.fetch_add(1, relaxed);
+        }
+        let (calls, mut answers, written) = (group.calls, group.answers, group.entries);
+        let removed = self.enter(&calls, &answers, &written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
         let tickets = answers.iter_mut().filter_map(|it| it.ticket.take());
@@ -171,7 +168,7 @@ impl Writer {
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let late = late(&calls, &replies, written);
+        let late = late(&calls, &replies, &written);
         self.owe_late(&calls, &answers, &replies, &removed);
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
@@ -190,7 +187,8 @@ impl Writer {
         let mut catalog = lock(&self.shared.catalog);
         for (stream, entries) in &runs {
             // If the index is broken, it is rebuilt from the log.
-            let _ = catalog.append(stream, entries);
+            let new = catalog.put(stream, entries);
+            debug_assert!(new.is_err() || new == Ok(entries.len()), "{stream}");
         }
         let settle = |(call, answer): (&Call, &Answer)| {
             let Call::Settle(settled) = call else {
@@ -244,9 +242,9 @@ impl Writer {
     }
 
     /// Answers calls that could not be written.
-    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+    fn refuse(&mut self, group: Group, error: &StoreError) {
         let mut rest = Group::default();
-        for (call, answer) in calls.into_iter().zip(answers) {
+        for (call, answer) in group.calls.into_iter().zip(group.answers) {
             if matches!(call, Call::Append(_)) {
                 self.answer(answer.ticket, Err(error.clone()));
             } else {

@@ -116,25 +116,10 @@ impl Catalog {
         sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Adds a record or updates its position. Returns whether it is new.
-    pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
-        self.count(name, &[entry]);
-        let old = ask(&mut self.places, |index| index.put(name, entry))?;
-        if let Some(old) = old {
-            forget(&mut self.segments, name, &old);
-        }
-        Ok(old.is_none())
-    }
-
-    /// Adds new records of one stream.
-    pub(crate) fn append(&mut self, name: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
-        self.count(name, entries);
-        ask(&mut self.places, |index| index.append(name, entries))
-    }
-
-    /// Counts new entries, even if the index is broken: while it cannot be rebuilt, a segment with
-    /// records that no index knows must not look empty.
-    fn count(&mut self, name: &StreamName, entries: &[Entry]) {
+    /// Adds records of one stream or updates their positions. Returns how many are new.
+    pub(crate) fn put(&mut self, name: &StreamName, entries: &[Entry]) -> Result<usize, Broken> {
+        // Counted even if the index is broken: while it cannot be rebuilt, a segment with records
+        // that no index knows must not look empty.
         for run in entries.chunk_by(|one, next| one.segment == next.segment) {
             let segment = run.first().map(|entry| entry.segment);
             if let Some(segment) = segment.and_then(|number| self.segments.get_mut(&number)) {
@@ -143,6 +128,15 @@ impl Catalog {
                 segment.live_bytes += lengths.sum::<u64>();
             }
         }
+        let (mut new, segments) = (entries.len(), &mut self.segments);
+        let mut replaced = |old: Entry| {
+            new -= 1;
+            forget(segments, name, &old);
+        };
+        ask(&mut self.places, |index| {
+            index.put(name, entries, &mut replaced)
+        })?;
+        Ok(new)
     }
 
     /// The part of a settlement that still has an effect, if any, and how much that deletes.

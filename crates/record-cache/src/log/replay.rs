@@ -194,7 +194,7 @@ impl Replay {
             self.hole = false;
             self.expected = self.expected.max(Some(next));
         }
-        if self.catalog.put(name, entry)? {
+        if self.catalog.put(name, &[entry])? > 0 {
             self.counters.add(name, Amount::new(1, entry.size.into()));
         }
         self.catalog.relieve()

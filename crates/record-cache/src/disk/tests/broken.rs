@@ -50,8 +50,15 @@ impl Fragile {
 }
 
 impl Index for Fragile {
-    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
-        self.call(|index| index.put(stream, entry))?
+    fn put(
+        &mut self,
+        stream: &StreamName,
+        entries: &[Entry],
+        replaced: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        // Each entry counts as a call, so an index also breaks in the middle of a group.
+        let mut entries = entries.chunks(1);
+        entries.try_for_each(|one| self.call(|index| index.put(stream, one, replaced))?)
     }
 
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
