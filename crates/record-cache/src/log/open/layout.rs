@@ -273,15 +273,12 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
         }));
     }
     for (n, candidate) in candidates.iter().rev().enumerate() {
-        if let Some(group) = candidate.last_group(salt)? {
-            // In an earlier segment, everything that counts lies before its end.
-            let (stable, offset) = (0, 0);
-            let earlier = LastGroup {
-                stable,
-                offset,
-                ..group
-            };
-            return Ok(Some(if n == 0 { group } else { earlier }));
+        if let Some(mut group) = candidate.last_group(salt)? {
+            if n > 0 {
+                // In an earlier segment, everything that counts lies before its end.
+                (group.stable, group.offset) = (0, 0);
+            }
+            return Ok(Some(group));
         }
     }
     Ok(None)

@@ -1,7 +1,6 @@
 //! Replays the segments of a log into an index.
 
 use super::layout::{Candidate, Layout};
-use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
 use crate::log::catalog::Catalog;
@@ -37,7 +36,7 @@ pub(super) fn begin_replay(
         return Err(unfit("it covers more than the log has"));
     }
     let mut replay = Replay::new(Some(at.next_sequence), catalog);
-    (replay.counters, replay.known) = (Counters::new(streams), Some(at));
+    (replay.counters.streams, replay.known) = (streams, Some(at));
     Ok(replay)
 }
 
