@@ -5,7 +5,6 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
-use crate::log::contents;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
 use crate::log::group::Call;
@@ -99,8 +98,7 @@ impl Writer {
         let Some(segment) = segment else {
             return Ok(());
         };
-        let salt = self.log.salt();
-        contents::records(&segment, number, salt, |records| {
+        segment.records(|records| {
             let held = lock(&self.shared.catalog).current(&records)?;
             self.shared.requests.sign();
             if !held.is_empty() {

@@ -28,8 +28,7 @@ impl Writer {
         let alive = || shared.requests.sign();
         let rebuilt = loop {
             let index = self.indexes.fresh();
-            let (salt, pending) = (self.log.salt(), self.log.pending());
-            match rebuild(&segments, salt, pending, index, &alive) {
+            match rebuild(&segments, self.log.pending(), index, &alive) {
                 Ok(rebuilt) => break rebuilt,
                 Err(Failure::Index(Broken(reason))) => {
                     tracing::debug!(target: "record_cache", reason, "the rebuilt index broke");

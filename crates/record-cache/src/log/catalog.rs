@@ -4,13 +4,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Failure;
 use super::files::DiskFile;
+use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::{Seal, length, record_length};
 use super::outline::Outline;
 use super::scan::Scanner;
+use super::step::Step;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{Amount, ReadLimits, Settlement, StreamName};
+
+/// The size of a portion of a segment, in records and in bytes.
+const PORTION: usize = 8192;
+const PORTION_BYTES: u64 = 4 << 20;
 
 /// Shared by the writer and the reader.
 ///
@@ -60,9 +67,44 @@ impl Segment {
         }
     }
 
+    /// Passes on its records, in portions, in order of position.
+    ///
+    /// They come from its outline or, without one, from its frames. Records with damaged frames are
+    /// missing. The index knows which records are still live.
+    pub(crate) fn records(
+        &self,
+        mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut portion = Vec::new();
+        let mut bytes = 0;
+        let mut add = |step: Option<Step>| -> Result<(), Failure> {
+            if let Some(Step::Record { stream, entry, .. }) = step {
+                bytes += u64::from(entry.size);
+                portion.push((stream, entry));
+                if portion.len() == PORTION || bytes >= PORTION_BYTES {
+                    bytes = 0;
+                    return take(std::mem::take(&mut portion));
+                }
+            }
+            Ok(())
+        };
+        if let Some(outline) = self.outline()? {
+            let mut steps = outline.steps(self.seal.segment);
+            steps.try_for_each(|step| add(Some(step)))?;
+        } else {
+            let mut scanner = self.scanner()?;
+            let mut offset = SEGMENT_HEADER_BYTES;
+            while let Some(found) = scanner.at_or_after(offset)? {
+                offset = found.end();
+                add(scanner.step(&found)?)?;
+            }
+        }
+        take(portion)
+    }
+
     /// The outline after its frames, if there is one.
-    pub(super) fn outline(&self, number: u32, salt: u64) -> io::Result<Option<Outline>> {
-        let outline = Outline::read(&*self.file, number, salt)?;
+    pub(super) fn outline(&self) -> io::Result<Option<Outline>> {
+        let outline = Outline::read(&*self.file, &self.seal)?;
         Ok(outline.filter(|outline| outline.end() == self.end))
     }
 

@@ -164,10 +164,6 @@ impl Log {
         self.disk = disk;
     }
 
-    pub(crate) fn salt(&self) -> u64 {
-        self.salt
-    }
-
     /// Void numbers and settlements that still have to be written.
     pub(crate) fn pending(&self) -> (&Ranges, &[Settled]) {
         (&self.at.voids, &self.at.rewrite)

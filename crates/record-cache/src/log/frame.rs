@@ -219,6 +219,10 @@ pub(crate) fn void_length(voids: &Ranges) -> u64 {
 /// Binds a frame to its position, so that stale bytes are never mistaken for a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
+    /// Of the store.
+    pub(crate) salt: u64,
+    /// The number of the segment.
+    pub(crate) segment: u32,
     with_salt: u32,
     without: u32,
 }
@@ -228,6 +232,8 @@ impl Seal {
     pub(crate) fn new(salt: u64, segment: u32) -> Self {
         let without = crc32c::crc32c(&segment.to_le_bytes());
         Self {
+            salt,
+            segment,
             with_salt: crc32c::crc32c_append(without, &salt.to_le_bytes()),
             without,
         }

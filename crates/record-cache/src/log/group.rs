@@ -105,7 +105,6 @@ pub(crate) struct Encoder {
     bytes: Vec<u8>,
     /// Payloads, each with the offset in `bytes` where it is inserted.
     shared: Vec<(usize, Bytes)>,
-    segment: u32,
     seal: Seal,
     /// The file offset where the piece begins.
     start: u64,
@@ -121,10 +120,11 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a group at this offset of a segment, and continues its outline.
+    /// Begins a group at this offset of the segment with this seal, and continues its outline.
     pub(crate) fn begin(
         &mut self,
-        (segment, seal, offset): (u32, Seal, u64),
+        seal: Seal,
+        offset: u64,
         next_sequence: u64,
         outline: Option<Outline>,
     ) {
@@ -133,8 +133,7 @@ impl Encoder {
         self.bytes.shrink_to(2 * PIECE_BYTES);
         self.shared.clear();
         self.entries = Vec::new();
-        (self.segment, self.seal) = (segment, seal);
-        (self.start, self.offset) = (offset, offset);
+        (self.seal, self.start, self.offset) = (seal, offset, offset);
         self.next_sequence = next_sequence;
         self.outline = outline;
     }
@@ -252,7 +251,7 @@ impl Encoder {
 
     /// Adds a record, whose body consists of these two parts.
     fn record(&mut self, stream: &StreamName, header: Header, key: &str, data: &Bytes) {
-        let entry = header.entry(self.segment, self.offset);
+        let entry = header.entry(self.seal.segment, self.offset);
         self.entries.push(entry);
         self.note(|outline| outline.record(header.kind == Kind::Carried, stream, &entry));
         self.frame(header, stream.as_str(), key.as_bytes(), data);

@@ -11,7 +11,7 @@
 //! - [`open`] finds the end of the log and continues it. [`replay`] reads frames into a
 //!   [`catalog`], using [`scan`] or outlines; [`rebuild`](replay::rebuild) does so for a
 //!   running store.
-//! - [`fetch`] reads records back; [`contents`] lists the records of a segment.
+//! - [`fetch`] reads records back; a [`Segment`](catalog::Segment) lists its records.
 //!
 //! # Invariants
 //! - Acknowledged data lies before the end stated by the next segment's header or, in the last
@@ -21,7 +21,6 @@
 
 pub(crate) mod buffers;
 pub(crate) mod catalog;
-pub(crate) mod contents;
 pub(crate) mod directory;
 pub(crate) mod end;
 pub(crate) mod fetch;

@@ -241,7 +241,6 @@ impl Replay {
 /// Any records still missing existed, but their frames can no longer be found.
 pub(crate) fn rebuild(
     segments: &BTreeMap<u32, Segment>,
-    salt: u64,
     (voids, settled): (&Ranges, &[Settled]),
     index: Box<dyn Index>,
     alive: &dyn Fn(),
@@ -253,7 +252,7 @@ pub(crate) fn rebuild(
         let mut empty = segment.clone();
         (empty.live_records, empty.live_bytes) = (0, 0);
         replay.catalog.segments.insert(number, empty);
-        if let Some(outline) = segment.outline(number, salt)? {
+        if let Some(outline) = segment.outline()? {
             replay.outlined(number, outline, &*segment.file)?;
         } else {
             replay.segment(number, &mut segment.scanner()?, segment.end)?;

@@ -133,13 +133,12 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// The meaning of a frame, if it is intact, in the segment with this number. Does not read the
-    /// body of a record.
-    pub(crate) fn step(&mut self, segment: u32, found: &Found) -> io::Result<Option<Step>> {
+    /// The meaning of a frame, if it is intact. Does not read the body of a record.
+    pub(crate) fn step(&mut self, found: &Found) -> io::Result<Option<Step>> {
         let header = &found.header;
         let carried = header.kind == Kind::Carried;
         if carried || header.kind == Kind::Record {
-            let entry = header.entry(segment, found.offset);
+            let entry = header.entry(self.seal.segment, found.offset);
             return Ok(found.stream.clone().map(|stream| Step::Record {
                 carried,
                 stream,

@@ -27,7 +27,8 @@ struct Segment {
 
 impl Segment {
     fn outline(&self) -> Option<Outline> {
-        Outline::read(&*self.file, self.number, self.salt).unwrap()
+        let seal = Seal::new(self.salt, self.number);
+        Outline::read(&*self.file, &seal).unwrap()
     }
 
     /// The outline computed from the frames.
@@ -120,7 +121,8 @@ fn passes(bytes: &[u8], number: u32, salt: u64) -> bool {
     let disk = SimDisk::new("nowhere".as_ref());
     let file = disk.create("file").unwrap();
     file.write(&mut [IoSlice::new(bytes)], 0).unwrap();
-    Outline::read(&*file, number, salt).unwrap().is_some()
+    let seal = Seal::new(salt, number);
+    Outline::read(&*file, &seal).unwrap().is_some()
 }
 
 #[tokio::test]
@@ -188,12 +190,12 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
         oldest_base: 0,
     };
     let mut encoder = Encoder::default();
-    let begin = (3, Seal::new(5, 3), 64);
-    encoder.begin(begin, 0, Some(Outline::new()));
+    let seal = Seal::new(5, 3);
+    encoder.begin(seal, 64, 0, Some(Outline::new()));
     encoder.group(&group);
     encoder.write(&*file).unwrap();
     let outline = encoder.outline.take().unwrap();
-    outline.write(&*file, 3, 5).unwrap();
+    outline.write(&*file, &seal).unwrap();
     let bytes = bytes_of(&*file);
     assert!(passes(&bytes, 3, 5));
     assert!(!passes(&bytes, 3, 6), "of another store");

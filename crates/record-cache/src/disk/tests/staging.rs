@@ -13,6 +13,7 @@ use crate::log::catalog::Catalog;
 use crate::log::end::{Continuation, Log};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
+use crate::log::frame::Seal;
 use crate::log::group::{Call, Prepared};
 use crate::log::outline::Outline;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
@@ -80,7 +81,7 @@ fn two_segments(log: &mut Log) {
 
 fn first_segment(disk: &SimDisk) -> (u64, Option<Outline>) {
     let file = disk.open(&segment_name(0)).unwrap();
-    let outline = Outline::read(&*file, 0, SALT).unwrap();
+    let outline = Outline::read(&*file, &Seal::new(SALT, 0)).unwrap();
     (file.length().unwrap(), outline)
 }
 

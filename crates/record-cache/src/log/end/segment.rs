@@ -48,7 +48,7 @@ impl Log {
             let Some(segment) = segment else {
                 continue;
             };
-            match outline.write(&*segment.file, number, self.salt) {
+            match outline.write(&*segment.file, &segment.seal) {
                 Ok(length) => {
                     if let Some(segment) = lock(&self.catalog).segments.get_mut(&number) {
                         segment.length = length;

@@ -117,8 +117,7 @@ impl Log {
         // If the write fails, the outline is lost.
         let outline = active.outline.take();
         let encoder = &mut self.encoder;
-        let begin = (active.number, active.seal, active.written);
-        encoder.begin(begin, first, outline);
+        encoder.begin(active.seal, active.written, first, outline);
         if active.written == 0 {
             active.base = first;
             let header = SegmentHeader {

@@ -162,7 +162,8 @@ impl Candidate {
     pub(super) fn outline(&self, salt: u64) -> Option<Outline> {
         self.header?;
         // An unreadable outline is not needed.
-        let outline = Outline::read(&*self.file, self.number, salt).ok()??;
+        let seal = Seal::new(salt, self.number);
+        let outline = Outline::read(&*self.file, &seal).ok()??;
         (self.end == u64::MAX || self.end == outline.end()).then_some(outline)
     }
 
