@@ -54,18 +54,12 @@ impl Writer {
         Ok(held)
     }
 
-    /// Writes again, if needed, the settlements that a failed sync took from the log, and void
-    /// numbers. Until then, only memory has them.
-    pub(super) fn write_leftovers(&mut self) -> Result<(), StoreError> {
-        self.in_need(|writer| writer.log.write_leftovers())
-    }
-
     /// Records the verified end of the log. Without this mark, the next opening has to verify it.
     ///
     /// Returns whether the mark was written.
     fn write_mark(&mut self) -> bool {
         let held = self.held();
-        let written = self.write_leftovers();
+        let written = self.in_need(|writer| writer.log.write_leftovers());
         // The mark is not worth space that settlements may need.
         let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {

@@ -85,11 +85,16 @@ impl Writer {
             self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
         if number < self.log.needless_below {
-            lock(&self.shared.catalog).segments.remove(&number);
-            // If it remains, the next opening deletes it: the log says it is no longer needed.
-            let _ = self.log.disk().remove(&segment_name(number));
+            self.delete(number);
         }
         Ok(())
+    }
+
+    /// Deletes a segment that the log says is no longer needed.
+    pub(super) fn delete(&self, number: u32) {
+        lock(&self.shared.catalog).segments.remove(&number);
+        // If it remains, the next opening deletes it.
+        let _ = self.log.disk().remove(&segment_name(number));
     }
 
     /// Relocates the records of a segment to the end of the log.
@@ -126,7 +131,7 @@ impl Writer {
         for name in names {
             let mut after = None;
             loop {
-                let entries = lock(&self.shared.catalog).after(&name, after, SOME)?;
+                let entries = lock(&self.shared.catalog).ask(|it| it.after(&name, after, SOME))?;
                 let Some(last) = entries.last() else { break };
                 after = Some(last.sequence);
                 let inside = entries.iter().filter(|entry| entry.segment == segment);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::writer::Writer;
 use crate::log::Failure;
 use crate::log::catalog::lock;
-use crate::log::format::segment_name;
 use crate::log::reserve::Reserve;
 use crate::{Durability, StoreError, clock};
 
@@ -108,8 +107,7 @@ impl Writer {
         self.log.commit(&[], Durability::PowerLoss)?;
         for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
-                lock(&self.shared.catalog).segments.remove(&number);
-                let _ = self.log.disk().remove(&segment_name(number));
+                self.delete(number);
             }
         }
         self.reserve = Reserve::find(self.log.disk());

@@ -13,7 +13,6 @@ use crate::index::{Found, Indexes};
 use crate::log::catalog::lock;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
-use crate::log::format::segment_name;
 use crate::log::open::{self, Layout};
 use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
@@ -94,7 +93,7 @@ impl Writer {
         needless: &[u32],
     ) -> Result<(), StoreError> {
         if !must_restate {
-            self.remove_needless(needless);
+            needless.iter().for_each(|number| self.delete(*number));
         }
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group, because it moves the end of the last segment.
@@ -111,16 +110,9 @@ impl Writer {
             let _ = self.log.commit(&[], self.log.durability);
         }
         if must_restate {
-            self.remove_needless(needless);
+            needless.iter().for_each(|number| self.delete(*number));
         }
         self.keep_house();
         Ok(())
-    }
-
-    /// Deletes unneeded segments found on opening. The next opening deletes any that remain.
-    fn remove_needless(&self, needless: &[u32]) {
-        for number in needless {
-            let _ = self.log.disk().remove(&segment_name(*number));
-        }
     }
 }

@@ -42,7 +42,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
             if catalog.closed {
                 return Err(StoreError::Closed);
             }
-            let entries = catalog.after(stream, after, read.limits);
+            let entries = catalog.ask(|index| index.after(stream, after, read.limits));
             entries.map(|entries| {
                 let sources = sources(&catalog, &entries);
                 (entries, sources)

@@ -142,7 +142,7 @@ impl Writer {
     pub(super) fn keep_house(&mut self) {
         self.syncer.in_a_row = 0;
         if self.log.must_rewrite()
-            && let Err(error) = self.write_leftovers()
+            && let Err(error) = self.in_need(|writer| writer.log.write_leftovers())
         {
             tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
         }
@@ -155,7 +155,7 @@ impl Writer {
         let mut catalog = lock(&self.shared.catalog);
         if catalog.wants_checkpoint()
             && let Some(at) = self.log.checkpoint(&catalog)
-            && catalog.checkpoint(&at).is_err()
+            && catalog.ask(|index| index.checkpoint(&at)).is_err()
         {
             drop(catalog);
             let _ = self.mend();

@@ -217,7 +217,7 @@ impl Inspection {
         let failed = |failure: Failure| in_words(&self.path, failure);
         let catalog = &mut self.survey.catalog;
         let entries = catalog
-            .after(stream, after.map(RecordId::get), limits)
+            .ask(|index| index.after(stream, after.map(RecordId::get), limits))
             .map_err(|broken| failed(broken.into()))?;
         let last = entries.last().map(|entry| RecordId::new(entry.sequence));
         let sources = sources(catalog, &entries);

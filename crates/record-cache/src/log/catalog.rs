@@ -13,7 +13,7 @@ use super::scan::Scanner;
 use super::step::Step;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry, Index};
-use crate::{Amount, ReadLimits, Settlement, StreamName};
+use crate::{Amount, Settlement, StreamName};
 
 /// The size of a portion of a segment, in records and in bytes.
 const PORTION: usize = 8192;
@@ -242,16 +242,12 @@ impl Catalog {
         ask(&mut self.places, |index| index.clear())
     }
 
-    /// The oldest entries of a stream, or the oldest after a number.
-    pub(crate) fn after(
+    /// Asks the index, which is dropped if it fails.
+    pub(crate) fn ask<T>(
         &mut self,
-        name: &StreamName,
-        sequence: Option<u64>,
-        limits: ReadLimits,
-    ) -> Result<Vec<Entry>, Broken> {
-        ask(&mut self.places, |index| {
-            index.after(name, sequence, limits)
-        })
+        question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
+        ask(&mut self.places, question)
     }
 
     /// The current entries of the records that still exist and have not moved, in order of
@@ -277,17 +273,9 @@ impl Catalog {
         Ok(current)
     }
 
-    pub(crate) fn relieve(&mut self) -> Result<(), Broken> {
-        ask(&mut self.places, Index::relieve)
-    }
-
     pub(crate) fn wants_checkpoint(&self) -> bool {
         let index = self.places.as_ref();
         index.is_ok_and(|index| index.wants_checkpoint())
-    }
-
-    pub(crate) fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        ask(&mut self.places, |index| index.checkpoint(at))
     }
 
     /// Ends all reads and changes, and closes all files.

@@ -218,7 +218,8 @@ impl Log {
         Ok(entries)
     }
 
-    /// Writes what waits for the next group, if anything.
+    /// Writes again the settlements that a failed sync took from the log, and void numbers, if there
+    /// are any. Until then, only memory has them.
     pub(crate) fn write_leftovers(&mut self) -> Result<(), StoreError> {
         if self.at.voids.is_empty() && self.at.rewrite.is_empty() {
             return Ok(());

@@ -127,7 +127,7 @@ impl Replay {
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<(), Broken> {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
-        self.catalog.relieve()
+        self.catalog.ask(Index::relieve)
     }
 
     /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count
@@ -197,7 +197,7 @@ impl Replay {
         if self.catalog.put(name, &[entry])? > 0 {
             self.counters.add(name, Amount::new(1, entry.size.into()));
         }
-        self.catalog.relieve()
+        self.catalog.ask(Index::relieve)
     }
 
     fn begin_numbers(&mut self, first: u64, count: u32) {
