@@ -168,8 +168,10 @@ impl Writer {
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let late = late(&calls, &replies, &written);
-        self.owe_late(&calls, &answers, &replies, &removed);
+        let late = match replies.iter().all(Option::is_some) {
+            true => BTreeMap::new(),
+            false => self.late(&calls, &answers, &replies, &removed, &written),
+        };
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
         drop(calls);
@@ -213,21 +215,31 @@ impl Writer {
         removed
     }
 
-    /// Keeps what settlements deleted whose callers were already told that nothing has changed.
-    fn owe_late(
+    /// Looks for calls whose callers were already told that nothing has changed. Keeps what their
+    /// settlements deleted, and returns the records that they appended.
+    fn late(
         &self,
         calls: &[Call],
         answers: &[Answer],
         replies: &[Option<Reply<Amount>>],
         removed: &[Amount],
-    ) {
-        for (((call, answer), reply), removed) in
-            calls.iter().zip(answers).zip(replies).zip(removed)
-        {
+        written: &[Entry],
+    ) -> BTreeMap<StreamName, Ranges> {
+        let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
+        let mut entries = written.iter();
+        let outcomes = answers.iter().zip(removed).zip(replies);
+        for (call, ((answer, removed), reply)) in calls.iter().zip(outcomes) {
             if let (Call::Settle(settled), None, false) = (call, reply, answer.is_loss) {
                 lock(&self.shared.counters).owe(&settled.stream, *removed);
             }
+            for (record, entry) in call.appended().iter().zip(&mut entries) {
+                if reply.is_none() {
+                    let numbers = late.entry(record.stream.clone()).or_default();
+                    numbers.insert(entry.sequence, entry.sequence + 1);
+                }
+            }
         }
+        late
     }
 
     /// Undoes appends whose callers were already told that the disk does not respond.
@@ -344,26 +356,4 @@ fn runs<'a>(calls: &'a [Call], written: &'a [Entry]) -> Vec<(&'a StreamName, &'a
     runs.into_iter()
         .map(|(stream, run)| (stream, slice(run)))
         .collect()
-}
-
-/// The appended records whose callers already have an answer.
-fn late(
-    calls: &[Call],
-    replies: &[Option<Reply<Amount>>],
-    written: &[Entry],
-) -> BTreeMap<StreamName, Ranges> {
-    let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
-    if replies.iter().all(Option::is_some) {
-        return late;
-    }
-    let mut entries = written.iter();
-    for (call, reply) in calls.iter().zip(replies) {
-        for (record, entry) in call.appended().iter().zip(&mut entries) {
-            if reply.is_none() {
-                let numbers = late.entry(record.stream.clone()).or_default();
-                numbers.insert(entry.sequence, entry.sequence + 1);
-            }
-        }
-    }
-    late
 }
