@@ -58,7 +58,6 @@ pub(super) fn prepare(
         Arc::clone(&shared.catalog),
         settings.durability,
         settings.segment_bytes,
-        opened.salt,
         opened.continuation,
     );
     *lock(&shared.catalog) = opened.catalog;

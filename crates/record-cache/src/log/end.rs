@@ -25,7 +25,6 @@ pub(crate) struct Log {
     /// What appends survive.
     pub(crate) durability: Durability,
     pub(crate) segment_bytes: u64,
-    salt: u64,
     at: Continuation,
     /// The next segment, if its file was made in advance.
     spare: Option<Active>,
@@ -68,6 +67,7 @@ pub(crate) struct Active {
 /// How a log continues.
 #[derive(Debug, Default)]
 pub(crate) struct Continuation {
+    pub(crate) salt: u64,
     /// The active segment, if any.
     pub(crate) active: Option<Active>,
     /// Where the log ends if no segment is active.
@@ -118,7 +118,6 @@ impl Log {
         catalog: Arc<Mutex<Catalog>>,
         durability: Durability,
         segment_bytes: u64,
-        salt: u64,
         at: Continuation,
     ) -> Self {
         Self {
@@ -126,7 +125,6 @@ impl Log {
             catalog,
             durability,
             segment_bytes,
-            salt,
             counted_below: at.next_sequence,
             at,
             spare: None,
@@ -185,7 +183,7 @@ impl Log {
         let holding = catalog.segments.iter();
         let holding = holding.filter(|(_, segment)| segment.live_records > 0);
         sound.then_some(Checkpoint {
-            salt: self.salt,
+            salt: self.at.salt,
             segment: active.number,
             offset: active.written,
             last_frame: active.last_frame?,
@@ -231,7 +229,7 @@ impl Log {
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
         let mark = Mark {
-            salt: self.salt,
+            salt: self.at.salt,
             next: self.at.next_sequence,
             last: active.map(Active::end).or(self.at.end),
             held,

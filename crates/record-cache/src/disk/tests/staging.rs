@@ -36,13 +36,15 @@ fn call(number: u8) -> Call {
 
 fn log(disk: &SimDisk, catalog: &Arc<Mutex<Catalog>>) -> Log {
     let durability = Durability::PowerLoss;
-    let from = Continuation::default();
+    let from = Continuation {
+        salt: SALT,
+        ..Continuation::default()
+    };
     Log::new(
         Arc::new(disk.clone()),
         Arc::clone(catalog),
         durability,
         SEGMENT_BYTES,
-        SALT,
         from,
     )
 }

@@ -75,7 +75,7 @@ impl Log {
         let (name, aside) = self.first_name(number);
         self.disk.rename(RESERVE, &name)?;
         self.at.next_number = after;
-        let active = Active::new(number, self.disk.open(&name)?, self.salt);
+        let active = Active::new(number, self.disk.open(&name)?, self.at.salt);
         self.spare = Some(Active { aside, ..active });
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Log {
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.at.next_number = after;
-                    let active = Active::new(number, file, self.salt);
+                    let active = Active::new(number, file, self.at.salt);
                     return Ok(Active { aside, ..active });
                 }
                 // Left over from a failed attempt that could not be undone.

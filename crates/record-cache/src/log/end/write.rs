@@ -122,7 +122,7 @@ impl Log {
             active.base = first;
             let header = SegmentHeader {
                 number: active.number,
-                salt: self.salt,
+                salt: self.at.salt,
                 base: first,
                 previous: self.at.end,
             };
@@ -131,7 +131,7 @@ impl Log {
         let needed = oldest_needed(&lock(&self.catalog));
         let (oldest, oldest_base) = needed.unwrap_or((active.number, active.base));
         encoder.group(&GroupBody {
-            salt: self.salt,
+            salt: self.at.salt,
             count: u32::try_from(count).unwrap_or(u32::MAX),
             stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
             oldest,
