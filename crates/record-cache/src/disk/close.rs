@@ -35,7 +35,7 @@ impl Writer {
     fn delete_all(&mut self) -> Result<StoreStats, StoreError> {
         let _ = self.look_after_files(Durability::PowerLoss);
         // First, since a failure from here on would say that nothing was cleared.
-        directory::remove_copies(self.log.disk())
+        directory::remove_copies(&*self.log.disk)
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         let untouched = lock(&self.shared.catalog).segments.is_empty();
         if !untouched {
@@ -89,7 +89,7 @@ impl Writer {
                     segment.file.sync()
                 });
                 synced
-                    .and_then(|()| self.log.disk().sync())
+                    .and_then(|()| self.log.disk.sync())
                     .map_err(|error| self.log.refused("cannot sync", "", error))
             }
             (outcome, _) => outcome,

@@ -35,7 +35,7 @@ impl Writer {
             match self.compact_once() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.reserve.restore(self.log.disk());
+                    self.reserve.restore(&*self.log.disk);
                     return;
                 }
                 Err(Failure::Index(_)) => {
@@ -94,7 +94,7 @@ impl Writer {
     pub(super) fn delete(&self, number: u32) {
         lock(&self.shared.catalog).segments.remove(&number);
         // If it remains, the next opening deletes it.
-        let _ = self.log.disk().remove(&segment_name(number));
+        let _ = self.log.disk.remove(&segment_name(number));
     }
 
     /// Relocates the records of a segment to the end of the log.

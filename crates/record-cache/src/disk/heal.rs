@@ -35,7 +35,7 @@ impl Writer {
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
-            self.log.active_segment().is_none() && self.log.disk().is_gone()
+            self.log.active_segment().is_none() && self.log.disk.is_gone()
         };
         let gone = gone || (since >= SELDOM && self.is_any_gone());
         if since >= OFTEN {
@@ -60,7 +60,7 @@ impl Writer {
 
     pub(crate) fn is_any_gone(&self) -> bool {
         let segments = lock(&self.shared.catalog).segments.clone();
-        segments.values().any(|segment| segment.file.is_gone()) || self.log.disk().is_gone()
+        segments.values().any(|segment| segment.file.is_gone()) || self.log.disk.is_gone()
     }
 
     pub(crate) fn heal(&mut self) {
@@ -71,7 +71,7 @@ impl Writer {
         let lost = lock(&self.shared.counters).damaged_records - damaged;
         let records = self.held();
         let was_lost = self.directory_lost;
-        self.directory_lost = self.log.is_gone() || self.log.disk().is_gone();
+        self.directory_lost = self.log.is_gone() || self.log.disk.is_gone();
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,
@@ -87,8 +87,8 @@ impl Writer {
     }
 
     fn write_all_again(&mut self) -> Result<(), Failure> {
-        if self.log.disk().is_gone() {
-            self.log.set_disk(self.log.disk().make_again()?);
+        if self.log.disk.is_gone() {
+            self.log.set_disk(self.log.disk.make_again()?);
         }
         self.log.roll();
         self.log.write_mark(self.held())?;
@@ -110,7 +110,7 @@ impl Writer {
                 self.delete(number);
             }
         }
-        self.reserve = Reserve::find(self.log.disk());
+        self.reserve = Reserve::find(&*self.log.disk);
         Ok(())
     }
 }

@@ -28,7 +28,8 @@ impl Writer {
         let alive = || shared.requests.sign();
         let rebuilt = loop {
             let index = self.indexes.fresh();
-            match rebuild(&segments, self.log.pending(), index, &alive) {
+            let pending = (&self.log.at.voids, &*self.log.at.rewrite);
+            match rebuild(&segments, pending, index, &alive) {
                 Ok(rebuilt) => break rebuilt,
                 Err(Failure::Index(Broken(reason))) => {
                     tracing::debug!(target: "record_cache", reason, "the rebuilt index broke");
@@ -41,7 +42,7 @@ impl Writer {
         };
         lock(&self.shared.catalog).replace(rebuilt.catalog);
         let missing = lock(&self.shared.counters).recount(rebuilt.counters);
-        self.log.note_voids(&rebuilt.missing);
+        self.log.at.voids.insert_all(&rebuilt.missing);
         note_rebuilt(&self.shared.path, &broken, began, missing);
         Ok(())
     }

@@ -64,7 +64,7 @@ pub(super) fn prepare(
     *lock(&shared.counters) = opened.counters;
     let mut writer = Writer {
         shared: Arc::clone(shared),
-        reserve: Reserve::find(log.disk()),
+        reserve: Reserve::find(&*log.disk),
         indexes,
         log,
         rest: 0,
@@ -76,7 +76,7 @@ pub(super) fn prepare(
     };
     writer.recover(&stranded, opened.must_restate, &layout.needless)?;
     if !writer.indexes.keep_files() {
-        directory::remove_indexes(writer.log.disk());
+        directory::remove_indexes(&*writer.log.disk);
     }
     let shared = Arc::clone(shared);
     spawn("record-cache-reader", move || reader::run(&shared))?;

@@ -20,12 +20,12 @@ use crate::{Durability, StoreError};
 /// The active segment, and what has to be written next.
 #[derive(Debug)]
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     catalog: Arc<Mutex<Catalog>>,
     /// What appends survive.
     pub(crate) durability: Durability,
     pub(crate) segment_bytes: u64,
-    at: Continuation,
+    pub(crate) at: Continuation,
     /// The next segment, if its file was made in advance.
     spare: Option<Active>,
     unsynced: Unsynced,
@@ -77,7 +77,7 @@ pub(crate) struct Continuation {
     pub(crate) torn: bool,
     pub(crate) next_number: u32,
     pub(crate) next_sequence: u64,
-    /// Void numbers not yet written.
+    /// Numbers that have no record. Written as void with the next group.
     pub(crate) voids: Ranges,
     /// Settlements possibly lost by a failed sync, to be written again at the end of the turn, or
     /// else with the next group.
@@ -151,25 +151,11 @@ impl Log {
         !self.at.rewrite.is_empty()
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
-    }
-
     /// Continues in another directory.
     pub(crate) fn set_disk(&mut self, disk: Arc<dyn Disk>) {
         // Its file is in the old one.
         self.spare = None;
         self.disk = disk;
-    }
-
-    /// Void numbers and settlements that still have to be written.
-    pub(crate) fn pending(&self) -> (&Ranges, &[Settled]) {
-        (&self.at.voids, &self.at.rewrite)
-    }
-
-    /// Voids numbers that no longer have a record. Written with the next group.
-    pub(crate) fn note_voids(&mut self, voids: &Ranges) {
-        self.at.voids.insert_all(voids);
     }
 
     /// The checkpoint for an index that covers all groups, if one is possible.

@@ -87,7 +87,9 @@ impl Log {
         loop {
             let number = self.at.next_number;
             let (name, aside) = self.first_name(number);
-            let after = number.checked_add(1).ok_or_else(no_numbers_left)?;
+            let after = number.checked_add(1).ok_or_else(|| {
+                StoreError::unavailable_because("there are no segment numbers left")
+            })?;
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.at.next_number = after;
@@ -126,8 +128,4 @@ impl Log {
             let _ = self.disk.remove(TEMPORARY_SEGMENT);
         }
     }
-}
-
-fn no_numbers_left() -> StoreError {
-    StoreError::unavailable_because("there are no segment numbers left")
 }

@@ -172,7 +172,7 @@ impl Candidate {
         Ok(is_blank(&*self.file, 4096, 0)? && self.file.length()? <= 4096)
     }
 
-    fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {
+    pub(super) fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {
         Scanner::new(&*self.file, Seal::new(salt, self.number), self.end)
     }
 

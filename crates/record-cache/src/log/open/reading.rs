@@ -6,7 +6,6 @@ use crate::log::Failure;
 use crate::log::catalog::Catalog;
 use crate::log::outline::Outline;
 use crate::log::replay::{Replay, Tail};
-use crate::log::scan::Scanner;
 
 /// Begins a replay of the whole log, or of what an index does not cover yet.
 ///
@@ -81,7 +80,7 @@ pub(crate) fn read_all(
             continue;
         }
         segment.length = segment.end;
-        let mut scanner = Scanner::new(file, segment.seal, candidate.end)?;
+        let mut scanner = candidate.scanner(salt)?;
         replay.catalog.segments.insert(number, segment);
         let stable = if is_last {
             layout.stable_in(number)
