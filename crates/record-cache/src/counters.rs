@@ -8,7 +8,7 @@ use crate::{Amount, NewRecord, QueueStats, StoreStats, StreamName};
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// What is stored. Holds no empty streams.
-    streams: BTreeMap<StreamName, QueueStats>,
+    pub(crate) streams: BTreeMap<StreamName, QueueStats>,
     /// What is gone without the caller knowing. It counts as stored until a call returns it.
     unreported: BTreeMap<StreamName, Amount>,
     pub(crate) damaged_records: u64,
@@ -17,13 +17,6 @@ pub(crate) struct Counters {
 /// Used only by the disk stores.
 #[cfg(any(feature = "sled", feature = "journal"))]
 impl Counters {
-    pub(crate) fn new(streams: BTreeMap<StreamName, QueueStats>) -> Self {
-        Self {
-            streams,
-            ..Self::default()
-        }
-    }
-
     /// The streams with stored records.
     pub(crate) fn names(&self) -> Vec<StreamName> {
         self.streams.keys().cloned().collect()

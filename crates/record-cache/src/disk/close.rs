@@ -7,7 +7,6 @@ use super::shared::{Request, Shared};
 use super::writer::Writer;
 use crate::log::catalog::lock;
 use crate::log::directory;
-use crate::log::end::Barrier;
 use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError, StoreStats};
 
@@ -34,17 +33,14 @@ impl Writer {
 
     /// Deletes everything. Returns what the caller believed to be there.
     fn delete_all(&mut self) -> Result<StoreStats, StoreError> {
-        let _ = self.look_after_files(Barrier::Synced);
+        let _ = self.look_after_files(Durability::PowerLoss);
         // First, since a failure from here on would say that nothing was cleared.
-        directory::remove_copies(self.log.disk())
+        directory::remove_copies(&*self.log.disk)
             .map_err(|error| self.log.refused("cannot delete copies", "", error))?;
         let untouched = lock(&self.shared.catalog).segments.is_empty();
         if !untouched {
             self.log.roll();
-            self.in_need(|writer| {
-                let catalog = &writer.shared.catalog;
-                writer.log.commit(catalog, &[Call::Clear], Barrier::Synced)
-            })?;
+            self.in_need(|writer| writer.log.commit(&[Call::Clear], Durability::PowerLoss))?;
             let _ = lock(&self.shared.catalog).clear();
         }
         let mut counters = lock(&self.shared.counters);
@@ -58,18 +54,12 @@ impl Writer {
         Ok(held)
     }
 
-    /// Writes again, if needed, the settlements that a failed sync took from the log, and void
-    /// numbers. Until then, only memory has them.
-    pub(super) fn write_leftovers(&mut self) -> Result<(), StoreError> {
-        self.in_need(|writer| writer.log.write_leftovers(&writer.shared.catalog))
-    }
-
     /// Records the verified end of the log. Without this mark, the next opening has to verify it.
     ///
     /// Returns whether the mark was written.
     fn write_mark(&mut self) -> bool {
         let held = self.held();
-        let written = self.write_leftovers();
+        let written = self.in_need(|writer| writer.log.write_leftovers());
         // The mark is not worth space that settlements may need.
         let written = written.and_then(|()| self.log.write_mark(held));
         if let Err(error) = &written {
@@ -84,14 +74,11 @@ impl Writer {
     }
 
     fn make_durable(&mut self) -> Result<(), StoreError> {
-        match (self.log.sync(), self.durability) {
+        match (self.log.sync(), self.log.durability) {
             // A failed sync, this one or an earlier one, can only lose settlements, which are
             // written again.
             (synced, Durability::PowerLoss) if synced.is_err() || self.log.must_rewrite() => {
-                let written = self.in_need(|writer| {
-                    let catalog = &writer.shared.catalog;
-                    writer.log.commit(catalog, &[], Barrier::Synced)
-                });
+                let written = self.in_need(|writer| writer.log.commit(&[], Durability::PowerLoss));
                 written.map(drop)
             }
             (Ok(()), Durability::ProcessCrash) => {
@@ -102,7 +89,7 @@ impl Writer {
                     segment.file.sync()
                 });
                 synced
-                    .and_then(|()| self.log.disk().sync())
+                    .and_then(|()| self.log.disk.sync())
                     .map_err(|error| self.log.refused("cannot sync", "", error))
             }
             (outcome, _) => outcome,
@@ -111,7 +98,7 @@ impl Writer {
 
     /// Closes the store, and answers the close request and all that came after it.
     pub(super) fn close(mut self, requests: Vec<(Request, Ticket)>) {
-        let mut kept = self.look_after_files(Barrier::Synced);
+        let mut kept = self.look_after_files(Durability::PowerLoss);
         if self.held() == 0 {
             kept = Ok(());
         }
@@ -122,8 +109,7 @@ impl Writer {
             self.log.seal_last();
         }
         if closed.is_ok() {
-            let room = self.reserve.is_there();
-            self.log.write_outlines(&self.shared.catalog, room);
+            self.log.write_outlines(self.reserve.is_there);
         }
         self.shared.requests.sign();
         let kept = lock(&self.shared.catalog).close(at.as_ref());

@@ -5,10 +5,9 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
-use crate::log::contents;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
-use crate::log::group::{Call, Carried};
+use crate::log::group::Call;
 use crate::{Amount, ReadLimits, StoreError, StreamName};
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -36,7 +35,7 @@ impl Writer {
             match self.compact_once() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.reserve.restore(self.log.disk());
+                    self.reserve.restore(&*self.log.disk);
                     return;
                 }
                 Err(Failure::Index(_)) => {
@@ -45,16 +44,14 @@ impl Writer {
                         return;
                     }
                 }
-                Err(Failure::Store(error)) => return self.rest_after(&error),
-                Err(Failure::Disk(error)) => return self.rest_after(&error),
+                // Such as a full disk. Nothing is lost.
+                Err(error) => {
+                    tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
+                    self.rest = REST;
+                    return;
+                }
             }
         }
-    }
-
-    /// Pauses compaction after a failure, such as a full disk. Nothing is lost.
-    fn rest_after(&mut self, error: &dyn std::fmt::Display) {
-        tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
-        self.rest = REST;
     }
 
     /// Returns whether there was something to do.
@@ -71,7 +68,7 @@ impl Writer {
         // If records are settled in the order they arrived, the oldest segment empties before the
         // last one fills, and nothing needs relocating unless the backlog is tiny. The slack is
         // less than a whole segment, to leave room for groups written before the next turn.
-        let slack = self.log.segment_bytes() / 16 * 15;
+        let slack = self.log.segment_bytes / 16 * 15;
         if is_active || (live_records > 0 && total <= 2 * live + slack) {
             return Ok(false);
         }
@@ -84,16 +81,20 @@ impl Writer {
     }
 
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
-        if number >= self.log.needless_below() {
-            let barrier = self.strongest();
-            self.in_need(|writer| writer.log.commit(&writer.shared.catalog, &[], barrier))?;
+        if number >= self.log.needless_below {
+            self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
-        if number < self.log.needless_below() {
-            lock(&self.shared.catalog).segments.remove(&number);
-            // If it remains, the next opening deletes it: the log says it is no longer needed.
-            let _ = self.log.disk().remove(&segment_name(number));
+        if number < self.log.needless_below {
+            self.delete(number);
         }
         Ok(())
+    }
+
+    /// Deletes a segment that the log says is no longer needed.
+    pub(super) fn delete(&self, number: u32) {
+        lock(&self.shared.catalog).segments.remove(&number);
+        // If it remains, the next opening deletes it.
+        let _ = self.log.disk.remove(&segment_name(number));
     }
 
     /// Relocates the records of a segment to the end of the log.
@@ -102,8 +103,7 @@ impl Writer {
         let Some(segment) = segment else {
             return Ok(());
         };
-        let salt = self.log.salt();
-        contents::records(&segment, number, salt, |records| {
+        segment.records(|records| {
             let held = lock(&self.shared.catalog).current(&records)?;
             self.shared.requests.sign();
             if !held.is_empty() {
@@ -131,7 +131,7 @@ impl Writer {
         for name in names {
             let mut after = None;
             loop {
-                let entries = lock(&self.shared.catalog).after(&name, after, SOME)?;
+                let entries = lock(&self.shared.catalog).ask(|it| it.after(&name, after, SOME))?;
                 let Some(last) = entries.last() else { break };
                 after = Some(last.sequence);
                 let inside = entries.iter().filter(|entry| entry.segment == segment);
@@ -145,44 +145,31 @@ impl Writer {
     ///
     /// The index may break in the process; the log still has the records.
     pub(crate) fn carry(&mut self, held: &[(StreamName, Entry)]) -> Result<(), StoreError> {
-        let sources = sources(
-            &lock(&self.shared.catalog),
-            held.iter().map(|(_, entry)| entry),
-        );
-        let wanted: Vec<_> = held.iter().map(|(name, entry)| (name, *entry)).collect();
-        let mut fetched = Vec::with_capacity(held.len());
-        fetch(&wanted, &sources, &self.shared.buffers, |one| {
-            fetched.push(one);
-        })
-        .map_err(|error| self.log.refused("cannot read", "", error))?;
+        let entries = held.iter().map(|(_, entry)| entry);
+        let sources = sources(&lock(&self.shared.catalog), entries);
         let mut carried = Vec::with_capacity(held.len());
         let mut lost = Vec::new();
-        for ((stream, entry), fetched) in held.iter().zip(fetched) {
+        let take = |(stream, entry): &(StreamName, Entry), fetched: Option<Fetched>| {
             let stream = stream.clone();
-            match fetched {
-                Some(Fetched { header, body }) => carried.push(Carried {
+            if let Some(fetched) = fetched {
+                carried.push((stream, fetched.carried(entry.attempts)));
+            } else {
+                let settled = Settled {
                     stream,
-                    entry: *entry,
-                    header,
-                    body,
-                }),
-                None => {
-                    let settled = Settled {
-                        stream,
-                        deleted: [entry.sequence].into_iter().collect(),
-                        counted: Ranges::default(),
-                    };
-                    lost.push((settled, Amount::new(1, entry.size.into())));
-                }
+                    deleted: [entry.sequence].into_iter().collect(),
+                    counted: Ranges::default(),
+                };
+                lost.push((settled, Amount::new(1, entry.size.into())));
             }
-        }
-        let barrier = self.strongest();
+        };
+        fetch(held, &sources, &self.shared.buffers, take)
+            .map_err(|error| self.log.refused("cannot read", "", error))?;
         let mut calls: Vec<Call> = lost
             .iter()
             .map(|(lost, _)| Call::Settle(lost.clone()))
             .collect();
         calls.push(Call::Carry(carried));
-        let written = self.log.commit(&self.shared.catalog, &calls, barrier)?;
+        let written = self.log.commit(&calls, self.log.durability)?;
         for (lost, planned) in &lost {
             let records = self.enter_loss(lost, *planned).records;
             let stream = &lost.stream;
@@ -190,8 +177,8 @@ impl Writer {
         }
         let mut catalog = lock(&self.shared.catalog);
         if let Some(Call::Carry(carried)) = calls.last() {
-            for (record, entry) in carried.iter().zip(written) {
-                if catalog.put(&record.stream, entry).is_err() {
+            for ((stream, _), entry) in carried.iter().zip(written) {
+                if catalog.put(stream, &[entry]).is_err() {
                     break;
                 }
             }

@@ -9,9 +9,8 @@ use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::{Settled, lock};
-use crate::log::end::Barrier;
 use crate::log::group::Call;
-use crate::{Amount, RecordId, Settlement, StoreError, StreamName};
+use crate::{Amount, Durability, RecordId, Settlement, StoreError, StreamName};
 
 /// A group is written in parts of this size, or this fraction of a segment if smaller, while more
 /// of its calls are expected.
@@ -46,7 +45,7 @@ pub(super) struct Answer {
 impl Writer {
     /// Writes the group so far, if that is worth a separate write.
     pub(super) fn stage(&mut self) {
-        let enough = STAGED_BYTES.min(self.log.segment_bytes() / STAGED_PART);
+        let enough = STAGED_BYTES.min(self.log.segment_bytes / STAGED_PART);
         if self.group.unwritten >= enough {
             self.write();
         }
@@ -58,15 +57,15 @@ impl Writer {
             return;
         }
         if self.group.written == 0
-            && let Err(error) = self.look_after_files(self.strongest())
+            && let Err(error) = self.look_after_files(self.log.durability)
         {
-            let Group { calls, answers, .. } = self.group.take_unwritten();
-            return self.refuse(calls, answers, &error);
+            let group = self.group.take_unwritten();
+            return self.refuse(group, &error);
         }
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
         }
-        let written = self.log.write(&self.shared.catalog, self.group.rest());
+        let written = self.log.write(self.group.rest());
         match written {
             Ok(entries) => {
                 self.group.entries.extend(entries);
@@ -90,8 +89,7 @@ impl Writer {
         self.wait_for_sync();
         let group = self.group.take_written();
         if !group.calls.is_empty() {
-            let barrier = self.strongest();
-            let concluded = self.log.conclude(&self.shared.catalog, barrier);
+            let concluded = self.log.conclude(self.log.durability);
             self.end(group, concluded);
         }
     }
@@ -99,7 +97,7 @@ impl Writer {
     /// Applies a group whose sync has ended, and answers its callers.
     pub(super) fn end(&mut self, group: Group, concluded: Result<(), StoreError>) {
         match concluded {
-            Ok(()) => self.count(group),
+            Ok(()) => self.apply(group),
             Err(error) => {
                 // Calls written behind the group are lost with it.
                 let behind = self.group.take_written();
@@ -115,30 +113,19 @@ impl Writer {
             return;
         }
         // Settlements take effect in any case: what is gone needs none.
-        let _ = self.look_after_files(Barrier::None);
+        let _ = self.look_after_files(Durability::ProcessCrash);
         if self.log.owes_sync() || self.log.is_full_for(&group.calls) {
             self.conclude();
         }
-        match self.commit(&mut group, Barrier::None) {
-            Ok(()) => self.count(group),
+        match self.commit(&mut group, Durability::ProcessCrash) {
+            Ok(()) => self.apply(group),
             Err(error) => self.fail(group, &error),
         }
     }
 
-    fn commit(&mut self, group: &mut Group, barrier: Barrier) -> Result<(), StoreError> {
-        group.entries = self
-            .log
-            .commit(&self.shared.catalog, &group.calls, barrier)?;
+    fn commit(&mut self, group: &mut Group, durability: Durability) -> Result<(), StoreError> {
+        group.entries = self.log.commit(&group.calls, durability)?;
         Ok(())
-    }
-
-    fn count(&mut self, group: Group) {
-        #[cfg(test)]
-        if group.appends() {
-            let relaxed = std::sync::atomic::Ordering::Relaxed;
-            self.shared.commits.fetch_add(1, relaxed);
-        }
-        self.apply(group.calls, group.answers, &group.entries);
     }
 
     /// Answers calls that could not be written or synced, after one more attempt if files were
@@ -150,27 +137,28 @@ impl Writer {
         let mut error = error.clone();
         if self.is_any_gone() {
             self.heal();
-            let barrier = if group.appends() {
-                self.strongest()
-            } else {
-                Barrier::None
-            };
             // Settlements take effect in any case: what is gone needs none.
-            let has_place = match group.appends() {
-                true => self.require_directory(),
-                false => Ok(()),
+            let (durability, has_place) = match group.appends() {
+                true => (self.log.durability, self.require_directory()),
+                false => (Durability::ProcessCrash, Ok(())),
             };
-            match has_place.and_then(|()| self.commit(&mut group, barrier)) {
-                Ok(()) => return self.count(group),
+            match has_place.and_then(|()| self.commit(&mut group, durability)) {
+                Ok(()) => return self.apply(group),
                 Err(again) => error = again,
             }
         }
-        self.refuse(group.calls, group.answers, &error);
+        self.refuse(group, &error);
     }
 
     /// Applies a written group and answers its callers.
-    fn apply(&mut self, calls: Vec<Call>, mut answers: Vec<Answer>, written: &[Entry]) {
-        let removed = self.enter(&calls, &answers, written);
+    fn apply(&mut self, group: Group) {
+        #[cfg(test)]
+        if group.appends() {
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            self.shared.commits.fetch_add(1, relaxed);
+        }
+        let (calls, mut answers, written) = (group.calls, group.answers, group.entries);
+        let removed = self.enter(&calls, &answers, &written);
         // The group is in the log, so a rebuilt index will include it.
         let _ = self.mend();
         let tickets = answers.iter_mut().filter_map(|it| it.ticket.take());
@@ -180,8 +168,10 @@ impl Writer {
         }
         let (replies, waiting) = self.shared.requests.replies(tickets.into_iter());
         self.pace.came_meanwhile = waiting;
-        let late = late(&calls, &replies, written);
-        self.owe_late(&calls, &answers, &replies, &removed);
+        let late = match replies.iter().all(Option::is_some) {
+            true => BTreeMap::new(),
+            false => self.late(&calls, &answers, &replies, &removed, &written),
+        };
         // Freed before the callers run again: they allocated it, and would compete with this thread
         // for the allocator's locks.
         drop(calls);
@@ -199,7 +189,8 @@ impl Writer {
         let mut catalog = lock(&self.shared.catalog);
         for (stream, entries) in &runs {
             // If the index is broken, it is rebuilt from the log.
-            let _ = catalog.append(stream, entries);
+            let new = catalog.put(stream, entries);
+            debug_assert!(new.is_err() || new == Ok(entries.len()), "{stream}");
         }
         let settle = |(call, answer): (&Call, &Answer)| {
             let Call::Settle(settled) = call else {
@@ -224,21 +215,31 @@ impl Writer {
         removed
     }
 
-    /// Keeps what settlements deleted whose callers were already told that nothing has changed.
-    fn owe_late(
+    /// Looks for calls whose callers were already told that nothing has changed. Keeps what their
+    /// settlements deleted, and returns the records that they appended.
+    fn late(
         &self,
         calls: &[Call],
         answers: &[Answer],
         replies: &[Option<Reply<Amount>>],
         removed: &[Amount],
-    ) {
-        for (((call, answer), reply), removed) in
-            calls.iter().zip(answers).zip(replies).zip(removed)
-        {
+        written: &[Entry],
+    ) -> BTreeMap<StreamName, Ranges> {
+        let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
+        let mut entries = written.iter();
+        let outcomes = answers.iter().zip(removed).zip(replies);
+        for (call, ((answer, removed), reply)) in calls.iter().zip(outcomes) {
             if let (Call::Settle(settled), None, false) = (call, reply, answer.is_loss) {
                 lock(&self.shared.counters).owe(&settled.stream, *removed);
             }
+            for (record, entry) in call.appended().iter().zip(&mut entries) {
+                if reply.is_none() {
+                    let numbers = late.entry(record.stream.clone()).or_default();
+                    numbers.insert(entry.sequence, entry.sequence + 1);
+                }
+            }
         }
+        late
     }
 
     /// Undoes appends whose callers were already told that the disk does not respond.
@@ -253,9 +254,9 @@ impl Writer {
     }
 
     /// Answers calls that could not be written.
-    fn refuse(&mut self, calls: Vec<Call>, answers: Vec<Answer>, error: &StoreError) {
+    fn refuse(&mut self, group: Group, error: &StoreError) {
         let mut rest = Group::default();
-        for (call, answer) in calls.into_iter().zip(answers) {
+        for (call, answer) in group.calls.into_iter().zip(group.answers) {
             if matches!(call, Call::Append(_)) {
                 self.answer(answer.ticket, Err(error.clone()));
             } else {
@@ -355,26 +356,4 @@ fn runs<'a>(calls: &'a [Call], written: &'a [Entry]) -> Vec<(&'a StreamName, &'a
     runs.into_iter()
         .map(|(stream, run)| (stream, slice(run)))
         .collect()
-}
-
-/// The appended records whose callers already have an answer.
-fn late(
-    calls: &[Call],
-    replies: &[Option<Reply<Amount>>],
-    written: &[Entry],
-) -> BTreeMap<StreamName, Ranges> {
-    let mut late: BTreeMap<_, Ranges> = BTreeMap::new();
-    if replies.iter().all(Option::is_some) {
-        return late;
-    }
-    let mut entries = written.iter();
-    for (call, reply) in calls.iter().zip(replies) {
-        for (record, entry) in call.appended().iter().zip(&mut entries) {
-            if reply.is_none() {
-                let numbers = late.entry(record.stream.clone()).or_default();
-                numbers.insert(entry.sequence, entry.sequence + 1);
-            }
-        }
-    }
-    late
 }

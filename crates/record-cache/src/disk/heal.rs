@@ -8,10 +8,8 @@ use std::time::Duration;
 use super::writer::Writer;
 use crate::log::Failure;
 use crate::log::catalog::lock;
-use crate::log::end::Barrier;
-use crate::log::format::segment_name;
 use crate::log::reserve::Reserve;
-use crate::{StoreError, clock};
+use crate::{Durability, StoreError, clock};
 
 /// How often to check the files when nothing is synced.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -25,18 +23,19 @@ pub(super) const RARELY: Duration = if cfg!(test) {
 };
 
 impl Writer {
-    /// Checks whether files in use were deleted and, if so, rewrites their contents.
+    /// Checks whether files in use were deleted and, if so, rewrites their contents. Checks more
+    /// often before what has to survive a power loss.
     ///
     /// # Errors
     /// If what is written next would go into a deleted file.
-    pub(crate) fn look_after_files(&mut self, barrier: Barrier) -> Result<(), StoreError> {
+    pub(crate) fn look_after_files(&mut self, durability: Durability) -> Result<(), StoreError> {
         let since = self.looked.elapsed();
-        if since < OFTEN && (self.directory_lost || barrier == Barrier::None) {
+        if since < OFTEN && (self.directory_lost || durability != Durability::PowerLoss) {
             return self.require_directory();
         }
         let gone = self.log.is_gone() || {
             // The directory may be deleted while no file in it is being written.
-            self.log.active_segment().is_none() && self.log.disk().is_gone()
+            self.log.active_segment().is_none() && self.log.disk.is_gone()
         };
         let gone = gone || (since >= SELDOM && self.is_any_gone());
         if since >= OFTEN {
@@ -61,7 +60,7 @@ impl Writer {
 
     pub(crate) fn is_any_gone(&self) -> bool {
         let segments = lock(&self.shared.catalog).segments.clone();
-        segments.values().any(|segment| segment.file.is_gone()) || self.log.disk().is_gone()
+        segments.values().any(|segment| segment.file.is_gone()) || self.log.disk.is_gone()
     }
 
     pub(crate) fn heal(&mut self) {
@@ -72,7 +71,7 @@ impl Writer {
         let lost = lock(&self.shared.counters).damaged_records - damaged;
         let records = self.held();
         let was_lost = self.directory_lost;
-        self.directory_lost = self.log.is_gone() || self.log.disk().is_gone();
+        self.directory_lost = self.log.is_gone() || self.log.disk.is_gone();
         match healed {
             Ok(()) => tracing::warn!(
                 target: "record_cache", path, records, lost,
@@ -88,8 +87,8 @@ impl Writer {
     }
 
     fn write_all_again(&mut self) -> Result<(), Failure> {
-        if self.log.disk().is_gone() {
-            self.log.set_disk(self.log.disk().make_again()?);
+        if self.log.disk.is_gone() {
+            self.log.set_disk(self.log.disk.make_again()?);
         }
         self.log.roll();
         self.log.write_mark(self.held())?;
@@ -105,15 +104,13 @@ impl Writer {
         }
         // With this commit, the log says that it needs none of the old segments, even after a power
         // loss.
-        let committed = self.log.commit(&self.shared.catalog, &[], Barrier::Synced);
-        committed?;
+        self.log.commit(&[], Durability::PowerLoss)?;
         for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
-                lock(&self.shared.catalog).segments.remove(&number);
-                let _ = self.log.disk().remove(&segment_name(number));
+                self.delete(number);
             }
         }
-        self.reserve = Reserve::find(self.log.disk());
+        self.reserve = Reserve::find(&*self.log.disk);
         Ok(())
     }
 }

@@ -39,8 +39,8 @@ struct State<T, A> {
     closed: bool,
     /// Whether the thread is working.
     busy: bool,
-    /// Counts the thread's signs of life.
-    signs: u64,
+    /// How often the watch has looked since the thread's last sign of life.
+    looks: u32,
     /// No sign of life for too long.
     stalled: bool,
     /// Another thread is working for this one, whose signs do not count until that work ends.
@@ -52,14 +52,6 @@ struct State<T, A> {
 /// The right to take a reply handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
-
-/// The watch's last observation of a mailbox.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    signs: Option<u64>,
-    /// How many checks in a row saw no change.
-    times: u32,
-}
 
 impl<T, A> State<T, A> {
     fn take(&mut self) -> Vec<(T, Ticket)> {
@@ -73,8 +65,7 @@ impl<T, A> State<T, A> {
         if self.helped {
             return;
         }
-        (self.busy, self.stalled) = (true, false);
-        self.signs = self.signs.wrapping_add(1);
+        (self.busy, self.stalled, self.looks) = (true, false, 0);
     }
 
     fn keep(&mut self, reply: Option<Reply<A>>) -> Ticket {
@@ -110,7 +101,7 @@ impl<T, A> Mailbox<T, A> {
             wanted: 0,
             closed: false,
             busy: false,
-            signs: 0,
+            looks: 0,
             stalled: false,
             helped: false,
             nudged: false,
@@ -165,35 +156,21 @@ impl<T, A> Mailbox<T, A> {
 
     /// Waits for items and takes them all. Empty once the mailbox is closed and drained.
     pub(crate) fn next(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        (state.busy, state.stalled) = (false, false);
-        state.wanted = 1;
-        state = self
-            .arrived
-            .wait_while(state, |state| state.waiting.is_empty() && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.take()
+        self.next_within(Duration::MAX).unwrap_or_default()
     }
 
     /// Like [`next`](Self::next), but `None` if nothing arrives in time.
     pub(crate) fn next_within(&self, patience: Duration) -> Option<Vec<(T, Ticket)>> {
         let mut state = self.lock();
         (state.busy, state.stalled) = (false, false);
-        state.wanted = 1;
-        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.closed;
-        let waited = self.arrived.wait_timeout_while(state, patience, quiet);
-        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        let taken = state.take();
-        (!waited.timed_out()).then_some(taken)
+        let (taken, in_time) = self.wait(state, 1, patience, |state| state.closed);
+        in_time.then_some(taken)
     }
 
     /// Waits until this many items are queued or the time is up, and takes those that have arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        state.wanted = wanted;
-        let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !state.closed;
-        let waited = self.arrived.wait_timeout_while(state, patience, few);
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+        let closed = |state: &State<T, A>| state.closed;
+        self.wait(self.lock(), wanted, patience, closed).0
     }
 
     /// Says whether another thread is working for this one. While it is, nothing that this one does
@@ -206,11 +183,24 @@ impl<T, A> Mailbox<T, A> {
 
     /// Waits for items, or for the end of the other thread's work.
     pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
-        state.wanted = 1;
-        let quiet = |state: &mut State<T, A>| state.waiting.is_empty() && !state.nudged;
-        let waited = self.arrived.wait_timeout_while(state, LOOK_AGAIN, quiet);
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+        let nudged = |state: &State<T, A>| state.nudged;
+        self.wait(self.lock(), 1, LOOK_AGAIN, nudged).0
+    }
+
+    /// Waits until this many items are queued, something else ends the wait, or the time is up.
+    /// Takes the items, and returns whether the wait ended in time.
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State<T, A>>,
+        wanted: usize,
+        patience: Duration,
+        ends: fn(&State<T, A>) -> bool,
+    ) -> (Vec<(T, Ticket)>, bool) {
+        state.wanted = wanted;
+        let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !ends(state);
+        let waited = self.arrived.wait_timeout_while(state, patience, few);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state.take(), !waited.timed_out())
     }
 
     /// Wakes [`meanwhile`](Self::meanwhile).
@@ -273,17 +263,12 @@ impl<T, A> Mailbox<T, A> {
         refuse(replies, error);
     }
 
-    /// If the thread has shown no sign of life at this many checks, fails all waiting calls and
+    /// If the thread has shown no sign of life since this many looks, fails all waiting calls and
     /// drops their requests.
-    pub(crate) fn look(&self, seen: &mut Seen, patience: u32) {
+    pub(crate) fn look(&self, patience: u32) {
         let mut state = self.lock();
-        let signs = state.busy.then_some(state.signs);
-        if signs.is_none() || signs != seen.signs {
-            (seen.signs, seen.times) = (signs, 0);
-            return;
-        }
-        seen.times += 1;
-        if seen.times < patience {
+        if !state.busy || state.looks < patience {
+            state.looks = state.looks.saturating_add(1);
             return;
         }
         state.stalled = true;
@@ -297,6 +282,11 @@ impl<T, A> Mailbox<T, A> {
         }
         drop(state);
         refuse(replies, &stalled());
+    }
+
+    /// Gives the thread its time again.
+    pub(crate) fn look_afresh(&self) {
+        self.lock().looks = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, A>> {

@@ -1,8 +1,7 @@
 //! Replaces a broken index.
 
 use super::writer::Writer;
-use crate::index::paged::PagedIndex;
-use crate::index::{Broken, Index, Indexes};
+use crate::index::Broken;
 use crate::log::Failure;
 use crate::log::catalog::lock;
 use crate::log::replay::rebuild;
@@ -28,9 +27,9 @@ impl Writer {
         let shared = &self.shared;
         let alive = || shared.requests.sign();
         let rebuilt = loop {
-            let index = next(&mut *self.indexes);
-            let (salt, pending) = (self.log.salt(), self.log.pending());
-            match rebuild(&segments, salt, pending, index, &alive) {
+            let index = self.indexes.fresh();
+            let pending = (&self.log.at.voids, &*self.log.at.rewrite);
+            match rebuild(&segments, pending, index, &alive) {
                 Ok(rebuilt) => break rebuilt,
                 Err(Failure::Index(Broken(reason))) => {
                     tracing::debug!(target: "record_cache", reason, "the rebuilt index broke");
@@ -43,16 +42,10 @@ impl Writer {
         };
         lock(&self.shared.catalog).replace(rebuilt.catalog);
         let missing = lock(&self.shared.counters).recount(rebuilt.counters);
-        self.log.note_voids(&rebuilt.missing);
+        self.log.at.voids.insert_all(&rebuilt.missing);
         note_rebuilt(&self.shared.path, &broken, began, missing);
         Ok(())
     }
-}
-
-/// The replacement index: one of the same kind or, if that fails, one in memory.
-pub(crate) fn next(indexes: &mut dyn Indexes) -> Box<dyn Index> {
-    let fresh = indexes.fresh();
-    fresh.unwrap_or_else(|| Box::new(PagedIndex::in_memory()))
 }
 
 pub(crate) fn note_rebuilt(

@@ -343,14 +343,6 @@ macro_rules! disk_store {
             }
         }
 
-        crate::disk::record_store!($store);
-    };
-}
-pub(crate) use disk_store;
-
-/// Implements `RecordStore` for a newtype around [`Store`].
-macro_rules! record_store {
-    ($store:ident) => {
         #[async_trait::async_trait]
         impl crate::RecordStore for $store {
             async fn append(&self, records: Vec<crate::NewRecord>) -> Result<(), StoreError> {
@@ -395,4 +387,4 @@ macro_rules! record_store {
         }
     };
 }
-pub(crate) use record_store;
+pub(crate) use disk_store;

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use super::group::Group;
+use super::mend::note_rebuilt;
 use super::overlap::Syncer;
 use super::shared::Shared;
 use super::writer::{Pace, Writer};
-use super::{Settings, mend, reader, spawn};
-use crate::index::Entry;
-use crate::index::{Found, Indexes};
+use super::{Settings, reader, spawn};
+use crate::index::{Entry, Found, Indexes};
 use crate::log::catalog::lock;
 use crate::log::end::{Log, refused};
 use crate::log::files::Disk;
-use crate::log::format::segment_name;
 use crate::log::open::{self, Layout};
 use crate::log::reserve::Reserve;
 use crate::log::{Failure, directory};
@@ -45,28 +44,27 @@ pub(super) fn prepare(
             Err(Failure::Disk(error)) => return Err(failed(error)),
             Err(Failure::Index(reason)) => {
                 broken.get_or_insert(reason);
-                let index = mend::next(&mut *indexes);
+                let index = indexes.fresh();
                 found = Found { index, kept: None };
             }
         }
     };
     if let Some(broken) = &broken {
-        mend::note_rebuilt(&settings.path, broken, began, 0);
+        note_rebuilt(&settings.path, broken, began, 0);
     }
     let log = Log::new(
         disk,
+        Arc::clone(&shared.catalog),
         settings.durability,
         settings.segment_bytes,
-        opened.salt,
         opened.continuation,
     );
     *lock(&shared.catalog) = opened.catalog;
     *lock(&shared.counters) = opened.counters;
     let mut writer = Writer {
         shared: Arc::clone(shared),
-        reserve: Reserve::find(log.disk()),
+        reserve: Reserve::find(&*log.disk),
         indexes,
-        durability: settings.durability,
         log,
         rest: 0,
         group: Group::default(),
@@ -77,7 +75,7 @@ pub(super) fn prepare(
     };
     writer.recover(&stranded, opened.must_restate, &layout.needless)?;
     if !writer.indexes.keep_files() {
-        directory::remove_indexes(writer.log.disk());
+        directory::remove_indexes(&*writer.log.disk);
     }
     let shared = Arc::clone(shared);
     spawn("record-cache-reader", move || reader::run(&shared))?;
@@ -93,7 +91,7 @@ impl Writer {
         needless: &[u32],
     ) -> Result<(), StoreError> {
         if !must_restate {
-            self.remove_needless(needless);
+            needless.iter().for_each(|number| self.delete(*number));
         }
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group, because it moves the end of the last segment.
@@ -101,25 +99,18 @@ impl Writer {
             self.mend()?;
         } else if must_restate {
             // The new group states where the last segment ends.
-            let restated = self.log.commit(&self.shared.catalog, &[], self.strongest());
+            let restated = self.log.commit(&[], self.log.durability);
             if restated.is_err() {
                 return Ok(());
             }
         } else if lock(&self.shared.counters).damaged_records > 0 {
             // Records the loss, so it is counted only once. Without space, it is counted again.
-            let _ = self.log.commit(&self.shared.catalog, &[], self.strongest());
+            let _ = self.log.commit(&[], self.log.durability);
         }
         if must_restate {
-            self.remove_needless(needless);
+            needless.iter().for_each(|number| self.delete(*number));
         }
         self.keep_house();
         Ok(())
-    }
-
-    /// Deletes unneeded segments found on opening. The next opening deletes any that remain.
-    fn remove_needless(&self, needless: &[u32]) {
-        for number in needless {
-            let _ = self.log.disk().remove(&segment_name(*number));
-        }
     }
 }

@@ -65,8 +65,8 @@ impl Writer {
 
     /// Whether the group should be synced while the next one is written.
     pub(super) fn may_overlap(&self) -> bool {
-        let segment = self.log.segment_bytes();
-        self.durability == Durability::PowerLoss
+        let segment = self.log.segment_bytes;
+        self.log.durability == Durability::PowerLoss
             && self.group.bytes >= WORTH_BYTES.min(segment / WORTH_PART)
             && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)
     }
@@ -95,8 +95,8 @@ impl Writer {
         true
     }
 
-    /// Waits for requests or the end of the sync, and serves settlements. Returns the other
-    /// requests, and how many callers to expect if `came` have arrived so far.
+    /// Waits for requests or the end of the sync. Returns the requests, and how many callers to
+    /// expect if `came` have arrived so far.
     pub(super) fn meanwhile(
         &mut self,
         expected: usize,
@@ -114,7 +114,7 @@ impl Writer {
                 came + self.pace.expected
             }
         };
-        (self.settle_first(requests), expected)
+        (requests, expected)
     }
 
     /// Waits for a sync that is under way, if any.
@@ -135,7 +135,7 @@ impl Writer {
             Err(io::Error::other("the thread that syncs has ended"))
         });
         let calls = group.calls.len();
-        let concluded = self.log.end_sync(&self.shared.catalog, outcome);
+        let concluded = self.log.end_sync(outcome);
         self.end(group, concluded);
         self.pace.expected = calls + self.pace.came_meanwhile;
         self.pace.took = began.elapsed();

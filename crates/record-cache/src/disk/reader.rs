@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::shared::{Read, Request, Shared};
+use crate::index::Entry;
 use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{ReadBatch, RecordId, Settlement, StoreError};
@@ -41,7 +42,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
             if catalog.closed {
                 return Err(StoreError::Closed);
             }
-            let entries = catalog.after(stream, after, read.limits);
+            let entries = catalog.ask(|index| index.after(stream, after, read.limits));
             entries.map(|entries| {
                 let sources = sources(&catalog, &entries);
                 (entries, sources)
@@ -58,13 +59,12 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
                 continue;
             }
         };
-        let wanted: Vec<_> = entries.iter().map(|entry| (stream, *entry)).collect();
-        let mut records = Vec::with_capacity(entries.len());
+        let wanted: Vec<_> = entries.into_iter().map(|entry| (stream, entry)).collect();
+        let mut records = Vec::with_capacity(wanted.len());
         let mut lost = Vec::new();
-        let mut asked = entries.iter();
-        let take = |fetched: Option<Fetched>| {
-            let Some(entry) = asked.next() else { return };
-            match fetched.and_then(|fetched| fetched.into_record(entry.attempts)) {
+        let take = |(_, entry): &(_, Entry), fetched: Option<Fetched>| {
+            let record = fetched.and_then(|fetched| fetched.into_record(entry.attempts));
+            match record {
                 Some(record) => records.push(record),
                 None => lost.push(RecordId::new(entry.sequence)),
             }
@@ -85,7 +85,7 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
         if !records.is_empty() {
             return Ok(reported(records));
         }
-        after = entries.last().map(|entry| entry.sequence);
+        after = wanted.last().map(|(_, entry)| entry.sequence);
     }
 }
 

@@ -4,8 +4,8 @@
 //! during its index's I/O, which takes bounded time.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use super::mailbox::Mailbox;
 use crate::counters::Counters;
@@ -19,7 +19,7 @@ use crate::{Amount, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 pub(crate) struct Shared {
     /// The directory, as an absolute path.
     pub(crate) path: PathBuf,
-    pub(crate) catalog: Mutex<Catalog>,
+    pub(crate) catalog: Arc<Mutex<Catalog>>,
     pub(crate) counters: Mutex<Counters>,
     /// The answer to a request is what it removed.
     pub(crate) requests: Mailbox<Request, Amount>,
@@ -58,7 +58,7 @@ impl Shared {
     pub(crate) fn new(path: PathBuf, watch: Sender<()>) -> Self {
         Self {
             path,
-            catalog: Mutex::default(),
+            catalog: Arc::default(),
             counters: Mutex::default(),
             requests: Mailbox::new(|request| matches!(request, Request::Close)),
             reads: Mailbox::new(|_| false),

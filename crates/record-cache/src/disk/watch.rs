@@ -7,7 +7,6 @@ use std::sync::Weak;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::mailbox::Seen;
 use super::shared::Shared;
 use crate::clock;
 
@@ -18,41 +17,24 @@ const LOOKS: u32 = 4;
 
 /// Watches a store until it is dropped. Dropping the store does not wait for the watch.
 pub(crate) fn look_after(shared: &Weak<Shared>, ended: &Receiver<()>, limit: Duration) {
-    let mut looks = Looks::new(clock::monotonic());
+    let mut last = clock::monotonic();
     while let Some(store) = shared.upgrade() {
-        looks.look(&store, clock::monotonic(), limit);
+        look(&store, &mut last, clock::monotonic(), limit);
         drop(store);
         // Nothing is ever sent. Once the store is dropped, this returns immediately.
         let _ = ended.recv_timeout(limit / LOOKS);
     }
 }
 
-/// The last observation of the two threads.
-#[derive(Debug)]
-struct Looks {
-    of_writer: Seen,
-    of_reader: Seen,
-    last: Instant,
-}
-
-impl Looks {
-    fn new(now: Instant) -> Self {
-        Self {
-            of_writer: Seen::default(),
-            of_reader: Seen::default(),
-            last: now,
-        }
+fn look(store: &Shared, last: &mut Instant, now: Instant, limit: Duration) {
+    if now.saturating_duration_since(*last) > limit {
+        // The whole process was suspended, so the disk had no chance to respond.
+        store.requests.look_afresh();
+        store.reads.look_afresh();
     }
-
-    fn look(&mut self, store: &Shared, now: Instant, limit: Duration) {
-        if now.saturating_duration_since(self.last) > limit {
-            // The whole process was suspended, so the disk had no chance to respond.
-            *self = Self::new(now);
-        }
-        self.last = now;
-        store.requests.look(&mut self.of_writer, LOOKS);
-        store.reads.look(&mut self.of_reader, LOOKS);
-    }
+    *last = now;
+    store.requests.look(LOOKS);
+    store.reads.look(LOOKS);
 }
 
 #[cfg(test)]
@@ -62,7 +44,7 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::{LOOKS, Looks};
+    use super::{LOOKS, look};
     use crate::clock;
     use crate::disk::shared::Shared;
 
@@ -74,18 +56,18 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         let _ticket = shared.requests.expect(reply);
         let mut now = clock::monotonic();
-        let mut looks = Looks::new(now);
+        let mut last = now;
         for _ in 0..LOOKS {
-            looks.look(&shared, now, limit);
+            look(&shared, &mut last, now, limit);
             now += tick;
         }
         now += limit;
         for _ in 0..LOOKS {
             assert!(answer.try_recv().is_err(), "not told yet");
-            looks.look(&shared, now, limit);
+            look(&shared, &mut last, now, limit);
             now += tick;
         }
-        looks.look(&shared, now, limit);
+        look(&shared, &mut last, now, limit);
         let told = answer.try_recv().unwrap().unwrap_err();
         assert!(told.to_string().contains("does not respond"), "{told}");
     }

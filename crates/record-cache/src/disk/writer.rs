@@ -10,7 +10,7 @@ use super::overlap::Syncer;
 use super::shared::{Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
-use crate::log::end::{Barrier, Log};
+use crate::log::end::Log;
 use crate::log::group::{Call, Prepared};
 use crate::log::reserve::Reserve;
 use crate::{Amount, Durability, Settlement, StoreError, clock};
@@ -32,7 +32,6 @@ const CALL_BYTES: u64 = 1 << 31;
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) indexes: Box<dyn Indexes>,
-    pub(crate) durability: Durability,
     pub(crate) log: Log,
     /// Turns remaining before a failed compaction is retried.
     pub(crate) rest: u32,
@@ -88,7 +87,7 @@ impl Writer {
             if self.held() == 0 {
                 return self.shared.requests.next();
             }
-            let _ = self.look_after_files(Barrier::None);
+            let _ = self.look_after_files(Durability::ProcessCrash);
         }
     }
 
@@ -97,10 +96,10 @@ impl Writer {
     fn turn(&mut self, mut requests: Vec<(Request, Ticket)>) -> Option<Vec<(Request, Ticket)>> {
         let mut expected = self.pace.expected;
         let (mut came, mut short) = (0, 0);
-        requests = self.settle_first(requests);
         // Callers just answered may come back immediately and join those that arrived meanwhile. A
         // lone caller waits for no one.
         loop {
+            requests = self.settle_first(requests);
             came += requests.len();
             let ending = self.accept(requests);
             if ending.is_some() {
@@ -129,7 +128,6 @@ impl Writer {
                 break;
             }
             short += usize::from(requests.len() < wanted);
-            requests = self.settle_first(requests);
         }
         let began = clock::monotonic();
         if !self.sync_aside(began) {
@@ -144,13 +142,12 @@ impl Writer {
     pub(super) fn keep_house(&mut self) {
         self.syncer.in_a_row = 0;
         if self.log.must_rewrite()
-            && let Err(error) = self.write_leftovers()
+            && let Err(error) = self.in_need(|writer| writer.log.write_leftovers())
         {
             tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
         }
         self.compact();
-        let room = self.reserve.is_there();
-        self.log.write_outlines(&self.shared.catalog, room);
+        self.log.write_outlines(self.reserve.is_there);
         self.checkpoint();
     }
 
@@ -158,7 +155,7 @@ impl Writer {
         let mut catalog = lock(&self.shared.catalog);
         if catalog.wants_checkpoint()
             && let Some(at) = self.log.checkpoint(&catalog)
-            && catalog.checkpoint(&at).is_err()
+            && catalog.ask(|index| index.checkpoint(&at)).is_err()
         {
             drop(catalog);
             let _ = self.mend();
@@ -166,10 +163,7 @@ impl Writer {
     }
 
     /// Serves settlements ahead of calls that must wait for the disk.
-    pub(super) fn settle_first(
-        &mut self,
-        requests: Vec<(Request, Ticket)>,
-    ) -> Vec<(Request, Ticket)> {
+    fn settle_first(&mut self, requests: Vec<(Request, Ticket)>) -> Vec<(Request, Ticket)> {
         let settles = |request: &Request| matches!(request, Request::Settle(_) | Request::Lose(_));
         if !requests.iter().any(|(request, _)| settles(request)) {
             return requests;
@@ -177,15 +171,11 @@ impl Writer {
         let mut rest = Vec::with_capacity(requests.len());
         let mut group = Group::default();
         for (request, ticket) in requests {
-            let (wish, is_loss) = match request {
-                Request::Settle(wish) => (wish, false),
-                Request::Lose(wish) => (wish, true),
-                request => {
-                    rest.push((request, ticket));
-                    continue;
-                }
-            };
-            self.plan(&mut group, &wish, Some(ticket), is_loss);
+            match request {
+                Request::Settle(wish) => self.plan(&mut group, &wish, Some(ticket), false),
+                Request::Lose(wish) => self.plan(&mut group, &wish, Some(ticket), true),
+                request => rest.push((request, ticket)),
+            }
         }
         self.settle(group);
         rest
@@ -225,9 +215,9 @@ impl Writer {
 
     /// Adds an append to the group, if it needs a write.
     fn append(&mut self, prepared: Prepared, ticket: Ticket) {
-        if prepared.records().is_empty() {
+        if prepared.records.is_empty() {
             self.shared.requests.answer(ticket, Ok(Amount::default()));
-        } else if prepared.length() > CALL_BYTES {
+        } else if prepared.length > CALL_BYTES {
             let error = "the records of one call are too many bytes for a segment";
             let error = StoreError::unavailable_because(error);
             self.shared.requests.answer(ticket, Err(error));
@@ -266,14 +256,6 @@ impl Writer {
                 group.push(Call::Settle(settled), answer);
             }
             nothing => self.answer(ticket, nothing.map(|_| Amount::default())),
-        }
-    }
-
-    /// The barrier that matches the configured durability.
-    pub(crate) fn strongest(&self) -> Barrier {
-        match self.durability {
-            Durability::PowerLoss => Barrier::Synced,
-            Durability::ProcessCrash => Barrier::None,
         }
     }
 

@@ -7,12 +7,13 @@ use super::{Found, Index, Indexes};
 
 /// Makes indexes that use a database, or no database if their memory is unlimited.
 ///
-/// After an index breaks, a database is tried once more, and then no longer used.
+/// After an index breaks, a database is tried once more, and then no longer used: an index in memory
+/// never breaks.
 #[derive(Debug)]
 pub(crate) struct Maker {
     home: PathBuf,
     settings: IndexSettings,
-    chances: u32,
+    has_replaced: bool,
 }
 
 impl Maker {
@@ -21,7 +22,7 @@ impl Maker {
         Self {
             home: home.to_owned(),
             settings,
-            chances: 1,
+            has_replaced: false,
         }
     }
 }
@@ -41,9 +42,11 @@ impl Indexes for Maker {
         Found { index, kept }
     }
 
-    fn fresh(&mut self) -> Option<Box<dyn Index>> {
-        self.chances = self.chances.checked_sub(1)?;
-        let index = PagedIndex::empty(&self.home, self.settings.clone());
-        Some(Box::new(index))
+    fn fresh(&mut self) -> Box<dyn Index> {
+        let settings = match std::mem::replace(&mut self.has_replaced, true) {
+            false => self.settings.clone(),
+            true => IndexSettings::in_memory(),
+        };
+        Box::new(PagedIndex::empty(&self.home, settings))
     }
 }

@@ -44,14 +44,14 @@ const _: () = assert!(size_of::<Entry>() == 24, "as documented");
 
 /// The positions of records, by stream.
 pub(crate) trait Index: Debug + Send + 'static {
-    /// Adds an entry. Returns the entry it replaces, if one has the same number.
-    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken>;
-
-    /// Adds entries that replace none.
-    fn append(&mut self, stream: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
-        let mut entries = entries.iter();
-        entries.try_for_each(|entry| self.put(stream, *entry).map(drop))
-    }
+    /// Adds entries, and passes on each that was replaced, because it has the same number as one of
+    /// them.
+    fn put(
+        &mut self,
+        stream: &StreamName,
+        entries: &[Entry],
+        replaced: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken>;
 
     /// The entries with these numbers, in order.
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken>;
@@ -111,8 +111,8 @@ pub(crate) trait Indexes: Debug + Send + 'static {
     /// The index left by an earlier opening, or an empty one.
     fn open(&mut self) -> Found;
 
-    /// An empty index to replace a broken one. `None` if this kind should not be used again.
-    fn fresh(&mut self) -> Option<Box<dyn Index>>;
+    /// An empty index to replace a broken one. If several break, one that cannot.
+    fn fresh(&mut self) -> Box<dyn Index>;
 }
 
 /// An index as found when opening.
@@ -143,5 +143,6 @@ pub(crate) struct Checkpoint {
 }
 
 /// The reason why an index is no longer usable, for the log output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);

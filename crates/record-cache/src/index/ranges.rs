@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Buf;
+
 /// The bytes of one range on disk.
 const RANGE_BYTES: usize = 12;
 
@@ -113,16 +115,15 @@ impl Ranges {
 
     /// Reads what `encode` wrote and advances past it.
     pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
-        let (entries, mut rest) = from.split_first_chunk()?;
-        let mut ranges = Self::default();
-        for _ in 0..u32::from_le_bytes(*entries) {
-            let (start, behind) = rest.split_first_chunk()?;
-            let (count, behind) = behind.split_first_chunk()?;
-            let start = u64::from_le_bytes(*start);
-            ranges.insert(start, start.checked_add(u32::from_le_bytes(*count).into())?);
-            rest = behind;
-        }
+        let (pieces, rest) = from.split_first_chunk()?;
         *from = rest;
+        let mut ranges = Self::default();
+        for _ in 0..u32::from_le_bytes(*pieces) {
+            let (mut piece, rest) = from.split_at_checked(RANGE_BYTES)?;
+            *from = rest;
+            let (start, count) = (piece.get_u64_le(), piece.get_u32_le());
+            ranges.insert(start, start.checked_add(count.into())?);
+        }
         Some(ranges)
     }
 }

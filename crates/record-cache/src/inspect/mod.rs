@@ -31,10 +31,11 @@ use std::path::{Path, PathBuf};
 
 use self::disk::ReadOnlyDisk;
 use self::survey::{Survey, survey};
+use crate::index::Entry;
 use crate::log::Failure;
 use crate::log::buffers::Buffers;
 use crate::log::directory::is_own;
-use crate::log::fetch::{fetch, sources};
+use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::files::Disk;
 use crate::log::format::{COPY_PREFIX, LOCK};
 use crate::{Amount, ReadBatch, ReadLimits, RecordId, StoreError, StoreStats, StreamName};
@@ -216,19 +217,17 @@ impl Inspection {
         let failed = |failure: Failure| in_words(&self.path, failure);
         let catalog = &mut self.survey.catalog;
         let entries = catalog
-            .after(stream, after.map(RecordId::get), limits)
+            .ask(|index| index.after(stream, after.map(RecordId::get), limits))
             .map_err(|broken| failed(broken.into()))?;
         let last = entries.last().map(|entry| RecordId::new(entry.sequence));
-        let wanted: Vec<_> = entries.iter().map(|entry| (stream, *entry)).collect();
         let sources = sources(catalog, &entries);
+        let wanted: Vec<_> = entries.into_iter().map(|entry| (stream, entry)).collect();
         let (mut records, mut damaged) = (Vec::new(), Amount::default());
-        let mut nth = entries.iter();
-        let take = |found: Option<crate::log::fetch::Fetched>| {
-            if let Some(entry) = nth.next() {
-                match found.and_then(|found| found.into_record(entry.attempts)) {
-                    Some(record) => records.push(record),
-                    None => damaged += Amount::new(1, entry.size.into()),
-                }
+        let take = |(_, entry): &(_, Entry), found: Option<Fetched>| {
+            let record = found.and_then(|found| found.into_record(entry.attempts));
+            match record {
+                Some(record) => records.push(record),
+                None => damaged += Amount::new(1, entry.size.into()),
             }
         };
         fetch(&wanted, &sources, &self.buffers, take).map_err(|error| failed(error.into()))?;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
+use super::catalog::lock;
 
 /// The most bytes kept for later reads. Anything beyond that is freed immediately.
 const KEPT_BYTES: usize = 16 << 20;
@@ -30,7 +30,7 @@ impl Buffers {
     /// A read fills the whole buffer, so it should be no larger than needed.
     pub(crate) fn lend(&self, length: usize) -> Buffer {
         let suitable = length..=length.saturating_add(length / 4);
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         let mut free = state.free.iter();
         let found = free.rposition(|it| suitable.contains(&it.capacity()));
         let bytes = found.and_then(|at| state.free.remove(at));
@@ -43,7 +43,7 @@ impl Buffers {
     }
 
     fn take_back(&self, bytes: Vec<u8>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.lent -= 1;
         if state.lent == 0 {
             let idle = mem::take(&mut *state);
@@ -59,11 +59,6 @@ impl Buffers {
             }
         }
     }
-
-    // No code that can panic runs under the lock, so a poisoned lock is still consistent.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A buffer from a pool, returned to it when the last of its bytes is dropped.
@@ -71,13 +66,6 @@ impl Buffers {
 pub(crate) struct Buffer {
     pub(crate) bytes: Vec<u8>,
     buffers: Buffers,
-}
-
-impl Buffer {
-    /// The contents, as shared bytes.
-    pub(crate) fn share(self) -> Bytes {
-        Bytes::from_owner(self)
-    }
 }
 
 impl AsRef<[u8]> for Buffer {
@@ -94,11 +82,11 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Buffers, KEPT_BYTES};
+    use super::{Buffers, KEPT_BYTES, lock};
 
     /// The number of unused buffers, and their bytes.
     fn kept(buffers: &Buffers) -> (usize, usize) {
-        let state = buffers.lock();
+        let state = lock(&buffers.0);
         let bytes = state.free.iter().map(Vec::capacity).sum();
         assert_eq!(state.free_bytes, bytes);
         (state.free.len(), bytes)
@@ -112,7 +100,7 @@ mod tests {
         buffer.bytes.reserve_exact(100);
         buffer.bytes.extend([7; 100]);
         let place = buffer.bytes.as_ptr();
-        let all = buffer.share();
+        let all = bytes::Bytes::from_owner(buffer);
         let part = all.slice(40..50);
         drop(all);
         assert_eq!(kept(&buffers).0, 0);

@@ -4,13 +4,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Failure;
 use super::files::DiskFile;
+use super::format::SEGMENT_HEADER_BYTES;
 use super::frame::{Seal, length, record_length};
 use super::outline::Outline;
 use super::scan::Scanner;
+use super::step::Step;
 use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry, Index};
-use crate::{Amount, ReadLimits, Settlement, StreamName};
+use crate::{Amount, Settlement, StreamName};
+
+/// The size of a portion of a segment, in records and in bytes.
+const PORTION: usize = 8192;
+const PORTION_BYTES: u64 = 4 << 20;
 
 /// Shared by the writer and the reader.
 ///
@@ -60,9 +67,44 @@ impl Segment {
         }
     }
 
+    /// Passes on its records, in portions, in order of position.
+    ///
+    /// They come from its outline or, without one, from its frames. Records with damaged frames are
+    /// missing. The index knows which records are still live.
+    pub(crate) fn records(
+        &self,
+        mut take: impl FnMut(Vec<(StreamName, Entry)>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut portion = Vec::new();
+        let mut bytes = 0;
+        let mut add = |step: Option<Step>| -> Result<(), Failure> {
+            if let Some(Step::Record { stream, entry, .. }) = step {
+                bytes += u64::from(entry.size);
+                portion.push((stream, entry));
+                if portion.len() == PORTION || bytes >= PORTION_BYTES {
+                    bytes = 0;
+                    return take(std::mem::take(&mut portion));
+                }
+            }
+            Ok(())
+        };
+        if let Some(outline) = self.outline()? {
+            let mut steps = outline.steps(self.seal.segment);
+            steps.try_for_each(|step| add(Some(step)))?;
+        } else {
+            let mut scanner = self.scanner()?;
+            let mut offset = SEGMENT_HEADER_BYTES;
+            while let Some(found) = scanner.at_or_after(offset)? {
+                offset = found.end();
+                add(scanner.step(&found)?)?;
+            }
+        }
+        take(portion)
+    }
+
     /// The outline after its frames, if there is one.
-    pub(super) fn outline(&self, number: u32, salt: u64) -> io::Result<Option<Outline>> {
-        let outline = Outline::read(&*self.file, number, salt)?;
+    pub(super) fn outline(&self) -> io::Result<Option<Outline>> {
+        let outline = Outline::read(&*self.file, &self.seal)?;
         Ok(outline.filter(|outline| outline.end() == self.end))
     }
 
@@ -116,25 +158,10 @@ impl Catalog {
         sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Adds a record or updates its position. Returns whether it is new.
-    pub(crate) fn put(&mut self, name: &StreamName, entry: Entry) -> Result<bool, Broken> {
-        self.count(name, &[entry]);
-        let old = ask(&mut self.places, |index| index.put(name, entry))?;
-        if let Some(old) = old {
-            forget(&mut self.segments, name, &old);
-        }
-        Ok(old.is_none())
-    }
-
-    /// Adds new records of one stream.
-    pub(crate) fn append(&mut self, name: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
-        self.count(name, entries);
-        ask(&mut self.places, |index| index.append(name, entries))
-    }
-
-    /// Counts new entries, even if the index is broken: while it cannot be rebuilt, a segment with
-    /// records that no index knows must not look empty.
-    fn count(&mut self, name: &StreamName, entries: &[Entry]) {
+    /// Adds records of one stream or updates their positions. Returns how many are new.
+    pub(crate) fn put(&mut self, name: &StreamName, entries: &[Entry]) -> Result<usize, Broken> {
+        // Counted even if the index is broken: while it cannot be rebuilt, a segment with records
+        // that no index knows must not look empty.
         for run in entries.chunk_by(|one, next| one.segment == next.segment) {
             let segment = run.first().map(|entry| entry.segment);
             if let Some(segment) = segment.and_then(|number| self.segments.get_mut(&number)) {
@@ -143,6 +170,15 @@ impl Catalog {
                 segment.live_bytes += lengths.sum::<u64>();
             }
         }
+        let (mut new, segments) = (entries.len(), &mut self.segments);
+        let mut replaced = |old: Entry| {
+            new -= 1;
+            forget(segments, name, &old);
+        };
+        ask(&mut self.places, |index| {
+            index.put(name, entries, &mut replaced)
+        })?;
+        Ok(new)
     }
 
     /// The part of a settlement that still has an effect, if any, and how much that deletes.
@@ -206,16 +242,12 @@ impl Catalog {
         ask(&mut self.places, |index| index.clear())
     }
 
-    /// The oldest entries of a stream, or the oldest after a number.
-    pub(crate) fn after(
+    /// Asks the index, which is dropped if it fails.
+    pub(crate) fn ask<T>(
         &mut self,
-        name: &StreamName,
-        sequence: Option<u64>,
-        limits: ReadLimits,
-    ) -> Result<Vec<Entry>, Broken> {
-        ask(&mut self.places, |index| {
-            index.after(name, sequence, limits)
-        })
+        question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
+        ask(&mut self.places, question)
     }
 
     /// The current entries of the records that still exist and have not moved, in order of
@@ -241,17 +273,9 @@ impl Catalog {
         Ok(current)
     }
 
-    pub(crate) fn relieve(&mut self) -> Result<(), Broken> {
-        ask(&mut self.places, Index::relieve)
-    }
-
     pub(crate) fn wants_checkpoint(&self) -> bool {
         let index = self.places.as_ref();
         index.is_ok_and(|index| index.wants_checkpoint())
-    }
-
-    pub(crate) fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken> {
-        ask(&mut self.places, |index| index.checkpoint(at))
     }
 
     /// Ends all reads and changes, and closes all files.

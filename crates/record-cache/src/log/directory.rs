@@ -7,6 +7,7 @@ use super::format::{
     COPY_PREFIX, Found, LOCK, MARK, Mark, RESERVE, TEMPORARY_MARK, TEMPORARY_SEGMENT, segment_name,
     segment_number,
 };
+use super::frame::Seal;
 use super::outline::Outline;
 use crate::clock;
 use crate::index::directory_number;
@@ -44,7 +45,7 @@ pub(crate) fn was_closed_empty(disk: &dyn Disk) -> io::Result<bool> {
         return Ok(true);
     }
     // Behind the end, there may be an outline, which is cut off before anything else is written.
-    let outline = Outline::read(&*file, last.number, mark.salt)?;
+    let outline = Outline::read(&*file, &Seal::new(mark.salt, last.number))?;
     Ok(outline.is_some_and(|outline| outline.end() == last.end))
 }
 

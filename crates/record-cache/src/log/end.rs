@@ -17,21 +17,15 @@ use crate::index::ranges::Ranges;
 use crate::index::{Checkpoint, Entry};
 use crate::{Durability, StoreError};
 
-/// Whether a group must be on stable storage before it takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Barrier {
-    None,
-    Synced,
-}
-
 /// The active segment, and what has to be written next.
 #[derive(Debug)]
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
-    durability: Durability,
-    segment_bytes: u64,
-    salt: u64,
-    at: Continuation,
+    pub(crate) disk: Arc<dyn Disk>,
+    catalog: Arc<Mutex<Catalog>>,
+    /// What appends survive.
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) at: Continuation,
     /// The next segment, if its file was made in advance.
     spare: Option<Active>,
     unsynced: Unsynced,
@@ -40,8 +34,8 @@ pub(crate) struct Log {
     counted_below: u64,
     /// The oldest segment that the last group still needs.
     needed: u32,
-    /// Segments below this one are no longer needed; this is durable.
-    needless_below: u32,
+    /// Segments below this one are no longer needed and may be deleted; this is durable.
+    pub(crate) needless_below: u32,
     encoder: Encoder,
 }
 
@@ -73,6 +67,7 @@ pub(crate) struct Active {
 /// How a log continues.
 #[derive(Debug, Default)]
 pub(crate) struct Continuation {
+    pub(crate) salt: u64,
     /// The active segment, if any.
     pub(crate) active: Option<Active>,
     /// Where the log ends if no segment is active.
@@ -82,7 +77,7 @@ pub(crate) struct Continuation {
     pub(crate) torn: bool,
     pub(crate) next_number: u32,
     pub(crate) next_sequence: u64,
-    /// Void numbers not yet written.
+    /// Numbers that have no record. Written as void with the next group.
     pub(crate) voids: Ranges,
     /// Settlements possibly lost by a failed sync, to be written again at the end of the turn, or
     /// else with the next group.
@@ -120,16 +115,16 @@ impl Active {
 impl Log {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
+        catalog: Arc<Mutex<Catalog>>,
         durability: Durability,
         segment_bytes: u64,
-        salt: u64,
         at: Continuation,
     ) -> Self {
         Self {
             disk,
+            catalog,
             durability,
             segment_bytes,
-            salt,
             counted_below: at.next_sequence,
             at,
             spare: None,
@@ -141,18 +136,9 @@ impl Log {
         }
     }
 
-    pub(crate) fn segment_bytes(&self) -> u64 {
-        self.segment_bytes
-    }
-
     /// The number of the active segment.
     pub(crate) fn active_segment(&self) -> Option<u32> {
         self.at.active.as_ref().map(|active| active.number)
-    }
-
-    /// Segments below this one may be deleted.
-    pub(crate) fn needless_below(&self) -> u32 {
-        self.needless_below
     }
 
     /// Whether the active segment's file was deleted.
@@ -165,29 +151,11 @@ impl Log {
         !self.at.rewrite.is_empty()
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
-    }
-
     /// Continues in another directory.
     pub(crate) fn set_disk(&mut self, disk: Arc<dyn Disk>) {
         // Its file is in the old one.
         self.spare = None;
         self.disk = disk;
-    }
-
-    pub(crate) fn salt(&self) -> u64 {
-        self.salt
-    }
-
-    /// Void numbers and settlements that still have to be written.
-    pub(crate) fn pending(&self) -> (&Ranges, &[Settled]) {
-        (&self.at.voids, &self.at.rewrite)
-    }
-
-    /// Voids numbers that no longer have a record. Written with the next group.
-    pub(crate) fn note_voids(&mut self, voids: &Ranges) {
-        self.at.voids.insert_all(voids);
     }
 
     /// The checkpoint for an index that covers all groups, if one is possible.
@@ -201,7 +169,7 @@ impl Log {
         let holding = catalog.segments.iter();
         let holding = holding.filter(|(_, segment)| segment.live_records > 0);
         sound.then_some(Checkpoint {
-            salt: self.salt,
+            salt: self.at.salt,
             segment: active.number,
             offset: active.written,
             last_frame: active.last_frame?,
@@ -216,16 +184,15 @@ impl Log {
     /// this fails, nothing in the group takes effect.
     pub(crate) fn commit(
         &mut self,
-        index: &Mutex<Catalog>,
         calls: &[Call],
-        mut barrier: Barrier,
+        mut durability: Durability,
     ) -> Result<Vec<Entry>, StoreError> {
-        let entries = self.write(index, calls)?;
+        let entries = self.write(calls)?;
         if self.owes_sync() {
-            barrier = Barrier::Synced;
+            durability = Durability::PowerLoss;
         }
-        self.conclude(index, barrier)?;
-        if barrier == Barrier::None && self.durability == Durability::PowerLoss {
+        self.conclude(durability)?;
+        if durability == Durability::ProcessCrash && self.durability == Durability::PowerLoss {
             for call in calls {
                 if let Call::Settle(settled) = call {
                     self.unsynced.push(settled.clone());
@@ -235,19 +202,20 @@ impl Log {
         Ok(entries)
     }
 
-    /// Writes what waits for the next group, if anything.
-    pub(crate) fn write_leftovers(&mut self, index: &Mutex<Catalog>) -> Result<(), StoreError> {
+    /// Writes again the settlements that a failed sync took from the log, and void numbers, if there
+    /// are any. Until then, only memory has them.
+    pub(crate) fn write_leftovers(&mut self) -> Result<(), StoreError> {
         if self.at.voids.is_empty() && self.at.rewrite.is_empty() {
             return Ok(());
         }
-        self.commit(index, &[], Barrier::Synced).map(drop)
+        self.commit(&[], Durability::PowerLoss).map(drop)
     }
 
     /// Records the end of the log for the next opening.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
         let mark = Mark {
-            salt: self.salt,
+            salt: self.at.salt,
             next: self.at.next_sequence,
             last: active.map(Active::end).or(self.at.end),
             held,

@@ -1,5 +1,6 @@
 //! Reads records back from their segments.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -47,6 +48,18 @@ impl Fetched {
         let record = Record::new(id, key, body, attempts, recorded_at);
         Some(record.with_explicit_hash_key(header.hash_key))
     }
+
+    /// The same record as a call of its own, with the attempts counted since.
+    pub(crate) fn carried(self, attempts: u32) -> Self {
+        let header = Header {
+            kind: Kind::Carried,
+            starts: true,
+            ends: true,
+            attempts,
+            ..self.header
+        };
+        Self { header, ..self }
+    }
 }
 
 pub(crate) fn sources<'a>(
@@ -65,11 +78,11 @@ pub(crate) fn sources<'a>(
 }
 
 /// Reads records and passes them on one by one, with `None` for a damaged one.
-pub(crate) fn fetch(
-    mut wanted: &[(&StreamName, Entry)],
+pub(crate) fn fetch<N: Borrow<StreamName>>(
+    mut wanted: &[(N, Entry)],
     sources: &Sources,
     buffers: &Buffers,
-    mut take: impl FnMut(Option<Fetched>),
+    mut take: impl FnMut(&(N, Entry), Option<Fetched>),
 ) -> io::Result<()> {
     while !wanted.is_empty() {
         let (run, start, length) = run(wanted);
@@ -77,22 +90,23 @@ pub(crate) fn fetch(
         let segment = run.first().map(|(_, entry)| entry.segment);
         let source = segment.and_then(|segment| sources.get(&segment));
         let Some((file, seal)) = source else {
-            run.iter().for_each(|_| take(None));
+            run.iter().for_each(|wanted| take(wanted, None));
             continue;
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let mut buffer = buffers.lend(length);
         file.read(&mut buffer.bytes, length, start)?;
-        let buffer = buffer.share();
-        for (name, entry) in run {
-            take(check(&buffer, start, name, entry, seal));
+        let buffer = Bytes::from_owner(buffer);
+        for wanted in run {
+            let (name, entry) = wanted;
+            take(wanted, check(&buffer, start, name.borrow(), entry, seal));
         }
     }
     Ok(())
 }
 
 /// The first records that can be read together, and the range of bytes to read.
-fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, Entry)], u64, u64) {
+fn run<N: Borrow<StreamName>>(wanted: &[(N, Entry)]) -> (&[(N, Entry)], u64, u64) {
     let Some((_, first)) = wanted.first() else {
         return (wanted, 0, 0);
     };
@@ -101,7 +115,7 @@ fn run<'a, 'b>(wanted: &'a [(&'b StreamName, Entry)]) -> (&'a [(&'b StreamName, 
     let mut count = 0;
     for (name, entry) in wanted {
         let begin = offset(entry);
-        let reach = begin + record_length(name, entry);
+        let reach = begin + record_length(name.borrow(), entry);
         let near = entry.segment == first.segment
             && begin >= end
             && begin - end <= GAP

@@ -1,6 +1,6 @@
 //! The file formats of the log, except for frames.
 
-use super::frame::Fields;
+use bytes::Buf;
 
 pub(crate) const VERSION: u32 = 1;
 /// The offset of the first frame of a segment.
@@ -135,13 +135,13 @@ fn decode<T>(magic: [u8; 8], bytes: &[u8], make: impl Fn(u32, u32, [u64; 4]) -> 
     let parsed = || {
         let (bytes, _) = bytes.split_first_chunk::<BYTES>()?;
         let whole = crc32c::crc32c(&bytes[..CHECKED]).to_le_bytes() == bytes[CHECKED..];
-        let mut fields = Fields(bytes.strip_prefix(&magic)?);
-        let version = fields.u32().filter(|_| whole)?;
+        let mut fields = bytes.strip_prefix(&magic).filter(|_| whole)?;
+        let version = fields.get_u32_le();
         if version != VERSION {
             return Some(Found::OtherVersion(version));
         }
-        let (one, other, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        let words = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
+        let [one, other, _] = [0; 3].map(|_| fields.get_u32_le());
+        let words = [0; 4].map(|_| fields.get_u64_le());
         Some(Found::Sound(make(one, other, words)))
     };
     parsed().unwrap_or(Found::Damaged)

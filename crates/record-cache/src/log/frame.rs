@@ -2,6 +2,8 @@
 
 use std::io;
 
+use bytes::Buf;
+
 use super::files::DiskFile;
 use crate::StreamName;
 use crate::index::Entry;
@@ -109,7 +111,7 @@ impl Header {
     pub(crate) fn checksum_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u32>> {
         let mut head = Vec::new();
         file.read(&mut head, MAGIC_AT, offset)?;
-        Ok(Fields(&head).u32())
+        Ok(head.first_chunk().copied().map(u32::from_le_bytes))
     }
 
     /// Appends the encoded header and name. Returns the checksum.
@@ -145,12 +147,13 @@ impl Header {
         offset: u64,
     ) -> Option<(Self, &'a [u8])> {
         let (header, behind) = bytes.split_first_chunk::<HEADER_BYTES>()?;
-        let mut fields = Fields(header.get(MAGIC_AT..)?);
-        if fields.byte()? != MAGIC {
+        let mut fields = &header[..];
+        let found = fields.get_u32_le();
+        if fields.get_u8() != MAGIC {
             return None;
         }
-        let kind_and_flags = fields.byte()?;
-        let name_length = fields.u16()?;
+        let kind_and_flags = fields.get_u8();
+        let name_length = fields.get_u16_le();
         let (name, behind) = behind.split_at_checked(usize::from(name_length))?;
         let hash_key = match kind_and_flags & HASHED {
             0 => None,
@@ -161,17 +164,16 @@ impl Header {
             starts: kind_and_flags & STARTS != 0,
             ends: kind_and_flags & ENDS != 0,
             name_length,
-            body_length: fields.u32()?,
-            key_length: Some(fields.u32()?).filter(|&length| length != NO_KEY),
+            body_length: fields.get_u32_le(),
+            key_length: Some(fields.get_u32_le()).filter(|&length| length != NO_KEY),
             hash_key,
-            sequence: fields.u64()?,
-            millis: fields.u64()?,
-            attempts: fields.u32()?,
-            body_checksum: fields.u32()?,
+            sequence: fields.get_u64_le(),
+            millis: fields.get_u64_le(),
+            attempts: fields.get_u32_le(),
+            body_checksum: fields.get_u32_le(),
         };
         let checked = bytes.get(MAGIC_AT..usize::try_from(this.head_length()).ok()?)?;
         let expected = crc32c::crc32c_append(seal.at(this.kind, offset), checked);
-        let found = u32::from_le_bytes(*header.first_chunk()?);
         let sound = found == expected && this.key_length.unwrap_or(0) <= this.body_length;
         sound.then_some((this, name))
     }
@@ -186,11 +188,6 @@ const fn head_length(name_length: usize, has_hash_key: bool) -> u64 {
 /// The length of a frame in bytes, padding included.
 pub(crate) const fn length(name_length: usize, has_hash_key: bool, body_length: u64) -> u64 {
     (head_length(name_length, has_hash_key) + body_length).next_multiple_of(ALIGNMENT)
-}
-
-/// The length in bytes of a frame without a hash key.
-pub(crate) const fn frame_length(name_length: usize, body_length: u32) -> u64 {
-    length(name_length, false, body_length as u64)
 }
 
 /// The position of a record's frame, as kept in an entry. Frames are aligned, so the lowest bit is
@@ -220,8 +217,12 @@ pub(crate) fn void_length(voids: &Ranges) -> u64 {
 }
 
 /// Binds a frame to its position, so that stale bytes are never mistaken for a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
+    /// Of the store.
+    pub(crate) salt: u64,
+    /// The number of the segment.
+    pub(crate) segment: u32,
     with_salt: u32,
     without: u32,
 }
@@ -231,6 +232,8 @@ impl Seal {
     pub(crate) fn new(salt: u64, segment: u32) -> Self {
         let without = crc32c::crc32c(&segment.to_le_bytes());
         Self {
+            salt,
+            segment,
             with_salt: crc32c::crc32c_append(without, &salt.to_le_bytes()),
             without,
         }
@@ -264,6 +267,8 @@ pub(crate) struct GroupBody {
 
 impl GroupBody {
     pub(crate) const BYTES: u32 = 28;
+    /// The length in bytes of its frame.
+    pub(crate) const FRAME_BYTES: u64 = length(0, false, Self::BYTES as u64);
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES as usize] {
         let mut bytes = [0; Self::BYTES as usize];
@@ -276,41 +281,14 @@ impl GroupBody {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = &bytes.first_chunk::<{ Self::BYTES as usize }>()?[..];
         Some(Self {
-            salt: fields.u64()?,
-            count: fields.u32()?,
-            stable: fields.u32()?,
-            oldest: fields.u32()?,
-            oldest_base: fields.u64()?,
+            salt: fields.get_u64_le(),
+            count: fields.get_u32_le(),
+            stable: fields.get_u32_le(),
+            oldest: fields.get_u32_le(),
+            oldest_base: fields.get_u64_le(),
         })
-    }
-}
-
-/// Reads little-endian numbers from the front of some bytes.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl Fields<'_> {
-    pub(crate) fn byte(&mut self) -> Option<u8> {
-        self.chunk().map(u8::from_le_bytes)
-    }
-
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.chunk().map(u16::from_le_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.chunk().map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.chunk().map(u64::from_le_bytes)
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (chunk, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*chunk)
     }
 }
 

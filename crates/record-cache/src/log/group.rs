@@ -5,8 +5,9 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 
 use super::catalog::Settled;
+use super::fetch::Fetched;
 use super::files::DiskFile;
-use super::frame::{self, GroupBody, Header, Kind, Seal, frame_length};
+use super::frame::{self, GroupBody, Header, Kind, Seal};
 use super::outline::Outline;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -22,27 +23,19 @@ const PIECE_BYTES: usize = 128 << 10;
 pub(crate) enum Call {
     Append(Prepared),
     Settle(Settled),
-    Carry(Vec<Carried>),
+    /// Records being relocated to a newer segment.
+    Carry(Vec<(StreamName, Fetched)>),
     Clear,
-}
-
-/// A record being relocated to a newer segment.
-#[derive(Debug)]
-pub(crate) struct Carried {
-    pub(crate) stream: StreamName,
-    pub(crate) entry: Entry,
-    pub(crate) header: Header,
-    pub(crate) body: Bytes,
 }
 
 /// The records of one call, with what the writer would otherwise compute. Callers run on many
 /// threads and the writer on one, so what callers compute does not delay the others.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    records: Vec<NewRecord>,
+    pub(crate) records: Vec<NewRecord>,
     checksums: Checksums,
     /// The length in bytes of all frames.
-    length: u64,
+    pub(crate) length: u64,
 }
 
 /// The checksum of the body of each record.
@@ -66,10 +59,6 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn records(&self) -> &[NewRecord] {
-        &self.records
-    }
-
     /// The records, each with the checksum of its body.
     pub(crate) fn checked(&self) -> impl ExactSizeIterator<Item = (&NewRecord, u32)> {
         let checksums = match &self.checksums {
@@ -78,28 +67,23 @@ impl Prepared {
         };
         self.records.iter().zip(checksums.iter().copied())
     }
-
-    /// The length in bytes of all frames.
-    pub(crate) fn length(&self) -> u64 {
-        self.length
-    }
 }
 
 impl Call {
     /// The records that get a sequence number.
     pub(crate) fn appended(&self) -> &[NewRecord] {
         match self {
-            Self::Append(prepared) => prepared.records(),
+            Self::Append(prepared) => &prepared.records,
             _ => &[],
         }
     }
 
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
-            Self::Append(prepared) => prepared.length(),
+            Self::Append(prepared) => prepared.length,
             Self::Settle(settled) => settled.encoded_length(),
-            Self::Carry(carried) => carried.iter().map(|it| it.header.frame_length()).sum(),
-            Self::Clear => frame_length(0, 0),
+            Self::Carry(all) => all.iter().map(|(_, it)| it.header.frame_length()).sum(),
+            Self::Clear => frame::length(0, false, 0),
         }
     }
 }
@@ -121,7 +105,7 @@ pub(crate) struct Encoder {
     bytes: Vec<u8>,
     /// Payloads, each with the offset in `bytes` where it is inserted.
     shared: Vec<(usize, Bytes)>,
-    segment: u32,
+    seal: Seal,
     /// The file offset where the piece begins.
     start: u64,
     /// The file offset where the group ends.
@@ -136,10 +120,11 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a group at this offset of a segment, and continues its outline.
+    /// Begins a group at this offset of the segment with this seal, and continues its outline.
     pub(crate) fn begin(
         &mut self,
-        (segment, offset): (u32, u64),
+        seal: Seal,
+        offset: u64,
         next_sequence: u64,
         outline: Option<Outline>,
     ) {
@@ -148,7 +133,7 @@ impl Encoder {
         self.bytes.shrink_to(2 * PIECE_BYTES);
         self.shared.clear();
         self.entries = Vec::new();
-        (self.segment, self.start, self.offset) = (segment, offset, offset);
+        (self.seal, self.start, self.offset) = (seal, offset, offset);
         self.next_sequence = next_sequence;
         self.outline = outline;
     }
@@ -159,59 +144,52 @@ impl Encoder {
         self.offset += bytes.len() as u64;
     }
 
-    pub(crate) fn group(&mut self, group: &GroupBody, seal: &Seal) {
+    pub(crate) fn group(&mut self, group: &GroupBody) {
         let first = self.next_sequence;
-        self.event(Kind::Group, first, "", &group.encode(), seal);
+        self.event(Kind::Group, first, "", &group.encode());
         let oldest = (group.oldest, group.oldest_base);
         self.note(|outline| outline.group(first, group.count, oldest));
     }
 
     /// Adds a call, and writes all but the last piece.
-    pub(crate) fn call(&mut self, call: &Call, seal: &Seal, file: &dyn DiskFile) -> io::Result<()> {
+    pub(crate) fn call(&mut self, call: &Call, file: &dyn DiskFile) -> io::Result<()> {
         match call {
             Call::Append(prepared) => {
                 let records = prepared.checked();
                 let last = records.len().saturating_sub(1);
                 self.entries.reserve(records.len());
                 for (n, (record, checksum)) in records.enumerate() {
-                    self.appended(record, checksum, (n == 0, n == last), seal);
+                    self.appended(record, checksum, (n == 0, n == last));
                     self.write_if_large(file)?;
                 }
             }
-            Call::Settle(settled) => self.settled(settled, seal),
+            Call::Settle(settled) => self.settled(settled),
             Call::Carry(all) => {
-                for record in all {
-                    let header = Header {
-                        kind: Kind::Carried,
-                        starts: true,
-                        ends: true,
-                        attempts: record.entry.attempts,
-                        ..record.header
-                    };
-                    self.record(&record.stream, header, "", &record.body, seal);
+                for (stream, Fetched { header, body }) in all {
+                    self.record(stream, *header, "", body);
                     self.write_if_large(file)?;
                 }
             }
             Call::Clear => {
-                self.event(Kind::Cleared, 0, "", b"", seal);
+                self.event(Kind::Cleared, 0, "", b"");
                 self.note(Outline::cleared);
             }
         }
         Ok(())
     }
 
-    pub(crate) fn settled(&mut self, settled: &Settled, seal: &Seal) {
+    pub(crate) fn settled(&mut self, settled: &Settled) {
         let mut body = Vec::new();
         settled.deleted.encode(&mut body);
         settled.counted.encode(&mut body);
-        self.event(Kind::Settled, 0, settled.stream.as_str(), &body, seal);
+        self.event(Kind::Settled, 0, settled.stream.as_str(), &body);
         self.note(|outline| outline.settled(settled));
     }
 
-    pub(crate) fn voids(&mut self, voids: &Ranges, seal: &Seal) {
+    pub(crate) fn voids(&mut self, voids: &Ranges) {
         let mut body = Vec::new();
         voids.encode(&mut body);
-        self.event(Kind::Void, 0, "", &body, seal);
+        self.event(Kind::Void, 0, "", &body);
         self.note(|outline| outline.voids(voids));
     }
 
@@ -255,13 +233,7 @@ impl Encoder {
         parts
     }
 
-    fn appended(
-        &mut self,
-        record: &NewRecord,
-        checksum: u32,
-        (starts, ends): (bool, bool),
-        seal: &Seal,
-    ) {
+    fn appended(&mut self, record: &NewRecord, checksum: u32, (starts, ends): (bool, bool)) {
         let key = record.key.as_deref().unwrap_or_default();
         let header = Header {
             starts,
@@ -274,38 +246,31 @@ impl Encoder {
             ..Header::new(Kind::Record, length(record.size()), checksum)
         };
         self.next_sequence += 1;
-        self.record(&record.stream, header, key, &record.data, seal);
+        self.record(&record.stream, header, key, &record.data);
     }
 
     /// Adds a record, whose body consists of these two parts.
-    fn record(
-        &mut self,
-        stream: &StreamName,
-        header: Header,
-        key: &str,
-        data: &Bytes,
-        seal: &Seal,
-    ) {
-        let entry = header.entry(self.segment, self.offset);
+    fn record(&mut self, stream: &StreamName, header: Header, key: &str, data: &Bytes) {
+        let entry = header.entry(self.seal.segment, self.offset);
         self.entries.push(entry);
         self.note(|outline| outline.record(header.kind == Kind::Carried, stream, &entry));
-        self.frame(header, stream.as_str(), key.as_bytes(), data, seal);
+        self.frame(header, stream.as_str(), key.as_bytes(), data);
     }
 
     /// Adds a frame that is not a record.
-    fn event(&mut self, kind: Kind, sequence: u64, name: &str, body: &[u8], seal: &Seal) {
+    fn event(&mut self, kind: Kind, sequence: u64, name: &str, body: &[u8]) {
         let header = Header {
             sequence,
             ..Header::new(kind, length(body.len()), crc32c::crc32c(body))
         };
-        self.frame(header, name, body, &Bytes::new(), seal);
+        self.frame(header, name, body, &Bytes::new());
     }
 
-    fn frame(&mut self, mut header: Header, name: &str, start: &[u8], data: &Bytes, seal: &Seal) {
+    fn frame(&mut self, mut header: Header, name: &str, start: &[u8], data: &Bytes) {
         // A name has at most 1024 bytes.
         header.name_length = u16::try_from(name.len()).unwrap_or(u16::MAX);
         let name = name.as_bytes();
-        self.last_frame = Some(header.encode(name, seal, self.offset, &mut self.bytes));
+        self.last_frame = Some(header.encode(name, &self.seal, self.offset, &mut self.bytes));
         self.bytes.extend(start);
         if data.len() >= SHARED_FROM {
             self.shared.push((self.bytes.len(), data.clone()));

@@ -11,7 +11,7 @@
 //! - [`open`] finds the end of the log and continues it. [`replay`] reads frames into a
 //!   [`catalog`], using [`scan`] or outlines; [`rebuild`](replay::rebuild) does so for a
 //!   running store.
-//! - [`fetch`] reads records back; [`contents`] lists the records of a segment.
+//! - [`fetch`] reads records back; a [`Segment`](catalog::Segment) lists its records.
 //!
 //! # Invariants
 //! - Acknowledged data lies before the end stated by the next segment's header or, in the last
@@ -21,7 +21,6 @@
 
 pub(crate) mod buffers;
 pub(crate) mod catalog;
-pub(crate) mod contents;
 pub(crate) mod directory;
 pub(crate) mod end;
 pub(crate) mod fetch;
@@ -42,30 +41,13 @@ use crate::StoreError;
 use crate::index::Broken;
 
 /// Why a log could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(crate) enum Failure {
     /// The disk reported an error.
-    Disk(io::Error),
+    Disk(#[from] io::Error),
     /// The store cannot be opened, for a reason the caller can act on.
-    Store(StoreError),
+    Store(#[from] StoreError),
     /// The index failed, or belongs to a different log.
-    Index(Broken),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Disk(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
-        Self::Index(broken)
-    }
+    Index(#[from] Broken),
 }

@@ -27,7 +27,6 @@ use crate::{Durability, StreamName, clock};
 pub(crate) struct Opened {
     pub(crate) catalog: Catalog,
     pub(crate) counters: Counters,
-    pub(crate) salt: u64,
     pub(crate) continuation: Continuation,
     /// Complete records after the end of the log, to be written again.
     pub(crate) stranded: Vec<(StreamName, Entry)>,
@@ -98,6 +97,7 @@ pub(crate) fn open(
         segment.end = tail.cut.unwrap_or(segment.end);
     }
     let continuation = Continuation {
+        salt,
         active,
         torn: end.is_some(),
         end,
@@ -110,7 +110,6 @@ pub(crate) fn open(
     Ok(Opened {
         catalog,
         counters,
-        salt,
         continuation,
         stranded: tail.records,
         must_restate,

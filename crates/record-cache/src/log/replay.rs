@@ -127,7 +127,7 @@ impl Replay {
     pub(crate) fn settle(&mut self, settled: &Settled) -> Result<(), Broken> {
         let removed = self.catalog.settle(settled)?;
         self.counters.remove(&settled.stream, removed);
-        self.catalog.relieve()
+        self.catalog.ask(Index::relieve)
     }
 
     /// Ends the replay. Numbers without a record below `next`, which is known from elsewhere, count
@@ -194,10 +194,10 @@ impl Replay {
             self.hole = false;
             self.expected = self.expected.max(Some(next));
         }
-        if self.catalog.put(name, entry)? {
+        if self.catalog.put(name, &[entry])? > 0 {
             self.counters.add(name, Amount::new(1, entry.size.into()));
         }
-        self.catalog.relieve()
+        self.catalog.ask(Index::relieve)
     }
 
     fn begin_numbers(&mut self, first: u64, count: u32) {
@@ -241,7 +241,6 @@ impl Replay {
 /// Any records still missing existed, but their frames can no longer be found.
 pub(crate) fn rebuild(
     segments: &BTreeMap<u32, Segment>,
-    salt: u64,
     (voids, settled): (&Ranges, &[Settled]),
     index: Box<dyn Index>,
     alive: &dyn Fn(),
@@ -253,7 +252,7 @@ pub(crate) fn rebuild(
         let mut empty = segment.clone();
         (empty.live_records, empty.live_bytes) = (0, 0);
         replay.catalog.segments.insert(number, empty);
-        if let Some(outline) = segment.outline(number, salt)? {
+        if let Some(outline) = segment.outline()? {
             replay.outlined(number, outline, &*segment.file)?;
         } else {
             replay.segment(number, &mut segment.scanner()?, segment.end)?;

@@ -13,45 +13,42 @@ const PATIENCE: u32 = 200;
 /// still be written.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    there: bool,
+    /// Whether it is still unused.
+    pub(crate) is_there: bool,
     patience: u32,
 }
 
 impl Reserve {
     pub(crate) fn find(disk: &dyn Disk) -> Self {
         let length = disk.open(RESERVE).and_then(|file| file.length());
-        let there = length.is_ok_and(|length| length == RESERVE_BYTES as u64);
-        if !there {
+        let is_there = length.is_ok_and(|length| length == RESERVE_BYTES as u64);
+        if !is_there {
             let _ = disk.remove(RESERVE);
         }
-        Self { there, patience: 0 }
-    }
-
-    /// Whether the reserve is still unused.
-    pub(crate) fn is_there(&self) -> bool {
-        self.there
+        let patience = 0;
+        Self { is_there, patience }
     }
 
     /// Continues the log in the reserved space. Returns whether there was any.
     ///
     /// The file itself becomes a segment, so nothing else can take its space.
     pub(crate) fn spend(&mut self, log: &mut Log) -> bool {
-        let there = std::mem::take(&mut self.there);
+        let was_there = std::mem::take(&mut self.is_there);
         self.patience = PATIENCE;
-        there && log.go_on_in_reserve().is_ok()
+        was_there && log.go_on_in_reserve().is_ok()
     }
 
     /// Reserves space again, if the disk has room.
     pub(crate) fn restore(&mut self, disk: &dyn Disk) {
-        if self.there {
+        if self.is_there {
             return;
         }
         if self.patience > 0 {
             self.patience -= 1;
             return;
         }
-        self.there = fill(disk).is_ok();
-        if !self.there {
+        self.is_there = fill(disk).is_ok();
+        if !self.is_there {
             self.patience = PATIENCE;
             let _ = disk.remove(RESERVE);
         }

@@ -6,7 +6,7 @@ use std::io;
 use super::catalog::Settled;
 use super::files::DiskFile;
 use super::frame::{
-    ALIGNMENT, Fields, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
+    ALIGNMENT, GroupBody, HEADER_BYTES, Header, Kind, LONGEST_HEAD, MAGIC, MAGIC_AT, Seal,
 };
 use super::step::Step;
 use crate::StreamName;
@@ -112,7 +112,7 @@ impl<'a> Scanner<'a> {
             offset,
             header,
             stream: self.names.find(name),
-            checksum: Fields(bytes).u32().unwrap_or_default(),
+            checksum: (bytes.first_chunk()).map_or(0, |head| u32::from_le_bytes(*head)),
         };
         Ok(Some(found).filter(|found| found.end() <= self.end))
     }
@@ -133,13 +133,12 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// The meaning of a frame, if it is intact, in the segment with this number. Does not read the
-    /// body of a record.
-    pub(crate) fn step(&mut self, segment: u32, found: &Found) -> io::Result<Option<Step>> {
+    /// The meaning of a frame, if it is intact. Does not read the body of a record.
+    pub(crate) fn step(&mut self, found: &Found) -> io::Result<Option<Step>> {
         let header = &found.header;
         let carried = header.kind == Kind::Carried;
         if carried || header.kind == Kind::Record {
-            let entry = header.entry(segment, found.offset);
+            let entry = header.entry(self.seal.segment, found.offset);
             return Ok(found.stream.clone().map(|stream| Step::Record {
                 carried,
                 stream,

@@ -1,7 +1,7 @@
 //! The meaning of a frame, however it was read.
 
 use super::catalog::Settled;
-use super::frame::{GroupBody, frame_length, record_length, void_length};
+use super::frame::{GroupBody, length, record_length, void_length};
 use crate::StreamName;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -30,11 +30,11 @@ impl Step {
     /// The length of the frame.
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Self::Group { .. } => frame_length(0, GroupBody::BYTES),
+            Self::Group { .. } => GroupBody::FRAME_BYTES,
             Self::Record { stream, entry, .. } => record_length(stream, entry),
             Self::Settled(settled) => settled.encoded_length(),
             Self::Void(voids) => void_length(voids),
-            Self::Cleared => frame_length(0, 0),
+            Self::Cleared => length(0, false, 0),
         }
     }
 }

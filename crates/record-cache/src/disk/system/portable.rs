@@ -62,9 +62,7 @@ impl Disk for SystemDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        Ok(Arc::new(options.open(self.path.join(name))?))
+        Ok(Arc::new(File::create_new(self.path.join(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

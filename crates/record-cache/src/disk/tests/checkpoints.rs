@@ -44,8 +44,13 @@ struct Keepers {
 }
 
 impl Index for Keeping {
-    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
-        self.index.put(stream, entry)
+    fn put(
+        &mut self,
+        stream: &StreamName,
+        entries: &[Entry],
+        replaced: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        self.index.put(stream, entries, replaced)
     }
 
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
@@ -125,9 +130,9 @@ impl Indexes for Keepers {
         Found { index, kept }
     }
 
-    fn fresh(&mut self) -> Option<Box<dyn Index>> {
+    fn fresh(&mut self) -> Box<dyn Index> {
         *self.anew.lock().unwrap() += 1;
-        Some(self.make(PlainIndex::default()))
+        self.make(PlainIndex::default())
     }
 }
 

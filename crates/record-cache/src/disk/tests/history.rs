@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::sim::{Numbers, SimDisk};
 use super::slow::Gate;
-use crate::disk::{Settings, Store, record_store};
+use crate::disk::{Settings, Store};
 use crate::index::paged::IndexSettings;
 use crate::index::{Indexes, Maker};
 use crate::log::files::Disk;
@@ -70,9 +70,11 @@ pub(crate) enum Settled {
     Doubtful,
 }
 
-/// The store type used by all tests of this module.
-pub(crate) struct TestStore(pub(crate) Store);
-record_store!(TestStore);
+// The store type used by all tests of this module. They open it with an index of their choice.
+#[cfg(feature = "journal")]
+pub(crate) use crate::JournalStore as TestStore;
+#[cfg(not(feature = "journal"))]
+pub(crate) use crate::SledStore as TestStore;
 
 pub(crate) fn settings(path: &Path, durability: Durability) -> Settings {
     let mut settings = Settings::new(path.to_owned());

@@ -11,7 +11,7 @@ use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
 use crate::log::files::{Disk, DiskFile};
 use crate::log::format::{Found, SegmentHeader, segment_name, segment_number};
-use crate::log::frame::{GroupBody, Header, Seal, frame_length};
+use crate::log::frame::{GroupBody, Header, Seal, length};
 use crate::log::group::Encoder;
 use crate::log::outline::Outline;
 use crate::log::replay::Replay;
@@ -27,7 +27,8 @@ struct Segment {
 
 impl Segment {
     fn outline(&self) -> Option<Outline> {
-        Outline::read(&*self.file, self.number, self.salt).unwrap()
+        let seal = Seal::new(self.salt, self.number);
+        Outline::read(&*self.file, &seal).unwrap()
     }
 
     /// The outline computed from the frames.
@@ -120,7 +121,8 @@ fn passes(bytes: &[u8], number: u32, salt: u64) -> bool {
     let disk = SimDisk::new("nowhere".as_ref());
     let file = disk.create("file").unwrap();
     file.write(&mut [IoSlice::new(bytes)], 0).unwrap();
-    Outline::read(&*file, number, salt).unwrap().is_some()
+    let seal = Seal::new(salt, number);
+    Outline::read(&*file, &seal).unwrap().is_some()
 }
 
 #[tokio::test]
@@ -157,7 +159,7 @@ async fn an_outline_of_other_frames_is_none() {
     let (frames, outline) = bytes.split_at(end);
     // The segment was cut and then continued with different data up to the same place.
     let seal = Seal::new(salt, number);
-    let last = end - usize::try_from(frame_length(OTHER.len(), 3000)).unwrap();
+    let last = end - usize::try_from(length(OTHER.len(), false, 3000)).unwrap();
     let offset = u64::try_from(last).unwrap();
     let (mut header, name) = Header::decode(&frames[last..], &seal, offset).unwrap();
     header.sequence += 1;
@@ -188,11 +190,12 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
         oldest_base: 0,
     };
     let mut encoder = Encoder::default();
-    encoder.begin((3, 64), 0, Some(Outline::new()));
-    encoder.group(&group, &Seal::new(5, 3));
+    let seal = Seal::new(5, 3);
+    encoder.begin(seal, 64, 0, Some(Outline::new()));
+    encoder.group(&group);
     encoder.write(&*file).unwrap();
     let outline = encoder.outline.take().unwrap();
-    outline.write(&*file, 3, 5).unwrap();
+    outline.write(&*file, &seal).unwrap();
     let bytes = bytes_of(&*file);
     assert!(passes(&bytes, 3, 5));
     assert!(!passes(&bytes, 3, 6), "of another store");
@@ -220,7 +223,7 @@ async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
     };
     let previous = header.previous.as_mut().unwrap();
     assert_eq!(previous.end, first.outline().unwrap().end());
-    previous.end -= frame_length(OTHER.len(), 1000);
+    previous.end -= length(OTHER.len(), false, 1000);
     next.file
         .write(&mut [IoSlice::new(&header.encode())], 0)
         .unwrap();

@@ -10,17 +10,19 @@ use super::history::{SEGMENT_BYTES, open};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
-use crate::log::end::{Barrier, Continuation, Log};
+use crate::log::end::{Continuation, Log};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
+use crate::log::frame::Seal;
 use crate::log::group::{Call, Prepared};
 use crate::log::outline::Outline;
 use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
 
 const SALT: u64 = 7;
 
-fn catalog() -> Mutex<Catalog> {
-    Mutex::new(Catalog::new(Box::new(PlainIndex::default())))
+fn catalog() -> Arc<Mutex<Catalog>> {
+    let index = Box::new(PlainIndex::default());
+    Arc::new(Mutex::new(Catalog::new(index)))
 }
 
 fn name() -> StreamName {
@@ -32,14 +34,17 @@ fn call(number: u8) -> Call {
     Call::Append(Prepared::new(vec![record(0), record(1)]))
 }
 
-fn log(disk: &SimDisk) -> Log {
+fn log(disk: &SimDisk, catalog: &Arc<Mutex<Catalog>>) -> Log {
     let durability = Durability::PowerLoss;
-    let from = Continuation::default();
+    let from = Continuation {
+        salt: SALT,
+        ..Continuation::default()
+    };
     Log::new(
         Arc::new(disk.clone()),
+        Arc::clone(catalog),
         durability,
         SEGMENT_BYTES,
-        SALT,
         from,
     )
 }
@@ -47,39 +52,38 @@ fn log(disk: &SimDisk) -> Log {
 /// Writes a group of two calls, one of five in three parts, and one more call. Returns which calls
 /// count.
 fn three_groups(disk: &SimDisk) -> Vec<u8> {
-    let index = catalog();
-    let mut log = log(disk);
+    let mut log = log(disk, &catalog());
     let one: Vec<Call> = (0..2).map(call).collect();
     let mut accepted = Vec::new();
-    if log.commit(&index, &one, Barrier::Synced).is_ok() {
+    if log.commit(&one, Durability::PowerLoss).is_ok() {
         accepted.extend([0, 1]);
     }
     let mut written = Vec::new();
     for part in [2..4, 4..6, 6..7] {
         let calls: Vec<Call> = part.clone().map(call).collect();
-        if log.write(&index, &calls).is_ok() {
+        if log.write(&calls).is_ok() {
             written.extend(part);
         }
     }
-    if log.conclude(&index, Barrier::Synced).is_ok() {
+    if log.conclude(Durability::PowerLoss).is_ok() {
         accepted.append(&mut written);
     }
-    if log.commit(&index, &[call(7)], Barrier::Synced).is_ok() {
+    if log.commit(&[call(7)], Durability::PowerLoss).is_ok() {
         accepted.push(7);
     }
     accepted
 }
 
 /// Fills a segment and begins the next one.
-fn two_segments(log: &mut Log, index: &Mutex<Catalog>) {
+fn two_segments(log: &mut Log) {
     while log.active_segment().is_none_or(|number| number == 0) {
-        log.commit(index, &[call(1)], Barrier::Synced).unwrap();
+        log.commit(&[call(1)], Durability::PowerLoss).unwrap();
     }
 }
 
 fn first_segment(disk: &SimDisk) -> (u64, Option<Outline>) {
     let file = disk.open(&segment_name(0)).unwrap();
-    let outline = Outline::read(&*file, 0, SALT).unwrap();
+    let outline = Outline::read(&*file, &Seal::new(SALT, 0)).unwrap();
     (file.length().unwrap(), outline)
 }
 
@@ -87,11 +91,12 @@ fn first_segment(disk: &SimDisk) -> (u64, Option<Outline>) {
 fn an_outline_is_written_where_there_is_room() {
     for room in [true, false] {
         let disk = SimDisk::new("nowhere".as_ref());
-        let (index, mut log) = (catalog(), log(&disk));
-        two_segments(&mut log, &index);
+        let index = catalog();
+        let mut log = log(&disk, &index);
+        two_segments(&mut log);
         let (frames, none) = first_segment(&disk);
         assert!(none.is_none());
-        log.write_outlines(&index, room);
+        log.write_outlines(room);
         let (length, outline) = first_segment(&disk);
         assert_eq!(outline.is_some(), room);
         assert_eq!(length > frames, room);
@@ -102,8 +107,8 @@ fn an_outline_is_written_where_there_is_room() {
 #[test]
 fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
     let disk = SimDisk::new("nowhere".as_ref());
-    let (index, mut log) = (catalog(), log(&disk));
-    two_segments(&mut log, &index);
+    let mut log = log(&disk, &catalog());
+    two_segments(&mut log);
     let (frames, _) = first_segment(&disk);
     let at = disk.operations();
     disk.fail(Fault {
@@ -111,7 +116,7 @@ fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
         to: at + 1,
         kind: ErrorKind::StorageFull,
     });
-    log.write_outlines(&index, true);
+    log.write_outlines(true);
     let (length, outline) = first_segment(&disk);
     assert_eq!(disk.operations(), at + 2, "it was tried, and cut off");
     assert!(outline.is_none());
@@ -121,15 +126,15 @@ fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
 #[test]
 fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
     let disk = SimDisk::new("nowhere".as_ref());
-    let (index, mut log) = (catalog(), log(&disk));
+    let mut log = log(&disk, &catalog());
     let mut written = Vec::new();
     let mut calls = 0;
     while !log.is_full_for(&[call(1)]) {
-        written.extend(log.write(&index, &[call(1)]).unwrap());
+        written.extend(log.write(&[call(1)]).unwrap());
         calls += 1;
         assert!(calls < 100, "the segment is never full");
     }
-    log.conclude(&index, Barrier::Synced).unwrap();
+    log.conclude(Durability::PowerLoss).unwrap();
     assert_eq!(written.len(), 2 * calls);
     assert!(written.is_sorted_by_key(|entry| entry.place));
     assert!(written[0].place < 400, "the first part counts as well");
@@ -209,8 +214,8 @@ async fn a_part_counts_when_it_is_written_and_the_sync_of_all_succeeds() {
 #[tokio::test]
 async fn what_cannot_be_cut_off_is_left_behind() {
     let disk = SimDisk::new("nowhere".as_ref());
-    let (index, mut log) = (catalog(), log(&disk));
-    log.commit(&index, &[call(0)], Barrier::Synced).unwrap();
+    let mut log = log(&disk, &catalog());
+    log.commit(&[call(0)], Durability::PowerLoss).unwrap();
     let from = disk.operations();
     disk.fail(Fault {
         from,
@@ -218,8 +223,8 @@ async fn what_cannot_be_cut_off_is_left_behind() {
         kind: ErrorKind::Other,
     });
     let many: Vec<Call> = (1..9).map(call).collect();
-    log.write(&index, &many).unwrap_err();
-    log.commit(&index, &[call(9)], Barrier::Synced).unwrap();
+    log.write(&many).unwrap_err();
+    log.commit(&[call(9)], Durability::PowerLoss).unwrap();
     assert_eq!(log.active_segment(), Some(1));
     let mut numbers = Numbers::new(9);
     let left = disk.after_a_kill("nowhere".as_ref(), disk.events(), &mut numbers);

@@ -9,7 +9,7 @@ use super::history::{OTHER, open, some};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::log::files::Disk;
 use crate::log::format::{MARK, RESERVE, SEGMENT_HEADER_BYTES, segment_name};
-use crate::log::frame::{GroupBody, frame_length};
+use crate::log::frame::GroupBody;
 use crate::{Durability, NewRecord, Record, RecordStore, Settlement, StreamName};
 
 const DURABILITY: Durability = Durability::PowerLoss;
@@ -71,7 +71,7 @@ async fn what_was_written_once_more_needs_no_frame_but_its_own() {
     let place = TempDir::new().unwrap();
     let disk = a_log_with_a_hole(&place).await;
     let held = records(&place, &disk).await;
-    let group = frame_length(0, GroupBody::BYTES);
+    let group = GroupBody::FRAME_BYTES;
     wipe(&disk, 1, SEGMENT_HEADER_BYTES..SEGMENT_HEADER_BYTES + group);
     for with_mark in [true, false] {
         let disk = disk.as_it_is(place.path());

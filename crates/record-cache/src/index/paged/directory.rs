@@ -6,9 +6,8 @@ use std::iter::Peekable;
 use super::block::{BLOCK, Block, Key, Stored, encode};
 use super::checkpoint::Totals;
 use super::pages::{Changes, Pages};
-use crate::index::Broken;
-use crate::index::Entry;
 use crate::index::ranges::Ranges;
+use crate::index::{Broken, Entry};
 use crate::{ReadLimits, StreamName};
 
 /// The size up to which a block is merged with the next one. If the last block is not in memory,

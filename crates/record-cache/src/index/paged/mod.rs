@@ -164,21 +164,6 @@ impl PagedIndex {
         self.pages = Pages::default();
     }
 
-    /// Adds to a stream, which is created if needed.
-    fn add<T>(
-        &mut self,
-        name: &StreamName,
-        work: impl FnOnce(&mut Stream, &mut Pages) -> Result<T, Broken>,
-    ) -> Result<T, Broken> {
-        if let Some(stream) = self.streams.get_mut(name) {
-            return work(stream, &mut self.pages);
-        }
-        let new = Stream::new(self.next_stream);
-        self.next_stream += 1;
-        let stream = self.streams.entry(name.clone()).or_insert(new);
-        work(stream, &mut self.pages)
-    }
-
     /// Runs a call on one stream, if it exists.
     fn with<T: Default>(
         &mut self,
@@ -224,23 +209,27 @@ impl PagedIndex {
 }
 
 impl Index for PagedIndex {
-    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
-        self.call(|index| {
-            index.pages.changes += 1;
-            index.add(stream, |stream, pages| stream.put(entry, pages))
-        })
-    }
-
-    fn append(&mut self, stream: &StreamName, entries: &[Entry]) -> Result<(), Broken> {
+    fn put(
+        &mut self,
+        stream: &StreamName,
+        entries: &[Entry],
+        replaced: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
         self.call(|index| {
             index.pages.changes += entries.len();
-            index.add(stream, |stream, pages| {
-                for entry in entries {
-                    let replaced = stream.put(*entry, pages)?;
-                    debug_assert!(replaced.is_none(), "{entry:?} is new");
+            let stream = match index.streams.get_mut(stream) {
+                Some(known) => known,
+                None => {
+                    index.next_stream += 1;
+                    let new = Stream::new(index.next_stream - 1);
+                    index.streams.entry(stream.clone()).or_insert(new)
                 }
-                Ok(())
-            })
+            };
+            for entry in entries {
+                let old = stream.put(*entry, &mut index.pages)?;
+                old.into_iter().for_each(&mut *replaced);
+            }
+            Ok(())
         })
     }
 

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use super::block::{Block, Key, Stored, decode};
 use super::checkpoint;
 use super::worker::{Worker, opened};
-use crate::index::Broken;
-use crate::index::Entry;
+use crate::index::{Broken, Entry};
 
 /// About how many changes go into one batch. Few in tests, so that checkpoints of small indexes
 /// also take several batches.

@@ -1,10 +1,9 @@
 //! Begins and ends segments.
 
 use std::io;
-use std::sync::Mutex;
 
 use super::{Active, Log};
-use crate::log::catalog::{Catalog, lock};
+use crate::log::catalog::lock;
 use crate::log::files::{is_blank, remove_if_there};
 use crate::log::format::{RESERVE, RESERVE_BYTES, TEMPORARY_SEGMENT, segment_name};
 use crate::{Durability, StoreError};
@@ -41,17 +40,17 @@ impl Log {
     }
 
     /// Writes the outlines of newly complete segments that still exist, if there is space.
-    pub(crate) fn write_outlines(&mut self, index: &Mutex<Catalog>, room: bool) {
+    pub(crate) fn write_outlines(&mut self, room: bool) {
         for (number, outline) in self.at.sealed.drain(..) {
-            let segment = lock(index).segments.get(&number).cloned();
+            let segment = lock(&self.catalog).segments.get(&number).cloned();
             // An outline must cover all of its segment.
             let segment = segment.filter(|segment| room && outline.end() == segment.end);
             let Some(segment) = segment else {
                 continue;
             };
-            match outline.write(&*segment.file, number, self.salt) {
+            match outline.write(&*segment.file, &segment.seal) {
                 Ok(length) => {
-                    if let Some(segment) = lock(index).segments.get_mut(&number) {
+                    if let Some(segment) = lock(&self.catalog).segments.get_mut(&number) {
                         segment.length = length;
                     }
                 }
@@ -76,7 +75,7 @@ impl Log {
         let (name, aside) = self.first_name(number);
         self.disk.rename(RESERVE, &name)?;
         self.at.next_number = after;
-        let active = Active::new(number, self.disk.open(&name)?, self.salt);
+        let active = Active::new(number, self.disk.open(&name)?, self.at.salt);
         self.spare = Some(Active { aside, ..active });
         Ok(())
     }
@@ -88,11 +87,13 @@ impl Log {
         loop {
             let number = self.at.next_number;
             let (name, aside) = self.first_name(number);
-            let after = number.checked_add(1).ok_or_else(no_numbers_left)?;
+            let after = number.checked_add(1).ok_or_else(|| {
+                StoreError::unavailable_because("there are no segment numbers left")
+            })?;
             match self.disk.create(&name) {
                 Ok(file) => {
                     self.at.next_number = after;
-                    let active = Active::new(number, file, self.salt);
+                    let active = Active::new(number, file, self.at.salt);
                     return Ok(Active { aside, ..active });
                 }
                 // Left over from a failed attempt that could not be undone.
@@ -127,8 +128,4 @@ impl Log {
             let _ = self.disk.remove(TEMPORARY_SEGMENT);
         }
     }
-}
-
-fn no_numbers_left() -> StoreError {
-    StoreError::unavailable_because("there are no segment numbers left")
 }

@@ -1,9 +1,9 @@
 //! Writes groups, and makes them durable.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::{Active, Barrier, Log, oldest_needed};
+use super::{Active, Log, oldest_needed};
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::catalog::{Catalog, Segment, Settled, lock};
@@ -11,7 +11,7 @@ use crate::log::files::DiskFile;
 use crate::log::format::{
     Previous, SEGMENT_HEADER_BYTES, SegmentHeader, TEMPORARY_SEGMENT, segment_name,
 };
-use crate::log::frame::{GroupBody, frame_length, void_length};
+use crate::log::frame::{GroupBody, void_length};
 use crate::log::group::Call;
 use crate::{Durability, StoreError};
 
@@ -46,11 +46,7 @@ impl Log {
     /// Writes a group, and returns its records in the order of the calls. It has no effect yet.
     ///
     /// If this fails, earlier writes are kept.
-    pub(crate) fn write(
-        &mut self,
-        index: &Mutex<Catalog>,
-        calls: &[Call],
-    ) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) fn write(&mut self, calls: &[Call]) -> Result<Vec<Entry>, StoreError> {
         if self.is_full_for(calls) {
             self.roll();
         }
@@ -60,7 +56,7 @@ impl Log {
         };
         let first = self.at.next_sequence;
         let count = calls.iter().map(|call| call.appended().len()).sum();
-        let written = self.encode(index, &mut active, calls, count);
+        let written = self.encode(&mut active, calls, count);
         self.at.next_sequence += count as u64;
         let needed = match written {
             Ok(needed) => needed,
@@ -111,54 +107,44 @@ impl Log {
     fn group_length(&self, calls: &[Call]) -> u64 {
         let calls: u64 = calls.iter().map(Call::encoded_length).sum();
         let again: u64 = self.at.rewrite.iter().map(Settled::encoded_length).sum();
-        let group = frame_length(0, GroupBody::BYTES);
-        group + again + void_length(&self.at.voids) + calls
+        GroupBody::FRAME_BYTES + again + void_length(&self.at.voids) + calls
     }
 
     /// Encodes and writes calls with this many new records. Returns the oldest segment that the
     /// group needs.
-    fn encode(
-        &mut self,
-        index: &Mutex<Catalog>,
-        active: &mut Active,
-        calls: &[Call],
-        count: usize,
-    ) -> io::Result<u32> {
+    fn encode(&mut self, active: &mut Active, calls: &[Call], count: usize) -> io::Result<u32> {
         let first = self.at.next_sequence;
         // If the write fails, the outline is lost.
         let outline = active.outline.take();
         let encoder = &mut self.encoder;
-        encoder.begin((active.number, active.written), first, outline);
+        encoder.begin(active.seal, active.written, first, outline);
         if active.written == 0 {
             active.base = first;
             let header = SegmentHeader {
                 number: active.number,
-                salt: self.salt,
+                salt: self.at.salt,
                 base: first,
                 previous: self.at.end,
             };
             encoder.raw(&header.encode());
         }
-        let needed = oldest_needed(&lock(index));
+        let needed = oldest_needed(&lock(&self.catalog));
         let (oldest, oldest_base) = needed.unwrap_or((active.number, active.base));
-        encoder.group(
-            &GroupBody {
-                salt: self.salt,
-                count: u32::try_from(count).unwrap_or(u32::MAX),
-                stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
-                oldest,
-                oldest_base,
-            },
-            &active.seal,
-        );
+        encoder.group(&GroupBody {
+            salt: self.at.salt,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            stable: u32::try_from(active.synced).unwrap_or(u32::MAX),
+            oldest,
+            oldest_base,
+        });
         for settled in &self.at.rewrite {
-            encoder.settled(settled, &active.seal);
+            encoder.settled(settled);
         }
         if !self.at.voids.is_empty() {
-            encoder.voids(&self.at.voids, &active.seal);
+            encoder.voids(&self.at.voids);
         }
         for call in calls {
-            encoder.call(call, &active.seal, &*active.file)?;
+            encoder.call(call, &*active.file)?;
         }
         encoder.write(&*active.file)?;
         Ok(oldest)
@@ -172,22 +158,18 @@ impl Log {
         nameless || self.unsynced.bytes > UNSYNCED_BYTES
     }
 
-    /// Makes everything written take effect, after syncing it if required.
-    pub(crate) fn conclude(
-        &mut self,
-        index: &Mutex<Catalog>,
-        barrier: Barrier,
-    ) -> Result<(), StoreError> {
-        if barrier == Barrier::Synced {
+    /// Makes everything written take effect, after syncing it if it must survive a power loss.
+    pub(crate) fn conclude(&mut self, durability: Durability) -> Result<(), StoreError> {
+        if durability == Durability::PowerLoss {
             let synced = self.sync();
-            return self.enter(index, synced);
+            return self.enter(synced);
         }
         if self.durability == Durability::ProcessCrash {
             self.needless_below = self.needed;
             self.unsynced = Unsynced::default();
             self.counted_below = self.at.next_sequence;
         }
-        self.enter(index, Ok(()))
+        self.enter(Ok(()))
     }
 
     /// Makes everything written durable.
@@ -217,13 +199,9 @@ impl Log {
 
     /// Makes what a sync covers take effect. If the sync failed, neither this nor what was written
     /// meanwhile takes effect.
-    pub(crate) fn end_sync(
-        &mut self,
-        index: &Mutex<Catalog>,
-        outcome: io::Result<()>,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn end_sync(&mut self, outcome: io::Result<()>) -> Result<(), StoreError> {
         let ended = self.end(outcome);
-        self.enter(index, ended)
+        self.enter(ended)
     }
 
     fn begin(&mut self, end: u64) {
@@ -286,18 +264,14 @@ impl Log {
     }
 
     /// Records the current lengths of the segments.
-    fn enter(
-        &mut self,
-        index: &Mutex<Catalog>,
-        outcome: Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut index = lock(index);
-        self.cut(&mut index);
+    fn enter(&mut self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut catalog = lock(&self.catalog);
+        self.cut(&mut catalog);
         outcome?;
         if let Some(active) = &mut self.at.active {
             active.fresh = false;
             let (base, length) = (active.base, active.written);
-            let segment = index.segments.entry(active.number).or_insert_with(|| {
+            let segment = catalog.segments.entry(active.number).or_insert_with(|| {
                 let file = Arc::clone(&active.file);
                 Segment::new(file, active.seal, base, length)
             });

@@ -162,7 +162,8 @@ impl Candidate {
     pub(super) fn outline(&self, salt: u64) -> Option<Outline> {
         self.header?;
         // An unreadable outline is not needed.
-        let outline = Outline::read(&*self.file, self.number, salt).ok()??;
+        let seal = Seal::new(salt, self.number);
+        let outline = Outline::read(&*self.file, &seal).ok()??;
         (self.end == u64::MAX || self.end == outline.end()).then_some(outline)
     }
 
@@ -171,7 +172,7 @@ impl Candidate {
         Ok(is_blank(&*self.file, 4096, 0)? && self.file.length()? <= 4096)
     }
 
-    fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {
+    pub(super) fn scanner(&self, salt: u64) -> io::Result<Scanner<'_>> {
         Scanner::new(&*self.file, Seal::new(salt, self.number), self.end)
     }
 
@@ -273,15 +274,12 @@ fn find_last_group(candidates: &[Candidate], salt: u64) -> io::Result<Option<Las
         }));
     }
     for (n, candidate) in candidates.iter().rev().enumerate() {
-        if let Some(group) = candidate.last_group(salt)? {
-            // In an earlier segment, everything that counts lies before its end.
-            let (stable, offset) = (0, 0);
-            let earlier = LastGroup {
-                stable,
-                offset,
-                ..group
-            };
-            return Ok(Some(if n == 0 { group } else { earlier }));
+        if let Some(mut group) = candidate.last_group(salt)? {
+            if n > 0 {
+                // In an earlier segment, everything that counts lies before its end.
+                (group.stable, group.offset) = (0, 0);
+            }
+            return Ok(Some(group));
         }
     }
     Ok(None)

@@ -1,13 +1,11 @@
 //! Replays the segments of a log into an index.
 
 use super::layout::{Candidate, Layout};
-use crate::counters::Counters;
 use crate::index::{Broken, Found as FoundIndex};
 use crate::log::Failure;
 use crate::log::catalog::Catalog;
 use crate::log::outline::Outline;
 use crate::log::replay::{Replay, Tail};
-use crate::log::scan::Scanner;
 
 /// Begins a replay of the whole log, or of what an index does not cover yet.
 ///
@@ -37,7 +35,7 @@ pub(super) fn begin_replay(
         return Err(unfit("it covers more than the log has"));
     }
     let mut replay = Replay::new(Some(at.next_sequence), catalog);
-    (replay.counters, replay.known) = (Counters::new(streams), Some(at));
+    (replay.counters.streams, replay.known) = (streams, Some(at));
     Ok(replay)
 }
 
@@ -82,7 +80,7 @@ pub(crate) fn read_all(
             continue;
         }
         segment.length = segment.end;
-        let mut scanner = Scanner::new(file, segment.seal, candidate.end)?;
+        let mut scanner = candidate.scanner(salt)?;
         replay.catalog.segments.insert(number, segment);
         let stable = if is_last {
             layout.stable_in(number)

@@ -2,9 +2,11 @@
 
 use std::io::{self, IoSlice};
 
+use bytes::Buf;
+
 use super::Outline;
 use crate::log::files::DiskFile;
-use crate::log::frame::{Fields, Header, LONGEST_HEAD, Seal};
+use crate::log::frame::{Header, LONGEST_HEAD, Seal};
 
 const MAGIC: [u8; 8] = *b"\x89rc-idx\n";
 const VERSION: u32 = 1;
@@ -33,12 +35,12 @@ impl Outline {
     /// Writes the outline after the frames. Returns the new length of the file.
     ///
     /// If this fails, the file is unchanged. No sync is needed: an incomplete outline is ignored.
-    pub(crate) fn write(&self, file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<u64> {
+    pub(crate) fn write(&self, file: &dyn DiskFile, seal: &Seal) -> io::Result<u64> {
         let small = |number: u64| u32::try_from(number).map_err(io::Error::other);
         let checksum = Header::checksum_at(file, self.so_far.last_frame)?;
         let trailer = Trailer {
-            segment,
-            salt,
+            segment: seal.segment,
+            salt: seal.salt,
             end: self.end(),
             length: small(self.bytes.len() as u64)?,
             last_frame: small(self.so_far.last_frame)?,
@@ -54,7 +56,7 @@ impl Outline {
     }
 
     /// Reads the outline at the end of a file, if it matches the frames.
-    pub(crate) fn read(file: &dyn DiskFile, segment: u32, salt: u64) -> io::Result<Option<Self>> {
+    pub(crate) fn read(file: &dyn DiskFile, seal: &Seal) -> io::Result<Option<Self>> {
         let Some(at) = file.length()?.checked_sub(TRAILER_BYTES as u64) else {
             return Ok(None);
         };
@@ -62,7 +64,7 @@ impl Outline {
         file.read(&mut bytes, TRAILER_BYTES, at)?;
         let fits = |trailer: &Trailer| {
             let end = trailer.end.checked_add(trailer.length.into());
-            (trailer.segment, trailer.salt, end) == (segment, salt, Some(at))
+            (trailer.segment, trailer.salt, end) == (seal.segment, seal.salt, Some(at))
         };
         let Some(trailer) = Trailer::decode(&bytes).filter(fits) else {
             return Ok(None);
@@ -76,7 +78,7 @@ impl Outline {
         let mut head = Vec::new();
         let last_frame = u64::from(trailer.last_frame);
         file.read(&mut head, LONGEST_HEAD, last_frame)?;
-        let last = Header::decode(&head, &Seal::new(salt, segment), last_frame);
+        let last = Header::decode(&head, seal, last_frame);
         let ends = last.is_some_and(|(last, _)| last_frame + last.frame_length() == trailer.end);
         let same = head.starts_with(&trailer.last_checksum.to_le_bytes());
         let fits = |outline: &Self| {
@@ -105,15 +107,15 @@ impl Trailer {
 
     /// Decodes bytes whose checksum has been verified.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
-        (fields.u32()? == VERSION).then_some(())?;
-        Some(Self {
-            segment: fields.u32()?,
-            salt: fields.u64()?,
-            end: fields.u64()?,
-            length: fields.u32()?,
-            last_frame: fields.u32()?,
-            last_checksum: fields.u32()?,
+        let bytes = bytes.first_chunk::<TRAILER_BYTES>()?;
+        let mut fields = bytes.strip_prefix(&MAGIC)?;
+        (fields.get_u32_le() == VERSION).then(|| Self {
+            segment: fields.get_u32_le(),
+            salt: fields.get_u64_le(),
+            end: fields.get_u64_le(),
+            length: fields.get_u32_le(),
+            last_frame: fields.get_u32_le(),
+            last_checksum: fields.get_u32_le(),
         })
     }
 }

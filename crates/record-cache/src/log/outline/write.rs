@@ -6,7 +6,7 @@ use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::index::varint::put_number;
 use crate::log::catalog::Settled;
-use crate::log::frame::{GroupBody, Kind, frame_length, has_hash_key, record_length, void_length};
+use crate::log::frame::{GroupBody, Kind, has_hash_key, length, record_length, void_length};
 use crate::log::group::Call;
 use crate::log::step::Step;
 
@@ -44,7 +44,7 @@ impl Outline {
         self.number_unless(same, oldest.0.into());
         self.number_unless(same, oldest.1);
         (self.so_far.next, self.so_far.oldest) = (first, Some(oldest));
-        self.so_far.advance(frame_length(0, GroupBody::BYTES));
+        self.so_far.advance(GroupBody::FRAME_BYTES);
     }
 
     /// Adds a record, appended or carried.
@@ -86,7 +86,7 @@ impl Outline {
 
     pub(crate) fn cleared(&mut self) {
         self.bytes.push(Kind::Cleared as u8);
-        self.so_far.advance(frame_length(0, 0));
+        self.so_far.advance(length(0, false, 0));
     }
 
     /// An upper bound on its length in the file, with these calls added as another group.
@@ -107,10 +107,10 @@ impl Outline {
         for call in calls {
             steps += match call {
                 Call::Append(prepared) => {
-                    let records = prepared.records().iter();
+                    let records = prepared.records.iter();
                     records.map(|record| step(&record.stream)).sum()
                 }
-                Call::Carry(carried) => carried.iter().map(|record| step(&record.stream)).sum(),
+                Call::Carry(all) => all.iter().map(|(stream, _)| step(stream)).sum(),
                 Call::Settle(settled) => {
                     step(&settled.stream) + ranges(&settled.deleted) + ranges(&settled.counted)
                 }

@@ -91,7 +91,7 @@ impl Replay {
                 reaches_known = tail.last_frame == known_frame;
                 self.hole = false;
             }
-            let step = scanner.step(number, &found)?;
+            let step = scanner.step(&found)?;
             match (&step, &mut tail.outline) {
                 (Some(step), Some(outline)) => outline.add(step),
                 _ => tail.outline = None,

@@ -28,7 +28,7 @@ impl Original {
             .unwrap()
             .retain(|number, _| goes.numbers().all(|n| n != *number));
         for number in 3_000..4_000 {
-            index.put(&stream(2), entry(number, 0)).unwrap();
+            index.put_one(&stream(2), entry(number, 0)).unwrap();
             state
                 .get_mut(&stream(2))
                 .unwrap()
@@ -59,7 +59,7 @@ impl Original {
             assert!(nothing.values().all(BTreeMap::is_empty));
             // The index is as good as new.
             assert_eq!(database::numbers(home), []);
-            index.put(&stream(0), entry(1, 0)).unwrap();
+            index.put_one(&stream(0), entry(1, 0)).unwrap();
             return Found::Nothing;
         };
         let mut checkpoints = self.checkpoints.iter();
@@ -410,7 +410,9 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     while database::numbers(home.path()) == first {
         round += 1;
         for n in 0..1_000 {
-            index.put(&stream(3), entry(10_000 * round + n, 0)).unwrap();
+            index
+                .put_one(&stream(3), entry(10_000 * round + n, 0))
+                .unwrap();
         }
         index.checkpoint(&checkpoint(round)).unwrap();
         let goes = (10_000 * round..10_000 * round + 990).collect();

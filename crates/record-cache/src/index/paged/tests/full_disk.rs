@@ -49,7 +49,7 @@ impl Drop for Mounted {
 /// Adds entries and makes checkpoints until something fails. Returns when and why.
 fn until_broken(index: &mut PagedIndex) -> (u64, Broken) {
     for number in 0.. {
-        if let Err(broken) = index.put(&stream(0), entry(2 * number, 0)) {
+        if let Err(broken) = index.put_one(&stream(0), entry(2 * number, 0)) {
             return (number, broken);
         }
         if number % 1_000 == 999

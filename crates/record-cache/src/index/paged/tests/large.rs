@@ -148,7 +148,7 @@ fn fill(home: &Path, shape: Shape) {
     let mut index = PagedIndex::empty(home, IndexSettings::default());
     let mut checkpoints = (0, Duration::ZERO);
     for (stream, entry) in entries(shape) {
-        index.put(&names[stream], entry).unwrap();
+        index.put_one(&names[stream], entry).unwrap();
         keep(&mut index, &mut checkpoints);
     }
     put.end("put", shape.entries, home);
@@ -262,7 +262,7 @@ fn small() {
         let began = now();
         for (_, mut entry) in entries(shape) {
             entry.sequence += round * shape.entries;
-            index.put(&name, entry).unwrap();
+            index.put_one(&name, entry).unwrap();
         }
         let all = (0..(round + 1) * shape.entries).collect();
         index.remove(&name, &all, &mut |_| ()).unwrap();

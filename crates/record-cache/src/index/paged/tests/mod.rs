@@ -24,7 +24,7 @@ use super::block::BLOCK;
 use super::pages::Counts;
 use super::{IndexSettings, PagedIndex};
 use crate::index::Entry;
-use crate::index::{Checkpoint, Index};
+use crate::index::{Broken, Checkpoint, Index};
 use crate::{QueueStats, ReadLimits, StreamName};
 
 /// What an index should hold.
@@ -94,6 +94,17 @@ pub(super) fn held<'a>(
 }
 
 impl PagedIndex {
+    /// Adds an entry. Returns the one it replaces.
+    pub(super) fn put_one(
+        &mut self,
+        stream: &StreamName,
+        entry: Entry,
+    ) -> Result<Option<Entry>, Broken> {
+        let mut old = None;
+        self.put(stream, &[entry], &mut |replaced| old = Some(replaced))?;
+        Ok(old)
+    }
+
     /// Recounts everything and compares.
     pub(super) fn check(&self) {
         let mut counts = Counts::default();
@@ -132,7 +143,7 @@ pub(super) fn filled(home: &Path, settings: IndexSettings) -> (PagedIndex, State
     for number in 0..2_000 {
         let name = stream(number as usize % 3);
         let entry = entry(number, 0);
-        index.put(&name, entry).unwrap();
+        index.put_one(&name, entry).unwrap();
         state.entry(name).or_default().insert(number, entry);
     }
     (index, state)

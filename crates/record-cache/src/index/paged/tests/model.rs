@@ -125,7 +125,7 @@ impl Model {
         let name = stream(to);
         let entry = entry(number, self.moves);
         let old = self.state.get_mut(&name).unwrap().insert(number, entry);
-        assert_eq!(self.index.put(&name, entry).unwrap(), old);
+        assert_eq!(self.index.put_one(&name, entry).unwrap(), old);
     }
 
     /// Some existing numbers of a stream, along with numbers that need not exist.
@@ -184,7 +184,8 @@ impl Model {
                         self.next += skip;
                     }
                 }
-                self.index.append(&name, &new).unwrap();
+                let mut replaced = |old| panic!("{old:?} was replaced");
+                self.index.put(&name, &new, &mut replaced).unwrap();
                 let new = new.into_iter().map(|entry| (entry.sequence, entry));
                 self.state.get_mut(&name).unwrap().extend(new);
             }

@@ -27,8 +27,17 @@ impl PlainIndex {
 }
 
 impl Index for PlainIndex {
-    fn put(&mut self, stream: &StreamName, entry: Entry) -> Result<Option<Entry>, Broken> {
-        Ok(self.of(stream).insert(entry.sequence, entry))
+    fn put(
+        &mut self,
+        stream: &StreamName,
+        entries: &[Entry],
+        replaced: &mut dyn FnMut(Entry),
+    ) -> Result<(), Broken> {
+        for entry in entries {
+            let old = self.of(stream).insert(entry.sequence, *entry);
+            old.into_iter().for_each(&mut *replaced);
+        }
+        Ok(())
     }
 
     fn find(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<Vec<Entry>, Broken> {
@@ -55,7 +64,7 @@ impl Index for PlainIndex {
     fn count_attempts(&mut self, stream: &StreamName, numbers: &Ranges) -> Result<(), Broken> {
         for mut entry in self.find(stream, numbers)? {
             entry.attempts = entry.attempts.saturating_add(1);
-            self.put(stream, entry)?;
+            self.of(stream).insert(entry.sequence, entry);
         }
         Ok(())
     }

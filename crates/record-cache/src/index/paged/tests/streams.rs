@@ -25,7 +25,7 @@ fn in_turn(records_in_memory: usize, of_each: usize) -> (usize, bool) {
     let mut number = 0;
     for _ in 0..of_each {
         for name in &names {
-            index.put(name, entry(number, 0)).unwrap();
+            index.put_one(name, entry(number, 0)).unwrap();
             keep(&mut index);
             number += 1;
         }

@@ -70,7 +70,7 @@ fn use_index(index: &mut PagedIndex) -> Result<(), Broken> {
         let numbers: Ranges = (200..700).collect();
         index.find(&name, &numbers)?;
         index.count_attempts(&name, &numbers)?;
-        index.put(&name, entry(5_000 + round as u64, 0))?;
+        index.put_one(&name, entry(5_000 + round as u64, 0))?;
         index.remove(&name, &numbers, &mut |_| ())?;
     }
     index.clear()?;
@@ -79,7 +79,7 @@ fn use_index(index: &mut PagedIndex) -> Result<(), Broken> {
 
 fn assert_broken(index: &mut PagedIndex, reason: &Broken) {
     let (name, numbers) = (stream(0), Ranges::default());
-    assert_eq!(index.put(&name, entry(9_000, 0)).as_ref(), Err(reason));
+    assert_eq!(index.put_one(&name, entry(9_000, 0)).as_ref(), Err(reason));
     assert_eq!(index.find(&name, &numbers).as_ref(), Err(reason));
     assert_eq!(
         index.remove(&name, &numbers, &mut |_| ()).as_ref(),
@@ -115,7 +115,7 @@ fn trouble_at_any_job_breaks_the_index_and_another_can_be_made() {
             let mut other = PagedIndex::empty(home.path(), settings(8));
             for (name, entries) in &state {
                 for entry in entries.values() {
-                    other.put(name, *entry).unwrap();
+                    other.put_one(name, *entry).unwrap();
                 }
             }
             other.checkpoint(&checkpoint(1)).unwrap();
@@ -140,7 +140,7 @@ fn trouble_at_an_opening_leaves_nothing() {
         let (mut index, restored) = PagedIndex::open(home.path(), troubled(0, kind));
         assert!(restored.is_none());
         assert_eq!(database::numbers(home.path()), []);
-        index.put(&stream(0), entry(1, 0)).unwrap();
+        index.put_one(&stream(0), entry(1, 0)).unwrap();
         assert_eq!(index.after(&stream(0), None, ALL).unwrap(), [entry(1, 0)]);
     }
 }
