@@ -46,7 +46,7 @@ disk_store! {
 
 impl SledStoreBuilder {
     /// About how many record positions to keep in memory, plus a 64th of that, up to 32, for each
-    /// stream. Default: 131,072.
+    /// stream. Default: 262,144.
     ///
     /// Beyond that, positions are kept in a database, and memory holds the most recently used. A
     /// position takes about 30 bytes.

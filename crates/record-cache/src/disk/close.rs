@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Ticket;
-use super::shared::{Request, Shared};
+use super::shared::{Done, Request, Shared};
 use super::writer::Writer;
 use crate::log::catalog::lock;
 use crate::log::directory;
@@ -17,7 +17,7 @@ impl Writer {
         let (mut replies, _) = self.shared.requests.replies(std::iter::once(ticket));
         match (replies.pop().flatten(), cleared) {
             (Some(reply), cleared) => {
-                let removed = cleared.map(|held| Amount::new(held.records(), held.bytes()));
+                let removed = cleared.map(|held| Amount::new(held.records(), held.bytes()).into());
                 let _ = reply.send(removed);
             }
             // The watch has said that nothing was deleted.
@@ -122,7 +122,7 @@ impl Writer {
         let late = shared.requests.close();
         for (request, ticket) in requests.into_iter().chain(late) {
             let outcome = match request {
-                Request::Close => closed.clone().map(|()| Amount::default()),
+                Request::Close => closed.clone().map(|()| Done::default()),
                 _ => Err(StoreError::Closed),
             };
             shared.requests.answer(ticket, outcome);

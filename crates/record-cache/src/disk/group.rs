@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::mailbox::{Reply, Ticket};
+use super::shared::Done;
 use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
@@ -172,12 +173,10 @@ impl Writer {
             true => BTreeMap::new(),
             false => self.late(&calls, &answers, &replies, &removed, &written),
         };
-        // Freed before the callers run again: they allocated it, and would compete with this thread
-        // for the allocator's locks.
-        drop(calls);
-        for (reply, removed) in replies.into_iter().zip(removed) {
+        for ((reply, removed), call) in replies.into_iter().zip(removed).zip(calls) {
             if let Some(reply) = reply {
-                let _ = reply.send(Ok(removed));
+                let appended = call.into_appended();
+                let _ = reply.send(Ok(Done { removed, appended }));
             }
         }
         self.take_back(late);
@@ -221,7 +220,7 @@ impl Writer {
         &self,
         calls: &[Call],
         answers: &[Answer],
-        replies: &[Option<Reply<Amount>>],
+        replies: &[Option<Reply<Done>>],
         removed: &[Amount],
         written: &[Entry],
     ) -> BTreeMap<StreamName, Ranges> {
@@ -293,7 +292,7 @@ impl Writer {
 
     pub(super) fn answer(&self, ticket: Option<Ticket>, outcome: Result<Amount, StoreError>) {
         if let Some(ticket) = ticket {
-            self.shared.requests.answer(ticket, outcome);
+            self.shared.requests.answer(ticket, outcome.map(Done::from));
         }
     }
 }

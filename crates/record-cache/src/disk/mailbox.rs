@@ -200,6 +200,7 @@ impl<T, A> Mailbox<T, A> {
         let few = |state: &mut State<T, A>| state.waiting.len() < wanted && !ends(state);
         let waited = self.arrived.wait_timeout_while(state, patience, few);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.nudged = false;
         (state.take(), !waited.timed_out())
     }
 

@@ -37,7 +37,7 @@ use tokio::sync::oneshot;
 
 use self::close::Ending;
 pub(crate) use self::shared::Request;
-use self::shared::{Read, Shared};
+use self::shared::{Done, Read, Shared};
 use self::system::SystemDisk;
 pub use self::system::{check_directory, holds_nothing};
 use crate::index::paged::IndexSettings;
@@ -121,7 +121,7 @@ impl Store {
                 .and_then(|disk| open::prepare(&shared, &settings, indexes, disk));
             match opened {
                 Ok(writer) => {
-                    shared.requests.answer(ticket, Ok(Amount::default()));
+                    shared.requests.answer(ticket, Ok(Done::default()));
                     writer.run();
                 }
                 Err(error) => shared.requests.answer(ticket, Err(error)),
@@ -155,7 +155,8 @@ impl Store {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Amount, StoreError> {
-        self.shared.requests.ask(request).await
+        let done = self.shared.requests.ask(request).await?;
+        Ok(done.removed)
     }
 
     pub(crate) async fn close(&self) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::log::buffers::Buffers;
 use crate::log::catalog::Catalog;
 use crate::log::group::Prepared;
-use crate::{Amount, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
+use crate::{Amount, NewRecord, ReadBatch, ReadLimits, Settlement, StoreError, StreamName};
 
 /// One open store.
 #[derive(Debug)]
@@ -21,8 +21,7 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) catalog: Arc<Mutex<Catalog>>,
     pub(crate) counters: Mutex<Counters>,
-    /// The answer to a request is what it removed.
-    pub(crate) requests: Mailbox<Request, Amount>,
+    pub(crate) requests: Mailbox<Request, Done>,
     pub(crate) reads: Mailbox<Read, ReadBatch>,
     /// Buffers for reads.
     pub(crate) buffers: Buffers,
@@ -52,6 +51,24 @@ pub(crate) enum Request {
     Mend,
     Clear,
     Close,
+}
+
+/// The outcome of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) removed: Amount,
+    /// The appended records, to be freed by the threads that allocated them. Freeing them all on the
+    /// writer's thread would delay the next group and contend for the allocator's locks.
+    pub(crate) appended: Vec<NewRecord>,
+}
+
+impl From<Amount> for Done {
+    fn from(removed: Amount) -> Self {
+        Self {
+            removed,
+            ..Self::default()
+        }
+    }
 }
 
 impl Shared {

@@ -7,7 +7,7 @@ use super::group::{Answer, Group};
 use super::heal;
 use super::mailbox::Ticket;
 use super::overlap::Syncer;
-use super::shared::{Request, Shared};
+use super::shared::{Done, Request, Shared};
 use crate::index::Indexes;
 use crate::log::catalog::lock;
 use crate::log::end::Log;
@@ -197,7 +197,7 @@ impl Writer {
                     return Some(ending.chain(requests).collect());
                 }
                 Request::Mend => {
-                    let mended = self.mend().map(|()| Amount::default());
+                    let mended = self.mend().map(|()| Done::default());
                     self.shared.requests.answer(ticket, mended);
                 }
                 Request::Append(prepared) => self.append(prepared, ticket),
@@ -216,7 +216,7 @@ impl Writer {
     /// Adds an append to the group, if it needs a write.
     fn append(&mut self, prepared: Prepared, ticket: Ticket) {
         if prepared.records.is_empty() {
-            self.shared.requests.answer(ticket, Ok(Amount::default()));
+            self.shared.requests.answer(ticket, Ok(Done::default()));
         } else if prepared.length > CALL_BYTES {
             let error = "the records of one call are too many bytes for a segment";
             let error = StoreError::unavailable_because(error);

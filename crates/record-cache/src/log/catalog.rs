@@ -173,7 +173,9 @@ impl Catalog {
         let (mut new, segments) = (entries.len(), &mut self.segments);
         let mut replaced = |old: Entry| {
             new -= 1;
-            forget(segments, name, &old);
+            let mut run = Run::default();
+            run.add(name, &old);
+            forget(segments, run);
         };
         ask(&mut self.places, |index| {
             index.put(name, entries, &mut replaced)
@@ -225,14 +227,20 @@ impl Catalog {
     ) -> Result<Amount, Broken> {
         let mut removed = Amount::default();
         let segments = &mut self.segments;
+        // Neighbours share a segment, and there may be many segments to look it up in.
+        let mut run = Run::default();
         let mut take = |entry: Entry| {
             removed += Amount::new(1, entry.size.into());
-            forget(segments, name, &entry);
+            if entry.segment != run.segment {
+                forget(segments, std::mem::take(&mut run));
+            }
+            run.add(name, &entry);
         };
-        ask(&mut self.places, |index| {
+        let done = ask(&mut self.places, |index| {
             index.remove(name, sequences, &mut take)
-        })?;
-        Ok(removed)
+        });
+        forget(segments, run);
+        done.map(|()| removed)
     }
 
     pub(crate) fn clear(&mut self) -> Result<(), Broken> {
@@ -306,11 +314,26 @@ fn closed() -> Broken {
     Broken("the store is not open".to_owned())
 }
 
-fn forget(segments: &mut BTreeMap<u32, Segment>, name: &StreamName, entry: &Entry) {
-    if let Some(segment) = segments.get_mut(&entry.segment) {
-        segment.live_records = segment.live_records.saturating_sub(1);
-        let bytes = record_length(name, entry);
-        segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
+/// Records of one segment.
+#[derive(Debug, Default)]
+struct Run {
+    segment: u32,
+    records: u64,
+    bytes: u64,
+}
+
+impl Run {
+    fn add(&mut self, name: &StreamName, entry: &Entry) {
+        self.segment = entry.segment;
+        self.records += 1;
+        self.bytes += record_length(name, entry);
+    }
+}
+
+fn forget(segments: &mut BTreeMap<u32, Segment>, run: Run) {
+    if let Some(segment) = segments.get_mut(&run.segment) {
+        segment.live_records = segment.live_records.saturating_sub(run.records);
+        segment.live_bytes = segment.live_bytes.saturating_sub(run.bytes);
     }
 }
 

@@ -78,6 +78,13 @@ impl Call {
         }
     }
 
+    pub(crate) fn into_appended(self) -> Vec<NewRecord> {
+        match self {
+            Self::Append(prepared) => prepared.records,
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
             Self::Append(prepared) => prepared.length,

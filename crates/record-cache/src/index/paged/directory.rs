@@ -171,9 +171,9 @@ impl Stream {
     ) -> Result<(), Broken> {
         let ranges: Box<dyn Iterator<Item = _>> = Box::new(numbers.iter());
         let mut wanted = ranges.peekable();
-        let mut from = 0;
+        let (mut from, mut guess) = (0, 0);
         while let Some((start, end)) = next(&mut wanted, from) {
-            let at = self.reaching(start.max(from));
+            let at = self.reaching_from(guess, start.max(from));
             if let Some(block) = self.blocks.get(at)
                 && block.start >= end
             {
@@ -194,11 +194,25 @@ impl Stream {
                 pages.forget(self.number, block);
                 pages.drop(block);
                 self.blocks.remove(at);
-            } else if pages.is_crowded() {
+                guess = at;
+                continue;
+            }
+            if pages.is_crowded() {
                 pages.unload(block);
             }
+            guess = at + 1;
         }
         Ok(())
+    }
+
+    /// Like [`reaching`](Self::reaching), with a guess that may save the search.
+    fn reaching_from(&self, guess: usize, number: u64) -> usize {
+        let ends_before = |at: usize| self.blocks.get(at).map(|block| block.last < number);
+        let before = guess.checked_sub(1).and_then(ends_before);
+        match (before.unwrap_or(true), ends_before(guess)) {
+            (true, Some(false)) => guess,
+            _ => self.reaching(number),
+        }
     }
 
     /// The first block that extends to the number or beyond.

@@ -82,7 +82,7 @@ impl IndexSettings {
 impl Default for IndexSettings {
     fn default() -> Self {
         Self {
-            records_in_memory: 1 << 17,
+            records_in_memory: 1 << 18,
             limit: Duration::from_secs(10),
             #[cfg(test)]
             trouble: None,
