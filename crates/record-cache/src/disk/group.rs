@@ -65,6 +65,7 @@ impl Writer {
         }
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
+            self.log.roll();
         }
         let written = self.log.write(self.group.rest());
         match written {

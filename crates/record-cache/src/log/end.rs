@@ -187,6 +187,9 @@ impl Log {
         calls: &[Call],
         mut durability: Durability,
     ) -> Result<Vec<Entry>, StoreError> {
+        if self.is_full_for(calls) {
+            self.roll();
+        }
         let entries = self.write(calls)?;
         if self.owes_sync() {
             durability = Durability::PowerLoss;

@@ -16,7 +16,7 @@ use crate::{NewRecord, StreamName, clock};
 /// Payloads of at least this size are written without being copied.
 const SHARED_FROM: usize = 16 * 1024;
 /// The size at which a piece is written, while it is still in the processor's cache.
-const PIECE_BYTES: usize = 128 << 10;
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A change that takes effect as a whole.
 #[derive(Debug)]

@@ -43,13 +43,11 @@ impl Unsynced {
 }
 
 impl Log {
-    /// Writes a group, and returns its records in the order of the calls. It has no effect yet.
+    /// Writes a group for which the segment [is not full](Self::is_full_for), and returns its records
+    /// in the order of the calls. It has no effect yet.
     ///
     /// If this fails, earlier writes are kept.
     pub(crate) fn write(&mut self, calls: &[Call]) -> Result<Vec<Entry>, StoreError> {
-        if self.is_full_for(calls) {
-            self.roll();
-        }
         let mut active = match self.at.active.take() {
             Some(active) => active,
             None => self.create_segment()?,
