@@ -39,7 +39,8 @@ struct State<T, A> {
     closed: bool,
     /// Whether the thread is working.
     busy: bool,
-    /// How often the watch has looked since the thread's last sign of life.
+    /// How often the watch has looked since the thread's last sign of life, or since the process was
+    /// suspended. Counts only while the thread is busy.
     looks: u32,
     /// No sign of life for too long.
     stalled: bool,

@@ -155,8 +155,9 @@ impl Store {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Amount, StoreError> {
-        let done = self.shared.requests.ask(request).await?;
-        Ok(done.removed)
+        let Done { removed, appended } = self.shared.requests.ask(request).await?;
+        drop(appended);
+        Ok(removed)
     }
 
     pub(crate) async fn close(&self) -> Result<(), StoreError> {

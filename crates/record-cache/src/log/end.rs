@@ -21,6 +21,7 @@ use crate::{Durability, StoreError};
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
+    /// Locked by whatever writes, so no caller may hold it.
     catalog: Arc<Mutex<Catalog>>,
     /// What appends survive.
     pub(crate) durability: Durability,
@@ -67,6 +68,7 @@ pub(crate) struct Active {
 /// How a log continues.
 #[derive(Debug, Default)]
 pub(crate) struct Continuation {
+    /// Chosen at random for this store, so that no bytes of another pass for its own.
     pub(crate) salt: u64,
     /// The active segment, if any.
     pub(crate) active: Option<Active>,

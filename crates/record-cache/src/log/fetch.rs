@@ -30,6 +30,10 @@ pub(crate) struct Fetched {
     pub(crate) body: Bytes,
 }
 
+/// A record with the header that it gets in a newer segment.
+#[derive(Debug)]
+pub(crate) struct Carried(Fetched);
+
 impl Fetched {
     /// The record as appended, with the attempts counted since.
     pub(crate) fn into_record(self, attempts: u32) -> Option<Record> {
@@ -50,7 +54,7 @@ impl Fetched {
     }
 
     /// The same record as a call of its own, with the attempts counted since.
-    pub(crate) fn carried(self, attempts: u32) -> Self {
+    pub(crate) fn carried(self, attempts: u32) -> Carried {
         let header = Header {
             kind: Kind::Carried,
             starts: true,
@@ -58,7 +62,13 @@ impl Fetched {
             attempts,
             ..self.header
         };
-        Self { header, ..self }
+        Carried(Self { header, ..self })
+    }
+}
+
+impl Carried {
+    pub(super) fn parts(&self) -> (Header, &Bytes) {
+        (self.0.header, &self.0.body)
     }
 }
 

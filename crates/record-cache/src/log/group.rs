@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 
 use super::catalog::Settled;
-use super::fetch::Fetched;
+use super::fetch::Carried;
 use super::files::DiskFile;
 use super::frame::{self, GroupBody, Header, Kind, Seal};
 use super::outline::Outline;
@@ -24,7 +24,7 @@ pub(crate) enum Call {
     Append(Prepared),
     Settle(Settled),
     /// Records being relocated to a newer segment.
-    Carry(Vec<(StreamName, Fetched)>),
+    Carry(Vec<(StreamName, Carried)>),
     Clear,
 }
 
@@ -89,7 +89,7 @@ impl Call {
         match self {
             Self::Append(prepared) => prepared.length,
             Self::Settle(settled) => settled.encoded_length(),
-            Self::Carry(all) => all.iter().map(|(_, it)| it.header.frame_length()).sum(),
+            Self::Carry(all) => all.iter().map(|(_, it)| it.parts().0.frame_length()).sum(),
             Self::Clear => frame::length(0, false, 0),
         }
     }
@@ -172,8 +172,9 @@ impl Encoder {
             }
             Call::Settle(settled) => self.settled(settled),
             Call::Carry(all) => {
-                for (stream, Fetched { header, body }) in all {
-                    self.record(stream, *header, "", body);
+                for (stream, record) in all {
+                    let (header, body) = record.parts();
+                    self.record(stream, header, "", body);
                     self.write_if_large(file)?;
                 }
             }

@@ -105,7 +105,7 @@ impl Trailer {
         bytes
     }
 
-    /// Decodes bytes whose checksum has been verified.
+    /// Decodes a trailer whose checksum is still to be verified.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<TRAILER_BYTES>()?;
         let mut fields = bytes.strip_prefix(&MAGIC)?;
