@@ -173,9 +173,7 @@ impl Catalog {
         let (mut new, segments) = (entries.len(), &mut self.segments);
         let mut replaced = |old: Entry| {
             new -= 1;
-            let mut run = Run::default();
-            run.add(name, &old);
-            forget(segments, run);
+            forget(segments, old.segment, on_disk(name, &old));
         };
         ask(&mut self.places, |index| {
             index.put(name, entries, &mut replaced)
@@ -228,18 +226,19 @@ impl Catalog {
         let mut removed = Amount::default();
         let segments = &mut self.segments;
         // Neighbours share a segment, and there may be many segments to look it up in.
-        let mut run = Run::default();
+        let (mut segment, mut run) = (0, Amount::default());
         let mut take = |entry: Entry| {
             removed += Amount::new(1, entry.size.into());
-            if entry.segment != run.segment {
-                forget(segments, std::mem::take(&mut run));
+            if entry.segment != segment {
+                forget(segments, segment, std::mem::take(&mut run));
+                segment = entry.segment;
             }
-            run.add(name, &entry);
+            run += on_disk(name, &entry);
         };
         let done = ask(&mut self.places, |index| {
             index.remove(name, sequences, &mut take)
         });
-        forget(segments, run);
+        forget(segments, segment, run);
         done.map(|()| removed)
     }
 
@@ -314,26 +313,15 @@ fn closed() -> Broken {
     Broken("the store is not open".to_owned())
 }
 
-/// Records of one segment.
-#[derive(Debug, Default)]
-struct Run {
-    segment: u32,
-    records: u64,
-    bytes: u64,
+/// A record with its frame.
+fn on_disk(name: &StreamName, entry: &Entry) -> Amount {
+    Amount::new(1, record_length(name, entry))
 }
 
-impl Run {
-    fn add(&mut self, name: &StreamName, entry: &Entry) {
-        self.segment = entry.segment;
-        self.records += 1;
-        self.bytes += record_length(name, entry);
-    }
-}
-
-fn forget(segments: &mut BTreeMap<u32, Segment>, run: Run) {
-    if let Some(segment) = segments.get_mut(&run.segment) {
-        segment.live_records = segment.live_records.saturating_sub(run.records);
-        segment.live_bytes = segment.live_bytes.saturating_sub(run.bytes);
+fn forget(segments: &mut BTreeMap<u32, Segment>, number: u32, gone: Amount) {
+    if let Some(segment) = segments.get_mut(&number) {
+        segment.live_records = segment.live_records.saturating_sub(gone.records as u64);
+        segment.live_bytes = segment.live_bytes.saturating_sub(gone.bytes);
     }
 }
 
