@@ -12,8 +12,11 @@ mod toolchain;
 mod windows;
 mod wine;
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::packages::Missing;
@@ -21,8 +24,8 @@ use self::toolchain::Toolchain;
 use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
-/// The default parts. The client tests wait for real time-outs, and the full-disk tests write for
-/// minutes.
+/// The default parts. The other client tests wait for real time-outs, and the full-disk tests write
+/// for minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
 /// Whether the standard libraries of other systems need not be built, which takes long.
@@ -39,15 +42,13 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     table
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_header(["part", "outcome", "time"]);
+    // Side by side: tests under Wine and in a browser wait more than they compute.
+    let all: JoinSet<_> = parts.iter().copied().map(timed).collect();
+    let mut all = all.join_all().await;
+    all.sort_by_key(|(part, ..)| *part);
     let mut failed = false;
-    for part in parts {
-        let start = Instant::now();
-        let (name, outcome) = match part {
-            Port::Check => ("check", check::run().await),
-            Port::Windows => ("windows", windows::run().await),
-            Port::Browser => ("browser", browser::run().await),
-            Port::WindowsClients => ("windows-clients", windows::clients().await),
-        };
+    for (part, outcome, time) in all {
+        let name = part.to_string();
         let word = match outcome {
             Ok(()) => "passed".to_owned(),
             Err(error) => match error.downcast_ref::<Missing>() {
@@ -59,11 +60,22 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
                 }
             },
         };
-        table.add_row([name.to_owned(), word, seconds(start.elapsed())]);
+        table.add_row([name, word, seconds(time)]);
     }
     eprintln!("\n{table}");
     if failed {
         bail!("not all parts passed");
     }
     Ok(())
+}
+
+async fn timed(part: Port) -> (Port, Result<()>, Duration) {
+    let start = Instant::now();
+    let outcome = match part {
+        Port::Check => check::run().await,
+        Port::Windows => windows::run().await,
+        Port::Browser => browser::run().await,
+        Port::WindowsClients => windows::clients().await,
+    };
+    (part, outcome, start.elapsed())
 }

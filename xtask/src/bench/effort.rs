@@ -26,14 +26,14 @@ impl Effort {
     /// How long one contender runs in one round.
     pub(crate) const fn slice(self) -> Duration {
         match self {
-            Self::Full => Duration::from_millis(150),
+            Self::Full => Duration::from_millis(300),
             Self::Quick => Duration::from_millis(100),
         }
     }
 
     pub(crate) const fn batches(self) -> usize {
         match self {
-            Self::Full => 200,
+            Self::Full => 600,
             Self::Quick => 60,
         }
     }

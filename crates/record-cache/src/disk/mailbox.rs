@@ -40,7 +40,7 @@ struct State<T, A> {
     /// Whether the thread is working.
     busy: bool,
     /// How often the watch has looked since the thread's last sign of life, or since the process was
-    /// suspended. Counts only while the thread is busy.
+    /// suspended. Without meaning while the thread is idle.
     looks: u32,
     /// No sign of life for too long.
     stalled: bool,
@@ -299,5 +299,23 @@ impl<T, A> Mailbox<T, A> {
 fn refuse<A>(replies: Vec<Reply<A>>, error: &StoreError) {
     for reply in replies {
         let _ = reply.send(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOK_AGAIN, Mailbox};
+    use crate::clock;
+
+    #[test]
+    fn a_nudge_ends_one_wait() {
+        let mailbox: Mailbox<(), ()> = Mailbox::new(|()| false);
+        mailbox.help(true);
+        // Late: the work that it announces has been noticed, and other work has begun.
+        mailbox.nudge();
+        assert!(mailbox.meanwhile().is_empty());
+        let start = clock::monotonic();
+        assert!(mailbox.meanwhile().is_empty());
+        assert!(start.elapsed() >= LOOK_AGAIN, "it spins");
     }
 }

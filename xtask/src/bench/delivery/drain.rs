@@ -299,7 +299,7 @@ impl Case {
             .into_iter()
             .map(|sender| (sender, Rounds::default()))
             .collect();
-        for round in effort.rounds(3, Duration::from_secs(45)) {
+        for round in effort.rounds(9, Duration::from_secs(45)) {
             for turn in 0..rounds.len() {
                 let at = (round + turn) % rounds.len();
                 let (sender, of_sender) = &mut rounds[at];

@@ -166,7 +166,7 @@ impl Cell {
             rates: fresh.collect(),
             group: Series::default(),
         };
-        for round in effort.rounds(11, Duration::from_secs(12)) {
+        for round in effort.rounds(11, Duration::from_secs(15)) {
             for turn in 0..contenders.len() {
                 let (contender, rates) = &mut cell.rates[(round + turn) % contenders.len()];
                 let directory = place::directory()?;

@@ -36,6 +36,26 @@ impl Stream {
         }
     }
 
+    /// Adds the first entries to the last block, as many as fit and lie behind all others: in one
+    /// step, since nearly all entries are added this way. Returns the other entries.
+    pub(super) fn extend<'a>(&mut self, entries: &'a [Entry], pages: &mut Pages) -> &'a [Entry] {
+        let Some(block) = self.blocks.back_mut().filter(|block| !block.is_full()) else {
+            return entries;
+        };
+        let mut last = block.last;
+        let fit = entries.iter().take(BLOCK - block.count());
+        let behind =
+            fit.take_while(|entry| std::mem::replace(&mut last, entry.sequence) < entry.sequence);
+        let (behind, others) = entries.split_at(behind.count());
+        if let Some(last) = behind.last() {
+            pages.edit(block, |block| {
+                block.entries.extend_from_slice(behind);
+                (block.last, block.used, block.changed) = (last.sequence, true, true);
+            });
+        }
+        others
+    }
+
     pub(super) fn put(&mut self, entry: Entry, pages: &mut Pages) -> Result<Option<Entry>, Broken> {
         let number = entry.sequence;
         let at = self.reaching(number);

@@ -225,9 +225,11 @@ impl Index for PagedIndex {
                     index.streams.entry(stream.clone()).or_insert(new)
                 }
             };
-            for entry in entries {
+            let mut rest = stream.extend(entries, &mut index.pages);
+            while let Some((entry, others)) = rest.split_first() {
                 let old = stream.put(*entry, &mut index.pages)?;
                 old.into_iter().for_each(&mut *replaced);
+                rest = stream.extend(others, &mut index.pages);
             }
             Ok(())
         })
