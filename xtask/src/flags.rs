@@ -244,7 +244,7 @@ pub(crate) struct CiFlags {
 }
 
 /// A check of other systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,

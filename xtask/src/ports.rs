@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
-use tokio::task::JoinSet;
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use self::packages::Missing;
@@ -43,11 +43,15 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_header(["part", "outcome", "time"]);
     // Side by side: tests under Wine and in a browser wait more than they compute.
-    let all: JoinSet<_> = parts.iter().copied().map(timed).collect();
-    let mut all = all.join_all().await;
-    all.sort_by_key(|(part, ..)| *part);
+    let tasks = LocalSet::new();
+    let all: Vec<_> = parts
+        .iter()
+        .map(|part| tasks.spawn_local(timed(*part)))
+        .collect();
+    tasks.await;
     let mut failed = false;
-    for (part, outcome, time) in all {
+    for part in all {
+        let (part, outcome, time) = part.await?;
         let name = part.to_string();
         let word = match outcome {
             Ok(()) => "passed".to_owned(),
