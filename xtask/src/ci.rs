@@ -63,10 +63,9 @@ pub(crate) async fn run(flags: CiFlags) -> Result<()> {
             table.add_row([step.to_string(), "not run".to_owned(), String::new()]);
             continue;
         }
-        let step_start = Instant::now();
-        let outcome = match ports.take_if(|_| *step == Step::Ports) {
-            Some(ports) => ports.end().await,
-            None => run_step(*step).await,
+        let (step_start, outcome) = match ports.take_if(|_| *step == Step::Ports) {
+            Some(ports) => (ports.start, ports.end().await),
+            None => (Instant::now(), run_step(*step).await),
         };
         let word = if outcome.is_ok() { "passed" } else { "failed" };
         passed += usize::from(outcome.is_ok());

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 /// The directory of the workspace.
 pub(crate) fn workspace() -> &'static Path {
@@ -60,6 +61,7 @@ pub(crate) async fn run(command: &mut Command) -> Result<()> {
 /// A command that runs beside others, with its output in a file. An early drop ends it and what it
 /// started.
 pub(crate) struct Aside {
+    pub(crate) start: Instant,
     text: String,
     output: PathBuf,
     group: Group,
@@ -81,6 +83,7 @@ impl Aside {
             .stderr(file);
         let group = Group::spawn(command)?;
         Ok(Self {
+            start: Instant::now(),
             text,
             output,
             group,

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../../amplify-kinesis/tests/browser/fetch.rs"]
+#[path = "../../../tests/support/fetch.rs"]
 mod fetch;
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use amplify_firehose::{
 use js_sys::JSON;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
-use self::fetch::{answer_by, js, sleep, text, wait_for};
+use self::fetch::{answer_by, js, text, until_empty, wait_for};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -28,6 +28,15 @@ wasm_bindgen_test_configure!(run_in_browser);
 const ACCEPTS: &str = r#"() => new Response(JSON.stringify(
     {FailedPutCount: 0, RequestResponses: [{RecordId: "1"}]}))"#;
 const FAILS: &str = "() => Promise.reject(new TypeError('Failed to fetch'))";
+
+/// The body of the request for one record.
+const SENT: &str = r#"{"DeliveryStreamName":"stream","Records":[{"Data":"aGVsbG8="}]}"#;
+
+fn sent() -> String {
+    JSON::stringify(&js("JSON.parse(bodies[0])"))
+        .unwrap()
+        .into()
+}
 
 fn options() -> AmplifyFirehoseClientOptions {
     AmplifyFirehoseClientOptions::default().flush_strategy(FlushStrategy::None)
@@ -50,11 +59,7 @@ async fn a_record_is_sent_by_fetch_and_signed() {
     assert_eq!(client.cache_stats().records, 0);
     let signature = text("calls[0].headers.get('authorization')");
     assert!(signature.contains("Credential=the-id/"), "{signature}");
-    let body = String::from(JSON::stringify(&js("JSON.parse(bodies[0])")).unwrap());
-    assert_eq!(
-        body,
-        r#"{"DeliveryStreamName":"stream","Records":[{"Data":"aGVsbG8="}]}"#
-    );
+    assert_eq!(sent(), SENT);
     client.close().await.unwrap();
 }
 
@@ -82,8 +87,8 @@ async fn what_was_recorded_offline_is_in_the_database_and_sent_by_the_next_clien
     let next = next.options(options().flush_strategy(strategy)).build();
     let next = next.await.unwrap();
     wait_for("calls.length == 1").await;
-    while next.cache_stats().records > 0 {
-        sleep(10).await;
-    }
+    until_empty(|| next.cache_stats().records).await;
+    assert_eq!(sent(), SENT);
+    assert!(js("calls.length == 1").is_truthy());
     next.close().await.unwrap();
 }

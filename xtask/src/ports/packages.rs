@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::shell;
 
-/// Held while something is installed: apt and rustup refuse to run twice at a time.
+/// Held while a part installs something: apt and rustup refuse to run twice at a time.
 pub(super) static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Tools that are missing and cannot be installed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, presets};
 use tokio::process::Command;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout};
 
 use super::{toolchain::Toolchain, wine::Wine};
@@ -124,8 +125,12 @@ pub(super) async fn clients() -> Result<()> {
     runs.end()
 }
 
+/// Held while suites run: the end of each ends all processes of this Windows.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// Runs suites in turn and keeps their results.
 struct Runs {
+    _alone: MutexGuard<'static, ()>,
     toolchain: Toolchain,
     wine: Wine,
     table: Table,
@@ -134,6 +139,7 @@ struct Runs {
 
 impl Runs {
     async fn prepare() -> Result<Self> {
+        let alone = ALONE.lock().await;
         let toolchain = Toolchain::find().await?;
         let wine = Wine::find().await?;
         wine.prepare().await?;
@@ -142,6 +148,7 @@ impl Runs {
             .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_header(["under Wine", "outcome", "time"]);
         Ok(Self {
+            _alone: alone,
             toolchain,
             wine,
             table,

@@ -65,7 +65,10 @@ impl Writer {
         }
         if self.log.is_full_for(self.group.rest()) {
             self.conclude();
-            self.log.roll();
+            // Concluding may itself have begun another segment.
+            if self.log.is_full_for(self.group.rest()) {
+                self.log.roll();
+            }
         }
         let written = self.log.write(self.group.rest());
         match written {

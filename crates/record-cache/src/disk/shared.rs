@@ -57,8 +57,9 @@ pub(crate) enum Request {
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     pub(crate) removed: Amount,
-    /// The appended records, to be freed by the threads that allocated them. Freeing them all on the
-    /// writer's thread would delay the next group and contend for the allocator's locks.
+    /// The appended records, to be freed where the caller runs, mostly by the thread that allocated
+    /// them. Freeing them all on the writer's thread would delay the next group and contend for the
+    /// allocator's locks.
     pub(crate) appended: Vec<NewRecord>,
 }
 

@@ -22,7 +22,18 @@ pub(crate) async fn wait_for(script: &str) {
     panic!("never true: {script}");
 }
 
-pub(crate) async fn sleep(millis: u32) {
+/// Waits until a client has delivered all its records.
+pub(crate) async fn until_empty(records: impl Fn() -> usize) {
+    for _ in 0..500 {
+        if records() == 0 {
+            return;
+        }
+        sleep(10).await;
+    }
+    panic!("{} records are still waiting", records());
+}
+
+async fn sleep(millis: u32) {
     let sleep = js(&format!("new Promise(keep => setTimeout(keep, {millis}))"));
     let sleep: Promise = sleep.unchecked_into();
     JsFuture::from(sleep).await.unwrap();

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../../tests/support/fetch.rs"]
 mod fetch;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use js_sys::JSON;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
-use self::fetch::{answer_by, js, sleep, text, wait_for};
+use self::fetch::{answer_by, js, text, until_empty, wait_for};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -226,9 +227,7 @@ async fn the_timer_sends_what_waits() {
     let interval = FlushStrategy::Interval(Duration::from_millis(100));
     let client = in_memory("timer", options().flush_strategy(interval)).await;
     record(&client).await;
-    while client.cache_stats().records > 0 {
-        sleep(10).await;
-    }
+    until_empty(|| client.cache_stats().records).await;
     assert!(js("calls.length == 1").is_truthy());
     client.close().await.unwrap();
 }
