@@ -32,9 +32,7 @@ pub(super) fn set(directory: &Path, slot: u32, to: u32) -> Result<(), StoreError
 /// records moved to.
 pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
     let mut told = slot;
-    let mut given_up = None;
-    // Some systems list a deleted file until everybody has closed it.
-    while let Some(to) = of(directory, slot)?.filter(|to| given_up != Some(*to)) {
+    while let Some(to) = of(directory, slot)? {
         // Others pass on claims at the same time, so this ends only when none is left. If the
         // records have moved on again, those that were told where they were are told again.
         let waiting = find(directory, |_, first| {
@@ -43,11 +41,11 @@ pub(super) fn pass_on(directory: &Path, slot: u32) -> Result<(), StoreError> {
         if waiting.is_empty() {
             let path = path(directory, slot, to);
             match sync(directory).and_then(|()| fs::remove_file(&path)) {
-                // It was renamed first. Wine says that it is deleted.
+                // It was renamed first. On some systems, which list a deleted file until everybody has
+                // closed it, it may still be renamed, and then stays. The second attempt tells.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.map_err(|error| failed("cannot give up", &path, error))?,
             }
-            given_up = Some(to);
             continue;
         }
         for (waiting, first) in waiting {

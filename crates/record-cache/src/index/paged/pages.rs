@@ -9,7 +9,7 @@ use crate::index::{Broken, Entry};
 
 /// About how many changes go into one batch. Few in tests, so that checkpoints of small indexes
 /// also take several batches.
-const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 4_096 };
+const LARGEST_BATCH: usize = if cfg!(test) { 16 } else { 256 };
 
 /// The memory overhead of a block, in entries.
 const OVERHEAD: usize = 4;
