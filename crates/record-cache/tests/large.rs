@@ -112,9 +112,10 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
     // Every process but the last is killed with its store open.
     for life in ["fill", "settle", "look", "rebuild", "drain"] {
         if life == "rebuild" {
-            // With few records per stream, nothing is in sled.
-            let is_paged = subject != Subject::Journal && shape.of_each() > 12;
-            assert_eq!(!indexes(place.path()).is_empty(), is_paged);
+            // With few records per stream, all positions may be in memory.
+            if subject != Subject::Journal && shape.of_each() > 12 {
+                assert!(!indexes(place.path()).is_empty(), "nothing is in sled");
+            }
             kill_midway(&test, place.path());
         }
         let mut process = process::start(&test, place.path(), life);
