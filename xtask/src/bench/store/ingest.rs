@@ -8,16 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::bench::amount::{KIB, MIB, bytes, multiple, number, spread};
 use crate::bench::contender::{Contender, Promise, StoreKind, Target, data_of_record};
 use crate::bench::prelude::*;
 use crate::bench::verdict::{self, Verdict};
-
-/// How long tasks append before they are measured: files are created, and threads and buffers reach
-/// their usual number and size.
-const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Measures one contender for a short time.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +23,7 @@ pub(crate) struct Ingest {
     directory: PathBuf,
     record_bytes: u64,
     tasks: u64,
-    /// After the warm-up, tasks stop after this time, or after this many bytes.
+    /// Tasks stop after this time, or after this many bytes.
     time: Duration,
     max_bytes: u64,
 }
@@ -54,20 +50,18 @@ impl Job for Ingest {
         let brought = Arc::new(AtomicU64::new(0));
         let limit = self.max_bytes / self.record_bytes;
         let mut tasks = JoinSet::new();
-        let end = Instant::now() + WARM_UP + self.time;
+        let start = Instant::now();
         for _ in 0..self.tasks {
             let (target, data, brought) = (Arc::clone(&target), data.clone(), Arc::clone(&brought));
             tasks.spawn(async move {
                 while {
                     target.append(data.clone()).await?;
                     let brought = brought.fetch_add(1, Ordering::Relaxed) + 1;
-                    brought < limit && Instant::now() < end
+                    brought < limit && start.elapsed() < self.time
                 } {}
                 anyhow::Ok(())
             });
         }
-        sleep(WARM_UP).await;
-        let (before, start) = (brought.load(Ordering::Relaxed), Instant::now());
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
@@ -77,7 +71,7 @@ impl Job for Ingest {
             target.close().await?;
         }
         Ok(Ingested {
-            records_per_second: (brought.load(Ordering::Relaxed) - before) as f64 / seconds,
+            records_per_second: brought.load(Ordering::Relaxed) as f64 / seconds,
             group_size,
         })
     }
@@ -183,7 +177,7 @@ impl Cell {
                     record_bytes,
                     tasks,
                     time: effort.slice(),
-                    max_bytes: (512 * MIB).max(2 * tasks * record_bytes),
+                    max_bytes: (256 * MIB).max(2 * tasks * record_bytes),
                 };
                 let ingested = measure(&ingest).await?;
                 rates.push(ingested.records_per_second);

@@ -49,6 +49,9 @@ impl Stream {
         let (behind, others) = entries.split_at(behind.count());
         if let Some(last) = behind.last() {
             pages.edit(block, |block| {
+                // Never room for more than a whole block.
+                let size = (block.entries.len() + behind.len()).next_power_of_two();
+                block.entries.reserve_exact(size - block.entries.len());
                 block.entries.extend_from_slice(behind);
                 (block.last, block.used, block.changed) = (last.sequence, true, true);
             });
