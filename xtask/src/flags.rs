@@ -216,23 +216,10 @@ pub(crate) enum Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        as_on_the_command_line(self, f)
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        as_on_the_command_line(self, f)
-    }
-}
-
-fn as_on_the_command_line(
-    value: &(impl ValueEnum + fmt::Debug),
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    match value.to_possible_value() {
-        Some(value) => f.write_str(value.get_name()),
-        None => fmt::Debug::fmt(value, f),
+        match self.to_possible_value() {
+            Some(value) => f.write_str(value.get_name()),
+            None => fmt::Debug::fmt(self, f),
+        }
     }
 }
 
@@ -248,12 +235,12 @@ pub(crate) struct CiFlags {
 pub(crate) enum Port {
     /// Type-check the crates for Windows, macOS, iOS, Android and WebAssembly.
     Check,
-    /// Run the tests of the stores, the demo and the tests of the clients over loopback on Windows
-    /// under Wine.
+    /// Run the store tests on Windows under Wine.
     Windows,
-    /// Run the tests of the browser store, the clients and the demo page in headless Chromium.
+    /// Run the tests of the browser store, a client and the demo page in headless Chromium.
     Browser,
-    /// Run all other tests under Wine, those of full disks and large caches included; only if named.
+    /// Run the demo and the tests of the engine, the clients, full disks and large caches under Wine;
+    /// only if named.
     WindowsClients,
 }
 

@@ -12,11 +12,8 @@ mod toolchain;
 mod windows;
 mod wine;
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use self::packages::Missing;
@@ -24,8 +21,8 @@ use self::toolchain::Toolchain;
 use crate::flags::{Port, PortsFlags};
 use crate::progress::seconds;
 
-/// The default parts. The other client tests wait for real time-outs, and the full-disk tests write
-/// for minutes.
+/// The default parts. The client tests wait for real time-outs, and the full-disk tests write for
+/// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 
 /// Whether the standard libraries of other systems need not be built, which takes long.
@@ -42,17 +39,15 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
     table
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_header(["part", "outcome", "time"]);
-    // Side by side: tests under Wine and in a browser wait more than they compute.
-    let tasks = LocalSet::new();
-    let all: Vec<_> = parts
-        .iter()
-        .map(|part| tasks.spawn_local(timed(*part)))
-        .collect();
-    tasks.await;
     let mut failed = false;
-    for part in all {
-        let (part, outcome, time) = part.await?;
-        let name = part.to_string();
+    for part in parts {
+        let start = Instant::now();
+        let (name, outcome) = match part {
+            Port::Check => ("check", check::run().await),
+            Port::Windows => ("windows", windows::run().await),
+            Port::Browser => ("browser", browser::run().await),
+            Port::WindowsClients => ("windows-clients", windows::clients().await),
+        };
         let word = match outcome {
             Ok(()) => "passed".to_owned(),
             Err(error) => match error.downcast_ref::<Missing>() {
@@ -64,22 +59,11 @@ pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
                 }
             },
         };
-        table.add_row([name, word, seconds(time)]);
+        table.add_row([name.to_owned(), word, seconds(start.elapsed())]);
     }
     eprintln!("\n{table}");
     if failed {
         bail!("not all parts passed");
     }
     Ok(())
-}
-
-async fn timed(part: Port) -> (Port, Result<()>, Duration) {
-    let start = Instant::now();
-    let outcome = match part {
-        Port::Check => check::run().await,
-        Port::Windows => windows::run().await,
-        Port::Browser => browser::run().await,
-        Port::WindowsClients => windows::clients().await,
-    };
-    (part, outcome, start.elapsed())
 }

@@ -32,7 +32,7 @@ pub(super) async fn run() -> Result<()> {
     let tools = Tools::find().await?;
     if scenarios::only().is_none() {
         for (package, features) in SUITES {
-            // It may have to wait for the builds of other parts.
+            // Builds may take longer than any test.
             shell::run(tools.test(package, features)?.arg("--no-run")).await?;
             within(shell::run(&mut tools.test(package, features)?)).await?;
         }

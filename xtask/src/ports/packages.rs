@@ -6,12 +6,8 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use tokio::process::Command;
-use tokio::sync::Mutex;
 
 use crate::shell;
-
-/// Held while a part installs something: apt and rustup refuse to run twice at a time.
-pub(super) static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Tools that are missing and cannot be installed.
 #[derive(Debug)]
@@ -30,7 +26,6 @@ impl Error for Missing {}
 /// # Errors
 /// [`Missing`] if it is still not there.
 pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>) -> Result<T> {
-    let _alone = INSTALLING.lock().await;
     if let Some(found) = look().await {
         return Ok(found);
     }

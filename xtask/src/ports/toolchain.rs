@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::packages::{self, INSTALLING};
+use super::packages;
 use crate::shell;
 
 /// The targets to build for.
@@ -66,7 +66,6 @@ impl Toolchain {
     /// The toolchain that runs this program, if its rustup has or can fetch the standard libraries.
     pub(super) async fn prebuilt() -> Option<Self> {
         let bin = own_bin()?;
-        let _alone = INSTALLING.lock().await;
         let has_them = has_the_libraries(&bin).await || fetch_the_libraries(&bin).await;
         has_them.then_some(Self {
             bin,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, presets};
 use tokio::process::Command;
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout};
 
 use super::{toolchain::Toolchain, wine::Wine};
@@ -15,15 +14,21 @@ use crate::{full_disks, progress::seconds, shell};
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 
-/// The packages and features, the same for all suites, so nothing is built twice. The examples are
-/// for people.
-const PACKAGES: [&str; 3] = [
+/// The packages and features that a part builds, the same for all its suites, so nothing is built
+/// twice.
+type Packages = &'static [&'static str];
+
+/// The stores alone. Without the SDK, the build takes a minute.
+const STORE_PACKAGES: Packages = &["--package=record-cache", "--features=journal,test-support"];
+
+/// Everything but the examples; they are for people.
+const ALL_PACKAGES: Packages = &[
     "--workspace",
     "--exclude=examples",
     "--features=flush-engine/aws,flush-engine/metrics,record-cache/mount-tests",
 ];
 
-/// The suites of the stores.
+/// The store suites.
 const STORES: [&str; 9] = [
     "conformance",
     "model",
@@ -36,11 +41,8 @@ const STORES: [&str; 9] = [
     "toy_store",
 ];
 
-/// The engine and the clients over loopback.
-const FRONT_ENDS: [&str; 1] = ["wire"];
-
-/// Other suites of the engine and the clients, unit tests, and suites that take long.
-const CLIENTS: [&str; 33] = [
+/// Suites of the engine and of the clients over loopback, unit tests, and suites that take long.
+const CLIENTS: [&str; 34] = [
     LIBRARIES,
     "cli",
     "large",
@@ -74,6 +76,7 @@ const CLIENTS: [&str; 33] = [
     "instances",
     "secrets",
     "storm",
+    "wire",
 ];
 
 /// The suite of full disks, whose file systems Linux mounts below Wine.
@@ -103,18 +106,17 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// The limit for a build of everything.
 const LIMIT_OF_BUILDS: Duration = Duration::from_secs(60 * 60);
 
-/// Runs the suites of the stores, which are built in a minute, then the demo and the clients.
+/// Runs the store suites.
 pub(super) async fn run() -> Result<()> {
-    let mut runs = Runs::prepare().await?;
+    let mut runs = Runs::prepare(STORE_PACKAGES).await?;
     runs.tests(&STORES).await?;
-    runs.demo().await?;
-    runs.tests(&FRONT_ENDS).await?;
     runs.end()
 }
 
-/// Runs all other suites.
+/// Runs the demo and all other suites.
 pub(super) async fn clients() -> Result<()> {
-    let mut runs = Runs::prepare().await?;
+    let mut runs = Runs::prepare(ALL_PACKAGES).await?;
+    runs.demo().await?;
     runs.tests(&CLIENTS).await?;
     if full_disks::may_mount().await? {
         runs.tests(&[FULL_DISKS]).await?;
@@ -125,12 +127,9 @@ pub(super) async fn clients() -> Result<()> {
     runs.end()
 }
 
-/// Held while suites run: the end of each ends all processes of this Windows.
-static ALONE: Mutex<()> = Mutex::const_new(());
-
 /// Runs suites in turn and keeps their results.
 struct Runs {
-    _alone: MutexGuard<'static, ()>,
+    packages: Packages,
     toolchain: Toolchain,
     wine: Wine,
     table: Table,
@@ -138,8 +137,7 @@ struct Runs {
 }
 
 impl Runs {
-    async fn prepare() -> Result<Self> {
-        let alone = ALONE.lock().await;
+    async fn prepare(packages: Packages) -> Result<Self> {
         let toolchain = Toolchain::find().await?;
         let wine = Wine::find().await?;
         wine.prepare().await?;
@@ -148,7 +146,7 @@ impl Runs {
             .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_header(["under Wine", "outcome", "time"]);
         Ok(Self {
-            _alone: alone,
+            packages,
             toolchain,
             wine,
             table,
@@ -192,7 +190,7 @@ impl Runs {
         command
             .args(["--locked", "--target", TARGET])
             .arg("--config=profile.dev.package.record-cache.opt-level=1")
-            .args(PACKAGES)
+            .args(self.packages)
             // These are not debugged, and link in half the time without it.
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             // Instead of an assembler.
