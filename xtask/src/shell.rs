@@ -219,3 +219,22 @@ impl Drop for Group {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_runs_aside_is_waited_for_and_its_failure_told() {
+        let directory = TempDir::new().unwrap();
+        let output = directory.path().join("output.txt");
+        for (script, succeeds) in [("echo said", true), ("echo said; exit 3", false)] {
+            let mut command = Command::new("sh");
+            let aside = Aside::start(command.args(["-c", script]), output.clone()).unwrap();
+            assert_eq!(aside.end().await.is_ok(), succeeds, "{script}");
+            assert_eq!(fs::read_to_string(&output).unwrap(), "said\n");
+        }
+    }
+}
