@@ -50,7 +50,9 @@ impl Writer {
         // The store is cleared, whether or not an index can be built now.
         let _ = self.mend();
         self.rest = 0;
-        self.compact();
+        // The caller may count on the room.
+        drop(self.compact());
+        self.syncer.wait_until_closed();
         Ok(held)
     }
 

@@ -1,15 +1,18 @@
 //! Reclaims disk space by relocating records and deleting segments.
 
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
+
 use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
 use crate::log::fetch::{Fetched, fetch, sources};
+use crate::log::files::DiskFile;
 use crate::log::format::segment_name;
 use crate::log::group::Call;
 use crate::{Amount, ReadLimits, StoreError, StreamName};
-use std::num::{NonZeroU64, NonZeroUsize};
 
 /// Turns to wait before retrying a failed compaction.
 const REST: u32 = 200;
@@ -24,38 +27,46 @@ impl Writer {
     /// size of its live data.
     ///
     /// Only the oldest segment is ever deleted, so a settlement outlives the records it settles.
-    pub(crate) fn compact(&mut self) {
+    ///
+    /// Returns the files of deleted segments. Their space is free once they are closed.
+    pub(crate) fn compact(&mut self) -> Vec<Arc<dyn DiskFile>> {
+        let mut deleted = Vec::new();
         if self.rest > 0 {
             self.rest -= 1;
-            return;
+            return deleted;
         }
         // Each step brings the oldest segment closer to deletion, so this many suffice.
         let steps = lock(&self.shared.catalog).segments.len() * 2 + 4;
         for _ in 0..steps {
-            match self.compact_once() {
+            match self.compact_once(&mut deleted) {
                 Ok(true) => {}
                 Ok(false) => {
+                    if !self.reserve.is_there {
+                        // The disk is or was full, and this may be the only room.
+                        deleted.clear();
+                    }
                     self.reserve.restore(&*self.log.disk);
-                    return;
+                    break;
                 }
                 Err(Failure::Index(_)) => {
                     if self.mend().is_err() {
                         self.rest = REST;
-                        return;
+                        break;
                     }
                 }
                 // Such as a full disk. Nothing is lost.
                 Err(error) => {
                     tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
                     self.rest = REST;
-                    return;
+                    break;
                 }
             }
         }
+        deleted
     }
 
     /// Returns whether there was something to do.
-    fn compact_once(&mut self) -> Result<bool, Failure> {
+    fn compact_once(&mut self, deleted: &mut Vec<Arc<dyn DiskFile>>) -> Result<bool, Failure> {
         let (oldest, live_records, total, live) = {
             let catalog = lock(&self.shared.catalog);
             let Some((&number, segment)) = catalog.segments.first_key_value() else {
@@ -73,28 +84,28 @@ impl Writer {
             return Ok(false);
         }
         if live_records == 0 {
-            self.remove_segment(oldest)?;
+            deleted.extend(self.remove_segment(oldest)?);
         } else {
             self.carry_forward(oldest)?;
         }
         Ok(true)
     }
 
-    fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
+    fn remove_segment(&mut self, number: u32) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
         if number >= self.log.needless_below {
             self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
-        if number < self.log.needless_below {
-            self.delete(number);
-        }
-        Ok(())
+        Ok((number < self.log.needless_below)
+            .then(|| self.delete(number))
+            .flatten())
     }
 
-    /// Deletes a segment that the log says is no longer needed.
-    pub(super) fn delete(&self, number: u32) {
-        lock(&self.shared.catalog).segments.remove(&number);
+    /// Deletes a segment that the log says is no longer needed, and returns its file.
+    pub(super) fn delete(&self, number: u32) -> Option<Arc<dyn DiskFile>> {
+        let segment = lock(&self.shared.catalog).segments.remove(&number);
         // If it remains, the next opening deletes it.
         let _ = self.log.disk.remove(&segment_name(number));
+        segment.map(|segment| segment.file)
     }
 
     /// Relocates the records of a segment to the end of the log.
@@ -175,12 +186,20 @@ impl Writer {
             let stream = &lost.stream;
             tracing::warn!(target: "record_cache", %stream, records, "a damaged record is dropped");
         }
+        let Some(Call::Carry(carried)) = calls.last() else {
+            return Ok(());
+        };
         let mut catalog = lock(&self.shared.catalog);
-        if let Some(Call::Carry(carried)) = calls.last() {
-            for ((stream, _), entry) in carried.iter().zip(written) {
-                if catalog.put(stream, &[entry]).is_err() {
-                    break;
-                }
+        let mut written = written.as_slice();
+        for run in carried.chunk_by(|(name, _), (next, _)| name == next) {
+            let Some(((stream, _), (entries, rest))) =
+                run.first().zip(written.split_at_checked(run.len()))
+            else {
+                break;
+            };
+            written = rest;
+            if catalog.put(stream, entries).is_err() {
+                break;
             }
         }
         Ok(())

@@ -70,7 +70,11 @@ impl Writer {
                 self.log.roll();
             }
         }
-        let written = self.log.write(self.group.rest());
+        let mut written = self.log.write(self.group.rest());
+        if written.is_err() && self.syncer.wait_until_closed() {
+            // The disk may have been full only until deleted files were closed.
+            written = self.log.write(self.group.rest());
+        }
         match written {
             Ok(entries) => {
                 self.group.entries.extend(entries);

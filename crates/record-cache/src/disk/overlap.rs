@@ -1,4 +1,5 @@
-//! Syncs large groups on a separate thread while the next group is written.
+//! What a second thread does while the writer goes on: it syncs large groups, and frees the space of
+//! deleted segments.
 //!
 //! Only one sync is under way at a time, because the system may report a failure to only one of
 //! several. Everything except settlements and the next group waits for it.
@@ -24,38 +25,96 @@ const WORTH_PART: u64 = 8;
 /// then.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 
-/// The sync thread, started when first needed.
+/// The second thread, started when first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     thread: Option<Thread>,
     /// The group being synced, and when it began.
     group: Option<(Group, Instant)>,
-    /// Bytes handed to the sync thread since the last housekeeping.
+    /// Deleted files that the thread may not have closed yet.
+    closing: usize,
+    /// Bytes handed to the thread for a sync since the last housekeeping.
     pub(super) in_a_row: u64,
 }
 
-/// The sync thread, which ends when its sender is dropped.
+/// The second thread, which ends when its sender is dropped.
 #[derive(Debug)]
 struct Thread {
-    files: Sender<Arc<dyn DiskFile>>,
+    work: Sender<Work>,
     outcomes: Receiver<io::Result<()>>,
+    closed: Receiver<()>,
+}
+
+enum Work {
+    Sync(Arc<dyn DiskFile>),
+    Close(Arc<dyn DiskFile>),
 }
 
 fn start(shared: Arc<Shared>) -> Option<Thread> {
-    let (files, next) = channel::<Arc<dyn DiskFile>>();
+    let (work, next) = channel();
     let (ended, outcomes) = channel();
-    let work = move || {
-        while let Ok(file) = next.recv() {
-            let outcome = file.sync();
-            drop(file);
-            if ended.send(outcome).is_err() {
-                return;
+    let (closes, closed) = channel();
+    let run = move || {
+        while let Ok(work) = next.recv() {
+            match work {
+                Work::Sync(file) => {
+                    let outcome = file.sync();
+                    drop(file);
+                    // Nobody waits for it any more once the store is closed.
+                    let _ = ended.send(outcome);
+                    shared.requests.nudge();
+                }
+                Work::Close(file) => {
+                    drop(file);
+                    let _ = closes.send(());
+                }
             }
-            shared.requests.nudge();
         }
     };
-    spawn("record-cache-sync", work).ok()?;
-    Some(Thread { files, outcomes })
+    spawn("record-cache-aside", run).ok()?;
+    Some(Thread {
+        work,
+        outcomes,
+        closed,
+    })
+}
+
+impl Syncer {
+    fn thread(&mut self, shared: &Arc<Shared>) -> Option<&Thread> {
+        if self.thread.is_none() {
+            self.thread = start(Arc::clone(shared));
+        }
+        self.thread.as_ref()
+    }
+
+    /// Closes files that no longer have a name. Only then does the system free their space, which
+    /// takes it some milliseconds.
+    pub(super) fn close(&mut self, shared: &Arc<Shared>, files: Vec<Arc<dyn DiskFile>>) {
+        for file in files {
+            let Some(thread) = self.thread(shared) else {
+                return;
+            };
+            self.closing += usize::from(thread.work.send(Work::Close(file)).is_ok());
+        }
+    }
+
+    fn is_closing(&mut self) -> bool {
+        if let Some(thread) = &self.thread
+            && self.closing > 0
+        {
+            self.closing -= thread.closed.try_iter().count();
+        }
+        self.closing > 0
+    }
+
+    /// Waits until all deleted files are closed. Returns whether there were any.
+    pub(super) fn wait_until_closed(&mut self) -> bool {
+        let closing = std::mem::take(&mut self.closing);
+        if let Some(thread) = &self.thread {
+            thread.closed.iter().take(closing).for_each(drop);
+        }
+        closing > 0
+    }
 }
 
 impl Writer {
@@ -64,23 +123,21 @@ impl Writer {
     }
 
     /// Whether the group should be synced while the next one is written.
-    pub(super) fn may_overlap(&self) -> bool {
+    pub(super) fn may_overlap(&mut self) -> bool {
         let segment = self.log.segment_bytes;
         self.log.durability == Durability::PowerLoss
             && self.group.bytes >= WORTH_BYTES.min(segment / WORTH_PART)
             && self.syncer.in_a_row < BYTES_IN_A_ROW.min(segment)
+            && !self.syncer.is_closing()
     }
 
-    /// Writes the group and has the sync thread sync it, if that is worthwhile and possible.
+    /// Writes the group and has the other thread sync it, if that is worthwhile and possible.
     pub(super) fn sync_aside(&mut self, began: Instant) -> bool {
         if !self.may_overlap() {
             return false;
         }
         self.write();
-        if self.syncer.thread.is_none() {
-            self.syncer.thread = start(Arc::clone(&self.shared));
-        }
-        let Some(thread) = &self.syncer.thread else {
+        let Some(thread) = self.syncer.thread(&self.shared) else {
             return false;
         };
         let Some(file) = self.log.begin_sync() else {
@@ -88,7 +145,7 @@ impl Writer {
         };
         self.shared.requests.help(true);
         // If the thread has ended, there is no outcome, which counts as a failure.
-        let _ = thread.files.send(file);
+        let _ = thread.work.send(Work::Sync(file));
         let group = self.group.take_written();
         self.syncer.in_a_row += group.bytes;
         self.syncer.group = Some((group, began));
@@ -131,7 +188,7 @@ impl Writer {
         };
         self.shared.requests.help(false);
         let outcome = outcome.unwrap_or_else(|| {
-            self.syncer.thread = None;
+            self.syncer = Syncer::default();
             Err(io::Error::other("the thread that syncs has ended"))
         });
         let calls = group.calls.len();

@@ -3,6 +3,7 @@
 mod broken;
 mod checkpoints;
 mod combined;
+mod deleted;
 mod faults;
 mod history;
 mod losses;

@@ -146,7 +146,8 @@ impl Writer {
         {
             tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
         }
-        self.compact();
+        let deleted = self.compact();
+        self.syncer.close(&self.shared, deleted);
         self.log.write_outlines(self.reserve.is_there);
         self.checkpoint();
     }

@@ -1,6 +1,6 @@
 //! The segments of a log, and the index of their records.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -264,16 +264,17 @@ impl Catalog {
         records: &[(StreamName, Entry)],
     ) -> Result<Vec<(StreamName, Entry)>, Broken> {
         let position = |entry: &Entry| (entry.sequence, entry.segment, entry.place);
-        let positions: HashSet<_> = records.iter().map(|(_, entry)| position(entry)).collect();
-        let mut sought: BTreeMap<&StreamName, Ranges> = BTreeMap::new();
-        for (name, entry) in records {
-            let numbers = sought.entry(name).or_default();
-            numbers.insert(entry.sequence, entry.sequence.saturating_add(1));
-        }
         let mut current = Vec::new();
-        for (name, numbers) in sought {
+        for run in records.chunk_by(|(name, _), (next, _)| name == next) {
+            let Some((name, _)) = run.first() else {
+                continue;
+            };
+            let mut positions: Vec<_> = run.iter().map(|(_, entry)| position(entry)).collect();
+            // Usually sorted already.
+            positions.sort_unstable();
+            let numbers = positions.iter().map(|(sequence, ..)| *sequence).collect();
             let mut found = ask(&mut self.places, |index| index.find(name, &numbers))?;
-            found.retain(|entry| positions.contains(&position(entry)));
+            found.retain(|entry| positions.binary_search(&position(entry)).is_ok());
             current.extend(found.into_iter().map(|entry| (name.clone(), entry)));
         }
         current.sort_unstable_by_key(|(_, entry)| (entry.segment, entry.place));

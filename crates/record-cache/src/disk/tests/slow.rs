@@ -40,6 +40,11 @@ struct State {
     gone: bool,
     /// The highest number of a sync that may end. `None` allows all.
     syncs_allowed: Option<usize>,
+    /// Files being closed, or closed.
+    closes_begun: usize,
+    /// Whether there is no space until a file is closed.
+    full: bool,
+    writes_refused: usize,
 }
 
 impl Gate {
@@ -48,8 +53,7 @@ impl Gate {
         let mut number = 0;
         if operation == "sync" {
             state.syncs_begun += 1;
-            let name = std::thread::current().name().map(str::to_owned);
-            state.syncs_aside += usize::from(name.is_some_and(|name| name.ends_with("-sync")));
+            state.syncs_aside += usize::from(is_aside());
             number = state.syncs_begun;
         }
         self.changed.notify_all();
@@ -80,6 +84,28 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Lets writes fail until a file is closed.
+    pub(crate) fn fill(&self) {
+        self.state.lock().unwrap().full = true;
+    }
+
+    pub(crate) fn writes_refused(&self) -> usize {
+        self.state.lock().unwrap().writes_refused
+    }
+
+    pub(crate) fn closes_begun(&self) -> usize {
+        self.state.lock().unwrap().closes_begun
+    }
+
+    fn refuse_if_full(&self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if state.full {
+            state.writes_refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     pub(crate) fn delete(&self) {
         self.state.lock().unwrap().gone = true;
     }
@@ -102,6 +128,12 @@ impl Gate {
         let few = |state: &mut State| state.syncs_begun < begun;
         drop(self.changed.wait_while(state, few).unwrap());
     }
+}
+
+/// Whether this is the thread that works aside of the writer.
+fn is_aside() -> bool {
+    let thread = std::thread::current();
+    thread.name().is_some_and(|name| name.ends_with("-aside"))
 }
 
 impl SlowDisk {
@@ -183,6 +215,7 @@ impl DiskFile for SlowFile {
 
     fn write(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         self.gate.pass("write");
+        self.gate.refuse_if_full()?;
         self.file.write(parts, offset)
     }
 
@@ -199,5 +232,14 @@ impl DiskFile for SlowFile {
 
     fn is_gone(&self) -> bool {
         self.gate.is_gone()
+    }
+}
+
+impl Drop for SlowFile {
+    fn drop(&mut self) {
+        self.gate.state.lock().unwrap().closes_begun += 1;
+        self.gate
+            .pass(if is_aside() { "close aside" } else { "close" });
+        self.gate.state.lock().unwrap().full = false;
     }
 }
