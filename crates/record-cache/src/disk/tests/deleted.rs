@@ -56,10 +56,10 @@ async fn closing() -> (Arc<Store>, Arc<Gate>) {
     for _ in 0..8 {
         append(&store).await.unwrap();
     }
-    let begun = gate.closes_begun();
+    let begun = gate.closes_aside();
     gate.hold("close aside");
     settle(&store, 5).await;
-    until(|| gate.closes_begun() > begun).await;
+    until(|| gate.closes_aside() > begun).await;
     (Arc::new(store), gate)
 }
 
