@@ -50,8 +50,8 @@ impl Writer {
         // The store is cleared, whether or not an index can be built now.
         let _ = self.mend();
         self.rest = 0;
-        // The caller may count on the room.
-        drop(self.compact());
+        self.compact();
+        // The caller may count on the space.
         self.syncer.wait_until_closed();
         Ok(held)
     }
@@ -118,6 +118,8 @@ impl Writer {
         if let Err(broken) = kept {
             tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
         }
+        // Some systems keep the name of a deleted file until it is closed.
+        self.syncer.wait_until_closed();
         let Self { shared, log, .. } = self;
         drop(log);
         drop(shared.reads.close());

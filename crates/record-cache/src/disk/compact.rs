@@ -1,7 +1,6 @@
 //! Reclaims disk space by relocating records and deleting segments.
 
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::sync::Arc;
 
 use super::writer::Writer;
 use crate::index::Entry;
@@ -9,7 +8,6 @@ use crate::index::ranges::Ranges;
 use crate::log::Failure;
 use crate::log::catalog::{Settled, lock};
 use crate::log::fetch::{Fetched, fetch, sources};
-use crate::log::files::DiskFile;
 use crate::log::format::segment_name;
 use crate::log::group::Call;
 use crate::{Amount, ReadLimits, StoreError, StreamName};
@@ -27,46 +25,39 @@ impl Writer {
     /// size of its live data.
     ///
     /// Only the oldest segment is ever deleted, so a settlement outlives the records it settles.
-    ///
-    /// Returns the files of deleted segments. Their space is free once they are closed.
-    pub(crate) fn compact(&mut self) -> Vec<Arc<dyn DiskFile>> {
-        let mut deleted = Vec::new();
+    pub(crate) fn compact(&mut self) {
         if self.rest > 0 {
             self.rest -= 1;
-            return deleted;
+            return;
         }
         // Each step brings the oldest segment closer to deletion, so this many suffice.
         let steps = lock(&self.shared.catalog).segments.len() * 2 + 4;
         for _ in 0..steps {
-            match self.compact_once(&mut deleted) {
+            match self.compact_once() {
                 Ok(true) => {}
                 Ok(false) => {
-                    if !self.reserve.is_there {
-                        // The disk is or was full, and this may be the only room.
-                        deleted.clear();
-                    }
                     self.reserve.restore(&*self.log.disk);
-                    break;
+                    return;
                 }
                 Err(Failure::Index(_)) => {
                     if self.mend().is_err() {
                         self.rest = REST;
-                        break;
+                        return;
                     }
                 }
+                Err(_) if self.syncer.wait_until_closed() => {}
                 // Such as a full disk. Nothing is lost.
                 Err(error) => {
                     tracing::debug!(target: "record_cache", %error, "cannot reclaim disk space");
                     self.rest = REST;
-                    break;
+                    return;
                 }
             }
         }
-        deleted
     }
 
     /// Returns whether there was something to do.
-    fn compact_once(&mut self, deleted: &mut Vec<Arc<dyn DiskFile>>) -> Result<bool, Failure> {
+    fn compact_once(&mut self) -> Result<bool, Failure> {
         let (oldest, live_records, total, live) = {
             let catalog = lock(&self.shared.catalog);
             let Some((&number, segment)) = catalog.segments.first_key_value() else {
@@ -84,28 +75,34 @@ impl Writer {
             return Ok(false);
         }
         if live_records == 0 {
-            deleted.extend(self.remove_segment(oldest)?);
+            self.remove_segment(oldest)?;
         } else {
             self.carry_forward(oldest)?;
         }
         Ok(true)
     }
 
-    fn remove_segment(&mut self, number: u32) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+    fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         if number >= self.log.needless_below {
             self.in_need(|writer| writer.log.commit(&[], writer.log.durability))?;
         }
-        Ok((number < self.log.needless_below)
-            .then(|| self.delete(number))
-            .flatten())
+        if number < self.log.needless_below {
+            self.delete(number);
+        }
+        Ok(())
     }
 
-    /// Deletes a segment that the log says is no longer needed, and returns its file.
-    pub(super) fn delete(&self, number: u32) -> Option<Arc<dyn DiskFile>> {
+    /// Deletes a segment that the log says is no longer needed.
+    pub(super) fn delete(&mut self, number: u32) {
         let segment = lock(&self.shared.catalog).segments.remove(&number);
         // If it remains, the next opening deletes it.
         let _ = self.log.disk.remove(&segment_name(number));
-        segment.map(|segment| segment.file)
+        // Without a reserve, the disk is or was full, and this may be the only space.
+        if let Some(segment) = segment
+            && self.reserve.is_there
+        {
+            self.syncer.close(&self.shared, segment.file);
+        }
     }
 
     /// Relocates the records of a segment to the end of the log.

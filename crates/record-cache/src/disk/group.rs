@@ -63,17 +63,10 @@ impl Writer {
             let group = self.group.take_unwritten();
             return self.refuse(group, &error);
         }
-        if self.log.is_full_for(self.group.rest()) {
-            self.conclude();
-            // Concluding may itself have begun another segment.
-            if self.log.is_full_for(self.group.rest()) {
-                self.log.roll();
-            }
-        }
-        let mut written = self.log.write(self.group.rest());
+        let mut written = self.write_rest();
         if written.is_err() && self.syncer.wait_until_closed() {
             // The disk may have been full only until deleted files were closed.
-            written = self.log.write(self.group.rest());
+            written = self.write_rest();
         }
         match written {
             Ok(entries) => {
@@ -85,6 +78,17 @@ impl Writer {
                 self.fail(failed, &error);
             }
         }
+    }
+
+    fn write_rest(&mut self) -> Result<Vec<Entry>, StoreError> {
+        if self.log.is_full_for(self.group.rest()) {
+            self.conclude();
+            // Concluding may itself have begun another segment.
+            if self.log.is_full_for(self.group.rest()) {
+                self.log.roll();
+            }
+        }
+        self.log.write(self.group.rest())
     }
 
     /// Writes the group and answers its callers. Leaves no sync under way.
@@ -275,7 +279,7 @@ impl Writer {
         }
         // Settling frees space.
         self.conclude();
-        if self.reserve.spend(&mut self.log) {
+        if self.syncer.wait_until_closed() || self.reserve.spend(&mut self.log) {
             return self.settle(rest);
         }
         for (call, answer) in rest.calls.iter().zip(rest.answers) {

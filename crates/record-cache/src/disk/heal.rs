@@ -107,7 +107,7 @@ impl Writer {
         self.log.commit(&[], Durability::PowerLoss)?;
         for number in old.into_keys() {
             if Some(number) != self.log.active_segment() {
-                drop(self.delete(number));
+                self.delete(number);
             }
         }
         self.reserve = Reserve::find(&*self.log.disk);

@@ -2,7 +2,7 @@
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
 //! into [groups](group), writes and syncs each group as one, enters it in the catalog, and answers.
-//! [Another thread](overlap) syncs large groups. A read goes to the [`reader`]. If either thread
+//! [Another thread](overlap) syncs large groups and closes deleted files. A read goes to the [`reader`]. If either thread
 //! hangs, a [`watch`] answers its callers. After each group, the writer does housekeeping: it
 //! [compacts](compact) the log and has the index write a checkpoint. It [replaces](mend) an index
 //! that breaks, and [recovers](heal) when files are deleted.

@@ -91,9 +91,7 @@ impl Writer {
         needless: &[u32],
     ) -> Result<(), StoreError> {
         if !must_restate {
-            needless
-                .iter()
-                .for_each(|number| drop(self.delete(*number)));
+            needless.iter().for_each(|number| self.delete(*number));
         }
         if !stranded.is_empty() || self.log.must_rewrite() {
             // In one group, because it moves the end of the last segment.
@@ -110,9 +108,7 @@ impl Writer {
             let _ = self.log.commit(&[], self.log.durability);
         }
         if must_restate {
-            needless
-                .iter()
-                .for_each(|number| drop(self.delete(*number)));
+            needless.iter().for_each(|number| self.delete(*number));
         }
         self.keep_house();
         Ok(())

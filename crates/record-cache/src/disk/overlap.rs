@@ -25,6 +25,9 @@ const WORTH_PART: u64 = 8;
 /// then.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 
+/// More deleted files than these are closed by the writer, which gives a slow disk time.
+const MOST_CLOSING: usize = 4;
+
 /// The second thread, started when first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
@@ -87,33 +90,34 @@ impl Syncer {
         self.thread.as_ref()
     }
 
-    /// Closes files that no longer have a name. Only then does the system free their space, which
-    /// takes it some milliseconds.
-    pub(super) fn close(&mut self, shared: &Arc<Shared>, files: Vec<Arc<dyn DiskFile>>) {
-        for file in files {
-            let Some(thread) = self.thread(shared) else {
-                return;
-            };
-            self.closing += usize::from(thread.work.send(Work::Close(file)).is_ok());
+    /// Closes a deleted file. The system frees its space only then, which takes it milliseconds.
+    pub(super) fn close(&mut self, shared: &Arc<Shared>, file: Arc<dyn DiskFile>) {
+        if self.is_closing() && self.closing >= MOST_CLOSING {
+            return;
         }
-    }
-
-    fn is_closing(&mut self) -> bool {
-        if let Some(thread) = &self.thread
-            && self.closing > 0
+        if let Some(thread) = self.thread(shared)
+            && thread.work.send(Work::Close(file)).is_ok()
         {
-            self.closing -= thread.closed.try_iter().count();
+            self.closing += 1;
         }
-        self.closing > 0
     }
 
-    /// Waits until all deleted files are closed. Returns whether there were any.
+    /// Waits until all deleted files are closed that the thread was told to close. Returns whether
+    /// there were any.
     pub(super) fn wait_until_closed(&mut self) -> bool {
+        let is_closing = self.is_closing();
         let closing = std::mem::take(&mut self.closing);
         if let Some(thread) = &self.thread {
             thread.closed.iter().take(closing).for_each(drop);
         }
-        closing > 0
+        is_closing
+    }
+
+    fn is_closing(&mut self) -> bool {
+        if let Some(thread) = &self.thread {
+            self.closing -= thread.closed.try_iter().count();
+        }
+        self.closing > 0
     }
 }
 

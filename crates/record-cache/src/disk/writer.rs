@@ -146,8 +146,7 @@ impl Writer {
         {
             tracing::debug!(target: "record_cache", %error, "settlements still have to be written again");
         }
-        let deleted = self.compact();
-        self.syncer.close(&self.shared, deleted);
+        self.compact();
         self.log.write_outlines(self.reserve.is_there);
         self.checkpoint();
     }
@@ -260,14 +259,18 @@ impl Writer {
         }
     }
 
-    /// Runs work that frees space, using the reserved space if necessary.
+    /// Runs work that frees space, using that of deleted files or the reserved space if necessary.
     pub(super) fn in_need<T>(
         &mut self,
         work: impl Fn(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match work(self) {
-            Err(_) if self.reserve.spend(&mut self.log) => work(self),
-            outcome => outcome,
+        let mut outcome = work(self);
+        if outcome.is_err() && self.syncer.wait_until_closed() {
+            outcome = work(self);
         }
+        if outcome.is_err() && self.reserve.spend(&mut self.log) {
+            outcome = work(self);
+        }
+        outcome
     }
 }

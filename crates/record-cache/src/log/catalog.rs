@@ -264,13 +264,15 @@ impl Catalog {
         records: &[(StreamName, Entry)],
     ) -> Result<Vec<(StreamName, Entry)>, Broken> {
         let position = |entry: &Entry| (entry.sequence, entry.segment, entry.place);
-        let mut current = Vec::new();
+        let mut of_streams: BTreeMap<&StreamName, Vec<_>> = BTreeMap::new();
         for run in records.chunk_by(|(name, _), (next, _)| name == next) {
-            let Some((name, _)) = run.first() else {
-                continue;
-            };
-            let mut positions: Vec<_> = run.iter().map(|(_, entry)| position(entry)).collect();
-            // Usually sorted already.
+            if let Some((name, _)) = run.first() {
+                let positions = run.iter().map(|(_, entry)| position(entry));
+                of_streams.entry(name).or_default().extend(positions);
+            }
+        }
+        let mut current = Vec::new();
+        for (name, mut positions) in of_streams {
             positions.sort_unstable();
             let numbers = positions.iter().map(|(sequence, ..)| *sequence).collect();
             let mut found = ask(&mut self.places, |index| index.find(name, &numbers))?;

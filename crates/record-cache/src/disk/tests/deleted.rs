@@ -11,7 +11,9 @@ use super::slow::{Gate, SlowDisk};
 use crate::disk::{Settings, Store};
 use crate::index::Maker;
 use crate::index::paged::IndexSettings;
+use crate::log::catalog::lock;
 use crate::log::files::Disk;
+use crate::log::format::RESERVE;
 use crate::{NewRecord, ReadLimits, Settlement, StreamName};
 
 const ALL: ReadLimits = ReadLimits::new(std::num::NonZeroUsize::MAX, std::num::NonZeroU64::MAX);
@@ -45,14 +47,14 @@ async fn until(holds: impl Fn() -> bool) {
 }
 
 /// A store that has deleted a segment, whose file does not get closed.
-async fn closing() -> (Arc<Store>, Arc<Gate>) {
+async fn closing() -> (Arc<Store>, Arc<Gate>, SimDisk) {
     let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
-    let slow = SlowDisk::new(disk, &gate);
+    let slow = SlowDisk::new(disk.clone(), &gate);
     let mut settings = Settings::new("nowhere".into());
     settings.segment_bytes = SEGMENT_BYTES;
     let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let disk = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let store = Store::open_on(settings, indexes, disk).await.unwrap();
+    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
+    let store = Store::open_on(settings, indexes, slow).await.unwrap();
     for _ in 0..8 {
         append(&store).await.unwrap();
     }
@@ -60,12 +62,12 @@ async fn closing() -> (Arc<Store>, Arc<Gate>) {
     gate.hold("close aside");
     settle(&store, 5).await;
     until(|| gate.closes_aside() > begun).await;
-    (Arc::new(store), gate)
+    (Arc::new(store), gate, disk)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_waits_until_the_file_of_a_deleted_segment_is_closed() {
-    let (store, gate) = closing().await;
+    let (store, gate, _) = closing().await;
     let calls = async {
         settle(&store, 1).await;
         append(&store).await.unwrap();
@@ -77,7 +79,7 @@ async fn no_call_waits_until_the_file_of_a_deleted_segment_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_to_a_full_disk_waits_for_the_space_of_a_deleted_segment() {
-    let (store, gate) = closing().await;
+    let (store, gate, _) = closing().await;
     gate.fill();
     let waiting = Arc::clone(&store);
     let append = tokio::spawn(async move { append(&waiting).await });
@@ -87,11 +89,36 @@ async fn an_append_to_a_full_disk_waits_for_the_space_of_a_deleted_segment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_on_a_full_disk_spends_no_reserve_while_a_file_is_being_closed() {
+    let (store, gate, disk) = closing().await;
+    gate.fill();
+    let waiting = Arc::clone(&store);
+    let settle = tokio::spawn(async move { settle(&waiting, 1).await });
+    until(|| gate.writes_refused() > 0).await;
+    gate.release();
+    settle.await.unwrap();
+    assert!(disk.is_file(RESERVE).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_closed_once_its_files_are() {
+    let (store, gate, _) = closing().await;
+    let closing = Arc::clone(&store);
+    let close = tokio::spawn(async move { closing.close().await });
+    until(|| lock(&store.shared.catalog).closed).await;
+    // A close that does not wait ends sooner.
+    sleep(Duration::from_millis(50)).await;
+    assert!(!close.is_finished());
+    gate.release();
+    close.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clear_returns_once_the_files_are_closed() {
-    let (store, gate) = closing().await;
+    let (store, gate, _) = closing().await;
     let clearing = Arc::clone(&store);
     let clear = tokio::spawn(async move { clearing.clear().await });
-    until(|| store.shared.requests.len() == 0).await;
+    until(|| lock(&store.shared.counters).stored() == 0).await;
     // A clear that does not wait ends sooner.
     sleep(Duration::from_millis(50)).await;
     assert!(!clear.is_finished());
