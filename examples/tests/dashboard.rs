@@ -6,8 +6,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -17,7 +16,7 @@ use amplify_test_endpoint::{FakeAws, Reply};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use self::support::{program, terminate};
+use self::support::{address_of, program, terminate};
 
 const DASHBOARD: &str = include_str!("../../docs/grafana-dashboard.json");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
@@ -128,8 +127,7 @@ tests:
 #[ignore = "may download Prometheus; the end-to-end step of CI runs it"]
 fn every_alert_fires_when_it_should_and_only_then() {
     let home = tempfile::tempdir().unwrap();
-    let rules = format!("groups:{}", alerts());
-    fs::write(home.path().join("alerts.yml"), rules).unwrap();
+    write_alerts(home.path());
     fs::write(home.path().join("tests.yml"), FIRES).unwrap();
     let mut promtool = Command::new(promtool());
     promtool.args(["test", "rules", "tests.yml"]);
@@ -144,17 +142,8 @@ fn every_alert_fires_when_it_should_and_only_then() {
 
 /// The body of an answer to a GET, or to a POST if there is a form.
 fn ask(address: &str, path: &str, form: Option<&str>) -> Option<String> {
-    let mut connection = TcpStream::connect(address).ok()?;
     let (method, body) = form.map_or(("GET", ""), |form| ("POST", form));
-    write!(
-        connection,
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .ok()?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).ok()?;
+    let answer = support::ask(address, method, path, body)?;
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
@@ -205,6 +194,11 @@ fn alerts() -> &'static str {
     block
 }
 
+fn write_alerts(folder: &Path) {
+    let rules = format!("groups:{}", alerts());
+    fs::write(folder.join("alerts.yml"), rules).unwrap();
+}
+
 #[tokio::test]
 #[ignore = "may download Prometheus; the end-to-end step of CI runs it"]
 async fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert() {
@@ -216,37 +210,23 @@ async fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    let stdout = app.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    let app_address = line.trim().rsplit('/').next().unwrap().to_owned();
-    let app = Running(app);
+    let app_address = address_of(&mut app);
+    let mut app = Running(app);
 
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let address = format!("127.0.0.1:{port}");
-    let config = home.path().join("prometheus.yml");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
     let scrapes = format!(
         "global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}\n\
          rule_files: [alerts.yml]\n\
          scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{app_address}']}}]}}]\n"
     );
-    fs::write(&config, scrapes).unwrap();
-    fs::write(
-        home.path().join("alerts.yml"),
-        format!("groups:{}", alerts()),
-    )
-    .unwrap();
+    fs::write(home.path().join("prometheus.yml"), scrapes).unwrap();
+    write_alerts(home.path());
     let child = Command::new(prometheus())
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            home.path().join("data").display()
-        ))
+        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
         .arg(format!("--web.listen-address={address}"))
+        .current_dir(home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -278,6 +258,5 @@ async fn a_prometheus_answers_every_query_of_the_dashboard_and_takes_every_alert
     }
 
     terminate(&app.0);
-    let mut app = app;
     wait_for("the app does not end", || app.0.try_wait().unwrap()).await;
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use amplify_test_endpoint::FakeAws;
 use tempfile::TempDir;
 
-use self::support::{finish, program, terminate};
+use self::support::{assert_says, feed, finish, finish_well, program, terminate};
 
 fn pipe(aws: &FakeAws, home: &TempDir) -> Command {
     let mut command = program(env!("CARGO_BIN_EXE_pipe"), aws, home.path());
@@ -33,18 +33,9 @@ fn every_line_of_standard_input_arrives_in_order() {
     let mut child = pipe(&aws, &home).spawn().unwrap();
     // The last line has no line end.
     let input = lines.join("\n");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let (ended_well, output) = finish(child);
-    assert!(ended_well, "{output}");
-    assert!(
-        output.contains("delivered                 1200"),
-        "{output}"
-    );
+    feed(&mut child, input.as_bytes());
+    let output = finish_well(child);
+    assert_says(&output, "delivered                 1200");
     assert_eq!(arrived(&aws), lines);
 }
 
@@ -66,8 +57,7 @@ fn a_file_is_followed_until_the_program_is_told_to_end() {
     aws.wait_until_blocking(limit, |aws| aws.delivered_count() == 4)
         .unwrap();
     terminate(&child);
-    let (ended_well, output) = finish(child);
-    assert!(ended_well, "{output}");
+    finish_well(child);
     assert_eq!(arrived(&aws), ["one", "two", "three", "four"]);
 }
 
@@ -76,27 +66,15 @@ fn what_cannot_be_delivered_is_left_for_the_next_start() {
     let (aws, home) = (FakeAws::start(), tempfile::tempdir().unwrap());
     aws.stop();
     let mut child = pipe(&aws, &home).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"one\ntwo\n")
-        .unwrap();
+    feed(&mut child, b"one\ntwo\n");
     let (ended_well, output) = finish(child);
     assert!(!ended_well, "{output}");
-    assert!(
-        output.contains("left for next time           2"),
-        "{output}"
-    );
+    assert_says(&output, "left for next time           2");
 
     aws.restart().unwrap();
-    let (ended_well, output) = finish(
-        pipe(&aws, &home)
-            .stdin(std::process::Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    assert!(ended_well, "{output}");
+    let mut again = pipe(&aws, &home).spawn().unwrap();
+    feed(&mut again, b"");
+    finish_well(again);
     assert_eq!(arrived(&aws), ["one", "two"]);
 }
 
@@ -110,7 +88,6 @@ fn it_ends_when_it_is_told_to_though_its_input_goes_on() {
     aws.wait_until_blocking(limit, |aws| aws.delivered_count() == 1)
         .unwrap();
     terminate(&child);
-    let (ended_well, output) = finish(child);
-    assert!(ended_well, "{output}");
+    finish_well(child);
     drop(input);
 }

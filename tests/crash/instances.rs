@@ -6,59 +6,50 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amplify_test_support::{Reply, payload};
 use fastrand::Rng;
-use integration_tests::{Case, Endpoint, Home, Kind, Service, Setup, StoreKind, role};
+use integration_tests::{
+    Case, Endpoint, Home, Kind, SERVICES, Service, Setup, StoreKind, now, number_in, role,
+};
 use record_cache::{NewRecord, RecordStore, SledStore, StreamName};
+use tokio::task::block_in_place;
 
 const STREAMS: [&str; 2] = ["stream-a", "stream-b"];
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_heir_delivers_in_order_what_killed_instances_have_left() {
-    const TEST: &str = "an_heir_delivers_in_order_what_killed_instances_have_left";
-    match role() {
-        Some(role) => live(&role).await,
-        None => tokio::task::block_in_place(|| {
-            for service in [Service::Kinesis, Service::Firehose] {
-                inherit(&mut Program::new(TEST, service));
-            }
-        }),
-    }
+    let test = "an_heir_delivers_in_order_what_killed_instances_have_left";
+    run(test, async |program| block_in_place(|| inherit(program))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_that_live_and_die_at_random_lose_nothing() {
-    const TEST: &str = "instances_that_live_and_die_at_random_lose_nothing";
-    match role() {
-        Some(role) => live(&role).await,
-        None => tokio::task::block_in_place(|| {
-            for service in [Service::Kinesis, Service::Firehose] {
-                storm(&mut Program::new(TEST, service));
-            }
-        }),
-    }
+    let test = "instances_that_live_and_die_at_random_lose_nothing";
+    run(test, async |program| block_in_place(|| storm(program))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_had() {
-    const TEST: &str = "what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_had";
-    match role() {
-        Some(role) => live(&role).await,
-        None => {
-            for service in [Service::Kinesis, Service::Firehose] {
-                inherit_half(&mut Program::new(TEST, service)).await;
-            }
-        }
+    let test = "what_an_heir_had_not_adopted_when_it_was_killed_stays_behind_what_it_had";
+    run(test, async |program| inherit_half(program).await).await;
+}
+
+/// Lives as an instance if this process is one; otherwise runs the scenario for each service.
+async fn run(test: &'static str, scenario: impl AsyncFn(&mut Program)) {
+    if let Some(role) = role() {
+        return live(&role).await;
+    }
+    for service in SERVICES {
+        scenario(&mut Program::new(test, service)).await;
     }
 }
 
@@ -165,7 +156,7 @@ impl Program {
     }
 
     fn start(&mut self, task: Task) -> Instance {
-        let name = format!("{}", self.started);
+        let name = self.started.to_string();
         self.started += 1;
         let endpoint = self.aws.endpoint_url();
         let role = format!("{:?}|{task:?}|{endpoint}|{name}", self.service);
@@ -188,6 +179,13 @@ impl Program {
             said,
             listener,
         }
+    }
+
+    /// Starts an instance, and returns once it lives.
+    fn start_alive(&mut self, task: Task) -> Instance {
+        let instance = self.start(task);
+        instance.wait_until("it lives", |said| said.iter().any(|line| line == "lives"));
+        instance
     }
 
     fn kill(&mut self, mut instance: Instance) {
@@ -319,10 +317,6 @@ impl Instance {
         }
     }
 
-    fn wait_until_it_lives(&self) {
-        self.wait_until("it lives", |said| said.iter().any(|line| line == "lives"));
-    }
-
     fn wait_until_recorded(&self, least: usize) {
         self.wait_until("it has recorded", |said| {
             said.iter()
@@ -370,17 +364,13 @@ fn inherit(program: &mut Program) {
         }
 
         let heir = program.start(Task::Deliver);
-        wait_until(program, "the heir delivers all", |program| {
-            program.missing() == 0
-        });
+        wait_for_delivery(program);
         let delivered = program.delivered();
         assert!(!delivered.keys().any(|(name, _)| *name == bystander.name));
         program.kill(bystander);
         program.end(heir);
         let heir = program.start(Task::Deliver);
-        wait_until(program, "the heir delivers all", |program| {
-            program.missing() == 0
-        });
+        wait_for_delivery(program);
         program.end(heir);
 
         for ((name, stream), numbers) in program.delivered() {
@@ -402,7 +392,7 @@ fn inherit(program: &mut Program) {
 /// the rest. The next instance must not deliver the rest before the head.
 async fn inherit_half(program: &mut Program) {
     const RECORDS: usize = 12_000;
-    let first = program_started(program, Task::Deliver);
+    let first = program.start_alive(Task::Deliver);
     program.end(first);
     let directory = program.directory().unwrap();
     let slot = |number: usize| directory.join(format!("slot-{number}"));
@@ -430,7 +420,7 @@ async fn inherit_half(program: &mut Program) {
     for round in 0.. {
         assert!(round < 30, "no heir was killed half way");
         append(2, "writer", RECORDS).await;
-        let heir = program_started(program, Task::Adopt);
+        let heir = program.start_alive(Task::Adopt);
         heir.wait_until("it adopts", |said| {
             said.iter().any(|line| line == "adopted")
         });
@@ -448,7 +438,7 @@ async fn inherit_half(program: &mut Program) {
     // Instances visit slots in order, so they reach this one last.
     append(9, "last", 2).await;
     let with_the_head = open(1).await.unwrap();
-    let other = program_started(program, Task::Deliver);
+    let other = program.start_alive(Task::Deliver);
     wait_until(program, "the other one has been through", |program| {
         program.delivered().keys().any(|(name, _)| name == "last")
     });
@@ -457,24 +447,15 @@ async fn inherit_half(program: &mut Program) {
     for store in [with_the_head, busy] {
         store.close().await.unwrap();
     }
-    let heir = program_started(program, Task::Deliver);
-    wait_until(program, "the heir delivers all", |program| {
-        program.missing() == 0
-    });
+    let heir = program.start_alive(Task::Deliver);
+    wait_for_delivery(program);
     program.end(heir);
     program.assert_in_order();
-}
-
-fn program_started(program: &mut Program, task: Task) -> Instance {
-    let instance = program.start(task);
-    instance.wait_until_it_lives();
-    instance
 }
 
 // ---- many of them
 
 fn storm(program: &mut Program) {
-    let number_in = |name: &str| env::var(name).ok().map(|value| value.parse().unwrap());
     let seed = number_in("INSTANCES_SEED").unwrap_or_else(|| fastrand::u64(..));
     let seconds = number_in("INSTANCES_SECONDS").unwrap_or(6);
     eprintln!("INSTANCES_SEED={seed}");
@@ -495,11 +476,10 @@ fn storm(program: &mut Program) {
                 1 => Task::Deliver,
                 _ => Task::RecordAndDeliver,
             };
-            let instance = program.start(task);
-            if dice.bool() {
-                instance.wait_until_it_lives();
-            }
-            instances.push(instance);
+            instances.push(match dice.bool() {
+                true => program.start_alive(task),
+                false => program.start(task),
+            });
         } else if !instances.is_empty() {
             let instance = instances.swap_remove(dice.usize(0..instances.len()));
             match dice.u32(0..4) {
@@ -546,6 +526,12 @@ fn storm(program: &mut Program) {
     assert!(repeated <= program.kills * (500 * STREAMS.len() + 256));
 }
 
+fn wait_for_delivery(program: &Program) {
+    wait_until(program, "the heir delivers all", |program| {
+        program.missing() == 0
+    });
+}
+
 fn wait_until(program: &Program, what: &str, condition: impl Fn(&Program) -> bool) {
     let deadline = now() + LONG;
     while !condition(program) {
@@ -561,8 +547,4 @@ fn wait_until(program: &Program, what: &str, condition: impl Fn(&Program) -> boo
 fn pause(time: Duration) {
     let (_never, told) = std::sync::mpsc::channel::<()>();
     let _ = told.recv_timeout(time);
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

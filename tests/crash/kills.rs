@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::ChildStdout;
@@ -15,7 +14,9 @@ use std::time::Duration;
 
 use amplify_kinesis::Durability;
 use amplify_test_support::{Reply, payload};
-use integration_tests::{Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, role};
+use integration_tests::{
+    Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, number_in, role,
+};
 
 const STREAMS: [&str; 3] = ["stream-a", "stream-b", "stream-c"];
 const KILLS: usize = 10;
@@ -23,14 +24,14 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_loses_nothing() {
-    let case = Case::new(Service::Kinesis, StoreKind::Sled);
-    run(case, "a_killed_kinesis_client_loses_nothing").await;
+    let test = "a_killed_kinesis_client_loses_nothing";
+    run(Case::new(Service::Kinesis, StoreKind::Sled), test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_loses_nothing() {
-    let case = Case::new(Service::Firehose, StoreKind::Sled);
-    run(case, "a_killed_firehose_client_loses_nothing").await;
+    let test = "a_killed_firehose_client_loses_nothing";
+    run(Case::new(Service::Firehose, StoreKind::Sled), test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,7 +103,6 @@ async fn write(client: Client, stream: &'static str, first: usize) {
 // ---- the parent
 
 async fn kill_and_restart(case: Case, test: &str) {
-    let number_in = |name: &str| env::var(name).ok().map(|value| value.parse().unwrap());
     let seed = number_in("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     let kills = number_in("CRASH_KILLS").map_or(KILLS, |kills| usize::try_from(kills).unwrap());
     eprintln!("CRASH_SEED={seed}");

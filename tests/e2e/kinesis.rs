@@ -94,17 +94,12 @@ async fn records_arrive_in_each_format() {
             .credentials_provider(Credentials::from_keys("id", "secret", None))
             .endpoint_url(endpoint())
             .interceptor(seen.clone());
+        let options = AmplifyKinesisClientOptions::default().flush_strategy(FlushStrategy::None);
         let client = AmplifyKinesisClient::builder()
             .kinesis_client(Client::from_conf(config.build()))
-            .options(
-                AmplifyKinesisClientOptions::default()
-                    .flush_strategy(FlushStrategy::None)
-                    .wire_format(wire_format),
-            )
-            .in_memory()
-            .build()
-            .await
-            .unwrap();
+            .options(options.wire_format(wire_format))
+            .in_memory();
+        let client = client.build().await.unwrap();
 
         let records = various_records(503);
         for (key, data) in &records {

@@ -30,19 +30,11 @@ impl Destination {
     }
 
     async fn record(&self, client: &Client, key: &str, text: &str) {
-        let recorded = match self {
-            Self::Shards(stream) => {
-                client
-                    .record_keyed(stream.name(), key, text.to_owned())
-                    .await
-            }
-            Self::Bucket(delivery) => {
-                client
-                    .record(delivery.name(), framed(text.as_bytes()))
-                    .await
-            }
+        let (name, data) = match self {
+            Self::Shards(stream) => (stream.name(), text.as_bytes().to_vec()),
+            Self::Bucket(delivery) => (delivery.name(), framed(text.as_bytes())),
         };
-        recorded.unwrap();
+        client.keep(name, key, data).await;
     }
 
     /// Fails unless exactly these records, with their keys, have arrived.

@@ -30,13 +30,9 @@ impl Stream {
 
     /// Recreates the stream after LocalStack was restarted and forgot it.
     pub(crate) async fn create_again(&self) {
-        let request = self.client.create_stream();
-        request
-            .stream_name(&self.name)
-            .shard_count(self.shards)
-            .send()
-            .await
-            .unwrap();
+        let request = self.client.create_stream().stream_name(&self.name);
+        let request = request.shard_count(self.shards);
+        request.send().await.unwrap();
         self.active().await;
     }
 
@@ -65,13 +61,8 @@ impl Stream {
         let mut shards = Vec::new();
         for shard in self.list().await {
             let records = tokio::time::timeout(LONG, self.records_of(shard.shard_id()));
-            let hashes = shard.hash_key_range().unwrap();
-            let [start, end] = [hashes.starting_hash_key(), hashes.ending_hash_key()];
-            let hashes = Shard::new(
-                shard.shard_id(),
-                start.parse().unwrap(),
-                end.parse().unwrap(),
-            );
+            let (start, end) = hashes(&shard);
+            let hashes = Shard::new(shard.shard_id(), start, end);
             shards.push((hashes, records.await.unwrap()));
         }
         shards
@@ -82,12 +73,7 @@ impl Stream {
         let [first, ..] = &self.open().await[..] else {
             panic!("a stream has a shard");
         };
-        let end: u128 = first
-            .hash_key_range()
-            .unwrap()
-            .ending_hash_key()
-            .parse()
-            .unwrap();
+        let (_, end) = hashes(first);
         let split = self.client.split_shard().stream_name(&self.name);
         let split = split.shard_to_split(first.shard_id());
         let split = split.new_starting_hash_key((end / 2).to_string());
@@ -119,10 +105,7 @@ impl Stream {
             let range = shard.sequence_number_range().unwrap();
             range.ending_sequence_number().is_none()
         });
-        open.sort_by_key(|shard| {
-            let hashes = shard.hash_key_range().unwrap();
-            hashes.starting_hash_key().parse::<u128>().unwrap()
-        });
+        open.sort_by_key(hashes);
         open
     }
 
@@ -156,11 +139,9 @@ impl Stream {
             if page.records.is_empty() && page.millis_behind_latest == Some(0) {
                 return records;
             }
-            records.extend(
-                page.records
-                    .into_iter()
-                    .map(|record| (record.partition_key.unwrap(), record.data.into_inner())),
-            );
+            for record in page.records {
+                records.push((record.partition_key.unwrap(), record.data.into_inner()));
+            }
             // A closed shard comes to an end.
             iterator = page.next_shard_iterator;
             if iterator.is_none() {
@@ -168,6 +149,13 @@ impl Stream {
             }
         }
     }
+}
+
+/// The first and the last hash of a shard.
+fn hashes(shard: &types::Shard) -> (u128, u128) {
+    let range = shard.hash_key_range().unwrap();
+    let [start, end] = [range.starting_hash_key(), range.ending_hash_key()];
+    (start.parse().unwrap(), end.parse().unwrap())
 }
 
 /// The data for each partition key, in order.

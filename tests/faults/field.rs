@@ -9,7 +9,8 @@ use std::time::Duration;
 use amplify_kinesis::{CloseOptions, FlushStrategy};
 use amplify_test_support::Reply;
 use integration_tests::{
-    Case, Discards, Endpoint, Kind, Setup, StoreKind, eventually, millis, numbered, start_with,
+    Case, Discards, Endpoint, Kind, Setup, StoreKind, eventually, millis, numbered, page,
+    start_with,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -150,10 +151,7 @@ async fn proxies_with_opinions_cost_nothing(case: Case) {
         let (aws, client) =
             start_with(case, |setup| setup.max_retries(0).discards(&discards)).await;
         client.record_to(STREAM, ["a", "b"]).await;
-        aws.always(move |_| Reply::Page {
-            status,
-            body: PAGE.into(),
-        });
+        aws.always(move |_| page(status, PAGE));
         for _ in 0..3 {
             match client.flush().await {
                 Ok(done) => {

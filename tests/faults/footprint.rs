@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use amplify_kinesis::Durability;
 use amplify_test_support::Reply;
-use integration_tests::{Case, Endpoint, Service, Setup, StoreKind, eventually};
+use integration_tests::{Case, Endpoint, SERVICES, Setup, StoreKind, eventually};
 use tokio::runtime::Handle;
 
 const STREAM: &str = "stream";
@@ -70,7 +70,7 @@ fn threads_and_tasks_end_after_the_last_clone_was_dropped() {
         })
         .await;
         let before = (threads(), tasks());
-        for service in [Service::Kinesis, Service::Firehose] {
+        for service in SERVICES {
             for store in StoreKind::USUAL {
                 let case = Case { service, store };
                 for last in [Reply::Accept, Reply::Reset, Reply::Hang] {

@@ -3,40 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::sync::Mutex;
 
 use amplify_kinesis::Durability;
-use integration_tests::{Case, Endpoint, Home, Service, Setup, StoreKind, role};
+use integration_tests::{Case, Endpoint, Home, Log, SERVICES, Setup, StoreKind, role};
 use record_cache::{NewRecord, StreamName};
 use tracing_subscriber::filter::LevelFilter;
 
 const TEST: &str = "quiet::a_directory_that_is_new_or_in_order_is_nothing_to_warn_of";
 
-/// Everything logged, through `log` or `tracing`.
-static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        LOGGED.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
+/// Collects everything logged, through `log` or `tracing`.
+fn listen() -> Log {
+    let log = Log::default();
+    let writer = log.clone();
     // sled writes to `log`, which the subscriber captures too.
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
-        .with_writer(|| Log)
+        .with_writer(move || writer.clone())
         .init();
     log::warn!("heard of a library");
     tracing::warn!("heard of ourselves");
+    log
 }
 
 #[tokio::test]
@@ -47,7 +34,7 @@ async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
         assert!(output.status.success(), "{output:?}");
         return;
     }
-    listen();
+    let log = listen();
     let stream = StreamName::new("a").unwrap();
     for kind in [StoreKind::Sled, StoreKind::TinySled, StoreKind::Journal] {
         let place = tempfile::tempdir().unwrap();
@@ -62,7 +49,7 @@ async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
         assert_eq!(indexed, kind == StoreKind::TinySled, "sled was at work");
     }
     let aws = Endpoint::start();
-    for service in [Service::Kinesis, Service::Firehose] {
+    for service in SERVICES {
         for _ in 0..3 {
             let setup = Setup::new(Case::new(service, StoreKind::Sled), &aws);
             let client = setup.default_directory().build().await;
@@ -71,7 +58,7 @@ async fn a_directory_that_is_new_or_in_order_is_nothing_to_warn_of() {
             client.close().await.unwrap();
         }
     }
-    let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     let lines: Vec<_> = logged.lines().collect();
     assert!(
         lines.len() >= 2 && lines[0].contains("heard of a library"),

@@ -7,16 +7,17 @@ use std::fs;
 use std::io::Write;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use amplify_kinesis::Durability;
 use amplify_test_support::Reply;
-#[cfg(unix)]
-use integration_tests::child_of;
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Home, Kind, Service, Setup, StoreKind, assert_fails, child,
-    eventually, numbered, role,
+    Case, Client, Discards, Endpoint, Home, Kind, SERVICES, Service, Setup, StoreKind,
+    assert_fails, child, eventually, numbered, role,
 };
+#[cfg(unix)]
+use integration_tests::{child_of, link_to_this_program};
 use tempfile::TempDir;
 
 integration_tests::cases! {
@@ -152,10 +153,7 @@ async fn the_retry_count_survives_a_restart(case: Case) {
 async fn the_biggest_records_survive_a_restart(case: Case) {
     let aws = Endpoint::start();
     let (_directory, path) = directory();
-    let most = match case.service {
-        Service::Kinesis => 10 * 1024 * 1024 - case.key_bytes(),
-        Service::Firehose => 1000 * 1024,
-    };
+    let most = case.max_record_bytes() - case.key_bytes();
     let setup = Setup::new(case, &aws).cache_max_bytes(64 << 20).at(&path);
     let payload = |at: u8| -> Vec<u8> {
         (0..most)
@@ -178,7 +176,7 @@ async fn the_bound_counts_what_a_restart_kept(case: Case) {
     let aws = Endpoint::start();
     let (_directory, path) = directory();
     let setup = |bytes| Setup::new(case, &aws).cache_max_bytes(bytes).at(&path);
-    let data = |size: usize| vec![b'x'; size - case.key_bytes()];
+    let data = |size| case.data_of(size);
     let client = setup(10_000).build().await;
     client.record(STREAM, data(6000)).await.unwrap();
     client.close().await.unwrap();
@@ -224,11 +222,7 @@ async fn a_directory_has_one_user_at_a_time(case: Case) {
     #[cfg(unix)]
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let dotted = directory.path().join(".").join("cache");
-    let other = match case.service {
-        Service::Kinesis => Service::Firehose,
-        Service::Firehose => Service::Kinesis,
-    };
-    for service in [case.service, other] {
+    for service in SERVICES {
         for path in [
             &path,
             &dotted,
@@ -368,7 +362,10 @@ async fn the_directory_of_another_store_opens_with_all_that_is_in_it(case: Case)
 /// Runs a test in a child whose local data directory is a temporary one.
 fn in_own_home(test: &str) {
     let home = Home::make();
-    let mut child = home.child(test, home.path().to_str().unwrap());
+    assert_passes(&mut home.child(test, home.path().to_str().unwrap()));
+}
+
+fn assert_passes(child: &mut Command) {
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -392,8 +389,6 @@ async fn default_directory_of(setup: Setup) -> PathBuf {
     client.close().await.unwrap();
     client.storage_path().unwrap().parent().unwrap().to_owned()
 }
-
-const SERVICES: [Service; 2] = [Service::Kinesis, Service::Firehose];
 
 fn on_disk(service: Service) -> Case {
     Case::new(service, StoreKind::Sled)
@@ -457,11 +452,8 @@ async fn instances_take_slots_of_their_own_and_adopt_those_of_the_dead() {
         }
         assert!(directory.starts_with(Home::of_this_program(home.as_ref())));
         let slots: BTreeSet<String> = ["slot-0", "slot-1", "slot-2"].map(str::to_owned).into();
-        assert!(
-            below(&directory).is_superset(&slots),
-            "{:?}",
-            below(&directory)
-        );
+        let found = below(&directory);
+        assert!(found.is_superset(&slots), "{found:?}");
         for instance in instances {
             instance.close().await.unwrap();
         }
@@ -477,14 +469,9 @@ async fn instances_take_slots_of_their_own_and_adopt_those_of_the_dead() {
         let common = aws.payloads("common");
         assert_eq!(common.len(), 6);
         for at in 0..3 {
-            let of_instance: Vec<_> = common
-                .iter()
-                .filter(|p| p.starts_with(&format!("{at}-")))
-                .collect();
-            assert_eq!(
-                of_instance,
-                [&format!("{at}-first"), &format!("{at}-second")]
-            );
+            let mut of_instance = common.clone();
+            of_instance.retain(|payload| payload.starts_with(&format!("{at}-")));
+            assert_eq!(of_instance, [format!("{at}-first"), format!("{at}-second")]);
         }
         heir.close().await.unwrap();
     }
@@ -541,12 +528,8 @@ async fn each_endpoint_and_name_has_a_default_directory_and_one_client_of_a_proc
         assert!(error.recovery_suggestion.contains("name"), "{error:?}");
 
         let named = setup(&here).name(&name).build().await;
-        assert!(
-            named
-                .storage_path()
-                .unwrap()
-                .starts_with(Home::of_name(home, &name))
-        );
+        let own = named.storage_path().unwrap();
+        assert!(own.starts_with(Home::of_name(home, &name)));
         assert_eq!(named.cached(), 0);
         let elsewhere = setup(&there).build().await;
         assert_eq!(elsewhere.cached(), 0, "the records of another endpoint");
@@ -590,14 +573,7 @@ async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
     let Some(place) = role() else {
         let place = Home::make();
         let mut child = place.child(TEST, place.path().to_str().unwrap());
-        let child = child.env("HOME", "home").env("XDG_DATA_HOME", "data");
-        let output = child.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && said.contains("1 passed"),
-            "{output:?}"
-        );
-        return;
+        return assert_passes(child.env("HOME", "home").env("XDG_DATA_HOME", "data"));
     };
     let aws = Endpoint::start();
     let enter = |name: &str| {
@@ -640,16 +616,13 @@ async fn a_relative_path_is_where_it_was_when_the_client_was_built() {
         }
         enter("elsewhere");
         let default = by_default.storage_path().unwrap();
-        let kept = [
-            Path::new(&place).join(&here).join("cache"),
-            Path::new(&place).join(&there).join("cache"),
-        ];
+        let kept = |name| Path::new(&place).join(name).join("cache");
         for (path, what) in [
-            (&*kept[0], "first"),
-            (&*kept[1], "second"),
-            (default, "third"),
+            (kept(&here), "first"),
+            (kept(&there), "second"),
+            (default.to_owned(), "third"),
         ] {
-            let client = Setup::new(case, &aws).at(path).build().await;
+            let client = Setup::new(case, &aws).at(&path).build().await;
             assert_eq!(client.cached(), RECORDS, "{case:?}: {what}");
             let stream = aws.payloads(STREAM).len();
             client.drain(LONG).await.unwrap();
@@ -688,11 +661,7 @@ async fn a_program_that_was_replaced_while_it_runs_has_the_directory_it_had() {
         for fate in ["kept", "deleted", "replaced", "moved"] {
             let home = tempfile::tempdir().unwrap();
             let program = home.path().join(name);
-            let this = std::env::current_exe().unwrap();
-            // A copy takes half a gigabyte.
-            if fs::hard_link(&this, &program).is_err() {
-                fs::copy(&this, &program).unwrap();
-            }
+            link_to_this_program(&program);
             let mut child = child_of(&program, TEST, "replaced")
                 .env("HOME", home.path())
                 .env("XDG_DATA_HOME", home.path().join("data"))
@@ -740,12 +709,8 @@ async fn a_default_directory_that_another_user_planted_is_refused() {
         let aws = Endpoint::start();
         for service in SERVICES {
             let setup = Setup::new(on_disk(service), &aws).default_directory();
-            match setup
-                .name("program")
-                .endpoint_url("http://h:1")
-                .try_build()
-                .await
-            {
+            let setup = setup.name("program").endpoint_url("http://h:1");
+            match setup.try_build().await {
                 Ok(client) => {
                     println!("\nbuilt {}", client.storage_path().unwrap().display());
                     client.close().await.unwrap();
@@ -765,10 +730,7 @@ async fn a_default_directory_that_another_user_planted_is_refused() {
         return println!("only root can play two users");
     }
     let program = place.path().join("program");
-    let this = std::env::current_exe().unwrap();
-    if fs::hard_link(&this, &program).is_err() {
-        fs::copy(&this, &program).unwrap();
-    }
+    link_to_this_program(&program);
     let victim = || {
         let mut child = child_of(&program, TEST, "victim");
         let child = child.uid(VICTIM).gid(VICTIM).current_dir("/");
@@ -820,7 +782,7 @@ async fn a_default_directory_that_another_user_planted_is_refused() {
                             "dangling" => symlink(place.path().join("nowhere"), at).unwrap(),
                             "file" => fs::write(at, "file").unwrap(),
                             _ => {
-                                let made = std::process::Command::new("mkfifo").arg(at).status();
+                                let made = Command::new("mkfifo").arg(at).status();
                                 assert!(made.unwrap().success());
                             }
                         }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use amplify_test_support::power_loss::{
-    Action, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
+    Action, Change, Event, Fate, Image, Places, Plan, Rules, State, States, Timeline, trace,
 };
+use integration_tests::number_in;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -95,13 +96,12 @@ struct Ground {
 impl Campaign {
     /// A campaign of the default size.
     pub fn new(subject: Subject, workload: Workload) -> Self {
-        let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
-        let states = number("POWER_LOSS_STATES").and_then(|states| states.try_into().ok());
+        let states = number_in("POWER_LOSS_STATES");
         Self {
             subject,
             workload,
-            seed: number("POWER_LOSS_SEED").unwrap_or(1),
-            states: states.unwrap_or(STATES),
+            seed: number_in("POWER_LOSS_SEED").unwrap_or(1),
+            states: states.map_or(STATES, |states| states.try_into().unwrap()),
             plans: &Plan::EACH,
             narrowing: NARROWING,
         }
@@ -402,9 +402,9 @@ fn restart(trial: &Trial, number: usize) -> (Timeline, String) {
     } else {
         // A process end most easily leaves behind names that were created but not synced.
         let before = &trial.story.events()[..*moment];
-        let named = before.iter().rposition(|event| {
-            matches!(event, Event::Begin(operation) if matches!(operation.action, Action::Rename(_)))
-        });
+        let named = before
+            .iter()
+            .rposition(|event| matches!(event, Event::Begin(_, Action::Change(Change::Rename(_)))));
         let moment = named.map_or(*moment, |named| named + 2);
         let story = trial.story.killed_at(moment);
         (

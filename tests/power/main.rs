@@ -95,23 +95,11 @@ async fn nothing_is_missing_while_the_power_stays_on() {
 /// ran.
 const TRACES: usize = 6;
 
-/// Runs a campaign again and again until it has found at least this many harmful states.
-async fn expected_harm(campaign: Campaign, least: usize) -> Vec<String> {
-    let mut harm = Vec::new();
-    for seed in (campaign.seed..).take(TRACES) {
-        harm.extend(Campaign { seed, ..campaign }.harm().await);
-        if harm.len() >= least {
-            break;
-        }
-    }
-    assert!(harm.len() >= least, "{harm:?}");
-    harm
-}
-
 /// A correct store must pass, and every flawed one must fail.
 mod the_simulation {
     use super::*;
 
+    /// Runs a campaign again and again until it has found at least this many harmful states.
     async fn harm_to(
         flaw: Flaw,
         workload: Workload,
@@ -123,7 +111,15 @@ mod the_simulation {
             plans,
             ..Campaign::new(Subject::Tiny(flaw), workload)
         };
-        expected_harm(campaign, least).await
+        let mut harm = Vec::new();
+        for seed in (campaign.seed..).take(TRACES) {
+            harm.extend(Campaign { seed, ..campaign }.harm().await);
+            if harm.len() >= least {
+                break;
+            }
+        }
+        assert!(harm.len() >= least, "{harm:?}");
+        harm
     }
 
     #[tokio::test]

@@ -85,22 +85,20 @@ pub async fn inspect_elsewhere(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
+    let failed = |how: String| Report {
+        failures: vec![format!("the process that opens the store {how}")],
+        ..Report::default()
+    };
     let Ok(output) = tokio::time::timeout(LIMIT, process.wait_with_output()).await else {
-        return Ok(Report {
-            failures: vec!["the process that opens the store hangs".to_owned()],
-            ..Report::default()
-        });
+        return Ok(failed("hangs".to_owned()));
     };
     let output = output?;
     let written = fs::read_to_string(report).unwrap_or_default();
-    let said = String::from_utf8_lossy(&output.stderr);
-    match serde_json::from_str(&written) {
-        Ok(report) if output.status.success() => Ok(report),
-        _ => Ok(Report {
-            failures: vec![format!(
-                "the process that opens the store fell over: {said}"
-            )],
-            ..Report::default()
-        }),
-    }
+    Ok(match serde_json::from_str(&written) {
+        Ok(report) if output.status.success() => report,
+        _ => failed(format!(
+            "fell over: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )),
+    })
 }

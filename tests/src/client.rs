@@ -8,8 +8,9 @@ use std::time::Duration;
 use amplify_firehose::{AmplifyFirehoseClient, FirehoseRecord};
 use amplify_kinesis::{
     AmplifyKinesisClient, CacheStats, ClearCacheData, CloseOptions, FlushData, IntoPayload,
-    KinesisRecord, RecordData,
+    KinesisRecord, RecordData, SdkConfig,
 };
+use amplify_test_support::Service;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -34,6 +35,15 @@ pub(super) enum Side {
 pub enum SdkClient {
     Kinesis(aws_sdk_kinesis::Client),
     Firehose(aws_sdk_firehose::Client),
+}
+
+impl SdkClient {
+    pub fn new(service: Service, config: &SdkConfig) -> Self {
+        match service {
+            Service::Kinesis => Self::Kinesis(aws_sdk_kinesis::Client::new(config)),
+            Service::Firehose => Self::Firehose(aws_sdk_firehose::Client::new(config)),
+        }
+    }
 }
 
 macro_rules! each {

@@ -19,8 +19,7 @@ impl Home {
     /// A home for this test program.
     pub fn make() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let program = std::env::current_exe().unwrap();
-        let program = own_program(program, directory.path());
+        let program = own_program(directory.path());
         Self { directory, program }
     }
 
@@ -67,8 +66,8 @@ impl Home {
 }
 
 #[cfg(not(windows))]
-fn own_program(program: PathBuf, _: &Path) -> PathBuf {
-    program
+fn own_program(_: &Path) -> PathBuf {
+    std::env::current_exe().unwrap()
 }
 
 #[cfg(not(windows))]
@@ -89,11 +88,9 @@ fn own_prefix(home: &Path) -> String {
 /// Windows has one local data directory per user, whatever the environment says, so the program
 /// gets a name of its own.
 #[cfg(windows)]
-fn own_program(program: PathBuf, home: &Path) -> PathBuf {
+fn own_program(home: &Path) -> PathBuf {
     let own = home.join(own_prefix(home)).with_extension("exe");
-    if std::fs::hard_link(&program, &own).is_err() {
-        std::fs::copy(&program, &own).unwrap();
-    }
+    crate::link_to_this_program(&own);
     own
 }
 

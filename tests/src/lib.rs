@@ -16,23 +16,29 @@ mod endpoint;
 mod events;
 mod failure;
 mod home;
+mod log;
 mod setup;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amplify_kinesis::Bytes;
+use amplify_test_support::Reply;
+use aws_credential_types::Credentials;
 
-pub use self::child::{child, child_of, role};
+pub use self::child::{child, child_of, link_to_this_program, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
 pub use self::events::{Event, events_of};
 pub use self::failure::{Failure, Kind, assert_fails};
 pub use self::home::Home;
+pub use self::log::Log;
 pub use self::setup::{Setup, one_attempt};
 
 pub use amplify_test_support::Service;
 pub use amplify_test_support::stores::StoreKind;
+
+pub const SERVICES: [Service; 2] = [Service::Kinesis, Service::Firehose];
 
 /// The client that a test runs for, and the store that keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +147,27 @@ pub async fn start_with(case: Case, change: impl FnOnce(Setup) -> Setup) -> (End
     let aws = Endpoint::start();
     let client = change(Setup::new(case, &aws)).build().await;
     (aws, client)
+}
+
+pub fn credentials() -> Credentials {
+    Credentials::new("AKID", "SECRET", None, None, "test")
+}
+
+/// The number in an environment variable, if it is set.
+pub fn number_in(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap())
+}
+
+/// An answer of somebody in between, such as a proxy.
+pub fn page(status: u16, body: impl Into<Bytes>) -> Reply {
+    let body = body.into();
+    Reply::Page { status, body }
+}
+
+/// The time, for threads outside any runtime.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 pub const fn millis(millis: u64) -> Duration {

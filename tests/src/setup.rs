@@ -1,38 +1,29 @@
 //! Configures the client of a test, with every setting of both builders.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
+use amplify_firehose::{AmplifyFirehoseClientBuilder, AmplifyFirehoseClientOptions};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientOptions, Concatenation, DiscardedRecord,
+    AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, Concatenation, DiscardedRecord,
     FlushStrategy, KplLimits, OverflowPolicy, RecordStore, SdkConfig,
 };
 use amplify_test_support::{FakeAws, Service};
 use aws_config::retry::RetryConfig;
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 
 use crate::client::Side;
-use crate::{Case, Client, Discards, Failure, Kind, SdkClient, StoreKind};
+use crate::{Case, Client, Discards, Failure, Kind, SdkClient, StoreKind, credentials};
 
-/// All settings of both builders, initially unset.
+/// Both builders with the same settings, and their options, initially unset.
 #[derive(Clone, Debug)]
 pub struct Setup {
     service: Service,
+    /// The store to use, unless a setting says where records are kept.
     place: Option<StoreKind>,
-    region: Option<String>,
-    credentials: Option<SharedCredentialsProvider>,
-    sdk_config: Option<SdkConfig>,
-    sdk_client: Option<SdkClient>,
-    endpoint_url: Option<String>,
-    name: Option<String>,
-    storage_path: Option<PathBuf>,
-    in_memory: bool,
-    in_journal: bool,
-    journal: Option<PathBuf>,
-    store: Option<Arc<dyn RecordStore>>,
+    kinesis_builder: AmplifyKinesisClientBuilder,
+    firehose_builder: AmplifyFirehoseClientBuilder,
     kinesis: AmplifyKinesisClientOptions,
     firehose: AmplifyFirehoseClientOptions,
 }
@@ -47,6 +38,17 @@ macro_rules! setters {
     )+};
 }
 
+/// Makes the same call on both builders.
+macro_rules! on_both_builders {
+    ($setup:ident.$name:ident($($value:expr)?)) => {
+        Self {
+            kinesis_builder: $setup.kinesis_builder.$name($($value)?),
+            firehose_builder: $setup.firehose_builder.$name($($value)?),
+            ..$setup
+        }
+    };
+}
+
 impl Setup {
     /// A client of the endpoint that flushes only on demand and sends each request once.
     pub fn new(case: Case, aws: &FakeAws) -> Self {
@@ -57,7 +59,7 @@ impl Setup {
     pub fn of_endpoint(case: Case, url: String) -> Self {
         let mut setup = Self::bare(case.service)
             .region("eu-west-1")
-            .credentials(Credentials::new("AKID", "SECRET", None, None, "test"))
+            .credentials(credentials())
             .endpoint_url(url)
             .sdk_config(one_attempt())
             .flush_strategy(FlushStrategy::None);
@@ -70,17 +72,8 @@ impl Setup {
         Self {
             service,
             place: None,
-            region: None,
-            credentials: None,
-            sdk_config: None,
-            sdk_client: None,
-            endpoint_url: None,
-            name: None,
-            storage_path: None,
-            in_memory: false,
-            in_journal: false,
-            journal: None,
-            store: None,
+            kinesis_builder: AmplifyKinesisClientBuilder::default(),
+            firehose_builder: AmplifyFirehoseClientBuilder::default(),
             kinesis: AmplifyKinesisClientOptions::default(),
             firehose: AmplifyFirehoseClientOptions::default(),
         }
@@ -145,71 +138,76 @@ impl Setup {
         self.on_discard(move |record| discards.push(record))
     }
 
-    pub fn region(mut self, region: &str) -> Self {
-        self.region = Some(region.to_owned());
-        self
+    pub fn region(self, region: &str) -> Self {
+        on_both_builders!(self.region(region))
     }
 
-    pub fn credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
-        self.credentials = Some(SharedCredentialsProvider::new(provider));
-        self
+    pub fn credentials(self, provider: impl ProvideCredentials + 'static) -> Self {
+        let provider = SharedCredentialsProvider::new(provider);
+        Self {
+            kinesis_builder: self.kinesis_builder.credentials_provider(provider.clone()),
+            firehose_builder: self.firehose_builder.credentials_provider(provider),
+            ..self
+        }
     }
 
-    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.endpoint_url = Some(url.into());
-        self
+    pub fn endpoint_url(self, url: impl Into<String>) -> Self {
+        let url = &*url.into();
+        on_both_builders!(self.endpoint_url(url))
     }
 
-    pub fn sdk_config(mut self, config: SdkConfig) -> Self {
-        self.sdk_config = Some(config);
-        self
+    pub fn sdk_config(self, config: SdkConfig) -> Self {
+        on_both_builders!(self.sdk_config(&config))
     }
 
     /// Uses the SDK's own settings: up to three attempts per request.
-    pub fn default_attempts(mut self) -> Self {
-        self.sdk_config = None;
-        self
+    pub fn default_attempts(self) -> Self {
+        self.sdk_config(SdkConfig::builder().build())
     }
 
     pub fn sdk_client(mut self, client: SdkClient) -> Self {
-        self.sdk_client = Some(client);
+        match client {
+            SdkClient::Kinesis(client) => {
+                self.kinesis_builder = self.kinesis_builder.kinesis_client(client);
+            }
+            SdkClient::Firehose(client) => {
+                self.firehose_builder = self.firehose_builder.firehose_client(client);
+            }
+        }
         self
     }
 
-    pub fn storage_path(mut self, path: &Path) -> Self {
-        self.place = None;
-        self.storage_path = Some(path.to_owned());
-        self
+    pub fn name(self, name: &str) -> Self {
+        on_both_builders!(self.name(name))
     }
 
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = Some(name.to_owned());
-        self
+    /// Keeps records in the default directory, unless another setting says where.
+    pub fn default_directory(self) -> Self {
+        Self {
+            place: None,
+            ..self
+        }
     }
 
-    /// Keeps records in the default directory.
-    pub fn default_directory(mut self) -> Self {
-        self.place = None;
-        self
+    pub fn storage_path(self, path: &Path) -> Self {
+        let setup = self.default_directory();
+        on_both_builders!(setup.storage_path(path))
     }
 
-    pub fn in_memory(mut self) -> Self {
-        self.place = None;
-        self.in_memory = true;
-        self
+    pub fn in_memory(self) -> Self {
+        let setup = self.default_directory();
+        on_both_builders!(setup.in_memory())
     }
 
     /// Uses the default directory, with the index in memory.
-    pub fn in_journal(mut self) -> Self {
-        self.place = None;
-        self.in_journal = true;
-        self
+    pub fn in_journal(self) -> Self {
+        let setup = self.default_directory();
+        on_both_builders!(setup.in_journal())
     }
 
-    pub fn journal(mut self, path: &Path) -> Self {
-        self.place = None;
-        self.journal = Some(path.to_owned());
-        self
+    pub fn journal(self, path: &Path) -> Self {
+        let setup = self.default_directory();
+        on_both_builders!(setup.journal(path))
     }
 
     /// Uses this directory with the case's store, or memory if that is its store.
@@ -221,10 +219,9 @@ impl Setup {
         }
     }
 
-    pub fn store(mut self, store: Arc<dyn RecordStore>) -> Self {
-        self.place = None;
-        self.store = Some(store);
-        self
+    pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
+        let setup = self.default_directory();
+        on_both_builders!(setup.store(Arc::clone(&store)))
     }
 
     pub async fn build(self) -> Client {
@@ -256,8 +253,12 @@ impl Setup {
             self = self.at(&directory.unwrap_or(Path::new("")).join("cache"));
         }
         let side = match self.service {
-            Service::Kinesis => Side::Kinesis(self.kinesis_builder().build().await?),
-            Service::Firehose => Side::Firehose(self.firehose_builder().build().await?),
+            Service::Kinesis => {
+                Side::Kinesis(self.kinesis_builder.options(self.kinesis).build().await?)
+            }
+            Service::Firehose => {
+                Side::Firehose(self.firehose_builder.options(self.firehose).build().await?)
+            }
         };
         Ok(Client {
             side,
@@ -268,73 +269,10 @@ impl Setup {
     /// `Debug` of the client's own builder.
     pub fn builder_debug(self) -> String {
         match self.service {
-            Service::Kinesis => format!("{:?}", self.kinesis_builder()),
-            Service::Firehose => format!("{:?}", self.firehose_builder()),
+            Service::Kinesis => format!("{:?}", self.kinesis_builder.options(self.kinesis)),
+            Service::Firehose => format!("{:?}", self.firehose_builder.options(self.firehose)),
         }
     }
-}
-
-macro_rules! builder {
-    ($name:ident, $client:ident, $side:ident, $options:ident, $given:ident) => {
-        impl Setup {
-            fn $name(self) -> amplify_builders::$side {
-                let mut builder = $client::builder().options(self.$options);
-                if let Some(region) = self.region {
-                    builder = builder.region(region);
-                }
-                if let Some(provider) = self.credentials {
-                    builder = builder.credentials_provider(provider);
-                }
-                if let Some(config) = &self.sdk_config {
-                    builder = builder.sdk_config(config);
-                }
-                if let Some(SdkClient::$side(client)) = self.sdk_client {
-                    builder = builder.$given(client);
-                }
-                if let Some(url) = self.endpoint_url {
-                    builder = builder.endpoint_url(url);
-                }
-                if let Some(name) = self.name {
-                    builder = builder.name(name);
-                }
-                if let Some(path) = self.storage_path {
-                    builder = builder.storage_path(path);
-                }
-                if self.in_memory {
-                    builder = builder.in_memory();
-                }
-                if self.in_journal {
-                    builder = builder.in_journal();
-                }
-                if let Some(path) = self.journal {
-                    builder = builder.journal(path);
-                }
-                if let Some(store) = self.store {
-                    builder = builder.store(store);
-                }
-                builder
-            }
-        }
-    };
-}
-builder!(
-    kinesis_builder,
-    AmplifyKinesisClient,
-    Kinesis,
-    kinesis,
-    kinesis_client
-);
-builder!(
-    firehose_builder,
-    AmplifyFirehoseClient,
-    Firehose,
-    firehose,
-    firehose_client
-);
-
-mod amplify_builders {
-    pub(super) use amplify_firehose::AmplifyFirehoseClientBuilder as Firehose;
-    pub(super) use amplify_kinesis::AmplifyKinesisClientBuilder as Kinesis;
 }
 
 /// SDK settings that send each request once, which saves seconds of retries on a refusal.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use amplify_kinesis::FlushStrategy;
 use amplify_test_support::{PutRequest, Reply};
 use integration_tests::{
-    Case, Discards, Endpoint, Setup, eventually, millis, numbered, start_with,
+    Case, Discards, Endpoint, Setup, eventually, millis, numbered, start, start_with,
 };
 use tokio::time::Instant;
 
@@ -34,8 +34,8 @@ const STREAM: &str = "stream";
 const LONG: Duration = Duration::from_secs(30);
 const FOREVER: Duration = Duration::from_secs(3600);
 
-fn adaptive(case: Case, aws: &Endpoint, max_delay: Duration) -> Setup {
-    Setup::new(case, aws).flush_strategy(FlushStrategy::Adaptive {
+fn adaptive(setup: Setup, max_delay: Duration) -> Setup {
+    setup.flush_strategy(FlushStrategy::Adaptive {
         max_delay,
         max_records: 100,
         max_bytes: 1024 * 1024,
@@ -43,8 +43,7 @@ fn adaptive(case: Case, aws: &Endpoint, max_delay: Duration) -> Setup {
 }
 
 async fn a_full_batch_is_sent_at_once(case: Case) {
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, FOREVER).build().await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, FOREVER)).await;
     client.record_to(STREAM, numbered("record", 99)).await;
     client.record_to("other", ["1"]).await;
     assert_eq!(aws.request_count(), 0);
@@ -56,8 +55,7 @@ async fn a_full_batch_is_sent_at_once(case: Case) {
 }
 
 async fn a_batch_of_bytes_is_sent_at_once(case: Case) {
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, FOREVER).build().await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, FOREVER)).await;
     let half = vec![7; 512 * 1024];
     client.record_to(STREAM, [half.clone()]).await;
     assert_eq!(aws.request_count(), 0);
@@ -67,8 +65,7 @@ async fn a_batch_of_bytes_is_sent_at_once(case: Case) {
 
 async fn a_record_is_sent_when_it_is_old(case: Case) {
     const DELAY: Duration = millis(300);
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, DELAY).build().await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, DELAY)).await;
     for stream in ["a", "b"] {
         let recorded = Instant::now();
         client.record_to(stream, ["1"]).await;
@@ -79,8 +76,7 @@ async fn a_record_is_sent_when_it_is_old(case: Case) {
 }
 
 async fn a_busy_service_is_not_held_to_one_batch_in_a_while(case: Case) {
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, FOREVER).build().await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, FOREVER)).await;
     for part in 0..10 {
         let records = numbered(&format!("record-{part}"), 333);
         client.record_to(STREAM, records).await;
@@ -102,7 +98,7 @@ async fn what_was_left_by_an_earlier_client_is_sent_at_once(case: Case) {
     let first = Setup::new(case, &aws).storage_path(&path).build().await;
     first.record_to(STREAM, ["1", "2"]).await;
     first.close().await.unwrap();
-    let second = adaptive(case, &aws, FOREVER).storage_path(&path);
+    let second = adaptive(Setup::new(case, &aws), FOREVER).storage_path(&path);
     let second = second.build().await;
     aws.until(|aws| aws.delivered_count() == 2).await;
     eventually("they are settled", async || second.cached() == 0).await;
@@ -110,10 +106,11 @@ async fn what_was_left_by_an_earlier_client_is_sent_at_once(case: Case) {
 }
 
 async fn a_throttled_stream_keeps_its_budget_and_holds_no_other_up(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = adaptive(case, &aws, FOREVER).max_retries(0);
-    let client = setup.discards(&discards).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        adaptive(setup, FOREVER).max_retries(0).discards(&discards)
+    })
+    .await;
     aws.always(|request: &PutRequest| match &*request.stream {
         "throttled" => Reply::Throttle,
         _ => Reply::Accept,
@@ -130,10 +127,11 @@ async fn a_throttled_stream_keeps_its_budget_and_holds_no_other_up(case: Case) {
 }
 
 async fn a_throttled_record_is_not_charged_in_a_hurry(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = adaptive(case, &aws, FOREVER).max_retries(1);
-    let client = setup.discards(&discards).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        adaptive(setup, FOREVER).max_retries(1).discards(&discards)
+    })
+    .await;
     aws.always(|_| Reply::fail_at([0], "ProvisionedThroughputExceededException"));
     client.record_to(STREAM, numbered("record", 100)).await;
     // More batches fill up meanwhile, which does not justify a retry.
@@ -147,11 +145,7 @@ async fn a_throttled_record_is_not_charged_in_a_hurry(case: Case) {
 }
 
 async fn an_outage_ends_and_everything_arrives(case: Case) {
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, millis(20))
-        .max_retries(0)
-        .build()
-        .await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, millis(20)).max_retries(0)).await;
     aws.stop();
     for stream in ["a", "b", "c"] {
         client.record_to(stream, numbered("record", 150)).await;
@@ -164,9 +158,8 @@ async fn an_outage_ends_and_everything_arrives(case: Case) {
 }
 
 async fn a_dead_stream_delays_no_other(case: Case) {
-    let aws = Endpoint::start();
-    let setup = adaptive(case, &aws, millis(10));
-    let client = setup.max_concurrent_streams(2).build().await;
+    let setup = |setup| adaptive(setup, millis(10)).max_concurrent_streams(2);
+    let (aws, client) = start_with(case, setup).await;
     aws.always(|request: &PutRequest| match &*request.stream {
         "dead" => Reply::Hang,
         _ => Reply::Accept,
@@ -182,8 +175,7 @@ async fn a_dead_stream_delays_no_other(case: Case) {
 }
 
 async fn a_disabled_client_sends_nothing_by_itself(case: Case) {
-    let aws = Endpoint::start();
-    let client = adaptive(case, &aws, millis(50)).build().await;
+    let (aws, client) = start_with(case, |setup| adaptive(setup, millis(50))).await;
     client.record_to(STREAM, ["1"]).await;
     client.disable();
     tokio::time::sleep(millis(200)).await;
@@ -194,9 +186,8 @@ async fn a_disabled_client_sends_nothing_by_itself(case: Case) {
 }
 
 async fn a_drain_gets_its_turn(case: Case) {
-    let aws = Endpoint::start();
+    let (aws, client) = start_with(case, |setup| adaptive(setup, FOREVER)).await;
     aws.set_latency(millis(10));
-    let client = adaptive(case, &aws, FOREVER).build().await;
     for part in 0..4 {
         let records = numbered(&format!("record-{part}"), 2000);
         client.record_to(STREAM, records).await;
@@ -207,10 +198,8 @@ async fn a_drain_gets_its_turn(case: Case) {
 }
 
 async fn several_batches_of_a_stream_are_under_way_in_a_drain(case: Case) {
-    let aws = Endpoint::start();
+    let (aws, client) = start_with(case, |setup| setup.max_in_flight_per_stream(4)).await;
     aws.set_latency(millis(200));
-    let setup = Setup::new(case, &aws).max_in_flight_per_stream(4);
-    let client = setup.build().await;
     let records = numbered("record", 4100);
     client.record_to(STREAM, records.clone()).await;
     assert_eq!(client.flush().await.unwrap().records_flushed, 500);
@@ -224,9 +213,8 @@ async fn several_batches_of_a_stream_are_under_way_in_a_drain(case: Case) {
 }
 
 async fn one_batch_of_a_stream_is_under_way_by_default(case: Case) {
-    let aws = Endpoint::start();
+    let (aws, client) = start(case).await;
     aws.set_latency(millis(20));
-    let client = Setup::new(case, &aws).build().await;
     let records = numbered("record", 3000);
     client.record_to(STREAM, records.clone()).await;
     client.drain(LONG).await.unwrap();

@@ -7,7 +7,8 @@ use std::time::Duration;
 use amplify_kinesis::{Compression, Concatenation, DiscardReason, FlushData, KplLimits};
 use amplify_test_support::{PutRecord, PutRequest, Reply};
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Event, Kind, Service, Setup, events_of, numbered,
+    Case, Client, Discards, Endpoint, Event, Kind, Service, Setup, StoreKind, events_of, numbered,
+    start_with,
 };
 
 integration_tests::cases! {
@@ -70,9 +71,8 @@ async fn record(client: &Client, events: &[String]) {
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 async fn a_request_takes_thousands_of_events_in_few_records_and_keeps_their_order(case: Case) {
-    let aws = Endpoint::start();
-    let setup = Setup::new(case, &aws).aggregated();
-    let client = setup.cache_max_bytes(16 << 20).build().await;
+    let (aws, client) =
+        start_with(case, |setup| setup.aggregated().cache_max_bytes(16 << 20)).await;
     let events = numbered("event", 17_000);
     record(&client, &events).await;
     assert_eq!(counts(&client.flush().await.unwrap()), [16_384, 0, 0]);
@@ -97,10 +97,11 @@ async fn a_request_takes_thousands_of_events_in_few_records_and_keeps_their_orde
 }
 
 async fn a_bad_event_is_found_in_its_record_and_nobody_else_pays(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).aggregated().max_retries(1);
-    let client = setup.discards(&discards).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.aggregated().max_retries(1).discards(&discards)
+    })
+    .await;
     let mut events = numbered("event", 1_000);
     events[613] = "poison".to_owned();
     record(&client, &events).await;
@@ -124,8 +125,7 @@ async fn a_bad_event_is_found_in_its_record_and_nobody_else_pays(case: Case) {
 async fn a_record_that_is_refused_for_an_event_is_split_before_anybody_pays(case: Case) {
     let codes = ["InvalidArgumentException", "ValidationException"];
     for code in codes {
-        let aws = Endpoint::start();
-        let client = Setup::new(case, &aws).aggregated().build().await;
+        let (aws, client) = start_with(case, Setup::aggregated).await;
         let mut events = numbered("event", 100);
         events[37] = "poison".to_owned();
         record(&client, &events).await;
@@ -140,10 +140,11 @@ async fn a_record_that_is_refused_for_an_event_is_split_before_anybody_pays(case
 }
 
 async fn each_event_of_a_record_that_fails_pays(case: Case) {
-    let aws = Endpoint::start();
     let discards = Discards::default();
-    let setup = Setup::new(case, &aws).aggregated().max_retries(1);
-    let client = setup.discards(&discards).build().await;
+    let (aws, client) = start_with(case, |setup| {
+        setup.aggregated().max_retries(1).discards(&discards)
+    })
+    .await;
     let events = numbered("event", 10);
     record(&client, &events).await;
     aws.script_times(2, Reply::fail_all("InternalFailure"));
@@ -203,31 +204,25 @@ async fn an_event_that_is_too_large_to_share_goes_alone_and_in_order(case: Case)
 
 async fn a_limit_of_zero_is_refused(case: Case) {
     let aws = Endpoint::start();
-    let refused = async |setup: Setup| {
+    let setup = || Setup::new(case, &aws);
+    let joined = Concatenation::default;
+    for setup in [
+        setup().concatenated(joined().max_bytes(0)),
+        setup().concatenated(joined().max_events(0)),
+        match case.service {
+            Service::Kinesis => setup().kpl(KplLimits::default().max_bytes(0)),
+            Service::Firehose => setup().concatenated(joined().max_events(501)),
+        },
+    ] {
         let error = setup.try_build().await.unwrap_err();
         assert_eq!(error.kind, Kind::Validation);
         assert!(error.message.contains("aggregation"), "{}", error.message);
-    };
-    let none = Concatenation::default().max_bytes(0);
-    refused(Setup::new(case, &aws).concatenated(none)).await;
-    let none = Concatenation::default().max_events(0);
-    refused(Setup::new(case, &aws).concatenated(none)).await;
-    match case.service {
-        Service::Kinesis => {
-            let none = KplLimits::default().max_bytes(0);
-            refused(Setup::new(case, &aws).kpl(none)).await;
-        }
-        Service::Firehose => {
-            let many = Concatenation::default().max_events(501);
-            refused(Setup::new(case, &aws).concatenated(many)).await;
-        }
     }
 }
 
 async fn compressed_records_are_gzip_one_behind_the_other(case: Case) {
-    let aws = Endpoint::start();
     let joined = Concatenation::default().compression(Compression::Gzip);
-    let client = Setup::new(case, &aws).concatenated(joined).build().await;
+    let (aws, client) = start_with(case, |setup| setup.concatenated(joined)).await;
     let events = numbered("a line of a log that looks like the others", 1_200);
     client.record_to(STREAM, &events).await;
     assert_eq!(counts(&client.flush().await.unwrap()), [1_200, 0, 0]);
@@ -247,7 +242,7 @@ async fn compressed_records_are_gzip_one_behind_the_other(case: Case) {
 #[tokio::test]
 async fn a_delimiter_alone_is_behind_each_record_once() {
     let aws = Endpoint::start();
-    let case = Case::new(Service::Firehose, integration_tests::StoreKind::Memory);
+    let case = Case::new(Service::Firehose, StoreKind::Memory);
     let setup = || Setup::new(case, &aws).record_delimiter("\n");
     let client = setup().build().await;
     client.record_to(STREAM, ["a", "b\n", "", "c"]).await;
@@ -264,10 +259,9 @@ async fn a_delimiter_alone_is_behind_each_record_once() {
 
 #[tokio::test]
 async fn joined_events_of_kinesis_share_a_record_by_key() {
-    let aws = Endpoint::start();
-    let case = Case::new(Service::Kinesis, integration_tests::StoreKind::Memory);
-    let setup = Setup::new(case, &aws).concatenated(Concatenation::default());
-    let client = setup.build().await;
+    let case = Case::new(Service::Kinesis, StoreKind::Memory);
+    let joined = Concatenation::default();
+    let (aws, client) = start_with(case, |setup| setup.concatenated(joined)).await;
     let events = [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")];
     let keyed = events.map(|(key, data)| (STREAM, key, data));
     client.record_all_keyed(keyed).await.unwrap();
@@ -288,7 +282,7 @@ async fn without_a_list_of_shards_only_events_of_one_key_share_a_record() {
     for refusal in refusals {
         let aws = Endpoint::start();
         aws.set_list_reply(refusal.clone());
-        let case = Case::new(Service::Kinesis, integration_tests::StoreKind::Memory);
+        let case = Case::new(Service::Kinesis, StoreKind::Memory);
         let setup = Setup::new(case, &aws).aggregated();
         let client = setup.request_timeout(Duration::from_secs(2)).build().await;
         // More keys than a request can hold records.

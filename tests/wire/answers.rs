@@ -1,6 +1,7 @@
 //! Answers that are slow, endless or hostile, connections that died unnoticed, and refused
 //! credentials. A client retries within its limits and repeats nothing harmful.
 
+use std::future::ready;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,17 +11,15 @@ use std::time::Duration;
 
 use amplify_kinesis::NoAnswer;
 use amplify_test_support::{Refusal, Reply};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::future::ProvideCredentials as Providing;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use integration_tests::{
     Case, Client, Discards, Endpoint, Failure, Kind, SdkClient, Service, Setup, millis, start,
     start_with,
 };
 use tokio::sync::watch;
 
-use super::credentials::Counting;
+use super::clients::{Counting, loaded};
 
 integration_tests::cases! {
     in_memory:
@@ -381,11 +380,8 @@ async fn refused_credentials_are_asked_for_again(case: Case) {
 async fn refused_credentials_are_asked_for_again_whoever_caches_them(case: Case) {
     let aws = Endpoint::start();
     let provider = Counting::default();
-    let config = loaded(&aws, &provider).await;
-    let sdk_client = match case.service {
-        Service::Kinesis => SdkClient::Kinesis(aws_sdk_kinesis::Client::new(&config)),
-        Service::Firehose => SdkClient::Firehose(aws_sdk_firehose::Client::new(&config)),
-    };
+    let config = loaded(&aws, provider.clone()).await;
+    let sdk_client = SdkClient::new(case.service, &config);
     for setup in [
         Setup::bare(case.service).sdk_config(config),
         Setup::bare(case.service).sdk_client(sdk_client),
@@ -393,16 +389,6 @@ async fn refused_credentials_are_asked_for_again_whoever_caches_them(case: Case)
         let client = setup.in_memory().build().await;
         assert_asked_again(&client, &aws, &provider, "ExpiredTokenException").await;
     }
-}
-
-/// The result of aws-config, with its own credentials cache.
-async fn loaded(aws: &Endpoint, provider: &Counting) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(provider.clone()))
-        .endpoint_url(aws.endpoint_url())
-        .load()
-        .await
 }
 
 async fn assert_asked_again(client: &Client, aws: &Endpoint, provider: &Counting, code: &str) {
@@ -492,21 +478,6 @@ async fn the_words_of_the_service_are_escaped_and_cut(case: Case) {
 
 // ---- causes
 
-/// A provider without credentials.
-#[derive(Debug)]
-struct Without;
-
-impl ProvideCredentials for Without {
-    fn provide_credentials<'a>(&'a self) -> Providing<'a>
-    where
-        Self: 'a,
-    {
-        Providing::ready(Err(CredentialsError::not_loaded(
-            "no\u{1b}body is logged in",
-        )))
-    }
-}
-
 async fn an_unknown_error_says_why_there_was_no_answer(case: Case) {
     let aws = Endpoint::start();
     let setup = || Setup::new(case, &aws).request_timeout(Duration::from_secs(2));
@@ -534,7 +505,11 @@ async fn an_unknown_error_says_why_there_was_no_answer(case: Case) {
     assert_eq!(error.reason, Some(NoAnswer::Offline), "{error:?}");
     assert!(!error.causes.is_empty(), "{error:?}");
 
-    let client = recorded(setup().credentials(Without)).await;
+    let without = provide_credentials_fn(|| {
+        let problem = "no\u{1b}body is logged in";
+        ready(Err(CredentialsError::not_loaded(problem)))
+    });
+    let client = recorded(setup().credentials(without)).await;
     let error = flush(&client).await.unwrap_err();
     assert_eq!(error.reason, Some(NoAnswer::Credentials), "{error:?}");
     let causes = error.causes.join(": ");

@@ -1,26 +1,18 @@
 //! Streams named by their ARN.
 
-use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError};
+use amplify_firehose::{AmplifyFirehoseClientOptions, AmplifyFirehoseError};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions,
-    AmplifyKinesisError, FlushStrategy,
+    AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, AmplifyKinesisError,
 };
 use amplify_test_support::Reply;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config};
-use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 use integration_tests::Endpoint;
 
-use super::credentials::credentials;
+use super::clients::{firehose, kinesis, sdk_client};
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
 
 fn builder(aws: &Endpoint) -> AmplifyKinesisClientBuilder {
-    let options = AmplifyKinesisClientOptions::default();
-    AmplifyKinesisClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .options(options.flush_strategy(FlushStrategy::None))
+    kinesis(aws, AmplifyKinesisClientOptions::default())
 }
 
 /// The endpoint refuses a request with a name in place of an ARN, or the other way round.
@@ -28,14 +20,8 @@ fn builder(aws: &Endpoint) -> AmplifyKinesisClientBuilder {
 async fn an_arn_is_sent_as_one_and_has_a_queue_of_its_own() {
     for has_a_protocol in [false, true] {
         let aws = Endpoint::start();
-        let mut config = Config::builder().behavior_version(BehaviorVersion::latest());
-        if has_a_protocol {
-            let protocol = AwsJsonRpcProtocol::aws_json_1_1();
-            config = config.protocol(protocol.with_default_namespace("com.amazonaws.kinesis"));
-        }
-        let sdk_client = aws_sdk_kinesis::Client::from_conf(config.build());
-        let client = builder(&aws).kinesis_client(sdk_client).in_memory();
-        let client = client.build().await.unwrap();
+        let client = builder(&aws).kinesis_client(sdk_client(has_a_protocol));
+        let client = client.in_memory().build().await.unwrap();
         client.record("1", "k", ARN).await.unwrap();
         client.record("2", "k", "orders").await.unwrap();
         let stream = client.stream(ARN).unwrap();
@@ -99,12 +85,8 @@ async fn what_is_no_arn_of_a_stream_of_the_region_is_refused() {
         assert!(refused.message().contains(problem), "{refused}");
         assert!(client.stream(arn).is_err());
     }
-    let client = AmplifyFirehoseClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .in_memory();
-    let client = client.build().await.unwrap();
+    let options = AmplifyFirehoseClientOptions::default();
+    let client = firehose(&aws, options).build().await.unwrap();
     let arn = "arn:aws:firehose:eu-west-1:123456789012:deliverystream/orders";
     let refused = client.record("1", arn).await.unwrap_err();
     assert!(matches!(refused, AmplifyFirehoseError::Validation { .. }));

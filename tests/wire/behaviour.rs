@@ -8,9 +8,10 @@ use amplify_kinesis::record_cache::{NewRecord, RecordStore, StoreError, StreamNa
 use amplify_kinesis::{FlushData, MemoryStore};
 use amplify_test_support::{Reply, RequestLog};
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Service, Setup, assert_fails, eventually, millis,
-    numbered, start, start_with,
+    Case, Client, Discards, Endpoint, Failure, Kind, Service, Setup, assert_fails, eventually,
+    millis, numbered, start, start_with,
 };
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 integration_tests::cases! {
@@ -58,6 +59,18 @@ const STREAM: &str = "stream";
 /// Longer than a busy disk takes to store a record, so that the request is then still in flight.
 const ANSWER: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(30);
+
+/// Starts a flush, and returns once its request is under way.
+async fn flush_under_way(
+    aws: &Endpoint,
+    client: &Client,
+    reply: Reply,
+) -> JoinHandle<Result<FlushData, Failure>> {
+    aws.script(reply);
+    let flush = client.flushing();
+    aws.until(|aws| aws.in_flight() == 1).await;
+    flush
+}
 
 // ---- recording and passes
 
@@ -132,10 +145,8 @@ async fn record_all_stores_all_or_nothing(case: Case) {
     let error = client.record_all(bad).await.unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::Validation, 0));
     let long = "x".repeat(600);
-    let error = client
-        .record_all([("a", long.clone()), ("b", long.clone())])
-        .await
-        .unwrap_err();
+    let large = [("a", long.clone()), ("b", long.clone())];
+    let error = client.record_all(large).await.unwrap_err();
     assert_eq!((error.kind, client.cached()), (Kind::LimitExceeded, 0));
     let fitting = [("a", long.clone()), ("b", "2".into()), ("a", "3".into())];
     client.record_all(fitting).await.unwrap();
@@ -148,9 +159,7 @@ async fn record_all_stores_all_or_nothing(case: Case) {
 async fn recording_goes_on_during_a_pass(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1", "2"]).await;
-    aws.script(Reply::Accept.delayed(ANSWER));
-    let flush = client.flushing();
-    aws.until(|aws| aws.in_flight() == 1).await;
+    let flush = flush_under_way(&aws, &client, Reply::Accept.delayed(ANSWER)).await;
     client.record(STREAM, "3").await.unwrap();
     assert_eq!(aws.in_flight(), 1, "recording waits for no request");
     assert_eq!(flush.await.unwrap().unwrap().records_flushed, 2);
@@ -162,9 +171,7 @@ async fn recording_goes_on_during_a_pass(case: Case) {
 async fn a_second_flush_returns_at_once(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
-    aws.script(Reply::Accept.delayed(ANSWER));
-    let flush = client.flushing();
-    aws.until(|aws| aws.in_flight() == 1).await;
+    let flush = flush_under_way(&aws, &client, Reply::Accept.delayed(ANSWER)).await;
     let second = client.flush().await.unwrap();
     assert!(second.flush_in_progress);
     assert_eq!(second.records_flushed, 0);
@@ -260,9 +267,7 @@ async fn a_drain_empties_the_cache(case: Case) {
 async fn a_drain_waits_for_a_pass_under_way(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, numbered("record", 700)).await;
-    aws.script(Reply::Accept.delayed(millis(300)));
-    let flush = client.flushing();
-    aws.until(|aws| aws.in_flight() == 1).await;
+    let flush = flush_under_way(&aws, &client, Reply::Accept.delayed(millis(300))).await;
     let drained = client.drain(LONG).await.unwrap();
     assert_eq!(
         (drained.records_flushed, drained.flush_in_progress),
@@ -295,10 +300,8 @@ async fn a_drain_ends_at_its_deadline(case: Case) {
     assert_eq!(done, FlushData::default());
     assert_eq!(aws.in_flight(), 1);
     flush.await.unwrap().unwrap();
-    assert_eq!(
-        client.drain(Duration::ZERO).await.unwrap(),
-        FlushData::default()
-    );
+    let done = client.drain(Duration::ZERO).await.unwrap();
+    assert_eq!(done, FlushData::default());
 }
 
 async fn a_drain_ends_after_a_pass_without_progress(case: Case) {
@@ -344,10 +347,8 @@ async fn a_drain_keeps_apart_what_fails_from_what_moves(case: Case) {
 async fn a_drain_of_any_length_is_fine(case: Case) {
     let (_aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
-    assert_eq!(
-        client.drain(Duration::MAX).await.unwrap().records_flushed,
-        1
-    );
+    let done = client.drain(Duration::MAX).await.unwrap();
+    assert_eq!(done.records_flushed, 1);
 }
 
 // ---- clearing
@@ -362,10 +363,8 @@ async fn clearing_deletes_everything_and_frees_the_room(case: Case) {
         let stats = client.cache_stats();
         assert_eq!((stats.records, stats.bytes, stats.streams.len()), (0, 0, 0));
     }
-    client
-        .record_all([("a", "1"), ("b", "2"), ("a", "3")])
-        .await
-        .unwrap();
+    let three = [("a", "1"), ("b", "2"), ("a", "3")];
+    client.record_all(three).await.unwrap();
     assert_eq!(client.clear_cache().await.unwrap().records_cleared, 3);
     client.flush().await.unwrap();
     assert_eq!(aws.request_count(), 0);
@@ -385,29 +384,21 @@ async fn clearing_counts_the_records_under_way_as_cleared(case: Case) {
         let (aws, client) = start_with(case, |setup| setup.cache_max_bytes(1000)).await;
         let half = "x".repeat(400);
         client.record_to(STREAM, [half.clone(), half.clone()]).await;
-        aws.script(reply.clone().delayed(millis(200)));
-        let flush = client.flushing();
-        aws.until(|aws| aws.in_flight() == 1).await;
+        let delayed = reply.clone().delayed(millis(200));
+        let flush = flush_under_way(&aws, &client, delayed).await;
         assert_eq!(client.clear_cache().await.unwrap().records_cleared, 2);
         // Another record takes the freed room, and must stay.
         client.record(STREAM, "later").await.unwrap();
         let done = flush.await.unwrap().unwrap();
-        let counts = [
-            done.records_flushed,
-            done.records_retried,
-            done.records_discarded,
-        ];
-        assert_eq!(counts, [0, 0, 0], "{reply:?}");
+        let settled = done.records_flushed + done.records_retried + done.records_discarded;
+        assert_eq!(settled, 0, "{reply:?}");
         assert_eq!(client.cached(), 1, "{reply:?}");
         assert_eq!(client.cache_stats().bytes, 5 + case.key_bytes() as u64);
 
         // The free room is exact to the byte.
         let rest = 1000 - 5 - 2 * case.key_bytes();
-        let error = client
-            .record(STREAM, vec![b'x'; rest + 1])
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind, Kind::LimitExceeded, "{reply:?}");
+        let refused = client.record(STREAM, vec![b'x'; rest + 1]).await;
+        assert_eq!(refused.unwrap_err().kind, Kind::LimitExceeded, "{reply:?}");
         client.record(STREAM, vec![b'x'; rest]).await.unwrap();
     }
 }
@@ -421,10 +412,7 @@ async fn a_disabled_client_drops_records_and_flushes_all_the_same(case: Case) {
     client.disable();
     assert!(!client.is_enabled());
     client.record(STREAM, "dropped").await.unwrap();
-    client
-        .record_all([(STREAM, "dropped"), (STREAM, "dropped")])
-        .await
-        .unwrap();
+    client.record_to(STREAM, ["dropped", "dropped"]).await;
     assert_eq!(client.cached(), 1);
     assert_eq!(client.flush().await.unwrap().records_flushed, 1);
     client.enable();
@@ -501,6 +489,17 @@ async fn the_timer_goes_on_after_errors(case: Case) {
     aws.until(|aws| aws.delivered_count() == 3).await;
 }
 
+/// Waits for ten passes of another client's timer, which serves as the clock.
+async fn pass_ten_times(case: Case, aws: &Endpoint, interval: Duration, meanwhile: impl Fn()) {
+    let clock = Setup::new(case, aws).flush_every(interval).build().await;
+    for tick in 1..=10 {
+        clock.record_to("clock", ["tick"]).await;
+        aws.until(|aws| aws.delivered_count_of("clock") == tick)
+            .await;
+        meanwhile();
+    }
+}
+
 async fn a_disabled_client_has_no_timer(case: Case) {
     let interval = millis(20);
     let (aws, client) = start_with(case, |setup| setup.flush_every(interval)).await;
@@ -513,13 +512,7 @@ async fn a_disabled_client_has_no_timer(case: Case) {
     client.disable();
     let sent = aws.requests_to(STREAM).len();
 
-    // Another client's timer serves as the clock.
-    let clock = Setup::new(case, &aws).flush_every(interval).build().await;
-    for tick in 1..=10 {
-        clock.record_to("clock", ["tick"]).await;
-        aws.until(|aws| aws.delivered_count_of("clock") == tick)
-            .await;
-    }
+    pass_ten_times(case, &aws, interval, || {}).await;
     assert!(
         aws.requests_to(STREAM).len() <= sent + 1,
         "but for one that was under way"
@@ -565,14 +558,11 @@ async fn without_a_strategy_nothing_is_sent(case: Case) {
     let aws = Endpoint::start();
     let silent = Setup::new(case, &aws).build().await;
     silent.record_to(STREAM, ["1"]).await;
-    let clock = Setup::new(case, &aws).flush_every(millis(10)).build().await;
-    for tick in 1..=10 {
-        clock.record_to("clock", ["tick"]).await;
-        aws.until(|aws| aws.delivered_count_of("clock") == tick)
-            .await;
+    pass_ten_times(case, &aws, millis(10), || {
         silent.disable();
         silent.enable();
-    }
+    })
+    .await;
     assert_eq!(aws.requests_to(STREAM).len(), 0);
 }
 
@@ -615,9 +605,7 @@ async fn a_closed_client_refuses_everything(case: Case) {
 async fn closing_twice_and_at_once_is_fine(case: Case) {
     let (aws, client) = start(case).await;
     client.record_to(STREAM, ["1"]).await;
-    aws.script(Reply::Accept.delayed(millis(200)));
-    let flush = client.flushing();
-    aws.until(|aws| aws.in_flight() == 1).await;
+    let flush = flush_under_way(&aws, &client, Reply::Accept.delayed(millis(200))).await;
     let clone = client.clone();
     let (first, second, third) = tokio::join!(client.close(), clone.close(), client.close());
     first.unwrap();
@@ -631,9 +619,7 @@ async fn closing_twice_and_at_once_is_fine(case: Case) {
     // A close takes effect even if nobody waits for it.
     let client = Setup::new(case, &aws).build().await;
     client.record_to(STREAM, ["2"]).await;
-    aws.script(Reply::Accept.delayed(millis(200)));
-    let flush = client.flushing();
-    aws.until(|aws| aws.in_flight() == 1).await;
+    let flush = flush_under_way(&aws, &client, Reply::Accept.delayed(millis(200))).await;
     let _ = tokio::time::timeout(millis(1), client.close()).await;
     assert!(client.is_closed());
     assert_fails(client.flush().await, Kind::ClientClosed);
@@ -777,10 +763,8 @@ async fn any_setting_may_be_as_large_as_it_gets(case: Case) {
     .await;
     client.record_to(STREAM, ["1", "2"]).await;
     aws.script(Reply::fail_at([1], "InternalFailure"));
-    assert_eq!(
-        client.drain(Duration::MAX).await.unwrap().records_flushed,
-        2
-    );
+    let done = client.drain(Duration::MAX).await.unwrap();
+    assert_eq!(done.records_flushed, 2);
     client.close().await.unwrap();
 }
 

@@ -4,26 +4,18 @@ use std::thread;
 use std::time::Duration;
 
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisError, FlushStrategy,
-    OverflowPolicy,
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisError, OverflowPolicy,
 };
 use integration_tests::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use super::credentials::credentials;
+use super::clients::kinesis;
 
 async fn client(aws: &Endpoint) -> AmplifyKinesisClient {
     let options = AmplifyKinesisClientOptions::default()
         .cache_max_bytes(160)
-        .overflow_policy(OverflowPolicy::DropOldest)
-        .flush_strategy(FlushStrategy::None);
-    let client = AmplifyKinesisClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .in_memory()
-        .options(options);
-    client.build().await.unwrap()
+        .overflow_policy(OverflowPolicy::DropOldest);
+    kinesis(aws, options).in_memory().build().await.unwrap()
 }
 
 fn is_refused<T>(result: &Result<T, AmplifyKinesisError>) -> bool {

@@ -4,32 +4,20 @@ use std::io::Read;
 
 use amplify_firehose::{
     Aggregation, AmplifyFirehoseClient, AmplifyFirehoseClientOptions, Compression, Concatenation,
-    FirehoseRecord, FlushStrategy,
+    FirehoseRecord,
 };
 use integration_tests::Endpoint;
 
-use super::credentials::credentials;
+use super::clients::firehose;
 
 const STREAM: &str = "stream";
 const MOST: usize = 1_024_000;
 
-fn options() -> AmplifyFirehoseClientOptions {
-    AmplifyFirehoseClientOptions::default()
-        .flush_strategy(FlushStrategy::None)
+async fn client(aws: &Endpoint, joined: Concatenation) -> AmplifyFirehoseClient {
+    let options = AmplifyFirehoseClientOptions::default()
         .cache_max_bytes(64 << 20)
-}
-
-fn joined(joined: Concatenation) -> AmplifyFirehoseClientOptions {
-    options().aggregation(Aggregation::Concatenate(joined))
-}
-
-async fn client(aws: &Endpoint, options: AmplifyFirehoseClientOptions) -> AmplifyFirehoseClient {
-    let builder = AmplifyFirehoseClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .in_memory();
-    builder.options(options).build().await.unwrap()
+        .aggregation(Aggregation::Concatenate(joined));
+    firehose(aws, options).build().await.unwrap()
 }
 
 async fn record(client: &AmplifyFirehoseClient, payloads: &[Vec<u8>]) {
@@ -54,14 +42,14 @@ fn noise(length: usize) -> Vec<u8> {
 async fn payloads_and_delimiters_fill_a_record_to_the_byte() {
     for (last, expected) in [(10, vec![MOST]), (11, vec![MOST - 11, 12])] {
         let aws = Endpoint::start();
-        let client = client(&aws, joined(Concatenation::default())).await;
+        let client = client(&aws, Concatenation::default()).await;
         let first = MOST - 1 - 11;
         record(&client, &[vec![b'x'; first], vec![b'y'; last]]).await;
         assert_eq!(client.flush().await.unwrap().records_flushed, 2);
         assert_eq!(sizes(&aws), expected);
     }
     let aws = Endpoint::start();
-    let client = client(&aws, joined(Concatenation::default())).await;
+    let client = client(&aws, Concatenation::default()).await;
     record(&client, &vec![b"\n".to_vec(); 1_001]).await;
     assert_eq!(client.flush().await.unwrap().records_flushed, 1_001);
     assert_eq!(sizes(&aws), [500, 500, 1]);
@@ -71,7 +59,7 @@ async fn payloads_and_delimiters_fill_a_record_to_the_byte() {
 async fn a_request_of_full_records_keeps_to_four_mebibytes() {
     for size in [MOST - 1, MOST / 2 - 1, MOST / 3, 9_999] {
         let aws = Endpoint::start();
-        let client = client(&aws, joined(Concatenation::default())).await;
+        let client = client(&aws, Concatenation::default()).await;
         let count = (12 << 20) / size;
         record(&client, &vec![vec![b'x'; size]; count]).await;
         let mut requests = 0;
@@ -91,7 +79,7 @@ async fn what_does_not_compress_is_bounded_all_the_same() {
         let gzip = Concatenation::default()
             .max_bytes(max_bytes)
             .compression(Compression::Gzip);
-        let client = client(&aws, joined(gzip)).await;
+        let client = client(&aws, gzip).await;
         let noise: Vec<_> = noise(3 << 20);
         let payloads: Vec<_> = noise.chunks(max_bytes / 7).map(<[u8]>::to_vec).collect();
         record(&client, &payloads).await;
@@ -118,7 +106,7 @@ async fn what_does_not_compress_is_bounded_all_the_same() {
 async fn the_largest_payload_that_does_not_compress_is_taken_and_one_more_byte_is_refused() {
     let aws = Endpoint::start();
     let gzip = Concatenation::default().compression(Compression::Gzip);
-    let client = client(&aws, joined(gzip)).await;
+    let client = client(&aws, gzip).await;
     let noise = noise(MOST);
     let mut accepted = 0;
     for size in MOST - 200..=MOST {

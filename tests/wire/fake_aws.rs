@@ -1,18 +1,19 @@
 //! Drives the endpoint with the real SDK clients to prove that it speaks their protocol.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amplify_test_support::{CodeIn, FakeAws, Outcome, Refusal, Reply, Service, unique_name};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use integration_tests::{credentials, page};
+use tokio::time::Instant;
 
 const MIB: usize = 1024 * 1024;
 
@@ -169,10 +170,7 @@ async fn refusals_carry_their_code_where_the_script_says() {
     assert_eq!(error.raw_response().unwrap().status().as_u16(), 503);
     assert_eq!(error.code(), Some("ServiceUnavailableException"));
 
-    aws.script(Reply::Page {
-        status: 502,
-        body: "<html>Bad Gateway</html>".into(),
-    });
+    aws.script(page(502, "<html>Bad Gateway</html>"));
     let error = put_to_kinesis(&aws, "s", 1).await.unwrap_err();
     assert_eq!(status_of(&error), Some(502), "{error:?}");
     let body = error.raw_response().unwrap().body().bytes().unwrap();
@@ -203,8 +201,12 @@ async fn the_services_named_errors_are_recognised() {
 async fn an_answer_that_never_comes_is_a_time_out() {
     let aws = FakeAws::start();
     aws.always(|_| Reply::Hang);
-    let limit = Duration::from_millis(100);
-    let error = put_within(&aws, limit).await.unwrap_err();
+    let limit = TimeoutConfig::builder().operation_timeout(Duration::from_millis(100));
+    let config = sdk_config(&aws).into_builder();
+    let config = config.timeout_config(limit.build()).build();
+    let put = aws_sdk_kinesis::Client::new(&config).put_records();
+    let put = put.stream_name("s").records(entry(b"a".to_vec(), "k"));
+    let error = put.send().await.unwrap_err();
     assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
 }
 
@@ -374,7 +376,7 @@ async fn latency_and_delays_hold_answers_back_but_not_records() {
 async fn an_upload_takes_its_time_on_a_slow_link() {
     let aws = FakeAws::start();
     aws.set_link_speed(Some(MIB as u64));
-    let start = start_of_time();
+    let start = Instant::now();
     let data = vec![7; MIB / 10];
     put_entries(&aws, "s", vec![entry(data, "k")])
         .await
@@ -450,11 +452,10 @@ async fn a_rule_answers_by_what_it_sees() {
 }
 
 fn sdk_config(aws: &FakeAws) -> SdkConfig {
-    let credentials = Credentials::new("id", "secret", None, None, "test");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .credentials_provider(SharedCredentialsProvider::new(credentials()))
         .endpoint_url(aws.endpoint_url())
         .retry_config(RetryConfig::disabled())
         .build()
@@ -490,19 +491,6 @@ fn put_to_kinesis(
     put_entries(aws, stream, records.collect())
 }
 
-async fn put_within(aws: &FakeAws, limit: Duration) -> KinesisResult {
-    let timeouts = TimeoutConfig::builder().operation_timeout(limit).build();
-    let config = sdk_config(aws)
-        .into_builder()
-        .timeout_config(timeouts)
-        .build();
-    let put = aws_sdk_kinesis::Client::new(&config).put_records();
-    put.stream_name("s")
-        .records(entry(b"a".to_vec(), "k"))
-        .send()
-        .await
-}
-
 /// Puts a record and abandons the request once the condition holds.
 async fn put_until(aws: &FakeAws, condition: impl Fn(&FakeAws) -> bool) {
     tokio::select! {
@@ -533,9 +521,4 @@ async fn put_to_firehose(
 fn status_of(error: &SdkError<PutRecordsError>) -> Option<u16> {
     let response = error.raw_response()?;
     Some(response.status().as_u16())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a link is slow in real time")]
-fn start_of_time() -> Instant {
-    Instant::now()
 }

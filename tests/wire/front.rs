@@ -3,14 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseError, FirehoseRecord};
+use amplify_firehose::{
+    AmplifyFirehoseClient, AmplifyFirehoseClientOptions, AmplifyFirehoseError, FirehoseRecord,
+};
 use amplify_kinesis::{
-    AmplifyKinesisClient, AmplifyKinesisError, FlushStrategy, KinesisRecord, PartitionKey,
+    AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisError, KinesisRecord,
+    PartitionKey,
 };
 use amplify_test_support::Reply;
 use integration_tests::Endpoint;
 
-use super::credentials::credentials;
+use super::clients;
 
 /// A program's error, caused by an error of either client.
 #[derive(Debug)]
@@ -32,25 +35,13 @@ impl From<AmplifyFirehoseError> for ProgramError {
 }
 
 async fn kinesis(aws: &Endpoint) -> AmplifyKinesisClient {
-    let options = amplify_kinesis::AmplifyKinesisClientOptions::default();
-    let client = AmplifyKinesisClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .in_memory()
-        .options(options.flush_strategy(FlushStrategy::None));
-    client.build().await.unwrap()
+    let builder = clients::kinesis(aws, AmplifyKinesisClientOptions::default());
+    builder.in_memory().build().await.unwrap()
 }
 
 async fn firehose(aws: &Endpoint) -> AmplifyFirehoseClient {
-    let options = amplify_firehose::AmplifyFirehoseClientOptions::default();
-    let client = AmplifyFirehoseClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .in_memory()
-        .options(options.flush_strategy(FlushStrategy::None));
-    client.build().await.unwrap()
+    let builder = clients::firehose(aws, AmplifyFirehoseClientOptions::default());
+    builder.build().await.unwrap()
 }
 
 #[tokio::test]
@@ -127,15 +118,9 @@ async fn stats_tell_the_limit_and_how_long_the_oldest_record_waits() {
     let aws = Endpoint::start();
     let directory = tempfile::tempdir().unwrap();
     let open = || {
-        let options = amplify_kinesis::AmplifyKinesisClientOptions::default();
-        let options = options.flush_strategy(FlushStrategy::None);
-        AmplifyKinesisClient::builder()
-            .region("eu-west-1")
-            .credentials_provider(credentials())
-            .endpoint_url(aws.endpoint_url())
-            .storage_path(directory.path().join("cache"))
-            .options(options.cache_max_bytes(1000))
-            .build()
+        let options = AmplifyKinesisClientOptions::default().cache_max_bytes(1000);
+        let builder = clients::kinesis(&aws, options);
+        builder.storage_path(directory.path().join("cache")).build()
     };
     let client = open().await.unwrap();
     let stats = client.cache_stats();
@@ -181,14 +166,9 @@ async fn a_handle_records_for_its_stream() {
     client.record_all([record]).await.unwrap();
     assert_eq!(client.flush().await.unwrap().records_flushed, 4);
     assert_eq!(aws.payloads("stream"), ["1", "2", "3", "4"]);
-    let all_or_nothing = stream
-        .record_all([("5", "k"), ("6", "")])
-        .await
-        .unwrap_err();
-    assert!(matches!(
-        all_or_nothing,
-        AmplifyKinesisError::Validation { .. }
-    ));
+    let refused = stream.record_all([("5", "k"), ("6", "")]).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, AmplifyKinesisError::Validation { .. }));
     assert_eq!(client.cache_stats().records, 0);
     let no_stream = client.stream("arn:aws:kinesis").unwrap_err();
     assert!(matches!(no_stream, AmplifyKinesisError::Validation { .. }));
@@ -250,18 +230,14 @@ async fn records_that_are_made_by_a_closure_can_be_recorded_by_a_spawned_task() 
 async fn firehose_takes_the_wire_formats_that_it_can_send() {
     use amplify_firehose::WireFormat;
 
+    let aws = Endpoint::start();
     for (format, is_taken) in [
         (WireFormat::Auto, true),
         (WireFormat::Json, true),
         (WireFormat::Cbor, false),
     ] {
-        let options = amplify_firehose::AmplifyFirehoseClientOptions::default();
-        let builder = AmplifyFirehoseClient::builder()
-            .region("eu-west-1")
-            .credentials_provider(credentials())
-            .in_memory()
-            .options(options.wire_format(format));
-        match builder.build().await {
+        let options = AmplifyFirehoseClientOptions::default().wire_format(format);
+        match clients::firehose(&aws, options).build().await {
             Ok(_) => assert!(is_taken, "{format:?}"),
             Err(error) => {
                 assert!(

@@ -2,27 +2,17 @@
 
 use amplify_kinesis::{
     AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions,
-    AmplifyKinesisError, FlushStrategy, KinesisRecord,
+    AmplifyKinesisError, KinesisRecord,
 };
 use amplify_test_support::Reply;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config};
-use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 use integration_tests::{Discards, Endpoint};
 
-use super::credentials::credentials;
+use super::clients::{kinesis, sdk_client};
 
 const MOST: &str = "340282366920938463463374607431768211455";
 
-fn options() -> AmplifyKinesisClientOptions {
-    AmplifyKinesisClientOptions::default().flush_strategy(FlushStrategy::None)
-}
-
 fn builder(aws: &Endpoint) -> AmplifyKinesisClientBuilder {
-    AmplifyKinesisClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .options(options())
+    kinesis(aws, AmplifyKinesisClientOptions::default())
 }
 
 fn record(data: &'static str) -> KinesisRecord {
@@ -57,24 +47,17 @@ async fn record_some(client: &AmplifyKinesisClient) {
 
 #[tokio::test]
 async fn a_hash_key_is_sent_by_our_writer_and_by_that_of_the_sdk() {
-    let aws = Endpoint::start();
-    let client = builder(&aws).in_memory().build().await.unwrap();
-    record_some(&client).await;
-    client.flush().await.unwrap();
-    assert_eq!(arrived(&aws), expected());
-
-    let aws = Endpoint::start();
-    let protocol =
-        AwsJsonRpcProtocol::aws_json_1_1().with_default_namespace("com.amazonaws.kinesis");
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .protocol(protocol);
-    let sdk_client = aws_sdk_kinesis::Client::from_conf(config.build());
-    let client = builder(&aws).in_memory().kinesis_client(sdk_client);
-    let client = client.build().await.unwrap();
-    record_some(&client).await;
-    client.flush().await.unwrap();
-    assert_eq!(arrived(&aws), expected());
+    for has_a_protocol in [false, true] {
+        let aws = Endpoint::start();
+        let mut client = builder(&aws).in_memory();
+        if has_a_protocol {
+            client = client.kinesis_client(sdk_client(true));
+        }
+        let client = client.build().await.unwrap();
+        record_some(&client).await;
+        client.flush().await.unwrap();
+        assert_eq!(arrived(&aws), expected());
+    }
 }
 
 #[tokio::test]
@@ -103,10 +86,10 @@ async fn a_record_that_is_given_up_still_has_its_hash_key() {
     aws.script(Reply::fail_all("InternalFailure"));
     let discards = Discards::default();
     let given_up = discards.clone();
-    let options = options().max_retries(0);
-    let options = options.on_discard(move |record| given_up.push(record));
-    let client = builder(&aws).in_memory().options(options);
-    let client = client.build().await.unwrap();
+    let options = AmplifyKinesisClientOptions::default()
+        .max_retries(0)
+        .on_discard(move |record| given_up.push(record));
+    let client = kinesis(&aws, options).in_memory().build().await.unwrap();
     let hashed = record("1").explicit_hash_key(7);
     client.record_all([hashed]).await.unwrap();
     client.flush().await.unwrap();

@@ -11,7 +11,7 @@ mod behaviour;
 mod blocking;
 mod bounds;
 mod builder;
-mod credentials;
+mod clients;
 mod delivered;
 mod fake_aws;
 mod front;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use amplify_kinesis::{DiscardReason, FlushData, SkippedStream};
 use amplify_test_support::{CodeIn, PutRequest, Refusal, Reply};
 use integration_tests::{
-    Case, Client, Discards, Endpoint, Kind, Service, Setup, millis, start_with,
+    Case, Client, Discards, Endpoint, Kind, Service, Setup, millis, page, start_with,
 };
 
 integration_tests::cases! {
@@ -27,13 +27,15 @@ const FIRST: &str = "a-first";
 /// … and this one shows whether the pass continued.
 const SECOND: &str = "b-second";
 
-/// A client that sends to one stream at a time, with three records for the first stream and one for
-/// the second.
-async fn filled(setup: Setup) -> Client {
-    let client = setup.max_concurrent_streams(1).build().await;
+/// An endpoint, the discarded records, and a client that sends to one stream at a time, with three
+/// records for the first stream and one for the second.
+async fn filled(case: Case, change: impl FnOnce(Setup) -> Setup) -> (Endpoint, Discards, Client) {
+    let discards = Discards::default();
+    let setup = |setup| change(setup).discards(&discards).max_concurrent_streams(1);
+    let (aws, client) = start_with(case, setup).await;
     client.record_to(FIRST, ["a", "b", "c"]).await;
     client.record_to(SECOND, ["z"]).await;
-    client
+    (aws, discards, client)
 }
 
 /// Answers requests for the first stream with `reply` and accepts all others.
@@ -55,13 +57,8 @@ fn counts(done: &FlushData) -> [usize; 3] {
 
 fn skipped(done: &FlushData) -> Vec<(&str, Option<&str>)> {
     let skipped = done.skipped_streams.iter();
-    skipped
-        .map(
-            |SkippedStream {
-                 stream_name, code, ..
-             }| (&**stream_name, code.as_deref()),
-        )
-        .collect()
+    let skipped = skipped.map(|of: &SkippedStream| (&*of.stream_name, of.code.as_deref()));
+    skipped.collect()
 }
 
 async fn accepted_records_are_deleted_and_the_others_charged(case: Case) {
@@ -74,9 +71,7 @@ async fn accepted_records_are_deleted_and_the_others_charged(case: Case) {
         "SomethingNobodyHasHeardOf",
     ];
     for code in codes {
-        let aws = Endpoint::start();
-        let discards = Discards::default();
-        let client = filled(Setup::new(case, &aws).max_retries(1).discards(&discards)).await;
+        let (aws, discards, client) = filled(case, |setup| setup.max_retries(1)).await;
         aws.always(only_first(Reply::fail_at([1], code)));
         let done = client.flush().await.unwrap();
         assert_eq!(counts(&done), [3, 1, 0], "{code}");
@@ -101,9 +96,7 @@ async fn what_is_refused_for_its_stream_is_charged_and_not_bisected(case: Case) 
         (500, "InvalidSource"),
     ];
     for (status, code) in codes {
-        let aws = Endpoint::start();
-        let discards = Discards::default();
-        let client = filled(Setup::new(case, &aws).max_retries(1).discards(&discards)).await;
+        let (aws, discards, client) = filled(case, |setup| setup.max_retries(1)).await;
         aws.always(only_first(Reply::refuse(status, code)));
 
         let done = client.flush().await.unwrap();
@@ -128,42 +121,23 @@ async fn what_is_refused_for_its_stream_is_charged_and_not_bisected(case: Case) 
 }
 
 async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
-    let refusals = [
-        (
-            Reply::refuse(400, "InvalidArgumentException"),
-            Some("InvalidArgumentException"),
-        ),
-        (
-            Reply::refuse(500, "InvalidArgument"),
-            Some("InvalidArgument"),
-        ),
-        (
-            Reply::refuse(400, "ValidationException"),
-            Some("ValidationException"),
-        ),
-        (
-            Reply::refuse(400, "ValidationError"),
-            Some("ValidationError"),
-        ),
-        (
-            Reply::refuse(400, "SerializationException"),
-            Some("SerializationException"),
-        ),
-        (Reply::Status(413), None),
+    let coded = [
+        (400, "InvalidArgumentException"),
+        (500, "InvalidArgument"),
+        (400, "ValidationException"),
+        (400, "ValidationError"),
+        (400, "SerializationException"),
     ];
-    for (refusal, code) in refusals {
-        let aws = Endpoint::start();
-        let discards = Discards::default();
-        let client = filled(Setup::new(case, &aws).max_retries(1).discards(&discards)).await;
+    let coded = coded.map(|(status, code)| (Reply::refuse(status, code), Some(code)));
+    for (refusal, code) in coded.into_iter().chain([(Reply::Status(413), None)]) {
+        let (aws, discards, client) = filled(case, |setup| setup.max_retries(1)).await;
         let of_one_record = refusal.clone();
-        aws.always(move |request| {
-            let refused = request.records.iter().any(|record| record.data == "b");
-            if refused {
-                of_one_record.clone()
-            } else {
-                Reply::Accept
-            }
-        });
+        aws.always(
+            move |request| match request.records.iter().any(|record| record.data == "b") {
+                true => of_one_record.clone(),
+                false => Reply::Accept,
+            },
+        );
 
         let done = client.flush().await.unwrap();
         assert_eq!(counts(&done), [3, 1, 0], "{refusal:?}");
@@ -172,11 +146,8 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         assert_eq!(aws.payloads(SECOND), ["z"]);
         assert_eq!(client.cached(), 1);
 
-        assert_eq!(
-            counts(&client.flush().await.unwrap()),
-            [0, 0, 1],
-            "{refusal:?}"
-        );
+        let done = client.flush().await.unwrap();
+        assert_eq!(counts(&done), [0, 0, 1], "{refusal:?}");
         assert_eq!(discards.payloads(), ["b"]);
         assert_eq!(discards.all()[0].code.as_deref(), code);
 
@@ -184,17 +155,11 @@ async fn what_is_refused_for_its_records_is_bisected_and_charged(case: Case) {
         client.record_to(FIRST, ["d", "e", "f", "g"]).await;
         aws.always(only_first(refusal.clone()));
         let sent_before = aws.request_count();
-        assert_eq!(
-            counts(&client.flush().await.unwrap()),
-            [0, 4, 0],
-            "{refusal:?}"
-        );
+        let done = client.flush().await.unwrap();
+        assert_eq!(counts(&done), [0, 4, 0], "{refusal:?}");
         assert_eq!(aws.request_count() - sent_before, 4);
-        assert_eq!(
-            counts(&client.flush().await.unwrap()),
-            [0, 0, 4],
-            "{refusal:?}"
-        );
+        let done = client.flush().await.unwrap();
+        assert_eq!(counts(&done), [0, 0, 4], "{refusal:?}");
         assert_eq!(client.cached(), 0);
     }
 }
@@ -245,12 +210,10 @@ async fn refusals_of_the_service_or_the_caller_charge_nobody(case: Case) {
         (Reply::Status(504), None),
         (Refusal::without_code(500).into(), None),
         (Refusal::without_code(429).into(), None),
-        (page(503), None),
+        (blocked(503), None),
     ];
     // One client for all rows. With no retries allowed, the first charge would show.
-    let aws = Endpoint::start();
-    let discards = Discards::default();
-    let client = filled(Setup::new(case, &aws).max_retries(0).discards(&discards)).await;
+    let (aws, discards, client) = filled(case, |setup| setup.max_retries(0)).await;
     for (refusal, code) in coded.into_iter().chain(others) {
         aws.always(only_first(refusal.clone()));
         let (to_first, to_second) = (aws.requests_to(FIRST).len(), aws.delivered_count_of(SECOND));
@@ -285,21 +248,19 @@ async fn no_readable_answer_charges_nobody_and_ends_the_pass(case: Case) {
         Reply::Status(404),
         Reply::Status(407),
         Refusal::without_code(400).into(),
-        page(200),
-        page(302),
-        page(403),
-        page(407),
+        blocked(200),
+        blocked(302),
+        blocked(403),
+        blocked(407),
         Reply::Hang,
     ];
     for reply in replies {
-        let aws = Endpoint::start();
-        let discards = Discards::default();
         let timeout = match reply {
             Reply::Hang => millis(200),
             _ => Duration::from_secs(30),
         };
-        let setup = Setup::new(case, &aws).max_retries(0).discards(&discards);
-        let client = filled(setup.request_timeout(timeout)).await;
+        let setup = |setup: Setup| setup.max_retries(0).request_timeout(timeout);
+        let (aws, discards, client) = filled(case, setup).await;
         aws.always(only_first(reply.clone()));
 
         let error = client.flush().await.unwrap_err();
@@ -317,8 +278,7 @@ async fn no_readable_answer_charges_nobody_and_ends_the_pass(case: Case) {
     }
 
     // The endpoint is down.
-    let aws = Endpoint::start();
-    let client = filled(Setup::new(case, &aws).max_retries(0)).await;
+    let (aws, _, client) = filled(case, |setup| setup.max_retries(0)).await;
     aws.stop();
     for _ in 0..3 {
         let error = client.flush().await.unwrap_err();
@@ -372,8 +332,7 @@ async fn a_code_is_found_wherever_a_service_writes_it(case: Case) {
             .code_in(CodeIn::Header),
     ];
     for reply in replies {
-        let aws = Endpoint::start();
-        let client = filled(Setup::new(case, &aws)).await;
+        let (aws, _, client) = filled(case, |setup| setup).await;
         aws.always(only_first(reply.clone().into()));
         let done = client.flush().await.unwrap();
         assert_eq!(counts(&done), [1, 3, 0], "{reply:?}");
@@ -382,14 +341,13 @@ async fn a_code_is_found_wherever_a_service_writes_it(case: Case) {
 }
 
 async fn a_refusal_is_told_with_the_words_of_the_service(case: Case) {
-    let aws = Endpoint::start();
-    let client = filled(Setup::new(case, &aws)).await;
+    let (aws, _, client) = filled(case, |setup| setup).await;
     let refusal = Refusal::new(400, "AccessDeniedException").message("you shall not pass");
     aws.always(only_first(refusal.into()));
     let done = client.flush().await.unwrap();
     assert_eq!(done.skipped_streams[0].message, "you shall not pass");
     // If the service sends no message, the client supplies one.
-    for reply in [Reply::Status(503), Reply::Status(413), page(503)] {
+    for reply in [Reply::Status(503), Reply::Status(413), blocked(503)] {
         aws.always(only_first(reply));
         let done = client.flush().await.unwrap();
         let message = &done.skipped_streams[0].message;
@@ -400,9 +358,9 @@ async fn a_refusal_is_told_with_the_words_of_the_service(case: Case) {
     }
 }
 
-fn page(status: u16) -> Reply {
-    Reply::Page {
+fn blocked(status: u16) -> Reply {
+    page(
         status,
-        body: "<html><body>Access to this site is blocked.</body></html>".into(),
-    }
+        "<html><body>Access to this site is blocked.</body></html>",
+    )
 }

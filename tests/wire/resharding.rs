@@ -8,22 +8,47 @@ use std::time::Duration;
 use aggregation::{Shard, hash_key};
 use amplify_test_support::{PutRequest, Reply};
 use integration_tests::{
-    Case, Client, Endpoint, Event, Service, Setup, StoreKind, events_of, numbered,
+    Case, Client, Endpoint, Event, Service, Setup, StoreKind, events_of, numbered, page,
 };
 
 const STREAM: &str = "stream";
-const HALF: u128 = u128::MAX / 2;
+pub(crate) const HALF: u128 = u128::MAX / 2;
 const CASE: Case = Case::new(Service::Kinesis, StoreKind::Memory);
 
-fn whole(id: &str) -> Shard {
+pub(crate) fn whole(id: &str) -> Shard {
     Shard::new(id, 0, u128::MAX)
 }
 
-fn halves() -> [Shard; 2] {
+pub(crate) fn halves() -> [Shard; 2] {
     [
         Shard::new("low", 0, HALF),
         Shard::new("high", HALF + 1, u128::MAX),
     ]
+}
+
+/// As many shards of the same width.
+pub(crate) fn equal_shards(prefix: &str, count: u128) -> Vec<Shard> {
+    let width = u128::MAX / count;
+    let shard = |n| {
+        let end = if n == count - 1 {
+            u128::MAX
+        } else {
+            (n + 1) * width - 1
+        };
+        Shard::new(format!("{prefix}-{n}"), n * width, end)
+    };
+    (0..count).map(shard).collect()
+}
+
+/// A list of one shard for all keys, with this many spaces at its end.
+pub(crate) fn list_of_one(id: &str, spaces: usize) -> Reply {
+    let body = format!(
+        r#"{{"Shards":[{{"ShardId":"{id}","HashKeyRange":{{"StartingHashKey":"0",
+        "EndingHashKey":"{}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}]{}}}"#,
+        u128::MAX,
+        " ".repeat(spaces)
+    );
+    page(200, body)
 }
 
 /// The events that readers of these shards keep and drop, of all those accepted.
@@ -97,17 +122,7 @@ async fn a_stream_that_is_split_and_merged_in_the_middle_of_a_drain_loses_no_eve
         let client = setup.cache_max_bytes(64 << 20).build().await;
         let events = numbered("event", 60_000);
         record(&client, &events).await;
-        let quarters: Vec<_> = (0..4_u128)
-            .map(|n| {
-                let width = u128::MAX / 4;
-                let end = if n == 3 {
-                    u128::MAX
-                } else {
-                    (n + 1) * width - 1
-                };
-                Shard::new(format!("quarter-{n}"), n * width, end)
-            })
-            .collect();
+        let quarters = equal_shards("quarter", 4);
         let last = [whole("last")];
         let all = [&[whole("first")][..], &halves(), &quarters, &last].concat();
         // The rule holds a reference to the endpoint that owns it; the cycle is broken below.
@@ -136,13 +151,7 @@ async fn a_stream_that_is_split_and_merged_in_the_middle_of_a_drain_loses_no_eve
 async fn a_list_that_the_answers_contradict_is_not_believed_for_long() {
     let aws = Endpoint::start();
     aws.set_shards(STREAM, [whole("real")]);
-    let listed = r#"{"Shards":[{"ShardId":"listed","HashKeyRange":{"StartingHashKey":"0",
-        "EndingHashKey":"340282366920938463463374607431768211455"},
-        "SequenceNumberRange":{"StartingSequenceNumber":"1"}}]}"#;
-    aws.set_list_reply(Reply::Page {
-        status: 200,
-        body: listed.into(),
-    });
+    aws.set_list_reply(list_of_one("listed", 0));
     let client = Setup::new(CASE, &aws).aggregated().build().await;
     let events = numbered("event", 100);
     record(&client, &events).await;

@@ -1,80 +1,48 @@
 //! Features that meet in one record: events, explicit hash keys, resharding, ARNs, receipts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use aggregation::{Event, Shard, kpl};
 use amplify_kinesis::{
-    Aggregation, AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions,
-    DeliveredRecord, FlushStrategy, KinesisRecord, KplLimits,
+    Aggregation, AmplifyKinesisClient, AmplifyKinesisClientOptions, AmplifyKinesisError,
+    DeliveredRecord, FlushData, KinesisRecord, KplLimits,
 };
-use amplify_test_support::Reply;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config};
-use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
-use integration_tests::Endpoint;
+use amplify_test_support::{PutRecord, Reply};
+use integration_tests::{Endpoint, page};
+use tokio::task::JoinHandle;
 
-use super::credentials::credentials;
+use super::clients::{kinesis, sdk_client};
+use super::resharding::{HALF, equal_shards, halves, list_of_one, whole};
 
 const STREAM: &str = "stream";
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/stream";
-const HALF: u128 = u128::MAX / 2;
 
 fn options() -> AmplifyKinesisClientOptions {
-    AmplifyKinesisClientOptions::default()
-        .flush_strategy(FlushStrategy::None)
-        .cache_max_bytes(64 << 20)
+    AmplifyKinesisClientOptions::default().cache_max_bytes(64 << 20)
 }
 
 fn aggregated() -> AmplifyKinesisClientOptions {
     options().aggregation(Aggregation::Kpl(KplLimits::default()))
 }
 
-fn builder(aws: &Endpoint, options: AmplifyKinesisClientOptions) -> AmplifyKinesisClientBuilder {
-    AmplifyKinesisClient::builder()
-        .region("eu-west-1")
-        .credentials_provider(credentials())
-        .endpoint_url(aws.endpoint_url())
-        .options(options)
+async fn in_memory(aws: &Endpoint, options: AmplifyKinesisClientOptions) -> AmplifyKinesisClient {
+    kinesis(aws, options).in_memory().build().await.unwrap()
 }
 
-/// An SDK client with an explicit protocol, which makes it use its own writer.
-fn sdk_client() -> aws_sdk_kinesis::Client {
-    let protocol = AwsJsonRpcProtocol::aws_json_1_1();
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .protocol(protocol.with_default_namespace("com.amazonaws.kinesis"));
-    aws_sdk_kinesis::Client::from_conf(config.build())
+/// The options with an `on_delivered` that sends all records to the receiver.
+fn telling(
+    options: AmplifyKinesisClientOptions,
+) -> (AmplifyKinesisClientOptions, Receiver<DeliveredRecord>) {
+    let (tell, told) = mpsc::channel();
+    let options = options.on_delivered(move |record| tell.send(record).unwrap());
+    (options, told)
 }
 
-fn whole(id: &str) -> Shard {
-    Shard::new(id, 0, u128::MAX)
-}
-
-fn halves() -> [Shard; 2] {
-    [
-        Shard::new("low", 0, HALF),
-        Shard::new("high", HALF + 1, u128::MAX),
-    ]
-}
-
-/// Collects the calls of `on_delivered`.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<DeliveredRecord>>>);
-
-impl Told {
-    fn to(&self, options: AmplifyKinesisClientOptions) -> AmplifyKinesisClientOptions {
-        let Self(told) = self.clone();
-        options.on_delivered(move |record| told.lock().unwrap().push(record))
-    }
-
-    fn take(&self) -> Vec<DeliveredRecord> {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-}
-
-fn keys(told: &[DeliveredRecord]) -> Vec<String> {
-    let keys = told.iter().map(|record| record.partition_key.clone());
+/// The keys of all records told of since the last call.
+fn keys(told: &Receiver<DeliveredRecord>) -> Vec<String> {
+    let keys = told.try_iter().map(|record| record.partition_key);
     keys.map(Option::unwrap).collect()
 }
 
@@ -89,7 +57,7 @@ fn read_of(event: &Event<'_>) -> Read {
 /// The events of each record, with the shard that received them.
 fn events(aws: &Endpoint, stream: &str) -> Vec<(String, Vec<Read>)> {
     let records = aws.delivered_by_shard(stream).into_iter();
-    let of_record = |(shard, record): (String, amplify_test_support::PutRecord)| {
+    let of_record = |(shard, record): (String, PutRecord)| {
         let key = record.partition_key.unwrap();
         let hash_key = record.explicit_hash_key.map(|key| key.parse().unwrap());
         let events = match kpl::decode(&record.data).unwrap() {
@@ -117,6 +85,13 @@ fn kept_by_readers(aws: &Endpoint, stream: &str, shards: &[Shard]) -> Vec<Read> 
     kept
 }
 
+/// The keys and hash keys of the events that they keep.
+fn keys_read(aws: &Endpoint, shards: &[Shard]) -> BTreeSet<(String, Option<u128>)> {
+    let read = kept_by_readers(aws, STREAM, shards).into_iter();
+    let keys = read.map(|(key, hash_key, _)| (key, hash_key));
+    keys.collect()
+}
+
 /// Events with hash keys at the bounds of ranges, with other hash keys, and with none.
 fn mixed(prefix: &str, count: usize) -> Vec<(String, Option<u128>)> {
     let hash_key = |at: usize| match at % 7 {
@@ -131,14 +106,17 @@ fn mixed(prefix: &str, count: usize) -> Vec<(String, Option<u128>)> {
     (0..count).map(event).collect()
 }
 
+fn with_hash_key(record: KinesisRecord, hash_key: Option<u128>) -> KinesisRecord {
+    match hash_key {
+        Some(hash_key) => record.explicit_hash_key(hash_key),
+        None => record,
+    }
+}
+
 async fn record(client: &AmplifyKinesisClient, stream: &str, events: &[(String, Option<u128>)]) {
-    let records = events.iter().map(|(key, hash_key)| {
-        let record = KinesisRecord::new(key, key, stream);
-        match hash_key {
-            Some(hash_key) => record.explicit_hash_key(*hash_key),
-            None => record,
-        }
-    });
+    let records = events
+        .iter()
+        .map(|(key, hash_key)| with_hash_key(KinesisRecord::new(key, key, stream), *hash_key));
     client.record_all(records).await.unwrap();
 }
 
@@ -147,17 +125,17 @@ async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is
     for has_a_protocol in [false, true] {
         let aws = Endpoint::start();
         aws.set_shards(STREAM, [whole("parent")]);
-        let told = Told::default();
-        let mut builder = builder(&aws, told.to(aggregated())).in_memory();
+        let (options, told) = telling(aggregated());
+        let mut builder = kinesis(&aws, options).in_memory();
         if has_a_protocol {
-            builder = builder.kinesis_client(sdk_client());
+            builder = builder.kinesis_client(sdk_client(true));
         }
         let client = builder.build().await.unwrap();
         let (first, second) = (mixed("first", 100), mixed("second", 100));
         record(&client, STREAM, &first).await;
         assert_eq!(client.flush().await.unwrap().records_flushed, 100);
         assert_eq!(aws.delivered_count(), 2, "with a hash key and without");
-        let parent = told.take();
+        let parent: Vec<_> = told.try_iter().collect();
         assert!(parent.iter().all(|record| record.shard_id == "parent"));
         assert_eq!(parent.len(), 100);
 
@@ -166,44 +144,33 @@ async fn hash_keys_within_records_are_followed_through_a_split_and_each_event_is
         let done = client.flush().await.unwrap();
         assert_eq!((done.records_flushed, done.records_retried), (100, 0));
         assert_eq!(client.cache_stats().records, 0);
-        let told = told.take();
+        let told: Vec<_> = told.try_iter().collect();
         let hash_keys: BTreeMap<_, _> = second.iter().cloned().collect();
-        let distinct: BTreeSet<_> = keys(&told).into_iter().collect();
+        let mut distinct = BTreeSet::new();
+        let mut shard_of_number = BTreeMap::new();
         assert_eq!(told.len(), 100, "each once");
-        assert!(distinct.iter().eq(hash_keys.keys()));
-        for record in &told {
-            let key = record.partition_key.clone().unwrap();
+        for record in told {
+            let key = record.partition_key.unwrap();
             let hash = hash_keys[&key].unwrap_or_else(|| aggregation::hash_key(&key));
             let mut halves = halves().into_iter();
             let shard = halves.find(|shard| shard.id == record.shard_id).unwrap();
             assert!(shard.contains(hash), "{key} is told of where it is read");
+            distinct.insert(key);
+            let shard = shard_of_number.entry(record.sequence_number);
+            assert_eq!(*shard.or_insert(record.shard_id.clone()), record.shard_id);
         }
+        assert!(distinct.iter().eq(hash_keys.keys()));
         let all = [&halves()[..], &[whole("parent")]].concat();
-        let read = kept_by_readers(&aws, STREAM, &all).into_iter();
-        let read: BTreeSet<_> = read.map(|(key, hash_key, _)| (key, hash_key)).collect();
+        let read = keys_read(&aws, &all);
         let sent: BTreeSet<_> = first.into_iter().chain(second).collect();
         assert_eq!(read, sent);
-        let by_number: BTreeMap<_, BTreeSet<_>> =
-            told.iter().fold(BTreeMap::new(), |mut by_number, record| {
-                let shards: &mut BTreeSet<_> =
-                    by_number.entry(&record.sequence_number).or_default();
-                shards.insert(&record.shard_id);
-                by_number
-            });
-        assert!(by_number.values().all(|shards| shards.len() == 1));
     }
 }
 
 /// Access is denied or the shard list is stale, just when a stream is split.
 #[tokio::test]
 async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once() {
-    let whole_again = r#"{"Shards":[{"ShardId":"parent","HashKeyRange":{"StartingHashKey":"0",
-        "EndingHashKey":"340282366920938463463374607431768211455"},
-        "SequenceNumberRange":{"StartingSequenceNumber":"1"}}]}"#;
-    let stale = Reply::Page {
-        status: 200,
-        body: whole_again.into(),
-    };
+    let stale = list_of_one("parent", 0);
     for (reply, in_flight) in [
         (Reply::refuse(400, "AccessDeniedException"), 1),
         (Reply::Hang, 1),
@@ -213,27 +180,25 @@ async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once(
     ] {
         let aws = Endpoint::start();
         aws.set_shards(STREAM, [whole("parent")]);
-        let told = Told::default();
-        let options = told
-            .to(aggregated())
-            .request_timeout(Duration::from_secs(4));
-        let options = options.max_in_flight_per_stream(in_flight);
-        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        let options = aggregated()
+            .request_timeout(Duration::from_secs(4))
+            .max_in_flight_per_stream(in_flight);
+        let (options, told) = telling(options);
+        let client = in_memory(&aws, options).await;
         record(&client, STREAM, &mixed("first", 10)).await;
         client.flush().await.unwrap();
-        told.take();
+        assert_eq!(keys(&told).len(), 10);
         aws.set_shards(STREAM, halves());
         aws.set_list_reply(reply.clone());
         let events = mixed("second", 20_000);
         record(&client, STREAM, &events).await;
         let done = client.drain(Duration::from_secs(60)).await.unwrap();
         assert_eq!((done.records_flushed, done.records_retried), (20_000, 0));
-        let told = keys(&told.take());
+        let told = keys(&told);
         let distinct: BTreeSet<_> = told.iter().collect();
         assert_eq!((told.len(), distinct.len()), (20_000, 20_000), "{reply:?}");
         let all = [&halves()[..], &[whole("parent")]].concat();
-        let read = kept_by_readers(&aws, STREAM, &all).into_iter();
-        let read: BTreeSet<_> = read.map(|(key, ..)| key).collect();
+        let read = keys_read(&aws, &all);
         assert_eq!(read.len(), 20_010, "{reply:?}, {in_flight} in flight");
     }
 }
@@ -243,8 +208,7 @@ async fn a_split_that_cannot_be_looked_up_loses_no_event_and_tells_of_each_once(
 async fn a_stream_that_was_replaced_by_another_of_its_name_loses_no_event() {
     let aws = Endpoint::start();
     aws.set_shards(STREAM, [whole("first")]);
-    let client = builder(&aws, aggregated()).in_memory();
-    let client = client.build().await.unwrap();
+    let client = in_memory(&aws, aggregated()).await;
     record(&client, STREAM, &mixed("old", 100)).await;
     assert_eq!(client.flush().await.unwrap().records_flushed, 100);
 
@@ -266,18 +230,8 @@ async fn a_stream_that_was_replaced_by_another_of_its_name_loses_no_event() {
 async fn a_list_of_shards_beyond_any_size_is_not_read() {
     let aws = Endpoint::start();
     aws.set_shards(STREAM, [whole("shard")]);
-    let space = " ".repeat(17 << 20);
-    let body = format!(
-        r#"{{"Shards":[{{"ShardId":"shard","HashKeyRange":{{"StartingHashKey":"0",
-        "EndingHashKey":"{}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}]{space}}}"#,
-        u128::MAX
-    );
-    aws.set_list_reply(Reply::Page {
-        status: 200,
-        body: body.into(),
-    });
-    let client = builder(&aws, aggregated()).in_memory();
-    let client = client.build().await.unwrap();
+    aws.set_list_reply(list_of_one("shard", 17 << 20));
+    let client = in_memory(&aws, aggregated()).await;
     let events: Vec<_> = (0..10).map(|n| (n.to_string(), None)).collect();
     record(&client, STREAM, &events).await;
     assert_eq!(client.flush().await.unwrap().records_flushed, 10);
@@ -288,20 +242,11 @@ async fn a_list_of_shards_beyond_any_size_is_not_read() {
 async fn a_stream_named_by_its_arn_is_listed_by_it_page_after_page() {
     for has_a_protocol in [false, true] {
         let aws = Endpoint::start();
-        let width = u128::MAX / 7;
-        let seven = (0..7_u128).map(|n| {
-            let end = if n == 6 {
-                u128::MAX
-            } else {
-                (n + 1) * width - 1
-            };
-            Shard::new(format!("shard-{n}"), n * width, end)
-        });
-        let seven: Vec<_> = seven.collect();
+        let seven = equal_shards("shard", 7);
         aws.set_shards(ARN, seven.clone());
-        let mut builder = builder(&aws, aggregated()).in_memory();
+        let mut builder = kinesis(&aws, aggregated()).in_memory();
         if has_a_protocol {
-            builder = builder.kinesis_client(sdk_client());
+            builder = builder.kinesis_client(sdk_client(true));
         }
         let client = builder.build().await.unwrap();
         let by_arn = mixed("arn", 700);
@@ -321,7 +266,7 @@ async fn an_event_alone_does_not_wait_for_a_list_of_shards() {
         let aws = Endpoint::start();
         aws.set_list_reply(reply);
         let options = aggregated().request_timeout(Duration::from_secs(1));
-        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        let client = in_memory(&aws, options).await;
         client.record("payload", "k", STREAM).await.unwrap();
         assert_eq!(client.flush().await.unwrap().records_flushed, 1);
         assert_eq!(aws.listings(), 0);
@@ -333,7 +278,7 @@ async fn a_list_of_shards_that_does_not_come_leaves_time_for_the_request() {
     let aws = Endpoint::start();
     aws.set_list_reply(Reply::Hang);
     let options = aggregated().request_timeout(Duration::from_secs(1));
-    let client = builder(&aws, options).in_memory().build().await.unwrap();
+    let client = in_memory(&aws, options).await;
     record(&client, STREAM, &mixed("event", 20)).await;
     assert_eq!(client.flush().await.unwrap().records_flushed, 20);
 }
@@ -343,10 +288,9 @@ async fn events_are_told_of_by_their_own_keys_whatever_else_fails() {
     let aws = Endpoint::start();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache");
-    let told = Told::default();
-    let heard = told.clone();
+    let (tell, told) = mpsc::channel();
     let options = aggregated().on_delivered(move |record| {
-        heard.0.lock().unwrap().push(record.clone());
+        tell.send(record.clone()).unwrap();
         assert!(
             record.partition_key.as_deref() != Some("first-3"),
             "on purpose"
@@ -354,26 +298,25 @@ async fn events_are_told_of_by_their_own_keys_whatever_else_fails() {
     });
     aws.set_shards(STREAM, halves());
     // Of the four records, those in the shard "low" fail.
-    let fails = |record: &amplify_test_support::PutRecord| {
+    let fails = |record: &PutRecord| {
         let key = record.explicit_hash_key.as_ref();
         let key = key.map(|key| key.parse::<u128>().unwrap());
         let own = aggregation::hash_key(record.partition_key.as_ref().unwrap());
         key.unwrap_or(own) <= HALF
     };
     aws.script(Reply::fail_where(fails, "InternalFailure"));
-    let client = builder(&aws, options.clone()).journal(&path);
+    let client = kinesis(&aws, options.clone()).journal(&path);
     let client = client.build().await.unwrap();
-    let events = mixed("first", 70);
-    record(&client, STREAM, &events).await;
+    record(&client, STREAM, &mixed("first", 70)).await;
     let done = client.flush().await.unwrap();
-    let first = keys(&told.take());
+    let first = keys(&told);
     assert_eq!(done.records_flushed, first.len());
     assert_eq!(done.records_retried, 70 - first.len());
     client.close().await.unwrap();
-    let client = builder(&aws, options).journal(&path);
+    let client = kinesis(&aws, options).journal(&path);
     let client = client.build().await.unwrap();
     let done = client.flush().await.unwrap();
-    let second = keys(&told.take());
+    let second = keys(&told);
     assert_eq!(done.records_flushed, second.len());
     let all: BTreeSet<_> = first.iter().chain(&second).cloned().collect();
     assert_eq!((first.len() + second.len(), all.len()), (70, 70));
@@ -388,15 +331,14 @@ async fn what_was_recorded_with_aggregation_is_sent_without_it_and_the_other_way
         aws.set_shards(STREAM, halves());
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cache");
-        let client = builder(&aws, before).journal(&path).build().await.unwrap();
+        let client = kinesis(&aws, before).journal(&path).build().await.unwrap();
         let events = mixed("event", 100);
         record(&client, STREAM, &events).await;
         client.close().await.unwrap();
-        let client = builder(&aws, after).storage_path(&path);
+        let client = kinesis(&aws, after).storage_path(&path);
         let client = client.build().await.unwrap();
         assert_eq!(client.flush().await.unwrap().records_flushed, 100);
-        let read = kept_by_readers(&aws, STREAM, &halves()).into_iter();
-        let read: BTreeSet<_> = read.map(|(key, hash_key, _)| (key, hash_key)).collect();
+        let read = keys_read(&aws, &halves());
         assert_eq!(read, events.into_iter().collect());
         client.close().await.unwrap();
     }
@@ -405,8 +347,7 @@ async fn what_was_recorded_with_aggregation_is_sent_without_it_and_the_other_way
 #[tokio::test]
 async fn payloads_that_look_like_aggregates_or_are_empty_arrive_as_they_are() {
     let aws = Endpoint::start();
-    let client = builder(&aws, aggregated()).in_memory();
-    let client = client.build().await.unwrap();
+    let client = in_memory(&aws, aggregated()).await;
     const MAGIC: &[u8] = b"\xf3\x89\x9a\xc2";
     let mut encoder = kpl::Encoder::new(KplLimits::default());
     assert!(encoder.push(Event::new("inner", b"1")) && encoder.push(Event::new("inner", b"2")));
@@ -430,36 +371,37 @@ async fn payloads_that_look_like_aggregates_or_are_empty_arrive_as_they_are() {
     assert_eq!(aws.delivered(STREAM)[4].data, inner);
 }
 
+/// Flushes in a separate task.
+fn spawn_flush(
+    client: &AmplifyKinesisClient,
+) -> JoinHandle<Result<FlushData, AmplifyKinesisError>> {
+    let client = client.clone();
+    tokio::spawn(async move { client.flush().await })
+}
+
 #[tokio::test]
 async fn clearing_and_giving_up_on_a_flush_leave_nothing_half_done() {
     let aws = Endpoint::start();
-    let told = Told::default();
-    let client = builder(&aws, told.to(aggregated())).in_memory();
-    let client = client.build().await.unwrap();
+    let (options, told) = telling(aggregated());
+    let client = in_memory(&aws, options).await;
     record(&client, STREAM, &mixed("cleared", 1_000)).await;
     aws.script(Reply::Accept.delayed(Duration::from_millis(500)));
-    let flushing = tokio::spawn({
-        let client = client.clone();
-        async move { client.flush().await }
-    });
+    let flushing = spawn_flush(&client);
     aws.until(|aws| aws.delivered_count() > 0).await;
     assert_eq!(client.clear_cache().await.unwrap().records_cleared, 1_000);
     assert_eq!(flushing.await.unwrap().unwrap().records_flushed, 0);
-    assert_eq!(told.take().len(), 1_000);
+    assert_eq!(keys(&told).len(), 1_000);
 
     record(&client, STREAM, &mixed("cancelled", 1_000)).await;
     let before = aws.request_count();
     aws.script(Reply::Accept.delayed(Duration::from_millis(500)));
-    let flushing = tokio::spawn({
-        let client = client.clone();
-        async move { client.flush().await }
-    });
+    let flushing = spawn_flush(&client);
     aws.until(|aws| aws.request_count() > before).await;
     flushing.abort();
     _ = flushing.await;
     let done = client.drain(Duration::from_secs(30)).await.unwrap();
     assert_eq!(client.cache_stats().records, 0);
-    let told = keys(&told.take());
+    let told = keys(&told);
     let distinct: BTreeSet<_> = told.iter().collect();
     assert_eq!((told.len(), distinct.len()), (1_000, 1_000));
     assert_eq!(aws.request_count(), before + 1, "{done:?}");
@@ -485,7 +427,7 @@ async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
         let options = options()
             .aggregation(method)
             .request_timeout(Duration::from_secs(60));
-        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        let client = in_memory(&aws, options).await;
         let mut sent = Vec::new();
         for place in 0..1_000_usize {
             let size = match random.u32(0..200) {
@@ -496,11 +438,8 @@ async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
             let mut data = vec![b'x'; size];
             data.extend_from_slice(place.to_string().as_bytes());
             let key = "k".repeat(random.usize(1..=256));
-            let record = KinesisRecord::new(&data, key, STREAM);
-            let record = match random.bool() {
-                true => record.explicit_hash_key(random.u128(..)),
-                false => record,
-            };
+            let hash_key = random.bool().then(|| random.u128(..));
+            let record = with_hash_key(KinesisRecord::new(&data, key, STREAM), hash_key);
             if client.record_all([record]).await.is_err() {
                 break;
             }
@@ -530,24 +469,18 @@ async fn whatever_sizes_events_have_no_limit_is_broken_and_none_is_lost() {
 /// A sequence number that is not text goes unnoticed until it is read.
 #[tokio::test]
 async fn an_answer_is_read_whole_only_where_somebody_is_told_of_it() {
-    let answer = || Reply::Page {
-        status: 200,
-        body: r#"{"Records":[{"SequenceNumber":7,"ShardId":"s"}]}"#.into(),
-    };
     for is_told in [false, true] {
         let aws = Endpoint::start();
-        let told = Told::default();
-        let options = match is_told {
-            true => told.to(options()),
-            false => options(),
-        };
-        let client = builder(&aws, options).in_memory().build().await.unwrap();
+        let (telling, told) = telling(options());
+        let options = if is_told { telling } else { options() };
+        let client = in_memory(&aws, options).await;
         client.record("payload", "k", STREAM).await.unwrap();
-        aws.script(answer());
+        let answer = r#"{"Records":[{"SequenceNumber":7,"ShardId":"s"}]}"#;
+        aws.script(page(200, answer));
         let flushed = client.flush().await;
         assert_eq!(flushed.is_err(), is_told, "{flushed:?}");
         assert_eq!(client.cache_stats().records, usize::from(is_told));
-        assert!(told.take().is_empty());
+        assert!(keys(&told).is_empty());
     }
 }
 
@@ -560,7 +493,7 @@ async fn hash_keys_stay_with_records_that_a_store_moves() {
         let path = directory.path().join("cache");
         let open = async || {
             let options = options().cache_max_bytes(1 << 20).max_retries(u32::MAX);
-            let builder = builder(&aws, options);
+            let builder = kinesis(&aws, options);
             let builder = match in_a_journal {
                 true => builder.journal(&path),
                 false => builder.storage_path(&path),
@@ -575,12 +508,9 @@ async fn hash_keys_stay_with_records_that_a_store_moves() {
             let stays = format!("x{round}");
             let hash_key = (round % 4 != 0).then(|| u128::MAX / u128::from(round));
             expected.insert(stays.clone(), hash_key.map(|key| key.to_string()));
-            let mut records = vec![KinesisRecord::new(stays, "k", &stream); 1];
-            if let Some(hash_key) = hash_key {
-                records = vec![records.remove(0).explicit_hash_key(hash_key)];
-            }
             let leaves = KinesisRecord::new(vec![b'y'; 10_000], "k", &stream);
-            records.extend(vec![leaves.explicit_hash_key(round.into()); 60]);
+            let mut records = vec![leaves.explicit_hash_key(round.into()); 61];
+            records[0] = with_hash_key(KinesisRecord::new(stays, "k", &stream), hash_key);
             client.record_all(records).await.unwrap();
             client.flush().await.unwrap();
             if round % 10 == 9 {

@@ -3,18 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::io::{self, Write};
-use std::sync::{Mutex, Once};
+use std::future::ready;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use amplify_firehose::FirehoseRecord;
 use amplify_kinesis::{CloseOptions, KinesisRecord, OverflowPolicy};
 use amplify_test_support::{Refusal, Reply};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::future::ProvideCredentials as Providing;
-use integration_tests::{Case, Discards, Endpoint, Service, Setup, eventually};
+use integration_tests::{Case, Discards, Endpoint, Log, Service, Setup, eventually, page};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -44,6 +43,11 @@ const SECRETS: [&str; 7] = [
     PROVIDER_MESSAGE,
 ];
 
+/// A secret payload that is larger than any record may be.
+fn too_large() -> String {
+    format!("{PAYLOAD}{}", "x".repeat(11 << 20))
+}
+
 /// A payload printed as a list of numbers.
 fn as_numbers(text: &str) -> String {
     let numbers: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
@@ -60,54 +64,27 @@ fn assert_no_secret(text: &str) {
 
 // ---- logs
 
-/// Everything logged under our own targets, at every level.
-static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
 const TARGETS: &str = "amplify_kinesis=trace,amplify_firehose=trace,flush_engine=trace,\
                        record_cache=trace,batcher=trace";
 
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        LOGGED.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(TARGETS))
-            .with_span_events(FmtSpan::FULL)
-            .with_writer(|| Log)
-            .init();
-    });
-}
-
-/// Fails with a message that must not leak.
-#[derive(Debug)]
-struct Failing;
-
-impl ProvideCredentials for Failing {
-    fn provide_credentials<'a>(&'a self) -> Providing<'a>
-    where
-        Self: 'a,
-    {
-        Providing::ready(Err(CredentialsError::provider_error(PROVIDER_MESSAGE)))
-    }
-}
+/// Everything logged under our own targets, at every level, from the first use on.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(TARGETS))
+        .with_span_events(FmtSpan::FULL)
+        .with_writer(move || writer.clone())
+        .init();
+    log
+});
 
 fn secret_credentials() -> Credentials {
     Credentials::new(ACCESS_KEY, SECRET_KEY, Some(TOKEN.to_owned()), None, "test")
 }
 
 async fn no_log_line_carries_a_secret(case: Case) {
-    listen();
+    LazyLock::force(&LOG);
     let aws = Endpoint::start();
     let discards = Discards::default();
     let setup = || {
@@ -117,26 +94,15 @@ async fn no_log_line_carries_a_secret(case: Case) {
             .max_retries(0)
     };
     let client = setup().discards(&discards).build().await;
+    let refuse = |refusal: Refusal| Reply::from(refusal.message(MESSAGE));
     let replies = [
-        Refusal::new(400, "ValidationException")
-            .message(MESSAGE)
-            .into(),
-        Refusal::new(400, "ResourceNotFoundException")
-            .message(MESSAGE)
-            .into(),
-        Refusal::new(403, "AccessDeniedException")
-            .message(MESSAGE)
-            .into(),
-        Refusal::new(500, "InternalFailure").message(MESSAGE).into(),
-        Refusal::without_code(400).message(MESSAGE).into(),
-        Reply::Page {
-            status: 403,
-            body: MESSAGE.into(),
-        },
-        Reply::Page {
-            status: 200,
-            body: MESSAGE.into(),
-        },
+        refuse(Refusal::new(400, "ValidationException")),
+        refuse(Refusal::new(400, "ResourceNotFoundException")),
+        refuse(Refusal::new(403, "AccessDeniedException")),
+        refuse(Refusal::new(500, "InternalFailure")),
+        refuse(Refusal::without_code(400)),
+        page(403, MESSAGE),
+        page(200, MESSAGE),
         answer_with_message(case),
         Reply::fail_all("InternalFailure"),
         Reply::Hang,
@@ -147,22 +113,17 @@ async fn no_log_line_carries_a_secret(case: Case) {
         Reply::Accept,
     ];
     for reply in replies {
-        let payloads = [PAYLOAD, SECOND_PAYLOAD];
-        for payload in payloads {
+        for payload in [PAYLOAD, SECOND_PAYLOAD] {
             client.keep(STREAM, PARTITION_KEY, payload).await;
         }
         aws.always(move |_| reply.clone());
         let _ = client.flush().await;
     }
     client.drain(Duration::from_secs(30)).await.unwrap();
-    client
-        .record_keyed(STREAM, PARTITION_KEY, vec![b'x'; 11 << 20])
-        .await
-        .unwrap_err();
-    client
-        .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
-        .await
-        .unwrap_err();
+    for (stream, data) in [(STREAM, too_large()), ("not a name", PAYLOAD.to_owned())] {
+        let refused = client.record_keyed(stream, PARTITION_KEY, data).await;
+        refused.unwrap_err();
+    }
     client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.clear_cache().await.unwrap();
     client.disable();
@@ -201,12 +162,14 @@ async fn no_log_line_carries_a_secret(case: Case) {
     eventually("the record is given up", async || client.cached() == 0).await;
     client.close().await.unwrap();
 
-    let client = setup().credentials(Failing).build().await;
+    let failing =
+        provide_credentials_fn(|| ready(Err(CredentialsError::provider_error(PROVIDER_MESSAGE))));
+    let client = setup().credentials(failing).build().await;
     client.keep(STREAM, PARTITION_KEY, PAYLOAD).await;
     client.flush().await.unwrap_err();
     client.close().await.unwrap();
 
-    let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
+    let logged = LOG.text();
     for expected in [
         "refused",
         "records were discarded",
@@ -225,10 +188,10 @@ fn answer_with_message(case: Case) -> Reply {
         Service::Firehose => ("FailedPutCount", "RequestResponses"),
     };
     let failed = format!(r#"{{"ErrorCode":"InternalFailure","ErrorMessage":"{MESSAGE}"}}"#);
-    Reply::Page {
-        status: 200,
-        body: format!(r#"{{"{count}":2,"{results}":[{failed},{failed}]}}"#).into(),
-    }
+    page(
+        200,
+        format!(r#"{{"{count}":2,"{results}":[{failed},{failed}]}}"#),
+    )
 }
 
 // ---- `Debug` output
@@ -271,18 +234,9 @@ async fn no_debug_text_carries_a_secret(case: Case) {
         assert_no_secret(&error.debug);
         assert_no_secret(&error.message);
     }
-    let huge = format!("{PAYLOAD}{}", "x".repeat(11 << 20));
-    let refused = [
-        client
-            .record_keyed(STREAM, PARTITION_KEY, huge)
-            .await
-            .unwrap_err(),
-        client
-            .record_keyed("not a name", PARTITION_KEY, PAYLOAD)
-            .await
-            .unwrap_err(),
-    ];
-    for error in refused {
+    for (stream, data) in [(STREAM, too_large()), ("not a name", PAYLOAD.to_owned())] {
+        let refused = client.record_keyed(stream, PARTITION_KEY, data).await;
+        let error = refused.unwrap_err();
         assert_no_secret(&error.debug);
         assert_no_secret(&error.message);
     }

@@ -1,27 +1,11 @@
 //! Logs and metrics of requests whose records hold several events.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use amplify_test_support::Reply;
-use integration_tests::{Case, Endpoint, Service, Setup, StoreKind, numbered};
+use integration_tests::{Case, Endpoint, Log, Service, Setup, StoreKind, numbered};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing_subscriber::filter::LevelFilter;
 
 const CASE: Case = Case::new(Service::Kinesis, StoreKind::Memory);
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn shards_that_are_not_known_are_warned_of_once_for_each_stream() {
@@ -42,7 +26,7 @@ async fn shards_that_are_not_known_are_warned_of_once_for_each_stream() {
         }
         assert_eq!(client.flush().await.unwrap().records_flushed, 20);
     }
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     for stream in ["one", "two"] {
         let lines = logged.lines().filter(|line| {
             line.contains("the shards are not known") && line.contains(&format!("stream={stream}"))

@@ -538,8 +538,10 @@ impl FakeAws {
         limit: Duration,
         condition: impl Fn(&Self) -> bool,
     ) -> Result<(), WaitTimeout> {
-        wait::block_until(&self.shared, limit, || condition(self))
-            .map_err(|_| self.timed_out(limit))
+        match wait::block_until(&self.shared, limit, || condition(self)) {
+            true => Ok(()),
+            false => Err(self.timed_out(limit)),
+        }
     }
 
     fn timed_out(&self, limit: Duration) -> WaitTimeout {

@@ -1,6 +1,9 @@
 //! Programs of this package, started against a loopback endpoint.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![allow(dead_code, reason = "not every test needs all of it")]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -28,8 +31,47 @@ pub(crate) fn program(path: &str, aws: &FakeAws, home: &Path) -> Command {
     command
 }
 
+/// The output of a child that ends well.
+pub(crate) fn finish_well(child: Child) -> String {
+    let (ended_well, output) = finish(child);
+    assert!(ended_well, "{output}");
+    output
+}
+
+pub(crate) fn assert_says(output: &str, told: &str) {
+    assert!(output.contains(told), "{told:?} is not in {output}");
+}
+
+/// Writes all that the child gets to read, and closes its input.
+pub(crate) fn feed(child: &mut Child, input: &[u8]) {
+    child.stdin.take().unwrap().write_all(input).unwrap();
+}
+
+/// The whole answer to a request over HTTP, if there is one.
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<String> {
+    let mut connection = TcpStream::connect(address).ok()?;
+    write!(
+        connection,
+        "{method} {path} HTTP/1.0\r\nhost: {address}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// The address on which a child listens, which is the end of its first line.
+pub(crate) fn address_of(child: &mut Child) -> String {
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://");
+    address.unwrap().to_owned()
+}
+
 /// A child's output, once it has exited. A child that does not exit fails the test.
-#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn finish(child: Child) -> (bool, String) {
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
@@ -44,7 +86,6 @@ pub(crate) fn finish(child: Child) -> (bool, String) {
 }
 
 /// Sends SIGTERM, as an orchestrator does.
-#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn terminate(child: &Child) {
     let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();

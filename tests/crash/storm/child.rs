@@ -86,19 +86,6 @@ pub struct Stage {
     pub dropping: bool,
 }
 
-impl Stage {
-    pub fn client(&self, service: Service) -> &Client {
-        &self.clients[place(service)]
-    }
-}
-
-pub fn place(service: Service) -> usize {
-    match service {
-        Service::Kinesis => 0,
-        Service::Firehose => 1,
-    }
-}
-
 pub async fn open(orders: &Orders, service: Service) -> Client {
     let ClientSettings {
         survives_power_loss,

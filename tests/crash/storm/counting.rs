@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use integration_tests::SERVICES;
+
 use super::account::Presence;
 use super::ledger::Ledger;
 use super::payload::{Id, Lane, STREAMS};
@@ -25,7 +27,8 @@ impl Ledger {
                     *known.entry(account.in_short()).or_default() += 1;
                 });
                 self.wrong.push(format!(
-                    "{side:?} {stream}: {cached} are cached, not {must} to {may}: {known:#?}"
+                    "{:?} {stream}: {cached} are cached, not {must} to {may}: {known:#?}",
+                    SERVICES[side]
                 ));
             }
             if cached == must || cached == may {
@@ -33,14 +36,14 @@ impl Ledger {
                 self.each_of(side, Some(stream), |account| account.resolve(all));
             }
         }
-        self.quiet[side as usize] = Some(cached.iter().sum());
+        self.quiet[side] = Some(cached.iter().sum());
     }
 
     pub(super) fn cleared(&mut self, side: Side, records: usize) {
-        self.clearing[side as usize] = false;
+        self.clearing[side] = false;
         self.report.clears += 1;
         self.report.told_cleared += records;
-        match self.quiet[side as usize].take() {
+        match self.quiet[side].take() {
             None => self.mark_cleared(side),
             // Nobody recorded and nothing was sent, so the clear deleted exactly the cached
             // records.
@@ -63,7 +66,7 @@ impl Ledger {
                         false => Presence::Gone,
                     };
                 });
-                self.quiet[side as usize] = Some(0);
+                self.quiet[side] = Some(0);
             }
         }
     }

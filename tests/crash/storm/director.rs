@@ -4,20 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplify_test_support::Service;
 use fastrand::Rng;
 use tokio::sync::{RwLock, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::child::{Stage, check, open, place};
+use super::child::{Stage, check, open};
 use super::payload::{STREAMS, stream};
 use super::told::{Orders, Side, Task, Told, Word};
-use integration_tests::Client;
-
-const SERVICES: [(Service, Side); 2] = [
-    (Service::Kinesis, Side::Kinesis),
-    (Service::Firehose, Side::Firehose),
-];
+use integration_tests::{Client, SERVICES};
 
 pub struct Director {
     pub orders: Arc<Orders>,
@@ -52,8 +46,8 @@ impl Director {
                 4 | 5 => self.quiet(After::Clear).await,
                 6 => self.quiet(After::Reopen).await,
                 7 => self.drop_for_a_while().await,
-                8 => self.clear_in_the_midst(SERVICES[side]).await,
-                9..11 => self.reopen_in_the_midst(SERVICES[side].0).await,
+                8 => clear(&self.stage.read().await.clients[side], side, false).await,
+                9..11 => self.reopen_in_the_midst(side).await,
                 11..14 => {
                     let deadline = Duration::from_millis(self.dice.u64(0..1500));
                     let stage = self.stage.read().await;
@@ -68,14 +62,10 @@ impl Director {
     /// Stops all tasks until nothing is in progress, reports the counts and waits for a word.
     pub async fn quiet(&mut self, after: After) {
         let mut stage = self.stage.write().await;
-        for ((_, side), client) in SERVICES.iter().zip(&stage.clients) {
+        for (side, client) in stage.clients.iter().enumerate() {
             rest(client).await;
             let cached = cached(client);
-            Told::Quiet {
-                side: *side,
-                cached,
-            }
-            .say();
+            Told::Quiet { side, cached }.say();
             match self.words.recv().await {
                 Some(Word::GoOn) => {}
                 Some(Word::End) => {
@@ -85,22 +75,22 @@ impl Director {
                 None => self.ends = true,
             }
         }
-        for (index, (service, side)) in SERVICES.into_iter().enumerate() {
+        for (side, client) in stage.clients.iter_mut().enumerate() {
             match after {
                 After::GoOn => {}
-                After::Clear => clear(&stage.clients[index], side, true).await,
+                After::Clear => clear(client, side, true).await,
                 After::Reopen => {
-                    let before = cached(&stage.clients[index]);
-                    check("close", stage.clients[index].close().await);
-                    stage.clients[index] = open(&self.orders, service).await;
-                    let now = cached(&stage.clients[index]);
+                    let before = cached(client);
+                    check("close", client.close().await);
+                    *client = open(&self.orders, SERVICES[side]).await;
+                    let now = cached(client);
                     // A record whose future was dropped may have been stored late.
                     if now.iter().zip(before).any(|(now, before)| *now < before) {
                         Told::Wrong(format!("{before:?} were cached, after closing {now:?}")).say();
                     }
                 }
             }
-            stage.clients[index].enable();
+            client.enable();
         }
     }
 
@@ -121,21 +111,16 @@ impl Director {
         dropping(false).await;
     }
 
-    async fn clear_in_the_midst(&mut self, (service, side): (Service, Side)) {
-        let stage = self.stage.read().await;
-        clear(stage.client(service), side, false).await;
-    }
-
-    async fn reopen_in_the_midst(&mut self, service: Service) {
-        let closing = self.stage.read().await.client(service).clone();
+    async fn reopen_in_the_midst(&mut self, side: Side) {
+        let closing = self.stage.read().await.clients[side].clone();
         check("close", closing.close().await);
         let mut stage = self.stage.write().await;
-        stage.clients[place(service)] = open(&self.orders, service).await;
+        stage.clients[side] = open(&self.orders, SERVICES[side]).await;
     }
 
     /// Disables and enables the client, which the timer must survive. Nobody records meanwhile,
     /// since those records would be dropped.
-    async fn switch_on_and_off(&mut self, side: usize) {
+    async fn switch_on_and_off(&mut self, side: Side) {
         let stage = self.stage.write().await;
         for _ in 0..self.dice.u32(1..5) {
             stage.clients[side].disable();

@@ -43,7 +43,7 @@ pub async fn write(lane: Lane, stage: Arc<RwLock<Stage>>, orders: Arc<Orders>) {
 }
 
 async fn record(stage: &Stage, group: Group, orders: &Orders, dice: &mut Rng) -> Told {
-    let client = stage.client(group.lane.service());
+    let client = &stage.clients[group.lane.side()];
     let ids = (group.first..group.first + group.count).map(|number| Id {
         lane: group.lane,
         number,

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use amplify_test_support::Service;
+use integration_tests::SERVICES;
 
 use super::account::{Account, Doubt, Presence, Story};
 use super::payload::{Id, LANES, Lane, STREAMS};
@@ -277,13 +278,13 @@ impl Ledger {
                 self.count(side, cached);
             }
             Told::Clearing { side, at_rest } => {
-                self.clearing[side as usize] = true;
-                self.quiet[side as usize] = self.quiet[side as usize].filter(|_| at_rest);
+                self.clearing[side] = true;
+                self.quiet[side] = self.quiet[side].filter(|_| at_rest);
             }
             Told::Cleared { side, records } => self.cleared(side, records),
             Told::Ended => {
-                self.rested(Side::Kinesis, incarnation, &heard);
-                self.rested(Side::Firehose, incarnation, &heard);
+                self.rested(0, incarnation, &heard);
+                self.rested(1, incarnation, &heard);
                 self.nothing_comes_in();
             }
             Told::GaveUp { stream } => self.gave_up(stream),
@@ -302,8 +303,8 @@ impl Ledger {
         for (id, _) in std::mem::take(&mut self.given_up) {
             self.account(id).discard_undone = true;
         }
-        for side in [Side::Kinesis, Side::Firehose] {
-            if std::mem::take(&mut self.clearing[side as usize]) {
+        for side in 0..SERVICES.len() {
+            if std::mem::take(&mut self.clearing[side]) {
                 self.report.clears_cut_short += 1;
                 self.mark_cleared(side);
             }
@@ -336,7 +337,7 @@ impl Ledger {
 
     /// Notes that no request of a client is in progress, so every reported request is settled.
     fn rested(&mut self, side: Side, incarnation: usize, heard: impl Fn(&Exchange) -> Heard) {
-        let service = service(side);
+        let service = SERVICES[side];
         for stream in 0..STREAMS {
             if let Some(last) = self.open.remove(&(incarnation, service, stream)) {
                 let heard = heard(&last);
@@ -436,7 +437,7 @@ impl Ledger {
         stream: Option<usize>,
         mut visit: impl FnMut(&mut Account),
     ) {
-        for lane in Lane::of(service(side)) {
+        for lane in Lane::of(side) {
             if stream.is_some_and(|stream| stream != lane.stream_number()) {
                 continue;
             }
@@ -451,12 +452,5 @@ impl Ledger {
                 .filter(|account| account.presence != Presence::Gone)
                 .for_each(&mut visit);
         }
-    }
-}
-
-pub const fn service(side: Side) -> Service {
-    match side {
-        Side::Kinesis => Service::Kinesis,
-        Side::Firehose => Service::Firehose,
     }
 }

@@ -19,13 +19,12 @@ mod payload;
 mod report;
 mod told;
 mod weather;
-use integration_tests::{StoreKind, role};
+use integration_tests::{StoreKind, number_in, role};
 use std::env;
 use std::time::Duration;
 
 use self::parent::{Campaign, Plan};
 use self::report::Report;
-use self::told::Task;
 
 /// The most records that one kill may repeat: one request for each stream of both clients.
 const fn most_in_flight(shares_records: bool) -> usize {
@@ -60,37 +59,31 @@ fn a_kill_repeats_only_the_events_that_were_in_flight_in_shared_records() {
 }
 
 fn storm(test: &'static str, shares_records: bool) {
-    if let Some(role) = role() {
-        return act(&role);
-    }
-    let report = run(Plan {
+    run(storm_of(test, shares_records));
+}
+
+fn storm_of(test: &'static str, shares_records: bool) -> Plan {
+    Plan {
         test,
-        seed: seed(),
+        seed: number_in("STORM_SEED").unwrap_or_else(|| fastrand::u64(..)),
         time: seconds(15),
-        task: Task::Everything,
         store: store(),
         storms: true,
         shares_records,
         life: Duration::from_secs(3),
-    });
-    assert!(report.delivered > 0 && report.kills > 0);
+    }
 }
 
 fn kill(test: &'static str, shares_records: bool) {
-    if let Some(role) = role() {
-        return act(&role);
-    }
-    let report = run(Plan {
-        test,
-        seed: seed(),
+    let plan = Plan {
         time: seconds(12),
-        task: Task::RecordAndDeliver,
-        store: store(),
         storms: false,
-        shares_records,
         life: Duration::from_millis(1500),
-    });
-    assert!(report.delivered > 0 && report.kills > 0);
+        ..storm_of(test, shares_records)
+    };
+    let Some(report) = run(plan) else {
+        return;
+    };
     assert_eq!(report.discarded + report.repeated_after_lost_answers, 0);
     for (kill, repeated) in report.repeated_by_kill {
         let in_flight = report.in_flight_at_kill[&kill];
@@ -98,7 +91,12 @@ fn kill(test: &'static str, shares_records: bool) {
     }
 }
 
-fn run(plan: Plan) -> Report {
+/// Runs the plan. In a child, carries out its orders instead.
+fn run(plan: Plan) -> Option<Report> {
+    if let Some(role) = role() {
+        act(&role);
+        return None;
+    }
     let seed = plan.seed;
     eprintln!("STORM_SEED={seed}");
     let (report, wrong) = Campaign::new(plan).run();
@@ -110,7 +108,8 @@ fn run(plan: Plan) -> Report {
         wrong.len()
     );
     assert_eq!(report.lost(), 0);
-    report
+    assert!(report.delivered > 0 && report.kills > 0);
+    Some(report)
 }
 
 fn store() -> StoreKind {
@@ -118,20 +117,12 @@ fn store() -> StoreKind {
     named.unwrap_or(StoreKind::Sled)
 }
 
-fn number_in(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|value| value.parse().unwrap())
-}
-
-fn seed() -> u64 {
-    number_in("STORM_SEED").unwrap_or_else(|| fastrand::u64(..))
-}
-
 fn seconds(default: u64) -> Duration {
     Duration::from_secs(number_in("STORM_SECONDS").unwrap_or(default))
 }
 
 /// Runs a child that was started in this role.
-pub fn act(role: &str) {
+fn act(role: &str) {
     let orders = serde_json::from_str(role).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

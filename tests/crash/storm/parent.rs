@@ -15,7 +15,7 @@ use super::ledger::{Heard, Ledger};
 use super::report::Report;
 use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use super::weather::{Exchange, Weather};
-use integration_tests::{StoreKind, child};
+use integration_tests::{StoreKind, child, now};
 
 /// Longest wait for anything on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,9 +27,8 @@ pub struct Plan {
     pub test: &'static str,
     pub seed: u64,
     pub time: Duration,
-    pub task: Task,
     pub store: StoreKind,
-    /// Faults of all kinds if set, otherwise only kills.
+    /// Faults of all kinds and all that a client can do if set, otherwise only kills.
     pub storms: bool,
     /// Whether events share records.
     pub shares_records: bool,
@@ -111,7 +110,10 @@ impl Campaign {
 
     /// Runs one child from start to end.
     fn live_and_die(&mut self, end: Instant) {
-        let mut running = self.start(self.plan.task);
+        let mut running = self.start(match self.plan.storms {
+            true => Task::Everything,
+            false => Task::RecordAndDeliver,
+        });
         let life = match self.dice.u32(0..20) {
             // Long enough to fill the cache and trigger compaction.
             0 => self.plan.life * 8,
@@ -350,8 +352,4 @@ fn heard(aws: &FakeAws, stops: &[Instant], exchange: &Exchange) -> Heard {
 fn say(words: &mut ChildStdin, word: Word) {
     // Fails if the child has ended, which is detected elsewhere.
     let _ = words.write_all(word.line().as_bytes());
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

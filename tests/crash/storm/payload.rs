@@ -4,7 +4,10 @@ use aggregation::kpl;
 use amplify_test_support::{PutRecord, Service, payload};
 use bytes::Bytes;
 use fastrand::Rng;
+use integration_tests::SERVICES;
 use serde::{Deserialize, Serialize};
+
+use super::told::Side;
 
 pub const STREAMS: usize = 4;
 const WRITERS: usize = 2;
@@ -28,15 +31,16 @@ impl Lane {
     }
 
     /// All lanes that write to the streams of a service.
-    pub fn of(service: Service) -> impl Iterator<Item = Self> {
-        Self::all().filter(move |lane| lane.service() == service)
+    pub fn of(side: Side) -> impl Iterator<Item = Self> {
+        Self::all().filter(move |lane| lane.side() == side)
+    }
+
+    pub fn side(self) -> Side {
+        self.0 / (STREAMS * WRITERS)
     }
 
     pub fn service(self) -> Service {
-        match self.0 / (STREAMS * WRITERS) {
-            0 => Service::Kinesis,
-            _ => Service::Firehose,
-        }
+        SERVICES[self.side()]
     }
 
     /// The number of the lane's stream within the service.

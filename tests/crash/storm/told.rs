@@ -68,12 +68,8 @@ pub struct Group {
     pub count: u32,
 }
 
-/// A service, as reports name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Side {
-    Kinesis,
-    Firehose,
-}
+/// A service and its client, by the place in `SERVICES`.
+pub type Side = usize;
 
 /// A child's report.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use amplify_test_support::{FakeAws, PutRecord, PutRequest, Reply, Service};
 use fastrand::Rng;
+use integration_tests::page;
 
 use super::payload::{Id, STREAMS, shared, stream};
 
@@ -128,31 +129,12 @@ impl Weather {
     }
 }
 
-/// A reply and its meaning for the records.
+/// A reply and its meaning for each record of the request.
 struct Fate {
     reply: Reply,
-    accepted: Taken,
-    charged: Taken,
+    accepted: Vec<bool>,
+    charged: Vec<bool>,
     truthful: bool,
-}
-
-/// A selection of records.
-enum Taken {
-    All,
-    None,
-    AllBut(Vec<bool>),
-    Only(Vec<bool>),
-}
-
-impl Taken {
-    fn has(&self, at: usize) -> bool {
-        match self {
-            Self::All => true,
-            Self::None => false,
-            Self::AllBut(those) => !those[at],
-            Self::Only(those) => those[at],
-        }
-    }
 }
 
 impl Sky {
@@ -185,8 +167,8 @@ impl Sky {
         let fate = self.fate(number, request.records.len(), poisoned);
         let met = |&(at, id): &(usize, Id)| Met {
             id,
-            accepted: fate.accepted.has(at),
-            charged: fate.charged.has(at),
+            accepted: fate.accepted[at],
+            charged: fate.charged[at],
         };
         self.exchanges.push(Exchange {
             index: request.index,
@@ -231,6 +213,16 @@ impl Sky {
             Mood::Missing(_) | Mood::Dead(_) => 0,
         };
         let lossy = self.mood == Mood::Lossy;
+        let refused = |reply| Fate {
+            reply,
+            accepted: vec![false; records],
+            charged: vec![false; records],
+            truthful: true,
+        };
+        let blamed = |code| Fate {
+            charged: vec![true; records],
+            ..refused(Reply::refuse(400, code))
+        };
         match lot {
             // Requests refused for what they contain charge their records.
             10..13 if !poisoned => {
@@ -239,28 +231,26 @@ impl Sky {
                 let code = |&failed: &bool| failed.then_some("InternalFailure");
                 Fate {
                     reply: Reply::record_errors(failed.iter().map(code)),
-                    accepted: Taken::AllBut(failed.clone()),
-                    charged: Taken::Only(failed),
+                    accepted: failed.iter().map(|failed| !failed).collect(),
+                    charged: failed,
                     truthful: true,
                 }
             }
-            13 => refused(Reply::refuse(400, "ValidationException"), Taken::All),
-            21 => refused(Reply::refuse(400, "ResourceNotFoundException"), Taken::All),
-            14 => refused(Reply::Throttle, Taken::None),
-            15 => refused(Reply::Status(503), Taken::None),
-            16 => refused(Reply::refuse(500, "InternalFailure"), Taken::None),
-            17 => refused(Reply::Status(500), Taken::None),
-            18 => refused(Reply::refuse(400, "AccessDeniedException"), Taken::None),
-            19 => refused(Reply::refuse(400, "ExpiredTokenException"), Taken::None),
-            20 => refused(Reply::refuse(400, "KMSThrottlingException"), Taken::None),
-            22 => refused(Reply::Status(429), Taken::None),
+            13 => blamed("ValidationException"),
+            21 => blamed("ResourceNotFoundException"),
+            14 => refused(Reply::Throttle),
+            15 => refused(Reply::Status(503)),
+            16 => refused(Reply::refuse(500, "InternalFailure")),
+            17 => refused(Reply::Status(500)),
+            18 => refused(Reply::refuse(400, "AccessDeniedException")),
+            19 => refused(Reply::refuse(400, "ExpiredTokenException")),
+            20 => refused(Reply::refuse(400, "KMSThrottlingException")),
+            22 => refused(Reply::Status(429)),
             23..37 => self.unanswered(lot, records, lossy, poisoned),
-            _ if poisoned => refused(Reply::refuse(400, "InvalidArgumentException"), Taken::All),
+            _ if poisoned => blamed("InvalidArgumentException"),
             _ => Fate {
-                reply: Reply::Accept.delayed(Duration::from_millis(self.dice.u64(0..20))),
-                accepted: Taken::All,
-                charged: Taken::None,
-                truthful: true,
+                accepted: vec![true; records],
+                ..refused(Reply::Accept.delayed(Duration::from_millis(self.dice.u64(0..20))))
             },
         }
     }
@@ -275,38 +265,22 @@ impl Sky {
             28 | 29 => Reply::Truncated,
             30 => Reply::WrongCount(records + 1),
             31 => Reply::WrongCount(records - 1),
-            32 => Reply::Page {
-                status: 502,
-                body: "<h1>502 Bad Gateway</h1>".into(),
-            },
-            33 => Reply::Page {
-                status: 407,
-                body: "<h1>Who are you?</h1>".into(),
-            },
+            32 => page(502, "<h1>502 Bad Gateway</h1>"),
+            33 => page(407, "<h1>Who are you?</h1>"),
             34 => Reply::Status(302),
             35 => Reply::Throttle,
             _ => Reply::Hang,
         };
         let taken_in = !poisoned && (lossy || self.dice.bool());
         Fate {
-            reply: if taken_in {
-                reply.after_accepting()
-            } else {
-                reply
+            reply: match taken_in {
+                true => reply.after_accepting(),
+                false => reply,
             },
-            accepted: if taken_in { Taken::All } else { Taken::None },
-            charged: Taken::None,
+            accepted: vec![taken_in; records],
+            charged: vec![false; records],
             truthful: false,
         }
-    }
-}
-
-fn refused(reply: Reply, charged: Taken) -> Fate {
-    Fate {
-        reply,
-        accepted: Taken::None,
-        charged,
-        truthful: true,
     }
 }
 

@@ -70,72 +70,57 @@ pub fn read(cases: &[Value], directory: &Path) -> [(&'static str, Vec<Value>); 2
 /// A program that reads cases from its input.
 struct Program {
     path: PathBuf,
-    arguments: Vec<String>,
+    arguments: [&'static str; 2],
     directory: PathBuf,
 }
 
 fn python(directory: &Path) -> Program {
     let path = directory.join("bin/python");
-    if !directory.join("ready").exists() {
-        let made = Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(directory)
-            .status();
-        assert!(made.unwrap().success());
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "aws-kinesis-agg==1.2.3",
-            "six==1.17.0",
-        ];
-        assert!(
-            Command::new(&path)
-                .args(install)
-                .status()
-                .unwrap()
-                .success()
-        );
-        fs::write(directory.join("ready"), "").unwrap();
-    }
+    install_once(directory, || {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(directory));
+        let packages = ["aws-kinesis-agg==1.2.3", "six==1.17.0"];
+        let mut pip = Command::new(&path);
+        succeed(pip.args(["-m", "pip", "install", "--quiet"]).args(packages));
+    });
     Program {
         path,
-        arguments: vec!["-c".to_owned(), PYTHON.to_owned()],
+        arguments: ["-c", PYTHON],
         directory: directory.to_owned(),
     }
 }
 
 fn node(directory: &Path) -> Program {
-    if !directory.join("ready").exists() {
+    install_once(directory, || {
         fs::create_dir_all(directory).unwrap();
         fs::write(directory.join("package.json"), "{}").unwrap();
-        let install = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "aws-kinesis-agg@4.2.8",
-        ];
-        let installed = Command::new("npm")
-            .args(install)
-            .current_dir(directory)
-            .status();
-        assert!(installed.unwrap().success());
-        fs::write(directory.join("ready"), "").unwrap();
-    }
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
+        succeed(npm.arg("aws-kinesis-agg@4.2.8").current_dir(directory));
+    });
     Program {
         path: "node".into(),
-        arguments: vec!["-e".to_owned(), NODE.to_owned()],
+        arguments: ["-e", NODE],
         directory: directory.to_owned(),
     }
+}
+
+fn install_once(directory: &Path, install: impl FnOnce()) {
+    let ready = directory.join("ready");
+    if !ready.exists() {
+        install();
+        fs::write(ready, "").unwrap();
+    }
+}
+
+fn succeed(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
 }
 
 fn run(program: &Program, cases: &[Value]) -> Value {
     let input = program.directory.join("cases.json");
     fs::write(&input, serde_json::to_vec(cases).unwrap()).unwrap();
     let output = Command::new(&program.path)
-        .args(&program.arguments)
+        .args(program.arguments)
         .current_dir(&program.directory)
         .stdin(fs::File::open(input).unwrap())
         .output()

@@ -31,7 +31,7 @@ mod tracer;
 mod tests;
 
 pub use self::disk::{Disk, Fate, Pending, Rules};
-pub use self::event::{Action, Event, Inode, NameChange, Operation, OperationId};
+pub use self::event::{Action, Change, Event, Inode, NameChange, OperationId};
 pub use self::image::Image;
 pub use self::plan::Plan;
 pub use self::states::{State, States};

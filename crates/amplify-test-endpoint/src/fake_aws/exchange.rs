@@ -11,7 +11,7 @@ use super::judge::{Act, Plan, judge};
 use super::protocol::{self, Format, Put};
 use super::reply::Refusal;
 use super::shards::{self, LIST_SHARDS};
-use super::state::{Arrival, InFlight, Shared};
+use super::state::{InFlight, Shared};
 
 /// Serves a connection until one side closes it.
 pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
@@ -24,13 +24,12 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             Ok(None) => return,
             Err(error) => Err(error),
         };
-        let refused = match served {
+        let (status, violation) = match served {
             Ok(Persistence::KeepAlive) => continue,
             Ok(Persistence::Close) | Err(HttpError::Gone) => return,
             Err(HttpError::Malformed) => (400, "a request is no HTTP/1"),
             Err(HttpError::TooLarge) => (413, "a request is bigger than any service takes"),
         };
-        let (status, violation) = refused;
         shared.note_violation(violation.to_owned());
         let answer = http::answer(status, protocol::JSON, None, b"");
         if connection.write_all(&answer).await.is_ok() {
@@ -108,19 +107,9 @@ async fn read_and_judge(
             Ok(Plan::refuse(&refusal, head.format))
         }
         Ok(put) => {
-            in_flight.log(&Arrival {
-                service: put.service,
-                stream: &put.stream,
-                records: put.records.len(),
-                bytes: put.bytes,
-                body_bytes: body.len(),
-                user_agent: &head.user_agent,
-                amz_user_agent: &head.amz_user_agent,
-            });
-            let link_time = shared
-                .lock()
-                .link_speed
-                .map_or(Duration::ZERO, |speed| time_on_link(body.len(), speed));
+            in_flight.log(&put, head, body.len());
+            let speed = shared.lock().link_speed;
+            let link_time = speed.map_or(Duration::ZERO, |speed| time_on_link(body.len(), speed));
             let rest = link_time.saturating_sub(in_flight.started().elapsed());
             wait(connection, rest).await?;
             Ok(judge(&put, head, shared, in_flight))

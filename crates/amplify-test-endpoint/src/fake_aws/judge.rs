@@ -35,6 +35,11 @@ impl Plan {
         }
     }
 
+    /// Bytes that the client cannot use.
+    fn unreadable(answer: Vec<u8>, after: Persistence) -> Self {
+        Self::new(Act::Answer(answer, after), Outcome::Unreadable)
+    }
+
     /// The plan for a reply that says nothing about records.
     pub(super) fn without_records(reply: &Reply, format: Format) -> Option<Self> {
         Some(match reply {
@@ -46,13 +51,11 @@ impl Plan {
             Reply::Reset => Self::new(Act::Reset, Outcome::Dropped),
             Reply::Garbage => {
                 let answer = http::answer(200, JSON, None, b"\x1f\x8b this is no JSON {{{");
-                let act = Act::Answer(answer, Persistence::KeepAlive);
-                Self::new(act, Outcome::Unreadable)
+                Self::unreadable(answer, Persistence::KeepAlive)
             }
             Reply::NotHttp => {
                 let answer = b"\x00\x01\x02 this is no HTTP\r\n\r\n".to_vec();
-                let act = Act::Answer(answer, Persistence::Close);
-                Self::new(act, Outcome::Unreadable)
+                Self::unreadable(answer, Persistence::Close)
             }
             _ => return None,
         })
@@ -120,12 +123,12 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
         Source::Scripted(reply) => reply,
         Source::Rule(rule) => rule(&request),
     };
-    let (reply, delay, taking) = unwrap(reply);
+    let (reply, delay, takes_all) = unwrap(reply);
     let codes = record_codes(&reply, put.service, &request.records);
-    let accepts = |index: usize| match (&taking, &codes) {
-        (Taking::All, _) => true,
-        (Taking::AsReplied, Some(codes)) => codes.get(index).is_none_or(Option::is_none),
-        (Taking::AsReplied, None) => false,
+    let accepts = |index: usize| match &codes {
+        _ if takes_all => true,
+        Some(codes) => codes.get(index).is_none_or(Option::is_none),
+        None => false,
     };
     let shards = shared.lock().shards.of_records(put);
     take_in(
@@ -143,15 +146,10 @@ pub(super) fn judge(put: &Put<'_>, head: &Head, shared: &Shared, in_flight: &InF
     plan
 }
 
-/// Which records are accepted.
-enum Taking {
-    AsReplied,
-    All,
-}
-
-fn unwrap(mut reply: Reply) -> (Reply, Duration, Taking) {
+/// What a reply comes to, how late it is, and whether all records are accepted whatever it says.
+fn unwrap(mut reply: Reply) -> (Reply, Duration, bool) {
     let mut delay = Duration::ZERO;
-    let mut taking = Taking::AsReplied;
+    let mut takes_all = false;
     loop {
         reply = match reply {
             Reply::Delayed(more, inner) => {
@@ -159,10 +157,10 @@ fn unwrap(mut reply: Reply) -> (Reply, Duration, Taking) {
                 *inner
             }
             Reply::AfterAccepting(inner) => {
-                taking = Taking::All;
+                takes_all = true;
                 *inner
             }
-            other => return (other, delay, taking),
+            other => return (other, delay, takes_all),
         }
     }
 }
@@ -250,16 +248,13 @@ fn prepare(
         }
         Reply::WrongCount(count) => {
             let answer = http::answer(200, content_type, None, &results(*count, &[]));
-            Plan::new(
-                Act::Answer(answer, Persistence::KeepAlive),
-                Outcome::Unreadable,
-            )
+            Plan::unreadable(answer, Persistence::KeepAlive)
         }
         Reply::Truncated => {
             let body = results(all, &[]);
             let mut answer = http::answer(200, content_type, None, &body);
             answer.truncate(answer.len() - body.len() / 2);
-            Plan::new(Act::Answer(answer, Persistence::Close), Outcome::Unreadable)
+            Plan::unreadable(answer, Persistence::Close)
         }
         Reply::AfterAccepting(inner) | Reply::Delayed(_, inner) => {
             prepare(inner, put, codes, shards, shared)

@@ -33,6 +33,23 @@ impl Service {
 
 /// The refusal for the limit that a request breaks, if any.
 pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
+    let invalid = |problem| {
+        let refusal = Refusal::new(400, "ValidationException");
+        refusal.message(format!("1 validation error: {problem}"))
+    };
+    let most = put.service.max_request_bytes();
+    check(put).err().map(invalid).or_else(|| {
+        (put.bytes > most).then(|| {
+            Refusal::new(400, "InvalidArgumentException").message(format!(
+                "Records size exceeds the limit: {} bytes, allowed are {most}",
+                put.bytes
+            ))
+        })
+    })
+}
+
+/// Checks the stream's name and each record.
+fn check(put: &Put<'_>) -> Result<(), String> {
     let service = put.service;
     let name = put.stream.rsplit_once(":stream/");
     let name = name.map_or(&*put.stream, |(_arn, name)| name);
@@ -41,60 +58,40 @@ pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if !name_fits {
-        return Some(validation(format!(
+        return Err(format!(
             "Value '{}' at the stream name failed to satisfy constraint",
             put.stream
-        )));
+        ));
     }
     if put.records.is_empty() || put.records.len() > MAX_RECORDS {
-        return Some(validation(format!(
+        return Err(format!(
             "Value at 'records' failed to satisfy constraint: {} records, allowed are 1 to {MAX_RECORDS}",
             put.records.len()
-        )));
+        ));
     }
-    for (index, record) in put.records.iter().enumerate() {
-        let at = index + 1;
-        match (service, record.key()) {
-            (Service::Kinesis, None) => {
-                return Some(validation(format!(
-                    "Value null at 'records.{at}.member.partitionKey' failed to satisfy constraint"
-                )));
-            }
-            (Service::Kinesis, Some(key)) => {
-                let chars = key.chars().count();
-                if !(1..=MAX_KEY_CHARS).contains(&chars) {
-                    return Some(validation(format!(
-                        "Value at 'records.{at}.member.partitionKey' failed to satisfy constraint: {chars} characters"
-                    )));
-                }
+    let most = service.max_record_bytes();
+    for (at, record) in (1..).zip(&put.records) {
+        let key_chars = record.key().map(|key| key.chars().count());
+        match (service, key_chars) {
+            (Service::Kinesis, Some(1..=MAX_KEY_CHARS)) | (Service::Firehose, None) => {}
+            (Service::Kinesis, chars) => {
+                return Err(format!(
+                    "Value at 'records.{at}.member.partitionKey' failed to satisfy constraint: \
+                     {} characters",
+                    chars.unwrap_or(0)
+                ));
             }
             (Service::Firehose, Some(_)) => {
-                return Some(validation(format!(
-                    "'records.{at}.member' has a partition key"
-                )));
+                return Err(format!("'records.{at}.member' has a partition key"));
             }
-            (Service::Firehose, None) => {}
         }
-        if record.size() > service.max_record_bytes() {
-            return Some(validation(format!(
-                "Value at 'records.{at}.member.data' failed to satisfy constraint: {} bytes, allowed are {}",
-                record.size(),
-                service.max_record_bytes()
-            )));
+        if record.size() > most {
+            return Err(format!(
+                "Value at 'records.{at}.member.data' failed to satisfy constraint: \
+                 {} bytes, allowed are {most}",
+                record.size()
+            ));
         }
     }
-    if put.bytes > service.max_request_bytes() {
-        return Some(
-            Refusal::new(400, "InvalidArgumentException").message(format!(
-                "Records size exceeds the limit: {} bytes, allowed are {}",
-                put.bytes,
-                service.max_request_bytes()
-            )),
-        );
-    }
-    None
-}
-
-fn validation(message: String) -> Refusal {
-    Refusal::new(400, "ValidationException").message(format!("1 validation error: {message}"))
+    Ok(())
 }

@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 use crate::clock;
 
+use super::http::Head;
+use super::protocol::Put;
 use super::reply::Reply;
 use super::request::{Outcome, PutRecord, PutRequest, RequestLog};
 use super::shards::Shards;
@@ -15,8 +17,9 @@ use super::shards::Shards;
 pub(super) type Rule = Arc<dyn Fn(&PutRequest) -> Reply + Send + Sync>;
 
 /// What to keep of accepted records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Keep {
+    #[default]
     Payloads,
     CountsOnly,
 }
@@ -27,6 +30,7 @@ pub(super) struct Shared {
     condvar: Condvar,
 }
 
+#[derive(Default)]
 pub(super) struct State {
     pub(super) keep: Keep,
     pub(super) latency: Duration,
@@ -77,23 +81,7 @@ impl Shared {
             state: Mutex::new(State {
                 keep,
                 latency,
-                link_speed: None,
-                known_streams: None,
-                script: VecDeque::new(),
-                stream_scripts: HashMap::new(),
-                rule: None,
-                deliveries: HashMap::new(),
-                delivered_records: 0,
-                delivered_bytes: 0,
-                log: Vec::new(),
-                in_flight: Gauge::default(),
-                stream_in_flight: HashMap::new(),
-                connections: 0,
-                limit_violations: Vec::new(),
-                shards: Shards::default(),
-                body_bytes: 0,
-                last_sequence: 0,
-                version: 0,
+                ..State::default()
             }),
             changed: watch::Sender::new(0),
             condvar: Condvar::new(),
@@ -172,16 +160,11 @@ impl State {
         }
         self.delivered_records += count;
         self.delivered_bytes += bytes as u64;
-        if !self.deliveries.contains_key(stream) {
-            self.deliveries
-                .insert(stream.to_owned(), Delivery::default());
-        }
-        if let Some(delivery) = self.deliveries.get_mut(stream) {
-            delivery.count += count;
-            let (shards, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-            delivery.shards.extend(shards);
-            delivery.records.extend(records);
-        }
+        let delivery = self.deliveries.entry(stream.to_owned()).or_default();
+        delivery.count += count;
+        let (shards, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        delivery.shards.extend(shards);
+        delivery.records.extend(records);
     }
 
     /// Reserves `count` consecutive sequence numbers and returns the first.
@@ -217,17 +200,6 @@ struct Logged {
     outcome: Option<Outcome>,
 }
 
-/// What is known of a request once it has been read.
-pub(super) struct Arrival<'a> {
-    pub(super) service: super::Service,
-    pub(super) stream: &'a str,
-    pub(super) records: usize,
-    pub(super) bytes: usize,
-    pub(super) body_bytes: usize,
-    pub(super) user_agent: &'a str,
-    pub(super) amz_user_agent: &'a str,
-}
-
 impl InFlight {
     /// Counts a request whose head has just been read.
     pub(super) fn begin(shared: &Arc<Shared>) -> Self {
@@ -247,25 +219,25 @@ impl InFlight {
         self.started
     }
 
-    /// Logs the request as pending.
-    pub(super) fn log(&mut self, arrival: &Arrival<'_>) {
+    /// Logs the request, whose body has arrived, as pending.
+    pub(super) fn log(&mut self, put: &Put<'_>, head: &Head, body_bytes: usize) {
+        let stream = put.stream.clone().into_owned();
         let entry = RequestLog {
-            service: arrival.service,
-            stream: arrival.stream.to_owned(),
-            records: arrival.records,
-            bytes: arrival.bytes,
+            service: put.service,
+            stream: stream.clone(),
+            records: put.records.len(),
+            bytes: put.bytes,
             accepted: 0,
-            user_agent: arrival.user_agent.to_owned(),
-            amz_user_agent: arrival.amz_user_agent.to_owned(),
+            user_agent: head.user_agent.clone(),
+            amz_user_agent: head.amz_user_agent.clone(),
             outcome: Outcome::Pending,
             in_flight_at_start: self.in_flight_at_start,
             started: self.started,
             ended: None,
         };
-        let stream = arrival.stream.to_owned();
         let index = self.shared.update(|state| {
             state.log.push(entry);
-            state.body_bytes += arrival.body_bytes as u64;
+            state.body_bytes += body_bytes as u64;
             let gauge = state.stream_in_flight.entry(stream.clone()).or_default();
             gauge.enter();
             state.log.len() - 1
@@ -284,8 +256,8 @@ impl InFlight {
 
     /// Notes how many records were accepted, within a change of the state.
     pub(super) fn note_accepted(&self, state: &mut State, accepted: usize) {
-        let entry = self.logged.as_ref().map(|logged| logged.index);
-        if let Some(entry) = entry.and_then(|index| state.log.get_mut(index)) {
+        let entry = self.index().and_then(|index| state.log.get_mut(index));
+        if let Some(entry) = entry {
             entry.accepted = accepted;
         }
     }

@@ -84,24 +84,17 @@ impl Deadline {
     }
 }
 
-/// Blocks until the condition holds.
-pub(super) fn block_until(
-    shared: &Shared,
-    limit: Duration,
-    condition: impl Fn() -> bool,
-) -> Result<(), Elapsed> {
+/// Blocks until the condition holds. Returns `false` if it does not within the limit.
+pub(super) fn block_until(shared: &Shared, limit: Duration, condition: impl Fn() -> bool) -> bool {
     let deadline = clock::now() + limit;
     loop {
         let version = shared.version();
         if condition() {
-            return Ok(());
+            return true;
         }
         if clock::now() >= deadline {
-            return Err(Elapsed);
+            return false;
         }
         shared.block_while_version_is(version, deadline);
     }
 }
-
-/// The time limit of a blocking wait has passed.
-pub(super) struct Elapsed;

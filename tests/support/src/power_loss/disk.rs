@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use bytes::Bytes;
-
-use super::image::Node;
-use super::{Action, Event, Image, Inode, NameChange, OperationId};
+use super::{Action, Change, Event, Image, Inode, NameChange, OperationId};
 
 /// A disk writes this many bytes whole or not at all.
 pub(super) const SECTOR: u64 = 512;
@@ -45,21 +42,6 @@ pub struct Pending {
     ended: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Change {
-    Write {
-        file: Inode,
-        offset: u64,
-        data: Bytes,
-        extends: bool,
-    },
-    SetLength {
-        file: Inode,
-        length: u64,
-    },
-    Rename(Vec<NameChange>),
-}
-
 /// A disk at one moment of a timeline.
 #[derive(Debug, Clone)]
 pub struct Disk {
@@ -67,7 +49,7 @@ pub struct Disk {
     durable: Image,
     pending: Vec<Pending>,
     /// The changes that each running sync will make durable.
-    syncs: BTreeMap<OperationId, Vec<OperationId>>,
+    syncs: BTreeMap<OperationId, BTreeSet<OperationId>>,
 }
 
 impl Pending {
@@ -98,22 +80,17 @@ impl Pending {
         }
     }
 
-    fn touches_directory(&self, directories: &BTreeSet<Inode>) -> bool {
+    /// The changes of names.
+    fn renames(&self) -> &[NameChange] {
         match &self.change {
-            Change::Rename(changes) => changes
-                .iter()
-                .any(|change| directories.contains(&change.directory)),
-            _ => false,
+            Change::Rename(changes) => changes,
+            _ => &[],
         }
     }
 
     fn names(&self, inode: Inode) -> bool {
-        match &self.change {
-            Change::Rename(changes) => changes
-                .iter()
-                .any(|change| change.target == Some(inode) || change.directory == inode),
-            _ => false,
-        }
+        let mut changes = self.renames().iter();
+        changes.any(|change| change.target == Some(inode) || change.directory == inode)
     }
 
     /// This byte range of a write, unless it is empty.
@@ -124,6 +101,7 @@ impl Pending {
                 offset,
                 data,
                 extends,
+                synchronous,
             } if from < to => {
                 let range = index_of(from - offset)..index_of(to - offset);
                 let change = Change::Write {
@@ -131,6 +109,7 @@ impl Pending {
                     offset: from,
                     data: data.slice(range),
                     extends: *extends,
+                    synchronous: *synchronous,
                 };
                 Some(Self { change, ..*self })
             }
@@ -167,8 +146,8 @@ impl Disk {
             Event::Created {
                 inode,
                 is_directory,
-            } => self.durable.insert_new(*inode, new_node(*is_directory)),
-            Event::Begin(operation) => self.begin(operation.id, &operation.action),
+            } => self.durable.insert_new(*inode, *is_directory),
+            Event::Begin(id, action) => self.begin(*id, action),
             Event::End(id) => self.end(*id),
             Event::Mark(_) => {}
             Event::Killed => {
@@ -192,8 +171,7 @@ impl Disk {
             image: self.durable.clone(),
             cut: Cut::default(),
         };
-        let fates = fates.iter().chain(std::iter::repeat(&Fate::Dropped));
-        for (pending, fate) in self.pending.iter().zip(fates) {
+        for (pending, fate) in self.pending_with(fates) {
             left.apply(&pending.change, fate);
         }
         left.image.forget_unnamed(|_| false);
@@ -212,17 +190,14 @@ impl Disk {
         let mut paths = self.durable.paths();
         let mut seen = self.durable.clone();
         for pending in &self.pending {
-            if let Change::Rename(changes) = &pending.change {
-                for change in changes {
-                    seen.set_name(change.directory, &change.name, change.target);
-                }
-                for (inode, path) in seen.paths() {
-                    paths.entry(inode).or_insert(path);
-                }
+            for change in pending.renames() {
+                seen.set_name(change.directory, &change.name, change.target);
+            }
+            for (inode, path) in seen.paths() {
+                paths.entry(inode).or_insert(path);
             }
         }
-        let fates = fates.iter().chain(std::iter::repeat(&Fate::Dropped));
-        let described = self.pending.iter().zip(fates).map(|(pending, fate)| {
+        let described = self.pending_with(fates).map(|(pending, fate)| {
             let change = pending.change.describe(&paths);
             let under_way = if pending.ended { "" } else { " (under way)" };
             format!("{fate}: {change}{under_way}")
@@ -230,46 +205,43 @@ impl Disk {
         described.collect()
     }
 
+    /// The pending changes, each with its fate. Those without one are dropped.
+    fn pending_with<'a>(
+        &'a self,
+        fates: &'a [Fate],
+    ) -> impl Iterator<Item = (&'a Pending, &'a Fate)> {
+        let fates = fates.iter().chain(std::iter::repeat(&Fate::Dropped));
+        self.pending.iter().zip(fates)
+    }
+
     fn begin(&mut self, id: OperationId, action: &Action) {
-        let change = match action {
-            Action::Write {
-                file,
-                offset,
-                data,
-                extends,
-                synchronous,
-            } => {
-                if *synchronous {
+        match action {
+            Action::Change(change) => {
+                if let Change::Write {
+                    file,
+                    extends,
+                    synchronous: true,
+                    ..
+                } = change
+                {
                     let covered = self.lengths_before(*file, *extends).chain([id]);
                     let covered = covered.collect();
                     self.syncs.insert(id, covered);
                 }
-                Change::Write {
-                    file: *file,
-                    offset: *offset,
-                    data: data.clone(),
-                    extends: *extends,
-                }
+                self.pending.push(Pending {
+                    id,
+                    change: change.clone(),
+                    ended: false,
+                });
             }
-            Action::SetLength { file, length } => Change::SetLength {
-                file: *file,
-                length: *length,
-            },
-            Action::Rename(changes) => Change::Rename(changes.clone()),
-            Action::SyncData(inode) => return self.begin_sync(id, *inode, false),
-            Action::SyncAll(inode) => return self.begin_sync(id, *inode, true),
+            Action::SyncData(inode) => self.begin_sync(id, *inode, false),
+            Action::SyncAll(inode) => self.begin_sync(id, *inode, true),
             Action::SyncSystem => {
                 let all = self.pending.iter().filter(|pending| pending.ended);
-                self.syncs
-                    .insert(id, all.map(|pending| pending.id).collect());
-                return;
+                let all = all.map(|pending| pending.id).collect();
+                self.syncs.insert(id, all);
             }
-        };
-        self.pending.push(Pending {
-            id,
-            change,
-            ended: false,
-        });
+        }
     }
 
     /// The changes that must become durable before a synchronous write, besides those it
@@ -302,13 +274,10 @@ impl Disk {
             Change::Rename(_) => all && pending.names(inode),
         });
         if self.rules == Rules::Journal && commits {
-            covered.extend(
-                ended()
-                    .filter(|pending| pending.is_metadata())
-                    .map(|pending| pending.id),
-            );
+            let metadata = ended().filter(|pending| pending.is_metadata());
+            covered.extend(metadata.map(|pending| pending.id));
         }
-        self.syncs.insert(id, covered.into_iter().collect());
+        self.syncs.insert(id, covered);
     }
 
     /// The name changes in a directory and all they depend on: a rename from another directory
@@ -317,10 +286,12 @@ impl Disk {
         let mut directories = BTreeSet::from([directory]);
         let mut found = BTreeSet::new();
         for pending in self.pending.iter().rev().filter(|pending| pending.ended) {
-            if pending.touches_directory(&directories)
-                && let Change::Rename(changes) = &pending.change
+            let changed = pending.renames().iter().map(|change| change.directory);
+            if changed
+                .clone()
+                .any(|changed| directories.contains(&changed))
             {
-                directories.extend(changes.iter().map(|change| change.directory));
+                directories.extend(changed);
                 found.insert(pending.id);
             }
         }
@@ -334,7 +305,6 @@ impl Disk {
         let Some(covered) = self.syncs.remove(&id) else {
             return;
         };
-        let covered: BTreeSet<OperationId> = covered.into_iter().collect();
         let mut names_changed = false;
         let pending = std::mem::take(&mut self.pending);
         for pending in pending {
@@ -541,14 +511,6 @@ fn make(image: &mut Image, change: &Change) {
                 image.set_name(change.directory, &change.name, change.target);
             }
         }
-    }
-}
-
-fn new_node(is_directory: bool) -> Node {
-    if is_directory {
-        Node::empty_directory()
-    } else {
-        Node::empty_file()
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Event {
         is_directory: bool,
     },
     /// A call was made. Its effect may be visible from now on.
-    Begin(Operation),
+    Begin(OperationId, Action),
     /// The call returned.
     End(OperationId),
     /// A report of the process.
@@ -36,18 +36,22 @@ pub enum Event {
     PowerLost(Image),
 }
 
-/// A call that changes files, or makes changes durable.
-#[derive(Debug, Clone)]
-pub struct Operation {
-    /// The operation's id.
-    pub id: OperationId,
-    /// The action of the call.
-    pub action: Action,
-}
-
 /// The action of a call.
 #[derive(Debug, Clone)]
 pub enum Action {
+    /// Changes files.
+    Change(Change),
+    /// Makes the data of a file durable.
+    SyncData(Inode),
+    /// Makes a file or the names in a directory durable.
+    SyncAll(Inode),
+    /// Makes everything durable.
+    SyncSystem,
+}
+
+/// A change of files.
+#[derive(Debug, Clone)]
+pub enum Change {
     /// Writes bytes.
     Write {
         /// The file written to.
@@ -70,12 +74,6 @@ pub enum Action {
     },
     /// Adds and removes names, all in one step.
     Rename(Vec<NameChange>),
-    /// Makes the data of a file durable.
-    SyncData(Inode),
-    /// Makes a file or the names in a directory durable.
-    SyncAll(Inode),
-    /// Makes everything durable.
-    SyncSystem,
 }
 
 /// A change of a name in a directory.

@@ -18,18 +18,17 @@ pub struct Image {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+enum Node {
     File(Arc<Vec<u8>>),
     Directory(BTreeMap<OsString, Inode>),
 }
 
 impl Node {
-    pub(super) fn empty_file() -> Self {
-        Self::File(Arc::default())
-    }
-
-    pub(super) const fn empty_directory() -> Self {
-        Self::Directory(BTreeMap::new())
+    fn empty(is_directory: bool) -> Self {
+        match is_directory {
+            true => Self::Directory(BTreeMap::new()),
+            false => Self::File(Arc::default()),
+        }
     }
 }
 
@@ -40,7 +39,7 @@ impl Image {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            nodes: BTreeMap::from([(Self::ROOT, Node::empty_directory())]),
+            nodes: BTreeMap::from([(Self::ROOT, Node::empty(true))]),
         }
     }
 
@@ -72,23 +71,12 @@ impl Image {
     /// Everything with a name, by path: the content of a file, `None` for a directory.
     #[must_use]
     pub fn files(&self) -> BTreeMap<PathBuf, Option<&Arc<Vec<u8>>>> {
-        let mut files = BTreeMap::new();
-        let mut left = vec![(PathBuf::new(), Self::ROOT)];
-        while let Some((path, inode)) = left.pop() {
-            for (name, child) in self.entries(inode) {
-                let path = path.join(name);
-                match self.nodes.get(child) {
-                    Some(Node::File(content)) => {
-                        files.insert(path, Some(content));
-                    }
-                    _ => {
-                        files.insert(path.clone(), None);
-                        left.push((path, *child));
-                    }
-                }
-            }
-        }
-        files
+        let paths = self.named().into_iter();
+        let content = |inode| match self.nodes.get(&inode) {
+            Some(Node::File(content)) => Some(content),
+            _ => None,
+        };
+        paths.map(|(path, inode)| (path, content(inode))).collect()
     }
 
     /// The paths at which two trees differ.
@@ -107,16 +95,20 @@ impl Image {
 
     /// A path for each inode that has a name.
     pub(super) fn paths(&self) -> BTreeMap<Inode, PathBuf> {
-        let mut paths = BTreeMap::from([(Self::ROOT, PathBuf::from("."))]);
-        let mut left = vec![(PathBuf::new(), Self::ROOT)];
-        while let Some((path, inode)) = left.pop() {
-            for (name, child) in self.entries(inode) {
-                let path = path.join(name);
-                paths.insert(*child, path.clone());
-                left.push((path, *child));
-            }
+        let named = self.named().into_iter().map(|(path, inode)| (inode, path));
+        named.chain([(Self::ROOT, PathBuf::from("."))]).collect()
+    }
+
+    /// Everything with a name, each directory before what is in it.
+    fn named(&self) -> Vec<(PathBuf, Inode)> {
+        let mut named = vec![(PathBuf::new(), Self::ROOT)];
+        let mut at = 0;
+        while let Some((directory, inode)) = named.get(at).cloned() {
+            let entries = self.entries(inode);
+            named.extend(entries.map(|(name, child)| (directory.join(name), *child)));
+            at += 1;
         }
-        paths
+        named.split_off(1)
     }
 
     pub(super) fn highest_inode(&self) -> Inode {
@@ -147,13 +139,10 @@ impl Image {
         self.content(file).len() as u64
     }
 
-    pub(super) fn insert(&mut self, inode: Inode, node: Node) {
-        self.nodes.insert(inode, node);
-    }
-
-    /// Inserts the node unless it exists.
-    pub(super) fn insert_new(&mut self, inode: Inode, node: Node) {
-        self.nodes.entry(inode).or_insert(node);
+    /// Inserts an empty file or directory, unless the inode exists.
+    pub(super) fn insert_new(&mut self, inode: Inode, is_directory: bool) {
+        let node = self.nodes.entry(inode);
+        node.or_insert_with(|| Node::empty(is_directory));
     }
 
     pub(super) fn set_name(&mut self, directory: Inode, name: &OsStr, target: Option<Inode>) {
@@ -215,10 +204,11 @@ impl Image {
             let child = Inode(self.highest_inode().0 + 1);
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                self.insert(child, Node::empty_directory());
+                self.insert_new(child, true);
                 self.read_directory(&entry.path(), child)?;
             } else if kind.is_file() {
-                self.insert(child, Node::File(Arc::new(fs::read(entry.path())?)));
+                let content = Node::File(Arc::new(fs::read(entry.path())?));
+                self.nodes.insert(child, content);
             } else {
                 let what = format!("neither file nor directory: {}", entry.path().display());
                 return Err(io::Error::other(what));

@@ -8,9 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::image::Node;
 use super::strace::{Argument, Call};
-use super::{Action, Event, Image, Inode, NameChange, Operation, OperationId, Places};
+use super::{Action, Change, Event, Image, Inode, NameChange, OperationId, Places};
 
 /// Follows a process through its calls.
 #[derive(Debug)]
@@ -71,6 +70,9 @@ enum Place {
 
 type Outcome<T> = io::Result<T>;
 
+/// A path of a call, and the descriptor of the directory that it starts from, if it has one.
+type At<'a> = (Option<&'a Argument>, &'a Argument);
+
 impl<'a> Interpreter<'a> {
     pub(super) const fn new(
         places: &'a Places,
@@ -91,15 +93,11 @@ impl<'a> Interpreter<'a> {
 
     /// Returns the events, the files at the end and the next numbers.
     pub(super) fn run(mut self, calls: &[Call]) -> Outcome<(Vec<Event>, Image, Next)> {
-        let began = calls
-            .iter()
-            .enumerate()
-            .map(|(index, call)| (call.began, 0, index));
-        let ended = calls
-            .iter()
-            .enumerate()
-            .filter_map(|(index, call)| Some((call.ended?, 1, index)));
-        let mut steps: Vec<_> = began.chain(ended).collect();
+        let steps = calls.iter().enumerate().flat_map(|(index, call)| {
+            let ended = call.ended.map(|line| (line, 1, index));
+            [Some((call.began, 0, index)), ended]
+        });
+        let mut steps: Vec<_> = steps.flatten().collect();
         steps.sort_unstable();
         let mut operations = BTreeMap::new();
         for (line, end, index) in steps {
@@ -156,10 +154,10 @@ impl<'a> Interpreter<'a> {
             "fallocate" => self.begin_allocate(call),
             "fsync" => Ok(self
                 .file(call)?
-                .map(|(_, file)| self.emit(Action::SyncAll(file)))),
+                .map(|file| self.emit(Action::SyncAll(file)))),
             "fdatasync" => Ok(self
                 .file(call)?
-                .map(|(_, file)| self.emit(Action::SyncData(file)))),
+                .map(|file| self.emit(Action::SyncData(file)))),
             "sync" | "syncfs" => Ok(Some(self.emit(Action::SyncSystem))),
             "close" => {
                 if let Some(descriptor) = call.argument(0)?.number() {
@@ -174,8 +172,9 @@ impl<'a> Interpreter<'a> {
     /// Applies what takes effect when the call returns.
     fn end(&mut self, call: &Call, result: i64) -> Outcome<()> {
         match call.name.as_str() {
-            "open" | "creat" => self.end_open(call, None, 0, result),
-            "openat" => self.end_open(call, Some(0), 1, result),
+            "creat" => self.end_open(call.path(0)?, "O_WRONLY|O_CREAT|O_TRUNC", result),
+            "open" => self.end_open(call.path(0)?, &call.argument(1)?.word, result),
+            "openat" => self.end_open(call.path_at(0)?, &call.argument(2)?.word, result),
             "dup" | "dup2" | "dup3" => self.end_duplicate(call, result),
             "fcntl" if call.argument(1)?.word.starts_with("F_DUPFD") => {
                 self.end_duplicate(call, result)
@@ -195,42 +194,34 @@ impl<'a> Interpreter<'a> {
             }
             "ftruncate" => {
                 let length = unsigned(call.argument(1)?.number())?;
-                if let Some((_, file)) = self.file(call)? {
-                    let id = self.set_length(file, length);
-                    self.events.push(Event::End(id));
+                if let Some(file) = self.file(call)? {
+                    self.cut(file, length);
                 }
                 Ok(())
             }
             "truncate" => {
                 let length = unsigned(call.argument(1)?.number())?;
-                if let Some(file) = self.existing(None, call.argument(0)?)? {
-                    let id = self.set_length(file, length);
-                    self.events.push(Event::End(id));
+                if let Some(file) = self.existing(call.path(0)?)? {
+                    self.cut(file, length);
                 }
                 Ok(())
             }
-            "mkdir" => self.end_make(None, call.argument(0)?),
-            "mkdirat" => self.end_make(Some(call.argument(0)?), call.argument(1)?),
-            "unlink" | "rmdir" => self.end_unlink(None, call.argument(0)?),
-            "unlinkat" => self.end_unlink(Some(call.argument(0)?), call.argument(1)?),
-            "rename" => self.end_rename((None, call.argument(0)?), (None, call.argument(1)?)),
+            "mkdir" => self.end_make(call.path(0)?),
+            "mkdirat" => self.end_make(call.path_at(0)?),
+            "unlink" | "rmdir" => self.end_unlink(call.path(0)?),
+            "unlinkat" => self.end_unlink(call.path_at(0)?),
+            "rename" => self.end_rename(call.path(0)?, call.path(1)?),
             "renameat" | "renameat2" => {
                 let flags = call.arguments.get(4).map_or("0", |flags| &*flags.word);
                 if flags != "0" && flags != "RENAME_NOREPLACE" {
                     return Err(unsupported(flags));
                 }
-                let from = (Some(call.argument(0)?), call.argument(1)?);
-                let to = (Some(call.argument(2)?), call.argument(3)?);
-                self.end_rename(from, to)
+                self.end_rename(call.path_at(0)?, call.path_at(2)?)
             }
-            "link" => self.end_link((None, call.argument(0)?), (None, call.argument(1)?)),
-            "linkat" => {
-                let from = (Some(call.argument(0)?), call.argument(1)?);
-                let to = (Some(call.argument(2)?), call.argument(3)?);
-                self.end_link(from, to)
-            }
-            "symlink" => self.refuse_inside(None, call.argument(1)?),
-            "symlinkat" => self.refuse_inside(Some(call.argument(1)?), call.argument(2)?),
+            "link" => self.end_link(call.path(0)?, call.path(1)?),
+            "linkat" => self.end_link(call.path_at(0)?, call.path_at(2)?),
+            "symlink" => self.refuse_inside(call.path(1)?),
+            "symlinkat" => self.refuse_inside(call.path_at(1)?),
             "mmap" => self.refuse_shared_mapping(call),
             "splice" => self.refuse_descriptor(call.argument(2)?),
             "openat2" | "close_range" | "chdir" | "fchdir" | "io_uring_setup" | "io_setup" => {
@@ -332,7 +323,7 @@ impl<'a> Interpreter<'a> {
     }
 
     fn begin_allocate(&mut self, call: &Call) -> Outcome<Option<OperationId>> {
-        let Some((_, file)) = self.file(call)? else {
+        let Some(file) = self.file(call)? else {
             return Ok(None);
         };
         match call.argument(1)?.word.as_str() {
@@ -346,20 +337,9 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    fn end_open(
-        &mut self,
-        call: &Call,
-        base: Option<usize>,
-        path: usize,
-        descriptor: i64,
-    ) -> Outcome<()> {
-        let base = base.map(|index| call.argument(index)).transpose()?;
-        let flags = match call.name.as_str() {
-            "creat" => "O_WRONLY|O_CREAT|O_TRUNC",
-            _ => call.argument(path + 1)?.word.as_str(),
-        };
+    fn end_open(&mut self, at: At<'_>, flags: &str, descriptor: i64) -> Outcome<()> {
         let has = |wanted: &str| flags.split('|').any(|flag| flag == wanted);
-        let target = match self.resolve(base, &call.argument(path)?.bytes)? {
+        let target = match self.resolve(at)? {
             Place::Marks => Target::Marks,
             Place::Outside(path) => Target::Outside(path),
             Place::Itself(directory) => Target::Inside(directory),
@@ -367,20 +347,11 @@ impl<'a> Interpreter<'a> {
             Place::Entry { directory, name } => match self.files.lookup(directory, &name) {
                 Some(file) => {
                     if has("O_TRUNC") && self.files.length(file) > 0 {
-                        let id = self.set_length(file, 0);
-                        self.events.push(Event::End(id));
+                        self.cut(file, 0);
                     }
                     Target::Inside(file)
                 }
-                None if has("O_CREAT") => {
-                    let file = self.create(Node::empty_file());
-                    self.rename(vec![NameChange {
-                        directory,
-                        name,
-                        target: Some(file),
-                    }]);
-                    Target::Inside(file)
-                }
+                None if has("O_CREAT") => Target::Inside(self.create(directory, name, false)),
                 None => return Err(io::Error::other("the file was not known to be there")),
             },
         };
@@ -414,38 +385,23 @@ impl<'a> Interpreter<'a> {
         Ok(())
     }
 
-    fn end_make(&mut self, base: Option<&Argument>, path: &Argument) -> Outcome<()> {
-        if let Place::Entry { directory, name } = self.resolve(base, &path.bytes)? {
-            let made = self.create(Node::empty_directory());
-            self.rename(vec![NameChange {
-                directory,
-                name,
-                target: Some(made),
-            }]);
+    fn end_make(&mut self, at: At<'_>) -> Outcome<()> {
+        if let Place::Entry { directory, name } = self.resolve(at)? {
+            self.create(directory, name, true);
         }
         Ok(())
     }
 
-    fn end_unlink(&mut self, base: Option<&Argument>, path: &Argument) -> Outcome<()> {
-        if let Place::Entry { directory, name } = self.resolve(base, &path.bytes)? {
-            self.rename(vec![NameChange {
-                directory,
-                name,
-                target: None,
-            }]);
+    fn end_unlink(&mut self, at: At<'_>) -> Outcome<()> {
+        if let Place::Entry { directory, name } = self.resolve(at)? {
+            self.rename(vec![change(directory, name, None)]);
         }
         Ok(())
     }
 
-    fn end_rename(
-        &mut self,
-        from: (Option<&Argument>, &Argument),
-        to: (Option<&Argument>, &Argument),
-    ) -> Outcome<()> {
-        let target = self.existing(from.0, from.1)?;
-        let from = self.resolve(from.0, &from.1.bytes)?;
-        let to = self.resolve(to.0, &to.1.bytes)?;
-        match (from, to) {
+    fn end_rename(&mut self, from: At<'_>, to: At<'_>) -> Outcome<()> {
+        let target = self.existing(from)?;
+        match (self.resolve(from)?, self.resolve(to)?) {
             (Place::Outside(_), Place::Outside(_)) => {}
             (
                 Place::Entry { directory, name },
@@ -454,43 +410,27 @@ impl<'a> Interpreter<'a> {
                     name: to_name,
                 },
             ) => {
-                let taken = NameChange {
-                    directory,
-                    name,
-                    target: None,
-                };
-                let given = NameChange {
-                    directory: to_directory,
-                    name: to_name,
-                    target,
-                };
-                self.rename(vec![taken, given]);
+                let taken = change(directory, name, None);
+                self.rename(vec![taken, change(to_directory, to_name, target)]);
             }
             _ => return Err(unsupported("a rename across the border")),
         }
         Ok(())
     }
 
-    fn end_link(
-        &mut self,
-        from: (Option<&Argument>, &Argument),
-        to: (Option<&Argument>, &Argument),
-    ) -> Outcome<()> {
-        let target = self.existing(from.0, from.1)?;
-        match (target, self.resolve(to.0, &to.1.bytes)?) {
+    fn end_link(&mut self, from: At<'_>, to: At<'_>) -> Outcome<()> {
+        match (self.existing(from)?, self.resolve(to)?) {
             (None, Place::Outside(_)) => {}
-            (Some(_), Place::Entry { directory, name }) => self.rename(vec![NameChange {
-                directory,
-                name,
-                target,
-            }]),
+            (target @ Some(_), Place::Entry { directory, name }) => {
+                self.rename(vec![change(directory, name, target)]);
+            }
             _ => return Err(unsupported("a link across the border")),
         }
         Ok(())
     }
 
-    fn refuse_inside(&mut self, base: Option<&Argument>, path: &Argument) -> Outcome<()> {
-        match self.resolve(base, &path.bytes)? {
+    fn refuse_inside(&mut self, at: At<'_>) -> Outcome<()> {
+        match self.resolve(at)? {
             Place::Outside(_) => Ok(()),
             _ => Err(unsupported("a symbolic link")),
         }
@@ -521,26 +461,24 @@ impl<'a> Interpreter<'a> {
         self.descriptors.get(&descriptor?).copied()
     }
 
-    /// The open file of the first argument, if it is inside the arena.
-    fn file(&self, call: &Call) -> Outcome<Option<(usize, Inode)>> {
-        let Some(open) = self.open_of(call)? else {
-            return Ok(None);
-        };
-        Ok(match self.open[open].target {
-            Target::Inside(file) => Some((open, file)),
-            Target::Marks | Target::Outside(_) => None,
+    /// The file of the first argument, if it is inside the arena.
+    fn file(&self, call: &Call) -> Outcome<Option<Inode>> {
+        let open = self.open_of(call)?;
+        Ok(match open.map(|open| &self.open[open].target) {
+            Some(Target::Inside(file)) => Some(*file),
+            _ => None,
         })
     }
 
-    fn existing(&self, base: Option<&Argument>, path: &Argument) -> Outcome<Option<Inode>> {
-        Ok(match self.resolve(base, &path.bytes)? {
+    fn existing(&self, at: At<'_>) -> Outcome<Option<Inode>> {
+        Ok(match self.resolve(at)? {
             Place::Entry { directory, name } => self.files.lookup(directory, &name),
             _ => None,
         })
     }
 
-    fn resolve(&self, base: Option<&Argument>, path: &[u8]) -> Outcome<Place> {
-        let path = Path::new(OsStr::from_bytes(path));
+    fn resolve(&self, (base, path): At<'_>) -> Outcome<Place> {
+        let path = Path::new(OsStr::from_bytes(&path.bytes));
         let base = base.and_then(|base| self.of_descriptor(base.number()));
         let base = base.map(|open| &self.open[open].target);
         match base {
@@ -587,15 +525,16 @@ impl<'a> Interpreter<'a> {
         })
     }
 
-    fn create(&mut self, node: Node) -> Inode {
+    /// Creates an empty file or directory of this name.
+    fn create(&mut self, directory: Inode, name: OsString, is_directory: bool) -> Inode {
         let inode = Inode(self.next.inode);
         self.next.inode += 1;
-        let is_directory = matches!(node, Node::Directory(_));
-        self.files.insert(inode, node);
+        self.files.insert_new(inode, is_directory);
         self.events.push(Event::Created {
             inode,
             is_directory,
         });
+        self.rename(vec![change(directory, name, Some(inode))]);
         inode
     }
 
@@ -608,19 +547,25 @@ impl<'a> Interpreter<'a> {
     ) -> Outcome<OperationId> {
         let before = self.files.length(file);
         self.files.write(file, to_usize(offset)?, &data);
-        Ok(self.emit(Action::Write {
+        Ok(self.emit(Action::Change(Change::Write {
             file,
             offset,
             extends: offset + data.len() as u64 > before,
             data,
             synchronous,
-        }))
+        })))
     }
 
     fn set_length(&mut self, file: Inode, length: u64) -> OperationId {
         self.files
             .set_length(file, usize::try_from(length).unwrap_or(usize::MAX));
-        self.emit(Action::SetLength { file, length })
+        self.emit(Action::Change(Change::SetLength { file, length }))
+    }
+
+    /// Changes a length in a call that has returned.
+    fn cut(&mut self, file: Inode, length: u64) {
+        let id = self.set_length(file, length);
+        self.events.push(Event::End(id));
     }
 
     fn rename(&mut self, changes: Vec<NameChange>) {
@@ -628,15 +573,23 @@ impl<'a> Interpreter<'a> {
             self.files
                 .set_name(change.directory, &change.name, change.target);
         }
-        let id = self.emit(Action::Rename(changes));
+        let id = self.emit(Action::Change(Change::Rename(changes)));
         self.events.push(Event::End(id));
     }
 
     fn emit(&mut self, action: Action) -> OperationId {
         let id = OperationId(self.next.operation);
         self.next.operation += 1;
-        self.events.push(Event::Begin(Operation { id, action }));
+        self.events.push(Event::Begin(id, action));
         id
+    }
+}
+
+fn change(directory: Inode, name: OsString, target: Option<Inode>) -> NameChange {
+    NameChange {
+        directory,
+        name,
+        target,
     }
 }
 
@@ -662,6 +615,16 @@ pub(super) fn ambiguous(calls: &[Call]) -> Vec<usize> {
 }
 
 impl Call {
+    /// The path in this argument.
+    fn path(&self, index: usize) -> Outcome<At<'_>> {
+        Ok((None, self.argument(index)?))
+    }
+
+    /// The directory in this argument, and the path in the next.
+    fn path_at(&self, index: usize) -> Outcome<At<'_>> {
+        Ok((Some(self.argument(index)?), self.argument(index + 1)?))
+    }
+
     fn cuts(&self) -> bool {
         self.name == "ftruncate" || self.name == "truncate"
     }

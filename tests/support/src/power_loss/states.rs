@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Action, Disk, Event, Fate, Image, Plan, Rules, Timeline};
+use super::{Action, Change, Disk, Event, Fate, Image, Plan, Rules, Timeline};
 
 /// One power loss.
 #[derive(Debug, Clone)]
@@ -89,13 +89,9 @@ fn moment(events: &[Event], from: usize, rng: &mut Rng) -> usize {
     let wanted = rng.u8(..100);
     let telling = |event: &Event| match event {
         Event::Mark(_) => wanted < 30,
-        Event::Begin(operation) => match operation.action {
-            Action::Rename(_) | Action::SetLength { .. } => (30..55).contains(&wanted),
-            Action::SyncData(_) | Action::SyncAll(_) | Action::SyncSystem => {
-                (55..70).contains(&wanted)
-            }
-            Action::Write { .. } => false,
-        },
+        Event::Begin(_, Action::Change(Change::Write { .. })) => false,
+        Event::Begin(_, Action::Change(_)) => (30..55).contains(&wanted),
+        Event::Begin(..) => (55..70).contains(&wanted),
         _ => false,
     };
     let from = from.min(events.len());

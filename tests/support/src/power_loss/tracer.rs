@@ -8,55 +8,12 @@ use super::strace::{self, Call};
 
 /// All calls that change files, make changes durable or tell which file a descriptor refers to.
 /// Some architectures lack some of them.
-const CALLS: &[&str] = &[
-    "open",
-    "openat",
-    "openat2",
-    "creat",
-    "close",
-    "close_range",
-    "dup",
-    "dup2",
-    "dup3",
-    "fcntl",
-    "ioctl",
-    "read",
-    "readv",
-    "lseek",
-    "write",
-    "writev",
-    "pwrite64",
-    "pwritev",
-    "pwritev2",
-    "copy_file_range",
-    "sendfile",
-    "splice",
-    "ftruncate",
-    "truncate",
-    "fallocate",
-    "fsync",
-    "fdatasync",
-    "sync",
-    "syncfs",
-    "sync_file_range",
-    "mmap",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "symlink",
-    "symlinkat",
-    "unlink",
-    "unlinkat",
-    "rmdir",
-    "mkdir",
-    "mkdirat",
-    "chdir",
-    "fchdir",
-    "io_uring_setup",
-    "io_setup",
-];
+const CALLS: &str = "
+    open openat openat2 creat close close_range dup dup2 dup3 fcntl ioctl
+    read readv lseek write writev pwrite64 pwritev pwritev2 copy_file_range sendfile splice
+    ftruncate truncate fallocate fsync fdatasync sync syncfs sync_file_range mmap
+    rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat
+    chdir fchdir io_uring_setup io_setup";
 
 /// Longer than any write of a traced process.
 const LONGEST_STRING: &str = "67108864";
@@ -137,16 +94,18 @@ impl Calls {
 /// If strace is missing or not permitted, or if the command fails. The error includes the command's
 /// output.
 pub fn trace(command: &Command, log: &Path) -> io::Result<Calls> {
-    let names = CALLS.iter().map(|name| format!("?{name}"));
+    let names: Vec<_> = CALLS
+        .split_whitespace()
+        .map(|name| format!("?{name}"))
+        .collect();
     let mut traced = Command::new("strace");
     traced
         .args(["-f", "-qq", "--seccomp-bpf", "-xx", "-a", "0", "-s"])
         .arg(LONGEST_STRING)
         .arg("-e")
-        .arg(format!("trace={}", names.collect::<Vec<_>>().join(",")))
+        .arg(format!("trace={}", names.join(",")))
         // Only the length of a read matters, not its data.
-        .args(["-e", "raw=read,readv"]);
-    traced
+        .args(["-e", "raw=read,readv"])
         .arg("-o")
         .arg(log)
         .arg("--")
