@@ -2,22 +2,22 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
-use flush_engine::{EngineError, EngineOptions, LimitExceeded, OverflowPolicy};
+use flush_engine::{EngineError, FlushEngine, LimitExceeded, OverflowPolicy};
 use record_cache::{MemoryStore, NewRecord, RecordStore};
-
-fn bounded(max_bytes: u64) -> EngineOptions {
-    let mut options = options();
-    options.cache_max_bytes = bytes(max_bytes);
-    options
-}
 
 fn rig(max_bytes: u64) -> Rig {
     Rig::with(Service::accepting(), bounded(max_bytes))
+}
+
+fn dawdling(max_bytes: u64) -> Rig {
+    let store = ScriptedStore::dawdling();
+    Rig::on(store, Service::accepting(), bounded(max_bytes))
 }
 
 fn sized(bytes: usize) -> NewRecord {
@@ -32,16 +32,16 @@ async fn the_cache_takes_records_to_the_last_byte_and_not_beyond() {
     let recorded = rig.engine.record(vec![keyed]).await.unwrap();
     assert_eq!(recorded.records_stored, 1);
     let refused = rig.engine.record(vec![sized(41)]).await;
-    let Err(EngineError::LimitExceeded(LimitExceeded::Full {
-        needed,
-        held,
-        max_bytes,
-        ..
-    })) = refused
-    else {
-        panic!("41 bytes do not fit beside 60: {refused:?}");
-    };
-    assert_eq!((needed, held, max_bytes), (41, 60, 100));
+    let full = matches!(
+        refused,
+        Err(EngineError::LimitExceeded(LimitExceeded::Full {
+            needed: 41,
+            held: 60,
+            max_bytes: 100,
+            ..
+        }))
+    );
+    assert!(full, "41 bytes do not fit beside 60: {refused:?}");
     rig.record_all(vec![sized(40)]).await;
     assert_eq!(rig.engine.cache_stats().bytes, 100);
     assert!(is_full(&rig.engine.record(vec![sized(1)]).await));
@@ -52,11 +52,12 @@ async fn the_cache_takes_records_to_the_last_byte_and_not_beyond() {
 async fn what_can_never_fit_is_told_so() {
     let rig = rig(100);
     rig.record_all(vec![sized(50)]).await;
-    for records in [
+    let all = [
         vec![sized(101)],
         vec![sized(50), sized(51)],
         vec![sized(0); 7],
-    ] {
+    ];
+    for records in all {
         let refused = rig.engine.record(records).await;
         assert!(never_fits(&refused), "{refused:?}");
     }
@@ -79,11 +80,8 @@ async fn a_sixteenth_as_many_records_as_bytes_are_held() {
 async fn all_records_of_a_call_are_stored_or_none() {
     let rig = rig(100);
     rig.record_all(vec![sized(60)]).await;
-    let refused = rig
-        .engine
-        .record(vec![sized(20), sized(20), sized(1)])
-        .await;
-    assert!(is_full(&refused));
+    let records = vec![sized(20), sized(20), sized(1)];
+    assert!(is_full(&rig.engine.record(records).await));
     assert_eq!(rig.cached(), 1);
     rig.record_all(vec![sized(20), sized(20)]).await;
     assert_eq!(rig.cached(), 3);
@@ -179,7 +177,7 @@ async fn room_is_given_back_by_delivery_discard_and_clear() {
 async fn records_that_stay_keep_their_room() {
     let rig = Rig::with(
         Service::replying(|call| match call.number {
-            0 => call.send_back("InternalFailure", |_| true),
+            0 => call.send_all_back(),
             1 => Reply::throttled(),
             _ => Reply::no_answer(),
         }),
@@ -224,12 +222,8 @@ async fn room_is_given_back_when_records_are_damaged() {
 async fn what_a_store_held_before_counts() {
     let store = MemoryStore::new();
     store.append(vec![sized(60), sized(30)]).await.unwrap();
-    let engine = flush_engine::FlushEngine::start(
-        Arc::new(store),
-        Arc::new(Service::accepting()),
-        bounded(100),
-    )
-    .unwrap();
+    let service = Arc::new(Service::accepting());
+    let engine = FlushEngine::start(Arc::new(store), service, bounded(100)).unwrap();
     assert!(is_full(&engine.record(vec![sized(11)]).await));
     engine.record(vec![sized(10)]).await.unwrap();
     engine.flush().await.unwrap();
@@ -239,13 +233,9 @@ async fn what_a_store_held_before_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_store_may_hold_more_than_its_new_owner_allows() {
     let store = MemoryStore::new();
-    store
-        .append(vec![sized(60), sized(60), sized(60)])
-        .await
-        .unwrap();
-    let service = Service::accepting().limited(1, 1000);
-    let engine =
-        flush_engine::FlushEngine::start(Arc::new(store), Arc::new(service), bounded(100)).unwrap();
+    store.append(vec![sized(60); 3]).await.unwrap();
+    let service = Arc::new(Service::accepting().limited(1, 1000));
+    let engine = FlushEngine::start(Arc::new(store), service, bounded(100)).unwrap();
     for _ in 0..2 {
         assert!(is_full(&engine.record(vec![sized(50)]).await));
         engine.flush().await.unwrap();
@@ -257,9 +247,8 @@ async fn a_store_may_hold_more_than_its_new_owner_allows() {
 #[tokio::test(start_paused = true)]
 async fn room_is_taken_before_the_store_is_asked() {
     let gate = Gate::closed();
-    let behind = gate.clone();
-    let store = ScriptedStore::scripted(move |_, _| Step::Behind(behind.clone()));
-    let rig = Rig::on(store, Service::accepting(), bounded(160));
+    let rig = rig(160);
+    rig.store.now_waits_at(Op::Append, &gate);
     let first = rig.recording(vec![sized(100)]);
     until(|| rig.store.call_count() == 1).await;
     assert!(is_full(&rig.engine.record(vec![sized(61)]).await));
@@ -270,14 +259,10 @@ async fn room_is_taken_before_the_store_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_cancelled_is_stored_whole_or_not_at_all() {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for failing in [false, true] {
         for polls in 0..12 {
-            let rig = Rig::on(
-                ScriptedStore::dawdling(),
-                Service::accepting(),
-                bounded(320),
-            );
+            let rig = dawdling(320);
             if failing {
                 rig.store.now_does(|_, _| Step::Fail);
             }
@@ -292,22 +277,15 @@ async fn a_record_that_is_cancelled_is_stored_whole_or_not_at_all() {
             rig.assert_all_room_is_free(320).await;
         }
     }
-    assert_eq!(
-        seen.len(),
-        3,
-        "nothing, and everything; with a failing store nothing"
-    );
+    // Nothing and everything; with a failing store nothing.
+    assert_eq!(seen.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clear_that_is_cancelled_clears_everything_or_nothing() {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for polls in 0..12 {
-        let rig = Rig::on(
-            ScriptedStore::dawdling(),
-            Service::accepting(),
-            bounded(320),
-        );
+        let rig = dawdling(320);
         rig.record_each("a", numbered(3)).await;
         rig.record_each("b", numbered(2)).await;
         let _ = cancel_after(polls, rig.engine.clear()).await;

@@ -8,25 +8,13 @@
 
 mod common;
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
 
-use common::{Rig, SECOND, Service, bytes, new, options};
+use common::{Call, Rig, SECOND, Service, ancient, at_once, bounded, new};
 use flush_engine::{
     CloseOptions, DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine,
     OverflowPolicy,
 };
-
-/// The output of a future that is ready on its first poll. `None` if a blocking handler would have
-/// to wait.
-fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
 
 fn is_refused<T>(result: Option<Result<T, EngineError>>) -> bool {
     matches!(result, Some(Err(EngineError::Validation(_))))
@@ -39,17 +27,14 @@ async fn given_up(reason: DiscardReason, handler: impl Fn(&FlushEngine) + Send +
     let engine: Arc<OnceLock<FlushEngine>> = Arc::default();
     let handler: Mutex<Option<Handler>> = Mutex::new(Some(Box::new(handler)));
     let called = Arc::clone(&engine);
-    let mut options = bounded();
+    let mut options = discarding();
     options.on_discard = Some(DiscardHandler::new(move |record| {
         assert_eq!(record.reason, reason);
         if let Some(handler) = handler.lock().unwrap().take() {
             handler(called.get().unwrap());
         }
     }));
-    let rig = Rig::with(
-        Service::replying(|call| call.send_back("Bad", |_| true)),
-        options,
-    );
+    let rig = Rig::with(Service::replying(Call::send_all_back), options);
     engine.set(rig.engine.clone()).unwrap();
     match reason {
         DiscardReason::Overflow => {
@@ -57,22 +42,19 @@ async fn given_up(reason: DiscardReason, handler: impl Fn(&FlushEngine) + Send +
             rig.record("a", "y").await;
         }
         DiscardReason::Expired => {
-            let mut old = new("a", "x");
-            old.recorded_at = SystemTime::UNIX_EPOCH;
-            rig.engine.record(vec![old]).await.unwrap();
-            rig.engine.flush().await.unwrap();
+            rig.record_all(vec![ancient("a", "x")]).await;
+            rig.flush().await;
         }
         _ => {
             rig.record("a", "x").await;
-            rig.engine.flush().await.unwrap();
+            rig.flush().await;
         }
     }
     rig
 }
 
-fn bounded() -> EngineOptions {
-    let mut options = options();
-    options.cache_max_bytes = bytes(160);
+fn discarding() -> EngineOptions {
+    let mut options = bounded(160);
     options.max_retries = 0;
     options.max_record_age = Some(SECOND * 3600);
     options.overflow_policy = OverflowPolicy::DropOldest;
@@ -141,13 +123,10 @@ async fn a_record_is_stored_or_refused_at_once() {
         let (said, _rig) = within(reason, |engine| {
             let small = at_once(engine.record(vec![new("other", "")]));
             let large = at_once(engine.record(vec![new("other", &"x".repeat(160))]));
-            (
-                small.map(|stored| stored.is_ok()),
-                large.map(|stored| stored.is_ok()),
-            )
+            [small, large].map(|stored| stored.map(|stored| stored.is_ok()))
         })
         .await;
-        assert_eq!(said, (Some(true), Some(false)), "{reason:?}");
+        assert_eq!(said, [Some(true), Some(false)], "{reason:?}");
     }
 }
 

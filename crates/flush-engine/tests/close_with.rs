@@ -1,20 +1,22 @@
 //! Draining before closing.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use common::*;
 use flush_engine::{CloseOptions, EngineError, FlushData};
 use record_cache::RecordStore;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 const FOR_TEN: CloseOptions = CloseOptions {
     drain: Duration::from_secs(10),
 };
 
-fn close_with(rig: &Rig, options: CloseOptions) -> JoinHandle<Result<FlushData, EngineError>> {
+fn close_with(rig: &Rig, options: CloseOptions) -> Beside<FlushData> {
     rig.beside(|engine| async move { engine.close_with(options).await })
 }
 
@@ -107,10 +109,8 @@ async fn a_drain_that_fails_closes_all_the_same_and_tells_the_sums() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_to_close_is_told_with_the_sums() {
-    for service in [
-        Service::accepting(),
-        Service::replying(|_| Reply::no_answer()),
-    ] {
+    let unanswered = Service::replying(|_| Reply::no_answer());
+    for service in [Service::accepting(), unanswered] {
         let rig = one_by_one(service);
         rig.record_each("a", numbered(3)).await;
         rig.store.now_fails_at(Op::Close);
@@ -273,24 +273,22 @@ async fn a_drain_under_way_ends_and_hands_over() {
     assert_eq!((drained.records_flushed, closed.records_flushed), (2, 4));
 }
 
+fn runtimes() -> [Runtime; 2] {
+    [(); 2].map(|()| Runtime::new().unwrap())
+}
+
 #[test]
 fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
-    let runtime = || tokio::runtime::Runtime::new().unwrap();
     let (_gate, service) = Service::gated();
-    let first = runtime();
-    let rig = first.block_on(async {
-        let options = options();
-        let rig = Rig::with(service.limited(1, 1000), options);
-        rig.record_each("a", numbered(3)).await;
-        rig
-    });
+    let [first, second] = runtimes();
+    let rig = first.block_on(async { one_by_one(service) });
+    first.block_on(rig.record_each("a", numbered(3)));
     let closing = {
         let _within = first.enter();
         close_with(&rig, FOR_TEN)
     };
     first.block_on(rig.service.called(1));
     drop(first);
-    let second = runtime();
     second.block_on(async {
         assert!(closing.await.unwrap_err().is_cancelled());
         assert!(is_closed(&rig.engine.flush().await));
@@ -303,14 +301,10 @@ fn a_runtime_that_ends_meanwhile_leaves_a_client_that_can_be_closed() {
 #[test]
 fn a_call_that_outlives_its_runtime_closes_all_the_same() {
     for store_fails in [false, true] {
-        let runtime = || tokio::runtime::Runtime::new().unwrap();
         let (_gate, service) = Service::gated();
-        let (first, second) = (runtime(), runtime());
-        let rig = first.block_on(async {
-            let rig = one_by_one(service);
-            rig.record_each("a", numbered(3)).await;
-            rig
-        });
+        let [first, second] = runtimes();
+        let rig = first.block_on(async { one_by_one(service) });
+        first.block_on(rig.record_each("a", numbered(3)));
         let mut closing = Box::pin(rig.engine.close_with(FOR_TEN));
         first.block_on(async {
             tokio::select! {
@@ -344,9 +338,7 @@ async fn expired_and_failing_records_are_seen_to_as_in_any_drain() {
     options.max_record_age = Some(MINUTE);
     let rig = Rig::with(service.limited(2, 1000), options);
     for data in numbered(6) {
-        let mut old = new("a", &data);
-        old.recorded_at = SystemTime::UNIX_EPOCH;
-        rig.record_all(vec![old]).await;
+        rig.record_all(vec![ancient("a", &data)]).await;
     }
     rig.record_each("a", ["good", "bad"]).await;
     let done = rig.engine.close_with(FOR_TEN).await.unwrap();

@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
+use flush_engine::{DiscardHandler, DiscardReason, EngineOptions};
 use record_cache::{NewRecord, RecordStore};
 
 /// Options with this budget, and the records passed to on_discard.
@@ -17,15 +17,11 @@ fn budget(max_retries: u32) -> (EngineOptions, Discards) {
     (options, discarded)
 }
 
-fn sent_back(call: &Call) -> Reply {
-    call.send_back("InternalFailure", |_| true)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_record_is_charged_one_attempt_more_than_it_has_retries() {
     for max_retries in [0, 1, 2, 5] {
         let scripts: [fn(&Call) -> Reply; 3] = [
-            sent_back,
+            Call::send_all_back,
             |_| Reply::Refuse(Some("ResourceNotFoundException"), 400),
             |_| Reply::Refuse(Some("ValidationException"), 400),
         ];
@@ -77,10 +73,8 @@ async fn a_record_is_handed_over_whole_with_its_last_code() {
 async fn the_code_of_a_refused_request_is_handed_over_too_if_it_had_one() {
     for (code, status) in [(Some("ResourceNotFoundException"), 400), (None, 413)] {
         let (options, discarded) = budget(0);
-        let rig = Rig::with(
-            Service::replying(move |_| Reply::Refuse(code, status)),
-            options,
-        );
+        let service = Service::replying(move |_| Reply::Refuse(code, status));
+        let rig = Rig::with(service, options);
         rig.record("a", "x").await;
         rig.flush().await;
         assert_eq!(discarded.all()[0].code.as_deref(), code);
@@ -96,24 +90,21 @@ async fn a_record_is_handed_over_before_it_is_deleted() {
         let (store, held) = (Arc::clone(&store), Arc::clone(&held));
         move |_| held.lock().unwrap().push(store.stats().records())
     }));
-    let service = Arc::new(Service::replying(sent_back));
-    let engine = FlushEngine::start(store, service, options).unwrap();
-    for data in numbered(2) {
-        engine.record(vec![new("a", &data)]).await.unwrap();
-    }
-    engine.flush().await.unwrap();
+    let service = Arc::new(Service::replying(Call::send_all_back));
+    let rig = Rig::sharing(&store, &service, options);
+    rig.record_each("a", numbered(2)).await;
+    rig.flush().await;
     assert_eq!(*held.lock().unwrap(), [2, 2]);
-    assert_eq!(engine.cache_stats().records, 0);
+    assert_eq!(rig.cached(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_whose_deletion_failed_is_handed_over_again() {
     let (options, discarded) = budget(0);
-    let rig = Rig::with(Service::replying(sent_back), options);
+    let rig = Rig::with(Service::replying(Call::send_all_back), options);
     rig.record("a", "x").await;
     rig.store.now_fails_at(Op::Settle);
-    let error = rig.engine.flush().await.unwrap_err();
-    assert!(matches!(error, EngineError::Storage { .. }));
+    assert!(is_storage(&rig.engine.flush().await));
     rig.store.now_obeys();
     assert_eq!(rig.flush().await.records_discarded, 1);
     assert_eq!(discarded.count(), 2);
@@ -130,7 +121,7 @@ async fn a_panic_in_on_discard_is_contained() {
             panic!("the handler was told to panic")
         }
     }));
-    let rig = Rig::with(Service::replying(sent_back), options);
+    let rig = Rig::with(Service::replying(Call::send_all_back), options);
     rig.record_each("a", numbered(3)).await;
     // The first call poisons the lock; later calls panic on it.
     assert_eq!(rig.flush().await.records_discarded, 3);
@@ -142,7 +133,7 @@ async fn a_panic_in_on_discard_is_contained() {
 
 #[tokio::test(start_paused = true)]
 async fn records_are_given_up_without_a_handler_too() {
-    let rig = Rig::tuned(Service::replying(sent_back), |options| {
+    let rig = Rig::tuned(Service::replying(Call::send_all_back), |options| {
         options.max_retries = 0
     });
     rig.record("a", "x").await;
@@ -186,7 +177,7 @@ async fn a_thousand_passes_offline_discard_nothing_and_lose_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_count_survives_a_restart() {
     let store = Arc::new(ScriptedStore::obedient().surviving_close());
-    let service = Arc::new(Service::replying(sent_back));
+    let service = Arc::new(Service::replying(Call::send_all_back));
     let mut discarded = 0;
     for restart in 0..3 {
         let (options, _) = budget(2);
@@ -203,17 +194,11 @@ async fn the_count_survives_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only() {
     for (max_retries, accept) in [(0, true), (5, true), (0, false), (5, false)] {
-        let gate = Gate::closed();
-        let behind = gate.clone();
         let (mut options, discarded) = budget(max_retries);
         options.cache_max_bytes = bytes(64);
-        let rig = Rig::with(
-            Service::replying(move |call| {
-                call.send_back("InternalFailure", |_| !accept)
-                    .behind(&behind)
-            }),
-            options,
-        );
+        let reply = move |call: &Call| call.send_back("InternalFailure", |_| !accept);
+        let (gate, service) = Service::replying_behind(reply);
+        let rig = Rig::with(service, options);
         rig.record_each("a", numbered(3)).await;
         let pass = rig.flushing();
         rig.service.called(1).await;
@@ -231,11 +216,9 @@ async fn records_cleared_while_their_request_is_under_way_count_as_cleared_only(
 
 #[tokio::test(start_paused = true)]
 async fn nothing_more_of_a_cleared_batch_is_sent() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let rig = Rig::new(Service::replying(move |_| {
-        Reply::Refuse(Some("InvalidArgumentException"), 400).behind(&behind)
-    }));
+    let bad = "InvalidArgumentException";
+    let (gate, service) = Service::replying_behind(move |_| Reply::Refuse(Some(bad), 400));
+    let rig = Rig::new(service);
     rig.record_each("a", numbered(8)).await;
     let pass = rig.flushing();
     rig.service.called(1).await;

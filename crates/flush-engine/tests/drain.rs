@@ -76,7 +76,7 @@ async fn a_deadline_passes_while_waiting_for_a_pass() {
 async fn a_pass_without_progress_ends_a_drain() {
     let scripts: [fn(&Call) -> Reply; 3] = [
         |_| Reply::throttled(),
-        |call| call.send_back("InternalFailure", |_| true),
+        |call| call.send_all_back(),
         |_| Reply::Refuse(Some("ResourceNotFoundException"), 400),
     ];
     for script in scripts {
@@ -94,7 +94,7 @@ async fn a_drain_ends_without_progress_though_its_stream_may_be_tried_again_at_o
     /// With this seed, the second random number is so small that the stream gets no backoff. The
     /// first one goes to a bisection.
     const SEED: u64 = 15_189_078_260_507_248_113;
-    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
+    let service = Service::replying(|call| call.send_all_back());
     let rig = Rig::new(service);
     rig.record_each("a", ["1", "2"]).await;
     fastrand::seed(SEED);
@@ -106,7 +106,7 @@ async fn a_drain_ends_without_progress_though_its_stream_may_be_tried_again_at_o
 
 #[tokio::test(start_paused = true)]
 async fn discarding_is_progress() {
-    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
+    let service = Service::replying(|call| call.send_all_back());
     let rig = Rig::tuned(service.limited(2, 100), |options| options.max_retries = 0);
     rig.record_each("a", numbered(5)).await;
     let done = rig.drain(MINUTE).await;
@@ -224,11 +224,8 @@ async fn a_deadline_of_zero_sends_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_beyond_the_clock_is_none() {
-    for deadline in [
-        Duration::MAX,
-        Duration::from_secs(i64::MAX.unsigned_abs()),
-        Duration::MAX / 4,
-    ] {
+    let far = Duration::from_secs(i64::MAX.unsigned_abs());
+    for deadline in [Duration::MAX, far, Duration::MAX / 4] {
         let rig = Rig::new(Service::replying(|_| Reply::Accept.after(SECOND)).limited(1, 100));
         rig.record_each("a", numbered(3)).await;
         let done = rig.drain(deadline).await;
@@ -267,10 +264,8 @@ async fn a_failing_stream_waits_longer_and_longer_while_others_go_on() {
         longest = f64::min(longest * 2.0, 5.0);
     }
     // The other stream did not wait for it.
-    let slowest = others
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .fold(0.0, f64::max);
+    let waits = others.windows(2).map(|pair| pair[1] - pair[0]);
+    let slowest = waits.fold(0.0, f64::max);
     assert!(slowest < 0.03, "{slowest}");
 }
 
@@ -405,12 +400,12 @@ async fn drains_side_by_side_take_turns() {
 }
 
 /// Sends one record at a time. The first request waits for the gate.
-fn one_by_one_behind(gate: &Gate) -> Rig {
-    let behind = gate.clone();
-    let mut options = options();
-    options.max_concurrent_streams = count(1);
-    let service = Service::replying(move |_| Reply::Accept.behind(&behind));
-    Rig::with(service.limited(1, 100), options)
+fn one_by_one_gated() -> (Gate, Rig) {
+    let (gate, service) = Service::gated();
+    let rig = Rig::tuned(service.limited(1, 100), |options| {
+        options.max_concurrent_streams = count(1)
+    });
+    (gate, rig)
 }
 
 /// How many records each drain delivered.
@@ -425,8 +420,7 @@ async fn flushed<const N: usize>(drains: [Beside<FlushData>; N]) -> Vec<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_gives_every_stream_a_turn_before_it_makes_way_for_another() {
-    let gate = Gate::closed();
-    let rig = one_by_one_behind(&gate);
+    let (gate, rig) = one_by_one_gated();
     for stream in ["a", "b", "c"] {
         rig.record_each(stream, numbered(2)).await;
     }
@@ -441,8 +435,7 @@ async fn a_drain_gives_every_stream_a_turn_before_it_makes_way_for_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_makes_way_takes_up_no_stream_that_comes_meanwhile() {
-    let gate = Gate::closed();
-    let rig = one_by_one_behind(&gate);
+    let (gate, rig) = one_by_one_gated();
     rig.record("a", "x").await;
     let first = rig.draining(MINUTE);
     rig.service.called(1).await;
@@ -487,10 +480,9 @@ async fn a_drain_that_is_not_polled_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_dropped_at_any_point_leaves_the_accounting_exact() {
     for polls in 0..60 {
-        let mut options = options();
-        options.cache_max_bytes = bytes(640);
         let service = Service::replying(|_| Reply::Accept.after(Duration::from_millis(1)));
-        let rig = Rig::on(ScriptedStore::dawdling(), service.limited(2, 100), options);
+        let store = ScriptedStore::dawdling();
+        let rig = Rig::on(store, service.limited(2, 100), bounded(640));
         rig.record_each("a", numbered(5)).await;
         let _ = cancel_after(polls, rig.engine.drain(MINUTE)).await;
         rig.drain(MINUTE).await;

@@ -139,9 +139,8 @@ async fn any_calls_in_any_order_leave_exactly_one_timer() {
         assert!((9..=10).contains(&passes), "{passes} after {calls:?}");
         let times: Vec<_> = rig.service.calls().iter().map(|call| call.at).collect();
         let times = &times[times.len() - passes..];
-        let even = times
-            .windows(2)
-            .all(|pair| (pair[1] - pair[0]).as_secs() == 10);
+        let mut waits = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let even = waits.all(|wait| wait.as_secs() == 10);
         assert!(even, "{times:?} after {calls:?}");
         // Only the timer is running.
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
@@ -152,12 +151,8 @@ async fn any_calls_in_any_order_leave_exactly_one_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_under_way_is_finished_when_the_engine_is_disabled() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let rig = Rig::with(
-        Service::replying(move |_| Reply::Accept.behind(&behind)),
-        every(SECOND),
-    );
+    let (gate, service) = Service::gated();
+    let rig = Rig::with(service, every(SECOND));
     rig.record("a", "x").await;
     rig.service.called(1).await;
     rig.engine.disable();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use common::*;
-use flush_engine::{DiscardHandler, DiscardReason, EngineError, EngineOptions, FlushEngine};
+use flush_engine::{DiscardHandler, DiscardReason, EngineOptions};
 use record_cache::{NewRecord, RecordStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -116,15 +116,14 @@ async fn it_is_handed_over_before_it_is_deleted_and_again_if_that_failed() {
         move |_| held.lock().unwrap().push(store.stats().records())
     }));
     let service = Arc::new(Service::accepting());
-    let engine = FlushEngine::start(Arc::clone(&store) as _, service, options).unwrap();
-    engine.record(vec![old("a", "0")]).await.unwrap();
+    let rig = Rig::sharing(&store, &service, options);
+    record(&rig, [old("a", "0")]).await;
     store.now_fails_at(Op::Settle);
-    let error = engine.flush().await.unwrap_err();
-    assert!(matches!(error, EngineError::Storage { .. }), "{error:?}");
+    assert!(is_storage(&rig.engine.flush().await));
     store.now_obeys();
-    assert_eq!(engine.flush().await.unwrap().records_discarded, 1);
+    assert_eq!(rig.flush().await.records_discarded, 1);
     assert_eq!(*held.lock().unwrap(), [1, 1]);
-    assert_eq!(engine.cache_stats().records, 0);
+    assert_eq!(rig.cached(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,17 +139,13 @@ async fn the_room_of_what_was_given_up_is_free_again() {
 #[tokio::test(start_paused = true)]
 async fn records_from_before_a_restart_grow_old_too() {
     let store = Arc::new(ScriptedStore::obedient().surviving_close());
-    let start = || {
-        let (options, discarded) = expiring(options());
-        let service = Arc::new(Service::accepting());
-        let engine = FlushEngine::start(Arc::clone(&store) as _, service, options);
-        (engine.unwrap(), discarded)
-    };
-    let (engine, _) = start();
-    engine.record(vec![old("a", "0")]).await.unwrap();
-    engine.close().await.unwrap();
-    let (engine, discarded) = start();
-    assert_eq!(engine.flush().await.unwrap().records_discarded, 1);
+    let service = Arc::new(Service::accepting());
+    let (options, discarded) = expiring(options());
+    let first = Rig::sharing(&store, &service, options.clone());
+    record(&first, [old("a", "0")]).await;
+    first.engine.close().await.unwrap();
+    let second = Rig::sharing(&store, &service, options);
+    assert_eq!(second.flush().await.records_discarded, 1);
     assert_eq!(discarded.texts(), ["0"]);
 }
 
@@ -176,31 +171,18 @@ async fn records_of_a_clock_that_was_set_back_are_sent_and_not_kept_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_closing_engine_gives_up_no_more_than_a_batch() {
     let (mut options, _) = expiring(options());
-    let gate = Gate::closed();
-    let held_up = gate.clone();
-    let store = Arc::new(ScriptedStore::scripted(move |op, _| match op {
-        Op::Settle => Step::Behind(held_up.clone()),
-        _ => Step::Obey,
-    }));
     options.max_concurrent_streams = count(1);
-    let service = Arc::new(Service::accepting().limited(2, 1000));
-    let engine = FlushEngine::start(Arc::clone(&store) as _, service, options).unwrap();
-    let records = numbered(6);
-    let records = records.iter().map(|data| old("a", data)).collect();
-    engine.record(records).await.unwrap();
-    let pass = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.flush().await }
-    });
+    let rig = Rig::with(Service::accepting().limited(2, 1000), options);
+    let gate = Gate::closed();
+    rig.store.now_waits_at(Op::Settle, &gate);
+    record(&rig, numbered(6).iter().map(|data| old("a", data))).await;
+    let pass = rig.flushing();
     // Appended, read, and being settled.
-    until(|| store.call_count() == 3).await;
-    let close = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.close().await }
-    });
-    until(|| engine.is_closed()).await;
+    until(|| rig.store.call_count() == 3).await;
+    let close = rig.closing();
+    until(|| rig.engine.is_closed()).await;
     gate.open();
     assert_eq!(pass.await.unwrap().unwrap().records_discarded, 2);
     close.await.unwrap().unwrap();
-    assert_eq!(engine.cache_stats().records, 4);
+    assert_eq!(rig.cached(), 4);
 }

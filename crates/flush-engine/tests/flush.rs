@@ -121,13 +121,9 @@ async fn a_request_without_an_answer_ends_at_the_time_out_and_charges_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endless_request_timeout_is_one() {
-    let mut options = options();
-    options.request_timeout = Duration::MAX;
     let week = 7 * 24 * 3600 * SECOND;
-    let rig = Rig::with(
-        Service::replying(move |_| Reply::Accept.after(week)),
-        options,
-    );
+    let service = Service::replying(move |_| Reply::Accept.after(week));
+    let rig = Rig::tuned(service, |options| options.request_timeout = Duration::MAX);
     rig.record("a", "x").await;
     assert_eq!(rig.flush().await, flushed(1));
 }
@@ -135,17 +131,12 @@ async fn an_endless_request_timeout_is_one() {
 #[tokio::test(start_paused = true)]
 async fn a_second_flush_returns_at_once_whoever_runs_the_first_pass() {
     for origin in ["flush", "timer", "drain"] {
-        let gate = Gate::closed();
-        let behind = gate.clone();
-        let options = if origin == "timer" {
-            every(SECOND)
-        } else {
-            options()
+        let (gate, service) = Service::gated();
+        let options = match origin {
+            "timer" => every(SECOND),
+            _ => options(),
         };
-        let rig = Rig::with(
-            Service::replying(move |_| Reply::Accept.behind(&behind)),
-            options,
-        );
+        let rig = Rig::with(service, options);
         rig.record("a", "x").await;
         let engine = rig.engine.clone();
         let first = tokio::spawn(async move {
@@ -318,13 +309,11 @@ async fn a_flush_that_is_not_polled_holds_nobody_up() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_dropped_at_any_point_leaves_the_accounting_exact() {
     for polls in 0..40 {
-        let mut options = options();
-        options.cache_max_bytes = bytes(640);
         let service = Service::replying(|call| {
             call.send_back("Throttled", |data| data == "0001")
                 .after(Duration::from_millis(1))
         });
-        let rig = Rig::on(ScriptedStore::dawdling(), service, options);
+        let rig = Rig::on(ScriptedStore::dawdling(), service, bounded(640));
         rig.record_each("a", numbered(3)).await;
         rig.record_each("b", numbered(2)).await;
         let done = cancel_after(polls, rig.engine.flush()).await;

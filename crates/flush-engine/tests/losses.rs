@@ -24,8 +24,7 @@ async fn after_a_loss(place: &TempDir, change: impl FnOnce(&mut EngineOptions)) 
     let path = place.path().join("records");
     let store = JournalStore::builder(&path).durability(Durability::ProcessCrash);
     let store = Arc::new(store.open().await.unwrap());
-    let mut options = options();
-    options.cache_max_bytes = bytes(MAX_BYTES as u64);
+    let mut options = bounded(MAX_BYTES as u64);
     change(&mut options);
     let service = Arc::new(Service::accepting());
     let engine = FlushEngine::start(Arc::clone(&store) as _, service, options).unwrap();
@@ -68,10 +67,8 @@ async fn assert_is_free(engine: &FlushEngine) {
     assert_eq!(engine.cache_stats().records, 0);
     engine.record(vec![whole("room")]).await.unwrap();
     let refused = engine.record(vec![new("room", "x")]).await;
-    assert!(
-        matches!(refused, Err(EngineError::LimitExceeded(_))),
-        "{refused:?}"
-    );
+    let is_refused = matches!(refused, Err(EngineError::LimitExceeded(_)));
+    assert!(is_refused, "{refused:?}");
     engine.close().await.unwrap();
 }
 

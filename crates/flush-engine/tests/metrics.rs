@@ -1,15 +1,11 @@
 //! The metrics, compared with the documentation.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper that fails fails its test"
-)]
+#![expect(clippy::panic, reason = "a helper that fails fails its test")]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use common::*;
 use flush_engine::{EngineOptions, OverflowPolicy};
@@ -47,24 +43,20 @@ impl Seen {
 fn seen(test: impl Future<Output = ()>) -> Seen {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(test));
+    metrics::with_local_recorder(&recorder, || block_on_paused(test));
     let snapshot = snapshotter.snapshot().into_vec().into_iter();
     let seen = snapshot.map(|(key, _, _, value)| {
         let key = key.key();
         let promised = include_str!("../../../docs/observability.md");
         assert!(promised.contains(&format!("| `{}` |", key.name())), "{key}");
-        let own: BTreeSet<_> = ["client", "region"].into_iter().collect();
         let labels: Vec<_> = key.labels().map(|l| (l.key(), l.value())).collect();
-        assert_eq!(
-            labels[..2],
-            [("client", "kinesis"), ("region", "eu-west-1")]
-        );
-        let others = labels.iter().filter(|(name, _)| !own.contains(name));
-        let others: Vec<_> = others
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let own = [("client", "kinesis"), ("region", "eu-west-1")];
+        assert_eq!(labels[..2], own);
+        let others = labels
+            .iter()
+            .filter(|(name, _)| !["client", "region"].contains(name));
+        let others = others.map(|(name, value)| format!("{name}={value}"));
+        let others: Vec<_> = others.collect();
         (format!("{}{{{}}}", key.name(), others.join(",")), value)
     });
     Seen(seen.collect())
@@ -87,9 +79,7 @@ fn records_are_counted_by_what_became_of_them() {
         let rig = Rig::with(service, options);
         let two = vec![new("a", "good"), new("a", "bad"), new("b", "also good")];
         rig.record_all(two).await;
-        let mut old = new("b", "old");
-        old.recorded_at = SystemTime::UNIX_EPOCH;
-        rig.record_all(vec![old]).await;
+        rig.record_all(vec![ancient("b", "old")]).await;
         rig.flush().await;
         rig.flush().await;
     });
@@ -117,13 +107,11 @@ fn losses_are_counted_from_zero() {
         rig.record("a", "x").await;
     });
     for stream in ["a", "left"] {
-        let keys = ["retries_exhausted", "overflow", "expired"]
-            .map(|reason| {
-                format!("amplify_discarded_records_total{{stream={stream},reason={reason}}}")
-            })
-            .into_iter()
-            .chain([format!("amplify_refused_records_total{{stream={stream}}}")]);
-        for key in keys {
+        let discarded = ["retries_exhausted", "overflow", "expired"].map(|reason| {
+            format!("amplify_discarded_records_total{{stream={stream},reason={reason}}}")
+        });
+        let refused = format!("amplify_refused_records_total{{stream={stream}}}");
+        for key in discarded.into_iter().chain([refused]) {
             assert_eq!(seen.0.get(&key), Some(&DebugValue::Counter(0)), "{key}");
         }
     }
@@ -153,10 +141,8 @@ fn what_is_not_stored_is_not_counted() {
         let mut options = named();
         options.cache_max_bytes = bytes(100);
         let rig = Rig::with(Service::accepting(), options);
-        rig.engine
-            .record(vec![new("a", &"x".repeat(101))])
-            .await
-            .unwrap_err();
+        let large = new("a", &"x".repeat(101));
+        rig.engine.record(vec![large]).await.unwrap_err();
         rig.store.now_does(|_, _| Step::Fail);
         rig.engine.record(vec![new("a", "x")]).await.unwrap_err();
         rig.engine.disable();
@@ -168,26 +154,22 @@ fn what_is_not_stored_is_not_counted() {
 
 #[test]
 fn the_cache_is_measured_at_every_change() {
-    let seen = |test: fn(Rig) -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
-        seen(async move { test(Rig::with(Service::accepting(), named())).await })
-    };
-    let fresh = seen(|_| Box::pin(async {}));
+    let rig = || Rig::with(Service::accepting(), named());
+    let fresh = seen(async { drop(rig()) });
     assert_eq!(fresh.gauge("amplify_cached_bytes{}"), 0.0);
-    let recorded = seen(|rig| Box::pin(async move { rig.record_each("a", ["12", "345"]).await }));
+    let recorded = seen(async { rig().record_each("a", ["12", "345"]).await });
     assert_eq!(recorded.gauge("amplify_cached_records{}"), 2.0);
     assert_eq!(recorded.gauge("amplify_cached_bytes{}"), 5.0);
-    let flushed = seen(|rig| {
-        Box::pin(async move {
-            rig.record_each("a", ["12", "345"]).await;
-            rig.flush().await;
-        })
+    let flushed = seen(async {
+        let rig = rig();
+        rig.record_each("a", ["12", "345"]).await;
+        rig.flush().await;
     });
     assert_eq!(flushed.gauge("amplify_cached_bytes{}"), 0.0);
-    let cleared = seen(|rig| {
-        Box::pin(async move {
-            rig.record_each("a", ["12", "345"]).await;
-            rig.clear().await;
-        })
+    let cleared = seen(async {
+        let rig = rig();
+        rig.record_each("a", ["12", "345"]).await;
+        rig.clear().await;
     });
     assert_eq!(cleared.gauge("amplify_cached_records{}"), 0.0);
 }
@@ -243,47 +225,39 @@ fn records_for_which_there_is_no_room_are_counted_by_every_policy() {
         let refused =
             |stream| seen.counter(&format!("amplify_refused_records_total{{stream={stream}}}"));
         let of_c = u64::from(policy != OverflowPolicy::DropOldest);
-        assert_eq!(
-            [refused("a"), refused("b"), refused("c")],
-            [1, 1, of_c],
-            "{policy:?}"
-        );
+        let all = ["a", "b", "c"].map(refused);
+        assert_eq!(all, [1, 1, of_c], "{policy:?}");
         assert_eq!(seen.gauge("amplify_cache_limit_bytes{}"), 100.0);
     }
 }
 
 #[test]
 fn the_oldest_record_has_its_age_until_nothing_is_left() {
-    let age = |rig: Rig, flushes: usize| async move {
+    let age = async |rig: Rig| {
         let mut old = new("a", "x");
         old.recorded_at -= Duration::from_secs(5000);
         rig.record_all(vec![new("a", "y"), old]).await;
         let mut older = new("b", "x");
         older.recorded_at -= Duration::from_secs(9000);
         rig.record_all(vec![older]).await;
-        for _ in 0..flushes {
-            let _ = rig.engine.flush().await;
-        }
+        let _ = rig.engine.flush().await;
     };
     let failing = || Rig::with(Service::replying(|_| Reply::throttled()), named());
-    let seen_failing = seen(async move { age(failing(), 1).await });
+    let seen_failing = seen(async { age(failing()).await });
     let of_b = seen_failing.gauge("amplify_oldest_record_seconds{stream=b}");
     assert!((9000.0..9100.0).contains(&of_b), "{of_b}");
-    let seen_working = seen(async move { age(Rig::with(Service::accepting(), named()), 1).await });
-    assert_eq!(
-        seen_working.gauge("amplify_oldest_record_seconds{stream=b}"),
-        0.0
-    );
+    let working = || Rig::with(Service::accepting(), named());
+    let seen_working = seen(async { age(working()).await });
+    let of_b = seen_working.gauge("amplify_oldest_record_seconds{stream=b}");
+    assert_eq!(of_b, 0.0);
     let seen_cleared = seen(async move {
         let rig = failing();
         rig.record("a", "x").await;
         rig.flush().await;
         rig.clear().await;
     });
-    assert_eq!(
-        seen_cleared.gauge("amplify_oldest_record_seconds{stream=a}"),
-        0.0
-    );
+    let of_a = seen_cleared.gauge("amplify_oldest_record_seconds{stream=a}");
+    assert_eq!(of_a, 0.0);
 }
 
 // ---- documentation
@@ -314,10 +288,8 @@ fn the_table_the_dashboard_and_the_alerts_name_the_metrics_that_there_are() {
     let on_dashboard = names(DASHBOARD);
     assert_eq!(on_dashboard, there_are, "each has its place there");
     let in_alerts = names(OPERATIONS);
-    assert!(
-        !in_alerts.is_empty() && in_alerts.is_subset(&there_are),
-        "{in_alerts:?}"
-    );
+    let all_exist = !in_alerts.is_empty() && in_alerts.is_subset(&there_are);
+    assert!(all_exist, "{in_alerts:?}");
 }
 
 #[test]
@@ -328,11 +300,10 @@ fn the_dashboard_asks_for_labels_that_its_metrics_have() {
         for target in panel["targets"].as_array().unwrap() {
             let query = target["expr"].as_str().unwrap();
             queries += 1;
-            let depth = |open, close| query.matches(open).count() == query.matches(close).count();
-            assert!(
-                depth('(', ')') && depth('{', '}') && depth('[', ']'),
-                "{query}"
-            );
+            for pair in [['(', ')'], ['{', '}'], ['[', ']']] {
+                let [opened, closed] = pair.map(|bracket| query.matches(bracket).count());
+                assert_eq!(opened, closed, "{query}");
+            }
             // Only metrics of the whole cache have no stream.
             for selected in query.split("amplify_").skip(1) {
                 let of_cache = selected.starts_with("cache");

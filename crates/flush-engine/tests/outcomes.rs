@@ -17,9 +17,8 @@ fn one_by_one() -> flush_engine::EngineOptions {
 
 fn skipped(data: &FlushData) -> Vec<(&str, Option<&str>)> {
     let skipped = data.skipped_streams.iter();
-    skipped
-        .map(|skipped| (skipped.stream_name.as_str(), skipped.code.as_deref()))
-        .collect()
+    let skipped = skipped.map(|stream| (stream.stream_name.as_str(), stream.code.as_deref()));
+    skipped.collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,9 +152,7 @@ async fn requests_under_way_are_finished_and_counted_when_a_pass_is_aborted() {
         Service::replying(|call| match call.stream.as_str() {
             "a" => Reply::no_answer().after(SECOND),
             "b" => Reply::Accept.after(5 * SECOND),
-            "c" => call
-                .send_back("InternalFailure", |_| true)
-                .after(9 * SECOND),
+            "c" => call.send_all_back().after(9 * SECOND),
             _ => Reply::Accept,
         }),
         |options| options.max_concurrent_streams = count(3),
@@ -266,27 +263,20 @@ async fn nothing_is_lost_and_no_room_whichever_call_of_the_store_fails() {
             true => Step::Fail,
             false => Step::Obey,
         });
-        let mut options = options();
-        options.cache_max_bytes = bytes(400);
         let service = Service::replying(|call| {
             call.send_back("InternalFailure", |data| data == "0001" && call.number < 2)
         });
-        let rig = Rig::on(store, service.limited(2, 100), options);
-        let mut stored = Vec::new();
+        let rig = Rig::on(store, service.limited(2, 100), bounded(400));
+        let mut stored = HashSet::new();
         for data in numbered(6) {
             if rig.engine.record(vec![new("a", &data)]).await.is_ok() {
-                stored.push(data);
+                stored.insert(("a".to_owned(), data));
             }
         }
         for _ in 0..8 {
             let _ = rig.engine.flush().await;
         }
-        let delivered = rig.service.distinct_accepted();
-        let stored: HashSet<_> = stored
-            .into_iter()
-            .map(|data| ("a".to_owned(), data))
-            .collect();
-        assert_eq!(delivered, stored, "{failing}");
+        assert_eq!(rig.service.distinct_accepted(), stored, "{failing}");
         rig.store.now_obeys();
         rig.assert_all_room_is_free(400).await;
     }
@@ -382,21 +372,11 @@ async fn requests_for_one_batch_are_bounded_and_the_untested_remainder_is_unpaid
     let left = rig.store.read_all("a").await;
     assert_eq!(left.len(), 500 - done.records_flushed);
     let paid = left.iter().filter(|record| record.attempts == 1);
-    let alone: Vec<_> = rig
-        .service
-        .calls()
-        .into_iter()
-        .filter(|call| call.data.len() == 1)
-        .collect();
-    let refused_alone: Vec<_> = alone
-        .iter()
-        .map(|call| &call.data[0])
-        .filter(|data| bad(data))
-        .collect();
-    let paid: Vec<_> = paid
-        .map(|record| String::from_utf8(record.data.to_vec()).unwrap())
-        .collect();
-    assert_eq!(paid.iter().collect::<Vec<_>>(), refused_alone);
+    let paid: Vec<_> = paid.map(text).collect();
+    let calls = rig.service.calls().into_iter().map(|call| call.data);
+    let alone = calls.filter(|data| data.len() == 1).flatten();
+    let refused_alone: Vec<_> = alone.filter(|data| bad(data)).collect();
+    assert_eq!(paid, refused_alone);
     assert_eq!(done.records_retried, paid.len());
 }
 
@@ -408,12 +388,8 @@ async fn two_refused_alone_before_anything_was_accepted_accuse_the_stream_and_al
     assert_eq!((done.records_flushed, done.records_retried), (0, 500));
     assert_eq!(rig.attempts("a").await, [1; 500]);
     assert!(rig.service.call_count() < 32);
-    let alone = rig
-        .service
-        .batch_sizes()
-        .into_iter()
-        .filter(|&size| size == 1);
-    assert_eq!(alone.count(), 2);
+    let sizes = rig.service.batch_sizes().into_iter();
+    assert_eq!(sizes.filter(|&size| size == 1).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -539,7 +515,7 @@ async fn records_sent_back_in_the_middle_pay_once() {
         if call.data.len() > 2 || call.data.contains(&"0003".to_owned()) {
             Reply::Refuse(Some(BAD), 400)
         } else {
-            call.send_back("InternalFailure", |_| true)
+            call.send_all_back()
         }
     }));
     rig.record_each("a", numbered(4)).await;
@@ -553,7 +529,7 @@ async fn records_sent_back_in_the_middle_pay_once() {
 async fn those_who_paid_before_the_stream_was_accused_pay_once() {
     let rig = Rig::new(Service::replying(|call| {
         if call.data == ["0000", "0001"] {
-            call.send_back("InternalFailure", |_| true)
+            call.send_all_back()
         } else {
             Reply::Refuse(Some(BAD), 400)
         }

@@ -16,8 +16,7 @@ use record_cache::{MemoryStore, NewRecord, RecordStore};
 /// Options with a cache of `max_bytes`, and the records it discards.
 fn dropping(max_bytes: u64) -> (EngineOptions, Discards) {
     let dropped = Discards::default();
-    let mut options = options();
-    options.cache_max_bytes = bytes(max_bytes);
+    let mut options = bounded(max_bytes);
     options.overflow_policy = OverflowPolicy::DropOldest;
     options.on_discard = dropped.handler();
     (options, dropped)
@@ -66,21 +65,16 @@ async fn what_is_dropped_is_handed_over_whole_and_still_cached_then() {
     options.on_discard = Some(DiscardHandler::new({
         let (store, handed) = (Arc::clone(&store), Arc::clone(&handed));
         move |record| {
-            handed
-                .lock()
-                .unwrap()
-                .push((record, store.stats().records()))
+            let held = store.stats().records();
+            handed.lock().unwrap().push((record, held));
         }
     }));
-    let service = Service::replying(|call| call.send_back("InternalFailure", |_| true));
-    let engine = FlushEngine::start(store, Arc::new(service), options).unwrap();
+    let service = Arc::new(Service::replying(Call::send_all_back));
+    let rig = Rig::sharing(&store, &service, options);
     let record = NewRecord::new(stream("a"), Some("key".to_owned()), "data");
-    engine.record(vec![record]).await.unwrap();
-    engine.flush().await.unwrap();
-    engine
-        .record(vec![new("b", &"x".repeat(100))])
-        .await
-        .unwrap();
+    rig.record_all(vec![record]).await;
+    rig.flush().await;
+    rig.record("b", &"x".repeat(100)).await;
     let handed = handed.lock().unwrap();
     let [(record, held)] = &handed[..] else {
         panic!("handed over once: {handed:?}");
@@ -100,14 +94,7 @@ async fn the_oldest_of_all_streams_go_first() {
         let record = recorded_at(second, stream, &second.to_string());
         rig.record_all(vec![record]).await;
     }
-    for (second, oldest) in [
-        (20, "2"),
-        (21, "3"),
-        (22, "5"),
-        (23, "6"),
-        (24, "7"),
-        (25, "9"),
-    ] {
+    for (second, oldest) in (20..).zip(["2", "3", "5", "6", "7", "9"]) {
         let record = recorded_at(second, "d", "new");
         rig.record_all(vec![record]).await;
         assert_eq!(dropped.texts().last().unwrap(), oldest);
@@ -142,11 +129,7 @@ async fn what_stayed_after_all_is_the_oldest_again() {
     assert_eq!(dropped.texts(), [sized(1), sized(1)]);
 
     // Kept because they were in flight.
-    let gate = Gate::closed();
-    let service = Service::replying({
-        let gate = gate.clone();
-        move |_| Reply::throttled().behind(&gate)
-    });
+    let (gate, service) = Service::replying_behind(|_| Reply::throttled());
     let (options, dropped) = dropping(20 * 6);
     let rig = Rig::with(service.limited(1, 1000), options);
     for (second, stream) in [(1, "b"), (2, "a"), (3, "a"), (6, "a"), (4, "b"), (5, "b")] {
@@ -234,13 +217,8 @@ async fn the_number_of_records_is_bounded_too() {
 
 #[tokio::test(start_paused = true)]
 async fn records_of_a_request_under_way_are_not_dropped() {
-    let gate = Gate::closed();
-    let service = Service::replying({
-        let gate = gate.clone();
-        move |call| {
-            call.send_back("InternalFailure", |data| data.starts_with('0'))
-                .behind(&gate)
-        }
+    let (gate, service) = Service::replying_behind(|call| {
+        call.send_back("InternalFailure", |data| data.starts_with('0'))
     });
     let (options, dropped) = dropping(16 * 6);
     let rig = Rig::with(service.limited(3, 1000), options);
@@ -425,8 +403,7 @@ async fn closing_ends_those_who_wait_for_room() {
     let gate = Gate::closed();
     let (rig, _) = rig(100);
     rig.store.now_waits_at(Op::Append, &gate);
-    let records = (0..3).map(|_| rig.recording(vec![new("a", &"x".repeat(100))]));
-    let records: Vec<_> = records.collect();
+    let records = [(); 3].map(|()| rig.recording(vec![new("a", &"x".repeat(100))]));
     until(|| rig.store.call_count() == 1).await;
     let close = rig.closing();
     until(|| rig.engine.is_closed()).await;
@@ -481,16 +458,12 @@ async fn under_load_the_bound_holds_nobody_is_refused_and_each_record_has_one_fa
         rig.flush().await;
     }
     assert!(most.load(Ordering::Relaxed) as u64 <= MAX);
-    let delivered: Vec<_> = (0..3)
-        .flat_map(|n| rig.service.accepted(&format!("stream-{n}")))
+    let streams = (0..3).map(|n| format!("stream-{n}"));
+    let delivered: Vec<_> = streams
+        .flat_map(|name| rig.service.accepted(&name))
         .collect();
-    let is_overflow = |reason| reason == DiscardReason::Overflow;
-    assert!(
-        dropped
-            .all()
-            .iter()
-            .any(|record| is_overflow(record.reason))
-    );
+    let overflow = DiscardReason::Overflow;
+    assert!(dropped.all().iter().any(|record| record.reason == overflow));
     assert!(!delivered.is_empty());
     let fates: Vec<_> = dropped.texts().into_iter().chain(delivered).collect();
     assert_eq!(fates.len(), 8 * 150);

@@ -2,10 +2,8 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::*;
-use flush_engine::{FlushStrategy, Verdict};
+use flush_engine::Verdict;
 
 /// The records `from..to`, as numbers.
 fn numbers(from: usize, to: usize) -> Vec<String> {
@@ -13,17 +11,15 @@ fn numbers(from: usize, to: usize) -> Vec<String> {
 }
 
 async fn record_numbers(rig: &Rig, count: usize) {
-    let numbers = numbers(0, count);
-    let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
-    rig.record_each("a", numbers).await;
+    rig.record_each("a", numbers(0, count)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_fit_is_left_for_the_next_request_and_nothing_is_sent_out_of_order() {
     for in_flight in [1, 4] {
-        let mut options = options();
-        options.max_in_flight_per_stream = count(in_flight);
-        let rig = Rig::with(Service::accepting().fitting(30), options);
+        let rig = Rig::tuned(Service::accepting().fitting(30), |options| {
+            options.max_in_flight_per_stream = count(in_flight);
+        });
         record_numbers(&rig, 100).await;
         assert_eq!(rig.flush().await.records_flushed, 30);
         assert_eq!(rig.service.accepted("a"), numbers(0, 30));
@@ -35,11 +31,9 @@ async fn what_does_not_fit_is_left_for_the_next_request_and_nothing_is_sent_out_
 
 #[tokio::test(start_paused = true)]
 async fn a_timer_catches_up_with_as_much_as_a_request_takes() {
-    let mut options = options();
-    options.flush_strategy = FlushStrategy::Interval(MINUTE);
-    let rig = Rig::with(Service::accepting().fitting(30), options);
+    let rig = Rig::with(Service::accepting().fitting(30), every(MINUTE));
     record_numbers(&rig, 100).await;
-    tokio::time::sleep(MINUTE + Duration::from_secs(1)).await;
+    tokio::time::sleep(MINUTE + SECOND).await;
     assert_eq!(rig.service.batch_sizes(), [30, 30, 30]);
 }
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{
-    Discards, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, new, until,
+    Discards, Gate, Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bounded, new, until,
 };
 use flush_engine::{EngineError, EngineOptions, FlushEngine, LimitExceeded, OverflowPolicy};
 use record_cache::{MemoryStore, RecordStore};
 
 fn options(max_bytes: u64, share: u64) -> EngineOptions {
-    let mut options = common::options();
-    options.cache_max_bytes = bytes(max_bytes);
+    let mut options = bounded(max_bytes);
     options.max_stream_share = Some(share);
     options
 }
@@ -57,20 +56,16 @@ async fn a_stream_that_is_refused_for_ever_leaves_room_for_the_others() {
 async fn what_one_call_has_for_a_stream_is_one_sum() {
     let rig = Rig::with(Service::accepting(), options(1600, 100));
     let many = |stream: &str, n: usize| vec![new(stream, "0123456789"); n];
-    let refused = rig.engine.record(many("a", 11)).await;
-    let Err(EngineError::LimitExceeded(error)) = refused else {
-        panic!("{refused:?}");
-    };
-    assert!(matches!(
-        error,
-        LimitExceeded::StreamNeverFits { needed: 110, .. }
-    ));
-    let mut mixed = many("a", 10);
-    mixed.extend(many("b", 10));
+    match rig.engine.record(many("a", 11)).await {
+        Err(EngineError::LimitExceeded(LimitExceeded::StreamNeverFits { needed, .. })) => {
+            assert_eq!(needed, 110);
+        }
+        refused => panic!("{refused:?}"),
+    }
+    let mixed = [many("a", 10), many("b", 10)].concat();
     rig.engine.record(mixed).await.unwrap();
     // All or nothing across all streams.
-    let mut mixed = many("c", 1);
-    mixed.extend(many("b", 1));
+    let mixed = [many("c", 1), many("b", 1)].concat();
     let refused = rig.engine.record(mixed).await;
     assert_eq!(stream_in_the_way(&refused), Some("b"));
     assert_eq!(rig.cached(), 20);
@@ -85,8 +80,10 @@ async fn what_is_found_at_the_start_counts() {
     let refused = engine.record(vec![new("a", &"x".repeat(41))]).await;
     assert_eq!(stream_in_the_way(&refused), Some("a"));
     engine.flush().await.unwrap();
-    let fits = engine.record(vec![new("a", &"x".repeat(100))]).await;
-    fits.unwrap();
+    engine
+        .record(vec![new("a", &"x".repeat(100))])
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -94,15 +91,13 @@ async fn a_share_is_exact_under_concurrency() {
     let store = ScriptedStore::dawdling();
     let rig = Arc::new(Rig::on(store, Service::accepting(), options(16_000, 1000)));
     for _ in 0..20 {
-        let recording: Vec<_> = (0..120)
-            .map(|n| {
-                let rig = Arc::clone(&rig);
-                let stream = ["a", "b"][n % 2];
-                tokio::spawn(async move { record(&rig, stream, 25).await.is_ok() })
-            })
-            .collect();
+        let recording = (0..120).map(|n| {
+            let rig = Arc::clone(&rig);
+            let stream = ["a", "b"][n % 2];
+            tokio::spawn(async move { record(&rig, stream, 25).await.is_ok() })
+        });
         let mut stored = 0;
-        for recorded in recording {
+        for recorded in recording.collect::<Vec<_>>() {
             stored += usize::from(recorded.await.unwrap());
         }
         assert_eq!(stored, 2 * 1000 / 25);
@@ -117,29 +112,27 @@ async fn a_share_stays_exact_whatever_clears_and_flushes_come_between() {
     let store = ScriptedStore::dawdling();
     let service = Service::replying(|call| match call.number % 5 {
         0 => Reply::throttled(),
-        1 => call.send_back("InternalFailure", |_| true),
+        1 => call.send_all_back(),
         _ => Reply::Accept,
     });
     let mut options = options(16_000, 1000);
     options.max_retries = 0;
     let rig = Arc::new(Rig::on(store, service, options));
-    let tasks: Vec<_> = (0..8)
-        .map(|task| {
-            let rig = Arc::clone(&rig);
-            tokio::spawn(async move {
-                for n in 0..100 {
-                    match (task, n % 10) {
-                        (0, 0) => drop(rig.engine.clear().await.unwrap()),
-                        (1, _) => drop(rig.engine.flush().await.unwrap()),
-                        _ => drop(record(&rig, "a", 25).await),
-                    }
-                    let stats = rig.engine.cache_stats();
-                    assert!(stats.bytes <= 1000, "{stats:?}");
+    let tasks = (0..8).map(|task| {
+        let rig = Arc::clone(&rig);
+        tokio::spawn(async move {
+            for n in 0..100 {
+                match (task, n % 10) {
+                    (0, 0) => drop(rig.engine.clear().await.unwrap()),
+                    (1, _) => drop(rig.engine.flush().await.unwrap()),
+                    _ => drop(record(&rig, "a", 25).await),
                 }
-            })
+                let stats = rig.engine.cache_stats();
+                assert!(stats.bytes <= 1000, "{stats:?}");
+            }
         })
-        .collect();
-    for task in tasks {
+    });
+    for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
     rig.engine.clear().await.unwrap();
@@ -166,13 +159,18 @@ async fn an_append_that_overlaps_a_clear_keeps_its_share() {
     assert_eq!(stream_in_the_way(&record(&rig, "a", 1).await), Some("a"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn where_the_oldest_make_room_a_stream_makes_its_own() {
+/// Drops the oldest records where there is no room.
+fn dropping(service: Service, max_bytes: u64, share: u64) -> (Rig, Discards) {
     let dropped = Discards::default();
-    let mut options = options(1600, 100);
+    let mut options = options(max_bytes, share);
     options.overflow_policy = OverflowPolicy::DropOldest;
     options.on_discard = dropped.handler();
-    let rig = Rig::with(Service::accepting(), options);
+    (Rig::with(service, options), dropped)
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_oldest_make_room_a_stream_makes_its_own() {
+    let (rig, dropped) = dropping(Service::accepting(), 1600, 100);
     record(&rig, "old", 50).await.unwrap();
     for _ in 0..10 {
         record(&rig, "a", 30).await.unwrap();
@@ -184,14 +182,8 @@ async fn where_the_oldest_make_room_a_stream_makes_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_dropped_for_a_record_that_is_refused_all_the_same() {
-    let gate = Gate::closed();
-    let behind = gate.clone();
-    let service = Service::answering("busy", move |_| Reply::Accept.behind(&behind));
-    let dropped = Discards::default();
-    let mut options = options(160, 80);
-    options.overflow_policy = OverflowPolicy::DropOldest;
-    options.on_discard = dropped.handler();
-    let rig = Rig::with(service, options);
+    let (gate, service) = Service::gated();
+    let (rig, dropped) = dropping(service, 160, 80);
     record(&rig, "busy", 70).await.unwrap();
     let flush = rig.flushing();
     rig.service.called(1).await;
@@ -213,11 +205,7 @@ async fn nothing_is_dropped_for_a_record_that_is_refused_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn damage_in_a_full_share_makes_room_in_it_and_others_give_what_is_still_missing() {
-    let dropped = Discards::default();
-    let mut options = options(100, 60);
-    options.overflow_policy = OverflowPolicy::DropOldest;
-    options.on_discard = dropped.handler();
-    let rig = Rig::with(Service::accepting(), options);
+    let (rig, dropped) = dropping(Service::accepting(), 100, 60);
     for (stream, bytes) in [("a", 30), ("b", 50), ("c", 20)] {
         rig.record(stream, &stream.repeat(bytes)).await;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::*;
-use flush_engine::{EngineError, EngineOptions, FlushEngine, OverflowPolicy, RecordSender};
+use flush_engine::{EngineError, EngineOptions, FlushEngine, OverflowPolicy};
 use record_cache::{FailAfter, MemoryStore, ReadLimits, RecordStore};
 
 const STREAMS: [&str; 3] = ["a", "b", "c"];
@@ -42,11 +42,7 @@ impl Trial {
             .limited(7, 1000),
         );
         let store = Arc::new(FailAfter::new(MemoryStore::new(), passing).failures(failing));
-        let engine = FlushEngine::start(
-            Arc::clone(&store) as Arc<dyn RecordStore>,
-            Arc::clone(&service) as Arc<dyn RecordSender>,
-            options,
-        );
+        let engine = FlushEngine::start(store.clone(), service.clone(), options);
         Self {
             engine: engine.unwrap(),
             service,
@@ -91,9 +87,8 @@ impl Trial {
         for data in &self.recorded {
             assert!(fates.contains_key(data.as_str()), "{what}: {data} is lost");
         }
-        let invented = fates
-            .keys()
-            .find(|data| !self.recorded.iter().any(|r| r == *data));
+        let is_known = |data: &&&str| self.recorded.iter().any(|known| known == **data);
+        let invented = fates.keys().find(|data| !is_known(data));
         assert_eq!(invented, None, "{what}: never recorded");
         let stats = self.engine.cache_stats();
         assert_eq!(stats.records, cached.len(), "{what}");
@@ -113,12 +108,17 @@ impl Trial {
         let hopeless = |data: &&String| data.ends_with(HOPELESS);
         let given_up = self.discarded.texts();
         let expected = self.recorded.iter().filter(hopeless).count();
-        assert!(
-            given_up.iter().all(|data| hopeless(&data)),
-            "{what}: {given_up:?}"
-        );
+        let are_hopeless = given_up.iter().all(|data| hopeless(&data));
+        assert!(are_hopeless, "{what}: {given_up:?}");
         assert!(given_up.len() >= expected, "{what}: {given_up:?}");
     }
+}
+
+/// A cache of this size that drops its oldest records.
+fn dropping(max_bytes: u64) -> EngineOptions {
+    let mut options = bounded(max_bytes);
+    options.overflow_policy = OverflowPolicy::DropOldest;
+    options
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,11 +165,8 @@ async fn a_timer_outlives_every_failure_of_the_store() {
 async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
     for passing in 0..80 {
         let what = format!("2 failures after {passing} calls");
-        let mut options = options();
-        options.overflow_policy = OverflowPolicy::DropOldest;
         // Room for 160 / 16 = 10 records.
-        options.cache_max_bytes = bytes(160);
-        let mut trial = Trial::new(passing, 2, options);
+        let mut trial = Trial::new(passing, 2, dropping(160));
         trial.record().await;
         trial.assert_nothing_is_lost(&what).await;
         let cached = trial.engine.cache_stats().records;
@@ -180,28 +177,15 @@ async fn records_that_make_room_are_told_of_though_the_store_fails_at_it() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_store_is_an_error_of_the_call_and_no_more() {
     for panics in [Op::Append, Op::Oldest, Op::Settle, Op::Clear] {
-        let mut options = options();
-        options.overflow_policy = OverflowPolicy::DropOldest;
-        options.cache_max_bytes = bytes(160);
-        let rig = Rig::on(ScriptedStore::obedient(), Service::accepting(), options);
+        let rig = Rig::with(Service::accepting(), dropping(160));
         rig.record("a", &"x".repeat(160)).await;
-        let panic = move |op, _| {
-            if op == panics {
-                Step::Panic
-            } else {
-                Step::Obey
-            }
-        };
-        rig.store.now_does(panic);
+        rig.store.now_does_at(panics, || Step::Panic);
         let failed = match panics {
             Op::Clear => rig.engine.clear().await.map(drop),
             // Makes room first, which takes a read and a settlement.
             _ => rig.engine.record(vec![new("a", "y")]).await.map(drop),
         };
-        assert!(
-            matches!(failed, Err(EngineError::Storage { .. })),
-            "{panics:?}: {failed:?}"
-        );
+        assert!(is_storage(&failed), "{panics:?}: {failed:?}");
         rig.store.now_obeys();
         rig.record("a", "z").await;
         rig.engine.drain(SECOND).await.unwrap();

@@ -7,7 +7,6 @@ mod common;
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use common::*;
 use flush_engine::{DiscardHandler, EngineOptions, OverflowPolicy};
@@ -84,13 +83,8 @@ impl fmt::Display for Seen {
     /// Formats it as a row of the table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<_> = self.fields.iter().map(|name| format!("`{name}`")).collect();
-        write!(
-            f,
-            "| {} | {} | {} |",
-            self.what,
-            self.message,
-            fields.join(", ")
-        )
+        let (what, message, fields) = (&self.what, &self.message, fields.join(", "));
+        write!(f, "| {what} | {message} | {fields} |")
     }
 }
 
@@ -122,7 +116,7 @@ async fn a_full_life() {
     let data = &format!("{SECRET}-{}", "x".repeat(40));
     let service = Service::replying(|call| match call.number {
         0 => Reply::Accept,
-        1 => call.send_back("InternalFailure", |_| true),
+        1 => call.send_all_back(),
         2 => Reply::throttled(),
         _ => Reply::no_answer(),
     });
@@ -137,9 +131,7 @@ async fn a_full_life() {
     rig.flush().await;
     rig.record("a", data).await;
     rig.flush().await;
-    let mut old = new("a", data);
-    old.recorded_at = SystemTime::UNIX_EPOCH;
-    rig.record_all(vec![old]).await;
+    rig.record_all(vec![ancient("a", data)]).await;
     rig.flush().await;
     rig.record("a", data).await;
     rig.flush().await;
@@ -165,31 +157,32 @@ async fn a_full_life() {
     rig.engine.close().await.unwrap();
 }
 
-#[test]
-fn every_event_is_promised_and_every_promise_is_kept() {
+/// What the engine logs in a test.
+fn logged(test: impl Future<Output = ()>) -> Vec<Seen> {
     let log = Log::default();
     let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
     let keeping = Registry::default().with(log.clone().with_filter(ours));
-    tracing::subscriber::with_default(keeping, || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(a_full_life());
-    });
-    let all = log.0.lock().unwrap().clone();
+    tracing::subscriber::with_default(keeping, || block_on_paused(test));
+    std::mem::take(&mut *log.0.lock().unwrap())
+}
+
+/// The rows of the engine's table in the documentation.
+fn promised_rows() -> impl Iterator<Item = &'static str> {
+    let table = PROMISED.split("`flush_engine`:").nth(1).unwrap();
+    let table = table.split("There are two spans").next().unwrap();
+    table.lines().filter(|line| line.starts_with("| "))
+}
+
+#[test]
+fn every_event_is_promised_and_every_promise_is_kept() {
+    let all = logged(a_full_life());
     let (spans, events): (Vec<_>, Vec<_>) =
         all.iter().partition(|seen| seen.what.starts_with("SPAN"));
 
-    let table = PROMISED.split("`flush_engine`:").nth(1).unwrap();
-    let table = table.split("There are two spans").next().unwrap();
-    let promised: BTreeSet<_> = table
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| level"))
-        .map(sorted)
-        .collect();
-    let seen: BTreeSet<_> = events
-        .iter()
-        .map(|seen| sorted(&seen.to_string()))
-        .collect();
+    let rows = promised_rows().filter(|line| !line.starts_with("| level"));
+    let promised: BTreeSet<_> = rows.map(sorted).collect();
+    let seen = events.iter().map(|seen| sorted(&seen.to_string()));
+    let seen: BTreeSet<_> = seen.collect();
     let unpromised: Vec<_> = seen.difference(&promised).collect();
     assert!(unpromised.is_empty(), "{unpromised:#?}");
     // Messages about other instances, services and connections are tested elsewhere.
@@ -226,43 +219,24 @@ fn every_event_is_promised_and_every_promise_is_kept() {
 fn what_is_given_up_or_refused_is_one_line_a_batch() {
     let service = Service::replying(|call| match call.number {
         // A whole batch, sent back for the last time.
-        0 => call.send_back("InternalFailure", |_| true),
+        0 => call.send_all_back(),
         // A batch that is bisected, with two bad records in it.
         _ => call.refuse_if("ValidationException", |data| data.ends_with("7")),
     });
-    let log = Log::default();
-    let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
-    let keeping = Registry::default().with(log.clone().with_filter(ours));
-    tracing::subscriber::with_default(keeping, || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut options = common::options();
-            options.max_retries = 0;
-            let rig = Rig::with(service, options);
-            rig.record_each("a", common::numbered(500)).await;
-            let done = rig.engine.flush().await.unwrap();
-            assert_eq!(done.records_discarded, 500);
-            rig.record_each("a", common::numbered(20)).await;
-            let done = rig.engine.flush().await.unwrap();
-            assert_eq!((done.records_flushed, done.records_discarded), (18, 2));
-            assert_eq!(rig.cached(), 0);
-        });
+    let all = logged(async {
+        let rig = Rig::tuned(service, |options| options.max_retries = 0);
+        rig.record_each("a", numbered(500)).await;
+        assert_eq!(rig.flush().await.records_discarded, 500);
+        rig.record_each("a", numbered(20)).await;
+        let done = rig.flush().await;
+        assert_eq!((done.records_flushed, done.records_discarded), (18, 2));
+        assert_eq!(rig.cached(), 0);
     });
-    let lines = |message: &str| {
-        let all = log.0.lock().unwrap().clone();
-        all.iter().filter(|seen| seen.message == message).count()
-    };
+    let lines = |message: &str| all.iter().filter(|seen| seen.message == message).count();
     let given_up = "records were discarded: their retries are exhausted";
     assert_eq!(lines(given_up), 2);
     assert_eq!(lines("the service refused a request"), 1);
-    let says_they_stay = log
-        .0
-        .lock()
-        .unwrap()
-        .clone()
-        .iter()
-        .any(|seen| seen.message.contains("stay"));
+    let says_they_stay = all.iter().any(|seen| seen.message.contains("stay"));
     assert!(!says_they_stay, "of records that were deleted");
 }
 
@@ -276,25 +250,15 @@ fn that_deliveries_fail_and_work_again_is_told_on_the_change_only() {
         7 => Reply::no_answer(),
         _ => Reply::Accept,
     });
-    let log = Log::default();
-    let ours = filter_fn(|metadata: &Metadata<'_>| metadata.target() == "flush_engine");
-    let keeping = Registry::default().with(log.clone().with_filter(ours));
-    tracing::subscriber::with_default(keeping, || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let rig = Rig::with(service, common::options());
-            for _ in 0..9 {
-                rig.record_each("a", common::numbered(2)).await;
-                let _ = rig.engine.flush().await;
-            }
-        });
+    let all = logged(async {
+        let rig = Rig::new(service);
+        for _ in 0..9 {
+            rig.record_each("a", numbered(2)).await;
+            let _ = rig.engine.flush().await;
+        }
     });
-    let all = log.0.lock().unwrap().clone();
-    let told = all
-        .iter()
-        .filter(|seen| seen.message.starts_with("deliveries"));
-    let told: Vec<_> = told.map(|seen| &seen.message[..]).collect();
+    let told = all.iter().map(|seen| &seen.message[..]);
+    let told: Vec<_> = told.filter(|told| told.starts_with("deliveries")).collect();
     let fail = "deliveries of a stream fail";
     let work = "deliveries of a stream work again";
     assert_eq!(told, [fail, work, fail, work]);
@@ -303,10 +267,8 @@ fn that_deliveries_fail_and_work_again_is_told_on_the_change_only() {
 #[test]
 fn each_line_above_debug_is_explained_to_who_operates_it() {
     let operations = include_str!("../../../docs/operations.md");
-    let table = PROMISED.split("`flush_engine`:").nth(1).unwrap();
-    let table = table.split("There are two spans").next().unwrap();
     let mut lines = 0;
-    for row in table.lines().filter(|line| line.starts_with("| ")) {
+    for row in promised_rows() {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         if ["ERROR", "WARN", "INFO"].contains(&cells[1]) {
             let message = cells[2].split(" (").next().unwrap();

@@ -8,16 +8,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::{
-    Op, Reply, Rig, SECOND, ScriptedStore, Service, Step, bytes, cancel_after, is_full, new,
-    poll_once, until,
+    Op, Rig, SECOND, ScriptedStore, Service, Step, bounded, cancel_after, is_closed, is_full,
+    never_fits, new, poll_once, until,
 };
-use flush_engine::{EngineError, EngineOptions, LimitExceeded, OverflowPolicy};
+use flush_engine::{EngineError, EngineOptions, OverflowPolicy};
 use tokio::time::{Instant, sleep};
 
 /// Room for 160 bytes in 10 records.
 fn options(at_most: Duration) -> EngineOptions {
-    let mut options = common::options();
-    options.cache_max_bytes = bytes(160);
+    let mut options = bounded(160);
     options.overflow_policy = OverflowPolicy::Wait { at_most };
     options
 }
@@ -66,10 +65,7 @@ async fn what_never_fits_does_not_wait() {
     let rig = full_rig(60 * SECOND);
     let start = Instant::now();
     let refused = record(&rig, "a", 161).await;
-    assert!(matches!(
-        refused,
-        Err(EngineError::LimitExceeded(LimitExceeded::NeverFits { .. }))
-    ));
+    assert!(never_fits(&refused));
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -114,14 +110,10 @@ async fn a_call_that_is_dropped_leaves_the_line() {
 async fn dropped_at_any_moment_it_has_stored_the_record_or_taken_no_room() {
     for polls in 1..12 {
         let store = ScriptedStore::dawdling();
-        let rig = Rig::on(store, Service::accepting(), options(60 * SECOND));
-        let rig = Arc::new(rig);
+        let rig = Arc::new(Rig::on(store, Service::accepting(), options(60 * SECOND)));
         record(&rig, "a", 160).await.unwrap();
         let waiting = record(&rig, "b", 100);
-        let flushed = async {
-            rig.engine.flush().await.unwrap();
-        };
-        tokio::join!(cancel_after(polls, waiting), flushed);
+        tokio::join!(cancel_after(polls, waiting), rig.flush());
         sleep(SECOND).await;
         let stored = rig.engine.cache_stats().bytes;
         assert!(stored == 0 || stored == 100, "{stored}");
@@ -156,8 +148,7 @@ async fn closing_refuses_all_that_wait() {
     sleep(SECOND).await;
     rig.engine.close().await.unwrap();
     for waiting in waiting {
-        let refused = waiting.await.unwrap();
-        assert!(matches!(refused, Err(EngineError::Closed)), "{refused:?}");
+        assert!(is_closed(&waiting.await.unwrap()));
     }
 }
 
@@ -188,12 +179,10 @@ async fn room_that_a_failing_store_gives_back_goes_to_the_next_in_line() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_bound_holds_while_many_wait() {
-    let service = Service::replying(|_| Reply::Accept);
     let store = ScriptedStore::dawdling();
-    let rig = Arc::new(Rig::on(store, service, options(60 * SECOND)));
-    let recording: Vec<_> = (0..200)
-        .map(|n| tokio::spawn(record(&rig, "a", 1 + n % 100)))
-        .collect();
+    let rig = Arc::new(Rig::on(store, Service::accepting(), options(60 * SECOND)));
+    let recording = (0..200).map(|n| tokio::spawn(record(&rig, "a", 1 + n % 100)));
+    let recording: Vec<_> = recording.collect();
     let all = async {
         for recorded in recording {
             recorded.await.unwrap().unwrap();

@@ -14,7 +14,7 @@ use std::path::Path;
 use record_cache::{Durability, StoreError};
 use support::process::{self, is_child, say};
 use support::subject::for_each_store;
-use support::{Subject, numbers, read_all, record, segments, stream};
+use support::{Subject, append, assert_holds, copy, entries, numbers, read_all, segments, stream};
 use tempfile::TempDir;
 
 for_each_store!(
@@ -36,19 +36,13 @@ fn mode(path: &Path) -> u32 {
 async fn what_others_may_read_is_theirs_no_more(subject: Subject) {
     let place = TempDir::new().unwrap();
     let store = subject.open(place.path()).await;
-    let new = (0..300).map(|n| record(&stream("a"), n, 10)).collect();
-    store.append(new).await.unwrap();
+    append(&*store, &stream("a"), 0..300, 10).await;
     store.close().await.unwrap();
-    let files = || {
-        fs::read_dir(place.path())
-            .unwrap()
-            .map(|e| e.unwrap().path())
-    };
-    for path in files() {
+    for path in entries(place.path(), |_| true) {
         set_mode(&path, if path.is_dir() { 0o777 } else { 0o666 });
     }
     let store = subject.open(place.path()).await;
-    for path in files() {
+    for path in entries(place.path(), |_| true) {
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode(&path), expected, "{}", path.display());
     }
@@ -79,8 +73,7 @@ async fn a_directory_that_others_may_write_to_is_refused_untouched(subject: Subj
         refused_untouched(subject, &path, "chmod go-w").await;
         assert_eq!(mode(&path), 0o777);
         set_mode(&path, 0o755);
-        let store = subject.open(&path).await;
-        store.close().await.unwrap();
+        subject.open(&path).await.close().await.unwrap();
     }
 }
 
@@ -109,8 +102,7 @@ async fn a_relative_path_is_where_it_was_when_the_store_was_opened(subject: Subj
         std::env::set_current_dir(&elsewhere).unwrap();
         // Enough data for several segments and a mark.
         for n in 0..10 {
-            let new = vec![record(&stream("a"), n, 1 << 20)];
-            store.append(new).await.unwrap();
+            append(&*store, &stream("a"), [n], 1 << 20).await;
         }
         store.close().await.unwrap();
         assert_eq!(fs::read_dir("cache").unwrap().count(), 0);
@@ -118,14 +110,12 @@ async fn a_relative_path_is_where_it_was_when_the_store_was_opened(subject: Subj
         return;
     }
     let place = TempDir::new().unwrap();
-    let test = "a_relative_path_is_where_it_was_when_the_store_was_opened";
-    let test = format!("{}::{test}", subject.name());
+    let test = subject.test("a_relative_path_is_where_it_was_when_the_store_was_opened");
     let mut child = process::start(&test, place.path(), "");
     child.wait_for("done");
     child.kill();
     let store = subject.open(&place.path().join("cache")).await;
-    let held = numbers(&read_all(&*store, &stream("a")).await);
-    assert_eq!(held, (0..10).collect::<Vec<_>>());
+    assert_holds(&*store, &stream("a"), 0..10).await;
     store.close().await.unwrap();
 }
 
@@ -134,8 +124,7 @@ async fn with_process_crash_only_what_is_last_is_taken_for_torn(subject: Subject
     let work = TempDir::new().unwrap();
     let store = subject.open_fast(work.path()).await;
     for n in 0..RECORDS {
-        let new = vec![record(&stream("a"), n, 50)];
-        store.append(new).await.unwrap();
+        append(&*store, &stream("a"), [n], 50).await;
     }
     // The log as a kill leaves it.
     let killed = fs::read(&segments(work.path())[0]).unwrap();
@@ -144,7 +133,7 @@ async fn with_process_crash_only_what_is_last_is_taken_for_torn(subject: Subject
         let place = TempDir::new().unwrap();
         let mut bytes = killed.clone();
         bytes[64 + frame * at + frame - 20] ^= 1;
-        support::copy(work.path(), place.path());
+        copy(work.path(), place.path());
         fs::write(&segments(place.path())[0], bytes).unwrap();
         let store = subject.open_fast(place.path()).await;
         let held = numbers(&read_all(&*store, &stream("a")).await);
@@ -154,11 +143,8 @@ async fn with_process_crash_only_what_is_last_is_taken_for_torn(subject: Subject
         assert_eq!(store.stats().damaged_records, counted, "record {at}");
         store.close().await.unwrap();
         let store = subject.open_fast(place.path()).await;
-        assert_eq!(
-            store.stats().damaged_records,
-            0,
-            "record {at}: counted once"
-        );
+        let again = store.stats().damaged_records;
+        assert_eq!(again, 0, "record {at}: counted once");
         store.close().await.unwrap();
     }
     store.close().await.unwrap();

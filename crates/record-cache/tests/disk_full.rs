@@ -8,6 +8,7 @@
 #![cfg(any(target_os = "linux", windows))]
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
@@ -21,11 +22,11 @@ use std::time::Duration;
 
 use record_cache::{Durability, RecordStore, Settlement, StoreError};
 use support::mounted::{Mounted, fill};
-use support::process::{self, is_child, say};
+use support::process::{self, is_child};
 use support::subject::for_each_store;
 use support::{
-    Numbers, Store, Subject, disk_usage, limits, number_of, numbers, read_all, record,
-    settled_down, stream, times,
+    Numbers, Store, Subject, append, assert_holds, disk_usage, limits, number_of, numbers,
+    read_all, record, settled_down, stream, times,
 };
 
 for_each_store!(
@@ -66,10 +67,7 @@ async fn a_full_disk_refuses_and_recovers(subject: Subject, durability: Durabili
     for _ in 0..5 {
         let refused = store.append(vec![record(&name, 9, 100_000)]);
         let refused = tokio::time::timeout(AT_ONCE, refused).await.unwrap();
-        assert!(
-            matches!(refused, Err(StoreError::Unavailable { .. })),
-            "{refused:?}"
-        );
+        assert_unavailable(&refused.expect_err("it is refused"));
     }
     let held = numbers(&read_all(&*store, &name).await);
     assert_eq!(held, accepted, "all that was accepted");
@@ -106,10 +104,8 @@ async fn a_full_disk_refuses_and_recovers_without_syncs(subject: Subject) {
 
 /// Fills the disk to the last byte.
 fn take_the_rest(disk: &Mounted) {
-    let file = fs::File::options()
-        .append(true)
-        .create(true)
-        .open(disk.path().join("filler"));
+    let filler = disk.path().join("filler");
+    let file = fs::File::options().append(true).create(true).open(filler);
     let mut file = file.unwrap();
     for bytes in [4096, 512, 1] {
         while std::io::Write::write(&mut file, &vec![1; bytes]).is_ok_and(|written| written > 0) {}
@@ -162,28 +158,21 @@ async fn fill_and_be_killed(subject: Subject, path: &Path, expected: u64) {
     let store = open_expecting(subject, path, expected).await;
     let from = store.stats().records() as u64;
     let last = from + fill(&*store, from).await.len() as u64;
-    say(&format!("accepted {last} end"));
+    process::report("accepted", last);
     std::future::pending::<()>().await;
 }
 
 async fn open_expecting(subject: Subject, path: &Path, expected: u64) -> Store {
-    let opened = subject
-        .try_open(path, Durability::PowerLoss, Some(expected))
-        .await;
-    opened.unwrap_or_else(|error| panic!("{} with {expected}: {error}", path.display()))
+    let opening = subject.try_open(path, Durability::PowerLoss, Some(expected));
+    opening
+        .await
+        .unwrap_or_else(|error| panic!("{} with {expected}: {error}", path.display()))
 }
 
 /// Fills the disk in a child process and kills it. Returns the accepted records.
 fn killed_when_full(test: &str, subject: Subject, path: &Path, expected: u64) -> Vec<u64> {
-    let test = format!("{}::{test}", subject.name());
-    let mut process = process::start(&test, path, &expected.to_string());
-    let said = process.lines.find_map(|line| {
-        let line = line.unwrap();
-        line.strip_prefix("accepted ")?
-            .strip_suffix(" end")?
-            .parse()
-            .ok()
-    });
+    let mut process = process::start(&subject.test(test), path, &expected.to_string());
+    let said = process.wait_for_report("accepted");
     process.kill();
     (0..said.unwrap()).collect()
 }
@@ -341,16 +330,18 @@ async fn comes_and_goes(subject: Subject, durability: Durability, seed: u64) {
         }
     }
     assert!(refusals > 3, "it was never full: {refusals}");
-    assert!(
-        openings > 5,
-        "it was opened {openings} times while it was full"
-    );
+    assert!(openings > 5, "opened {openings} times while it was full");
     assert_eq!(store.stats().damaged_records, 0);
 }
 
 #[track_caller]
-fn refused(error: &StoreError, filled: bool, refusals: &mut usize) {
+fn assert_unavailable(error: &StoreError) {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}
+
+#[track_caller]
+fn refused(error: &StoreError, filled: bool, refusals: &mut usize) {
+    assert_unavailable(error);
     assert!(filled, "refused although there is room: {error}");
     *refusals += 1;
 }
@@ -368,19 +359,14 @@ async fn a_disk_that_turns_read_only_loses_nothing(subject: Subject) {
     let path = disk.path().join("cache");
     let name = stream("full");
     let store = subject.open(&path).await;
-    let new = (0..100).map(|n| record(&name, n, 100)).collect();
-    store.append(new).await.unwrap();
+    append(&*store, &name, 0..100, 100).await;
     store.close().await.unwrap();
     drop(store);
     disk.remount("ro");
     let refused = subject.try_open(&path, Durability::PowerLoss, None).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unavailable { .. })),
-        "{refused:?}"
-    );
+    assert_unavailable(&refused.expect_err("it is refused"));
     disk.remount("rw");
     let store = subject.open(&path).await;
-    let held = numbers(&read_all(&*store, &name).await);
-    assert_eq!(held, (0..100).collect::<Vec<u64>>());
+    assert_holds(&*store, &name, 0..100).await;
     store.close().await.unwrap();
 }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use record_cache::{Durability, Settlement};
+use record_cache::{Durability, Record, Settlement};
 use support::process::{self, is_child, say};
 use support::subject::for_each_store;
 use support::{
-    Numbers, Store, Subject, assert_no_blobs, indexes, limits, number_of, overwrite, read_all,
-    record, stream, times,
+    Numbers, Store, Subject, assert_no_blobs, block_on, indexes, limits, number_of, overwrite,
+    read_all, record, stream, times,
 };
 use tempfile::TempDir;
 
@@ -113,13 +113,9 @@ fn kill_again_and_again(subject: Subject, lane: Lane, kills: usize) {
         if lane == Lane::Opening && kill % 2 == 0 {
             spoil_the_index(place.path(), &mut random);
         }
-        let test = format!("{}::no_kill_loses_what_was_acknowledged", subject.name());
-        let argument = format!(
-            "{} {} {}",
-            opener.name(),
-            lane as usize,
-            (1 + kill as u64) * NUMBERS
-        );
+        let test = subject.test("no_kill_loses_what_was_acknowledged");
+        let first = (1 + kill as u64) * NUMBERS;
+        let argument = format!("{} {} {first}", opener.name(), lane as usize);
         let mut process = process::start(&test, place.path(), &argument);
         process.wait_for("opening");
         if lane == Lane::Opening && kill % 4 != 3 {
@@ -146,20 +142,13 @@ fn kill_again_and_again(subject: Subject, lane: Lane, kills: usize) {
     let (appended, deleted) = (said.appended.len(), said.deleted.len());
     let idle = appended <= 2 * kills || deleted <= kills / 2;
     assert!(!idle, "{lane:?}: it was idle: {appended}, {deleted}");
-    if lane == Lane::Opening {
-        assert!(
-            while_opening > kills / 8,
-            "{while_opening} of {kills} were opening"
-        );
-    }
+    let enough = lane != Lane::Opening || while_opening > kills / 8;
+    assert!(enough, "{while_opening} of {kills} were opening");
 }
 
 /// Enough records to make an open take a while.
 fn begin_with_much(subject: Subject, path: &Path) -> std::ops::Range<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let store = subject.open_fast(path).await;
         for call in 0..40 {
             let numbers = call * 200..call * 200 + 200;
@@ -172,11 +161,8 @@ fn begin_with_much(subject: Subject, path: &Path) -> std::ops::Range<u64> {
 }
 
 fn stream_of(number: u64) -> &'static str {
-    if number.is_multiple_of(2) {
-        "even"
-    } else {
-        "odd"
-    }
+    let is_even = number.is_multiple_of(2);
+    if is_even { "even" } else { "odd" }
 }
 
 /// Waits until some moment during an open, roughly.
@@ -236,11 +222,7 @@ impl Said {
 }
 
 fn check(opener: Subject, path: &Path, said: &Said) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let store = opener.open(path).await;
         assert_eq!(store.stats().damaged_records, 0);
         assert_no_blobs(path);
@@ -258,11 +240,8 @@ fn check(opener: Subject, path: &Path, said: &Said) {
         }
         let stats = store.stats();
         assert_eq!((stats.records(), stats.damaged_records), (held.len(), 0));
-        let lost: Vec<_> = said
-            .appended
-            .iter()
-            .filter(|n| !held.contains(n) && !said.asked_to_delete.contains(n))
-            .collect();
+        let is_lost = |n: &&u64| !held.contains(n) && !said.asked_to_delete.contains(n);
+        let lost: Vec<_> = said.appended.iter().filter(is_lost).collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         let back: Vec<_> = said.deleted.intersection(&held).collect();
         assert!(back.is_empty(), "deleted and back: {back:?}");
@@ -287,10 +266,8 @@ fn child(path: &Path, argument: &str) {
             _ => Durability::ProcessCrash,
         };
         say("opening");
-        let store = opener
-            .try_open(path, durability, lane.expected_bytes())
-            .await
-            .unwrap();
+        let opening = opener.try_open(path, durability, lane.expected_bytes());
+        let store = opening.await.unwrap();
         say("opened");
         let mut tasks = Vec::new();
         for writer in 0..WRITERS {
@@ -334,11 +311,7 @@ async fn settle(lane: Lane, store: Store) {
         let (done, tried): (Vec<_>, Vec<_>) = held
             .iter()
             .partition(|r| r.attempts > 1 || !number_of(r).is_multiple_of(7));
-        let numbers = |of: &[&_]| {
-            of.iter()
-                .map(|record| number_of(record))
-                .collect::<Vec<_>>()
-        };
+        let numbers = |of: &[&Record]| -> Vec<u64> { of.iter().map(|r| number_of(r)).collect() };
         tell("deleting", &numbers(&done));
         let settlement = Settlement::new(name)
             .delete(done.iter().map(|record| record.id))

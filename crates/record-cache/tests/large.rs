@@ -14,19 +14,19 @@
 mod support;
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use record_cache::{Durability, Settlement, StreamName};
-use support::process::{self, is_child, say};
+use support::process::{self, is_child, of_status, peak_memory, say};
 use support::subject::for_each_store;
 use support::{
-    Store, Subject, assert_no_blobs, disk_usage, index_bytes, indexes, limits, number_of, record,
-    stream, times,
+    Store, Subject, assert_no_blobs, delete, disk_usage, index_bytes, indexes, limits, number_of,
+    record, remove_indexes, stream, times,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 for_each_store!(
     a_cache_of_many_records_keeps_them_all,
@@ -82,33 +82,23 @@ impl Shape {
 }
 
 async fn a_cache_of_many_records_keeps_them_all(subject: Subject) {
-    lives(
-        "a_cache_of_many_records_keeps_them_all",
-        Shape::of_records(),
-        subject,
-    )
-    .await;
+    const TEST: &str = "a_cache_of_many_records_keeps_them_all";
+    lives(TEST, Shape::of_records(), subject).await;
 }
 
 async fn a_cache_of_many_streams_keeps_them_all(subject: Subject) {
-    lives(
-        "a_cache_of_many_streams_keeps_them_all",
-        Shape::of_streams(),
-        subject,
-    )
-    .await;
+    const TEST: &str = "a_cache_of_many_streams_keeps_them_all";
+    lives(TEST, Shape::of_streams(), subject).await;
 }
 
 async fn lives(test: &str, shape: Shape, subject: Subject) {
     if let Some((path, life)) = is_child() {
         return live(&life, &path, shape, subject).await;
     }
-    let test = format!("{}::{test}", subject.name());
+    let test = subject.test(test);
     let place = TempDir::new().unwrap();
-    eprintln!(
-        "{test}: {} records of 100 B in {} streams",
-        shape.records, shape.streams
-    );
+    let (records, streams) = (shape.records, shape.streams);
+    eprintln!("{test}: {records} records of 100 B in {streams} streams");
     // Every process but the last is killed with its store open.
     for life in ["fill", "settle", "look", "rebuild", "drain"] {
         if life == "rebuild" {
@@ -120,17 +110,13 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
         }
         let mut process = process::start(&test, place.path(), life);
         let done = format!("{life} done");
-        let mut whole = false;
-        for line in process.lines.by_ref() {
+        let whole = process.lines.any(|line| {
             let line = line.unwrap();
             if line.starts_with(life) {
                 eprintln!("  {line}");
             }
-            whole = line == done;
-            if whole {
-                break;
-            }
-        }
+            line == done
+        });
         assert!(whole, "{life} ended before it was done");
         process.kill();
     }
@@ -141,13 +127,11 @@ async fn lives(test: &str, shape: Shape, subject: Subject) {
 
 /// Deletes the index, if any, and kills a process once it has started a new one.
 fn kill_midway(test: &str, place: &Path) {
-    let old = indexes(place);
-    for index in &old {
-        fs::remove_dir_all(index).unwrap();
-    }
+    let had_an_index = !indexes(place).is_empty();
+    remove_indexes(place);
     let mut process = process::start(test, place, "rebuild");
     process.wait_for("rebuild: opening");
-    while !old.is_empty() && indexes(place).is_empty() {
+    while had_an_index && indexes(place).is_empty() {
         pause();
     }
     pause();
@@ -167,26 +151,24 @@ fn pause() {
 async fn live(life: &str, path: &Path, shape: Shape, subject: Subject) {
     let idle = resident();
     say(&format!("{life}: opening"));
-    let opening = Watch::start();
-    let opened = subject
-        .try_open(path, Durability::ProcessCrash, Some(EXPECTED))
-        .await;
-    let store = opened.unwrap();
+    let opening = Instant::now();
+    let store = subject.try_open(path, Durability::ProcessCrash, Some(EXPECTED));
+    let store = store.await.unwrap();
     assert_eq!(store.stats().damaged_records, 0);
-    report(life, "opened", &opening, idle, path);
-    let work = Watch::start();
+    report(life, "opened", opening, idle, path);
+    let work = Instant::now();
     match life {
         "fill" => fill(&store, shape).await,
         "settle" => settle(&store, shape).await,
         "look" | "rebuild" => look(&store, shape).await,
         _ => drain(&store, shape).await,
     }
-    report(life, "worked", &work, idle, path);
+    report(life, "worked", work, idle, path);
     assert_no_blobs(path);
     if life == "drain" {
-        let closing = Watch::start();
+        let closing = Instant::now();
         store.close().await.unwrap();
-        report(life, "closed", &closing, idle, path);
+        report(life, "closed", closing, idle, path);
     }
     bounded(subject, shape, idle);
     say(&format!("{life} done"));
@@ -196,33 +178,28 @@ async fn live(life: &str, path: &Path, shape: Shape, subject: Subject) {
 }
 
 async fn fill(store: &Store, shape: Shape) {
-    for call in 0..shape.records / CALL {
-        let numbers = call * CALL..(call + 1) * CALL;
+    for first in (0..shape.records).step_by(usize::try_from(CALL).unwrap()) {
+        let numbers = first..shape.records.min(first + CALL);
         let new = numbers.map(|n| record(&shape.name(n % shape.streams), n, BYTES));
         store.append(new.collect()).await.unwrap();
     }
-    let rest = shape.records / CALL * CALL..shape.records;
-    let new = rest.map(|n| record(&shape.name(n % shape.streams), n, BYTES));
-    store.append(new.collect()).await.unwrap();
     assert_eq!(store.stats().records() as u64, shape.records);
 }
 
 /// Reads the oldest of each stream, settles most of them and counts an attempt on the last.
 async fn settle(store: &Store, shape: Shape) {
-    assert_eq!(
-        store.stats().records() as u64,
-        shape.records,
-        "all that was filled in"
-    );
+    let held = store.stats().records() as u64;
+    assert_eq!(held, shape.records, "all that was filled in");
     let settled = usize::try_from(shape.settled).unwrap();
     for of in 0..shape.streams {
+        let name = shape.name(of);
         let held = store
-            .oldest(&shape.name(of), None, limits(settled + 1))
+            .oldest(&name, None, limits(settled + 1))
             .await
             .unwrap();
         assert_numbers(&held.records, shape, of, 0);
         let ids = || held.records.iter().map(|record| record.id);
-        let settlement = Settlement::new(shape.name(of))
+        let settlement = Settlement::new(name)
             .delete(ids().take(settled))
             .count_attempt(ids().skip(settled));
         let removed = store.settle(settlement).await.unwrap();
@@ -233,22 +210,15 @@ async fn settle(store: &Store, shape: Shape) {
 /// Reads records here and there without changing anything.
 async fn look(store: &Store, shape: Shape) {
     let held = (shape.of_each() - shape.settled) * shape.streams;
-    assert_eq!(
-        store.stats().records() as u64,
-        held,
-        "what was settled stays so"
-    );
+    let found = store.stats().records() as u64;
+    assert_eq!(found, held, "what was settled stays so");
     for of in (0..shape.streams).step_by(7) {
         let name = shape.name(of);
         let first = store.oldest(&name, None, limits(2)).await.unwrap().records;
         assert_numbers(&first, shape, of, shape.settled);
         assert_eq!((first[0].attempts, first[1].attempts), (1, 0));
-        let next = store
-            .oldest(&name, Some(first[1].id), limits(300))
-            .await
-            .unwrap()
-            .records;
-        assert_numbers(&next, shape, of, shape.settled + 2);
+        let next = store.oldest(&name, Some(first[1].id), limits(300)).await;
+        assert_numbers(&next.unwrap().records, shape, of, shape.settled + 2);
     }
 }
 
@@ -266,29 +236,19 @@ async fn drain(store: &Store, shape: Shape) {
                 .records;
             assert_numbers(&held, shape, of, *place);
             *place += held.len() as u64;
-            let ids = held.iter().map(|record| record.id);
-            let removed = store
-                .settle(Settlement::new(name).delete(ids))
-                .await
-                .unwrap();
-            assert_eq!(removed.records, held.len());
+            delete(&**store, &name, &held).await;
             left -= held.len();
         }
         assert_eq!(store.stats().records(), left);
     }
-    assert!(
-        places.iter().all(|place| *place == shape.of_each()),
-        "all were delivered"
-    );
+    let ends = vec![shape.of_each(); places.len()];
+    assert_eq!(places, ends, "all were delivered");
 }
 
 fn assert_numbers(records: &[record_cache::Record], shape: Shape, of: u64, from: u64) {
     for (place, record) in (from..).zip(records) {
-        assert_eq!(
-            number_of(record),
-            shape.number(of, place),
-            "stream {of}, in order"
-        );
+        let expected = shape.number(of, place);
+        assert_eq!(number_of(record), expected, "stream {of}, in order");
     }
 }
 
@@ -298,21 +258,22 @@ fn bounded(subject: Subject, shape: Shape, idle: Option<u64>) {
     if subject == Subject::Journal {
         return;
     }
-    if let (Some(idle), Some(peak)) = (idle, peak()) {
+    if let (Some(idle), Some(peak)) = (idle, peak_memory()) {
         let above = peak.saturating_sub(idle);
         let most = 64 * MIB + shape.streams * 2048;
         assert!(above <= most, "{above} bytes above idle, {most} allowed");
     }
 }
 
-fn report(life: &str, what: &str, watch: &Watch, idle: Option<u64>, path: &Path) {
+/// Prints times and sizes. No check depends on the times.
+fn report(life: &str, what: &str, begun: Instant, idle: Option<u64>, path: &Path) {
     let above = |bytes: Option<u64>| {
         let above = bytes.zip(idle).map(|(now, idle)| now.saturating_sub(idle));
         above.map_or("unknown".to_owned(), |bytes| Mib(bytes).to_string())
     };
-    let (memory, peak) = (above(resident()), above(peak()));
+    let (memory, peak) = (above(resident()), above(peak_memory()));
     let (disk, index) = (Mib(disk_usage(path)), Mib(index_bytes(path)));
-    let time = watch.time();
+    let time = begun.elapsed();
     say(&format!(
         "{life}: {what} in {time:.2?}, memory above idle {memory}, at most {peak}, disk {disk}, of it index {index}"
     ));
@@ -326,32 +287,7 @@ impl fmt::Display for Mib {
     }
 }
 
-/// A stopwatch for printed times only. No check depends on it.
-struct Watch(tokio::time::Instant);
-
-impl Watch {
-    fn start() -> Self {
-        Self(tokio::time::Instant::now())
-    }
-
-    fn time(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 /// Resident memory of this process in bytes, if the system reports it.
 fn resident() -> Option<u64> {
     of_status("VmRSS:")
-}
-
-/// Peak resident memory of this process.
-fn peak() -> Option<u64> {
-    of_status("VmHWM:")
-}
-
-fn of_status(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with(name))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }

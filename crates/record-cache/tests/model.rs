@@ -16,7 +16,9 @@ use proptest::test_runner::TestRunner;
 use record_cache::{Durability, MemoryStore, Settlement};
 use support::model::{Fate, Model, STREAMS, fate};
 use support::subject::for_each_store;
-use support::{Store, Subject, assert_no_blobs, crash, in_memory, limits, segments, stream, times};
+use support::{
+    Store, Subject, assert_no_blobs, block_on, crash, in_memory, limits, segments, stream, times,
+};
 use tempfile::TempDir;
 
 for_each_store!(
@@ -150,20 +152,16 @@ impl Pair {
 async fn open(subject: Option<Subject>, place: &TempDir, durability: Durability) -> Store {
     match subject {
         // Small enough to allocate and free disk all the time.
-        Some(subject) => subject
-            .try_open(place.path(), durability, Some(100_000))
-            .await
-            .unwrap(),
+        Some(subject) => {
+            let opening = subject.try_open(place.path(), durability, Some(100_000));
+            opening.await.unwrap()
+        }
         None => std::sync::Arc::new(MemoryStore::new()),
     }
 }
 
 fn agrees(subject: Option<Subject>, durability: Durability, actions: &[Action]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let mut pair = Pair::new(subject, durability).await;
         for action in actions {
             pair.act(action).await;

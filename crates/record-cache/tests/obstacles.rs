@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use record_cache::{Durability, StoreError};
-use support::process::{self, is_child, say};
+use support::process::{self, is_child, peak_memory, say};
 use support::subject::for_each_store;
-use support::{MARK, Store, Subject, numbers, read_all, record, stream};
+use support::{MARK, Store, Subject, append, assert_holds, numbers, read_all, stream};
 use tempfile::TempDir;
 
 for_each_store!(
@@ -37,34 +37,24 @@ async fn opens(subject: Subject, path: &Path, context: &str) -> Store {
 async fn a_directory_whose_lock_was_deleted_still_has_one_user(subject: Subject) {
     if let Some((path, _)) = is_child() {
         let refused = subject.try_open(&path, Durability::PowerLoss, None).await;
-        say(if matches!(refused, Err(StoreError::InUse { .. })) {
-            "refused"
-        } else {
-            "opened"
-        });
-        return;
+        let is_refused = matches!(refused, Err(StoreError::InUse { .. }));
+        return say(if is_refused { "refused" } else { "opened" });
     }
     let place = TempDir::new().unwrap();
     let store = subject.open(place.path()).await;
     // Windows keeps files that are open.
     let _ = fs::remove_file(place.path().join("lock"));
-    let second = subject
-        .try_open(place.path(), Durability::PowerLoss, None)
-        .await;
-    assert!(
-        matches!(second, Err(StoreError::InUse { .. })),
-        "{second:?}"
-    );
-    let test = "a_directory_whose_lock_was_deleted_still_has_one_user";
-    let test = format!("{}::{test}", subject.name());
+    let second = subject.try_open(place.path(), Durability::PowerLoss, None);
+    let second = second.await.unwrap_err();
+    assert!(matches!(second, StoreError::InUse { .. }), "{second}");
+    let test = subject.test("a_directory_whose_lock_was_deleted_still_has_one_user");
     let mut second = process::start(&test, place.path(), "");
     second.wait_for("refused");
     second.kill();
-    let new = vec![record(&stream("a"), 1, 10)];
-    store.append(new).await.unwrap();
+    append(&*store, &stream("a"), [1], 10).await;
     store.close().await.unwrap();
     let store = subject.open(place.path()).await;
-    assert_eq!(numbers(&read_all(&*store, &stream("a")).await), [1]);
+    assert_holds(&*store, &stream("a"), [1]).await;
     store.close().await.unwrap();
 }
 
@@ -79,27 +69,19 @@ async fn a_directory_that_is_deleted_under_a_store_is_made_again(subject: Subjec
         let path = place.path().join("above/cache");
         let store = subject.open(&path).await;
         let name = stream("a");
-        let new = (0..10).map(|n| record(&name, n, 10)).collect();
-        store.append(new).await.unwrap();
-        let deleted = if parents {
-            path.parent().unwrap()
-        } else {
-            &path
-        };
+        append(&*store, &name, 0..10, 10).await;
+        let above = path.parent().unwrap();
+        let deleted = if parents { above } else { &path };
         // The store may be writing an index file right now.
         while fs::remove_dir_all(deleted).is_err() && deleted.exists() {}
         for n in 10..20 {
-            let new = vec![record(&name, n, 10)];
-            store.append(new).await.unwrap();
+            append(&*store, &name, [n], 10).await;
         }
         let held = numbers(&read_all(&*store, &name).await);
         assert!(held.ends_with(&(10..20).collect::<Vec<_>>()), "{held:?}");
         let lost = 20 - held.len() as u64;
-        assert_eq!(
-            store.stats().damaged_records,
-            lost,
-            "what was lost is counted"
-        );
+        let damaged = store.stats().damaged_records;
+        assert_eq!(damaged, lost, "what was lost is counted");
         assert_eq!(store.stats().records(), held.len());
         store.close().await.unwrap();
         let store = subject.open(&path).await;
@@ -125,22 +107,20 @@ async fn leave_another_store_alone(subject: Subject, durability: Durability) {
     let path = place.path().join("cache");
     let name = stream("a");
     let first = subject.try_open(&path, durability, None).await.unwrap();
-    let new = (0..10).map(|n| record(&name, n, 10)).collect();
-    first.append(new).await.unwrap();
+    append(&*first, &name, 0..10, 10).await;
     while fs::remove_dir_all(&path).is_err() && path.exists() {}
     // Before the first has noticed.
     let second = subject.open(&path).await;
-    let new = (20..30).map(|n| record(&name, n, 10)).collect();
-    second.append(new).await.unwrap();
+    append(&*second, &name, 20..30, 10).await;
     // Without a sync, the store looks ten times a second.
     tokio::time::sleep(Duration::from_millis(150)).await;
     for _ in 0..3 {
-        let while_used = first.append(vec![record(&name, 10, 10)]).await;
+        let while_used = first.append(vec![support::record(&name, 10, 10)]).await;
         while_used.unwrap_err();
     }
     second.close().await.unwrap();
     for _ in 0..3 {
-        let afterwards = first.append(vec![record(&name, 10, 10)]).await;
+        let afterwards = first.append(vec![support::record(&name, 10, 10)]).await;
         afterwards.unwrap_err();
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
@@ -148,8 +128,7 @@ async fn leave_another_store_alone(subject: Subject, durability: Durability) {
     assert_eq!(held, (0..10).collect::<Vec<_>>(), "can still be delivered");
     first.close().await.unwrap_err();
     let second = subject.open(&path).await;
-    let held = numbers(&read_all(&*second, &name).await);
-    assert_eq!(held, (20..30).collect::<Vec<_>>());
+    assert_holds(&*second, &name, 20..30).await;
     assert_eq!(second.stats().damaged_records, 0);
     second.close().await.unwrap();
 }
@@ -177,8 +156,7 @@ async fn cache(subject: Subject, place: &Path, is_new: bool) -> PathBuf {
         return path;
     }
     let store = subject.open(&path).await;
-    let new = (0..300).map(|n| record(&stream("a"), n, 10)).collect();
-    store.append(new).await.unwrap();
+    append(&*store, &stream("a"), 0..300, 10).await;
     store.close().await.unwrap();
     path
 }
@@ -197,8 +175,7 @@ async fn works(subject: Subject, path: &Path, lost: u64, context: &str) {
     let expected = if stats.records() == 0 { lost } else { 0 };
     assert!(stats.damaged_records >= expected, "{context}: {stats:?}");
     let before = numbers(&read_all(&*store, &stream("a")).await);
-    let new = vec![record(&stream("a"), 1_000, 10)];
-    store.append(new).await.unwrap();
+    append(&*store, &stream("a"), [1_000], 10).await;
     store.close().await.unwrap();
     let store = opens(subject, path, context).await;
     let held = numbers(&read_all(&*store, &stream("a")).await);
@@ -299,8 +276,7 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
         let held = numbers(&read_all(&*store, &stream("a")).await);
         assert_eq!(held, (0..300).collect::<Vec<_>>(), "{name}");
         store.close().await.unwrap();
-        say(&format!("peak {} end", peak().unwrap_or(0)));
-        return;
+        return process::report("peak", peak_memory().unwrap_or(0));
     }
     for name in [
         "lock",
@@ -314,24 +290,12 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
         let path = cache(subject, place.path(), false).await;
         let file = path.join(name);
         let original = fs::metadata(&file).map_or(0, |found| found.len());
-        fs::File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&file)
-            .unwrap()
-            .set_len(HUGE)
-            .unwrap();
-        let test = "a_file_that_grew_beyond_measure_is_not_read_whole";
-        let test = format!("{}::{test}", subject.name());
+        let mut options = fs::File::options();
+        let grown = options.write(true).create(true).truncate(false).open(&file);
+        grown.unwrap().set_len(HUGE).unwrap();
+        let test = subject.test("a_file_that_grew_beyond_measure_is_not_read_whole");
         let mut process = process::start(&test, &path, name);
-        let peak: Option<u64> = process.lines.find_map(|line| {
-            let line = line.unwrap();
-            line.strip_prefix("peak ")?
-                .strip_suffix(" end")?
-                .parse()
-                .ok()
-        });
+        let peak = process.wait_for_report("peak");
         process.kill();
         let peak = peak.unwrap_or_else(|| unreachable!("{name}: it does not open"));
         assert!(peak < HUGE / 4, "{name}: {peak} bytes of memory");
@@ -340,17 +304,7 @@ async fn a_file_that_grew_beyond_measure_is_not_read_whole(subject: Subject) {
             continue;
         }
         let length = fs::metadata(&file).map_or(0, |found| found.len());
-        assert!(
-            length <= original.max(64 * 1024),
-            "{name}: {length} bytes are left"
-        );
+        let most = original.max(64 * 1024);
+        assert!(length <= most, "{name}: {length} bytes are left");
     }
-}
-
-/// Peak memory of this process in bytes, if the system reports it.
-fn peak() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }

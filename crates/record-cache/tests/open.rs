@@ -17,8 +17,9 @@ use record_cache::{Durability, NewRecord, RecordStore, Settlement, StoreError, h
 use support::process::{self, is_child, say};
 use support::subject::for_each_store;
 use support::{
-    MARK, Numbers, Subject, assert_no_blobs, copy, crc32c, delete, disk_usage, files_below,
-    index_bytes, limits, numbers, read_all, record, segments, settled_down, stream,
+    MARK, Numbers, Subject, append, assert_holds, assert_no_blobs, change, copy, crc32c, delete,
+    delete_all, disk_usage, files_below, index_bytes, limits, numbers, read_all, record, segments,
+    settled_down, stream,
 };
 use tempfile::TempDir;
 
@@ -81,16 +82,12 @@ async fn a_directory_has_one_user_in_a_process(subject: Subject) {
 async fn a_directory_has_one_user_among_processes(subject: Subject) {
     if let Some((path, _)) = is_child() {
         let store = subject.open(&path).await;
-        let new = vec![record(&stream("a"), 1, 10)];
-        store.append(new).await.unwrap();
+        append(&*store, &stream("a"), [1], 10).await;
         say("holding");
         return std::future::pending().await;
     }
     let place = TempDir::new().unwrap();
-    let test = format!(
-        "{}::a_directory_has_one_user_among_processes",
-        subject.name()
-    );
+    let test = subject.test("a_directory_has_one_user_among_processes");
     let mut holder = process::start(&test, place.path(), "");
     holder.wait_for("holding");
     let refused = refusal(subject, place.path()).await;
@@ -106,8 +103,7 @@ async fn a_closed_store_can_be_opened_again_at_once(subject: Subject) {
     for n in 0..50 {
         let store = subject.open(place.path()).await;
         assert_eq!(store.stats().records() as u64, n);
-        let new = vec![record(&stream("a"), n, 100)];
-        store.append(new).await.unwrap();
+        append(&*store, &stream("a"), [n], 100).await;
         store.close().await.unwrap();
     }
 }
@@ -125,38 +121,34 @@ async fn a_dropped_store_releases_its_directory(subject: Subject) {
             assert!(tries < 10_000, "it is never released");
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         };
-        let new = vec![record(&stream("a"), n, 100)];
-        store.append(new).await.unwrap();
-        let held = numbers(&read_all(&*store, &stream("a")).await);
-        assert_eq!(held, (0..=n).collect::<Vec<_>>());
+        append(&*store, &stream("a"), [n], 100).await;
+        assert_holds(&*store, &stream("a"), 0..=n).await;
     }
 }
 
 /// The contents of every file below a directory.
 fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = files_below(path).into_iter();
-    files
-        .map(|file| (file.clone(), fs::read(file).unwrap()))
-        .collect()
+    let read = |file: PathBuf| (file.clone(), fs::read(file).unwrap());
+    files.map(read).collect()
 }
 
 async fn another_version_is_refused_and_left_alone(subject: Subject) {
     for of_the_mark in [true, false] {
         let place = TempDir::new().unwrap();
         let store = subject.open(place.path()).await;
-        let new = vec![record(&stream("s"), 1, 10)];
-        store.append(new).await.unwrap();
+        append(&*store, &stream("s"), [1], 10).await;
         store.close().await.unwrap();
         let file = match of_the_mark {
             true => place.path().join(MARK),
             false => segments(place.path()).remove(0),
         };
         let original = fs::read(&file).unwrap();
-        let mut bytes = original.clone();
-        bytes[8] = 7;
-        let checksum = crc32c(&bytes[..60]);
-        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
-        fs::write(&file, &bytes).unwrap();
+        change(&file, |bytes| {
+            bytes[8] = 7;
+            let checksum = crc32c(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        });
         // An open would move this out of the way.
         let obstacle = place.path().join("0000000099.journal");
         fs::create_dir(&obstacle).unwrap();
@@ -222,11 +214,8 @@ fn assert_private(path: &Path) {
     let of_sled = path
         .components()
         .any(|part| part.as_os_str().to_string_lossy().starts_with("index-"));
-    assert!(
-        mode == expected || of_sled,
-        "{} has {mode:o}",
-        path.display()
-    );
+    let is_private = mode == expected || of_sled;
+    assert!(is_private, "{} has {mode:o}", path.display());
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             assert_private(&entry.unwrap().path());
@@ -246,8 +235,7 @@ async fn only_the_owner_may_read_anything(subject: Subject) {
     let name = stream("a");
     for _ in 0..3 {
         let store = subject.open(&path).await;
-        let new = (0..300).map(|n| record(&name, n, 10)).collect();
-        store.append(new).await.unwrap();
+        append(&*store, &name, 0..300, 10).await;
         assert_private(&made);
         store.close().await.unwrap();
         assert_private(&made);
@@ -268,8 +256,7 @@ async fn ids_grow_after_a_clear_and_a_crash(subject: Subject) {
     let place = TempDir::new().unwrap();
     let name = stream("cleared");
     let store = subject.open(place.path()).await;
-    let new = (0..5).map(|n| record(&name, n, 10)).collect();
-    store.append(new).await.unwrap();
+    append(&*store, &name, 0..5, 10).await;
     let last = read_all(&*store, &name).await.records[4].id;
     store.clear().await.unwrap();
     let crashed = TempDir::new().unwrap();
@@ -311,40 +298,30 @@ async fn the_disk_is_bounded_under_churn_and_given_back(subject: Subject) {
         store.append(records).await.unwrap();
         let held = store.oldest(&busy, None, limits(60)).await.unwrap();
         delete(&*store, &busy, &held.records).await;
-        most = most.max(assert_bounded(
-            &*store,
-            place.path(),
-            &format!("round {round}"),
-        ));
+        let context = format!("round {round}");
+        most = most.max(assert_bounded(&*store, place.path(), &context));
     }
     assert!(most > 2 * SEGMENT, "several segments were in use: {most}");
     let kept = read_all(&*store, &stalled).await.records;
     assert_eq!(kept.len(), 500 * 6, "the stalled ones stay");
     assert_no_blobs(place.path());
     for name in [&stalled, &busy] {
-        let held = read_all(&*store, name).await.records;
-        delete(&*store, name, &held).await;
+        delete_all(&*store, name).await;
     }
     settled_down(&*store).await;
     store.close().await.unwrap();
     let usage = disk_usage(place.path());
-    assert!(
-        usage <= SEGMENT + OTHER_FILES,
-        "one segment when empty: {usage}"
-    );
+    assert!(usage <= SEGMENT + OTHER_FILES, "{usage} bytes when empty");
 }
 
 async fn the_disk_is_bounded_beside_a_stream_that_stands_still(subject: Subject) {
     let place = TempDir::new().unwrap();
-    let store = subject
-        .try_open(place.path(), Durability::ProcessCrash, Some(MIB))
-        .await;
-    let store = store.unwrap();
+    let opened = subject.try_open(place.path(), Durability::ProcessCrash, Some(MIB));
+    let store = opened.await.unwrap();
     // One record of the idle stream between those that come and go.
     let (still, busy) = (stream("still"), stream("busy"));
     for round in 0..400 {
-        let new = vec![record(&still, round, 2_000)];
-        store.append(new).await.unwrap();
+        append(&*store, &still, [round], 2_000).await;
         for call in 0..2 {
             let new = (0..40).map(|n| record(&busy, call * 40 + n, 984));
             store.append(new.collect()).await.unwrap();
@@ -354,8 +331,7 @@ async fn the_disk_is_bounded_beside_a_stream_that_stands_still(subject: Subject)
         }
         assert_bounded(&*store, place.path(), &format!("round {round}"));
     }
-    let held = numbers(&read_all(&*store, &still).await);
-    assert_eq!(held, (0..400).collect::<Vec<_>>());
+    assert_holds(&*store, &still, 0..400).await;
     assert_no_blobs(place.path());
     store.close().await.unwrap();
 }
@@ -364,19 +340,17 @@ async fn an_empty_store_gives_the_disk_back(subject: Subject) {
     let place = TempDir::new().unwrap();
     let store = subject.open_fast(place.path()).await;
     let name = stream("a");
-    let records = (0..6_000).map(|n| record(&name, n, 1_000));
-    store.append(records.collect()).await.unwrap();
+    append(&*store, &name, 0..6_000, 1_000).await;
     let full = disk_usage(place.path());
     assert!(full > 6 * MIB, "{full}");
-    let held = read_all(&*store, &name).await.records;
-    delete(&*store, &name, &held).await;
+    let last = read_all(&*store, &name).await.records[5_999].id;
+    delete_all(&*store, &name).await;
     settled_down(&*store).await;
     let empty = disk_usage(place.path());
     assert!(empty <= SEGMENT + OTHER_FILES, "{empty} bytes when empty");
 
     // Ids continue where they were, in this process and the next.
     store.append(vec![record(&name, 1, 10)]).await.unwrap();
-    let last = held.last().unwrap().id;
     let next = read_all(&*store, &name).await.records[0].id;
     assert!(next > last, "{next:?} after {last:?}");
     store.clear().await.unwrap();
@@ -419,11 +393,8 @@ async fn segments_that_come_back_after_their_compaction_do_no_harm(subject: Subj
         let here = segments(place.path());
         let is_gone = |old: &PathBuf| here.iter().all(|here| here.file_name() != old.file_name());
         let compacted: Vec<PathBuf> = segments(old.path()).into_iter().filter(is_gone).collect();
-        assert!(
-            compacted.len() >= 3,
-            "{} segments were compacted",
-            compacted.len()
-        );
+        let count = compacted.len();
+        assert!(count >= 3, "{count} segments were compacted");
         for segment in &compacted {
             let after = TempDir::new().unwrap();
             copy(place.path(), after.path());
@@ -462,15 +433,12 @@ async fn a_directory_from_before_there_were_hash_keys_opens_and_takes_them(subje
             let key = (!n.is_multiple_of(3) || n > 5).then(|| format!("key {n}"));
             (key, hash_key, format!("payload {n}").into(), attempts)
         };
-        assert_eq!(
-            read(read_all(&*store, &orders).await),
-            [expected(2, None, 1), expected(4, None, 0)]
-        );
+        let held = read(read_all(&*store, &orders).await);
+        assert_eq!(held, [expected(2, None, 1), expected(4, None, 0)]);
         let [one, three, five] = [1, 3, 5].map(|n| expected(n, None, 0));
-        assert_eq!(
-            read(read_all(&*store, &clicks).await),
-            [one, three, five, expected(6, Some(u128::MAX), 0)]
-        );
+        let six = expected(6, Some(u128::MAX), 0);
+        let held = read(read_all(&*store, &clicks).await);
+        assert_eq!(held, [one, three, five, six]);
         store.close().await.unwrap();
         store = subject.open(place.path()).await;
     }
@@ -488,8 +456,7 @@ async fn a_directory_is_known_to_hold_nothing_only_after_its_store_was_closed_em
     // Short enough to be closed without an outline, and long enough to be closed with one.
     for count in [1, 10] {
         let store = subject.open(path).await;
-        let new = (0..count).map(|number| record(&name, number, 100_000));
-        store.append(new.collect()).await.unwrap();
+        append(&*store, &name, 0..count, 100_000).await;
         assert!(!holds_nothing(path), "{count}: it is open");
         let killed = TempDir::new().unwrap();
         copy(path, killed.path());
@@ -498,16 +465,12 @@ async fn a_directory_is_known_to_hold_nothing_only_after_its_store_was_closed_em
         assert!(!holds_nothing(path), "{count}: it is full");
 
         let store = subject.open(path).await;
-        let held = read_all(&*store, &name).await.records;
-        delete(&*store, &name, &held).await;
+        delete_all(&*store, &name).await;
         store.close().await.unwrap();
         assert!(holds_nothing(path), "{count}: it is empty");
         subject.open(path).await.close().await.unwrap();
         assert!(holds_nothing(path), "{count}: it was opened and closed");
     }
-    let mark = path.join(MARK);
-    let mut bytes = fs::read(&mark).unwrap();
-    bytes[40] ^= 1;
-    fs::write(&mark, bytes).unwrap();
+    change(&path.join(MARK), |bytes| bytes[40] ^= 1);
     assert!(!holds_nothing(path), "the mark is damaged");
 }

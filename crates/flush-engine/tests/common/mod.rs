@@ -16,10 +16,10 @@ mod service;
 
 use std::future::poll_fn;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
 
 pub(crate) use amplify_test_support::stores::{Gate, Op, ScriptedStore, Step};
 use flush_engine::{
@@ -55,6 +55,13 @@ pub(crate) fn options() -> EngineOptions {
 pub(crate) fn every(interval: Duration) -> EngineOptions {
     let mut options = EngineOptions::DEFAULT;
     options.flush_strategy = FlushStrategy::Interval(interval);
+    options
+}
+
+/// The usual options, with a cache of this size.
+pub(crate) fn bounded(max_bytes: u64) -> EngineOptions {
+    let mut options = options();
+    options.cache_max_bytes = bytes(max_bytes);
     options
 }
 
@@ -109,6 +116,12 @@ impl Rig {
         for data in data {
             self.record(stream, data.as_ref()).await;
         }
+    }
+
+    /// Records numbered data of a stream in one call.
+    pub(crate) async fn record_at_once(&self, stream: &str, count: usize) {
+        let records = numbered(count).into_iter().map(|data| new(stream, &data));
+        self.record_all(records.collect()).await;
     }
 
     pub(crate) async fn record_all(&self, records: Vec<NewRecord>) {
@@ -190,6 +203,13 @@ pub(crate) fn new(stream_name: &str, data: &str) -> NewRecord {
     NewRecord::new(stream(stream_name), None, data.to_owned())
 }
 
+/// A record from 1970.
+pub(crate) fn ancient(stream: &str, data: &str) -> NewRecord {
+    let mut record = new(stream, data);
+    record.recorded_at = SystemTime::UNIX_EPOCH;
+    record
+}
+
 pub(crate) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{n:04}")).collect()
 }
@@ -263,6 +283,22 @@ pub(crate) async fn cancel_after<F: Future>(polls: usize, future: F) -> Option<F
 
 pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+/// The output of a future that is ready on its first poll. `None` if a blocking caller would have
+/// to wait.
+pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Runs a test with paused time, from a test that is not `async`.
+pub(crate) fn block_on_paused(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(test);
 }
 
 /// Polls until the condition holds.

@@ -29,7 +29,6 @@ struct Log {
     accepted: Vec<(String, String)>,
     in_flight: usize,
     most_in_flight: usize,
-    finished: usize,
 }
 
 /// One request, as the service saw it.
@@ -70,9 +69,17 @@ impl Service {
 
     /// Accepts everything once the gate is open.
     pub(crate) fn gated() -> (Gate, Self) {
+        Self::replying_behind(|_| Reply::Accept)
+    }
+
+    /// Replies once the gate is open.
+    pub(crate) fn replying_behind(
+        mut script: impl FnMut(&Call) -> Reply + Send + 'static,
+    ) -> (Gate, Self) {
         let gate = Gate::closed();
         let behind = gate.clone();
-        (gate, Self::replying(move |_| Reply::Accept.behind(&behind)))
+        let service = Self::replying(move |call| script(call).behind(&behind));
+        (gate, service)
     }
 
     /// Gives this reply to requests of one stream, and accepts all others.
@@ -168,9 +175,8 @@ impl Service {
     /// Waits until at least `times` requests have arrived and none is in flight.
     pub(crate) async fn answered(&self, times: usize) {
         let mut log = self.log.subscribe();
-        log.wait_for(|log| log.calls.len() >= times && log.in_flight == 0)
-            .await
-            .unwrap();
+        let answered = |log: &Log| log.calls.len() >= times && log.in_flight == 0;
+        log.wait_for(answered).await.unwrap();
     }
 
     fn arrived(&self, stream: &StreamName, batch: &[Record]) -> (Call, Reply) {
@@ -262,23 +268,23 @@ impl Drop for InFlight<'_> {
 impl Call {
     /// Sends back the selected records with this code, and accepts the others.
     pub(crate) fn send_back(&self, code: &str, which: impl Fn(&str) -> bool) -> Reply {
-        let verdict = |data: &String| {
-            if which(data) {
-                Verdict::Failed {
-                    code: code.to_owned(),
-                }
-            } else {
-                Verdict::Accepted(None)
-            }
+        let code = code.to_owned();
+        let verdict = |data: &String| match which(data) {
+            true => Verdict::Failed { code: code.clone() },
+            false => Verdict::Accepted(None),
         };
         Reply::Verdicts(self.data.iter().map(verdict).collect())
     }
 
+    /// Sends back all records.
+    pub(crate) fn send_all_back(&self) -> Reply {
+        self.send_back("InternalFailure", |_| true)
+    }
+
     pub(crate) fn refuse_if(&self, code: &'static str, poison: impl Fn(&str) -> bool) -> Reply {
-        if self.data.iter().any(|data| poison(data)) {
-            Reply::Refuse(Some(code), 400)
-        } else {
-            Reply::Accept
+        match self.data.iter().any(|data| poison(data)) {
+            true => Reply::Refuse(Some(code), 400),
+            false => Reply::Accept,
         }
     }
 }

@@ -16,10 +16,12 @@ use std::sync::{Arc, Mutex};
 use aws_credential_types::Credentials;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+use aws_sdk_kinesis::operation::put_records::PutRecordsError;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use flush_engine::aws::judge;
@@ -61,19 +63,26 @@ impl Sender {
     }
 
     async fn send(&self, entries: &[Entry<'_>]) -> Result<Vec<Outcome>, SendError> {
-        let call = |handover: Handover| {
+        self.send_noting(entries, |_| ()).await
+    }
+
+    /// Shows the error of the SDK, if there is one.
+    async fn send_noting(
+        &self,
+        entries: &[Entry<'_>],
+        note: impl Fn(&SdkError<PutRecordsError, HttpResponse>),
+    ) -> Result<Vec<Outcome>, SendError> {
+        let call = async |handover: Handover| {
             let mut with_protocol = Config::builder();
             with_protocol.set_protocol(Some(self.wire.protocol()));
             let operation = self.client.put_records().stream_name("orders").customize();
-            operation
+            let call = operation
                 .config_override(with_protocol)
-                .interceptor(handover)
-                .send()
+                .interceptor(handover);
+            call.send().await.inspect_err(&note)
         };
-        let entries = entries.iter().copied();
-        self.wire
-            .send(Target::Name("orders"), entries, self.receipts, call)
-            .await
+        let (target, entries) = (Target::Name("orders"), entries.iter().copied());
+        self.wire.send(target, entries, self.receipts, call).await
     }
 }
 
@@ -84,6 +93,8 @@ fn batch() -> [Entry<'static>; 2] {
     };
     [Entry::new(b"hello", Some("k")), second]
 }
+
+const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 const TWO_ACCEPTED: &str = r#"{"Records":[{"SequenceNumber":"1","ShardId":"shard-a"},{"SequenceNumber":"2","ShardId":"shard-b"}]}"#;
 
@@ -105,13 +116,8 @@ fn two_accepted(request: &Request) -> Vec<u8> {
 fn refusal(request: &Request, code: &str) -> Vec<u8> {
     if request.is_cbor() {
         let head = [0x78, u8::try_from(code.len()).unwrap()];
-        [
-            b"\xbf\x66__type",
-            &head[..],
-            code.as_bytes(),
-            b"\x67message\x62no\xff",
-        ]
-        .concat()
+        let code = [&head[..], code.as_bytes()].concat();
+        [b"\xbf\x66__type", &code[..], b"\x67message\x62no\xff"].concat()
     } else {
         format!(r#"{{"__type":"{code}","message":"no"}}"#).into()
     }
@@ -122,20 +128,13 @@ fn refused(code: &str, status: u16) -> SendError {
 }
 
 fn assert_in_order(request: &Request) {
-    assert_eq!(
-        request.header("content-length"),
-        request.body.len().to_string()
-    );
-    assert_eq!(
-        request.header("x-amz-target"),
-        "Kinesis_20131202.PutRecords"
-    );
+    let length = request.body.len().to_string();
+    assert_eq!(request.header("content-length"), length);
+    let target = request.header("x-amz-target");
+    assert_eq!(target, "Kinesis_20131202.PutRecords");
     assert!(request.header("user-agent").contains("aws-sdk-rust/"));
-    assert!(
-        request
-            .header("authorization")
-            .contains("content-length;content-type;host;")
-    );
+    let authorization = request.header("authorization");
+    assert!(authorization.contains("content-length;content-type;host;"));
     assert_eq!(signed(request), signature(request), "{request:?}");
 }
 
@@ -206,10 +205,7 @@ async fn elsewhere_a_batch_arrives_in_json_and_only_in_json() {
 async fn the_sdk_retries_with_the_same_body_signed_again() {
     let server = Server::start(|place, request| match place {
         0 => (503, refusal(request, "ServiceUnavailable")),
-        1 => (
-            400,
-            refusal(request, "ProvisionedThroughputExceededException"),
-        ),
+        1 => (400, refusal(request, THROTTLED)),
         _ => (200, two_accepted(request)),
     })
     .await;
@@ -228,42 +224,17 @@ async fn the_sdk_retries_with_the_same_body_signed_again() {
 
 #[tokio::test]
 async fn errors_stay_typed_and_are_judged_by_their_code() {
-    let server = Server::start(|_, request| {
-        (
-            400,
-            refusal(request, "com.amazonaws.kinesis#ResourceNotFoundException"),
-        )
-    })
-    .await;
+    let code = "com.amazonaws.kinesis#ResourceNotFoundException";
+    let server = Server::start(move |_, request| (400, refusal(request, code))).await;
     let sender = Sender::new(&server.url, WireFormat::Cbor);
     let is_typed = AtomicBool::new(false);
-    let call = |handover: Handover| {
-        let mut with_protocol = Config::builder();
-        with_protocol.set_protocol(Some(sender.wire.protocol()));
-        let operation = sender
-            .client
-            .put_records()
-            .stream_name("orders")
-            .customize();
-        let call = operation
-            .config_override(with_protocol)
-            .interceptor(handover);
-        let is_typed = &is_typed;
-        async move {
-            call.send().await.inspect_err(|error| {
-                let error = error.as_service_error().unwrap();
-                let is_right =
-                    error.is_resource_not_found_exception() && error.meta().message() == Some("no");
-                is_typed.store(is_right, Ordering::Relaxed);
-            })
-        }
+    let note = |error: &SdkError<PutRecordsError, HttpResponse>| {
+        let error = error.as_service_error().unwrap();
+        let is_right = error.is_resource_not_found_exception();
+        let is_right = is_right && error.meta().message() == Some("no");
+        is_typed.store(is_right, Ordering::Relaxed);
     };
-    let entries = batch();
-    let target = Target::Name("orders");
-    let sent = sender
-        .wire
-        .send(target, entries.iter().copied(), Receipts::Skip, call)
-        .await;
+    let sent = sender.send_noting(&batch(), note).await;
     let refused = refused("ResourceNotFoundException", 400);
     assert_eq!(sent, Err(refused));
     assert!(is_typed.into_inner());
@@ -288,14 +259,10 @@ async fn where_the_first_cbor_is_refused_the_batch_goes_in_json_at_once_and_ever
         .await;
         let sender = Sender::new(&server.url, WireFormat::Cbor);
         for _ in 0..2 {
-            assert_eq!(
-                sender.send(&batch()).await,
-                Ok(accepted()),
-                "{status} {code:?}"
-            );
+            let sent = sender.send(&batch()).await;
+            assert_eq!(sent, Ok(accepted()), "{status} {code:?}");
         }
-        let formats = server.requests();
-        let formats: Vec<bool> = formats.iter().map(Request::is_cbor).collect();
+        let formats = server.are_cbor();
         assert_eq!(formats, [true, false, false], "{status} {code:?}");
         server.requests().iter().for_each(assert_in_order);
     }
@@ -312,9 +279,7 @@ async fn the_page_of_a_proxy_does_not_change_the_format() {
         let sender = Sender::new(&server.url, WireFormat::Cbor);
         assert!(sender.send(&batch()).await.is_err(), "neither is answered");
         assert_eq!(sender.send(&batch()).await, Ok(accepted()));
-        let formats = server.requests();
-        let formats: Vec<bool> = formats.iter().map(Request::is_cbor).collect();
-        assert_eq!(formats, [true, false, true], "{status}");
+        assert_eq!(server.are_cbor(), [true, false, true], "{status}");
     }
 }
 
@@ -332,8 +297,7 @@ async fn other_refusals_do_not_change_the_format() {
             let refused = refused(code, status);
             assert_eq!(sender.send(&batch()).await, Err(refused));
         }
-        assert_eq!(server.requests().len(), 2);
-        assert!(server.requests().iter().all(Request::is_cbor));
+        assert_eq!(server.are_cbor(), [true, true]);
     }
 }
 
@@ -378,17 +342,12 @@ async fn an_answer_is_told_by_its_first_byte() {
         let server = Server::start(move |_, _| (200, answer.to_vec())).await;
         for format in [WireFormat::Cbor, WireFormat::Json] {
             let sent = Sender::new(&server.url, format).send(&batch()).await;
-            if is_answer {
-                assert_eq!(sent, Ok(accepted()));
-            } else {
-                let is_none = matches!(
-                    sent,
-                    Err(SendError::NoAnswer {
-                        reason: NoAnswer::Unreadable,
-                        ..
-                    })
-                );
-                assert!(is_none, "{sent:?} to {answer:?}");
+            match sent {
+                Ok(sent) if is_answer => assert_eq!(sent, accepted()),
+                Err(SendError::NoAnswer { reason, .. }) if !is_answer => {
+                    assert_eq!(reason, NoAnswer::Unreadable, "{answer:?}");
+                }
+                sent => panic!("{sent:?} to {answer:?}"),
             }
         }
     }
@@ -402,9 +361,8 @@ async fn a_refusal_that_cannot_be_read_is_judged_by_its_status() {
         (403, None),
     ] {
         let server = Server::start(move |_, _| (status, b"<html>".to_vec())).await;
-        let sent = Sender::new(&server.url, WireFormat::Cbor)
-            .send(&batch())
-            .await;
+        let sender = Sender::new(&server.url, WireFormat::Cbor);
+        let sent = sender.send(&batch()).await;
         match (sent.unwrap_err(), fault) {
             (SendError::Refused { fault, .. }, Some(expected)) => assert_eq!(fault, expected),
             (SendError::NoAnswer { .. }, None) => {}

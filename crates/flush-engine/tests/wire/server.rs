@@ -60,6 +60,11 @@ impl Server {
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
+
+    /// Whether each request so far was in CBOR.
+    pub(crate) fn are_cbor(&self) -> Vec<bool> {
+        self.requests().iter().map(Request::is_cbor).collect()
+    }
 }
 
 impl Drop for Server {
@@ -77,10 +82,8 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Request>>>, service: A
             seen.len() - 1
         };
         let (status, body) = service(place, &request);
-        let head = format!(
-            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n");
         let answer = [head.as_bytes(), &body].concat();
         if stream.write_all(&answer).await.is_err() {
             return;
@@ -94,14 +97,11 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request
         let mut request = httparse::Request::new(&mut headers);
         if let httparse::Status::Complete(head) = request.parse(buffer).unwrap() {
             assert_eq!((request.method, request.path), (Some("POST"), Some("/")));
-            let headers: HashMap<String, String> = request
-                .headers
-                .iter()
-                .map(|header| {
-                    let value = String::from_utf8(header.value.to_vec()).unwrap();
-                    (header.name.to_ascii_lowercase(), value)
-                })
-                .collect();
+            let headers = request.headers.iter().map(|header| {
+                let value = String::from_utf8(header.value.to_vec()).unwrap();
+                (header.name.to_ascii_lowercase(), value)
+            });
+            let headers: HashMap<_, _> = headers.collect();
             let length: usize = headers["content-length"].parse().unwrap();
             if buffer.len() >= head + length {
                 let body = buffer[head..head + length].to_vec();
@@ -128,18 +128,11 @@ pub(crate) fn signature(request: &Request) -> String {
     for name in signed.split(';') {
         writeln!(canonical, "{name}:{}", request.header(name).trim()).unwrap();
     }
-    write!(
-        canonical,
-        "\n{signed}\n{}",
-        hex(&Sha256::digest(&request.body))
-    )
-    .unwrap();
-    let to_sign = format!(
-        "AWS4-HMAC-SHA256\n{}\n{}\n{}",
-        request.header("x-amz-date"),
-        scope.join("/"),
-        hex(&Sha256::digest(canonical.as_bytes()))
-    );
+    let body = hex(&Sha256::digest(&request.body));
+    write!(canonical, "\n{signed}\n{body}").unwrap();
+    let canonical = hex(&Sha256::digest(canonical.as_bytes()));
+    let (date, whole_scope) = (request.header("x-amz-date"), scope.join("/"));
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{whole_scope}\n{canonical}");
     let mut key = format!("AWS4{SECRET}").into_bytes();
     for part in scope {
         key = hmac(&key, part.as_bytes());
@@ -154,10 +147,9 @@ pub(crate) fn signed(request: &Request) -> &str {
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut block = if key.len() > 64 {
-        Sha256::digest(key).to_vec()
-    } else {
-        key.to_vec()
+    let mut block = match key.len() {
+        ..=64 => key.to_vec(),
+        _ => Sha256::digest(key).to_vec(),
     };
     block.resize(64, 0);
     let padded = |pad: u8| block.iter().map(|byte| byte ^ pad).collect::<Vec<_>>();
@@ -166,8 +158,5 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

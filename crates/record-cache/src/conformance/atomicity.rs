@@ -18,17 +18,10 @@ pub(super) async fn a_dropped_call_is_done_whole_or_not_at_all(
         start_and_drop(store.append(both.collect()));
         // After a close, nothing is under way any more.
         store.close().await.expect("close succeeds");
-        let counts = [&one, &two].map(|name| {
-            store
-                .stats()
-                .streams
-                .get(name)
-                .map_or(0, |queue| queue.records)
-        });
-        assert!(
-            [[0, 0], [20, 20]].contains(&counts),
-            "all or none, in both streams: {counts:?}"
-        );
+        let streams = store.stats().streams;
+        let counts = [&one, &two].map(|name| streams.get(name).map_or(0, |queue| queue.records));
+        let is_whole = [[0, 0], [20, 20]].contains(&counts);
+        assert!(is_whole, "all or none, in both streams: {counts:?}");
 
         let store = open().await;
         append(&*store, numbered(&one, 0..20)).await;
@@ -37,9 +30,7 @@ pub(super) async fn a_dropped_call_is_done_whole_or_not_at_all(
         settle(&*store, Settlement::new(one.clone())).await;
         store.close().await.expect("close succeeds");
         let left = store.stats().records();
-        assert!(
-            [10, 20].contains(&left),
-            "all deleted or none: {left} are left"
-        );
+        let is_whole = [10, 20].contains(&left);
+        assert!(is_whole, "all deleted or none: {left} are left");
     }
 }

@@ -13,29 +13,21 @@ pub(super) async fn a_closed_store_refuses_and_remembers_its_counters(store: &dy
     store.close().await.expect("closing again succeeds");
 
     let appended = store.append(vec![record(&name, "late")]).await;
-    assert!(
-        matches!(appended, Err(StoreError::Closed)),
-        "append is refused"
-    );
+    assert!(is_closed(&appended), "append is refused");
     let nothing = store.append(Vec::new()).await;
-    assert!(
-        matches!(nothing, Err(StoreError::Closed)),
-        "even of nothing"
-    );
+    assert!(is_closed(&nothing), "even of nothing");
     let read = store.oldest(&name, None, all()).await;
-    assert!(matches!(read, Err(StoreError::Closed)), "oldest is refused");
+    assert!(is_closed(&read), "oldest is refused");
     let step = Settlement::new(name.clone()).delete([RecordId::new(0)]);
     let settled = store.settle(step).await;
-    assert!(
-        matches!(settled, Err(StoreError::Closed)),
-        "settle is refused"
-    );
+    assert!(is_closed(&settled), "settle is refused");
     let cleared = store.clear().await;
-    assert!(
-        matches!(cleared, Err(StoreError::Closed)),
-        "clear is refused"
-    );
+    assert!(is_closed(&cleared), "clear is refused");
     assert_eq!(store.stats(), last, "the counters keep their last values");
+}
+
+fn is_closed<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Closed))
 }
 
 pub(super) async fn all_who_close_wait_and_succeed(store: &dyn RecordStore) {
@@ -59,13 +51,10 @@ pub(super) async fn calls_before_a_close_are_completed(store: &dyn RecordStore) 
     calls.push(Box::pin(store.close()));
     let outcomes = join_all(calls).await;
     outcomes[32].as_ref().expect("close succeeds");
-    let stored = outcomes[..32]
-        .iter()
-        .filter(|outcome| outcome.is_ok())
-        .count();
-    for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        assert!(matches!(refused, StoreError::Closed), "only for the close");
-    }
+    let (stored, refused): (Vec<_>, Vec<_>) = outcomes[..32].iter().partition(|o| o.is_ok());
+    let all_refused = refused.into_iter().all(is_closed);
+    assert!(all_refused, "only for the close");
+    let stored = stored.len();
     assert_eq!(
         store.stats().records(),
         stored,

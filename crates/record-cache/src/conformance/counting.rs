@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::reading::hash_key;
-use super::support::{Numbers, append, limits, numbered, read, read_all, record, settle, stream};
-use crate::{QueueStats, Record, RecordId, RecordStore, Settlement, StoreStats, StreamName};
+use super::support::{
+    Numbers, append, delete, limits, numbered, read, read_all, record, settle, stream,
+};
+use crate::{QueueStats, Record, RecordStore, Settlement, StoreStats, StreamName};
 
 pub(super) async fn counters_follow_every_call(store: &dyn RecordStore) {
     let (one, two) = (stream("b"), stream("a"));
@@ -26,17 +28,12 @@ pub(super) async fn counters_follow_every_call(store: &dyn RecordStore) {
         .delete([held[3].id, held[9].id])
         .count_attempt([held[4].id]);
     settle(store, step).await;
-    assert_eq!(
-        store.stats().streams.get(&one),
-        Some(&QueueStats::new(8, 56))
-    );
+    assert_eq!(store.stats().streams[&one], QueueStats::new(8, 56));
     let last = read_all(store, &two).await[0].id;
-    settle(store, Settlement::new(two.clone()).delete([last])).await;
+    delete(store, &two, [last]).await;
     let stats = store.stats();
-    assert!(
-        !stats.streams.contains_key(&two),
-        "an empty stream is not listed"
-    );
+    let is_listed = stats.streams.contains_key(&two);
+    assert!(!is_listed, "an empty stream is not listed");
     assert_eq!((stats.records(), stats.bytes()), (8, 56));
 }
 
@@ -49,15 +46,14 @@ pub(super) async fn random_work_agrees_with_a_plain_queue(store: &dyn RecordStor
         match numbers.below(20) {
             0..=9 => {
                 let count = numbers.below(12);
-                let new: Vec<_> = (0..count)
-                    .map(|_| {
-                        let large = numbers.below(40) == 0;
-                        let bytes = numbers.below(if large { 40_000 } else { 900 });
-                        let data = vec![u8::try_from(step % 256).unwrap_or(0); bytes];
-                        let new = record(&names[numbers.below(3)], data);
-                        new.with_explicit_hash_key(hash_key(step))
-                    })
-                    .collect();
+                let new = |_| {
+                    let large = numbers.below(40) == 0;
+                    let bytes = numbers.below(if large { 40_000 } else { 900 });
+                    let data = vec![u8::try_from(step % 256).unwrap_or(0); bytes];
+                    let new = record(&names[numbers.below(3)], data);
+                    new.with_explicit_hash_key(hash_key(step))
+                };
+                let new: Vec<_> = (0..count).map(new).collect();
                 append(store, new.clone()).await;
                 learn(store, &mut model, &new).await;
             }
@@ -88,11 +84,8 @@ pub(super) async fn random_work_agrees_with_a_plain_queue(store: &dyn RecordStor
             }
             _ => {}
         }
-        assert_eq!(
-            store.stats(),
-            count(&model),
-            "the counters agree with the model"
-        );
+        let expected = count(&model);
+        assert_eq!(store.stats(), expected, "the counters agree with the model");
     }
     for name in &names {
         agree(store, name, model.get(name), usize::MAX).await;
@@ -110,13 +103,8 @@ async fn learn(
         let after = queue.back().map(|last| last.id);
         let found = read(store, &new.stream, after, limits(1, u64::MAX)).await;
         let found = found.first().expect("an appended record is there");
-        let expected = Record::new(
-            found.id,
-            new.key.clone(),
-            new.data.clone(),
-            0,
-            new.recorded_at,
-        );
+        let (key, data) = (new.key.clone(), new.data.clone());
+        let expected = Record::new(found.id, key, data, 0, new.recorded_at);
         let expected = expected.with_explicit_hash_key(new.explicit_hash_key);
         assert_eq!(*found, expected, "new records follow the old ones");
         queue.push_back(expected);
@@ -129,16 +117,14 @@ async fn agree(
     queue: Option<&VecDeque<Record>>,
     most: usize,
 ) {
-    let read = read(store, name, None, limits(most, u64::MAX)).await;
-    let expected = queue.into_iter().flatten().take(most);
-    assert!(read.iter().eq(expected), "the store agrees with the model");
-    let after: Option<RecordId> = read.first().map(|record| record.id);
-    let read = super::support::read(store, name, after, limits(most, u64::MAX)).await;
+    let held = || queue.into_iter().flatten();
+    let found = read(store, name, None, limits(most, u64::MAX)).await;
+    let agrees = found.iter().eq(held().take(most));
+    assert!(agrees, "the store agrees with the model");
+    let after = found.first().map(|record| record.id);
+    let found = read(store, name, after, limits(most, u64::MAX)).await;
     let skipped = usize::from(after.is_some());
-    assert!(
-        read.iter()
-            .eq(queue.into_iter().flatten().skip(skipped).take(most))
-    );
+    assert!(found.iter().eq(held().skip(skipped).take(most)));
 }
 
 fn count(model: &BTreeMap<StreamName, VecDeque<Record>>) -> StoreStats {

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::support::{append, ids, numbered, read_all, record, settle, start_and_drop, stream};
-use crate::{NewRecord, RecordStore, Settlement, StoreStats};
+use super::support::{
+    append, delete, ids, numbered, read_all, record, reopen, settle, start_and_drop, stream,
+};
+use crate::{NewRecord, Record, RecordStore, Settlement, StoreStats, StreamName};
 
 pub(super) async fn records_survive_a_restart(
     place: &Path,
@@ -16,27 +18,16 @@ pub(super) async fn records_survive_a_restart(
     for round in 0..3_u32 {
         for (n, name) in names.iter().enumerate() {
             append(&*store, numbered(name, round * 20..round * 20 + 20)).await;
-            append(
-                &*store,
-                vec![NewRecord::new(name.clone(), None, vec![1; 1 << (n * 6)])],
-            )
-            .await;
+            let unkeyed = NewRecord::new(name.clone(), None, vec![1; 1 << (n * 6)]);
+            append(&*store, vec![unkeyed]).await;
         }
         let before = everything(&*store, &names).await;
         let stats = store.stats();
-        store.close().await.expect("close succeeds");
-        drop(store);
-        store = open(place).await;
-        assert_eq!(
-            store.stats(),
-            stats,
-            "the counters are those before the restart"
-        );
-        assert_eq!(
-            everything(&*store, &names).await,
-            before,
-            "and so are the records"
-        );
+        store = reopen(store, place, open).await;
+        let again = store.stats();
+        assert_eq!(again, stats, "the counters are those before the restart");
+        let again = everything(&*store, &names).await;
+        assert_eq!(again, before, "and so are the records");
     }
     store.close().await.expect("close succeeds");
 }
@@ -54,32 +45,22 @@ pub(super) async fn moved_records_keep_their_attempts(
     }
     append(&*store, moved.clone()).await;
     for _ in 0..2 {
-        let attempts: Vec<u32> = read_all(&*store, &name)
-            .await
-            .iter()
-            .map(|record| record.attempts)
-            .collect();
+        let held = read_all(&*store, &name).await;
+        let attempts: Vec<u32> = held.iter().map(|record| record.attempts).collect();
         let expected: Vec<u32> = moved.iter().map(|record| record.attempts).collect();
         assert_eq!(attempts, expected, "attempts counted elsewhere are kept");
-        store.close().await.expect("close succeeds");
-        drop(store);
-        store = open(place).await;
+        store = reopen(store, place, open).await;
     }
-    let last = read_all(&*store, &name)
-        .await
-        .pop()
-        .expect("the large record");
-    let before = last.attempts;
-    settle(
-        &*store,
-        Settlement::new(name.clone()).count_attempt([last.id]),
-    )
-    .await;
-    let last = read_all(&*store, &name)
-        .await
-        .pop()
-        .expect("the large record");
-    assert_eq!(last.attempts, before + 1, "and counted on");
+    let last = async || {
+        read_all(&*store, &name)
+            .await
+            .pop()
+            .expect("the large record")
+    };
+    let before = last().await;
+    let tried = Settlement::new(name.clone()).count_attempt([before.id]);
+    settle(&*store, tried).await;
+    assert_eq!(last().await.attempts, before.attempts + 1, "and counted on");
     store.close().await.expect("close succeeds");
 }
 
@@ -94,26 +75,21 @@ pub(super) async fn settlements_survive_a_restart(
     append(&*store, numbered(&name, 50..99)).await;
     for _ in 0..3 {
         let held = read_all(&*store, &name).await;
-        let chosen = |rest: usize| {
-            held.iter()
-                .map(|r| r.id)
-                .filter(move |id| id.get() % 5 == rest as u64)
+        let chosen = |rest: u64| {
+            ids(&held)
+                .into_iter()
+                .filter(move |id| id.get() % 5 == rest)
         };
         let step = Settlement::new(name.clone())
             .delete(chosen(1))
             .count_attempt(chosen(2));
         settle(&*store, step).await;
-        settle(&*store, Settlement::new(name.clone()).delete([held[0].id])).await;
+        delete(&*store, &name, [held[0].id]).await;
         let before = read_all(&*store, &name).await;
         let stats = store.stats();
-        store.close().await.expect("close succeeds");
-        drop(store);
-        store = open(place).await;
-        assert_eq!(
-            read_all(&*store, &name).await,
-            before,
-            "deleted stays deleted, counted counted"
-        );
+        store = reopen(store, place, open).await;
+        let again = read_all(&*store, &name).await;
+        assert_eq!(again, before, "deleted stays deleted, counted counted");
         assert_eq!(store.stats(), stats);
     }
     store.close().await.expect("close succeeds");
@@ -136,16 +112,10 @@ pub(super) async fn ids_grow_across_restarts(
         assert!(new.first().copied() > highest, "and goes on above");
         highest = new.last().copied();
         match round % 3 {
-            0 => {
-                settle(&*store, Settlement::new(name.clone()).delete(held)).await;
-            }
-            1 => {
-                store.clear().await.expect("clear succeeds");
-            }
-            _ => {
-                settle(&*store, Settlement::new(name.clone()).delete(new)).await;
-            }
-        }
+            0 => delete(&*store, &name, held).await,
+            1 => store.clear().await.expect("clear succeeds"),
+            _ => delete(&*store, &name, new).await,
+        };
         store.close().await.expect("close succeeds");
     }
 }
@@ -158,9 +128,7 @@ pub(super) async fn a_cleared_store_stays_empty(
     let store = open(place).await;
     append(&*store, numbered(&name, 0..100)).await;
     store.clear().await.expect("clear succeeds");
-    store.close().await.expect("close succeeds");
-    drop(store);
-    let store = open(place).await;
+    let store = reopen(store, place, open).await;
     assert_eq!(store.stats(), StoreStats::default(), "cleared is cleared");
     append(&*store, numbered(&name, 0..1)).await;
     assert_eq!(read_all(&*store, &name).await.len(), 1);
@@ -189,9 +157,7 @@ pub(super) async fn a_dropped_call_survives_whole_or_not_at_all(
         let store = open(place).await;
         let both = (0..40_u32).map(|n| record(if n % 2 == 0 { &one } else { &two }, vec![3; 700]));
         start_and_drop(store.append(both.collect()));
-        store.close().await.expect("close succeeds");
-        drop(store);
-        let store = open(place).await;
+        let store = reopen(store, place, open).await;
         let (ones, twos) = (read_all(&*store, &one).await, read_all(&*store, &two).await);
         assert_eq!(ones.len(), twos.len(), "both streams or neither");
         assert!([0, 20].contains(&ones.len()), "all or none");
@@ -200,31 +166,20 @@ pub(super) async fn a_dropped_call_survives_whole_or_not_at_all(
             .delete(ids(&ones).into_iter().step_by(2))
             .count_attempt(ids(&ones).into_iter().skip(1).step_by(2));
         start_and_drop(store.settle(step));
-        store.close().await.expect("close succeeds");
-        drop(store);
-        let store = open(place).await;
+        let store = reopen(store, place, open).await;
         let after = read_all(&*store, &one).await;
         if after != ones {
-            let counted = ones
-                .iter()
-                .skip(1)
-                .step_by(2)
-                .map(|record| record.attempts + 1);
             assert_eq!(after.len(), ones.len() / 2, "all deleted or none");
-            assert!(
-                after.iter().map(|record| record.attempts).eq(counted),
-                "and all counted"
-            );
+            let mut counted = ones.iter().skip(1).step_by(2).zip(&after);
+            let are = counted.all(|(before, after)| after.attempts == before.attempts + 1);
+            assert!(are, "and all counted");
         }
         store.clear().await.expect("clear succeeds");
         store.close().await.expect("close succeeds");
     }
 }
 
-async fn everything(
-    store: &dyn RecordStore,
-    names: &[crate::StreamName],
-) -> Vec<Vec<crate::Record>> {
+async fn everything(store: &dyn RecordStore, names: &[StreamName]) -> Vec<Vec<Record>> {
     let mut all = Vec::new();
     for name in names {
         all.push(read_all(store, name).await);

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
-use super::support::{
-    append, ids, join_all, new_payloads, numbered, payloads, read_all, record, settle, stream,
-};
-use crate::{RecordStore, Settlement};
+use super::support::{append, delete, ids, join_all, numbered, payloads, read_all, record, stream};
+use crate::RecordStore;
 
 pub(super) async fn records_come_back_in_the_order_of_their_calls(store: &dyn RecordStore) {
     let name = stream("ordered");
@@ -19,11 +17,8 @@ pub(super) async fn records_come_back_in_the_order_of_their_calls(store: &dyn Re
     }
     append(store, rest.to_vec()).await;
     let read = read_all(store, &name).await;
-    assert_eq!(
-        payloads(&read),
-        new_payloads(&written),
-        "first in, first out"
-    );
+    let expected: Vec<_> = written.into_iter().map(|new| new.data).collect();
+    assert_eq!(payloads(&read), expected, "first in, first out");
 }
 
 pub(super) async fn one_call_may_feed_many_streams(store: &dyn RecordStore) {
@@ -31,14 +26,10 @@ pub(super) async fn one_call_may_feed_many_streams(store: &dyn RecordStore) {
     let mixed = (0..100_u32).map(|n| record(&names[n as usize % 5], n.to_be_bytes().to_vec()));
     append(store, mixed.collect()).await;
     for (at, name) in (0..).zip(&names) {
-        let expected: Vec<_> = (0..20_u32)
-            .map(|n| (n * 5 + at).to_be_bytes().to_vec())
-            .collect();
-        assert_eq!(
-            payloads(&read_all(store, name).await),
-            expected,
-            "each stream in order"
-        );
+        let expected = (0..20_u32).map(|n| (n * 5 + at).to_be_bytes().to_vec());
+        let expected: Vec<_> = expected.collect();
+        let found = payloads(&read_all(store, name).await);
+        assert_eq!(found, expected, "each stream in order");
     }
 }
 
@@ -48,11 +39,7 @@ pub(super) async fn tasks_side_by_side_keep_their_own_order(store: &dyn RecordSt
         let name = name.clone();
         let work = async move {
             for n in 0..20_u8 {
-                append(
-                    store,
-                    vec![record(&name, vec![task, n]), record(&name, vec![task, n])],
-                )
-                .await;
+                append(store, vec![record(&name, vec![task, n]); 2]).await;
             }
         };
         Box::pin(work) as Pin<Box<dyn Future<Output = ()> + '_>>
@@ -62,18 +49,13 @@ pub(super) async fn tasks_side_by_side_keep_their_own_order(store: &dyn RecordSt
     let read = read_all(store, &name).await;
     assert_eq!(read.len(), 16 * 20 * 2, "nothing is lost between tasks");
     for pair in read.chunks(2) {
-        assert_eq!(
-            pair[0].data, pair[1].data,
-            "records of one call stay together"
-        );
+        let [one, other] = [&pair[0].data, &pair[1].data];
+        assert_eq!(one, other, "records of one call stay together");
     }
     for task in 0..16_u8 {
-        let own: Vec<u8> = read
-            .iter()
-            .filter(|r| r.data[0] == task)
-            .map(|r| r.data[1])
-            .collect();
-        assert!(own.is_sorted(), "a task's records are in its order");
+        let own = read.iter().filter(|record| record.data[0] == task);
+        let is_in_order = own.is_sorted_by_key(|record| record.data[1]);
+        assert!(is_in_order, "a task's records are in its order");
     }
 }
 
@@ -85,28 +67,24 @@ pub(super) async fn ids_only_grow_and_are_never_used_again(store: &dyn RecordSto
         append(store, numbered(&name, 0..10)).await;
         append(store, numbered(&name, 0..1)).await;
         let read = read_all(store, &name).await;
-        let new: Vec<_> = ids(&read)
-            .into_iter()
-            .filter(|id| seen.insert(*id))
-            .collect();
+        let mut new = ids(&read);
+        new.retain(|id| seen.insert(*id));
         assert_eq!(new.len(), 11, "eleven ids that were never given out");
         assert!(new.is_sorted(), "ids grow with the order");
-        assert!(
-            new.first().copied() > highest,
-            "and beyond all earlier ones"
-        );
+        let first = new.first().copied();
+        assert!(first > highest, "and beyond all earlier ones");
         highest = new.last().copied();
         match round {
             0 | 3 => {
                 store.clear().await.expect("clear succeeds");
             }
             1 => {
-                settle(store, Settlement::new(name.clone()).delete(ids(&read))).await;
+                delete(store, &name, ids(&read)).await;
             }
             // Deletes the newest and keeps the oldest.
             2 => {
                 let newest = ids(&read).split_off(read.len() - 5);
-                settle(store, Settlement::new(name.clone()).delete(newest)).await;
+                delete(store, &name, newest).await;
             }
             _ => {}
         }

@@ -5,27 +5,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::support::{
-    all, append, limits, numbered, payloads, read, read_all, record, settle, stream,
+    all, append, delete, limits, numbered, payloads, read, read_all, record, stream,
 };
-use crate::{NewRecord, RecordId, RecordStore, Settlement, StoreStats, StreamName};
+use crate::{NewRecord, RecordId, RecordStore, StoreStats, StreamName};
 
 pub(super) async fn a_new_store_is_empty(store: &dyn RecordStore) {
-    assert_eq!(
-        store.stats(),
-        StoreStats::default(),
-        "a new store counts nothing"
-    );
-    assert_eq!(
-        read_all(store, &stream("unknown")).await,
-        [],
-        "an unknown stream is empty"
-    );
+    let nothing = StoreStats::default();
+    assert_eq!(store.stats(), nothing, "a new store counts nothing");
+    let found = read_all(store, &stream("unknown")).await;
+    assert_eq!(found, [], "an unknown stream is empty");
     append(store, Vec::new()).await;
-    assert_eq!(
-        store.stats(),
-        StoreStats::default(),
-        "an empty append does nothing"
-    );
+    assert_eq!(store.stats(), nothing, "an empty append does nothing");
 }
 
 pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) {
@@ -54,14 +44,10 @@ pub(super) async fn contents_come_back_as_they_went_in(store: &dyn RecordStore) 
         assert_eq!(read.len(), expected.len(), "each record comes back once");
         for (read, new) in read.iter().zip(expected) {
             assert_eq!(read.key, new.key, "the key comes back");
-            assert_eq!(
-                read.explicit_hash_key, new.explicit_hash_key,
-                "the hash key comes back"
-            );
-            assert!(
-                read.data == new.data,
-                "the payload comes back, byte for byte"
-            );
+            let hash_key = new.explicit_hash_key;
+            assert_eq!(read.explicit_hash_key, hash_key, "the hash key comes back");
+            let is_the_same = read.data == new.data;
+            assert!(is_the_same, "the payload comes back, byte for byte");
             assert_eq!(read.recorded_at, new.recorded_at, "the time comes back");
             assert_eq!(read.attempts, 0, "nothing was attempted yet");
         }
@@ -76,11 +62,8 @@ pub(super) async fn count_limits_a_read(store: &dyn RecordStore) {
     }
     for most in [1, 2, 7, 24, 25, 26] {
         let read = read(store, &name, None, limits(most, u64::MAX)).await;
-        assert_eq!(
-            read.len(),
-            most.min(25),
-            "as many as the limit allows, no more"
-        );
+        let expected = most.min(25);
+        assert_eq!(read.len(), expected, "as many as the limit allows, no more");
         assert_eq!(payloads(&read)[0], written[0].data, "from the oldest on");
     }
 }
@@ -93,7 +76,7 @@ pub(super) async fn bytes_limit_a_read_but_one_record_always_fits(store: &dyn Re
         .map(|&n| NewRecord::new(name.clone(), None, vec![1; n]))
         .collect();
     append(store, new).await;
-    for (most, expected) in [
+    let counts = [
         (1, 1),
         (10, 1),
         (29, 1),
@@ -101,37 +84,28 @@ pub(super) async fn bytes_limit_a_read_but_one_record_always_fits(store: &dyn Re
         (59, 2),
         (60, 3),
         (100_059, 3),
-    ] {
+    ];
+    for (most, expected) in counts {
         let read = read(store, &name, None, limits(100, most)).await;
         assert_eq!(read.len(), expected, "{most} bytes hold {expected} records");
     }
     let third = read_all(store, &name).await[2].id;
     let large = read(store, &name, Some(third), limits(100, 50)).await;
-    assert_eq!(
-        large.len(),
-        1,
-        "a record beyond the limit is returned alone"
-    );
+    assert_eq!(large.len(), 1, "a record beyond the limit comes alone");
     assert_eq!(large[0].size(), 100_000);
     let keyed = stream("keyed");
     let new = || NewRecord::new(keyed.clone(), Some("12345".to_owned()), vec![1; 5]);
     append(store, vec![new(), new()]).await;
-    assert_eq!(
-        read(store, &keyed, None, limits(9, 19)).await.len(),
-        1,
-        "a key counts too"
-    );
+    let one = read(store, &keyed, None, limits(9, 19)).await;
+    assert_eq!(one.len(), 1, "a key counts too");
     let hashed = stream("hashed");
     let new = || record(&hashed, vec![1; 5]).with_explicit_hash_key(Some(u128::MAX));
     append(store, vec![new(), new()]).await;
     let both = read(store, &hashed, None, limits(10, 16)).await;
     assert_eq!(both.len(), 2, "a hash key does not");
     assert_eq!(store.stats().streams[&hashed].bytes, 16, "nor in counters");
-    assert_eq!(
-        read(store, &keyed, None, limits(9, 20)).await.len(),
-        2,
-        "up to the byte"
-    );
+    let both = read(store, &keyed, None, limits(9, 20)).await;
+    assert_eq!(both.len(), 2, "up to the byte");
 }
 
 pub(super) async fn a_read_goes_on_after_an_id(store: &dyn RecordStore) {
@@ -151,25 +125,13 @@ pub(super) async fn a_read_goes_on_after_an_id(store: &dyn RecordStore) {
     assert_eq!(paged, whole, "pages join without a gap or an overlap");
 
     let gone = whole[49].id;
-    settle(store, Settlement::new(name.clone()).delete([gone])).await;
+    delete(store, &name, [gone]).await;
     let rest = read(store, &name, Some(gone), all()).await;
-    assert_eq!(
-        rest,
-        whole[50..],
-        "an id that was deleted is a place all the same"
-    );
-    let last = whole[99].id;
-    assert_eq!(
-        read(store, &name, Some(last), all()).await,
-        [],
-        "nothing follows the last"
-    );
-    let beyond = RecordId::new(u64::MAX);
-    assert_eq!(
-        read(store, &name, Some(beyond), all()).await,
-        [],
-        "nothing follows the end"
-    );
+    assert_eq!(rest, whole[50..], "a deleted id is a place all the same");
+    let rest = read(store, &name, Some(whole[99].id), all()).await;
+    assert_eq!(rest, [], "nothing follows the last");
+    let rest = read(store, &name, Some(RecordId::new(u64::MAX)), all()).await;
+    assert_eq!(rest, [], "nothing follows the end");
 }
 
 pub(super) async fn a_read_changes_nothing(store: &dyn RecordStore) {
@@ -177,25 +139,20 @@ pub(super) async fn a_read_changes_nothing(store: &dyn RecordStore) {
     append(store, vec![record(&name, "one"), record(&name, "two")]).await;
     let before = store.stats();
     let first = read_all(store, &name).await;
-    assert_eq!(
-        read_all(store, &name).await,
-        first,
-        "a second read returns the same"
-    );
+    let again = read_all(store, &name).await;
+    assert_eq!(again, first, "a second read returns the same");
     assert_eq!(store.stats(), before, "reading does not move the counters");
 }
 
 /// The smallest and largest keys and none, in any order next to each other.
 pub(super) fn hash_key(n: usize) -> Option<u128> {
-    [
-        None,
-        Some(u128::MAX),
-        Some(0),
-        None,
-        None,
-        Some(1 << 100),
-        Some(n as u128),
-    ][n % 7]
+    match n % 7 {
+        1 => Some(u128::MAX),
+        2 => Some(0),
+        5 => Some(1 << 100),
+        6 => Some(n as u128),
+        _ => None,
+    }
 }
 
 /// Keys and payload sizes around every boundary a store may have.

@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::Path;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -28,10 +30,8 @@ pub(super) fn numbered(stream: &StreamName, numbers: std::ops::Range<u32>) -> Ve
 
 pub(super) fn limits(records: usize, bytes: u64) -> ReadLimits {
     let records = NonZeroUsize::new(records).expect("the suite's limits are not zero");
-    ReadLimits::new(
-        records,
-        NonZeroU64::new(bytes).expect("the suite's limits are not zero"),
-    )
+    let bytes = NonZeroU64::new(bytes).expect("the suite's limits are not zero");
+    ReadLimits::new(records, bytes)
 }
 
 /// Limits that the suite never reaches.
@@ -49,10 +49,8 @@ pub(super) async fn read(
     after: Option<RecordId>,
     limits: ReadLimits,
 ) -> Vec<Record> {
-    let batch = store
-        .oldest(stream, after, limits)
-        .await
-        .expect("oldest succeeds");
+    let batch = store.oldest(stream, after, limits).await;
+    let batch = batch.expect("oldest succeeds");
     assert_eq!(batch.damaged, Amount::default(), "nothing is damaged");
     batch.records
 }
@@ -65,15 +63,31 @@ pub(super) async fn settle(store: &dyn RecordStore, settlement: Settlement) -> A
     store.settle(settlement).await.expect("settle succeeds")
 }
 
+/// Deletes records of a stream.
+pub(super) async fn delete(
+    store: &dyn RecordStore,
+    stream: &StreamName,
+    ids: impl IntoIterator<Item = RecordId>,
+) -> Amount {
+    settle(store, Settlement::new(stream.clone()).delete(ids)).await
+}
+
+/// Closes a store and opens its place again.
+pub(super) async fn reopen(
+    store: Arc<dyn RecordStore>,
+    place: &Path,
+    open: &impl AsyncFn(&Path) -> Arc<dyn RecordStore>,
+) -> Arc<dyn RecordStore> {
+    store.close().await.expect("close succeeds");
+    drop(store);
+    open(place).await
+}
+
 pub(super) fn ids(records: &[Record]) -> Vec<RecordId> {
     records.iter().map(|record| record.id).collect()
 }
 
 pub(super) fn payloads(records: &[Record]) -> Vec<Bytes> {
-    records.iter().map(|record| record.data.clone()).collect()
-}
-
-pub(super) fn new_payloads(records: &[NewRecord]) -> Vec<Bytes> {
     records.iter().map(|record| record.data.clone()).collect()
 }
 
@@ -98,10 +112,9 @@ pub(super) async fn join_all<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> 
                 *output = Some(value);
             }
         }
-        if outputs.iter().all(Option::is_some) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        match outputs.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     })
     .await;
@@ -117,10 +130,8 @@ impl Numbers {
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        let product = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = product.wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
     }
 }

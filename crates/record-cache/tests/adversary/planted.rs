@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::set_mode;
 use crate::support::process::{command, is_child, say};
 use crate::support::subject::for_each_store;
-use crate::support::{MARK, Subject, numbers, read_all, record, stream};
+use crate::support::{MARK, Subject, append, numbers, read_all, stream};
 
 for_each_store!(
     what_stands_where_the_cache_is_to_be_is_refused,
@@ -38,8 +38,13 @@ struct Scene {
     test: String,
 }
 
-/// `None` unless the test may switch users.
-fn scene(subject: Subject, test: &str) -> Option<Scene> {
+/// Plays the victim in a process of the test, and sets the scene in the test itself. `None` after
+/// the play, and unless the test may switch users.
+async fn scene(subject: Subject, test: &str) -> Option<Scene> {
+    if let Some((path, task)) = is_child() {
+        play_victim(subject, &path, &task).await;
+        return None;
+    }
     let place = TempDir::new().unwrap();
     if chown(place.path(), Some(0), Some(0)).is_err() {
         println!("only root can play two users");
@@ -52,7 +57,7 @@ fn scene(subject: Subject, test: &str) -> Option<Scene> {
     if fs::hard_link(&this, &program).is_err() {
         fs::copy(&this, &program).unwrap();
     }
-    let test = format!("planted::{}::{test}", subject.name());
+    let test = format!("planted::{}", subject.test(test));
     let scene = Scene {
         place,
         program,
@@ -98,16 +103,11 @@ impl Scene {
         ] {
             let found = fs::metadata(&path).unwrap();
             assert_eq!(found.mode() & 0o777, mode, "{context}: {}", path.display());
-            assert!(
-                found.is_dir() || fs::read(&path).unwrap() == b"precious",
-                "{context}"
-            );
+            let is_the_same = found.is_dir() || fs::read(&path).unwrap() == b"precious";
+            assert!(is_the_same, "{context}");
         }
-        assert_eq!(
-            fs::read_dir(self.treasury()).unwrap().count(),
-            1,
-            "{context}"
-        );
+        let treasures = fs::read_dir(self.treasury()).unwrap().count();
+        assert_eq!(treasures, 1, "{context}");
         assert!(!self.place.path().join("nowhere").exists(), "{context}");
     }
 
@@ -166,10 +166,10 @@ fn listing(path: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let entry = fs::symlink_metadata(path).unwrap();
     let content = match entry.file_type() {
-        kind if kind.is_symlink() => fs::read_link(path)
-            .unwrap()
-            .into_os_string()
-            .into_encoded_bytes(),
+        kind if kind.is_symlink() => {
+            let target = fs::read_link(path).unwrap();
+            target.into_os_string().into_encoded_bytes()
+        }
         kind if kind.is_file() => fs::read(path).unwrap(),
         kind if kind.is_fifo() => b"FIFO".to_vec(),
         _ => Vec::new(),
@@ -195,13 +195,11 @@ async fn play_victim(subject: Subject, path: &Path, task: &str) {
         Ok(Ok(store)) => {
             let name = stream("a");
             let held = numbers(&read_all(&*store, &name).await);
-            let new = if task == "fill" {
-                0..RECORDS
-            } else {
-                RECORDS..RECORDS + 1
+            let new = match task {
+                "fill" => 0..RECORDS,
+                _ => RECORDS..RECORDS + 1,
             };
-            let new = new.map(|n| record(&name, n, 10)).collect();
-            store.append(new).await.unwrap();
+            append(&*store, &name, new, 10).await;
             store.close().await.unwrap();
             format!("held {}", held.len())
         }
@@ -211,19 +209,16 @@ async fn play_victim(subject: Subject, path: &Path, task: &str) {
 
 async fn what_stands_where_the_cache_is_to_be_is_refused(subject: Subject) {
     const TEST: &str = "what_stands_where_the_cache_is_to_be_is_refused";
-    if let Some((path, task)) = is_child() {
-        return play_victim(subject, &path, &task).await;
-    }
-    let Some(scene) = scene(subject, TEST) else {
+    let Some(scene) = scene(subject, TEST).await else {
         return;
     };
     for kind in KINDS {
         let is_directory = kind == "a directory";
-        for &mode in if is_directory {
-            &[0o700, 0o755, 0o777][..]
-        } else {
-            &[0]
-        } {
+        let modes: &[u32] = match is_directory {
+            true => &[0o700, 0o755, 0o777],
+            false => &[0],
+        };
+        for &mode in modes {
             scene.restore();
             scene.plant(kind, &scene.cache());
             if is_directory {
@@ -232,10 +227,8 @@ async fn what_stands_where_the_cache_is_to_be_is_refused(subject: Subject) {
             let before = listing(&scene.cache());
             let said = scene.victim("try");
             assert!(said.starts_with("refused: "), "{kind}: {said}");
-            assert!(
-                said.contains(scene.cache().to_str().unwrap()),
-                "{kind}: {said}"
-            );
+            let is_named = said.contains(scene.cache().to_str().unwrap());
+            assert!(is_named, "{kind}: {said}");
             assert_eq!(listing(&scene.cache()), before, "{kind}: untouched");
             scene.is_unharmed(kind);
         }
@@ -267,10 +260,7 @@ const NAMES: [&str; 8] = [
 
 async fn what_stands_at_a_name_of_the_cache_is_refused(subject: Subject) {
     const TEST: &str = "what_stands_at_a_name_of_the_cache_is_refused";
-    if let Some((path, task)) = is_child() {
-        return play_victim(subject, &path, &task).await;
-    }
-    let Some(scene) = scene(subject, TEST) else {
+    let Some(scene) = scene(subject, TEST).await else {
         return;
     };
     for kind in KINDS {
@@ -294,9 +284,8 @@ async fn what_stands_at_a_name_of_the_cache_is_refused(subject: Subject) {
                     set_mode(&scene.cache(), 0o755);
                 }
                 for advice in ["chmod go-w", "of another user"] {
-                    if fs::metadata(scene.cache()).unwrap().mode() & 0o22 == 0
-                        && advice.contains("chmod")
-                    {
+                    let is_writable = fs::metadata(scene.cache()).unwrap().mode() & 0o22 != 0;
+                    if !is_writable && advice.contains("chmod") {
                         continue;
                     }
                     let said = scene.victim("try");
@@ -329,10 +318,7 @@ async fn what_stands_at_a_name_of_the_cache_is_refused(subject: Subject) {
 
 async fn what_stands_in_an_index_is_thrown_away_with_it(subject: Subject) {
     const TEST: &str = "what_stands_in_an_index_is_thrown_away_with_it";
-    if let Some((path, task)) = is_child() {
-        return play_victim(subject, &path, &task).await;
-    }
-    let Some(scene) = scene(subject, TEST) else {
+    let Some(scene) = scene(subject, TEST).await else {
         return;
     };
     for kind in KINDS {

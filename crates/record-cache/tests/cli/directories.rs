@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{lines, open, records, run, text};
+use super::{assert_refused, leave, lines, open, records, run, text};
 
 #[tokio::test]
 async fn all_slots_of_a_default_directory_are_shown() {
     let directory = TempDir::new().unwrap();
     for slot in ["slot-0", "slot-3"] {
-        let store = open("sled", &directory.path().join(slot)).await;
-        store.append(records("orders", 2)).await.unwrap();
-        store.close().await.unwrap();
+        leave("sled", &directory.path().join(slot), 2).await;
     }
     let stats = lines(&run(&["stats", "--json"], directory.path()));
     assert_eq!(stats.len(), 2);
@@ -32,17 +30,10 @@ async fn no_slot_is_cleared_if_a_client_uses_one_of_them() {
     }
     idle.close().await.unwrap();
     let refused = run(&["clear", "--yes"], directory.path());
-    assert_eq!(refused.status.code(), Some(2));
-    let refused = text(&refused);
-    assert!(
-        refused.contains("slot-1: a client is at work here"),
-        "{refused}"
-    );
+    assert_refused(&refused, "slot-1: a client is at work here");
     let stats = lines(&run(&["stats", "--json"], directory.path()));
-    assert_eq!(
-        (&stats[0]["records"], &stats[1]["records"]),
-        (&2.into(), &2.into())
-    );
+    let held: Vec<_> = stats.iter().map(|slot| slot["records"].as_u64()).collect();
+    assert_eq!(held, [Some(2); 2]);
 
     used.close().await.unwrap();
     let cleared = run(&["clear", "--yes"], directory.path());
@@ -52,9 +43,7 @@ async fn no_slot_is_cleared_if_a_client_uses_one_of_them() {
 #[tokio::test]
 async fn a_slot_that_was_never_opened_is_passed_over() {
     let directory = TempDir::new().unwrap();
-    let store = open("sled", &directory.path().join("slot-1")).await;
-    store.append(records("orders", 2)).await.unwrap();
-    store.close().await.unwrap();
+    leave("sled", &directory.path().join("slot-1"), 2).await;
     fs::create_dir(directory.path().join("slot-0")).unwrap();
     fs::create_dir(directory.path().join("slot-2")).unwrap();
     fs::write(directory.path().join("slot-2/lock"), "").unwrap();
@@ -92,9 +81,8 @@ async fn caches_below_a_directory_are_named() {
     }
     for command in ["stats", "peek", "export", "verify", "clear"] {
         let refused = run(&[command], home.path());
-        assert_eq!(refused.status.code(), Some(2));
+        assert_refused(&refused, "not a record cache, but");
         let message = text(&refused);
-        assert!(message.contains("not a record cache, but"), "{message}");
         let named = ["app/kinesis_records_us-east-1", "other/cache"].map(|below| {
             let below = PathBuf::from_iter(below.split('/'));
             message.contains(&format!("{}\n", below.display()))
@@ -109,18 +97,10 @@ fn what_is_no_cache_is_refused_and_left_alone() {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("letter.txt"), "dear").unwrap();
     for command in [&["stats"][..], &["clear", "--yes"]] {
-        let refused = run(command, directory.path());
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(
-            text(&refused).contains("not a record cache"),
-            "{}",
-            text(&refused)
-        );
+        assert_refused(&run(command, directory.path()), "not a record cache");
     }
     let gone = run(&["stats"], &directory.path().join("gone"));
     // The system's own message follows.
-    let words = "cannot read: path=";
-    assert!(text(&gone).contains(words), "{}", text(&gone));
-    assert_eq!(gone.status.code(), Some(2));
+    assert_refused(&gone, "cannot read: path=");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }

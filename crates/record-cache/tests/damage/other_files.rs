@@ -5,8 +5,9 @@ use std::fs::{self, File};
 
 use crate::support::subject::for_each_store;
 use crate::support::{
-    Damage, End, MARK, Numbers, STREAMS, Sample, Subject, change, copies, copy, in_memory,
-    mixed_lengths, number_of, overwrite, read_all, record, segments, settled_down, stream, times,
+    Damage, End, MARK, Numbers, Outcome, STREAMS, Sample, Subject, append, change, copies, copy,
+    in_memory, mixed_lengths, number_of, overwrite, read_all, segments, settled_down, stream,
+    times,
 };
 
 for_each_store!(
@@ -52,12 +53,13 @@ async fn leftovers_do_no_harm(subject: Subject) {
                 fs::create_dir(path.join("corrupt-1")).unwrap();
                 fs::write(path.join("corrupt-1/0000000000.journal"), content).unwrap();
             });
-            let outcome = outcome.await;
-            assert_eq!(
-                (outcome.lost, outcome.counted, outcome.back),
-                (0, 0, 0),
-                "{context}"
-            );
+            let Outcome {
+                lost,
+                counted,
+                back,
+                ..
+            } = outcome.await;
+            assert_eq!((lost, counted, back), (0, 0, 0), "{context}");
         }
         // The start of a segment in which nothing was acknowledged.
         let outcome = sample.survives("a begun segment", |path| {
@@ -114,8 +116,7 @@ async fn what_cannot_be_read_at_all_is_set_aside_and_the_store_opens(subject: Su
         assert_eq!(store.stats().records(), 0);
         let kept = copies(place.path()).len();
         assert_eq!(kept, usize::from(round.min(2)), "the newest two are kept");
-        let new = vec![record(&stream("ruined"), 1, 100)];
-        store.append(new).await.unwrap();
+        append(&*store, &stream("ruined"), [1], 100).await;
         store.close().await.unwrap();
         fs::remove_file(place.path().join(MARK)).unwrap();
         for segment in segments(place.path()) {

@@ -13,18 +13,13 @@ for_each_store!(
 );
 
 async fn outlined(subject: Subject) -> Sample {
-    let sample = Sample::new(subject, End::Closed, 600, |n| {
-        20_000 + usize::try_from(n % 90).unwrap()
-    });
-    let sample = sample.await;
+    let length = |n| 20_000 + usize::try_from(n % 90).unwrap();
+    let sample = Sample::new(subject, End::Closed, 600, length).await;
     let files = segments(sample.place.path());
     assert!(files.len() >= 3, "only {} segments", files.len());
     for file in &files {
-        assert!(
-            outline_at(&fs::read(file).unwrap()).is_some(),
-            "{}",
-            file.display()
-        );
+        let outline = outline_at(&fs::read(file).unwrap());
+        assert!(outline.is_some(), "{}", file.display());
     }
     sample
 }
@@ -79,8 +74,5 @@ async fn damage_that_an_outline_passes_over_is_found_when_it_is_read(subject: Su
         assert_eq!(outcome.counted, outcome.lost, "{context}: counted");
         losses += outcome.lost;
     }
-    assert!(
-        losses > trials / 4,
-        "the damage did some harm: {losses} in {trials}"
-    );
+    assert!(losses > trials / 4, "too little harm: {losses} in {trials}");
 }

@@ -55,9 +55,8 @@ async fn a_tail_torn_at_any_byte_costs_the_last_calls_only(subject: Subject) {
             let store = subject.open_fast(place.path()).await;
             // The padding at the end of a frame may be lost without harm.
             let expected = |slack: u64| -> Vec<u64> {
-                let whole = calls
-                    .iter()
-                    .filter(|(length, _)| *length <= end as u64 + slack);
+                let is_whole = |(length, _): &&(u64, _)| *length <= end as u64 + slack;
+                let whole = calls.iter().filter(is_whole);
                 whole.flat_map(|(_, ids)| ids.clone()).collect()
             };
             let found = read_all(&*store, &name).await;
@@ -91,9 +90,8 @@ async fn damage_before_whole_calls_is_not_taken_for_a_torn_write(subject: Subjec
     store.close().await.unwrap();
     for call in [0_usize, 10, 500, 990] {
         // A call's last frame is its record, slightly longer than the payload.
-        let begin = call
-            .checked_sub(1)
-            .map_or(SEGMENT_HEADER, |before| ends[before]);
+        let before = call.checked_sub(1);
+        let begin = before.map_or(SEGMENT_HEADER, |before| ends[before]);
         for before_the_end in [20, 150, ends[call] - begin - 4] {
             let context = format!("call {call}, {before_the_end} bytes before its end");
             let place = in_memory();
@@ -104,15 +102,10 @@ async fn damage_before_whole_calls_is_not_taken_for_a_torn_write(subject: Subjec
             let store = subject.open_fast(place.path()).await;
             let found = numbers(&read_all(&*store, &name).await);
             let missing: Vec<u64> = (0..1_000).filter(|n| !found.contains(n)).collect();
-            assert!(
-                missing.is_empty() || missing == [call as u64],
-                "{context}: {missing:?}"
-            );
-            assert_eq!(
-                store.stats().damaged_records,
-                missing.len() as u64,
-                "{context}: counted"
-            );
+            let is_that_call = missing.is_empty() || missing == [call as u64];
+            assert!(is_that_call, "{context}: {missing:?}");
+            let counted = store.stats().damaged_records;
+            assert_eq!(counted, missing.len() as u64, "{context}: counted");
             store.close().await.unwrap();
         }
     }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use crate::support::model::{Fate, Model, STREAMS};
 use crate::support::subject::for_each_store;
 use crate::support::{
-    Damage, End, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes, times,
+    Damage, End, Numbers, Store, Subject, copy, crash, files_below, in_memory, indexes,
+    remove_indexes, times,
 };
 
 for_each_store!(each_store_goes_on_where_another_one_ended);
@@ -29,15 +30,12 @@ async fn a_journal_deletes_the_indexes_that_it_finds_and_nothing_else() {
 
     let store = Subject::Journal.open_fast(path).await;
     assert_eq!(store.stats().records(), sample.live.len());
-    let left = indexes(path).into_iter();
-    let left: Vec<_> = left
-        .map(|path| path.file_name().unwrap().to_owned())
-        .collect();
-    assert_eq!(left, ["index-", "index-old"]);
-    assert!(
-        elsewhere.path().join("kept").exists(),
-        "a link is not followed"
+    assert_eq!(
+        indexes(path),
+        ["index-", "index-old"].map(|name| path.join(name))
     );
+    let kept = elsewhere.path().join("kept");
+    assert!(kept.exists(), "a link is not followed");
     store.close().await.unwrap();
 }
 
@@ -79,16 +77,13 @@ impl History {
     async fn work(&mut self) {
         for _ in 0..1 + self.random.below(4) {
             let count = 1 + self.random.below(60);
-            let sizes: Vec<(usize, usize)> = (0..count)
-                .map(|_| (self.random.below(3), self.random.below(200)))
-                .collect();
+            let size = |_| (self.random.below(3), self.random.below(200));
+            let sizes: Vec<_> = (0..count).map(size).collect();
             self.model.append(&*self.store, &sizes).await;
             let reach = self.random.below(80);
-            let fates: Vec<Fate> = (0..reach)
-                .map(|_| {
-                    [Fate::Deleted, Fate::Deleted, Fate::Counted, Fate::Left][self.random.below(4)]
-                })
-                .collect();
+            let fates = [Fate::Deleted, Fate::Deleted, Fate::Counted, Fate::Left];
+            let fate = |_| fates[self.random.below(4)];
+            let fates: Vec<_> = (0..reach).map(fate).collect();
             let of = self.random.below(3);
             self.model.settle(&*self.store, of, &fates).await;
         }
@@ -113,15 +108,11 @@ impl History {
             }
             2 => {
                 self.kept = in_memory();
-                indexes(path)
-                    .iter()
-                    .for_each(|index| copy_into(index, self.kept.path()));
+                copy_indexes(path, self.kept.path());
             }
             3 => {
                 remove_indexes(path);
-                indexes(self.kept.path())
-                    .iter()
-                    .for_each(|index| copy_into(index, path));
+                copy_indexes(self.kept.path(), path);
             }
             _ => {}
         }
@@ -131,12 +122,8 @@ impl History {
     }
 }
 
-fn remove_indexes(path: &Path) {
-    for index in indexes(path) {
-        fs::remove_dir_all(index).unwrap();
+fn copy_indexes(from: &Path, to: &Path) {
+    for index in indexes(from) {
+        copy(&index, &to.join(index.file_name().unwrap()));
     }
-}
-
-fn copy_into(directory: &Path, path: &Path) {
-    copy(directory, &path.join(directory.file_name().unwrap()));
 }

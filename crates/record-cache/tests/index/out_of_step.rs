@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::support::subject::for_each_store;
 use crate::support::{
-    MARK, Numbers, STREAMS, Store, Subject, change, copy, crash, in_memory, indexes, limits,
-    read_all, record, segments, stream, times,
+    MARK, Numbers, STREAMS, Subject, change, copy, crash, delete, in_memory, indexes, limits,
+    read_all, record, remove_indexes, segments, stream, times,
 };
 use crate::{WRITER, assert_has_an_index};
 
@@ -46,10 +46,8 @@ async fn some_work(store: &dyn RecordStore, random: &mut Numbers) {
         let new = (0..20).map(|n| record(&name, n, random.below(60)));
         store.append(new.collect()).await.unwrap();
         let name = stream(STREAMS[random.below(3)]);
-        let held = store
-            .oldest(&name, None, limits(1 + random.below(25)))
-            .await
-            .unwrap();
+        let some = limits(1 + random.below(25));
+        let held = store.oldest(&name, None, some).await.unwrap();
         let ids = || held.records.iter().map(|record| record.id);
         let settlement = Settlement::new(name)
             .delete(ids().step_by(2))
@@ -155,11 +153,8 @@ async fn an_index_that_runs_ahead_of_its_log_is_not_believed(opener: Subject) {
             copy(newest.path(), cut.path());
             let last = segments(cut.path()).pop().unwrap();
             change(&last, |bytes| {
-                let most = if case % 2 == 0 {
-                    bytes.len() / 20
-                } else {
-                    bytes.len()
-                };
+                let part = if case % 2 == 0 { 20 } else { 1 };
+                let most = bytes.len() / part;
                 bytes.truncate(bytes.len() - random.below(most));
             });
             if random.below(2) == 0 && cut.path().join(MARK).exists() {
@@ -167,10 +162,8 @@ async fn an_index_that_runs_ahead_of_its_log_is_not_believed(opener: Subject) {
             }
             let without = in_memory();
             copy(cut.path(), without.path());
-            for index in indexes(without.path()) {
-                fs::remove_dir_all(index).unwrap();
-            }
-            let store: Store = Subject::Journal.open_fast(without.path()).await;
+            remove_indexes(without.path());
+            let store = Subject::Journal.open_fast(without.path()).await;
             let mut expected = contents(&*store).await;
             store.close().await.unwrap();
             let store = opener.open_fast(cut.path()).await;
@@ -178,23 +171,16 @@ async fn an_index_that_runs_ahead_of_its_log_is_not_believed(opener: Subject) {
             assert!(found == expected, "{seed}: cut {case}");
             store.close().await.unwrap();
             expected.stats.damaged_records = 0;
-            check(
-                opener,
-                cut.path(),
-                &expected,
-                &format!("{seed}: cut {case}"),
-            )
-            .await;
+            let context = format!("{seed}: cut {case}");
+            check(opener, cut.path(), &expected, &context).await;
         }
     }
 }
 
 async fn an_index_of_another_cache_is_not_believed(opener: Subject) {
     let mut random = Numbers::new(60);
-    let (one, other) = (
-        Life::new(&mut random, 2).await,
-        Life::new(&mut random, 2).await,
-    );
+    let one = Life::new(&mut random, 2).await;
+    let other = Life::new(&mut random, 2).await;
     for (log, (place, held)) in one.moments.iter().enumerate() {
         for (index, (foreign, _)) in other.moments.iter().enumerate() {
             let mixed = in_memory();
@@ -203,13 +189,8 @@ async fn an_index_of_another_cache_is_not_believed(opener: Subject) {
                 fs::remove_dir_all(own).unwrap();
                 copy(&foreign, own);
             }
-            check(
-                opener,
-                mixed.path(),
-                held,
-                &format!("log {log}, index {index}"),
-            )
-            .await;
+            let context = format!("log {log}, index {index}");
+            check(opener, mixed.path(), held, &context).await;
         }
     }
 }
@@ -230,15 +211,8 @@ async fn an_index_of_a_log_that_went_on_otherwise_is_not_believed(opener: Subjec
             let new = (0..40).map(|n| record(&name, 1_000 * (future as u64 + 1) + n, 30));
             store.append(new.collect()).await.unwrap();
             let held = read_all(&*store, &name).await.records;
-            let ids = held
-                .iter()
-                .map(|record| record.id)
-                .skip(round + 10 * future)
-                .take(1);
-            store
-                .settle(Settlement::new(name.clone()).delete(ids))
-                .await
-                .unwrap();
+            let place = round + 10 * future;
+            delete(&*store, &name, &held[place..=place]).await;
         }
         let held = contents(&*store).await;
         store.close().await.unwrap();
@@ -249,12 +223,7 @@ async fn an_index_of_a_log_that_went_on_otherwise_is_not_believed(opener: Subjec
     for (log, index) in [(0, 1), (1, 0)] {
         let place = life.combined(log, index, false);
         let held = &life.moments[log].1;
-        check(
-            opener,
-            place.path(),
-            held,
-            &format!("log {log}, index {index}"),
-        )
-        .await;
+        let context = format!("log {log}, index {index}");
+        check(opener, place.path(), held, &context).await;
     }
 }

@@ -1,7 +1,5 @@
 //! Processes killed while they rebuild an index.
 
-use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use crate::WRITER;
 use crate::support::process::{self, is_child, say};
 use crate::support::subject::for_each_store;
 use crate::support::{
-    Numbers, Subject, in_memory, indexes, limits, numbers, read_all, record, stream, times,
+    Numbers, Subject, append, in_memory, limits, numbers, read_all, remove_indexes, stream, times,
 };
 
 for_each_store!(a_rebuild_that_is_killed_again_and_again_comes_to_its_end);
@@ -29,8 +27,7 @@ async fn a_rebuild_that_is_killed_again_and_again_comes_to_its_end(opener: Subje
     let name = stream("much");
     let store = WRITER.open_fast(place.path()).await;
     for call in 0..RECORDS / 500 {
-        let new = (call * 500..call * 500 + 500).map(|n| record(&name, n, 30));
-        store.append(new.collect()).await.unwrap();
+        append(&*store, &name, call * 500..call * 500 + 500, 30).await;
     }
     let held = store.oldest(&name, None, limits(3_000)).await.unwrap();
     let ids = || held.records.iter().map(|record| record.id);
@@ -41,8 +38,8 @@ async fn a_rebuild_that_is_killed_again_and_again_comes_to_its_end(opener: Subje
     store.close().await.unwrap();
     let expected: Vec<u64> = (0..100).chain(3_000..RECORDS).collect();
 
-    let test = "a_rebuild_that_is_killed_again_and_again_comes_to_its_end";
-    let test = format!("rebuilt::{}::{test}", opener.name());
+    let test = opener.test("a_rebuild_that_is_killed_again_and_again_comes_to_its_end");
+    let test = format!("rebuilt::{test}");
     let mut random = Numbers::new(31);
     let mut midway = 0;
     for kill in 0..times("INDEX_CASES", 15) {
@@ -59,25 +56,12 @@ async fn a_rebuild_that_is_killed_again_and_again_comes_to_its_end(opener: Subje
     let store = opener.open_fast(place.path()).await;
     let found = read_all(&*store, &name).await;
     assert_eq!(numbers(&found), expected);
-    assert!(
-        found
-            .records
-            .iter()
-            .take(100)
-            .all(|record| record.attempts == 1)
-    );
+    let mut counted = found.records.iter().take(100);
+    assert!(counted.all(|record| record.attempts == 1));
     let stats = store.stats();
-    assert_eq!(
-        (stats.records(), stats.damaged_records),
-        (expected.len(), 0)
-    );
+    assert_eq!(stats.records(), expected.len());
+    assert_eq!(stats.damaged_records, 0);
     store.close().await.unwrap();
-}
-
-fn remove_indexes(path: &Path) {
-    for index in indexes(path) {
-        fs::remove_dir_all(index).unwrap();
-    }
 }
 
 #[expect(

@@ -30,18 +30,27 @@ pub(crate) fn indexes(path: &Path) -> Vec<PathBuf> {
     entries(path, |name| name.starts_with("index-"))
 }
 
+/// Deletes the index databases and leaves the log alone.
+pub(crate) fn remove_indexes(path: &Path) {
+    for index in indexes(path) {
+        fs::remove_dir_all(index).unwrap();
+    }
+}
+
 /// Damaged files that were set aside.
 pub(crate) fn copies(path: &Path) -> Vec<PathBuf> {
     entries(path, |name| name.starts_with("corrupt-"))
 }
 
-fn entries(path: &Path, which: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let paths = fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths
-        .filter(|path| which(path.file_name().unwrap().to_str().unwrap()))
-        .collect();
+/// The entries of a directory whose names are wanted, in order.
+pub(crate) fn entries(path: &Path, which: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if which(path.file_name().unwrap().to_str().unwrap()) {
+            paths.push(path);
+        }
+    }
     paths.sort();
     paths
 }
@@ -175,11 +184,8 @@ impl Damage {
             fs::remove_file(path).unwrap();
             return (0, length);
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let mut file = file.unwrap();
         let length = file.metadata().unwrap().len();
         if length == 0 && self != Self::Longer {
             return (0, 0);

@@ -89,6 +89,33 @@ pub(crate) async fn read_all(store: &dyn RecordStore, stream: &StreamName) -> Re
         .unwrap()
 }
 
+/// Appends records with these numbers in one call.
+pub(crate) async fn append(
+    store: &dyn RecordStore,
+    stream: &StreamName,
+    numbers: impl IntoIterator<Item = u64>,
+    length: usize,
+) {
+    let new = numbers.into_iter().map(|n| record(stream, n, length));
+    store.append(new.collect()).await.unwrap();
+}
+
+/// Checks that a stream consists of these records, in this order.
+pub(crate) async fn assert_holds(
+    store: &dyn RecordStore,
+    stream: &StreamName,
+    expected: impl IntoIterator<Item = u64>,
+) {
+    let held = numbers(&read_all(store, stream).await);
+    assert_eq!(held, expected.into_iter().collect::<Vec<_>>());
+}
+
+/// Deletes all records of a stream.
+pub(crate) async fn delete_all(store: &dyn RecordStore, stream: &StreamName) {
+    let held = read_all(store, stream).await.records;
+    delete(store, stream, &held).await;
+}
+
 /// Deletes records of a stream.
 pub(crate) async fn delete(store: &dyn RecordStore, stream: &StreamName, records: &[Record]) {
     let ids = records.iter().map(|record| record.id);
@@ -103,6 +130,12 @@ pub(crate) fn times(variable: &str, usual: usize) -> usize {
         .ok()
         .and_then(|times| times.parse().ok())
         .unwrap_or(usual)
+}
+
+/// Runs asynchronous work from a test that is not `async`.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(work)
 }
 
 /// Pseudo-random numbers, the same in every run.

@@ -46,6 +46,15 @@ impl Process {
         assert!(self.lines.any(said), "the process ended before {what}");
     }
 
+    /// Waits for a report of this name, and returns its number. `None` if the process ends first.
+    pub(crate) fn wait_for_report(&mut self, name: &str) -> Option<u64> {
+        self.lines.find_map(|line| {
+            let line = line.unwrap();
+            let number = line.strip_prefix(name)?.strip_prefix(' ')?;
+            number.strip_suffix(" end")?.parse().ok()
+        })
+    }
+
     /// Kills the process and returns the rest of its output.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
@@ -53,6 +62,24 @@ impl Process {
         self.child.wait().unwrap();
         rest
     }
+}
+
+/// Reports a number, for [`Process::wait_for_report`].
+pub(crate) fn report(name: &str, number: u64) {
+    say(&format!("{name} {number} end"));
+}
+
+/// Peak resident memory of this process in bytes, if the system reports it.
+pub(crate) fn peak_memory() -> Option<u64> {
+    of_status("VmHWM:")
+}
+
+/// A number of bytes from this process's status.
+pub(crate) fn of_status(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// Prints a line in one write, so that a kill leaves only whole lines.

@@ -9,8 +9,8 @@ use record_cache::{RecordStore, Settlement};
 use tempfile::TempDir;
 
 use super::{
-    Subject, assert_no_blobs, copies, copy, crash, in_memory, limits, number_of, read_all, record,
-    segments, stream,
+    Subject, append, assert_no_blobs, copies, copy, crash, in_memory, limits, number_of, read_all,
+    record, segments, stream,
 };
 
 pub(crate) const STREAMS: [&str; 3] = ["one", "two", "three"];
@@ -112,10 +112,14 @@ impl Sample {
         let place = in_memory();
         copy(self.place.path(), place.path());
         damage(place.path());
-        let examined = tokio::time::timeout(LIMIT, self.examine(place.path(), context));
-        examined
-            .await
-            .unwrap_or_else(|_| unreachable!("{context}: it hangs"))
+        let examined = tokio::time::timeout(LIMIT, self.examine(place.path(), context)).await;
+        examined.unwrap_or_else(|_| unreachable!("{context}: it hangs"))
+    }
+
+    /// Checks that an undamaged copy is as it should be.
+    pub(crate) async fn is_untouched(&self) {
+        let outcome = self.survives("untouched", |_| ()).await;
+        outcome.is_harmless("untouched");
     }
 
     async fn examine(&self, path: &Path, context: &str) -> Outcome {
@@ -123,11 +127,8 @@ impl Sample {
         let at_open = store.stats().damaged_records;
         let (found, reported) = read(&*store, context).await;
         let damaged = store.stats().damaged_records;
-        assert_eq!(
-            damaged,
-            at_open + reported,
-            "{context}: what is dropped is reported"
-        );
+        let expected = at_open + reported;
+        assert_eq!(damaged, expected, "{context}: what is dropped is reported");
         let known = |n: &u64| self.live.contains(n) || self.settled.contains(n);
         let invented = found.keys().find(|number| !known(number));
         assert_eq!(invented, None, "{context}: nothing is invented");
@@ -135,10 +136,7 @@ impl Sample {
         // The store works normally, keeps what it holds now, and counts damage once.
         for (n, name) in (ADDED..).step_by(3).zip(STREAMS) {
             let n = n + STREAMS.iter().position(|other| *other == name).unwrap() as u64;
-            store
-                .append(vec![record(&stream(name), n, 100)])
-                .await
-                .unwrap();
+            append(&*store, &stream(name), [n], 100).await;
         }
         assert_no_blobs(path);
         store.close().await.unwrap();
@@ -153,21 +151,14 @@ impl Sample {
         store.close().await.unwrap();
         let attempts = |number: &u64| self.attempts.get(number).copied().unwrap_or(0);
         let is_live = |number: &&u64| self.live.contains(number);
+        let is_found = |number: &&u64| found.contains_key(number);
         let miscounted = found
             .iter()
             .filter(|(n, counted)| is_live(n) && attempts(n) != **counted);
         Outcome {
-            lost: self
-                .live
-                .iter()
-                .filter(|number| !found.contains_key(number))
-                .count(),
+            lost: self.live.iter().filter(|n| !is_found(n)).count(),
             counted: usize::try_from(damaged).unwrap(),
-            back: self
-                .settled
-                .iter()
-                .filter(|number| found.contains_key(number))
-                .count(),
+            back: self.settled.iter().filter(is_found).count(),
             miscounted: miscounted.count(),
             aside: copies(path).len(),
         }
@@ -214,16 +205,13 @@ async fn read(store: &dyn RecordStore, context: &str) -> (BTreeMap<u64, u32>, u6
         let held = store.stats().streams.get(&stream(name)).copied();
         let held = held.map_or((0, 0), |queue| (queue.records, queue.bytes));
         let bytes = batch.records.iter().map(record_cache::Record::size).sum();
-        assert_eq!(
-            held,
-            (batch.records.len(), bytes),
-            "{context}: the counters"
-        );
+        let expected = (batch.records.len(), bytes);
+        assert_eq!(held, expected, "{context}: the counters");
     }
     (found, reported)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) lost: usize,
     pub(crate) counted: usize,
@@ -237,13 +225,6 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn is_harmless(&self, context: &str) {
-        let harm = [
-            self.lost,
-            self.counted,
-            self.back,
-            self.miscounted,
-            self.aside,
-        ];
-        assert_eq!(harm, [0; 5], "{context}: {self:?}");
+        assert_eq!(*self, Self::default(), "{context}");
     }
 }

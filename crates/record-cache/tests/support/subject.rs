@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use record_cache::{
-    Durability, JournalStore, RecordStore, SledStore, SledStoreBuilder, StoreError,
-};
+use record_cache::{Durability, JournalStore, RecordStore, SledStore, StoreError};
 
 pub(crate) type Store = Arc<dyn RecordStore>;
 
@@ -29,6 +27,11 @@ impl Subject {
             Self::Sled => "sled",
             Self::TinySled => "sled_with_a_tiny_index",
         }
+    }
+
+    /// The name of a test of this store.
+    pub(crate) fn test(self, name: &str) -> String {
+        format!("{}::{name}", self.name())
     }
 
     pub(crate) fn named(name: &str) -> Self {
@@ -56,30 +59,21 @@ impl Subject {
         durability: Durability,
         expected_bytes: Option<u64>,
     ) -> Result<Store, StoreError> {
-        match self {
-            Self::Journal => {
-                let mut builder = JournalStore::builder(path).durability(durability);
+        macro_rules! open {
+            ($builder:expr) => {{
+                let mut builder = $builder.durability(durability);
                 if let Some(bytes) = expected_bytes {
                     builder = builder.expected_bytes(bytes);
                 }
-                Ok(Arc::new(builder.open().await?))
-            }
-            Self::Sled | Self::TinySled => {
-                let mut builder = SledStore::builder(path).durability(durability);
-                if let Some(bytes) = expected_bytes {
-                    builder = builder.expected_bytes(bytes);
-                }
-                if self == Self::TinySled {
-                    builder = with_a_tiny_index(builder);
-                }
-                Ok(Arc::new(builder.open().await?))
-            }
+                Arc::new(builder.open().await?)
+            }};
         }
+        Ok(match self {
+            Self::Journal => open!(JournalStore::builder(path)),
+            Self::Sled => open!(SledStore::builder(path)),
+            Self::TinySled => open!(SledStore::builder(path).records_in_memory(8)),
+        })
     }
-}
-
-fn with_a_tiny_index(builder: SledStoreBuilder) -> SledStoreBuilder {
-    builder.records_in_memory(8)
 }
 
 /// Turns each function that takes a [`Subject`] into a test for each store on disk. The lints

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tempfile::TempDir;
-
 use super::history::{History, Settled, TestStore, open, open_with, some};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::Entry;
@@ -13,7 +11,7 @@ use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Found, Index, Indexes};
 use crate::log::catalog::lock;
 use crate::log::replay::rebuild;
-use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
+use crate::{Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
 
 const STEPS: usize = 50;
 
@@ -27,9 +25,22 @@ struct Fragile {
 }
 
 #[derive(Debug)]
-pub(super) struct FragileOnes {
+struct FragileOnes {
     /// How many calls each index survives, in the order of the indexes.
-    pub(super) stand: Vec<Arc<Mutex<usize>>>,
+    stand: Vec<Arc<Mutex<usize>>>,
+}
+
+/// Makes indexes that survive this many calls each. Returns the calls that the first one has left.
+pub(super) fn fragile(
+    stand: &[usize],
+) -> (
+    impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
+    Arc<Mutex<usize>>,
+) {
+    let stand: Vec<_> = stand.iter().map(|&n| Arc::new(Mutex::new(n))).collect();
+    let first = Arc::clone(&stand[0]);
+    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
+    (indexes, first)
 }
 
 impl Fragile {
@@ -159,18 +170,12 @@ async fn a_run(seed: u64, stand: &[usize]) -> usize {
 /// Like `a_run`, on a disk where some operations fail.
 async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
     let context = format!("seed {seed}, calls {stand:?}, {fault:?}");
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
+    let disk = SimDisk::default();
     fault.into_iter().for_each(|fault| disk.fail(fault));
-    let calls: Vec<_> = stand
-        .iter()
-        .map(|&calls| Arc::new(Mutex::new(calls)))
-        .collect();
-    let first = Arc::clone(&calls[0]);
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand: calls }) as Box<dyn Indexes>;
+    let (indexes, first) = fragile(stand);
     let durability = Durability::PowerLoss;
     let mut history = History::default();
-    let store = open_with(place.path(), &disk, durability, indexes).await;
+    let store = open_with(&disk, durability, indexes).await;
     let store = store.expect(&context);
     let mut numbers = Numbers::new(seed);
     for _ in 0..5 {
@@ -179,10 +184,8 @@ async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
         let checked = history.check(&store, disk.events(), Settled::Kept).await;
         checked.expect(&context);
         // Waits for a call after all others, so that nothing is under way.
-        store
-            .settle(crate::Settlement::new(StreamName::new("none").unwrap()))
-            .await
-            .unwrap();
+        let nothing = Settlement::new(StreamName::new("none").unwrap());
+        store.settle(nothing).await.unwrap();
     }
     while fault.is_some_and(|fault| disk.operations() < fault.to) {
         history.work(&store, &disk, &mut numbers, 1).await;
@@ -192,10 +195,9 @@ async fn a_run_with(seed: u64, stand: &[usize], fault: Option<Fault>) -> usize {
     }
     let stats = store.stats();
     store.close().await.expect(&context);
-    let store = open(place.path(), &disk, durability).await.expect(&context);
+    let store = open(&disk, durability).await.expect(&context);
     assert_eq!(store.stats(), stats, "{context}");
-    let checked = history.check(&store, usize::MAX, Settled::Kept).await;
-    checked.expect(&context);
+    history.assert_kept(&store, &context).await;
     store.close().await.expect(&context);
     *first.lock().unwrap()
 }
@@ -216,11 +218,8 @@ async fn an_index_may_break_on_a_disk_that_fails() {
     let calls = usize::MAX - a_run(84, &[usize::MAX]).await;
     for at in (0..calls).step_by(3) {
         for operation in (10..130).step_by(8) {
-            let fault = Fault {
-                from: operation + at % 8,
-                to: operation + at % 8 + 1,
-                kind: std::io::ErrorKind::Other,
-            };
+            let failing = operation + at % 8;
+            let fault = Fault::new(failing..failing + 1, std::io::ErrorKind::Other);
             a_run_with(84, &[at], Some(fault)).await;
         }
     }
@@ -238,16 +237,8 @@ async fn the_index_that_is_built_may_break_too() {
 
 #[tokio::test]
 async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
-    let calls = Arc::new(Mutex::new(1000));
-    let stand = vec![Arc::clone(&calls)];
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
-    let store = open_with(place.path(), &disk, Durability::PowerLoss, indexes).await;
-    let store = store.unwrap();
-    let name = StreamName::new("read").unwrap();
-    let record = NewRecord::new(name.clone(), None, "x");
-    store.append(vec![record; 3]).await.unwrap();
+    let disk = SimDisk::default();
+    let (store, name, calls) = three_records(&disk).await;
     *calls.lock().unwrap() = 0;
     let read = store.oldest(&name, None, some(9)).await.unwrap();
     assert_eq!(read.records.len(), 3);
@@ -256,10 +247,8 @@ async fn a_reader_that_finds_the_index_broken_has_it_built_again() {
 
 /// A store with some records in one stream, and its index's remaining calls.
 pub(super) async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc<Mutex<usize>>) {
-    let calls = Arc::new(Mutex::new(1000));
-    let stand = vec![Arc::clone(&calls)];
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
-    let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, indexes).await;
+    let (indexes, calls) = fragile(&[1000]);
+    let store = open_with(disk, Durability::PowerLoss, indexes).await;
     let store = store.unwrap();
     let name = StreamName::new("few").unwrap();
     let record = NewRecord::new(name.clone(), None, vec![1; 50]);
@@ -269,19 +258,13 @@ pub(super) async fn three_records(disk: &SimDisk) -> (TestStore, StreamName, Arc
 
 #[tokio::test]
 async fn segments_stay_while_an_index_is_broken_and_cannot_be_rebuilt() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, calls) = three_records(&disk).await;
     let held = store.oldest(&name, None, some(9)).await.unwrap().records;
     let all = held.iter().map(|record| record.id);
-    store
-        .settle(crate::Settlement::new(name.clone()).delete(all))
-        .await
-        .unwrap();
-    disk.fail_reads(Fault {
-        from: disk.reads(),
-        to: usize::MAX,
-        kind: std::io::ErrorKind::Other,
-    });
+    let settled = Settlement::new(name.clone()).delete(all);
+    store.settle(settled).await.unwrap();
+    disk.fail_reads(disk.reads()..usize::MAX);
     *calls.lock().unwrap() = 0;
     for number in 0..200 {
         let record = NewRecord::new(name.clone(), None, vec![number; 500]);
@@ -289,9 +272,8 @@ async fn segments_stay_while_an_index_is_broken_and_cannot_be_rebuilt() {
     }
     assert!(lock(&store.0.shared.catalog).broken().is_some());
     // The log's own list of needed segments must include them, too.
-    let killed = disk.as_it_is("elsewhere".as_ref());
-    let reopened = open("elsewhere".as_ref(), &killed, Durability::PowerLoss);
-    let reopened = reopened.await.unwrap();
+    let killed = disk.as_it_is();
+    let reopened = open(&killed, Durability::PowerLoss).await.unwrap();
     disk.heal_reads();
     for store in [store, reopened] {
         let held = store.oldest(&name, None, some(999)).await.unwrap().records;
@@ -301,25 +283,15 @@ async fn segments_stay_while_an_index_is_broken_and_cannot_be_rebuilt() {
     }
 }
 
-/// Makes some upcoming operations fail.
-pub(super) fn fail(disk: &SimDisk, from: usize, count: usize) {
-    let from = disk.operations() + from;
-    disk.fail(Fault {
-        from,
-        to: from + count,
-        kind: std::io::ErrorKind::Other,
-    });
-}
-
 #[tokio::test]
 async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, calls) = three_records(&disk).await;
     let held = store.oldest(&name, None, some(9)).await.unwrap().records;
-    let settled = crate::Settlement::new(name.clone()).delete([held[0].id]);
+    let settled = Settlement::new(name.clone()).delete([held[0].id]);
     store.settle(settled).await.unwrap();
     // The write succeeds; the sync fails.
-    fail(&disk, 1, 1);
+    disk.fail_after(1, 1);
     let record = NewRecord::new(name.clone(), None, vec![2; 50]);
     store.append(vec![record]).await.unwrap_err();
     *calls.lock().unwrap() = 0;
@@ -331,10 +303,10 @@ async fn what_a_failed_sync_took_from_the_log_is_in_an_index_that_is_built_then(
 
 #[tokio::test]
 async fn what_was_refused_is_not_in_an_index_that_is_built_then() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, calls) = three_records(&disk).await;
     // The write succeeds; neither the sync nor the truncation does.
-    fail(&disk, 1, 2);
+    disk.fail_after(1, 2);
     let record = NewRecord::new(name.clone(), None, vec![2; 50]);
     store.append(vec![record]).await.unwrap_err();
     *calls.lock().unwrap() = 0;

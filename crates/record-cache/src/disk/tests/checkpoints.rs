@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tempfile::TempDir;
-
-use super::history::{History, Settled, TestStore, open, open_with, some};
+use super::history::{Crash, History, Settled, TestStore, open, open_with, some};
 use super::sim::{Numbers, SimDisk};
 use crate::index::Entry;
 use crate::index::paged::PlainIndex;
@@ -138,14 +136,13 @@ impl Indexes for Keepers {
 
 /// Does random work. Returns everything its indexes kept.
 async fn a_run(seed: u64, durability: Durability) -> (SimDisk, History, Vec<(usize, Kept)>) {
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
+    let disk = SimDisk::default();
     let (mut history, mut numbers) = (History::default(), Numbers::new(seed));
     let shelf = Shelf::default();
     for _ in 0..3 {
         let from = shelf.lock().unwrap().last().map(|(_, kept)| kept.clone());
         let keepers = keepers(&disk, &shelf, from, &Arc::default());
-        let store = open_with(place.path(), &disk, durability, keepers).await;
+        let store = open_with(&disk, durability, keepers).await;
         let store = store.unwrap();
         history.work(&store, &disk, &mut numbers, 60).await;
         store.close().await.unwrap();
@@ -178,15 +175,14 @@ async fn check(
     (at, settled, durability): (usize, Settled, Durability),
     context: &str,
 ) -> bool {
-    let place = TempDir::new().unwrap();
-    let (disk, anew) = (left.as_it_is(place.path()), Arc::default());
+    let (disk, anew) = (left.as_it_is(), Arc::default());
     let keepers = keepers(&disk, &Shelf::default(), Some(kept.clone()), &anew);
-    let store = open_with(place.path(), &disk, durability, keepers).await;
+    let store = open_with(&disk, durability, keepers).await;
     let store = store.expect(context);
     history.check(&store, at, settled).await.expect(context);
     let stats = store.stats();
     // The index agrees with the log, whatever was lost.
-    let plain = open(place.path(), &disk.as_it_is(place.path()), durability).await;
+    let plain = open(&disk.as_it_is(), durability).await;
     let plain = plain.expect(context);
     assert_eq!(plain.stats(), stats, "{context}");
     history.check(&plain, at, settled).await.expect(context);
@@ -196,31 +192,23 @@ async fn check(
     anew == 0
 }
 
-async fn every_crash(seed: u64, durability: Durability, power: bool) {
+async fn every_crash(seed: u64, durability: Durability, crash: Crash) {
     let (disk, history, kept) = a_run(seed, durability).await;
     let mut numbers = Numbers::new(seed);
     let (mut of_use, mut of_none) = (0, 0);
     for at in (0..=disk.events()).step_by(2) {
-        let (left, settled) = if power {
-            let left = disk.after_a_loss_of_power("nowhere".as_ref(), at, &mut numbers);
-            (left, Settled::Doubtful)
-        } else {
-            let left = disk.after_a_kill("nowhere".as_ref(), at, &mut numbers);
-            (left, Settled::Kept)
-        };
+        let (left, settled) = crash.at(at, &disk, &mut numbers);
         let next = kept.partition_point(|(events, _)| *events <= at);
         let behind = numbers.below(next.max(1));
         let ahead = next + numbers.below(6);
-        for n in [next.checked_sub(1), Some(behind), Some(ahead)]
-            .into_iter()
-            .flatten()
-        {
+        let chosen = [next.checked_sub(1), Some(behind), Some(ahead)];
+        for n in chosen.into_iter().flatten() {
             let Some((then, kept)) = kept.get(n) else {
                 continue;
             };
             let context = format!("seed {seed}, event {at}, checkpoint {n} at event {then}");
-            let crash = (at, settled, durability);
-            if check(&left, kept, &history, crash, &context).await {
+            let moment = (at, settled, durability);
+            if check(&left, kept, &history, moment, &context).await {
                 of_use += 1;
             } else {
                 of_none += 1;
@@ -235,14 +223,14 @@ async fn every_crash(seed: u64, durability: Durability, power: bool) {
 
 #[tokio::test]
 async fn a_kill_leaves_a_log_that_any_checkpoint_fits_or_is_found_not_to() {
-    every_crash(91, Durability::PowerLoss, false).await;
-    every_crash(92, Durability::ProcessCrash, false).await;
+    every_crash(91, Durability::PowerLoss, Crash::Kill).await;
+    every_crash(92, Durability::ProcessCrash, Crash::Kill).await;
 }
 
 #[tokio::test]
 async fn a_loss_of_power_leaves_a_log_that_any_checkpoint_fits_or_is_found_not_to() {
-    every_crash(93, Durability::PowerLoss, true).await;
-    every_crash(94, Durability::PowerLoss, true).await;
+    every_crash(93, Durability::PowerLoss, Crash::LossOfPower).await;
+    every_crash(94, Durability::PowerLoss, Crash::LossOfPower).await;
 }
 
 #[tokio::test]
@@ -267,10 +255,10 @@ async fn after_a_clean_close_nothing_is_read_but_what_the_index_does_not_know() 
 #[tokio::test]
 async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() {
     let durability = Durability::ProcessCrash;
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let shelf = Shelf::default();
     let from_nothing = keepers(&disk, &shelf, None, &Arc::default());
-    let store = open_with("nowhere".as_ref(), &disk, durability, from_nothing).await;
+    let store = open_with(&disk, durability, from_nothing).await;
     let store = store.unwrap();
     let name = StreamName::new("other").unwrap();
     append(&store, &name, 5).await;
@@ -280,21 +268,21 @@ async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() 
     let (_, ahead) = shelf.lock().unwrap().last().unwrap().clone();
     drop(store);
 
-    let left = disk.after_a_kill("nowhere".as_ref(), lost_from, &mut Numbers::new(1));
+    let left = disk.after_a_kill(lost_from, &mut Numbers::new(1));
     // Records appended now have a later time than the lost ones, as after any real loss.
     let then = crate::clock::now();
     while crate::clock::now() == then {
         tokio::task::yield_now().await;
     }
-    let store = open("nowhere".as_ref(), &left, durability).await.unwrap();
+    let store = open(&left, durability).await.unwrap();
     append_and_settle(&store, &name, 0).await;
     let stats = store.stats();
-    let killed = left.as_it_is("nowhere".as_ref());
+    let killed = left.as_it_is();
     let plain = store.oldest(&name, None, some(99)).await.unwrap().records;
 
     let anew = Arc::default();
     let keepers = keepers(&killed, &Shelf::default(), Some(ahead), &anew);
-    let store = open_with("nowhere".as_ref(), &killed, durability, keepers).await;
+    let store = open_with(&killed, durability, keepers).await;
     let store = store.unwrap();
     assert_eq!(*anew.lock().unwrap(), 1);
     assert_eq!(store.stats(), stats);
@@ -305,7 +293,7 @@ async fn an_index_that_is_ahead_of_a_log_which_went_on_otherwise_is_of_no_use() 
 /// A store with one stream, whose index keeps checkpoints. Killed later.
 async fn a_store(disk: &SimDisk, shelf: &Shelf) -> (TestStore, StreamName) {
     let keepers = keepers(disk, shelf, None, &Arc::default());
-    let store = open_with("nowhere".as_ref(), disk, Durability::PowerLoss, keepers).await;
+    let store = open_with(disk, Durability::PowerLoss, keepers).await;
     (store.unwrap(), StreamName::new("one").unwrap())
 }
 
@@ -316,16 +304,15 @@ fn newest(shelf: &Shelf) -> Kept {
 /// Opens the disk with a kept checkpoint. Returns what the store holds, and how often it rebuilt an
 /// index.
 async fn opened_with(disk: &SimDisk, kept: Kept) -> (StoreStats, usize) {
-    let (disk, anew) = (disk.as_it_is("nowhere".as_ref()), Arc::default());
+    let (disk, anew) = (disk.as_it_is(), Arc::default());
     let keepers = keepers(&disk, &Shelf::default(), Some(kept), &anew);
-    let store = open_with("nowhere".as_ref(), &disk, Durability::PowerLoss, keepers).await;
-    let (stats, anew) = (store.unwrap().stats(), *anew.lock().unwrap());
-    (stats, anew)
+    let store = open_with(&disk, Durability::PowerLoss, keepers).await;
+    (store.unwrap().stats(), *anew.lock().unwrap())
 }
 
 #[tokio::test]
 async fn what_was_kept_of_segments_that_the_log_has_deleted_since_is_not_built_anew() {
-    let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+    let (disk, shelf) = (SimDisk::default(), Shelf::default());
     let (store, name) = a_store(&disk, &shelf).await;
     append(&store, &name, 100).await;
     let kept = newest(&shelf);
@@ -345,7 +332,7 @@ async fn what_was_kept_of_segments_that_the_log_has_deleted_since_is_not_built_a
 #[tokio::test]
 async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
     for left in [1, 0] {
-        let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+        let (disk, shelf) = (SimDisk::default(), Shelf::default());
         let (store, name) = a_store(&disk, &shelf).await;
         append(&store, &name, 200).await;
         // Once this is answered, all earlier work is done.
@@ -361,7 +348,7 @@ async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
         store.settle(settlement).await.unwrap();
         let stats = store.stats();
         // Nothing says that the segment is no longer needed.
-        let disk = disk.after_a_kill("nowhere".as_ref(), before + 1, &mut Numbers::new(1));
+        let disk = disk.after_a_kill(before + 1, &mut Numbers::new(1));
         disk.remove(&segment_name(oldest)).unwrap();
         let (found, anew) = opened_with(&disk, kept).await;
         assert_eq!(found.records(), stats.records() - left);
@@ -371,7 +358,7 @@ async fn a_segment_that_is_gone_matters_while_the_index_knows_records_in_it() {
 
 #[tokio::test]
 async fn a_segment_is_not_missed_when_a_loss_of_power_cuts_off_what_says_that_it_may_go() {
-    let (disk, shelf) = (SimDisk::new("nowhere".as_ref()), Shelf::default());
+    let (disk, shelf) = (SimDisk::default(), Shelf::default());
     let (store, name) = a_store(&disk, &shelf).await;
     append(&store, &name, 100).await;
     // Once this is answered, all earlier work is done.
@@ -384,30 +371,26 @@ async fn a_segment_is_not_missed_when_a_loss_of_power_cuts_off_what_says_that_it
     // Written but not synced: first the settlement, then the group that says the segment is not
     // needed.
     let (settlement, release) = (disk.events(), disk.events() + 1);
-    store
-        .settle(Settlement::new(name.clone()).delete(ids))
-        .await
-        .unwrap();
+    let settled = Settlement::new(name.clone()).delete(ids);
+    store.settle(settled).await.unwrap();
     store.settle(Settlement::new(name.clone())).await.unwrap();
     assert!(!disk.names().unwrap().contains(&segment_name(oldest)));
 
     let mut numbers = Numbers::new(97);
     for from in [None, Some(kept)] {
-        let left = disk.after_the_loss_of("nowhere".as_ref(), settlement, release + 1);
-        let left = left.as_it_is("nowhere".as_ref());
+        let left = disk.after_the_loss_of(settlement, release + 1);
         assert!(left.names().unwrap().contains(&segment_name(oldest)));
         let began_with = from.is_some();
         let keepers = keepers(&left, &Shelf::default(), from, &Arc::default());
-        let store = open_with("nowhere".as_ref(), &left, Durability::PowerLoss, keepers).await;
+        let store = open_with(&left, Durability::PowerLoss, keepers).await;
         let stats = store.unwrap().stats();
         assert_eq!(stats.damaged_records, 0, "{began_with}");
-        let killed = left.as_it_is("nowhere".as_ref());
-        let again = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
+        let again = open(&left.as_it_is(), Durability::PowerLoss).await;
         assert_eq!(again.unwrap().stats(), stats, "{began_with}");
         // The process ends while opening the store.
         for (at, sample) in (0..left.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
-            let killed = left.after_a_kill("nowhere".as_ref(), at, &mut numbers);
-            let store = open("nowhere".as_ref(), &killed, Durability::PowerLoss).await;
+            let killed = left.after_a_kill(at, &mut numbers);
+            let store = open(&killed, Durability::PowerLoss).await;
             let damaged = store.unwrap().stats().damaged_records;
             assert_eq!(damaged, 0, "{began_with}, event {at}, sample {sample}");
         }

@@ -1,6 +1,6 @@
 //! Tests faults that come one after another, before anything else is written.
 
-use super::broken::{fail, three_records};
+use super::broken::three_records;
 use super::history::{TestStore, open, some};
 use super::sim::SimDisk;
 use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
@@ -19,8 +19,8 @@ async fn settle_first(store: &TestStore, name: &StreamName) {
 
 /// The records that the next process finds if this one is killed now.
 async fn left_after_a_kill(disk: &SimDisk) -> usize {
-    let disk = disk.as_it_is("elsewhere".as_ref());
-    let store = open("elsewhere".as_ref(), &disk, Durability::PowerLoss).await;
+    let disk = disk.as_it_is();
+    let store = open(&disk, Durability::PowerLoss).await;
     let store = store.unwrap();
     let records = store.stats().records();
     store.close().await.unwrap();
@@ -29,11 +29,11 @@ async fn left_after_a_kill(disk: &SimDisk) -> usize {
 
 #[tokio::test]
 async fn a_kill_after_a_failed_sync_brings_nothing_back() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, _) = three_records(&disk).await;
     settle_first(&store, &name).await;
     // The write succeeds; the sync fails.
-    fail(&disk, 1, 1);
+    disk.fail_after(1, 1);
     append(&store, &name).await.unwrap_err();
     // Waits for the end of the turn.
     store.settle(Settlement::new(name)).await.unwrap();
@@ -43,11 +43,11 @@ async fn a_kill_after_a_failed_sync_brings_nothing_back() {
 
 #[tokio::test]
 async fn a_close_that_cannot_keep_settlements_fails() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, _) = three_records(&disk).await;
     settle_first(&store, &name).await;
     // The write succeeds. Nothing does from the sync on.
-    fail(&disk, 1, 1_000_000);
+    disk.fail_after(1, 1_000_000);
     append(&store, &name).await.unwrap_err();
     store.close().await.unwrap_err();
     assert_eq!(left_after_a_kill(&disk).await, 3, "which is why it failed");
@@ -57,12 +57,12 @@ async fn a_close_that_cannot_keep_settlements_fails() {
 async fn an_index_built_between_failures_has_what_was_settled() {
     let faults = (0..10).flat_map(|first| (0..10).map(move |gap| (first, gap)));
     for (first, gap) in faults {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let (store, name, calls) = three_records(&disk).await;
         settle_first(&store, &name).await;
         // The write succeeds; the sync fails, and some of what follows.
-        fail(&disk, 1, 1 + first);
-        fail(&disk, 2 + first + gap, 20);
+        disk.fail_after(1, 1 + first);
+        disk.fail_after(2 + first + gap, 20);
         append(&store, &name).await.unwrap_err();
         let mut held = 2;
         held += usize::from(append(&store, &name).await.is_ok());
@@ -79,12 +79,12 @@ async fn an_index_built_between_failures_has_what_was_settled() {
 #[tokio::test]
 async fn an_index_built_between_failures_counts_an_attempt_once() {
     for failing in 1..12 {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let (store, name, calls) = three_records(&disk).await;
         let held = store.oldest(&name, None, some(9)).await.unwrap().records;
         let tried = Settlement::new(name.clone()).count_attempt([held[0].id]);
         store.settle(tried).await.unwrap();
-        fail(&disk, 0, failing);
+        disk.fail_after(0, failing);
         let is_cleared = store.clear().await.is_ok();
         *calls.lock().unwrap() = 0;
         let read = store.oldest(&name, None, some(9)).await.unwrap();

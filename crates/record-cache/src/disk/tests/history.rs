@@ -70,38 +70,61 @@ pub(crate) enum Settled {
     Doubtful,
 }
 
+/// How a process ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Crash {
+    Kill,
+    LossOfPower,
+}
+
+impl Crash {
+    /// The disk after a crash at this event, and whether settlements survive that.
+    pub(crate) fn at(
+        self,
+        event: usize,
+        disk: &SimDisk,
+        numbers: &mut Numbers,
+    ) -> (SimDisk, Settled) {
+        match self {
+            Self::Kill => (disk.after_a_kill(event, numbers), Settled::Kept),
+            Self::LossOfPower => {
+                let left = disk.after_a_loss_of_power(event, numbers);
+                (left, Settled::Doubtful)
+            }
+        }
+    }
+}
+
 // The store type used by all tests of this module. They open it with an index of their choice.
 #[cfg(feature = "journal")]
 pub(crate) use crate::JournalStore as TestStore;
 #[cfg(not(feature = "journal"))]
 pub(crate) use crate::SledStore as TestStore;
 
-pub(crate) fn settings(path: &Path, durability: Durability) -> Settings {
-    let mut settings = Settings::new(path.to_owned());
+/// Short segments. No store of these tests has a directory.
+pub(crate) fn settings(durability: Durability) -> Settings {
+    let mut settings = Settings::new("nowhere".into());
     settings.durability = durability;
     settings.segment_bytes = SEGMENT_BYTES;
     settings
 }
 
-pub(crate) async fn open(
-    path: &Path,
-    disk: &SimDisk,
-    durability: Durability,
-) -> Result<TestStore, StoreError> {
-    let in_memory =
-        |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<dyn Indexes>;
-    open_with(path, disk, durability, in_memory).await
+pub(crate) fn in_memory(path: &Path) -> Box<dyn Indexes> {
+    Box::new(Maker::new(path, IndexSettings::in_memory()))
+}
+
+pub(crate) async fn open(disk: &SimDisk, durability: Durability) -> Result<TestStore, StoreError> {
+    open_with(disk, durability, in_memory).await
 }
 
 pub(crate) async fn open_with(
-    path: &Path,
     disk: &SimDisk,
     durability: Durability,
     indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
 ) -> Result<TestStore, StoreError> {
     let disk = disk.clone();
     let disk = move |_: &Path| Ok(Arc::new(disk) as Arc<dyn Disk>);
-    let store = Store::open_on(settings(path, durability), indexes, disk);
+    let store = Store::open_on(settings(durability), indexes, disk);
     store.await.map(TestStore)
 }
 
@@ -321,6 +344,12 @@ impl History {
         let span = Span { start, end };
         let behind = self.calls.len();
         self.clears.push(Clear { span, behind });
+    }
+
+    /// Checks that the store holds exactly what all calls together left in it.
+    pub(crate) async fn assert_kept(&self, store: &TestStore, context: &str) {
+        let checked = self.check(store, usize::MAX, Settled::Kept).await;
+        checked.expect(context);
     }
 
     /// The number of failed calls.

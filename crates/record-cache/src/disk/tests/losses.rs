@@ -2,17 +2,13 @@
 //! count as stored. Each is reported once.
 
 use std::io::IoSlice;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::broken::three_records;
-use super::history::{OTHER, SEGMENT_BYTES, TestStore, open, some};
-use super::sim::{Fault, SimDisk};
-use super::slow::{Gate, SlowDisk};
-use crate::disk::{Settings, Store};
-use crate::index::Maker;
-use crate::index::paged::IndexSettings;
+use super::history::{OTHER, TestStore, in_memory, open, settings, some};
+use super::sim::SimDisk;
+use super::slow::{Gate, open_slow};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
 use crate::log::frame::HEADER_BYTES;
@@ -37,8 +33,7 @@ fn lost(records: usize) -> Amount {
 
 /// A store with three records in one stream.
 async fn a_store(disk: &SimDisk) -> TestStore {
-    let store = open("nowhere".as_ref(), disk, Durability::PowerLoss).await;
-    let store = store.unwrap();
+    let store = open(disk, Durability::PowerLoss).await.unwrap();
     append_three(&store).await;
     store
 }
@@ -50,13 +45,10 @@ async fn append_three(store: &TestStore) {
 
 /// The same on a disk that hangs while the gate says so.
 async fn a_slow_store(disk: &SimDisk, gate: &Arc<Gate>) -> TestStore {
-    let slow = SlowDisk::new(disk.clone(), gate);
-    let mut settings = Settings::new("nowhere".into());
-    settings.segment_bytes = SEGMENT_BYTES;
+    let mut settings = settings(Durability::default());
     settings.stall_limit = LIMIT;
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let disk = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let store = TestStore(Store::open_on(settings, indexes, disk).await.unwrap());
+    let store = open_slow(disk, gate, settings, in_memory).await;
+    let store = TestStore(store.unwrap());
     append_three(&store).await;
     store
 }
@@ -70,11 +62,8 @@ fn damage(disk: &SimDisk, records: usize, with_header: bool) {
     let is_payload = |at: &usize| bytes[*at..].starts_with(&[1; LENGTH]);
     let payloads: Vec<usize> = (0..length - LENGTH).filter(is_payload).collect();
     assert_eq!(payloads.len(), 3);
-    let before = if with_header {
-        HEADER_BYTES + FEW.len()
-    } else {
-        0
-    };
+    let header = HEADER_BYTES + FEW.len();
+    let before = if with_header { header } else { 0 };
     for at in &payloads[..records] {
         let nothing = vec![0; before + LENGTH];
         let written = file.write(&mut [IoSlice::new(&nothing)], (at - before) as u64);
@@ -121,7 +110,7 @@ async fn assert_told_once(store: &TestStore, gone: usize, damaged_records: u64) 
 #[tokio::test]
 async fn what_compaction_drops_is_reported_even_if_its_stream_is_empty_then() {
     for gone in [1, 3] {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let store = a_store(&disk).await;
         damage(&disk, gone, false);
         until_compacted(&store, &disk).await;
@@ -133,7 +122,7 @@ async fn what_compaction_drops_is_reported_even_if_its_stream_is_empty_then() {
 #[tokio::test]
 async fn what_compaction_drops_is_in_what_a_clear_returns() {
     for gone in [1, 3] {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let store = a_store(&disk).await;
         damage(&disk, gone, false);
         until_compacted(&store, &disk).await;
@@ -152,7 +141,7 @@ async fn what_compaction_drops_is_in_what_a_clear_returns() {
 #[tokio::test]
 async fn what_healing_drops_is_reported_even_if_its_stream_is_empty_then() {
     for gone in [1, 3] {
-        let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+        let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
         let store = a_slow_store(&disk, &gate).await;
         damage(&disk, gone, false);
         gate.delete();
@@ -166,7 +155,7 @@ async fn what_healing_drops_is_reported_even_if_its_stream_is_empty_then() {
 #[tokio::test]
 async fn what_an_index_lacks_that_is_built_again_is_reported() {
     for gone in [1, 3] {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let (store, name, calls) = three_records(&disk).await;
         damage(&disk, gone, true);
         *calls.lock().unwrap() = 0;
@@ -175,7 +164,7 @@ async fn what_an_index_lacks_that_is_built_again_is_reported() {
         store.settle(nothing).await.unwrap();
         assert_told_once(&store, gone, gone as u64).await;
         store.close().await.unwrap();
-        let store = open("nowhere".as_ref(), &disk, Durability::PowerLoss).await;
+        let store = open(&disk, Durability::PowerLoss).await;
         let stats = store.unwrap().stats();
         assert_eq!((stats.records(), stats.damaged_records), (3 - gone, 0));
     }
@@ -183,7 +172,7 @@ async fn what_an_index_lacks_that_is_built_again_is_reported() {
 
 #[tokio::test]
 async fn what_an_index_lacks_that_is_built_again_is_in_what_a_clear_returns() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let (store, name, calls) = three_records(&disk).await;
     damage(&disk, 2, true);
     *calls.lock().unwrap() = 0;
@@ -196,15 +185,11 @@ async fn what_an_index_lacks_that_is_built_again_is_in_what_a_clear_returns() {
 
 #[tokio::test]
 async fn a_read_that_fails_leaves_the_report_to_the_next_one() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let store = a_store(&disk).await;
     damage(&disk, 2, false);
     until_compacted(&store, &disk).await;
-    disk.fail_reads(Fault {
-        from: disk.reads(),
-        to: usize::MAX,
-        kind: std::io::ErrorKind::Other,
-    });
+    disk.fail_reads(disk.reads()..usize::MAX);
     store.oldest(&name(FEW), None, some(9)).await.unwrap_err();
     disk.heal_reads();
     assert_told_once(&store, 2, 2).await;
@@ -213,7 +198,7 @@ async fn a_read_that_fails_leaves_the_report_to_the_next_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_comes_too_late_leaves_the_report_to_the_next_one() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
     let store = a_slow_store(&disk, &gate).await;
     damage(&disk, 3, false);
     gate.hold("read");
@@ -233,7 +218,7 @@ async fn a_read_that_comes_too_late_leaves_the_report_to_the_next_one() {
 
 #[tokio::test]
 async fn what_is_lost_is_not_counted_again_if_the_whole_log_is_lost_later() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let store = a_store(&disk).await;
     damage(&disk, 2, false);
     until_compacted(&store, &disk).await;
@@ -243,8 +228,7 @@ async fn what_is_lost_is_not_counted_again_if_the_whole_log_is_lost_later() {
             disk.remove(&segment).unwrap();
         }
     }
-    let store = open("nowhere".as_ref(), &disk, Durability::PowerLoss).await;
-    let store = store.unwrap();
+    let store = open(&disk, Durability::PowerLoss).await.unwrap();
     assert_eq!(store.stats().damaged_records, 1);
     store.close().await.unwrap();
 }
@@ -258,7 +242,7 @@ async fn recovered(store: &TestStore) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_settlement_deletes_that_comes_too_late_is_reported() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
     let store = a_slow_store(&disk, &gate).await;
     let first = read(&store).await.records[0].id;
     gate.hold("write");
@@ -273,7 +257,7 @@ async fn what_a_settlement_deletes_that_comes_too_late_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_clear_deletes_that_comes_too_late_is_reported() {
     for again in [false, true] {
-        let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+        let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
         let store = a_slow_store(&disk, &gate).await;
         gate.hold("write");
         store.clear().await.unwrap_err();

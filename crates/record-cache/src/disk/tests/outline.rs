@@ -3,9 +3,7 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
-use super::history::{History, OTHER, SEGMENT_BYTES, Settled, open};
+use super::history::{History, OTHER, SEGMENT_BYTES, open, some};
 use super::sim::{Numbers, SimDisk};
 use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
@@ -16,7 +14,9 @@ use crate::log::group::Encoder;
 use crate::log::outline::Outline;
 use crate::log::replay::Replay;
 use crate::log::scan::Scanner;
-use crate::{Durability, NewRecord, RecordStore, StreamName};
+use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
+
+const DURABILITY: Durability = Durability::PowerLoss;
 
 /// A segment of a closed store.
 struct Segment {
@@ -66,36 +66,37 @@ fn segments(disk: &SimDisk) -> Vec<Segment> {
 }
 
 /// Does work of all kinds until the store is closed.
-async fn a_run(seed: u64, durability: Durability) -> (TempDir, SimDisk, History) {
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
+async fn a_run(seed: u64, durability: Durability) -> (SimDisk, History) {
+    let disk = SimDisk::default();
     let mut numbers = Numbers::new(seed);
     let mut history = History::default();
     let moved = StreamName::new("moved").unwrap();
     for round in 0..4_u8 {
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let store = open(&disk, durability).await.unwrap();
         history.work(&store, &disk, &mut numbers, 40).await;
         let record = NewRecord::new(moved.clone(), None, vec![round; 50]);
         store.append(vec![record; 3]).await.unwrap();
-        let ids = store.oldest(&moved, None, super::history::some(9)).await;
-        let ids: Vec<_> = ids.unwrap().records.iter().map(|r| r.id).collect();
-        let settled = crate::Settlement::new(moved.clone()).delete(ids);
+        let held = store.oldest(&moved, None, some(9)).await.unwrap().records;
+        let ids = held.iter().map(|record| record.id);
+        let settled = Settlement::new(moved.clone()).delete(ids);
         store.settle(settled).await.unwrap();
         // Long enough that the last segment gets an outline.
         let long = NewRecord::new(StreamName::new(OTHER).unwrap(), None, vec![round; 3000]);
         store.append(vec![long]).await.unwrap();
         store.close().await.unwrap();
     }
-    (place, disk, history)
+    (disk, history)
 }
 
 #[tokio::test]
 async fn an_outline_says_what_a_scan_of_the_frames_finds() {
     let mut compared = 0;
     for seed in 0..20 {
-        let durability =
-            [Durability::PowerLoss, Durability::ProcessCrash][usize::from(seed % 2 > 0)];
-        let (_place, disk, _) = a_run(seed, durability).await;
+        let durability = match seed % 2 {
+            0 => Durability::PowerLoss,
+            _ => Durability::ProcessCrash,
+        };
+        let (disk, _) = a_run(seed, durability).await;
         for segment in segments(&disk) {
             let context = format!("seed {seed}, segment {}", segment.number);
             let outline = segment.outline().expect(&context);
@@ -109,7 +110,7 @@ async fn an_outline_says_what_a_scan_of_the_frames_finds() {
 
 /// A file with an outline from a closed store, its bytes, and where its frames end.
 async fn one_segment() -> (Segment, Vec<u8>, usize) {
-    let (_place, disk, _) = a_run(3, Durability::PowerLoss).await;
+    let (disk, _) = a_run(3, DURABILITY).await;
     let segment = segments(&disk).pop().unwrap();
     let bytes = bytes_of(&*segment.file);
     let end = usize::try_from(segment.outline().unwrap().end()).unwrap();
@@ -118,7 +119,7 @@ async fn one_segment() -> (Segment, Vec<u8>, usize) {
 
 /// Whether these bytes are accepted as a segment with its outline.
 fn passes(bytes: &[u8], number: u32, salt: u64) -> bool {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let file = disk.create("file").unwrap();
     file.write(&mut [IoSlice::new(bytes)], 0).unwrap();
     let seal = Seal::new(salt, number);
@@ -180,7 +181,7 @@ async fn an_outline_of_other_frames_is_none() {
 
 #[tokio::test]
 async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let file = disk.create("file").unwrap();
     let group = GroupBody {
         salt: 5,
@@ -204,11 +205,8 @@ async fn an_outline_is_bound_to_its_segment_whatever_the_last_frame_is() {
 
 #[tokio::test]
 async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let disk = SimDisk::default();
+    let store = open(&disk, DURABILITY).await.unwrap();
     let name = StreamName::new(OTHER).unwrap();
     let record = NewRecord::new(name, None, vec![1; 1000]);
     for _ in 0..20 {
@@ -227,9 +225,7 @@ async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
     next.file
         .write(&mut [IoSlice::new(&header.encode())], 0)
         .unwrap();
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let store = open(&disk, DURABILITY).await.unwrap();
     assert_eq!(store.stats().records(), 19);
     store.close().await.unwrap();
 }
@@ -237,9 +233,8 @@ async fn the_end_that_the_next_segment_says_stands_above_an_outline() {
 #[tokio::test]
 async fn a_segment_is_no_longer_than_it_should_be_with_its_outline() {
     for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
-        let place = TempDir::new().unwrap();
-        let disk = SimDisk::new(place.path());
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let disk = SimDisk::default();
+        let store = open(&disk, durability).await.unwrap();
         for round in 0..200 {
             let name = StreamName::new(format!("stream {}", round % 70)).unwrap();
             let record = NewRecord::new(name, None, vec![1; round % 40]);
@@ -259,37 +254,27 @@ async fn a_segment_is_no_longer_than_it_should_be_with_its_outline() {
 
 #[tokio::test]
 async fn an_opening_reads_outlines_and_no_frames() {
-    let (place, disk, history) = a_run(8, Durability::PowerLoss).await;
+    let (disk, history) = a_run(8, DURABILITY).await;
     let frames: u64 = segments(&disk)
         .iter()
         .map(|s| s.outline().unwrap().end())
         .sum();
     assert!(frames > 2 * SEGMENT_BYTES, "only {frames} bytes");
     let before = disk.bytes_read();
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let store = open(&disk, DURABILITY).await.unwrap();
     let with = disk.bytes_read() - before;
-    history
-        .check(&store, usize::MAX, Settled::Kept)
-        .await
-        .unwrap();
+    history.assert_kept(&store, "opened").await;
     drop(store);
 
-    let (place, disk, history) = a_run(8, Durability::PowerLoss).await;
+    let (disk, history) = a_run(8, DURABILITY).await;
     for segment in segments(&disk) {
         let end = segment.outline().unwrap().end();
         segment.file.truncate(end).unwrap();
     }
     let before = disk.bytes_read();
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let store = open(&disk, DURABILITY).await.unwrap();
     let without = disk.bytes_read() - before;
-    history
-        .check(&store, usize::MAX, Settled::Kept)
-        .await
-        .unwrap();
+    history.assert_kept(&store, "opened").await;
     assert!(without >= frames, "{without} of {frames}");
     assert!(
         2 * with < without,
@@ -299,7 +284,7 @@ async fn an_opening_reads_outlines_and_no_frames() {
 
 #[tokio::test]
 async fn a_complete_segment_without_an_outline_gets_one() {
-    let (place, disk, _) = a_run(8, Durability::PowerLoss).await;
+    let (disk, _) = a_run(8, DURABILITY).await;
     let mut complete = segments(&disk);
     complete.pop();
     for segment in &complete {
@@ -307,44 +292,33 @@ async fn a_complete_segment_without_an_outline_gets_one() {
         segment.file.truncate(end).unwrap();
         assert!(segment.outline().is_none());
     }
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let store = open(&disk, DURABILITY).await.unwrap();
     store.close().await.unwrap();
     assert!(complete.len() > 1);
     assert!(complete.iter().all(|segment| segment.outline().is_some()));
 
     // Anything may lie after the end of an abandoned segment.
     let end = complete[0].outline().unwrap().end();
-    complete[0].file.truncate(end).unwrap();
-    complete[0]
-        .file
-        .write(&mut [IoSlice::new(&[7; 5000])], end)
-        .unwrap();
-    let before = bytes_of(&*complete[0].file);
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let file = &*complete[0].file;
+    file.truncate(end).unwrap();
+    file.write(&mut [IoSlice::new(&[7; 5000])], end).unwrap();
+    let before = bytes_of(file);
+    let store = open(&disk, DURABILITY).await.unwrap();
     store.close().await.unwrap();
-    assert!(bytes_of(&*complete[0].file) == before, "it is left alone");
+    assert!(bytes_of(file) == before, "it is left alone");
 }
 
 #[tokio::test]
 async fn a_segment_that_goes_on_has_no_outline() {
-    let (place, disk, mut history) = a_run(8, Durability::PowerLoss).await;
+    let (disk, mut history) = a_run(8, DURABILITY).await;
     let last = segments(&disk).pop().unwrap();
     assert!(last.outline().is_some());
-    let store = open(place.path(), &disk, Durability::PowerLoss)
-        .await
-        .unwrap();
+    let store = open(&disk, DURABILITY).await.unwrap();
     assert!(
         last.outline().is_none(),
         "it is cut off before anything is written"
     );
     history.work(&store, &disk, &mut Numbers::new(1), 2).await;
-    history
-        .check(&store, usize::MAX, Settled::Kept)
-        .await
-        .unwrap();
+    history.assert_kept(&store, "opened").await;
     store.close().await.unwrap();
 }

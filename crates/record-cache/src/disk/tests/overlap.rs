@@ -1,21 +1,19 @@
 //! Groups that are synced while others are written.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::broken::FragileOnes;
-use super::sim::{Fault, Numbers, SimDisk};
-use super::slow::{Gate, SlowDisk};
+use super::broken::fragile;
+use super::history::in_memory;
+use super::sim::{Numbers, SimDisk};
+use super::slow::{Gate, open_slow};
 use crate::disk::{Settings, Store};
-use crate::index::paged::IndexSettings;
-use crate::index::{Indexes, Maker};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
 use crate::{NewRecord, ReadLimits, RecordId, Settlement, StoreError, StreamName};
@@ -29,42 +27,38 @@ fn name() -> StreamName {
 }
 
 async fn open(disk: &SimDisk, gate: &Arc<Gate>) -> Arc<Store> {
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    open_with(disk, gate, Settings::new("nowhere".into()), indexes).await
-}
-
-async fn open_with(
-    disk: &SimDisk,
-    gate: &Arc<Gate>,
-    settings: Settings,
-    indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
-) -> Arc<Store> {
-    let slow = SlowDisk::new(disk.clone(), gate);
-    let disk = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let store = Store::open_on(settings, indexes, disk).await;
+    let settings = Settings::new("nowhere".into());
+    let store = open_slow(disk, gate, settings, in_memory).await;
     Arc::new(store.unwrap())
 }
 
 /// A store whose first index breaks when its remaining calls are used up.
 async fn open_fragile(disk: &SimDisk, gate: &Arc<Gate>) -> (Arc<Store>, Arc<Mutex<usize>>) {
-    let calls = Arc::new(Mutex::new(1000));
-    let stand = vec![Arc::clone(&calls)];
-    let indexes = move |_: &Path| Box::new(FragileOnes { stand }) as Box<dyn Indexes>;
-    let store = open_with(disk, gate, Settings::new("nowhere".into()), indexes).await;
-    (store, calls)
+    let (indexes, calls) = fragile(&[1000]);
+    let settings = Settings::new("nowhere".into());
+    let store = open_slow(disk, gate, settings, indexes).await;
+    (Arc::new(store.unwrap()), calls)
 }
 
 fn record(first: u8, bytes: usize) -> Vec<NewRecord> {
     vec![NewRecord::new(name(), None, vec![first; bytes])]
 }
 
-fn append(
-    store: &Arc<Store>,
-    first: u8,
-    bytes: usize,
-) -> tokio::task::JoinHandle<Result<(), StoreError>> {
+/// An append under way.
+type Append = JoinHandle<Result<(), StoreError>>;
+
+fn append(store: &Arc<Store>, first: u8, bytes: usize) -> Append {
     let store = Arc::clone(store);
     tokio::spawn(async move { store.append(record(first, bytes)).await })
+}
+
+/// Starts a large append whose sync hangs, and waits until the sync has begun.
+async fn append_hanging(store: &Arc<Store>, gate: &Gate, first: u8) -> Append {
+    let begun = gate.syncs_begun();
+    gate.hold("sync");
+    let large = append(store, first, LARGE);
+    until(|| gate.syncs_begun() > begun).await;
+    large
 }
 
 /// Starts a call and waits until the writer has taken it.
@@ -105,19 +99,16 @@ struct Hanging {
     disk: SimDisk,
     gate: Arc<Gate>,
     store: Arc<Store>,
-    large: tokio::task::JoinHandle<Result<(), StoreError>>,
-    behind: tokio::task::JoinHandle<Result<(), StoreError>>,
+    large: Append,
+    behind: Append,
 }
 
 async fn hanging() -> Hanging {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     store.append(record(2, 10)).await.unwrap();
-    gate.hold("sync");
-    let begun = gate.syncs_begun();
-    let large = append(&store, 3, LARGE);
-    until(|| gate.syncs_begun() > begun).await;
+    let large = append_hanging(&store, &gate, 3).await;
     let before = disk.operations();
     let behind = append(&store, 4, LARGE);
     // Waits until the second append is written.
@@ -126,8 +117,9 @@ async fn hanging() -> Hanging {
     let [first, second] = ids(&store).await[..] else {
         panic!("two records are there");
     };
-    let settled = Settlement::new(name()).delete([first]);
-    let settled = settled.count_attempt([second]);
+    let settled = Settlement::new(name())
+        .delete([first])
+        .count_attempt([second]);
     assert_eq!(store.settle(settled).await.unwrap().records, 1);
     assert_eq!(read(&store).await, [(2, 1)]);
     assert_eq!(store.stats().records(), 1);
@@ -152,9 +144,7 @@ async fn while_a_large_group_is_synced_settlements_are_served_and_no_record_is_a
     let now = hanging.disk.events();
     for seed in 0..4 {
         let mut numbers = Numbers::new(seed);
-        let left = hanging
-            .disk
-            .after_a_loss_of_power("nowhere".as_ref(), now, &mut numbers);
+        let left = hanging.disk.after_a_loss_of_power(now, &mut numbers);
         let after = open(&left, &hanging.gate).await;
         let found = read(&after).await;
         let there = [3, 4].map(|record| found.contains(&(record, 0)));
@@ -172,12 +162,7 @@ async fn when_a_group_cannot_be_synced_what_is_behind_it_fails_too_and_settlemen
     let second = vec![(2, 1), (3, 0)];
     for (failing, expected) in [(0, both), (1, second)] {
         let hanging = hanging().await;
-        let at = hanging.disk.operations() + failing;
-        hanging.disk.fail(Fault {
-            from: at,
-            to: at + 1,
-            kind: ErrorKind::Other,
-        });
+        hanging.disk.fail_after(failing, 1);
         hanging.gate.release();
         let outcomes = [hanging.large.await.unwrap(), hanging.behind.await.unwrap()];
         let failed = outcomes.map(|outcome| outcome.is_err());
@@ -188,9 +173,7 @@ async fn when_a_group_cannot_be_synced_what_is_behind_it_fails_too_and_settlemen
         // Undone settlements are written with the next group.
         hanging.store.append(record(5, 10)).await.unwrap();
         let now = hanging.disk.events();
-        let killed = hanging
-            .disk
-            .after_a_kill("nowhere".as_ref(), now, &mut numbers);
+        let killed = hanging.disk.after_a_kill(now, &mut numbers);
         let after = open(&killed, &hanging.gate).await;
         let expected = [expected, vec![(5, 0)]].concat();
         assert_eq!(read(&after).await, expected);
@@ -212,17 +195,14 @@ async fn a_store_closes_when_the_sync_that_it_waits_for_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_hangs_is_noticed_though_settlements_are_served_beside_it() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let mut settings = Settings::new("nowhere".into());
     settings.stall_limit = Duration::from_millis(200);
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let store = open_with(&disk, &gate, settings, indexes).await;
+    let store = open_slow(&disk, &gate, settings, in_memory).await;
+    let store = Arc::new(store.unwrap());
     store.append(record(1, 10)).await.unwrap();
     let first = ids(&store).await[0];
-    let begun = gate.syncs_begun();
-    gate.hold("sync");
-    let large = append(&store, 2, LARGE);
-    until(|| gate.syncs_begun() > begun).await;
+    let large = append_hanging(&store, &gate, 2).await;
     let attempt = || Settlement::new(name()).count_attempt([first]);
     let mut served = 0;
     while store.settle(attempt()).await.is_ok() {
@@ -246,15 +226,12 @@ async fn a_sync_that_hangs_is_noticed_though_settlements_are_served_beside_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_breaks_meanwhile_is_built_again_with_each_record_once() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let (store, calls) = open_fragile(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     store.append(record(2, 10)).await.unwrap();
     let held = ids(&store).await;
-    let begun = gate.syncs_begun();
-    gate.hold("sync");
-    let large = append(&store, 3, LARGE);
-    until(|| gate.syncs_begun() > begun).await;
+    let large = append_hanging(&store, &gate, 3).await;
     let attempt = |n: usize| Settlement::new(name()).count_attempt([held[n]]);
     store.settle(attempt(0)).await.unwrap();
     *calls.lock().unwrap() = 0;
@@ -271,23 +248,15 @@ async fn an_index_that_breaks_meanwhile_is_built_again_with_each_record_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_synced_is_not_in_an_index_that_is_built_then() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let (store, calls) = open_fragile(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     let first = ids(&store).await[0];
-    let begun = gate.syncs_begun();
-    gate.hold("sync");
-    let large = append(&store, 2, LARGE);
-    until(|| gate.syncs_begun() > begun).await;
+    let large = append_hanging(&store, &gate, 2).await;
     let attempt = Settlement::new(name()).count_attempt([first]);
     store.settle(attempt).await.unwrap();
     // The data cannot be truncated either.
-    let from = disk.operations();
-    disk.fail(Fault {
-        from,
-        to: from + 2,
-        kind: ErrorKind::Other,
-    });
+    disk.fail_after(0, 2);
     gate.release();
     large.await.unwrap().unwrap_err();
     *calls.lock().unwrap() = 0;
@@ -298,7 +267,7 @@ async fn what_could_not_be_synced_is_not_in_an_index_that_is_built_then() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_written_again_although_nothing_is_requested() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
     gate.delete();
@@ -309,13 +278,10 @@ async fn what_is_deleted_is_written_again_although_nothing_is_requested() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_while_groups_overlap_is_written_again() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await;
     store.append(record(1, 10)).await.unwrap();
-    let begun = gate.syncs_begun();
-    gate.hold("sync");
-    let large = append(&store, 2, LARGE);
-    until(|| gate.syncs_begun() > begun).await;
+    let large = append_hanging(&store, &gate, 2).await;
     gate.delete();
     let appending = Arc::clone(&store);
     let behind = async move { appending.append(record(3, LARGE)).await };
@@ -327,7 +293,7 @@ async fn what_is_deleted_while_groups_overlap_is_written_again() {
     assert_eq!(read(&store).await, expected);
     let now = disk.events();
     let mut numbers = Numbers::new(8);
-    let left = disk.after_a_loss_of_power("nowhere".as_ref(), now, &mut numbers);
+    let left = disk.after_a_loss_of_power(now, &mut numbers);
     let after = open(&left, &gate).await;
     assert_eq!(read(&after).await, expected);
     assert!(!left.names().unwrap().contains(&segment_name(0)));

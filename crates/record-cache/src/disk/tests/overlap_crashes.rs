@@ -1,29 +1,28 @@
 //! Crashes and faults while one group is synced and the next one is written.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
-use super::history::{History, OTHER, Settled, TestStore, open, settings, some};
+use super::history::{Crash, History, OTHER, Settled, TestStore, in_memory, open, settings, some};
 use super::sim::{Fault, Numbers, SimDisk};
-use super::slow::{Gate, SlowDisk};
-use crate::disk::Store;
-use crate::index::Maker;
-use crate::index::paged::IndexSettings;
+use super::slow::{Gate, open_slow};
 use crate::log::files::Disk;
 use crate::log::format::segment_name;
 use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
 
 const DURABILITY: Durability = Durability::PowerLoss;
 
-async fn open_slow(path: &Path, disk: &SimDisk, gate: &Arc<Gate>) -> TestStore {
-    let slow = SlowDisk::new(disk.clone(), gate);
-    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let store = Store::open_on(settings(path, DURABILITY), indexes, slow).await;
+async fn open_gated(disk: &SimDisk, gate: &Arc<Gate>) -> TestStore {
+    let store = open_slow(disk, gate, settings(DURABILITY), in_memory).await;
     TestStore(store.unwrap())
+}
+
+/// One kill, and otherwise losses of power.
+fn crash(sample: usize) -> Crash {
+    match sample {
+        0 => Crash::Kill,
+        _ => Crash::LossOfPower,
+    }
 }
 
 /// Which of the two groups survived a crash.
@@ -38,9 +37,8 @@ async fn no_crash_while_groups_overlap_takes_what_was_acknowledged() {
     let mut left = Left::default();
     for seed in 91..=94 {
         let mut numbers = Numbers::new(seed);
-        let place = TempDir::new().unwrap();
-        let (disk, gate) = (SimDisk::new(place.path()), Arc::new(Gate::default()));
-        let store = open_slow(place.path(), &disk, &gate).await;
+        let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
+        let store = open_gated(&disk, &gate).await;
         let mut history = History::default();
         let mut pairs = Vec::new();
         for _ in 0..25 {
@@ -55,17 +53,8 @@ async fn no_crash_while_groups_overlap_takes_what_was_acknowledged() {
         store.close().await.unwrap();
         for (at, sample) in (0..=disk.events()).flat_map(|at| (0..4).map(move |n| (at, n))) {
             let context = format!("seed {seed}, event {at}, sample {sample}");
-            let place = TempDir::new().unwrap();
-            let (crashed, settled) = if sample == 0 {
-                let killed = disk.after_a_kill(place.path(), at, &mut numbers);
-                (killed, Settled::Kept)
-            } else {
-                let lost = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
-                (lost, Settled::Doubtful)
-            };
-            let after = open(place.path(), &crashed, DURABILITY)
-                .await
-                .expect(&context);
+            let (crashed, settled) = crash(sample).at(at, &disk, &mut numbers);
+            let after = open(&crashed, DURABILITY).await.expect(&context);
             let checked = history.check(&after, at, settled).await;
             checked.expect(&context);
             if let Some((_, [first, second])) = pairs.iter().find(|(span, _)| span.contains(&at)) {
@@ -75,9 +64,7 @@ async fn no_crash_while_groups_overlap_takes_what_was_acknowledged() {
                 left.only_second += usize::from(has(second) && !has(first));
             }
             after.close().await.expect(&context);
-            let again = open(place.path(), &crashed, DURABILITY)
-                .await
-                .expect(&context);
+            let again = open(&crashed, DURABILITY).await.expect(&context);
             history.check(&again, at, settled).await.expect(&context);
             again.close().await.expect(&context);
         }
@@ -88,9 +75,8 @@ async fn no_crash_while_groups_overlap_takes_what_was_acknowledged() {
 async fn a_fault_while_groups_overlap(seed: u64, fault: Option<Fault>) -> usize {
     let context = format!("seed {seed}, {fault:?}");
     let mut numbers = Numbers::new(seed);
-    let place = TempDir::new().unwrap();
-    let (disk, gate) = (SimDisk::new(place.path()), Arc::new(Gate::default()));
-    let store = open_slow(place.path(), &disk, &gate).await;
+    let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
+    let store = open_gated(&disk, &gate).await;
     fault.into_iter().for_each(|fault| disk.fail(fault));
     let mut history = History::default();
     for _ in 0..8 {
@@ -105,19 +91,8 @@ async fn a_fault_while_groups_overlap(seed: u64, fault: Option<Fault>) -> usize 
     let checked = history.check(&store, now, Settled::Kept).await;
     checked.expect(&context);
     for sample in 0..3 {
-        let (crashed, settled) = match sample {
-            0 => (
-                disk.after_a_kill(place.path(), now, &mut numbers),
-                Settled::Kept,
-            ),
-            _ => (
-                disk.after_a_loss_of_power(place.path(), now, &mut numbers),
-                Settled::Doubtful,
-            ),
-        };
-        let after = open(place.path(), &crashed, DURABILITY)
-            .await
-            .expect(&context);
+        let (crashed, settled) = crash(sample).at(now, &disk, &mut numbers);
+        let after = open(&crashed, DURABILITY).await.expect(&context);
         history.check(&after, now, settled).await.expect(&context);
         after.close().await.expect(&context);
     }
@@ -130,11 +105,7 @@ async fn any_operation_may_fail_while_groups_overlap() {
     for seed in [95, 96] {
         let operations = a_fault_while_groups_overlap(seed, None).await;
         for (from, length) in (10..operations).flat_map(|at| [(at, 1), (at, 3)]) {
-            let fault = Fault {
-                from,
-                to: from + length,
-                kind: ErrorKind::Other,
-            };
+            let fault = Fault::new(from..from + length, ErrorKind::Other);
             a_fault_while_groups_overlap(seed, Some(fault)).await;
         }
     }
@@ -143,9 +114,8 @@ async fn any_operation_may_fail_while_groups_overlap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_stays_until_the_settlements_that_empty_it_are_durable() {
     let mut numbers = Numbers::new(97);
-    let place = TempDir::new().unwrap();
-    let (disk, gate) = (SimDisk::new(place.path()), Arc::new(Gate::default()));
-    let store = open_slow(place.path(), &disk, &gate).await;
+    let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
+    let store = open_gated(&disk, &gate).await;
     let name = StreamName::new(OTHER).unwrap();
     let record = |bytes: usize| vec![NewRecord::new(name.clone(), None, vec![1; bytes])];
     // Two records in the first segment, one in the next.
@@ -177,9 +147,8 @@ async fn a_segment_stays_until_the_settlements_that_empty_it_are_durable() {
     }
     let now = disk.events();
     for sample in 0..100 {
-        let place = TempDir::new().unwrap();
-        let left = disk.after_a_loss_of_power(place.path(), now, &mut numbers);
-        let after = open(place.path(), &left, DURABILITY).await.unwrap();
+        let left = disk.after_a_loss_of_power(now, &mut numbers);
+        let after = open(&left, DURABILITY).await.unwrap();
         let damaged = after.stats().damaged_records;
         assert_eq!(damaged, 0, "sample {sample}");
         after.close().await.unwrap();

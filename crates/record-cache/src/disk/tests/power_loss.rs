@@ -1,11 +1,7 @@
 //! Crashes after every operation of a run, and what must remain.
 
-use std::io::ErrorKind;
-
-use tempfile::TempDir;
-
-use super::history::{History, OTHER, Settled, open, some};
-use super::sim::{Fault, Numbers, SimDisk};
+use super::history::{Crash, History, OTHER, Settled, open, some};
+use super::sim::{Numbers, SimDisk};
 use crate::{Durability, NewRecord, RecordStore, Settlement, StreamName};
 
 /// Samples per moment. `JOURNAL_CRASH_SAMPLES` sets more.
@@ -14,61 +10,38 @@ fn samples() -> usize {
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(2)
 }
 
-enum Crash {
-    Kill,
-    LossOfPower,
-}
-
-async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash: &Crash) -> usize {
+async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash: Crash) -> usize {
     let mut numbers = Numbers::new(seed);
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
+    let disk = SimDisk::default();
     let mut history = History::default();
     for _ in 0..3 {
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let store = open(&disk, durability).await.unwrap();
         history.work(&store, &disk, &mut numbers, 60).await;
         store.close().await.unwrap();
     }
     let mut crashes = 0;
     for at in 0..=disk.events() {
         for sample in 0..samples() {
-            let place = TempDir::new().unwrap();
-            let (left, settled) = match crash {
-                Crash::Kill => (
-                    disk.after_a_kill(place.path(), at, &mut numbers),
-                    Settled::Kept,
-                ),
-                Crash::LossOfPower => (
-                    disk.after_a_loss_of_power(place.path(), at, &mut numbers),
-                    Settled::Doubtful,
-                ),
-            };
+            let (left, settled) = crash.at(at, &disk, &mut numbers);
             crashes += 1;
             let context = format!("seed {seed}, event {at}, sample {sample}");
-            let store = open(place.path(), &left, durability).await.expect(&context);
+            let store = open(&left, durability).await.expect(&context);
             history.check(&store, at, settled).await.expect(&context);
-            let killed = left.as_it_is(place.path());
-            let at_once = open(place.path(), &killed, durability)
-                .await
-                .expect(&context);
+            let killed = left.as_it_is();
+            let at_once = open(&killed, durability).await.expect(&context);
             assert_eq!(at_once.stats(), store.stats(), "{context}, killed at once");
             at_once.close().await.expect(&context);
             // The store continues, and its contents are still there when it is reopened.
             let other = StreamName::new(OTHER).unwrap();
-            store
-                .append(vec![NewRecord::new(other, None, "x")])
-                .await
-                .expect(&context);
+            let record = NewRecord::new(other, None, "x");
+            store.append(vec![record]).await.expect(&context);
             let stats = store.stats();
-            let other_place = TempDir::new().unwrap();
-            let killed = left.as_it_is(other_place.path());
-            let after = open(other_place.path(), &killed, durability)
-                .await
-                .expect(&context);
+            let killed = left.as_it_is();
+            let after = open(&killed, durability).await.expect(&context);
             assert_eq!(after.stats(), stats, "{context}, then killed");
             after.close().await.expect(&context);
             store.close().await.expect(&context);
-            let again = open(place.path(), &left, durability).await.expect(&context);
+            let again = open(&left, durability).await.expect(&context);
             assert_eq!(again.stats(), stats, "{context}");
             again.close().await.expect(&context);
         }
@@ -79,8 +52,8 @@ async fn every_crash_keeps_the_promise(seed: u64, durability: Durability, crash:
 #[tokio::test]
 async fn no_loss_of_power_loses_what_was_acknowledged() {
     for seed in 1..=4 {
-        let crashes =
-            every_crash_keeps_the_promise(seed, Durability::PowerLoss, &Crash::LossOfPower).await;
+        let durability = Durability::PowerLoss;
+        let crashes = every_crash_keeps_the_promise(seed, durability, Crash::LossOfPower).await;
         assert!(
             crashes > 150 * samples(),
             "only {crashes} crashes were tried"
@@ -93,23 +66,22 @@ async fn a_second_loss_of_power_takes_nothing_that_the_first_one_left() {
     let durability = Durability::PowerLoss;
     for seed in 21..=24 {
         let mut numbers = Numbers::new(seed);
-        let place = TempDir::new().unwrap();
-        let disk = SimDisk::new(place.path());
+        let disk = SimDisk::default();
         let mut history = History::default();
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let store = open(&disk, durability).await.unwrap();
         history.work(&store, &disk, &mut numbers, 90).await;
         store.close().await.unwrap();
         for at in 0..=disk.events() {
-            let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
-            let store = open(place.path(), &left, durability).await.unwrap();
+            let left = disk.after_a_loss_of_power(at, &mut numbers);
+            let store = open(&left, durability).await.unwrap();
             let (opened, stats) = (left.events(), store.stats());
             drop(store);
             for then in 0..=opened {
                 let context = format!("seed {seed}, event {at}, then event {then}");
-                let left = left.after_a_loss_of_power(place.path(), then, &mut numbers);
+                let left = left.after_a_loss_of_power(then, &mut numbers);
                 // The third opening finds what the second one wrote.
                 for opening in 2..=3 {
-                    let store = open(place.path(), &left, durability).await.expect(&context);
+                    let store = open(&left, durability).await.expect(&context);
                     let checked = history.check(&store, at, Settled::Doubtful).await;
                     checked.expect(&context);
                     if then == opened {
@@ -126,18 +98,16 @@ async fn a_second_loss_of_power_takes_nothing_that_the_first_one_left() {
 async fn what_was_closed_survives_a_loss_of_power() {
     for seed in 41..=46 {
         let mut numbers = Numbers::new(seed);
-        let place = TempDir::new().unwrap();
-        let disk = SimDisk::new(place.path());
+        let disk = SimDisk::default();
         let durability = Durability::ProcessCrash;
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let store = open(&disk, durability).await.unwrap();
         let mut history = History::default();
         history.work(&store, &disk, &mut numbers, 120).await;
         store.close().await.unwrap();
         for sample in 0..20 {
             let context = format!("seed {seed}, sample {sample}");
-            let place = TempDir::new().unwrap();
-            let left = disk.after_a_loss_of_power(place.path(), disk.events(), &mut numbers);
-            let store = open(place.path(), &left, durability).await.expect(&context);
+            let left = disk.after_a_loss_of_power(disk.events(), &mut numbers);
+            let store = open(&left, durability).await.expect(&context);
             let checked = history.check(&store, disk.events(), Settled::Kept).await;
             checked.expect(&context);
             store.close().await.expect(&context);
@@ -150,9 +120,8 @@ async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
     let mut numbers = Numbers::new(71);
     let durability = Durability::PowerLoss;
     let name = StreamName::new(OTHER).unwrap();
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
-    let store = open(place.path(), &disk, durability).await.unwrap();
+    let disk = SimDisk::default();
+    let store = open(&disk, durability).await.unwrap();
     let record = NewRecord::new(name.clone(), None, vec![1; 100]);
     store.append(vec![record; 24]).await.unwrap();
     let held = store.oldest(&name, None, some(24)).await.unwrap().records;
@@ -164,14 +133,12 @@ async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
     store.close().await.unwrap();
     for (at, sample) in (before..=disk.events()).flat_map(|at| (0..40).map(move |n| (at, n))) {
         let context = format!("event {at}, sample {sample}");
-        let place = TempDir::new().unwrap();
-        let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
-        let store = open(place.path(), &left, durability).await.unwrap();
+        let left = disk.after_a_loss_of_power(at, &mut numbers);
+        let store = open(&left, durability).await.unwrap();
         let stats = store.stats();
         // The process ends immediately, so the next opening finds no outline.
-        let place = TempDir::new().unwrap();
-        let killed = left.as_it_is(place.path());
-        let again = open(place.path(), &killed, durability).await.unwrap();
+        let killed = left.as_it_is();
+        let again = open(&killed, durability).await.unwrap();
         assert_eq!(again.stats(), stats, "{context}");
         again.close().await.unwrap();
         store.close().await.unwrap();
@@ -181,10 +148,9 @@ async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
 #[tokio::test]
 async fn what_was_settled_before_a_sync_stays_settled() {
     let mut numbers = Numbers::new(61);
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
+    let disk = SimDisk::default();
     let durability = Durability::PowerLoss;
-    let store = open(place.path(), &disk, durability).await.unwrap();
+    let store = open(&disk, durability).await.unwrap();
     let name = StreamName::new(OTHER).unwrap();
     let record = || vec![NewRecord::new(name.clone(), None, vec![1; 700])];
     for round in 0..40 {
@@ -195,9 +161,8 @@ async fn what_was_settled_before_a_sync_stays_settled() {
         store.append(record()).await.unwrap();
         let now = disk.events();
         for _ in 0..4 {
-            let place = TempDir::new().unwrap();
-            let left = disk.after_a_loss_of_power(place.path(), now, &mut numbers);
-            let store = open(place.path(), &left, durability).await.unwrap();
+            let left = disk.after_a_loss_of_power(now, &mut numbers);
+            let store = open(&left, durability).await.unwrap();
             assert_eq!(store.stats().records(), 1, "round {round}");
             store.close().await.unwrap();
         }
@@ -212,17 +177,15 @@ async fn what_was_cleared_stays_gone_after_a_loss_of_power() {
         (53, Durability::ProcessCrash),
     ] {
         let mut numbers = Numbers::new(seed);
-        let place = TempDir::new().unwrap();
-        let disk = SimDisk::new(place.path());
-        let store = open(place.path(), &disk, durability).await.unwrap();
+        let disk = SimDisk::default();
+        let store = open(&disk, durability).await.unwrap();
         let mut history = History::default();
         history.work(&store, &disk, &mut numbers, 40).await;
         store.clear().await.unwrap();
         let cleared = disk.events();
         for sample in 0..20 {
-            let place = TempDir::new().unwrap();
-            let left = disk.after_a_loss_of_power(place.path(), cleared, &mut numbers);
-            let store = open(place.path(), &left, durability).await.unwrap();
+            let left = disk.after_a_loss_of_power(cleared, &mut numbers);
+            let store = open(&left, durability).await.unwrap();
             let records = store.stats().records();
             assert_eq!(records, 0, "seed {seed}, sample {sample}");
             store.close().await.unwrap();
@@ -237,24 +200,20 @@ async fn what_failed_is_no_damage(before: usize, failing: &[usize], after: usize
     let durability = Durability::PowerLoss;
     let name = StreamName::new(OTHER).unwrap();
     let records = |n| vec![NewRecord::new(name.clone(), None, vec![1; 100]); n];
-    let place = TempDir::new().unwrap();
-    let disk = SimDisk::new(place.path());
-    let store = open(place.path(), &disk, durability).await.unwrap();
+    let disk = SimDisk::default();
+    let store = open(&disk, durability).await.unwrap();
     store.append(records(1)).await.unwrap();
     store.append(records(before)).await.unwrap();
     for failing in failing {
-        let from = disk.operations() + failing;
-        let (to, kind) = (from + 1, ErrorKind::Other);
-        disk.fail(Fault { from, to, kind });
+        disk.fail_after(*failing, 1);
     }
     let refused = store.append(records(12)).await;
     assert!(refused.is_err());
     let start = disk.events();
     store.append(records(after)).await.unwrap();
     for (at, sample) in (start..=disk.events()).flat_map(|at| (0..150).map(move |n| (at, n))) {
-        let place = TempDir::new().unwrap();
-        let left = disk.after_a_loss_of_power(place.path(), at, &mut numbers);
-        let store = open(place.path(), &left, durability).await.unwrap();
+        let left = disk.after_a_loss_of_power(at, &mut numbers);
+        let store = open(&left, durability).await.unwrap();
         let stats = store.stats();
         assert_eq!(stats.damaged_records, 0, "event {at}, sample {sample}");
         let possible = [1 + before, 1 + before + after];
@@ -289,7 +248,7 @@ async fn no_kill_loses_what_was_acknowledged() {
         (12, Durability::ProcessCrash),
         (13, Durability::ProcessCrash),
     ] {
-        let crashes = every_crash_keeps_the_promise(seed, durability, &Crash::Kill).await;
+        let crashes = every_crash_keeps_the_promise(seed, durability, Crash::Kill).await;
         assert!(
             crashes > 75 * samples(),
             "only {crashes} crashes were tried"

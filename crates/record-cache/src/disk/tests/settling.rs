@@ -1,43 +1,33 @@
 //! What a settlement waits for.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::history::{open, some};
+use super::history::{in_memory, open, some};
 use super::sim::SimDisk;
-use super::slow::{Gate, SlowDisk};
-use crate::disk::{Settings, Store};
-use crate::index::Maker;
-use crate::index::paged::IndexSettings;
+use super::slow::{Gate, open_slow};
+use crate::disk::Settings;
 use crate::log::catalog::lock;
-use crate::log::files::Disk;
 use crate::log::format::SEGMENT_HEADER_BYTES;
 use crate::log::frame::GroupBody;
-use crate::{Amount, Durability, NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use crate::{Amount, Durability, NewRecord, RecordStore, Settlement, StreamName};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it() {
-    let place = TempDir::new().unwrap();
     let gate = Arc::new(Gate::default());
-    let (disk, at_the_gate) = (SimDisk::new(place.path()), Arc::clone(&gate));
-    let slow = SlowDisk::new(disk, &at_the_gate);
-    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let settings = Settings::new(place.path().join("cache"));
-    let store = Store::open_on(settings, indexes, slow).await.unwrap();
-    let store = Arc::new(store);
+    let settings = Settings::new("nowhere".into());
+    let store = open_slow(&SimDisk::default(), &gate, settings, in_memory).await;
+    let store = Arc::new(store.unwrap());
     let stream = StreamName::new("a").unwrap();
     let append = |data: &'static str| {
         let (store, stream) = (Arc::clone(&store), stream.clone());
         tokio::spawn(async move { store.append(vec![NewRecord::new(stream, None, data)]).await })
     };
     append("first").await.unwrap().unwrap();
-    let one = ReadLimits::new(std::num::NonZeroUsize::MIN, std::num::NonZeroU64::MIN);
-    let first = store.oldest(&stream, None, one).await.unwrap().records[0].id;
+    let held = store.oldest(&stream, None, some(1)).await.unwrap().records;
+    let first = held[0].id;
 
     let syncs = gate.syncs_begun();
     gate.allow_syncs(Some(syncs));
@@ -66,11 +56,8 @@ async fn a_settlement_does_not_wait_for_the_sync_of_those_who_append_beside_it()
 #[tokio::test]
 async fn all_bytes_of_a_record_are_live_until_it_is_settled_its_hash_key_too() {
     for hash_key in [None, Some(7)] {
-        let place = TempDir::new().unwrap();
-        let disk = SimDisk::new(place.path());
-        let store = open(place.path(), &disk, Durability::PowerLoss)
-            .await
-            .unwrap();
+        let disk = SimDisk::default();
+        let store = open(&disk, Durability::PowerLoss).await.unwrap();
         let name = StreamName::new("a").unwrap();
         let record = NewRecord::new(name.clone(), None, "payload").with_explicit_hash_key(hash_key);
         store.append(vec![record.clone(), record]).await.unwrap();
@@ -79,10 +66,8 @@ async fn all_bytes_of_a_record_are_live_until_it_is_settled_its_hash_key_too() {
         assert_eq!(live, total - around, "{hash_key:?}");
         let held = store.oldest(&name, None, some(9)).await.unwrap().records;
         let ids = held.iter().map(|record| record.id);
-        store
-            .settle(Settlement::new(name).delete(ids))
-            .await
-            .unwrap();
+        let settled = Settlement::new(name).delete(ids);
+        store.settle(settled).await.unwrap();
         assert_eq!(lock(&store.0.shared.catalog).occupancy().1, 0);
         store.close().await.unwrap();
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::log::files::{Disk, DiskFile};
@@ -11,16 +12,14 @@ use crate::log::files::{Disk, DiskFile};
 const SECTOR: usize = 512;
 
 /// A disk and everything done to it since its creation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SimDisk {
-    path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    names: BTreeMap<String, usize>,
-    files: Vec<Vec<u8>>,
+    now: Content,
     /// The contents before the first event, which are never lost.
     before: Content,
     events: Vec<Event>,
@@ -75,9 +74,16 @@ enum Event {
 /// A range of operations that fail, counted from the beginning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    pub(crate) from: usize,
+    from: usize,
     pub(crate) to: usize,
-    pub(crate) kind: io::ErrorKind,
+    kind: io::ErrorKind,
+}
+
+impl Fault {
+    pub(crate) fn new(operations: Range<usize>, kind: io::ErrorKind) -> Self {
+        let (from, to) = (operations.start, operations.end);
+        Self { from, to, kind }
+    }
 }
 
 /// A random number generator with the same output in every run.
@@ -102,13 +108,6 @@ impl Numbers {
 }
 
 impl SimDisk {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            state: Arc::default(),
-        }
-    }
-
     pub(crate) fn events(&self) -> usize {
         self.lock().events.len()
     }
@@ -120,6 +119,12 @@ impl SimDisk {
 
     pub(crate) fn fail(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    /// Lets this many operations succeed, and makes the next ones fail.
+    pub(crate) fn fail_after(&self, successes: usize, failures: usize) {
+        let from = self.operations() + successes;
+        self.fail(Fault::new(from..from + failures, io::ErrorKind::Other));
     }
 
     /// Makes the next sync begin at this event, so that it may not cover later writes.
@@ -138,7 +143,8 @@ impl SimDisk {
     }
 
     /// Makes reads fail. They are counted separately.
-    pub(crate) fn fail_reads(&self, fault: Fault) {
+    pub(crate) fn fail_reads(&self, reads: Range<usize>) {
+        let fault = Fault::new(reads, io::ErrorKind::Other);
         self.lock().read_faults.push(fault);
     }
 
@@ -149,27 +155,19 @@ impl SimDisk {
 
     pub(crate) fn bytes_in_use(&self) -> u64 {
         let state = self.lock();
-        state
-            .names
-            .values()
-            .map(|&file| state.files[file].len() as u64)
-            .sum()
+        let Content { names, files } = &state.now;
+        let lengths = names.values().map(|&file| files[file].len() as u64);
+        lengths.sum()
     }
 
     /// Another disk with the current files, as the end of the process leaves them.
-    pub(crate) fn as_it_is(&self, path: &Path) -> Self {
-        let now = self.lock();
-        let content = Content {
-            names: now.names.clone(),
-            files: now.files.clone(),
-        };
-        drop(now);
-        Self::with(path, content)
+    pub(crate) fn as_it_is(&self) -> Self {
+        Self::with(self.lock().now.clone())
     }
 
     /// The disk after the process ended at some event: all writes are there, and perhaps part of
     /// the next one.
-    pub(crate) fn after_a_kill(&self, path: &Path, at: usize, numbers: &mut Numbers) -> Self {
+    pub(crate) fn after_a_kill(&self, at: usize, numbers: &mut Numbers) -> Self {
         let events = self.lock().events.clone();
         let mut state = self.beginning();
         events[..at].iter().for_each(|event| state.apply(event));
@@ -187,26 +185,21 @@ impl SimDisk {
                 bytes,
             });
         }
-        Self::with(path, state.content())
+        Self::with(state.now)
     }
 
     /// The disk after a power loss at some event that lost one write and nothing else.
-    pub(crate) fn after_the_loss_of(&self, path: &Path, lost: usize, at: usize) -> Self {
+    pub(crate) fn after_the_loss_of(&self, lost: usize, at: usize) -> Self {
         let events = self.lock().events[..at].to_vec();
         assert!(matches!(events[lost], Event::Write { .. }) && !is_durable(&events, lost));
         let mut state = self.beginning();
         let kept = events.iter().enumerate().filter(|(n, _)| *n != lost);
         kept.for_each(|(_, event)| state.apply(event));
-        Self::with(path, state.content())
+        Self::with(state.now)
     }
 
     /// One of the states that a power loss at some event may leave.
-    pub(crate) fn after_a_loss_of_power(
-        &self,
-        path: &Path,
-        at: usize,
-        numbers: &mut Numbers,
-    ) -> Self {
+    pub(crate) fn after_a_loss_of_power(&self, at: usize, numbers: &mut Numbers) -> Self {
         let events = self.lock().events[..at].to_vec();
         let mut state = self.beginning();
         let survives_all = numbers.one_in(6);
@@ -247,12 +240,11 @@ impl SimDisk {
                 _ => {}
             }
         }
-        Self::with(path, state.content())
+        Self::with(state.now)
     }
 
-    fn with(path: &Path, content: Content) -> Self {
+    fn with(content: Content) -> Self {
         Self {
-            path: path.to_owned(),
             state: Arc::new(Mutex::new(State::with(content))),
         }
     }
@@ -296,18 +288,11 @@ fn is_durable(events: &[Event], n: usize) -> bool {
 
 impl State {
     fn with(content: Content) -> Self {
-        let Content { names, files } = content.clone();
         Self {
-            names,
-            files,
+            now: content.clone(),
             before: content,
             ..Self::default()
         }
-    }
-
-    fn content(self) -> Content {
-        let (names, files) = (self.names, self.files);
-        Content { names, files }
     }
 
     fn change(&mut self, event: Event) -> io::Result<()> {
@@ -341,10 +326,11 @@ impl State {
     }
 
     fn file(&mut self, file: usize) -> &mut Vec<u8> {
-        if self.files.len() <= file {
-            self.files.resize(file + 1, Vec::new());
+        let files = &mut self.now.files;
+        if files.len() <= file {
+            files.resize(file + 1, Vec::new());
         }
-        &mut self.files[file]
+        &mut files[file]
     }
 
     fn apply(&mut self, event: &Event) {
@@ -362,15 +348,15 @@ impl State {
             Event::Truncate { file, length } => self.file(*file).resize(*length, 0),
             Event::Name { name, file } => {
                 self.file(*file);
-                self.names.insert(name.clone(), *file);
+                self.now.names.insert(name.clone(), *file);
             }
             Event::Rename { from, to } => {
-                if let Some(file) = self.names.remove(from) {
-                    self.names.insert(to.clone(), file);
+                if let Some(file) = self.now.names.remove(from) {
+                    self.now.names.insert(to.clone(), file);
                 }
             }
             Event::Remove { name } => {
-                self.names.remove(name);
+                self.now.names.remove(name);
             }
             Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncNames => {}
         }
@@ -386,12 +372,12 @@ fn fault_at(faults: &[Fault], operation: usize) -> Option<io::ErrorKind> {
 
 impl Disk for SimDisk {
     fn path(&self) -> &Path {
-        &self.path
+        Path::new("nowhere")
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
         let first = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
-        Ok(self.lock().names.keys().map(first).collect())
+        Ok(self.lock().now.names.keys().map(first).collect())
     }
 
     fn is_file(&self, _: &str) -> io::Result<bool> {
@@ -400,10 +386,10 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock();
-        if state.names.contains_key(name) {
+        if state.now.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let file = state.files.len();
+        let file = state.now.files.len();
         state.change(Event::Name {
             name: name.to_owned(),
             file,
@@ -415,7 +401,12 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = *self.lock().names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let file = *self
+            .lock()
+            .now
+            .names
+            .get(name)
+            .ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             file,
@@ -430,7 +421,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        if !self.lock().names.contains_key(name) {
+        if !self.lock().now.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.change(Event::Remove {
@@ -448,7 +439,14 @@ impl Disk for SimDisk {
     fn remove_directory(&self, name: &str) -> io::Result<()> {
         let prefix = format!("{name}/");
         let inside = |inner: &&String| inner.starts_with(&prefix);
-        let names: Vec<String> = self.lock().names.keys().filter(inside).cloned().collect();
+        let names: Vec<String> = self
+            .lock()
+            .now
+            .names
+            .keys()
+            .filter(inside)
+            .cloned()
+            .collect();
         names
             .into_iter()
             .try_for_each(|name| self.change(Event::Remove { name }))

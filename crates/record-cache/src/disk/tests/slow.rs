@@ -5,10 +5,25 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::sim::SimDisk;
+use crate::StoreError;
+use crate::disk::{Settings, Store};
+use crate::index::Indexes;
 use crate::log::files::{Disk, DiskFile};
 
+/// Opens a store on a disk that hangs while the gate says so.
+pub(crate) async fn open_slow(
+    disk: &SimDisk,
+    gate: &Arc<Gate>,
+    settings: Settings,
+    indexes: impl FnOnce(&Path) -> Box<dyn Indexes> + Send + 'static,
+) -> Result<Store, StoreError> {
+    let slow = SlowDisk::new(disk.clone(), gate);
+    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
+    Store::open_on(settings, indexes, slow).await
+}
+
 #[derive(Debug)]
-pub(crate) struct SlowDisk {
+struct SlowDisk {
     disk: SimDisk,
     gate: Arc<Gate>,
     _user: Arc<()>,
@@ -137,7 +152,7 @@ fn is_aside() -> bool {
 }
 
 impl SlowDisk {
-    pub(crate) fn new(disk: SimDisk, gate: &Arc<Gate>) -> Self {
+    fn new(disk: SimDisk, gate: &Arc<Gate>) -> Self {
         Self {
             disk,
             gate: Arc::clone(gate),

@@ -1,12 +1,9 @@
 //! Groups written in several parts.
 
 use std::io::ErrorKind;
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::{Arc, Mutex};
 
-use tempfile::TempDir;
-
-use super::history::{SEGMENT_BYTES, open};
+use super::history::{SEGMENT_BYTES, open, some};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::index::paged::PlainIndex;
 use crate::log::catalog::Catalog;
@@ -16,7 +13,7 @@ use crate::log::format::segment_name;
 use crate::log::frame::Seal;
 use crate::log::group::{Call, Prepared};
 use crate::log::outline::Outline;
-use crate::{Durability, NewRecord, ReadLimits, RecordStore, StreamName};
+use crate::{Durability, NewRecord, RecordStore, StreamName};
 
 const SALT: u64 = 7;
 
@@ -90,7 +87,7 @@ fn first_segment(disk: &SimDisk) -> (u64, Option<Outline>) {
 #[test]
 fn an_outline_is_written_where_there_is_room() {
     for room in [true, false] {
-        let disk = SimDisk::new("nowhere".as_ref());
+        let disk = SimDisk::default();
         let index = catalog();
         let mut log = log(&disk, &index);
         two_segments(&mut log);
@@ -106,16 +103,12 @@ fn an_outline_is_written_where_there_is_room() {
 
 #[test]
 fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let mut log = log(&disk, &catalog());
     two_segments(&mut log);
     let (frames, _) = first_segment(&disk);
     let at = disk.operations();
-    disk.fail(Fault {
-        from: at,
-        to: at + 1,
-        kind: ErrorKind::StorageFull,
-    });
+    disk.fail(Fault::new(at..at + 1, ErrorKind::StorageFull));
     log.write_outlines(true);
     let (length, outline) = first_segment(&disk);
     assert_eq!(disk.operations(), at + 2, "it was tried, and cut off");
@@ -125,7 +118,7 @@ fn an_outline_that_the_disk_refuses_leaves_nothing_behind() {
 
 #[test]
 fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let mut log = log(&disk, &catalog());
     let mut written = Vec::new();
     let mut calls = 0;
@@ -147,21 +140,13 @@ fn a_group_in_parts_knows_where_its_records_are_and_when_the_segment_is_full() {
 
 /// Which calls are present. Each must be complete.
 async fn calls_on(disk: &SimDisk) -> Vec<u8> {
-    let place = TempDir::new().unwrap();
-    let store = open(place.path(), disk, Durability::PowerLoss).await;
-    let store = store.unwrap();
-    let all = ReadLimits::new(NonZeroUsize::MAX, NonZeroU64::MAX);
-    let found = store.oldest(&name(), None, all).await.unwrap();
-    assert_eq!(
-        (found.damaged.records, store.stats().damaged_records),
-        (0, 0)
-    );
-    let numbers = found.records.iter().map(|record| record.data[0]);
-    let numbers: Vec<u8> = numbers.collect();
-    assert!(
-        numbers.chunks(2).all(|call| call == [call[0]; 2]),
-        "{numbers:?}"
-    );
+    let store = open(disk, Durability::PowerLoss).await.unwrap();
+    let found = store.oldest(&name(), None, some(usize::MAX)).await.unwrap();
+    let damaged = (found.damaged.records, store.stats().damaged_records);
+    assert_eq!(damaged, (0, 0));
+    let numbers: Vec<u8> = found.records.iter().map(|record| record.data[0]).collect();
+    let are_complete = numbers.chunks(2).all(|call| call == [call[0]; 2]);
+    assert!(are_complete, "{numbers:?}");
     let calls = numbers.into_iter().step_by(2).collect();
     store.close().await.unwrap();
     calls
@@ -169,13 +154,13 @@ async fn calls_on(disk: &SimDisk) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_group_in_parts_is_there_when_it_is_committed_and_not_before() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     assert_eq!(three_groups(&disk), [0, 1, 2, 3, 4, 5, 6, 7]);
     let mut numbers = Numbers::new(5);
     let all = disk.events();
     for at in 0..=all {
         for _ in 0..8 {
-            let left = disk.after_a_loss_of_power("nowhere".as_ref(), at, &mut numbers);
+            let left = disk.after_a_loss_of_power(at, &mut numbers);
             let calls = calls_on(&left).await;
             assert!(calls.is_sorted(), "event {at}: {calls:?}");
             if at == all {
@@ -187,19 +172,15 @@ async fn a_group_in_parts_is_there_when_it_is_committed_and_not_before() {
 
 #[tokio::test]
 async fn a_part_counts_when_it_is_written_and_the_sync_of_all_succeeds() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let _ = three_groups(&disk);
     for at in 0..disk.operations() {
-        let disk = SimDisk::new("nowhere".as_ref());
-        disk.fail(Fault {
-            from: at,
-            to: at + 1,
-            kind: ErrorKind::Other,
-        });
+        let disk = SimDisk::default();
+        disk.fail_after(at, 1);
         let accepted = three_groups(&disk);
         assert!(accepted.len() < 8, "operation {at} did not fail");
         let mut numbers = Numbers::new(6);
-        let left = disk.after_a_kill("nowhere".as_ref(), disk.events(), &mut numbers);
+        let left = disk.after_a_kill(disk.events(), &mut numbers);
         let found = calls_on(&left).await;
         if accepted.last() == Some(&7) {
             assert_eq!(found, accepted, "operation {at}");
@@ -213,20 +194,15 @@ async fn a_part_counts_when_it_is_written_and_the_sync_of_all_succeeds() {
 
 #[tokio::test]
 async fn what_cannot_be_cut_off_is_left_behind() {
-    let disk = SimDisk::new("nowhere".as_ref());
+    let disk = SimDisk::default();
     let mut log = log(&disk, &catalog());
     log.commit(&[call(0)], Durability::PowerLoss).unwrap();
-    let from = disk.operations();
-    disk.fail(Fault {
-        from,
-        to: from + 2,
-        kind: ErrorKind::Other,
-    });
+    disk.fail_after(0, 2);
     let many: Vec<Call> = (1..9).map(call).collect();
     log.write(&many).unwrap_err();
     log.commit(&[call(9)], Durability::PowerLoss).unwrap();
     assert_eq!(log.active_segment(), Some(1));
     let mut numbers = Numbers::new(9);
-    let left = disk.after_a_kill("nowhere".as_ref(), disk.events(), &mut numbers);
+    let left = disk.after_a_kill(disk.events(), &mut numbers);
     assert_eq!(calls_on(&left).await, [0, 9]);
 }

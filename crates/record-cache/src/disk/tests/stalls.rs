@@ -1,15 +1,12 @@
 //! Disks that hang.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::in_memory;
 use super::sim::SimDisk;
-use super::slow::{Gate, SlowDisk};
+use super::slow::{Gate, open_slow};
 use crate::disk::{Settings, Store};
-use crate::index::Maker;
-use crate::index::paged::IndexSettings;
-use crate::log::files::Disk;
 use crate::{NewRecord, ReadLimits, Settlement, StoreError, StreamName};
 
 const LIMIT: Duration = Duration::from_millis(40);
@@ -20,14 +17,9 @@ fn name() -> StreamName {
 }
 
 async fn open(disk: &SimDisk, gate: &Arc<Gate>) -> Result<Store, StoreError> {
-    let slow = SlowDisk::new(disk.clone(), gate);
     let mut settings = Settings::new("nowhere".into());
     settings.stall_limit = LIMIT;
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    Store::open_on(settings, indexes, move |_| {
-        Ok(Arc::new(slow) as Arc<dyn Disk>)
-    })
-    .await
+    open_slow(disk, gate, settings, in_memory).await
 }
 
 fn append(data: &'static str) -> Vec<NewRecord> {
@@ -41,12 +33,8 @@ fn is_stalled<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
 }
 
 async fn read(store: &Store) -> Vec<bytes::Bytes> {
-    let batch = store.oldest(&name(), None, ALL).await.unwrap();
-    batch
-        .records
-        .into_iter()
-        .map(|record| record.data)
-        .collect()
+    let records = store.oldest(&name(), None, ALL).await.unwrap().records;
+    records.into_iter().map(|record| record.data).collect()
 }
 
 /// Waits until the store has noticed that the disk responds again.
@@ -56,10 +44,17 @@ async fn recovered(store: &Store) {
     }
 }
 
+/// Waits until no store uses the disk behind the gate.
+async fn unused(gate: &Gate) {
+    while gate.users() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_hangs_keeps_nobody_waiting_and_goes_on_when_it_answers() {
     for hanging in ["write", "sync"] {
-        let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+        let (disk, gate) = (SimDisk::default(), Arc::default());
         let store = open(&disk, &gate).await.unwrap();
         store.append(append("before")).await.unwrap();
         gate.hold(hanging);
@@ -70,11 +65,8 @@ async fn a_disk_that_hangs_keeps_nobody_waiting_and_goes_on_when_it_answers() {
         is_stalled(store.append(append("three")).await);
         is_stalled(store.settle(Settlement::new(name())).await);
         is_stalled(store.clear().await);
-        assert_eq!(
-            read(&store).await,
-            ["before"],
-            "{hanging}: what is there can be read"
-        );
+        let found = read(&store).await;
+        assert_eq!(found, ["before"], "{hanging}: what is there can be read");
         gate.release();
         recovered(&store).await;
         // A call that reported failure stored nothing.
@@ -83,18 +75,15 @@ async fn a_disk_that_hangs_keeps_nobody_waiting_and_goes_on_when_it_answers() {
         assert_eq!(store.stats().records(), 2, "{hanging}");
         store.close().await.unwrap();
         let store = open(&disk, &gate).await.unwrap();
-        assert_eq!(
-            read(&store).await,
-            ["before", "after"],
-            "{hanging}, opened again"
-        );
+        let found = read(&store).await;
+        assert_eq!(found, ["before", "after"], "{hanging}, opened again");
         store.close().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_hangs_keeps_nobody_waiting() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await.unwrap();
     store.append(append("one")).await.unwrap();
     gate.hold("read");
@@ -111,7 +100,7 @@ async fn a_read_that_hangs_keeps_nobody_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opening_that_hangs_ends_and_the_store_that_opens_later_is_closed() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await.unwrap();
     store.append(append("one")).await.unwrap();
     store.close().await.unwrap();
@@ -119,9 +108,7 @@ async fn an_opening_that_hangs_ends_and_the_store_that_opens_later_is_closed() {
     is_stalled(open(&disk, &gate).await);
     assert!(gate.users() > 0, "the opening is still under way");
     gate.release();
-    while gate.users() > 0 {
-        tokio::task::yield_now().await;
-    }
+    unused(&gate).await;
     let store = open(&disk, &gate).await.unwrap();
     assert_eq!(read(&store).await, ["one"]);
     store.close().await.unwrap();
@@ -129,16 +116,14 @@ async fn an_opening_that_hangs_ends_and_the_store_that_opens_later_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_hangs_ends_and_is_completed_later() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await.unwrap();
     store.append(append("one")).await.unwrap();
     gate.hold("write");
     is_stalled(store.close().await);
     is_stalled(store.close().await);
     gate.release();
-    while gate.users() > 0 {
-        tokio::task::yield_now().await;
-    }
+    unused(&gate).await;
     store.close().await.unwrap();
     let store = open(&disk, &gate).await.unwrap();
     assert_eq!(read(&store).await, ["one"]);
@@ -147,16 +132,14 @@ async fn a_close_that_hangs_ends_and_is_completed_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_comes_while_the_disk_hangs_is_done_later() {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
+    let (disk, gate) = (SimDisk::default(), Arc::default());
     let store = open(&disk, &gate).await.unwrap();
     gate.hold("write");
     is_stalled(store.append(append("one")).await);
     is_stalled(store.close().await);
     drop(store);
     gate.release();
-    while gate.users() > 0 {
-        tokio::task::yield_now().await;
-    }
+    unused(&gate).await;
     let store = open(&disk, &gate).await.unwrap();
     assert!(read(&store).await.is_empty(), "it was refused");
     store.close().await.unwrap();

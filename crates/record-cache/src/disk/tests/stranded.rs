@@ -3,8 +3,6 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use tempfile::TempDir;
-
 use super::history::{OTHER, open, some};
 use super::sim::{Fault, Numbers, SimDisk};
 use crate::log::files::Disk;
@@ -19,9 +17,9 @@ const DURABILITY: Durability = Durability::PowerLoss;
 ///
 /// A power loss leaves such a hole when it loses a settlement, which is not synced on its own, but
 /// not what was written after it.
-async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
-    let disk = SimDisk::new(place.path());
-    let store = open(place.path(), &disk, DURABILITY).await.unwrap();
+async fn a_log_with_a_hole() -> SimDisk {
+    let disk = SimDisk::default();
+    let store = open(&disk, DURABILITY).await.unwrap();
     let name = StreamName::new(OTHER).unwrap();
     let length = || disk.open(&segment_name(0)).unwrap().length().unwrap();
     let record = |data: &str| NewRecord::new(name.clone(), None, data.repeat(300));
@@ -33,7 +31,7 @@ async fn a_log_with_a_hole(place: &TempDir) -> SimDisk {
     let to = length();
     let behind = vec![record("second"), record("third")];
     store.append(behind).await.unwrap();
-    let left = disk.as_it_is(place.path());
+    let left = disk.as_it_is();
     wipe(&left, 0, from..to);
     left
 }
@@ -45,8 +43,8 @@ fn wipe(disk: &SimDisk, segment: u32, places: Range<u64>) {
     written.unwrap();
 }
 
-async fn records(place: &TempDir, disk: &SimDisk) -> Vec<Record> {
-    let store = open(place.path(), disk, DURABILITY).await.unwrap();
+async fn records(disk: &SimDisk) -> Vec<Record> {
+    let store = open(disk, DURABILITY).await.unwrap();
     let name = StreamName::new(OTHER).unwrap();
     let records = store.oldest(&name, None, some(9)).await.unwrap().records;
     assert_eq!(store.stats().records(), records.len());
@@ -57,34 +55,32 @@ async fn records(place: &TempDir, disk: &SimDisk) -> Vec<Record> {
 
 #[tokio::test]
 async fn what_was_written_once_more_is_there_whenever_the_store_is_opened_again() {
-    let place = TempDir::new().unwrap();
-    let disk = a_log_with_a_hole(&place).await;
-    let held = records(&place, &disk).await;
+    let disk = a_log_with_a_hole().await;
+    let held = records(&disk).await;
     assert_eq!(held.len(), 3);
     for opening in 2..6 {
-        assert_eq!(records(&place, &disk).await, held, "opening {opening}");
+        assert_eq!(records(&disk).await, held, "opening {opening}");
     }
 }
 
 #[tokio::test]
 async fn what_was_written_once_more_needs_no_frame_but_its_own() {
-    let place = TempDir::new().unwrap();
-    let disk = a_log_with_a_hole(&place).await;
-    let held = records(&place, &disk).await;
+    let disk = a_log_with_a_hole().await;
+    let held = records(&disk).await;
     let group = GroupBody::FRAME_BYTES;
     wipe(&disk, 1, SEGMENT_HEADER_BYTES..SEGMENT_HEADER_BYTES + group);
     for with_mark in [true, false] {
-        let disk = disk.as_it_is(place.path());
+        let disk = disk.as_it_is();
         if !with_mark {
             disk.remove(MARK).unwrap();
         }
-        assert_eq!(records(&place, &disk).await, held);
-        let store = open(place.path(), &disk, DURABILITY).await.unwrap();
+        assert_eq!(records(&disk).await, held);
+        let store = open(&disk, DURABILITY).await.unwrap();
         let name = StreamName::new(OTHER).unwrap();
         let record = NewRecord::new(name, None, "fourth");
         store.append(vec![record]).await.unwrap();
         store.close().await.unwrap();
-        let more = records(&place, &disk).await;
+        let more = records(&disk).await;
         assert_eq!(more.split_last().unwrap().1, held, "a mark: {with_mark}");
     }
 }
@@ -93,29 +89,21 @@ async fn what_was_written_once_more_needs_no_frame_but_its_own() {
 async fn what_is_written_once_more_on_a_full_disk_survives_another_loss_of_power() {
     let mut numbers = Numbers::new(91);
     let mut in_reserved_space = 0;
-    let place = TempDir::new().unwrap();
-    let before = a_log_with_a_hole(&place).await;
-    let held = records(&place, &before.as_it_is(place.path())).await;
+    let before = a_log_with_a_hole().await;
+    let held = records(&before.as_it_is()).await;
     for full in 0..16 {
-        let disk = before.as_it_is(place.path());
-        disk.fail(Fault {
-            from: full,
-            to: full + 1,
-            kind: std::io::ErrorKind::StorageFull,
-        });
-        let Ok(store) = open(place.path(), &disk, DURABILITY).await else {
+        let disk = before.as_it_is();
+        disk.fail(Fault::new(full..full + 1, std::io::ErrorKind::StorageFull));
+        let Ok(store) = open(&disk, DURABILITY).await else {
             continue;
         };
         let opened = disk.events();
         in_reserved_space += usize::from(disk.open(RESERVE).is_err());
         drop(store);
         for then in (0..=opened).flat_map(|then| [then; 8]) {
-            let left = disk.after_a_loss_of_power(place.path(), then, &mut numbers);
-            assert_eq!(
-                records(&place, &left).await,
-                held,
-                "full {full}, event {then}"
-            );
+            let left = disk.after_a_loss_of_power(then, &mut numbers);
+            let found = records(&left).await;
+            assert_eq!(found, held, "full {full}, event {then}");
         }
     }
     assert!(in_reserved_space > 0, "the reserve was never used");

@@ -23,16 +23,12 @@ impl Original {
         index.checkpoint(&checkpoint(1)).unwrap();
         let goes = (100..900).step_by(3).collect();
         index.remove(&stream(1), &goes, &mut |_| ()).unwrap();
-        state
-            .get_mut(&stream(1))
-            .unwrap()
-            .retain(|number, _| goes.numbers().all(|n| n != *number));
+        let left = state.get_mut(&stream(1)).unwrap();
+        left.retain(|number, _| goes.numbers().all(|n| n != *number));
+        let more = state.get_mut(&stream(2)).unwrap();
         for number in 3_000..4_000 {
             index.put_one(&stream(2), entry(number, 0)).unwrap();
-            state
-                .get_mut(&stream(2))
-                .unwrap()
-                .insert(number, entry(number, 0));
+            more.insert(number, entry(number, 0));
         }
         checkpoints.push((checkpoint(2), state));
         index.close(&checkpoint(2)).unwrap();
@@ -49,6 +45,16 @@ impl Original {
             close(index);
         }
         copy
+    }
+
+    /// Damages the file of a copy that holds the blocks. Returns what was found then.
+    fn judge_damaged(&self, opened: bool, damage: impl FnOnce(&mut Vec<u8>)) -> Found {
+        let copy = self.copy(opened);
+        let file = directory(copy.path()).join("db");
+        let mut bytes = fs::read(&file).unwrap();
+        damage(&mut bytes);
+        fs::write(&file, bytes).unwrap();
+        self.judge(copy.path())
     }
 
     /// Opens a damaged database. Returns what was found.
@@ -115,17 +121,10 @@ fn directory(home: &Path) -> PathBuf {
 }
 
 fn snapshot(home: &Path) -> PathBuf {
-    let files = fs::read_dir(directory(home))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut snapshots = files.filter(|path| {
-        path.file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("snap.")
-    });
-    snapshots.next().unwrap()
+    let files = fs::read_dir(directory(home)).unwrap().map(Result::unwrap);
+    let is_snapshot = |file: &fs::DirEntry| file.file_name().to_str().unwrap().starts_with("snap.");
+    let mut snapshots = files.filter(is_snapshot);
+    snapshots.next().unwrap().path()
 }
 
 #[test]
@@ -142,25 +141,17 @@ fn flipped_bits_give_a_checkpoint_or_nothing() {
     let original = Original::new();
     let mut met = BTreeMap::new();
     for opened in [false, true] {
-        let copy = original.copy(opened);
-        let length = fs::metadata(directory(copy.path()).join("db"))
-            .unwrap()
-            .len() as usize;
         for n in 0..150 {
-            let copy = original.copy(opened);
-            let file = directory(copy.path()).join("db");
-            let mut bytes = fs::read(&file).unwrap();
-            let bit = n * 8 * length / 150 + n;
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&file, bytes).unwrap();
-            *met.entry(original.judge(copy.path())).or_insert(0) += 1;
+            let found = original.judge_damaged(opened, |bytes| {
+                let bit = n * 8 * bytes.len() / 150 + n;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            });
+            *met.entry(found).or_insert(0) += 1;
         }
     }
     // The damage hit places that matter, and was detected.
-    assert!(
-        met[&Found::Nothing] > 20 && met[&Found::Checkpoint] > 20,
-        "{met:?}"
-    );
+    let enough = met[&Found::Nothing] > 20 && met[&Found::Checkpoint] > 20;
+    assert!(enough, "{met:?}");
 }
 
 #[test]
@@ -169,16 +160,9 @@ fn a_truncated_database_gives_a_checkpoint_or_nothing() {
     let mut met = BTreeMap::new();
     for opened in [false, true] {
         for n in 0..40 {
-            let copy = original.copy(opened);
-            let file = fs::File::options()
-                .write(true)
-                .open(directory(copy.path()).join("db"))
-                .unwrap();
-            let length = file.metadata().unwrap().len();
-            file.set_len(length * n / 40).unwrap();
-            // Some systems cannot delete a directory that holds an open file.
-            drop(file);
-            *met.entry(original.judge(copy.path())).or_insert(0) += 1;
+            let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() * n / 40);
+            let found = original.judge_damaged(opened, cut);
+            *met.entry(found).or_insert(0) += 1;
         }
     }
     assert!(met[&Found::Nothing] > 10, "{met:?}");
@@ -190,16 +174,14 @@ fn zeros_and_rubbish_give_a_checkpoint_or_nothing() {
     let mut met = BTreeMap::new();
     for opened in [false, true] {
         for n in 0..40 {
-            let copy = original.copy(opened);
-            let file = directory(copy.path()).join("db");
-            let mut bytes = fs::read(&file).unwrap();
-            let at = bytes.len() * n / 40;
-            let end = (at + 4_096 * (1 + n % 5)).min(bytes.len());
-            for (n, byte) in bytes[at..end].iter_mut().enumerate() {
-                *byte = if opened { 0 } else { (n * n) as u8 };
-            }
-            fs::write(&file, bytes).unwrap();
-            *met.entry(original.judge(copy.path())).or_insert(0) += 1;
+            let found = original.judge_damaged(opened, |bytes| {
+                let at = bytes.len() * n / 40;
+                let end = (at + 4_096 * (1 + n % 5)).min(bytes.len());
+                for (n, byte) in bytes[at..end].iter_mut().enumerate() {
+                    *byte = if opened { 0 } else { (n * n) as u8 };
+                }
+            });
+            *met.entry(found).or_insert(0) += 1;
         }
     }
     assert!(met[&Found::Nothing] > 10, "{met:?}");
@@ -390,11 +372,8 @@ fn the_newest_database_that_is_whole_counts() {
     fs::write(copy.path().join("index-old"), "not ours").unwrap();
     assert_eq!(original.judge(copy.path()), Found::Checkpoint);
     assert!(copy.path().join("index-old").exists());
-    assert_eq!(
-        database::numbers(copy.path()),
-        [number],
-        "others are deleted"
-    );
+    let left = database::numbers(copy.path());
+    assert_eq!(left, [number], "others are deleted");
     assert!(old.exists());
 }
 
@@ -409,20 +388,15 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     // Most entries come and go next to those that stay.
     while database::numbers(home.path()) == first {
         round += 1;
-        for n in 0..1_000 {
-            index
-                .put_one(&stream(3), entry(10_000 * round + n, 0))
-                .unwrap();
+        for n in 10_000 * round..10_000 * round + 1_000 {
+            index.put_one(&stream(3), entry(n, 0)).unwrap();
         }
         index.checkpoint(&checkpoint(round)).unwrap();
         let goes = (10_000 * round..10_000 * round + 990).collect();
         index.remove(&stream(3), &goes, &mut |_| ()).unwrap();
         let kept = state.entry(stream(3)).or_default();
-        kept.extend(
-            (990..1_000)
-                .map(|n| 10_000 * round + n)
-                .map(|n| (n, entry(n, 0))),
-        );
+        let stays = 10_000 * round + 990..10_000 * round + 1_000;
+        kept.extend(stays.map(|n| (n, entry(n, 0))));
         let db = fs::metadata(directory(home.path()).join("db")).map_or(0, |db| db.len());
         takes = takes.max(db);
         assert!(takes < 12 << 20, "{takes} bytes after {round} rounds");
@@ -430,17 +404,10 @@ fn a_database_that_takes_much_more_than_its_blocks_is_copied() {
     assert!(takes > 4 << 20, "it was small: {takes}");
     index.checkpoint(&checkpoint(1)).unwrap();
     index.pages.worker().unwrap().await_posted().unwrap();
-    assert_eq!(
-        database::numbers(home.path()).len(),
-        1,
-        "the old one is deleted"
-    );
-    assert!(
-        fs::metadata(directory(home.path()).join("db"))
-            .unwrap()
-            .len()
-            < 4 << 20
-    );
+    let left = database::numbers(home.path());
+    assert_eq!(left.len(), 1, "the old one is deleted");
+    let db = fs::metadata(directory(home.path()).join("db")).unwrap();
+    assert!(db.len() < 4 << 20);
     index.check();
     assert_eq!(held(&mut index, state.keys()), state);
     close(index);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{ALL, checkpoint, entry, settings, stream};
-use crate::index::paged::PagedIndex;
+use crate::index::paged::{PagedIndex, database};
 use crate::index::{Broken, Index};
 
 /// An in-memory file system, unmounted when dropped.
@@ -19,10 +19,8 @@ impl Mounted {
         let place = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
-        assert!(
-            mount.arg(place.path()).status().unwrap().success(),
-            "mounting needs root"
-        );
+        let mounted = mount.arg(place.path()).status().unwrap();
+        assert!(mounted.success(), "mounting needs root");
         Self(place)
     }
 
@@ -38,11 +36,9 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmount = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.0.path())
-            .status();
-        assert!(unmount.unwrap().success());
+        let mut unmount = Command::new("umount");
+        let unmounted = unmount.arg("--lazy").arg(self.0.path()).status();
+        assert!(unmounted.unwrap().success());
     }
 }
 
@@ -93,8 +89,8 @@ fn a_checkpoint_that_finds_the_disk_full_breaks_the_index_and_the_one_before_sta
     drop(index);
 
     // A new database cannot be created either.
-    for number in super::super::database::numbers(home) {
-        let _ = fs::remove_dir_all(super::super::database::path(home, number));
+    for number in database::numbers(home) {
+        let _ = fs::remove_dir_all(database::path(home, number));
     }
     disk.fill();
     let mut index = PagedIndex::empty(home, settings(64));

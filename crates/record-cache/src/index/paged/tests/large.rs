@@ -34,12 +34,8 @@ fn memory() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let value = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            / 1024
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib / 1024
     };
     (value("VmRSS:"), value("VmHWM:"))
 }
@@ -48,12 +44,11 @@ fn memory() -> (u64, u64) {
 fn worked() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    let ticks: Vec<f64> = fields
+    let ticks = fields
         .skip(11)
         .take(2)
-        .map(|t| t.parse().unwrap())
-        .collect();
-    (ticks[0] + ticks[1]) / 100.0
+        .map(|ticks| ticks.parse::<f64>().unwrap());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn on_disk(path: &Path) -> u64 {
@@ -110,15 +105,9 @@ fn entries(shape: Shape) -> impl Iterator<Item = (usize, Entry)> {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let size = if shape.alike {
-            100
-        } else {
-            60 + (random >> 20) % 80
-        };
-        let stream = if shape.alike {
-            sequence * shape.streams / shape.entries
-        } else {
-            (random >> 40) % shape.streams
+        let (size, stream) = match shape.alike {
+            true => (100, sequence * shape.streams / shape.entries),
+            false => (60 + (random >> 20) % 80, (random >> 40) % shape.streams),
         };
         let entry = Entry {
             sequence,

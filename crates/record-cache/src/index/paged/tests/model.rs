@@ -11,6 +11,15 @@ use crate::index::{Checkpoint, Index};
 
 const STREAMS: usize = 3;
 
+/// Some records of a stream: every `stride`-th from a place on.
+#[derive(Debug, Clone)]
+struct Chosen {
+    stream: usize,
+    at: usize,
+    records: usize,
+    stride: usize,
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// The number of records, and how many numbers to skip between them.
@@ -26,24 +35,9 @@ enum Step {
         records: usize,
     },
     /// Moves records to another place.
-    Relocate {
-        stream: usize,
-        at: usize,
-        records: usize,
-        stride: usize,
-    },
-    Remove {
-        stream: usize,
-        at: usize,
-        records: usize,
-        stride: usize,
-    },
-    CountAttempts {
-        stream: usize,
-        at: usize,
-        records: usize,
-        stride: usize,
-    },
+    Relocate(Chosen),
+    Remove(Chosen),
+    CountAttempts(Chosen),
     Find {
         stream: usize,
         at: u64,
@@ -68,15 +62,23 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let some = || (0..STREAMS, 0_usize..3_000, 1_usize..700, 1_usize..5);
+    let some = || {
+        let parts = (0..STREAMS, 0_usize..3_000, 1_usize..700, 1_usize..5);
+        parts.prop_map(|(stream, at, records, stride)| Chosen {
+            stream,
+            at,
+            records,
+            stride,
+        })
+    };
     let step = prop_oneof![
         5 => (0..STREAMS, prop_oneof![1_u64..6, 1_u64..700], 0_u64..3)
             .prop_map(|(stream, records, skip)| Step::Append { stream, records, skip }),
         1 => (0..STREAMS, any::<usize>(), 1_usize..90)
             .prop_map(|(stream, at, records)| Step::Late { stream, at, records }),
-        2 => some().prop_map(|(stream, at, records, stride)| Step::Relocate { stream, at, records, stride }),
-        4 => some().prop_map(|(stream, at, records, stride)| Step::Remove { stream, at, records, stride }),
-        2 => some().prop_map(|(stream, at, records, stride)| Step::CountAttempts { stream, at, records, stride }),
+        2 => some().prop_map(Step::Relocate),
+        4 => some().prop_map(Step::Remove),
+        2 => some().prop_map(Step::CountAttempts),
         2 => (0..STREAMS, 0_u64..5_000, 1_u64..900)
             .prop_map(|(stream, at, numbers)| Step::Find { stream, at, numbers }),
         3 => (0..STREAMS, proptest::option::of(0_u64..5_000), 1_usize..600, 1_u64..100_000)
@@ -129,10 +131,11 @@ impl Model {
     }
 
     /// Some existing numbers of a stream, along with numbers that need not exist.
-    fn some(&self, from: usize, at: usize, records: usize, stride: usize) -> Ranges {
-        let there: Vec<u64> = self.state[&stream(from)].keys().copied().collect();
-        let at = at % there.len().max(1);
-        let numbers = there.into_iter().skip(at).take(records).step_by(stride);
+    fn some(&self, chosen: &Chosen) -> Ranges {
+        let there: Vec<u64> = self.state[&stream(chosen.stream)].keys().copied().collect();
+        let at = chosen.at % there.len().max(1);
+        let numbers = there.into_iter().skip(at).take(chosen.records);
+        let numbers = numbers.step_by(chosen.stride);
         numbers.chain([3, self.next + 100]).collect()
     }
 
@@ -151,10 +154,8 @@ impl Model {
         self.index = index;
         match restored {
             None => {
-                assert!(
-                    !there || (is_kill && !had_checkpoint),
-                    "the checkpoint is there"
-                );
+                let may_be_gone = !there || (is_kill && !had_checkpoint);
+                assert!(may_be_gone, "the checkpoint is there");
                 self.state.values_mut().for_each(|entries| entries.clear());
             }
             Some((at, counted)) => {
@@ -201,27 +202,17 @@ impl Model {
                     self.put(stream, number);
                 }
             }
-            Step::Relocate {
-                stream,
-                at,
-                records,
-                stride,
-            } => {
+            Step::Relocate(chosen) => {
                 self.moves += 1;
-                for number in self.some(stream, at, records, stride).numbers() {
-                    if self.state[&super::stream(stream)].contains_key(&number) {
-                        self.put(stream, number);
+                for number in self.some(&chosen).numbers() {
+                    if self.state[&stream(chosen.stream)].contains_key(&number) {
+                        self.put(chosen.stream, number);
                     }
                 }
             }
-            Step::Remove {
-                stream,
-                at,
-                records,
-                stride,
-            } => {
-                let numbers = self.some(stream, at, records, stride);
-                let name = super::stream(stream);
+            Step::Remove(chosen) => {
+                let numbers = self.some(&chosen);
+                let name = stream(chosen.stream);
                 let there = self.state.get_mut(&name).unwrap();
                 let expected: Vec<_> = numbers.numbers().filter_map(|n| there.remove(&n)).collect();
                 let mut removed = Vec::new();
@@ -229,14 +220,9 @@ impl Model {
                 self.index.remove(&name, &numbers, take).unwrap();
                 assert_eq!(removed, expected);
             }
-            Step::CountAttempts {
-                stream,
-                at,
-                records,
-                stride,
-            } => {
-                let numbers = self.some(stream, at, records, stride);
-                let name = super::stream(stream);
+            Step::CountAttempts(chosen) => {
+                let numbers = self.some(&chosen);
+                let name = stream(chosen.stream);
                 let there = self.state.get_mut(&name).unwrap();
                 for number in numbers.numbers() {
                     if let Some(entry) = there.get_mut(&number) {
@@ -255,10 +241,8 @@ impl Model {
                 sought.insert(at + numbers / 2, at + numbers);
                 let name = super::stream(stream);
                 let there = &self.state[&name];
-                let expected: Vec<_> = sought
-                    .numbers()
-                    .filter_map(|n| there.get(&n).copied())
-                    .collect();
+                let expected = sought.numbers().filter_map(|n| there.get(&n).copied());
+                let expected: Vec<_> = expected.collect();
                 assert_eq!(self.index.find(&name, &sought).unwrap(), expected);
             }
             Step::After {
@@ -267,8 +251,8 @@ impl Model {
                 records,
                 bytes,
             } => {
-                let limits =
-                    ReadLimits::new(records.try_into().unwrap(), bytes.try_into().unwrap());
+                let most = records.try_into().unwrap();
+                let limits = ReadLimits::new(most, bytes.try_into().unwrap());
                 let name = super::stream(stream);
                 let behind = at.map_or(0, |at| at + 1);
                 let mut expected = Vec::new();
