@@ -1,16 +1,14 @@
 //! Deleted segments, whose space the system frees only when their files are closed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::history::in_memory;
 use super::sim::SimDisk;
-use super::slow::{Gate, SlowDisk};
+use super::slow::{Gate, open_slow};
 use crate::disk::{Settings, Store};
-use crate::index::Maker;
-use crate::index::paged::IndexSettings;
 use crate::log::catalog::lock;
 use crate::log::files::Disk;
 use crate::log::format::RESERVE;
@@ -48,13 +46,10 @@ async fn until(holds: impl Fn() -> bool) {
 
 /// A store that has deleted a segment, whose file does not get closed.
 async fn closing() -> (Arc<Store>, Arc<Gate>, SimDisk) {
-    let (disk, gate) = (SimDisk::new("nowhere".as_ref()), Arc::new(Gate::default()));
-    let slow = SlowDisk::new(disk.clone(), &gate);
+    let (disk, gate) = (SimDisk::default(), Arc::new(Gate::default()));
     let mut settings = Settings::new("nowhere".into());
     settings.segment_bytes = SEGMENT_BYTES;
-    let indexes = |path: &Path| Box::new(Maker::new(path, IndexSettings::in_memory())) as Box<_>;
-    let slow = move |_: &Path| Ok(Arc::new(slow) as Arc<dyn Disk>);
-    let store = Store::open_on(settings, indexes, slow).await.unwrap();
+    let store = open_slow(&disk, &gate, settings, in_memory).await.unwrap();
     for _ in 0..8 {
         append(&store).await.unwrap();
     }
