@@ -5,12 +5,14 @@
 //! dependency, and runs them against the loopback endpoint.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use amplify_test_support::FakeAws;
 use anyhow::{Context, Result, bail};
 
-use crate::ports::browser::{TARGET, has_the_target};
+use crate::outside::{self, AWS_CONFIG, Outside, TOKIO};
+use crate::ports::PAGES;
+use crate::ports::browser::has_the_target;
 use crate::shell;
 
 const CONSUMERS: [Consumer; 3] = [
@@ -18,44 +20,32 @@ const CONSUMERS: [Consumer; 3] = [
         name: "kinesis",
         library: "amplify-kinesis",
         example: "kinesis_quick_start.rs",
-        other_dependencies: AWS_CONFIG_AND_TOKIO,
-        sends: Sends::Records,
+        other_dependencies: &[AWS_CONFIG, TOKIO],
+        sends_records: true,
     },
     Consumer {
         name: "firehose",
         library: "amplify-firehose",
         example: "firehose_quick_start.rs",
-        other_dependencies: AWS_CONFIG_AND_TOKIO,
-        sends: Sends::Records,
+        other_dependencies: &[AWS_CONFIG, TOKIO],
+        sends_records: true,
     },
     Consumer {
         name: "record-cache",
         library: "record-cache",
         example: "job_queue.rs",
-        other_dependencies: TOKIO,
-        sends: Sends::Nothing,
+        other_dependencies: &[TOKIO],
+        sends_records: false,
     },
 ];
-
-const AWS_CONFIG_AND_TOKIO: &str = r#"
-aws-config = { version = "1.13", default-features = false, features = ["default-https-client", "rt-tokio"] }
-tokio = { version = "1", features = ["macros", "rt-multi-thread"] }"#;
-const TOKIO: &str = r#"
-tokio = { version = "1", features = ["macros", "rt-multi-thread"] }"#;
 
 /// A program outside the workspace.
 struct Consumer {
     name: &'static str,
     library: &'static str,
     example: &'static str,
-    other_dependencies: &'static str,
-    sends: Sends,
-}
-
-#[derive(PartialEq, Eq)]
-enum Sends {
-    Records,
-    Nothing,
+    other_dependencies: &'static [&'static str],
+    sends_records: bool,
 }
 
 pub(crate) async fn run() -> Result<()> {
@@ -73,43 +63,21 @@ pub(crate) async fn run() -> Result<()> {
             })?;
         }
     } else {
-        eprintln!("there is no standard library for {TARGET} here: pages are not checked");
+        eprintln!("there is no standard library for {PAGES} here: pages are not checked");
     }
     Ok(())
 }
 
 /// Type-checks an external page that does not itself enable what the SDK lacks in a page.
 async fn check_page(directory: &Path, library: &str) -> Result<()> {
-    let workspace = shell::workspace();
-    let page = directory.join(format!("{library}-page"));
-    fs::create_dir_all(page.join("src"))?;
-    fs::copy(workspace.join("Cargo.lock"), page.join("Cargo.lock"))?;
-    let path = workspace.join("crates").join(library);
-    let manifest = format!(
-        r#"[package]
-name = "{library}-page"
-version = "0.0.0"
-edition = "2024"
-publish = false
-
-[workspace]
-
-[lib]
-crate-type = ["cdylib"]
-
-[dependencies]
-{library} = {{ path = {path:?}, default-features = false, features = ["browser"] }}
-"#
-    );
-    fs::write(page.join("Cargo.toml"), manifest)?;
-    let name = library.replace('-', "_");
-    let source = format!("pub use {name}::browser::PageCredentials;\n");
-    fs::write(page.join("src/lib.rs"), source)?;
-    let mut cargo = shell::cargo(["check", "--target", TARGET, "--manifest-path"]);
-    cargo
-        .arg(page.join("Cargo.toml"))
-        .env("CARGO_TARGET_DIR", directory.join("target"));
-    shell::run(&mut cargo).await?;
+    let name = format!("{library}-page");
+    let features = r#", default-features = false, features = ["browser"]"#;
+    let dependency = outside::dependency(library, features);
+    let manifest = format!("[lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\n{dependency}");
+    let crate_name = library.replace('-', "_");
+    let source = format!("pub use {crate_name}::browser::PageCredentials;\n");
+    let page = Outside::write(directory.join(&name), name, &manifest, ("lib.rs", &source))?;
+    shell::run(&mut page.cargo(&format!("check --target {PAGES}"))).await?;
     eprintln!("{library}: builds for pages");
     Ok(())
 }
@@ -126,10 +94,8 @@ impl Consumer {
         fs::create_dir_all(&temporary)?;
         let aws = FakeAws::start_on(([127, 0, 0, 1], 0).into())?;
 
-        let mut cargo = shell::cargo(["run", "--manifest-path"]);
+        let mut cargo = program.cargo("run");
         cargo
-            .arg(program.join("Cargo.toml"))
-            .env("CARGO_TARGET_DIR", directory.join("target"))
             .env("XDG_DATA_HOME", data)
             .env("TMPDIR", temporary)
             .env("AWS_ENDPOINT_URL", aws.endpoint_url())
@@ -139,7 +105,7 @@ impl Consumer {
         shell::run(&mut cargo).await?;
 
         let delivered = aws.delivered_count();
-        if (self.sends == Sends::Records) != (delivered > 0) {
+        if self.sends_records != (delivered > 0) {
             bail!("{delivered} records arrived");
         }
         if let [violation, ..] = aws.limit_violations().as_slice() {
@@ -149,44 +115,19 @@ impl Consumer {
         Ok(())
     }
 
-    fn write(&self, directory: &Path) -> Result<PathBuf> {
-        let workspace = shell::workspace();
-        let library = workspace.join("crates").join(self.library);
-        let program = directory.join(self.name);
-        fs::create_dir_all(program.join("src"))?;
-        // The same versions as in the workspace; cargo drops unused ones.
-        fs::copy(workspace.join("Cargo.lock"), program.join("Cargo.lock"))?;
-        fs::write(program.join("Cargo.toml"), self.manifest(&library))?;
-        let example = library.join("examples").join(self.example);
-        fs::copy(&example, program.join("src/main.rs"))
-            .with_context(|| format!("cannot copy {}", example.display()))?;
-        Ok(program)
-    }
-
-    fn manifest(&self, library: &Path) -> String {
-        let Self {
+    fn write(&self, directory: &Path) -> Result<Outside> {
+        let manifest = format!(
+            "[dependencies]\n{}{}\n[profile.dev]\ndebug = false\n",
+            outside::dependency(self.library, ""),
+            self.other_dependencies.concat()
+        );
+        let main = outside::example(self.library, self.example)?;
+        let name = format!("{}-consumer", self.name);
+        Outside::write(
+            directory.join(self.name),
             name,
-            library: crate_name,
-            other_dependencies,
-            ..
-        } = self;
-        let path = library.display();
-        format!(
-            r#"[package]
-name = "{name}-consumer"
-version = "0.0.0"
-edition = "2024"
-publish = false
-
-[workspace]
-
-[dependencies]
-{crate_name} = {{ path = {path:?} }}{other_dependencies}
-
-[profile.dev]
-debug = false
-"#,
-            path = path.to_string()
+            &manifest,
+            ("main.rs", &main),
         )
     }
 }

@@ -12,10 +12,9 @@ mod report;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use amplify_test_support::localstack::LocalStack;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
@@ -36,49 +35,35 @@ pub(crate) use self::recorder::run as record;
 /// # Cancel safety
 /// Kills the child and stops everything it started.
 pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
-    let path = match flags.file {
-        Some(path) => path,
-        None => shell::workspace().join("Cargo.lock"),
-    };
-    let lines = Arc::new(Lines::read(&path)?);
-    if lines.count() == 0 {
-        bail!("{} is empty", path.display());
-    }
-    let stack = match flags.localstack {
-        true => Some(LocalStack::reserve(
-            &localstack::prepare(flags.engine.choice()).await?,
-        )?),
-        false => None,
-    };
-    let running = match &stack {
-        Some(stack) => Some(stack.start().await?),
-        None => None,
-    };
-    let destination = match (&running, &flags.endpoint) {
-        (Some(running), _) => Destination::remote(running.endpoint()).await?,
-        (None, Some(endpoint)) => Destination::remote(endpoint).await?,
-        (None, None) => Destination::loopback(),
+    let lock_file = || shell::workspace().join("Cargo.lock");
+    let mut path = flags.file.unwrap_or_else(lock_file);
+    let lines = Lines::read(&path)?;
+    ensure!(lines.count() > 0, "{} is empty", path.display());
+    let (stack, running);
+    let destination = if flags.localstack {
+        stack = LocalStack::reserve(&localstack::prepare(&flags.engine).await?)?;
+        running = stack.start().await?;
+        Destination::remote(running.endpoint()).await?
+    } else if let Some(endpoint) = &flags.endpoint {
+        Destination::remote(endpoint).await?
+    } else {
+        Destination::loopback()
     };
     let directory = tempfile::tempdir().context("a directory for the cache")?;
     // The recording process also reads the file, twice, which a pipe or a terminal does not allow.
     // In that process a file below /dev, such as /dev/stdin, is a different one.
     let can_be_read_again = path.is_file() && !path.starts_with("/dev");
-    let path = match can_be_read_again {
-        true => path,
-        false => {
-            let copy = directory.path().join("input");
-            std::fs::write(&copy, lines.content()).context("a copy of what was read")?;
-            copy
-        }
-    };
-    let show = Show::new(lines.count());
-    let started = Instant::now();
+    if !can_be_read_again {
+        path = directory.path().join("input");
+        std::fs::write(&path, &lines.content).context("a copy of what was read")?;
+    }
     let demo = Demo {
         path,
         cache: directory.path().join("cache"),
-        lines: Arc::clone(&lines),
-        show,
+        lines: lines.count(),
+        show: Show::new(lines.count()),
     };
+    let started = Instant::now();
     demo.run(&destination).await?;
     let elapsed = started.elapsed();
     demo.show.say("comparing what arrived with the file");
@@ -92,13 +77,13 @@ pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
 struct Demo {
     path: PathBuf,
     cache: PathBuf,
-    lines: Arc<Lines>,
+    lines: usize,
     show: Show,
 }
 
 impl Demo {
     async fn run(&self, destination: &Destination) -> Result<()> {
-        let half = self.lines.count() / 2;
+        let half = self.lines / 2;
         self.show.say("the endpoint is down; recording");
         let mut child = self.start(destination, 0)?;
         let mut recorded = 0;
@@ -126,7 +111,7 @@ impl Demo {
                 }
             }
             self.show.recorded.set_position(recorded as u64);
-            if !is_up && recorded == self.lines.count() {
+            if !is_up && recorded == self.lines {
                 destination.come_up().await?;
                 is_up = true;
                 self.show.say("the endpoint is up; delivering");

@@ -1,76 +1,77 @@
 //! `cargo xtask e2e`
 
 use amplify_test_support::localstack::{LocalStack, SHARED_ENDPOINT, await_kinesis, is_localstack};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::{
-    flags::{E2eFlags, EngineChoice},
+    flags::{E2eFlags, EngineFlags},
     localstack,
     progress::{Progress, seconds},
     shell,
 };
 
 /// Tests that use a given LocalStack.
-const SHARED: Suite = Suite("integration-tests/e2e");
+const SHARED: &str = "integration-tests/e2e";
 /// The same, plus tests that run LocalStack themselves to stop or configure it.
-const MANAGED: Suite = Suite("integration-tests/e2e-managed");
+const MANAGED: &str = "integration-tests/e2e-managed";
 
 pub(crate) async fn run(flags: E2eFlags) -> Result<()> {
     match &flags.endpoint {
         Some(endpoint) => run_against(endpoint, &flags.arguments).await,
-        None => run_managed(flags.engine.choice(), &flags.arguments).await,
+        None => run_managed(&flags.engine, &flags.arguments).await,
     }
 }
 
 async fn run_against(endpoint: &str, arguments: &[String]) -> Result<()> {
-    if !endpoint.starts_with("http://") {
-        bail!("--endpoint takes an http:// URL, such as http://127.0.0.1:4566, not {endpoint}");
-    }
-    if !is_localstack(endpoint).await {
-        bail!("no LocalStack answers at {endpoint}: start it there, or leave --endpoint out");
-    }
+    ensure!(
+        endpoint.starts_with("http://"),
+        "--endpoint takes an http:// URL, such as http://127.0.0.1:4566, not {endpoint}"
+    );
+    ensure!(
+        is_localstack(endpoint).await,
+        "no LocalStack answers at {endpoint}: start it there, or leave --endpoint out"
+    );
     await_kinesis(endpoint)
         .await
         .context("the LocalStack there must run kinesis, firehose, s3, sts")?;
     eprintln!(
         "not run with --endpoint, since they stop or configure LocalStack: restart, error_injection"
     );
-    run_and_count(SHARED.run(arguments).env(SHARED_ENDPOINT, endpoint)).await
+    run_and_count(tests(SHARED).env(SHARED_ENDPOINT, endpoint), arguments).await
 }
 
 /// Starts a LocalStack and runs the tests against it.
-pub(crate) async fn run_managed(choice: EngineChoice, arguments: &[String]) -> Result<()> {
-    let installation = localstack::prepare(choice).await?;
-    shell::run(&mut MANAGED.build()).await?;
+pub(crate) async fn run_managed(engine: &EngineFlags, arguments: &[String]) -> Result<()> {
+    let installation = localstack::prepare(engine).await?;
+    shell::run(tests(MANAGED).arg("--no-run")).await?;
 
     let stack = LocalStack::reserve(&installation)?;
     let progress = Progress::start("starting LocalStack");
     let running = stack.start().await?;
     progress.done();
 
-    let tests = run_and_count(
-        MANAGED
-            .run(arguments)
-            .env(SHARED_ENDPOINT, running.endpoint())
-            .envs(installation.to_env()),
-    )
-    .await;
+    let mut tests = tests(MANAGED);
+    tests
+        .env(SHARED_ENDPOINT, running.endpoint())
+        .envs(installation.to_env());
+    let outcome = run_and_count(&mut tests, arguments).await;
     let progress = Progress::start("stopping LocalStack");
     running.stop();
     progress.done();
-    if tests.is_err() {
+    if outcome.is_err() {
         eprintln!("LocalStack's log is {}", stack.log().display());
     }
-    tests
+    outcome
 }
 
 /// Runs tests, shows their output, and ends with a total.
-async fn run_and_count(command: &mut Command) -> Result<()> {
+async fn run_and_count(tests: &mut Command, arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     let mut total = Total::default();
-    let outcome = shell::run_lines(command, |line| {
+    tests.args(["--no-fail-fast", "--"]).args(arguments);
+    let outcome = shell::run_lines(tests, |line| {
         total.hear(line);
         eprintln!("{line}");
     })
@@ -106,28 +107,12 @@ impl Total {
     }
 }
 
-/// A test suite, identified by the feature that it is built with.
-struct Suite(&'static str);
-
-impl Suite {
-    fn build(&self) -> Command {
-        let mut command = self.command();
-        command.arg("--no-run");
-        command
-    }
-
-    fn run(&self, arguments: &[String]) -> Command {
-        let mut command = self.command();
-        command.args(["--no-fail-fast", "--"]).args(arguments);
-        command
-    }
-
-    /// Builds what `cargo test --workspace` builds, to share its artifacts.
-    fn command(&self) -> Command {
-        let mut command = shell::cargo(["test", "--workspace", "--test", "e2e"]);
-        command.args(["--features", self.0]);
-        command
-    }
+/// The tests, with one of the features above. Builds what `cargo test --workspace` builds, to share
+/// its artifacts.
+fn tests(feature: &str) -> Command {
+    let mut command = shell::cargo("test --workspace --test e2e --features");
+    command.arg(feature);
+    command
 }
 
 #[cfg(test)]

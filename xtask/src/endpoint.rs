@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use amplify_test_support::localstack::LocalStack;
-use amplify_test_support::{FakeAws, Outcome, Reply, RequestLog, Service};
+use amplify_test_support::{FakeAws, Outcome, Reply, RequestLog};
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
@@ -74,7 +74,7 @@ fn typed() -> Result<mpsc::Receiver<String>> {
 }
 
 async fn run_localstack(flags: &EndpointFlags) -> Result<()> {
-    let stack = LocalStack::reserve(&localstack::prepare(flags.engine.choice()).await?)?;
+    let stack = LocalStack::reserve(&localstack::prepare(&flags.engine).await?)?;
     let progress = Progress::start("starting LocalStack");
     let running = stack.start().await?;
     progress.done();
@@ -115,15 +115,14 @@ fn obey(aws: &FakeAws, word: &str) -> Result<()> {
 
 /// Reports the requests that ended since the last call, one line per stream and outcome.
 fn tell(aws: &FakeAws, told: &mut usize) {
-    let mut ended: BTreeMap<(&str, String, String), (usize, usize)> = BTreeMap::new();
+    let mut ended: BTreeMap<(String, String, String), (usize, usize)> = BTreeMap::new();
     while let Some(request) = aws.request(*told)
         && request.outcome != Outcome::Pending
     {
         *told += 1;
         let what = outcome(&request);
-        let (requests, records) = ended
-            .entry((service(request.service), request.stream, what))
-            .or_default();
+        let service = format!("{:?}", request.service).to_lowercase();
+        let (requests, records) = ended.entry((service, request.stream, what)).or_default();
         *requests += 1;
         *records += request.accepted;
     }
@@ -148,13 +147,6 @@ fn show(aws: &FakeAws) {
 /// `1 record`, `2 records`.
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn service(service: Service) -> &'static str {
-    match service {
-        Service::Kinesis => "kinesis",
-        Service::Firehose => "firehose",
-    }
 }
 
 fn outcome(request: &RequestLog) -> String {

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +20,11 @@ pub(crate) enum Command {
     #[command(hide = true)]
     DemoRecorder(RecorderFlags),
     /// Run all tests that need nothing but this workspace.
-    Test(TestFlags),
+    Test {
+        /// Passed on to `cargo test --workspace`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Simulate power losses from traces of processes that use the stores.
     PowerLoss(PowerLossFlags),
     /// Run the end-to-end tests against LocalStack, which is found or installed.
@@ -35,7 +38,12 @@ pub(crate) enum Command {
     /// A process that `bench` starts: it measures one thing, or is the endpoint.
     #[cfg(feature = "bench")]
     #[command(hide = true)]
-    BenchWorker(WorkerFlags),
+    BenchWorker {
+        /// The job to do.
+        job: String,
+        /// The job's input, in JSON.
+        input: String,
+    },
     /// Build and run the examples as programs outside this workspace.
     Consumers,
     /// Package each crate and check the requirements for publishing.
@@ -48,9 +56,17 @@ pub(crate) enum Command {
         folder: Option<PathBuf>,
     },
     /// Check the crates for other systems, and test on Windows under Wine and in Chromium.
-    Ports(PortsFlags),
+    Ports {
+        /// What to run [default: all but windows-clients].
+        #[arg(value_enum, value_name = "PART")]
+        parts: Vec<Port>,
+    },
     /// Run what `.ci/run` runs.
-    Ci(CiFlags),
+    Ci {
+        /// The steps to run; the usual ones if none is named.
+        #[arg(value_enum, value_name = "STEP")]
+        steps: Vec<Step>,
+    },
 }
 
 #[derive(Debug, Default, Args)]
@@ -116,13 +132,6 @@ pub(crate) struct RecorderFlags {
 }
 
 #[derive(Debug, Default, Args)]
-pub(crate) struct TestFlags {
-    /// Passed on to `cargo test --workspace`.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) arguments: Vec<String>,
-}
-
-#[derive(Debug, Default, Args)]
 pub(crate) struct PowerLossFlags {
     /// Power losses for each store and workload [default: 30].
     #[arg(long)]
@@ -153,29 +162,10 @@ pub(crate) struct E2eFlags {
 pub(crate) struct EngineFlags {
     /// Run LocalStack in Docker.
     #[arg(long)]
-    docker: bool,
+    pub(crate) docker: bool,
     /// Run LocalStack on this machine, installed below `target/` if necessary.
     #[arg(long)]
-    host: bool,
-}
-
-/// Where LocalStack runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineChoice {
-    /// Docker if its engine answers, else this machine.
-    Detect,
-    Docker,
-    Host,
-}
-
-impl EngineFlags {
-    pub(crate) fn choice(&self) -> EngineChoice {
-        match (self.docker, self.host) {
-            (true, _) => EngineChoice::Docker,
-            (_, true) => EngineChoice::Host,
-            (false, false) => EngineChoice::Detect,
-        }
-    }
+    pub(crate) host: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -214,22 +204,6 @@ pub(crate) enum Step {
     E2e,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.write_str(value.get_name()),
-            None => fmt::Debug::fmt(self, f),
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CiFlags {
-    /// The steps to run; the usual ones if none is named.
-    #[arg(value_enum, value_name = "STEP")]
-    pub(crate) steps: Vec<Step>,
-}
-
 /// A check of other systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Port {
@@ -242,13 +216,6 @@ pub(crate) enum Port {
     /// Run the demo and the tests of the engine, the clients, full disks and large caches under Wine;
     /// only if named.
     WindowsClients,
-}
-
-#[derive(Debug, Default, Args)]
-pub(crate) struct PortsFlags {
-    /// What to run [default: all but windows-clients].
-    #[arg(value_enum, value_name = "PART")]
-    pub(crate) parts: Vec<Port>,
 }
 
 /// A part of the measurements.
@@ -289,11 +256,8 @@ pub(crate) struct BenchFlags {
     pub(crate) write: bool,
 }
 
-#[cfg(feature = "bench")]
-#[derive(Debug, Args)]
-pub(crate) struct WorkerFlags {
-    /// The job to do.
-    pub(crate) job: String,
-    /// The job's input, in JSON.
-    pub(crate) input: String,
+/// The name of a value on the command line.
+pub(crate) fn name(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

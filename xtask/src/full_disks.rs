@@ -13,23 +13,16 @@ pub(crate) async fn run() -> Result<()> {
         eprintln!("\n!!! NOT RUN: the tests of full disks mount file systems, which needs root\n");
         return Ok(());
     }
-    shell::run(&mut shell::cargo([
-        "test",
-        "--workspace",
-        "--features",
-        "record-cache/journal,record-cache/mount-tests",
-        "--test",
-        "disk_full",
-    ]))
-    .await
+    let mut tests = shell::cargo("test --workspace --features");
+    tests.arg("record-cache/journal,record-cache/mount-tests");
+    shell::run(tests.args(["--test", "disk_full"])).await
 }
 
 /// Whether this user may mount file systems.
 pub(crate) async fn may_mount() -> Result<bool> {
     let place = tempfile::tempdir()?;
-    let mut mount = Command::new("mount");
+    let mut mount = shell::command("mount -t tmpfs -o size=64k tmpfs");
     mount
-        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
         .arg(place.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -1,5 +1,6 @@
 //! Developer commands of this workspace, run as `cargo xtask COMMAND`.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod browser;
 mod ci;
@@ -10,6 +11,7 @@ mod endpoint;
 mod flags;
 mod full_disks;
 mod localstack;
+mod outside;
 mod package;
 mod payloads;
 mod ports;
@@ -17,7 +19,6 @@ mod power_loss;
 mod progress;
 mod rooms;
 mod shell;
-mod test;
 mod webdriver;
 mod weight;
 
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use self::flags::{Command, Flags};
+use self::flags::{BenchFlags, Command, Flags};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,21 +55,37 @@ async fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Demo(flags) => demo::run(flags).await,
         Command::DemoRecorder(flags) => demo::record(flags).await,
-        Command::Test(flags) => test::run(flags).await,
+        Command::Test { arguments } => {
+            shell::run(shell::cargo("test --workspace").args(arguments)).await
+        }
         Command::PowerLoss(flags) => power_loss::run(flags).await,
         Command::E2e(flags) => e2e::run(flags).await,
         Command::Endpoint(flags) => endpoint::run(flags).await,
         Command::Browser(flags) => browser::run(flags).await,
-        Command::Bench(flags) => bench::run(flags).await,
+        Command::Bench(flags) => bench(flags).await,
         #[cfg(feature = "bench")]
-        Command::BenchWorker(flags) => bench::work(flags).await,
+        Command::BenchWorker { job, input } => bench::work(&job, &input).await,
         Command::Consumers => consumers::run().await,
         Command::Package => package::run().await,
         Command::Weight(flags) => weight::run(flags).await,
         Command::Rooms { folder } => rooms::check(folder.as_deref()),
-        Command::Ports(flags) => ports::run(flags).await,
-        Command::Ci(flags) => ci::run(flags).await,
+        Command::Ports { parts } => ports::run(&parts).await,
+        Command::Ci { steps } => ci::run(&steps).await,
     }
+}
+
+/// Runs the measurements, in a build made for them.
+async fn bench(flags: BenchFlags) -> Result<()> {
+    #[cfg(feature = "bench")]
+    if !cfg!(debug_assertions) {
+        return bench::run(&flags).await;
+    }
+    drop(flags);
+    let mut command = shell::cargo("run --release --package xtask --features bench --");
+    command
+        .args(std::env::args_os().skip(1))
+        .env("CARGO_TARGET_DIR", shell::target()?.join("bench"));
+    shell::run(&mut command).await
 }
 
 #[cfg(not(unix))]

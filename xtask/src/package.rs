@@ -1,6 +1,6 @@
 //! `cargo xtask package`: packages each crate and checks the requirements for publishing.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::shell;
@@ -16,9 +16,9 @@ const FIELDS: [&str; 6] = [
 ];
 /// Files that a published crate must have.
 const FILES: [&str; 3] = ["Cargo.toml", "LICENSE", "README.md"];
-/// Names that belong to other projects on crates.io. Crates keep them here, and are published under
-/// others.
-const TAKEN: [&str; 1] = ["batcher"];
+/// A name that belongs to another project on crates.io. The crate keeps it here, and is published
+/// under another.
+const TAKEN: &str = "batcher";
 /// Prefix of the crates that decide the minimum Rust version.
 const SDK: &str = "aws-sdk-";
 
@@ -30,7 +30,7 @@ const SDK: &str = "aws-sdk-";
 /// # Cancel safety
 /// Ends the started processes.
 pub(crate) async fn run() -> Result<()> {
-    let mut metadata = shell::cargo(["metadata", "--format-version", "1", "--locked"]);
+    let mut metadata = shell::cargo("metadata --format-version 1 --locked");
     let metadata = shell::output(&mut metadata)
         .await
         .context("`cargo metadata` failed")?;
@@ -47,31 +47,29 @@ pub(crate) async fn run() -> Result<()> {
     let mut wrong = Vec::new();
     for package in &crates {
         let name = text(package, "name");
-        wrong.extend(
-            complaints(package)
-                .into_iter()
-                .map(|lacks| format!("{name}: {lacks}")),
-        );
+        for lacks in complaints(package) {
+            wrong.push(format!("{name}: {lacks}"));
+        }
         if rust_version(package) > sdk {
             wrong.push(format!("{name}: it needs a newer Rust than the AWS SDK"));
         }
         for file in missing_files(name).await? {
             wrong.push(format!("{name}: the package has no {file}"));
         }
-    }
-    for name in crates.iter().map(|package| text(package, "name")) {
-        if TAKEN.contains(&name) {
+        if name == TAKEN {
             eprintln!(
                 "warning: `{name}` is another project's on crates.io; CONTRIBUTING.md, \"A release\", says \
                  how to publish it by another name"
             );
         }
     }
-    if !wrong.is_empty() {
-        bail!("not ready to be published:\n{}", wrong.join("\n"));
-    }
+    ensure!(
+        wrong.is_empty(),
+        "not ready to be published:\n{}",
+        wrong.join("\n")
+    );
     // Building the crates would rebuild the SDK; the step `consumers` does that.
-    let mut pack = shell::cargo(["package", "--no-verify", "--allow-dirty", "--quiet"]);
+    let mut pack = shell::cargo("package --no-verify --allow-dirty --quiet");
     for package in &crates {
         pack.args(["--package", text(package, "name")]);
     }
@@ -79,12 +77,10 @@ pub(crate) async fn run() -> Result<()> {
 }
 
 fn complaints(package: &Value) -> Vec<String> {
-    let lacks = |field: &&&str| text(package, field).is_empty();
-    let mut wrong: Vec<_> = FIELDS
+    let lacking = FIELDS
         .iter()
-        .filter(lacks)
-        .map(|field| format!("no {field}"))
-        .collect();
+        .filter(|field| text(package, field).is_empty());
+    let mut wrong: Vec<_> = lacking.map(|field| format!("no {field}")).collect();
     if package["metadata"]["docs"]["rs"].is_null() {
         wrong.push("no metadata for docs.rs".to_owned());
     }
@@ -92,8 +88,8 @@ fn complaints(package: &Value) -> Vec<String> {
 }
 
 async fn missing_files(name: &str) -> Result<Vec<&'static str>> {
-    let mut list = shell::cargo(["package", "--list", "--allow-dirty", "--package", name]);
-    let list = shell::output(&mut list)
+    let mut list = shell::cargo("package --list --allow-dirty --package");
+    let list = shell::output(list.arg(name))
         .await
         .with_context(|| format!("`cargo package --list` of {name} failed"))?;
     let is_missing = |file: &&&str| !list.lines().any(|line| line == **file);

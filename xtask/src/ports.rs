@@ -12,14 +12,14 @@ mod toolchain;
 mod windows;
 mod wine;
 
-use anyhow::{Result, bail};
-use comfy_table::{Table, presets};
+use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
 use self::packages::Missing;
+pub(crate) use self::toolchain::PAGES;
 use self::toolchain::Toolchain;
-use crate::flags::{Port, PortsFlags};
-use crate::progress::seconds;
+use crate::flags::{Port, name};
+use crate::progress::{seconds, table};
 
 /// The default parts. The client tests wait for real time-outs, and the full-disk tests write for
 /// minutes.
@@ -30,40 +30,33 @@ pub(crate) async fn have_libraries() -> bool {
     Toolchain::prebuilt().await.is_some()
 }
 
-pub(crate) async fn run(flags: PortsFlags) -> Result<()> {
-    let parts = match flags.parts.as_slice() {
-        [] => &USUAL,
-        parts => parts,
-    };
-    let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_BORDERS_ONLY)
-        .set_header(["part", "outcome", "time"]);
+/// Runs the named parts, or the usual ones.
+pub(crate) async fn run(named: &[Port]) -> Result<()> {
+    let parts = if named.is_empty() { &USUAL } else { named };
+    let mut table = table(["part", "outcome", "time"]);
     let mut failed = false;
     for part in parts {
         let start = Instant::now();
-        let (name, outcome) = match part {
-            Port::Check => ("check", check::run().await),
-            Port::Windows => ("windows", windows::run().await),
-            Port::Browser => ("browser", browser::run().await),
-            Port::WindowsClients => ("windows-clients", windows::clients().await),
+        let outcome = match part {
+            Port::Check => check::run().await,
+            Port::Windows => windows::run().await,
+            Port::Browser => browser::run().await,
+            Port::WindowsClients => windows::clients().await,
         };
         let word = match outcome {
             Ok(()) => "passed".to_owned(),
             Err(error) => match error.downcast_ref::<Missing>() {
                 Some(missing) => format!("NOT RUN: {missing}"),
                 None => {
-                    eprintln!("\nerror: {name}: {error:#}");
+                    eprintln!("\nerror: {}: {error:#}", name(part));
                     failed = true;
                     "failed".to_owned()
                 }
             },
         };
-        table.add_row([name.to_owned(), word, seconds(start.elapsed())]);
+        table.add_row([name(part), word, seconds(start.elapsed())]);
     }
     eprintln!("\n{table}");
-    if failed {
-        bail!("not all parts passed");
-    }
+    ensure!(!failed, "not all parts passed");
     Ok(())
 }

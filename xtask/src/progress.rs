@@ -1,7 +1,8 @@
-//! Shows progress while something takes time.
+//! Shows progress while something takes time, and tables of results.
 
 use std::time::Duration;
 
+use comfy_table::{Row, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A spinner on a terminal, two lines elsewhere.
@@ -43,6 +44,15 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A table for a terminal.
+pub(crate) fn table(header: impl Into<Row>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_BORDERS_ONLY)
+        .set_header(header);
+    table
 }
 
 /// Formats a duration for people.

@@ -1,11 +1,12 @@
 //! Runs other programs; none outlives this one.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 #[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -31,16 +32,27 @@ pub(crate) fn target() -> Result<PathBuf> {
 /// Cargo may have replaced the file since this process started; Linux then marks its path.
 pub(crate) fn this_program() -> Result<PathBuf> {
     let path = env::current_exe().context("this program's path")?;
-    let there = path
+    let replaced = path
         .to_str()
         .and_then(|path| path.strip_suffix(" (deleted)"));
-    Ok(there.map_or_else(|| path.clone(), PathBuf::from))
+    Ok(replaced.map_or(path.clone(), PathBuf::from))
 }
 
-/// The cargo that runs this program, in the workspace, with these arguments.
-pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+/// The cargo that runs this program, in the workspace, with these arguments, none of which has a
+/// space.
+pub(crate) fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace()).args(arguments);
+    command
+        .current_dir(workspace())
+        .args(arguments.split_whitespace());
+    command
+}
+
+/// A program with arguments, none of which has a space.
+pub(crate) fn command(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
     command
 }
 
@@ -113,67 +125,52 @@ pub(crate) async fn run_lines(command: &mut Command, mut line: impl FnMut(&str))
     else {
         bail!("no pipe to {text}");
     };
-    let (mut output, mut errors) = (
-        BufReader::new(stdout).lines(),
-        BufReader::new(stderr).lines(),
-    );
-    let (mut output_open, mut errors_open) = (true, true);
-    while output_open || errors_open {
+    let mut output = BufReader::new(stdout).lines();
+    let mut errors = BufReader::new(stderr).lines();
+    loop {
         let next = tokio::select! {
-            next = output.next_line(), if output_open => { output_open = matches!(next, Ok(Some(_))); next }
-            next = errors.next_line(), if errors_open => { errors_open = matches!(next, Ok(Some(_))); next }
+            Some(next) = async { output.next_line().await.transpose() } => next,
+            Some(next) = async { errors.next_line().await.transpose() } => next,
+            else => break,
         };
-        if let Some(next) = next? {
-            line(&next);
-        }
+        line(&next?);
     }
     succeeded(&text, group.wait().await?)
 }
 
 /// Runs a command and returns its output, or `None` if it cannot be started or fails.
 pub(crate) async fn output(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = output.await.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 fn succeeded(text: &str, status: ExitStatus) -> Result<()> {
-    if !status.success() {
-        bail!("`{text}` failed ({status})");
-    }
+    ensure!(status.success(), "`{text}` failed ({status})");
     Ok(())
 }
 
 fn text(command: &Command) -> String {
     let command = command.as_std();
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
-    let mut text = program.to_string_lossy().into_owned();
-    for argument in command.get_args() {
-        text.push(' ');
-        text.push_str(&argument.to_string_lossy());
-    }
-    text
+    let program = command.get_program();
+    let mut words = vec![Path::new(program).file_name().unwrap_or(program)];
+    words.extend(command.get_args());
+    words.join(OsStr::new(" ")).to_string_lossy().into_owned()
 }
 
-/// A child process; an early drop ends it.
-#[cfg(not(unix))]
+/// A child process. On Unix it leads a process group. An early drop ends it, and its group.
 struct Group {
     child: Child,
 }
 
-#[cfg(not(unix))]
 impl Group {
     fn spawn(command: &mut Command) -> Result<Self> {
-        let child = command.kill_on_drop(true).spawn();
+        #[cfg(unix)]
+        command.process_group(0);
+        #[cfg(not(unix))]
+        command.kill_on_drop(true);
+        let child = command.spawn();
         let child = child.with_context(|| format!("cannot start {}", text(command)))?;
         Ok(Self { child })
     }
@@ -183,37 +180,12 @@ impl Group {
     }
 }
 
-/// A child that leads a process group; an early drop ends the group.
-#[cfg(unix)]
-struct Group {
-    child: Child,
-    pid: Option<Pid>,
-}
-
-#[cfg(unix)]
-impl Group {
-    fn spawn(command: &mut Command) -> Result<Self> {
-        let child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {}", text(command)))?;
-        let pid = child
-            .id()
-            .and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
-        Ok(Self { child, pid })
-    }
-
-    async fn wait(&mut self) -> Result<ExitStatus> {
-        let status = self.child.wait().await?;
-        self.pid = None;
-        Ok(status)
-    }
-}
-
 #[cfg(unix)]
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(pid) = self.pid {
+        // There is no id once the child was waited for.
+        let id = self.child.id().and_then(|id| id.try_into().ok());
+        if let Some(pid) = id.and_then(Pid::from_raw) {
             // It can only fail because all of them have ended.
             let _ = kill_process_group(pid, Signal::TERM);
         }

@@ -1,7 +1,7 @@
 //! Drives a headless Chromium through ChromeDriver.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -34,13 +34,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(crate) struct Driver {
     _process: Child,
+    browser: PathBuf,
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Driver {
-    /// Starts a ChromeDriver on a free port.
-    pub(crate) async fn start(program: &Path) -> Result<Self> {
+    /// Starts a ChromeDriver on a free port, for this browser.
+    pub(crate) async fn start(program: &Path, browser: &Path) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
@@ -53,6 +54,7 @@ impl Driver {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let this = Self {
             _process: process,
+            browser: browser.to_owned(),
             address: (Ipv4Addr::LOCALHOST, port).into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
         };
@@ -69,7 +71,6 @@ impl Driver {
     /// Starts a browser with its files below a directory, and with extra arguments and preferences.
     pub(crate) async fn browser(
         &self,
-        program: &Path,
         directory: &Path,
         arguments: &[&str],
         preferences: Value,
@@ -77,7 +78,7 @@ impl Driver {
         let mut all: Vec<String> = ARGUMENTS.map(str::to_owned).to_vec();
         all.push(format!("--user-data-dir={}", directory.display()));
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let options = json!({"binary": program, "args": all, "prefs": preferences});
+        let options = json!({"binary": self.browser, "args": all, "prefs": preferences});
         let wanted = json!({"goog:chromeOptions": options, "timeouts": {"script": 120_000}});
         let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let session = self.call(Method::POST, "session", wanted).await?;
@@ -137,8 +138,7 @@ impl Session<'_> {
 
     /// Opens another tab and switches to it. Returns a handle to the previous one.
     pub(crate) async fn new_tab(&self) -> Result<Tab> {
-        let path = format!("session/{}/window", self.id);
-        let old = self.driver.call(Method::GET, &path, Value::Null).await?;
+        let old = self.command(Method::GET, "/window", Value::Null).await?;
         let new = self.post("window/new", json!({"type": "tab"})).await?;
         self.go_to(&Tab(new["handle"].clone())).await?;
         Ok(Tab(old))
@@ -152,9 +152,7 @@ impl Session<'_> {
 
     /// Closes the current tab, as a user would.
     pub(crate) async fn close_tab(&self) -> Result<()> {
-        let path = format!("session/{}/window", self.id);
-        let closed = self.driver.call(Method::DELETE, &path, Value::Null);
-        closed.await.map(drop)
+        self.delete("/window").await
     }
 
     /// Runs a script that may wait, with function-style `arguments`. Returns its result.
@@ -187,27 +185,31 @@ impl Session<'_> {
         let browser = self.browser.take().context("the browser has ended")?;
         kill(browser)?;
         // The driver notices at its next command.
-        let _ = self.end().await;
+        let _ = self.delete("").await;
         Ok(())
     }
 
     /// Ends the browser.
     pub(crate) async fn quit(mut self) -> Result<()> {
-        self.end().await?;
+        self.delete("").await?;
         self.browser = None;
         Ok(())
     }
 
-    async fn end(&self) -> Result<()> {
-        let path = format!("session/{}", self.id);
-        let ended = self.driver.call(Method::DELETE, &path, Value::Null);
-        ended.await.map(drop)
+    async fn delete(&self, path: &str) -> Result<()> {
+        let deleted = self.command(Method::DELETE, path, Value::Null);
+        deleted.await.map(drop)
     }
 
     async fn post(&self, command: &str, body: Value) -> Result<Value> {
-        let path = format!("session/{}/{command}", self.id);
-        let answer = self.driver.call(Method::POST, &path, body).await;
+        let path = format!("/{command}");
+        let answer = self.command(Method::POST, &path, body).await;
         answer.with_context(|| format!("the browser was asked for {command}"))
+    }
+
+    async fn command(&self, method: Method, path: &str, body: Value) -> Result<Value> {
+        let path = format!("session/{}{path}", self.id);
+        self.driver.call(method, &path, body).await
     }
 }
 

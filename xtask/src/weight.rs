@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use comfy_table::{Table, presets};
+use anyhow::{Context, Result, ensure};
 
 use crate::flags::WeightFlags;
+use crate::outside::{self, AWS_CONFIG, Outside, TOKIO};
+use crate::progress::table;
 use crate::shell;
 
 /// The most crates that a client may add, including itself and other crates of this workspace.
@@ -28,8 +29,7 @@ const SERVICES: [&str; 2] = ["kinesis", "firehose"];
 /// Ends the started processes.
 pub(crate) async fn run(flags: WeightFlags) -> Result<()> {
     let directory = shell::target()?.join("weight");
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([
+    let mut table = table([
         "client",
         "crates with the SDK alone",
         "with the client",
@@ -41,7 +41,7 @@ pub(crate) async fn run(flags: WeightFlags) -> Result<()> {
         let bare = Program::bare(&directory, service)?;
         let client = Program::with_client(&directory, service)?;
         let (without, with) = (bare.crates().await?, client.crates().await?);
-        let added: Vec<_> = with.difference(&without).collect();
+        let added: Vec<&str> = with.difference(&without).map(String::as_str).collect();
         let size = match flags.size {
             true => size_added(&bare, &client).await?,
             false => String::new(),
@@ -53,24 +53,18 @@ pub(crate) async fn run(flags: WeightFlags) -> Result<()> {
             added.len().to_string(),
             size,
         ]);
-        eprintln!("amplify-{service} adds: {}", list(&added));
+        eprintln!("amplify-{service} adds: {}", added.join(", "));
         if added.len() > MOST_CRATES {
             too_many.push(format!("amplify-{service} adds {}", added.len()));
         }
     }
     println!("{table}");
-    if !too_many.is_empty() {
-        bail!(
-            "{}, {MOST_CRATES} are allowed: is the new one worth its build to every user?",
-            too_many.join(", ")
-        );
-    }
+    ensure!(
+        too_many.is_empty(),
+        "{}, {MOST_CRATES} are allowed: is the new one worth its build to every user?",
+        too_many.join(", ")
+    );
     Ok(())
-}
-
-fn list(added: &[&String]) -> String {
-    let names = added.iter().map(|name| name.as_str());
-    names.collect::<Vec<_>>().join(", ")
 }
 
 async fn size_added(bare: &Program, client: &Program) -> Result<String> {
@@ -82,14 +76,11 @@ async fn size_added(bare: &Program, client: &Program) -> Result<String> {
 }
 
 /// A program outside the workspace.
-struct Program {
-    name: String,
-    directory: PathBuf,
-}
+struct Program(Outside);
 
 impl Program {
     fn bare(directory: &Path, service: &str) -> Result<Self> {
-        let dependency = format!("aws-sdk-{service} = \"1\"");
+        let dependency = format!("aws-sdk-{service} = \"1\"\n");
         let main = format!(
             "#[tokio::main]\nasync fn main() {{\n    \
              let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;\n    \
@@ -104,59 +95,38 @@ impl Program {
     }
 
     fn with_client(directory: &Path, service: &str) -> Result<Self> {
-        let library = shell::workspace().join(format!("crates/amplify-{service}"));
-        let path = library.display().to_string();
-        let dependency = format!("amplify-{service} = {{ path = {path:?} }}");
-        let example = library.join(format!("examples/{service}_quick_start.rs"));
-        let main = fs::read_to_string(&example)
-            .with_context(|| format!("cannot read {}", example.display()))?;
+        let library = format!("amplify-{service}");
+        let dependency = outside::dependency(&library, "");
+        let main = outside::example(&library, &format!("{service}_quick_start.rs"))?;
         Self::write(directory, format!("client-{service}"), &dependency, &main)
     }
 
     fn write(directory: &Path, name: String, dependency: &str, main: &str) -> Result<Self> {
-        let directory = directory.join(&name);
-        fs::create_dir_all(directory.join("src"))?;
-        // The same versions as in the workspace; cargo drops unused ones.
-        fs::copy(
-            shell::workspace().join("Cargo.lock"),
-            directory.join("Cargo.lock"),
-        )?;
-        fs::write(directory.join("src/main.rs"), main)?;
         let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-             [workspace]\n\n[dependencies]\n{dependency}\n\
-             aws-config = {{ version = \"1.13\", default-features = false, \
-             features = [\"default-https-client\", \"rt-tokio\"] }}\n\
-             tokio = {{ version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }}\n\n\
-             [profile.release]\nstrip = true\n"
+            "[dependencies]\n{dependency}{AWS_CONFIG}{TOKIO}\n[profile.release]\nstrip = true\n"
         );
-        fs::write(directory.join("Cargo.toml"), manifest)?;
-        Ok(Self { name, directory })
+        let program = Outside::write(directory.join(&name), name, &manifest, ("main.rs", main))?;
+        Ok(Self(program))
     }
 
     /// The crates compiled for the program, including build scripts, without itself.
     async fn crates(&self) -> Result<BTreeSet<String>> {
-        let mut tree = shell::cargo(["tree", "--edges", "normal,build", "--prefix", "none"]);
-        tree.args(["--format", "{p}", "--manifest-path"])
-            .arg(self.directory.join("Cargo.toml"));
-        let tree = shell::output(&mut tree)
+        let name = &self.0.name;
+        let tree = "tree --edges normal,build --prefix none --format {p}";
+        let tree = shell::output(&mut self.0.cargo(tree))
             .await
-            .with_context(|| format!("`cargo tree` of {} failed", self.name))?;
+            .with_context(|| format!("`cargo tree` of {name} failed"))?;
         let crates = tree.lines().filter_map(|line| {
             let mut words = line.split_whitespace();
-            let (name, version) = (words.next()?, words.next()?);
-            (name != self.name).then(|| format!("{name} {version}"))
+            let (crate_name, version) = (words.next()?, words.next()?);
+            (crate_name != name).then(|| format!("{crate_name} {version}"))
         });
         Ok(crates.collect())
     }
 
     async fn size(&self) -> Result<u64> {
-        let target = self.directory.with_file_name("target");
-        let mut build = shell::cargo(["build", "--release", "--manifest-path"]);
-        build
-            .arg(self.directory.join("Cargo.toml"))
-            .env("CARGO_TARGET_DIR", &target);
-        shell::run(&mut build).await?;
-        Ok(fs::metadata(target.join("release").join(&self.name))?.len())
+        shell::run(&mut self.0.cargo("build --release")).await?;
+        let built = self.0.directory.with_file_name("target").join("release");
+        Ok(fs::metadata(built.join(&self.0.name))?.len())
     }
 }

@@ -7,37 +7,26 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::amount::{bytes, duration};
+use super::amount::{GIB, bytes, duration};
+use super::process;
 use super::series::Series;
 
 /// Cores, memory, file system and the cost of a durable write.
 pub(crate) fn describe(directory: &Path) -> Result<String> {
     let cores = std::thread::available_parallelism()?;
-    let memory = memory().map_or_else(String::new, |memory| {
-        format!(", {} of memory", bytes(memory))
-    });
-    let file_system = file_system(directory).unwrap_or_else(|| "unknown".to_owned());
-    let (small, large) = (
-        sync_time(directory, 4 * 1024)?,
-        sync_time(directory, 1024 * 1024)?,
+    // In whole GiB, rounded up, because the system reserves some memory.
+    let memory = process::bytes_in("/proc/meminfo", "MemTotal:");
+    let memory = memory.map_or_else(
+        |_| String::new(),
+        |memory| format!(", {} of memory", bytes(memory.next_multiple_of(GIB))),
     );
+    let file_system = file_system(directory).unwrap_or_else(|| "unknown".to_owned());
+    let small = duration(sync_time(directory, 4 * 1024)?);
+    let large = duration(sync_time(directory, 1024 * 1024)?);
     Ok(format!(
         "{cores} cores{memory}; a local disk with the file system {file_system}, on which appending \
-         and syncing 4 KiB takes {}, 1 MiB {}",
-        duration(small),
-        duration(large)
+         and syncing 4 KiB takes {small}, 1 MiB {large}"
     ))
-}
-
-/// In whole GiB, rounded up, because the system reserves some memory.
-fn memory() -> Option<u64> {
-    const GIB_IN_KIB: u64 = 1024 * 1024;
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib.div_ceil(GIB_IN_KIB) * GIB_IN_KIB * 1024)
 }
 
 fn file_system(directory: &Path) -> Option<String> {

@@ -3,12 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 
 use super::effort::Effort;
 use super::measured::Measured;
 use super::verdict;
-use crate::flags::Part;
+use crate::flags::{Part, name};
 use crate::shell;
 
 const PAGE: &str = "docs/performance.md";
@@ -19,9 +18,8 @@ const CHARTS: &str = "pictures";
 pub(crate) fn write(part: Part, effort: Effort, machine: &str, measured: &Measured) -> Result<()> {
     let path = shell::workspace().join(PAGE);
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let name = part.to_possible_value().context("the part has no name")?;
     let content = content(effort, machine, measured);
-    let page = replaced(&page, name.get_name(), &content)?;
+    let page = replaced(&page, &name(&part), &content)?;
     let charts = path.with_file_name(CHARTS);
     fs::create_dir_all(&charts)?;
     for chart in &measured.charts {

@@ -5,6 +5,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
+const STATUS: &str = "/proc/self/status";
+
 /// CPU seconds used so far by all threads of this process.
 ///
 /// `/proc/self/stat` has them too, but in ticks of 10 ms, too coarse for a short measurement.
@@ -15,12 +17,12 @@ pub(crate) fn cpu_seconds() -> f64 {
 
 /// Resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> Result<u64> {
-    status("VmRSS:")
+    bytes_in(STATUS, "VmRSS:")
 }
 
 /// Peak resident memory since [`forget_peak`], in bytes.
 pub(crate) fn peak_bytes() -> Result<u64> {
-    status("VmHWM:")
+    bytes_in(STATUS, "VmHWM:")
 }
 
 /// Resets the peak.
@@ -28,8 +30,9 @@ pub(crate) fn forget_peak() -> Result<()> {
     Ok(fs::write("/proc/self/clear_refs", "5")?)
 }
 
-fn status(field: &str) -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/status")?;
+/// A field of a file below `/proc`, in bytes.
+pub(crate) fn bytes_in(file: &str, field: &str) -> Result<u64> {
+    let text = fs::read_to_string(file)?;
     let value = text.lines().find_map(|line| line.strip_prefix(field));
     let kib = value.and_then(|value| value.trim().strip_suffix("kB"));
     let kib: u64 = kib.with_context(|| format!("no {field}"))?.trim().parse()?;

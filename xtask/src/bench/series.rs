@@ -11,7 +11,8 @@ impl Series {
 
     /// The middle value, or the mean of the middle two.
     pub(crate) fn median(&self) -> f64 {
-        let sorted = self.sorted();
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
         match (sorted.get(middle), sorted.len() % 2) {
             (None, _) => f64::NAN,
@@ -31,12 +32,6 @@ impl Series {
     /// This figure as a multiple of the other one, round by round.
     pub(crate) fn over(&self, other: &Self) -> Self {
         self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect()
-    }
-
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
     }
 }
 
@@ -60,10 +55,8 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_round_by_round() {
-        let (a, b): (Series, Series) = (
-            [2.0, 9.0].into_iter().collect(),
-            [1.0, 3.0].into_iter().collect(),
-        );
+        let a: Series = [2.0, 9.0].into_iter().collect();
+        let b: Series = [1.0, 3.0].into_iter().collect();
         assert!((a.over(&b).max() - 3.0).abs() < f64::EPSILON);
         assert!((a.over(&b).min() - 2.0).abs() < f64::EPSILON);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::presets;
+use crate::progress;
 
 /// A table with a heading.
 #[derive(Debug, Clone)]
@@ -27,11 +27,8 @@ impl Table {
     }
 
     pub(crate) fn print(&self) {
-        let mut table = comfy_table::Table::new();
-        table
-            .load_preset(presets::UTF8_BORDERS_ONLY)
-            .set_header(&self.header)
-            .add_rows(&self.rows);
+        let mut table = progress::table(&self.header);
+        table.add_rows(&self.rows);
         println!("\n{}\n{table}", self.title);
     }
 

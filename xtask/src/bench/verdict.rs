@@ -47,19 +47,19 @@ impl Verdict {
 pub(crate) fn table(verdicts: &[Verdict]) -> Table {
     let mut table = Table::new("Targets", "what | target | measured | outcome");
     for verdict in verdicts {
-        let target = match verdict.target {
-            Target::AtLeast(least) => format!("≥ {}", (verdict.text)(least)),
-            Target::AtMost(most) => format!("≤ {}", (verdict.text)(most)),
+        let (sign, bound) = match verdict.target {
+            Target::AtLeast(least) => ('≥', least),
+            Target::AtMost(most) => ('≤', most),
         };
+        let bound_text = (verdict.text)(bound);
         let mut measured = spread(&verdict.measured, verdict.text);
-        let (Target::AtLeast(bound) | Target::AtMost(bound)) = verdict.target;
         let median = verdict.measured.median();
-        if median != bound && (verdict.text)(median) == (verdict.text)(bound) {
+        if median != bound && (verdict.text)(median) == bound_text {
             measured.push_str(&format!(", exactly {median:.4}"));
         }
         table.row([
             verdict.what.clone(),
-            target,
+            format!("{sign} {bound_text}"),
             measured,
             verdict.outcome().to_owned(),
         ]);

@@ -5,12 +5,10 @@ use anyhow::{Context, Result, bail};
 use super::delivery::{bare, cost, drain, endpoint, flow, pass};
 use super::job::Job;
 use super::store::{churn, fill, ingest, open, settle};
-use crate::flags::WorkerFlags;
 
 /// Does this process's job and prints the result.
-pub(crate) async fn run(flags: WorkerFlags) -> Result<()> {
-    let input = flags.input.as_str();
-    match flags.job.as_str() {
+pub(crate) async fn run(job: &str, input: &str) -> Result<()> {
+    match job {
         ingest::Ingest::NAME => work::<ingest::Ingest>(input).await,
         fill::Fill::NAME => work::<fill::Fill>(input).await,
         settle::Settle::NAME => work::<settle::Settle>(input).await,

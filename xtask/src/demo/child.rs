@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
@@ -28,21 +28,17 @@ impl Child {
     pub(crate) fn start(file: &Path, cache: &Path, endpoint: &str, from: usize) -> Result<Self> {
         let mut command = Command::new(shell::this_program()?);
         command
-            .arg("demo-recorder")
-            .arg("--file")
+            .args(["demo-recorder", "--endpoint", endpoint])
+            .args(["--from", &from.to_string(), "--file"])
             .arg(file)
             .arg("--cache")
-            .arg(cache);
-        command.args(["--endpoint", endpoint, "--from", &from.to_string()]);
-        command
+            .arg(cache)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         let mut process = command.spawn().context("the recording process")?;
-        let output = process
-            .stdout
-            .take()
-            .context("the recording process has no output")?;
+        let output = process.stdout.take();
+        let output = output.context("the recording process has no output")?;
         let output = BufReader::new(output).lines();
         Ok(Self { process, output })
     }
@@ -62,10 +58,8 @@ impl Child {
 
     /// Kills the process with SIGKILL, and returns how many lines it had reported as recorded.
     pub(crate) async fn kill(mut self) -> Result<usize> {
-        self.process
-            .kill()
-            .await
-            .context("killing the recording process")?;
+        let killed = self.process.kill().await;
+        killed.context("killing the recording process")?;
         let mut recorded = 0;
         while let Some(news) = self.news().await? {
             if let News::Recorded(lines) = news {
@@ -77,9 +71,10 @@ impl Child {
 
     pub(crate) async fn ended_well(mut self) -> Result<()> {
         let status = self.process.wait().await?;
-        if !status.success() {
-            bail!("the recording process ended with {status}");
-        }
+        ensure!(
+            status.success(),
+            "the recording process ended with {status}"
+        );
         Ok(())
     }
 }

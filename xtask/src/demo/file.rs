@@ -1,6 +1,5 @@
 //! The file whose lines are recorded.
 
-use std::ops::Range;
 use std::path::Path;
 
 use amplify_kinesis::limits::MAX_RECORD_BYTES;
@@ -18,8 +17,10 @@ pub(crate) struct Arrived {
 
 /// The lines of a file, without line ends. They may hold any bytes.
 pub(crate) struct Lines {
-    content: Bytes,
-    lines: Vec<Range<usize>>,
+    /// All bytes, line ends included.
+    pub(crate) content: Bytes,
+    /// They share the memory of the content.
+    pub(crate) lines: Vec<Bytes>,
 }
 
 impl Lines {
@@ -45,36 +46,16 @@ impl Lines {
         Ok(())
     }
 
-    /// All bytes, line ends included.
-    pub(crate) fn content(&self) -> &[u8] {
-        &self.content
-    }
-
     pub(crate) fn of(content: impl Into<Bytes>) -> Self {
         let content = content.into();
-        let mut lines = Vec::new();
-        let mut start = 0;
-        for end in content
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            lines.push(start..end.0);
-            start = end.0 + 1;
-        }
-        if start < content.len() {
-            lines.push(start..content.len());
-        }
+        let ended = content.split_inclusive(|&byte| byte == b'\n');
+        let lines = ended.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
+        let lines = lines.map(|line| content.slice_ref(line)).collect();
         Self { content, lines }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.lines.len()
-    }
-
-    /// A line, which shares the file's memory.
-    pub(crate) fn get(&self, at: usize) -> Option<Bytes> {
-        Some(self.content.slice(self.lines.get(at)?.clone()))
     }
 
     /// A cache limit that fits all lines twice.
@@ -99,16 +80,11 @@ pub(crate) fn line_of(key: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn all(content: &'static str) -> Vec<Bytes> {
-        let lines = Lines::of(content);
-        (0..lines.count()).filter_map(|at| lines.get(at)).collect()
-    }
-
     #[test]
     fn lines_are_told_apart_whether_or_not_the_last_one_ends() {
-        assert_eq!(all("a\n\nb"), ["a", "", "b"]);
-        assert_eq!(all("a\n\nb\n"), ["a", "", "b"]);
-        assert!(all("").is_empty());
+        assert_eq!(Lines::of("a\n\nb").lines, ["a", "", "b"]);
+        assert_eq!(Lines::of("a\n\nb\n").lines, ["a", "", "b"]);
+        assert!(Lines::of("").lines.is_empty());
     }
 
     #[test]

@@ -58,11 +58,12 @@ pub(crate) async fn run(flags: RecorderFlags) -> Result<()> {
 fn group(lines: &Lines, from: usize) -> Vec<KinesisRecord> {
     let mut group = Vec::new();
     let mut bytes = 0;
-    while group.len() < GROUP && bytes < GROUP_BYTES {
-        let at = from + group.len();
-        let Some(line) = lines.get(at) else { break };
+    for (at, line) in lines.lines.iter().enumerate().skip(from).take(GROUP) {
+        if bytes >= GROUP_BYTES {
+            break;
+        }
         bytes += line.len();
-        group.push(KinesisRecord::new(line, key_of(at), STREAM));
+        group.push(KinesisRecord::new(line.clone(), key_of(at), STREAM));
     }
     group
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
 
 use super::file::{Arrived, Lines, line_of};
@@ -30,9 +30,8 @@ impl Report {
         let mut seen = vec![false; lines.count()];
         let mut furthest = 0;
         for record in arrived {
-            let line =
-                line_of(&record.key).filter(|&at| lines.get(at) == Some(record.data.clone()));
-            let Some(line) = line else {
+            let is_same = |&at: &usize| lines.lines.get(at) == Some(&record.data);
+            let Some(line) = line_of(&record.key).filter(is_same) else {
                 report.altered += 1;
                 continue;
             };
@@ -73,13 +72,11 @@ impl Report {
     /// # Errors
     /// If a line was lost or altered.
     pub(crate) fn verdict(&self) -> Result<()> {
-        if self.lost > 0 || self.altered > 0 {
-            bail!(
-                "{} lines were lost, {} were altered",
-                self.lost,
-                self.altered
-            );
-        }
+        let Self { lost, altered, .. } = self;
+        ensure!(
+            (*lost, *altered) == (0, 0),
+            "{lost} lines were lost, {altered} were altered"
+        );
         Ok(())
     }
 }

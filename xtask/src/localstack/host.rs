@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use amplify_test_support::localstack::HostEngine;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
 use crate::{progress::Progress, shell};
@@ -25,13 +25,7 @@ const PACKAGE_LOCK: &str = include_str!("../../localstack/package-lock.json");
 /// The version in the package files.
 const KINESIS_LOCAL_VERSION: &str = "0.5.2";
 
-const PYTHONS: [&str; 5] = [
-    "python3",
-    "python3.13",
-    "python3.12",
-    "python3.11",
-    "python",
-];
+const PYTHONS: &str = "python3 python3.13 python3.12 python3.11 python";
 const PYTHON_VERSIONS: [&str; 3] = ["3.11", "3.12", "3.13"];
 const OLDEST_NODE: u32 = 18;
 
@@ -52,12 +46,11 @@ pub(super) async fn prepare(home: &Path) -> Result<HostEngine> {
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&engine.kinesis_local)?;
-        Installer {
+        let installer = Installer {
             directory: &directory,
             lock: &lock,
-        }
-        .install(&python, &engine)
-        .await?;
+        };
+        installer.install(&python, &engine).await?;
         File::create(complete)?;
     }
     Ok(engine)
@@ -66,14 +59,8 @@ pub(super) async fn prepare(home: &Path) -> Result<HostEngine> {
 /// A different interpreter or lock file needs a different installation.
 fn fingerprint(python: &Python) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (
-        REQUIREMENTS,
-        PACKAGE,
-        PACKAGE_LOCK,
-        &python.executable,
-        &python.version,
-    )
-        .hash(&mut hasher);
+    (REQUIREMENTS, PACKAGE, PACKAGE_LOCK).hash(&mut hasher);
+    (&python.executable, &python.version).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -107,39 +94,23 @@ impl Installer<'_> {
         fs::write(engine.kinesis_local.join("package.json"), PACKAGE)?;
         fs::write(engine.kinesis_local.join("package-lock.json"), PACKAGE_LOCK)?;
 
-        let mut backend = Command::new("npm");
-        backend
-            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-            .current_dir(&engine.kinesis_local);
-        self.step("installing LocalStack's Kinesis back end", &mut backend)
+        let what = "installing LocalStack's Kinesis back end";
+        let mut backend = shell::command("npm ci --no-audit --no-fund --ignore-scripts");
+        self.step(what, backend.current_dir(&engine.kinesis_local))
             .await?;
 
+        let what = "making a virtual environment for LocalStack";
         let mut environment = Command::new(&python.executable);
-        environment
-            .args(["-m", "venv"])
-            .arg(self.directory.join("venv"));
-        self.step(
-            "making a virtual environment for LocalStack",
-            &mut environment,
-        )
-        .await?;
+        environment.args(["-m", "venv"]);
+        self.step(what, environment.arg(self.directory.join("venv")))
+            .await?;
 
+        let what = "installing LocalStack (about 70 MB are downloaded)";
         let mut packages = Command::new(&engine.python);
         packages
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "--no-input",
-            ])
-            .arg("--requirement")
-            .arg(&requirements);
-        self.step(
-            "installing LocalStack (about 70 MB are downloaded)",
-            &mut packages,
-        )
-        .await
+            .args(["-m", "pip", "install", "--disable-pip-version-check"])
+            .args(["--no-input", "--requirement"]);
+        self.step(what, packages.arg(&requirements)).await
     }
 
     async fn step(&self, what: &str, command: &mut Command) -> Result<()> {
@@ -182,29 +153,26 @@ print(all(map(util.find_spec, ('venv', 'ensurepip'))))
 print(sys.executable)";
 
     let mut rejected = String::new();
-    for name in PYTHONS {
+    for name in PYTHONS.split(' ') {
         let Some(answer) = shell::output(Command::new(name).args(["-c", PROBE])).await else {
             rejected.push_str(&format!("\n  {name}: not found, or does not run"));
             continue;
         };
         let lines: Vec<&str> = answer.lines().collect();
-        match lines[..] {
+        let why = match lines[..] {
             [version, _, _] if !PYTHON_VERSIONS.contains(&version) => {
-                rejected.push_str(&format!("\n  {name}: is Python {version}"));
+                format!("is Python {version}")
             }
-            [_, "False", executable] => {
-                rejected.push_str(&format!(
-                    "\n  {name}: {executable} has no venv or no ensurepip"
-                ));
-            }
+            [_, "False", executable] => format!("{executable} has no venv or no ensurepip"),
             [version, _, executable] => {
                 return Ok(Python {
                     executable: executable.into(),
                     version: version.to_owned(),
                 });
             }
-            _ => rejected.push_str(&format!("\n  {name}: unexpected answer {answer:?}")),
-        }
+            _ => format!("unexpected answer {answer:?}"),
+        };
+        rejected.push_str(&format!("\n  {name}: {why}"));
     }
     bail!(
         "LocalStack needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip:{rejected}\n{HOW_TO_GO_ON}"
@@ -222,21 +190,14 @@ async fn find_node() -> Result<PathBuf> {
             "LocalStack's Kinesis back end needs Node.js: node was not found, or does not run\n{HOW_TO_GO_ON}"
         );
     };
-    if version
-        .parse::<u32>()
-        .is_ok_and(|version| version < OLDEST_NODE)
-    {
-        bail!(
-            "LocalStack's Kinesis back end needs Node.js {OLDEST_NODE} or later: {executable} is {version}\n{HOW_TO_GO_ON}"
-        );
-    }
-    if shell::output(Command::new("npm").arg("--version"))
-        .await
-        .is_none()
-    {
-        bail!(
-            "LocalStack's Kinesis back end needs npm: it was not found, or does not run\n{HOW_TO_GO_ON}"
-        );
-    }
+    ensure!(
+        version.parse().unwrap_or(OLDEST_NODE) >= OLDEST_NODE,
+        "LocalStack's Kinesis back end needs Node.js {OLDEST_NODE} or later: {executable} is {version}\n{HOW_TO_GO_ON}"
+    );
+    let npm = shell::output(&mut shell::command("npm --version")).await;
+    ensure!(
+        npm.is_some(),
+        "LocalStack's Kinesis back end needs npm: it was not found, or does not run\n{HOW_TO_GO_ON}"
+    );
     Ok(executable.into())
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 pub(crate) use self::clicks::Clicks;
 use self::page::Page;
 use self::tools::Tools;
-pub(crate) use self::tools::{Builder, TARGET, has_the_target};
+pub(crate) use self::tools::{Builder, has_the_target};
 use crate::shell;
 use crate::webdriver::Driver;
 
@@ -38,10 +38,10 @@ pub(super) async fn run() -> Result<()> {
         }
     }
     let page = Page::build(&tools.builder).await?;
-    let driver = Driver::start(&tools.driver).await?;
-    within(scenarios::run(&tools, &driver, &page)).await?;
+    let driver = Driver::start(&tools.driver, &tools.browser).await?;
+    within(scenarios::run(&driver, &page)).await?;
     let clicks = Clicks::build(&tools.builder).await?;
-    within(clicks::run(&tools, &driver, &clicks)).await
+    within(clicks::run(&driver, &clicks)).await
 }
 
 async fn within(run: impl Future<Output = Result<()>>) -> Result<()> {

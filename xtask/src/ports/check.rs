@@ -2,40 +2,26 @@
 
 use anyhow::Result;
 
-use super::toolchain::Toolchain;
+use super::toolchain::{PAGES, SYSTEMS, Toolchain};
 use crate::shell;
 
 /// A check for some targets.
 struct Check {
     targets: &'static [&'static str],
     packages: &'static [&'static str],
-    /// Without the default features. The SDK's HTTPS client has C code, which cannot be compiled
-    /// for all these systems here.
+    /// Of both clients, without the default features. The SDK's HTTPS client has C code, which
+    /// cannot be compiled for all these systems here.
     features: &'static [&'static str],
 }
 
 const CHECKS: [Check; 2] = [
     Check {
-        targets: &[
-            "x86_64-pc-windows-gnu",
-            "aarch64-apple-darwin",
-            "aarch64-apple-ios",
-            "aarch64-linux-android",
-        ],
+        targets: &SYSTEMS,
         packages: &["record-cache", "amplify-kinesis", "amplify-firehose"],
-        features: &[
-            "amplify-kinesis/journal",
-            "amplify-kinesis/metrics",
-            "amplify-kinesis/rt-tokio",
-            "amplify-kinesis/sled",
-            "amplify-firehose/journal",
-            "amplify-firehose/metrics",
-            "amplify-firehose/rt-tokio",
-            "amplify-firehose/sled",
-        ],
+        features: &["journal", "metrics", "rt-tokio", "sled"],
     },
     Check {
-        targets: &["wasm32-unknown-unknown"],
+        targets: &[PAGES],
         packages: &[
             "record-cache",
             "batcher",
@@ -44,7 +30,7 @@ const CHECKS: [Check; 2] = [
             "amplify-firehose",
             "browser-example",
         ],
-        features: &["amplify-kinesis/browser", "amplify-firehose/browser"],
+        features: &["browser"],
     },
 ];
 
@@ -52,13 +38,13 @@ pub(super) async fn run() -> Result<()> {
     let toolchain = Toolchain::find().await?;
     for check in CHECKS {
         let mut command = toolchain.cargo("check")?;
-        command.args([
-            "--locked",
-            "--quiet",
-            "--keep-going",
-            "--no-default-features",
-        ]);
-        command.arg(format!("--features={}", check.features.join(",")));
+        command.args(["--locked", "--quiet", "--keep-going"]);
+        command.arg("--no-default-features");
+        for client in ["amplify-kinesis", "amplify-firehose"] {
+            let features = check.features.iter();
+            let features: Vec<_> = features.map(|name| format!("{client}/{name}")).collect();
+            command.arg(format!("--features={}", features.join(",")));
+        }
         for package in check.packages {
             command.args(["--package", package]);
         }

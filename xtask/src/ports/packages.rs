@@ -5,7 +5,6 @@ use std::fmt;
 use std::process::Stdio;
 
 use anyhow::Result;
-use tokio::process::Command;
 
 use crate::shell;
 
@@ -37,25 +36,23 @@ pub(super) async fn find<T>(packages: &[&str], look: impl AsyncFn() -> Option<T>
 }
 
 async fn install(packages: &[&str]) -> Result<()> {
-    shell::run(apt_get(&["update"]).await.stdout(Stdio::null())).await?;
-    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]).await;
-    shell::run(command.args(packages).stdout(Stdio::null())).await
+    apt_get(&["update"], &[]).await?;
+    apt_get(&["install", "--yes", "--no-install-recommends"], packages).await
 }
 
-async fn apt_get(arguments: &[&str]) -> Command {
-    let user = shell::output(Command::new("id").arg("-u")).await;
-    let mut command = if user.as_deref() == Some("0") {
-        Command::new("apt-get")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["--non-interactive", "apt-get"]);
-        sudo
-    };
+async fn apt_get(arguments: &[&str], packages: &[&str]) -> Result<()> {
+    let user = shell::output(&mut shell::command("id -u")).await;
+    let mut command = shell::command(match user.as_deref() {
+        Some("0") => "apt-get",
+        _ => "sudo --non-interactive apt-get",
+    });
     command
         .args(["--quiet", "--quiet", "--option", "DPkg::Use-Pty=0"])
         // Another program may be installing something.
         .args(["--option", "DPkg::Lock::Timeout=300"])
         .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    command
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null());
+    shell::run(&mut command).await
 }

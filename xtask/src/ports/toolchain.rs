@@ -11,14 +11,16 @@ use tokio::time::timeout;
 use super::packages;
 use crate::shell;
 
-/// The targets to build for.
-const TARGETS: [&str; 5] = [
-    "x86_64-pc-windows-gnu",
+/// The systems to build for.
+pub(super) const SYSTEMS: [&str; 4] = [
+    WINDOWS,
     "aarch64-apple-darwin",
     "aarch64-apple-ios",
     "aarch64-linux-android",
-    "wasm32-unknown-unknown",
 ];
+pub(super) const WINDOWS: &str = "x86_64-pc-windows-gnu";
+/// The target of pages.
+pub(crate) const PAGES: &str = "wasm32-unknown-unknown";
 
 /// Debian's packages of a Rust that follows the current release.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
@@ -30,15 +32,8 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Clone)]
 pub(super) struct Toolchain {
     bin: PathBuf,
-    library: Library,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Library {
-    /// Prebuilt.
-    Built,
-    /// Built by cargo.
-    FromSource,
+    /// Whether cargo builds the libraries from their source, since none are prebuilt.
+    builds_libraries: bool,
 }
 
 impl Toolchain {
@@ -54,7 +49,7 @@ impl Toolchain {
                 if has_the_source(bin).await {
                     return Some(Self {
                         bin: bin.to_owned(),
-                        library: Library::FromSource,
+                        builds_libraries: true,
                     });
                 }
             }
@@ -69,7 +64,7 @@ impl Toolchain {
         let has_them = has_the_libraries(&bin).await || fetch_the_libraries(&bin).await;
         has_them.then_some(Self {
             bin,
-            library: Library::Built,
+            builds_libraries: false,
         })
     }
 
@@ -85,13 +80,14 @@ impl Toolchain {
             // Two full builds take gigabytes.
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_TARGET_DIR", shell::target()?.join("ports/build"));
-        match self.library {
-            Library::Built => command.env("RUSTFLAGS", "--deny=warnings"),
-            Library::FromSource => command
+        if self.builds_libraries {
+            command
                 .arg("-Zbuild-std=std,panic_abort")
                 .args(["-Zwarnings", "--config", "build.warnings='deny'"])
-                .env("RUSTC_BOOTSTRAP", "1"),
-        };
+                .env("RUSTC_BOOTSTRAP", "1");
+        } else {
+            command.env("RUSTFLAGS", "--deny=warnings");
+        }
         // Variables that the cargo running this program has set for its own compiler.
         for variable in ["CARGO", "LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN"] {
             command.env_remove(variable);
@@ -107,7 +103,7 @@ fn own_bin() -> Option<PathBuf> {
 }
 
 async fn has_the_libraries(bin: &Path) -> bool {
-    for target in TARGETS {
+    for target in SYSTEMS.into_iter().chain([PAGES]) {
         let library = rustc_says(bin, &["target-libdir", "--target", target]).await;
         if !library.is_some_and(|path| Path::new(&path).is_dir()) {
             return false;
@@ -118,21 +114,19 @@ async fn has_the_libraries(bin: &Path) -> bool {
 
 /// Has rustup fetch the libraries, if this is a rustup toolchain. Returns whether it could.
 async fn fetch_the_libraries(bin: &Path) -> bool {
-    let mut command = Command::new("rustup");
+    let mut command = shell::command("rustup target add");
     command
         .current_dir(shell::workspace())
-        .args(["target", "add"])
-        .args(TARGETS);
+        .args(SYSTEMS)
+        .arg(PAGES);
     let fetched = timeout(LIMIT, shell::run(&mut command)).await;
     matches!(fetched, Ok(Ok(()))) && has_the_libraries(bin).await
 }
 
 async fn has_the_source(bin: &Path) -> bool {
-    rustc_says(bin, &["sysroot"]).await.is_some_and(|sysroot| {
-        Path::new(&sysroot)
-            .join("lib/rustlib/src/rust/library/Cargo.lock")
-            .exists()
-    })
+    let source = "lib/rustlib/src/rust/library/Cargo.lock";
+    let sysroot = rustc_says(bin, &["sysroot"]).await;
+    sysroot.is_some_and(|sysroot| Path::new(&sysroot).join(source).exists())
 }
 
 async fn rustc_says(bin: &Path, what: &[&str]) -> Option<String> {

@@ -4,14 +4,18 @@ use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use super::{toolchain::Toolchain, wine::Wine};
-use crate::{full_disks, progress::seconds, shell};
+use super::toolchain::{Toolchain, WINDOWS};
+use super::wine::Wine;
+use crate::{
+    full_disks,
+    progress::{seconds, table},
+    shell,
+};
 
-const TARGET: &str = "x86_64-pc-windows-gnu";
 const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 
 /// The packages and features that a part builds, the same for all its suites, so nothing is built
@@ -141,15 +145,11 @@ impl Runs {
         let toolchain = Toolchain::find().await?;
         let wine = Wine::find().await?;
         wine.prepare().await?;
-        let mut table = Table::new();
-        table
-            .load_preset(presets::UTF8_BORDERS_ONLY)
-            .set_header(["under Wine", "outcome", "time"]);
         Ok(Self {
             packages,
             toolchain,
             wine,
-            table,
+            table: table(["under Wine", "outcome", "time"]),
             failed: Vec::new(),
         })
     }
@@ -175,7 +175,7 @@ impl Runs {
     async fn demo(&mut self) -> Result<()> {
         let mut build = self.cargo("build")?;
         within(LIMIT_OF_BUILDS, build.args(["--quiet", "--bin=xtask"])).await?;
-        let program = shell::target()?.join("ports/build").join(TARGET);
+        let program = shell::target()?.join("ports/build").join(WINDOWS);
         let mut command = Command::new(self.wine.program());
         command.arg(program.join("debug/xtask.exe")).arg("demo");
         // Through Wine's drive for the Linux file system.
@@ -188,7 +188,7 @@ impl Runs {
     fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut command = self.toolchain.cargo(subcommand)?;
         command
-            .args(["--locked", "--target", TARGET])
+            .args(["--locked", "--target", WINDOWS])
             .arg("--config=profile.dev.package.record-cache.opt-level=1")
             .args(self.packages)
             // These are not debugged, and link in half the time without it.

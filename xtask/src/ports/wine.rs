@@ -68,13 +68,9 @@ impl Wine {
             fs::remove_dir_all(&self.prefix).context("an earlier attempt is in the way")?;
         }
         fs::create_dir_all(&self.prefix)?;
-        self.run(&["wineboot", "--init"]).await?;
-        let version = r"HKCU\Software\Wine /v Version /d win10 /f";
-        let version: Vec<_> = ["reg", "add"]
-            .into_iter()
-            .chain(version.split(' '))
-            .collect();
-        self.run(&version).await?;
+        self.run("wineboot --init").await?;
+        self.run(r"reg add HKCU\Software\Wine /v Version /d win10 /f")
+            .await?;
         self.random_numbers().await?;
         fs::write(ready, "")?;
         progress.done();
@@ -108,9 +104,9 @@ impl Wine {
         shell::run(&mut compiler).await
     }
 
-    async fn run(&self, arguments: &[&str]) -> Result<()> {
+    async fn run(&self, arguments: &str) -> Result<()> {
         let mut command = Command::new(self.program);
         self.set_up(&mut command);
-        shell::run(command.args(arguments)).await
+        shell::run(command.args(arguments.split(' '))).await
     }
 }

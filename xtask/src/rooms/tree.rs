@@ -10,7 +10,7 @@ use super::source::Source;
 
 /// Sources by their paths below `src`.
 #[derive(Debug)]
-pub(super) struct Tree(BTreeMap<String, Source>);
+pub(super) struct Tree(pub(super) BTreeMap<String, Source>);
 
 /// One file's use of something in another.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +23,8 @@ pub(super) struct Import {
 impl Tree {
     #[cfg(test)]
     pub(super) fn of(files: BTreeMap<&str, &str>) -> Self {
-        let files = files.into_iter();
-        Self(
-            files
-                .map(|(path, text)| (path.to_owned(), Source::of(text)))
-                .collect(),
-        )
+        let read = |(path, text): (&str, _)| (path.to_owned(), Source::of(text).unwrap());
+        Self(files.into_iter().map(read).collect())
     }
 
     /// Reads the sources below a folder. A missing folder is an error.
@@ -36,33 +32,29 @@ impl Tree {
         let mut files = BTreeMap::new();
         let mut left = vec![folder.to_owned()];
         while let Some(folder_left) = left.pop() {
-            for entry in
-                fs::read_dir(&folder_left).with_context(|| folder_left.display().to_string())?
-            {
+            let entries = fs::read_dir(&folder_left);
+            for entry in entries.with_context(|| folder_left.display().to_string())? {
                 let path = entry?.path();
-                let is_tests = path.file_stem().is_some_and(|stem| stem == "tests");
-                if path.is_dir() && !is_tests {
+                if path.file_stem().is_some_and(|stem| stem == "tests") {
+                    continue;
+                }
+                if path.is_dir() {
                     left.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") && !is_tests {
-                    let name = path
-                        .strip_prefix(folder)?
-                        .to_string_lossy()
-                        .replace('\\', "/");
-                    files.insert(name, Source::of(&fs::read_to_string(&path)?));
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let name = path.strip_prefix(folder)?.to_string_lossy();
+                    let source = Source::of(&fs::read_to_string(&path)?);
+                    let source = source.with_context(|| path.display().to_string())?;
+                    files.insert(name.replace('\\', "/"), source);
                 }
             }
         }
         Ok(Self(files))
     }
 
-    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// Each file's imports from others.
     pub(super) fn imports(&self) -> Vec<Import> {
-        let modules: BTreeMap<Vec<&str>, &str> =
-            self.files().map(|file| (module(file), file)).collect();
+        let files = self.0.keys().map(String::as_str);
+        let modules: BTreeMap<Vec<&str>, &str> = files.map(|file| (module(file), file)).collect();
         let root_names = self.root_names();
         let mut imports = Vec::new();
         for (file, source) in &self.0 {
@@ -91,39 +83,19 @@ impl Tree {
         imports
     }
 
-    /// The lines of a file that contain one of these words, ignoring spaces.
-    pub(super) fn words<'a>(&self, file: &str, words: &[&'a str]) -> Vec<(usize, &'a str)> {
-        let Some(source) = self.0.get(file) else {
-            return Vec::new();
-        };
-        let mut dense = String::new();
-        let mut lines = Vec::new();
-        for (number, line) in source.words.lines().enumerate() {
-            for char in line.chars().filter(|char| !char.is_whitespace()) {
-                lines.resize(lines.len() + char.len_utf8(), number + 1);
-                dense.push(char);
-            }
-        }
-        let found = words.iter().flat_map(|word| {
-            let places = dense.match_indices(word);
-            places.map(|(at, _)| (lines[at], *word)).collect::<Vec<_>>()
-        });
-        found.collect()
-    }
-
     /// The names that the root re-exports from its modules.
     fn root_names(&self) -> BTreeMap<&str, Vec<&str>> {
-        let roots = ["lib.rs", "main.rs"]
-            .iter()
-            .filter_map(|root| self.0.get(*root));
-        let paths = roots.flat_map(Source::paths).map(|(_, path)| path);
-        let paths = paths.map(|path| match path[..] {
-            ["self" | "crate", ..] => path[1..].to_vec(),
-            _ => path,
-        });
-        paths
-            .filter_map(|path| Some((*path.last()?, path)))
-            .collect()
+        let roots = ["lib.rs", "main.rs"].into_iter();
+        let roots = roots.filter_map(|root| self.0.get(root));
+        let mut names = BTreeMap::new();
+        for (_, path) in roots.flat_map(Source::paths) {
+            let path = match path[..] {
+                ["self" | "crate", ..] => path[1..].to_vec(),
+                _ => path,
+            };
+            names.extend(path.last().copied().map(|name| (name, path)));
+        }
+        names
     }
 }
 

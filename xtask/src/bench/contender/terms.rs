@@ -26,10 +26,7 @@ impl From<Promise> for Durability {
 
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PowerLoss => "PowerLoss",
-            Self::ProcessCrash => "ProcessCrash",
-        })
+        fmt::Debug::fmt(self, f)
     }
 }
 

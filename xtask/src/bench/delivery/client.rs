@@ -35,7 +35,8 @@ impl From<Format> for WireFormat {
 
 /// A client that delivers only on request.
 pub(crate) fn builder(endpoint: &str, format: Format) -> AmplifyKinesisClientBuilder {
-    flushing(endpoint, 4 * GIB, FlushStrategy::None, 1, format)
+    let options = options(4 * GIB, FlushStrategy::None, 1);
+    with(endpoint, options.wire_format(format))
 }
 
 /// A client that delivers full batches by itself, with this cache limit in bytes.
@@ -49,17 +50,14 @@ pub(crate) fn adaptive(
         max_records: 500,
         max_bytes: 4 * MIB,
     };
-    flushing(endpoint, bytes, strategy, in_flight, Format::Cbor)
+    with(endpoint, options(bytes, strategy, in_flight))
 }
 
-fn flushing(
+/// A client with these options.
+pub(crate) fn with(
     endpoint: &str,
-    bytes: u64,
-    strategy: FlushStrategy,
-    in_flight: usize,
-    format: Format,
+    options: AmplifyKinesisClientOptions,
 ) -> AmplifyKinesisClientBuilder {
-    let options = options(bytes, strategy, in_flight).wire_format(WireFormat::from(format));
     AmplifyKinesisClient::builder()
         .region(REGION)
         .credentials_provider(credentials())

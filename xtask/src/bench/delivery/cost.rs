@@ -14,13 +14,7 @@ use super::bare::{Meter, Sent};
 use super::client;
 use super::endpoint::{Counts, Endpoint};
 use crate::bench::amount::{GIB, KIB, MIB, bytes, multiple, number, size, spread};
-use crate::bench::chart::{Bar, Chart, Group, Scale};
-use crate::bench::effort::Effort;
-use crate::bench::job::{Job, measure};
-use crate::bench::measured::Measured;
-use crate::bench::series::Series;
-use crate::bench::table::Table;
-use crate::bench::verdict::{Target, Verdict};
+use crate::bench::prelude::*;
 
 const STREAM: &str = "bench";
 const LATENCY: Duration = Duration::from_millis(20);
@@ -103,9 +97,7 @@ impl Job for Cost {
 impl Cost {
     async fn kinesis(self, aggregation: Aggregation) -> Result<Sent> {
         let options = client::options(4 * GIB, FlushStrategy::None, 1).aggregation(aggregation);
-        let client = client::builder(&self.endpoint, client::Format::Cbor)
-            .options(options)
-            .in_memory();
+        let client = client::with(&self.endpoint, options).in_memory();
         let client = client.build().await?;
         for from in (0..self.events).step_by(1_000) {
             let events = (from..self.events.min(from + 1_000)).map(|n| {
@@ -232,10 +224,10 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
             bars: bars.collect(),
         });
         for (how, rounds) in &all {
-            let Some(counts) = &rounds.counts else {
+            let (plain_how, plain) = &all[how.plain()];
+            let (Some(counts), Some(plain_counts)) = (&rounds.counts, &plain.counts) else {
                 continue;
             };
-            let (plain_how, plain) = &all[how.plain()];
             let ratio = rounds.rate.over(&plain.rate);
             table.row([
                 bytes(event_bytes),
@@ -249,40 +241,26 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 spread(&rounds.cpu, number),
                 size(rounds.memory.median()),
             ]);
-            let Some(plain_counts) = &plain.counts else {
-                continue;
-            };
             if event_bytes != 100 || how == plain_how {
                 continue;
             }
             let name = how.name();
-            let fewer = |part: u64, whole: u64| -> Series {
-                [part as f64 / whole as f64].into_iter().collect()
-            };
-            measured.judge(Verdict::new(
-                format!("{name}: events/s of 100 B ÷ each a record"),
-                Target::AtLeast(10.0),
-                ratio,
-                multiple,
-            ));
+            let what = format!("{name}: events/s of 100 B ÷ each a record");
+            measured.judge(Verdict::new(what, Target::AtLeast(10.0), ratio, multiple));
             let (what, most, part) = match how {
-                How::KinesisKpl => (
-                    "records",
-                    0.125,
-                    fewer(counts.records as u64, plain_counts.records as u64),
-                ),
-                _ => (
-                    "billed units",
-                    0.05,
-                    fewer(units(counts, how), units(plain_counts, plain_how)),
-                ),
+                How::KinesisKpl => {
+                    let records = counts.records as f64;
+                    ("records", 0.125, records / plain_counts.records as f64)
+                }
+                _ => {
+                    let billed = units(counts, how) as f64;
+                    let plain_billed = units(plain_counts, plain_how) as f64;
+                    ("billed units", 0.05, billed / plain_billed)
+                }
             };
-            measured.judge(Verdict::new(
-                format!("{name}: {what} of 100 B ÷ each a record"),
-                Target::AtMost(most),
-                part,
-                multiple,
-            ));
+            let what = format!("{name}: {what} of 100 B ÷ each a record");
+            let part = [part].into_iter().collect();
+            measured.judge(Verdict::new(what, Target::AtMost(most), part, multiple));
         }
     }
     measured.table(table);
@@ -297,11 +275,8 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
 }
 
 fn percent(value: f64) -> String {
-    if value < 10.0 {
-        format!("{value:.1} %")
-    } else {
-        format!("{value:.0} %")
-    }
+    let decimals = usize::from(value < 10.0);
+    format!("{value:.decimals$} %")
 }
 
 /// The billed units: the payload of each record, rounded up to whole units.

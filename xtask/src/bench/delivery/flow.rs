@@ -60,14 +60,14 @@ impl Job for Flow {
         let client = builder.build().await?;
         let meter = Meter::start()?;
         let start = Instant::now();
-        let recording = tokio::spawn(record(
+        let recording = record(
             client.clone(),
             self.source,
             self.recorders,
             self.group,
             IN_FLIGHT / self.in_flight,
-        ));
-        let recorded_at = recording.await??;
+        );
+        let recorded_at = tokio::spawn(recording).await??;
         while client.cache_stats().records > 0 {
             client.drain(client::LONG).await?;
         }
@@ -140,6 +140,27 @@ struct Intake {
     in_flight: usize,
 }
 
+impl Intake {
+    const fn new(name: &'static str, recorders: usize, group: usize, in_flight: usize) -> Self {
+        Self {
+            name,
+            recorders,
+            group,
+            in_flight,
+        }
+    }
+}
+
+const IN_GROUPS: [Intake; 5] = [
+    Intake::new("1 task, 500 at once", 1, 500, 1),
+    Intake::new("1 task, 2,000 at once", 1, 2000, 1),
+    Intake::new("4 tasks, 500 at once", 4, 500, 1),
+    Intake::new("1 task, 2,000 at once; 2 streams", 1, 2000, 2),
+    Intake::new("4 tasks, 500 at once; 2 streams", 4, 500, 2),
+];
+
+const ONE_BY_ONE: Intake = Intake::new("64 tasks, one at a time", 64, 1, 1);
+
 /// The endpoint's latency, and whether the file must be read from the disk.
 #[derive(Debug, Clone, Copy)]
 struct Conditions {
@@ -148,28 +169,11 @@ struct Conditions {
 }
 
 impl Conditions {
-    const ALL: [Self; 3] = [
-        Self {
-            latency: Duration::ZERO,
-            is_cold: false,
-        },
-        Self {
-            latency: Duration::ZERO,
-            is_cold: true,
-        },
-        Self {
-            latency: Duration::from_millis(20),
-            is_cold: false,
-        },
-    ];
-
     fn name(self) -> String {
-        let file = if self.is_cold {
-            ", file not in memory"
-        } else {
-            ""
-        };
-        format!("{} ms{file}", self.latency.as_millis())
+        match (self.latency.as_millis(), self.is_cold) {
+            (latency, false) => format!("{latency} ms"),
+            (latency, true) => format!("{latency} ms, file not in memory"),
+        }
     }
 
     /// The minimum rate as a multiple of the bare SDK's, and the maximum CPU seconds per million
@@ -197,7 +201,9 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let title = format!("{count} lines of 1 KiB from a file, recorded durably and delivered");
     let mut table = Table::new(title, &header);
     let mut groups = Vec::new();
-    for conditions in Conditions::ALL {
+    for (milliseconds, is_cold) in [(0, false), (0, true), (20, false)] {
+        let latency = Duration::from_millis(milliseconds);
+        let conditions = Conditions { latency, is_cold };
         measured.begin(format!("a whole file, {}", conditions.name()));
         let mut file = WholeFile::new(conditions, &lines, records);
         for _ in effort.rounds(3, Duration::from_secs(90)) {
@@ -219,46 +225,6 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     });
     Ok(())
 }
-
-const IN_GROUPS: [Intake; 5] = [
-    Intake {
-        name: "1 task, 500 at once",
-        recorders: 1,
-        group: 500,
-        in_flight: 1,
-    },
-    Intake {
-        name: "1 task, 2,000 at once",
-        recorders: 1,
-        group: 2000,
-        in_flight: 1,
-    },
-    Intake {
-        name: "4 tasks, 500 at once",
-        recorders: 4,
-        group: 500,
-        in_flight: 1,
-    },
-    Intake {
-        name: "1 task, 2,000 at once; 2 streams",
-        recorders: 1,
-        group: 2000,
-        in_flight: 2,
-    },
-    Intake {
-        name: "4 tasks, 500 at once; 2 streams",
-        recorders: 4,
-        group: 500,
-        in_flight: 2,
-    },
-];
-
-const ONE_BY_ONE: Intake = Intake {
-    name: "64 tasks, one at a time",
-    recorders: 64,
-    group: 1,
-    in_flight: 1,
-};
 
 /// One file, delivered in every way.
 struct WholeFile<'a> {
@@ -283,21 +249,21 @@ impl<'a> WholeFile<'a> {
         if !conditions.latency.is_zero() {
             intakes.push(ONE_BY_ONE);
         }
-        let way = |store, &intake: &Intake| Way {
-            store,
-            intake,
-            rounds: Rounds::default(),
-            recorded: Series::default(),
-        };
-        let stores = StoreKind::DURABLE.into_iter();
+        let mut ways = Vec::new();
+        for store in StoreKind::DURABLE {
+            ways.extend(intakes.iter().map(|&intake| Way {
+                store,
+                intake,
+                rounds: Rounds::default(),
+                recorded: Series::default(),
+            }));
+        }
         Self {
             conditions,
             lines,
             records,
             bare: Rounds::default(),
-            ways: stores
-                .flat_map(|store| intakes.iter().map(move |intake| way(store, intake)))
-                .collect(),
+            ways,
         }
     }
 

@@ -2,18 +2,18 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
-use record_cache::{NewRecord, ReadLimits, RecordStore, Settlement, StreamName};
+use record_cache::{ReadLimits, RecordStore, Settlement};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::fill::fill;
+use super::fill::{self, append, fill};
 use crate::bench::amount::{self, GIB, KIB, MIB, bytes, number};
-use crate::bench::contender::{self, KEY, Promise, StoreKind, data_of_record, stream};
+use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
 use crate::bench::delivery::client::{self, Format};
 use crate::bench::prelude::*;
 use crate::bench::process;
@@ -65,16 +65,16 @@ impl Job for Churn {
         process::forget_peak()?;
         let (directory, cap) = (&self.directory, self.cap_bytes);
         let store = contender::open(self.store, directory, Promise::PowerLoss, cap).await?;
-        let samples = Arc::new(Mutex::new(Vec::new()));
-        let sampler = tokio::spawn(sample(self.directory.clone(), Arc::clone(&samples)));
+        let (end, ended) = oneshot::channel();
+        let sampler = tokio::spawn(sample(self.directory.clone(), ended));
         let mib_per_second = self.churn(&store).await?;
         self.empty(&store).await?;
         let memory_bytes = process::peak_bytes()?.saturating_sub(idle_bytes);
-        sampler.abort();
+        drop(end);
+        let mut samples = sampler.await?;
         let empty_disk_bytes = settled_size(&self.directory).await;
         store.close().await?;
         drop(idle);
-        let mut samples = lock(&samples).clone();
         samples.sort_unstable();
         let usual = samples.get(samples.len() * 9 / 10);
         Ok(Churned {
@@ -99,8 +99,8 @@ impl Churn {
             }
             Shape::Stalled => {
                 for _ in 0..records / 5 {
-                    append(store, &stalled, &data, 3).await?;
-                    append(store, &busy, &data, 2).await?;
+                    append(store, &stalled, &data, 3, GROUP).await?;
+                    append(store, &busy, &data, 2, GROUP).await?;
                 }
                 records / 5 * 2
             }
@@ -116,7 +116,7 @@ impl Churn {
             let delivered = Settlement::new(busy.clone()).delete(ids);
             let removed = store.settle(delivered).await?;
             passed += removed.bytes;
-            append(store, &busy, &data, removed.records).await?;
+            append(store, &busy, &data, removed.records, GROUP).await?;
         }
         Ok(passed as f64 / MIB as f64 / start.elapsed().as_secs_f64())
     }
@@ -124,7 +124,7 @@ impl Churn {
     async fn empty(&self, store: &Arc<dyn RecordStore>) -> Result<()> {
         for stream in [stream("busy")?, stream("stalled")?] {
             loop {
-                let batch = store.oldest(&stream, None, super::fill::BATCH).await?;
+                let batch = store.oldest(&stream, None, fill::BATCH).await?;
                 if batch.records.is_empty() {
                     break;
                 }
@@ -137,33 +137,15 @@ impl Churn {
     }
 }
 
-async fn append(
-    store: &Arc<dyn RecordStore>,
-    stream: &StreamName,
-    data: &Bytes,
-    records: usize,
-) -> Result<()> {
-    let record = || NewRecord::new(stream.clone(), Some(KEY.to_owned()), data.clone());
-    let mut left = records;
-    while left > 0 {
-        let now = GROUP.min(left);
-        store
-            .append(std::iter::repeat_with(record).take(now).collect())
-            .await?;
-        left -= now;
-    }
-    Ok(())
-}
-
-fn lock(samples: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
-    samples.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn sample(directory: PathBuf, samples: Arc<Mutex<Vec<u64>>>) {
+/// Reads the disk usage again and again, until `end` is dropped.
+async fn sample(directory: PathBuf, mut end: oneshot::Receiver<()>) -> Vec<u64> {
+    let mut samples = Vec::new();
     loop {
-        let size = place::allocated(&directory);
-        lock(&samples).push(size);
-        sleep(Duration::from_millis(1)).await;
+        samples.push(place::allocated(&directory));
+        let pause = Duration::from_millis(1);
+        if timeout(pause, &mut end).await.is_ok() {
+            return samples;
+        }
     }
 }
 
@@ -247,12 +229,8 @@ fn judge(churn: &Churn, churned: &Churned, measured: &mut Measured) {
     // The segment size that the store chooses.
     let segment = (cap / 4).clamp(4 * MIB, 64 * MIB);
     // An index on disk has its own bound.
-    let index = if store == StoreKind::Sled {
-        16 * MIB
-    } else {
-        0
-    };
-    let most = 2 * cap + 2 * segment + index;
+    let index_mib = if store == StoreKind::Sled { 16 } else { 0 };
+    let most = 2 * cap + 2 * segment + index_mib * MIB;
     judge("disk, peak", most, churned.peak_disk_bytes);
     judge("disk, empty", segment, churned.empty_disk_bytes);
     if cap == GIB {

@@ -67,10 +67,21 @@ pub(crate) async fn fill(
     records: usize,
 ) -> Result<()> {
     let group = GROUP_RECORDS.min(GROUP_BYTES / data.len().max(1)).max(1);
+    append(store, stream, data, records, group).await
+}
+
+/// Appends this many records, in calls of `group`.
+pub(super) async fn append(
+    store: &Arc<dyn RecordStore>,
+    stream: &StreamName,
+    data: &Bytes,
+    records: usize,
+    group: usize,
+) -> Result<()> {
+    let record = || NewRecord::new(stream.clone(), Some(KEY.to_owned()), data.clone());
     let mut left = records;
     while left > 0 {
         let now = group.min(left);
-        let record = || NewRecord::new(stream.clone(), Some(KEY.to_owned()), data.clone());
         store
             .append(std::iter::repeat_with(record).take(now).collect())
             .await?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::fill::{BATCH, fill};
-use crate::bench::amount::{KIB, bytes, duration, multiple, number, spread};
+use crate::bench::amount::{KIB, bytes, duration, multiple, number};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
 use crate::bench::prelude::*;
 
@@ -108,7 +108,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                 number(*records as f64),
                 duration(median(&settled.read[level])),
                 duration(median(&settled.settle[level])),
-                spread(&[both(level).median()].into_iter().collect(), duration),
+                duration(both(level).median()),
                 multiple(ratio),
             ]);
             if level + 1 == levels.len() {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -20,15 +20,12 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     /// A port that is closed at first.
     pub(crate) async fn closed(endpoint: &str) -> Result<Self> {
-        let Some(rest) = endpoint.strip_prefix("http://") else {
-            bail!("{endpoint}: the demo needs an endpoint of the http scheme");
-        };
+        let rest = endpoint.strip_prefix("http://").with_context(|| {
+            format!("{endpoint}: the demo needs an endpoint of the http scheme")
+        })?;
         let authority = rest.split('/').next().unwrap_or_default();
-        let target = if authority.contains(':') {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
-        };
+        let port = if authority.contains(':') { "" } else { ":80" };
+        let target = format!("{authority}{port}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         Ok(Self {
             address: listener.local_addr()?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use amplify_kinesis::aws_sdk_kinesis::Client;
 use amplify_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Region};
 use amplify_kinesis::aws_sdk_kinesis::types::{ShardIteratorType, StreamStatus};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -20,20 +20,12 @@ pub(crate) async fn create_stream(endpoint: &str) -> Result<()> {
     let client = client(endpoint).await;
     let is_there = |status: Option<StreamStatus>| status.is_some();
     if is_there(status(&client).await) {
-        client
-            .delete_stream()
-            .stream_name(STREAM)
-            .enforce_consumer_deletion(true)
-            .send()
-            .await?;
+        let delete = client.delete_stream().stream_name(STREAM);
+        delete.enforce_consumer_deletion(true).send().await?;
         await_status(&client, |status| !is_there(status)).await?;
     }
-    client
-        .create_stream()
-        .stream_name(STREAM)
-        .shard_count(1)
-        .send()
-        .await?;
+    let create = client.create_stream().stream_name(STREAM);
+    create.shard_count(1).send().await?;
     await_status(&client, |status| status == Some(StreamStatus::Active)).await
 }
 
@@ -46,9 +38,8 @@ pub(crate) async fn read_stream(endpoint: &str, at_least: usize) -> Result<Vec<A
         .get_shard_iterator()
         .stream_name(STREAM)
         .shard_id(shard.shard_id())
-        .shard_iterator_type(ShardIteratorType::TrimHorizon)
-        .send()
-        .await?;
+        .shard_iterator_type(ShardIteratorType::TrimHorizon);
+    let iterator = iterator.send().await?;
     let mut next = iterator.shard_iterator;
     let mut arrived = Vec::new();
     let mut last_news = Instant::now();
@@ -82,12 +73,8 @@ async fn client(endpoint: &str) -> Client {
 }
 
 async fn status(client: &Client) -> Option<StreamStatus> {
-    let summary = client
-        .describe_stream_summary()
-        .stream_name(STREAM)
-        .send()
-        .await
-        .ok()?;
+    let describe = client.describe_stream_summary().stream_name(STREAM);
+    let summary = describe.send().await.ok()?;
     Some(summary.stream_description_summary?.stream_status)
 }
 
@@ -97,9 +84,10 @@ async fn await_status(
 ) -> Result<()> {
     let since = Instant::now();
     while !is_reached(status(client).await) {
-        if since.elapsed() > PATIENCE {
-            bail!("the stream `{STREAM}` does not become ready");
-        }
+        ensure!(
+            since.elapsed() <= PATIENCE,
+            "the stream `{STREAM}` does not become ready"
+        );
         sleep(Duration::from_millis(100)).await;
     }
     Ok(())

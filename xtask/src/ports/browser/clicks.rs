@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::super::toolchain::PAGES;
 use super::page::Page;
-use super::tools::{Builder, TARGET, Tools, built};
+use super::tools::{Builder, built};
 use crate::shell;
 use crate::webdriver::{Driver, Session};
 
@@ -41,7 +42,7 @@ impl Clicks {
         let mut cargo = builder.cargo("build")?;
         cargo.args(["--profile=browser", "--package", NAME]);
         shell::run(&mut cargo).await?;
-        let wasm = built()?.join(TARGET).join("browser").join(NAME);
+        let wasm = built()?.join(PAGES).join("browser").join(NAME);
         let directory = shell::target()?.join("ports/clicks");
         let wasm = wasm.with_extension("wasm");
         builder.bindgen(&wasm, &directory).await?;
@@ -73,12 +74,10 @@ impl Clicks {
     }
 }
 
-pub(super) async fn run(tools: &Tools, driver: &Driver, clicks: &Clicks) -> Result<()> {
-    let page = clicks.serve(0).await?;
+pub(super) async fn run(driver: &Driver, clicks: &Clicks) -> Result<()> {
     let scene = Scene {
-        tools,
         driver,
-        page,
+        page: clicks.serve(0).await?,
         aws: FakeAws::start(),
     };
     scene.offline().await?;
@@ -92,7 +91,6 @@ pub(super) async fn run(tools: &Tools, driver: &Driver, clicks: &Clicks) -> Resu
 
 /// Shared by all scenarios.
 struct Scene<'a> {
-    tools: &'a Tools,
     driver: &'a Driver,
     page: Page,
     aws: FakeAws,
@@ -100,9 +98,7 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     async fn browser(&self, directory: &Path) -> Result<Session<'_>> {
-        let program = &self.tools.browser;
-        let browser = self.driver.browser(program, directory, &[], json!({}));
-        let browser = browser.await?;
+        let browser = self.driver.browser(directory, &[], json!({})).await?;
         self.open(&browser).await?;
         Ok(browser)
     }

@@ -14,7 +14,8 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::tools::{Builder, TARGET, built};
+use super::super::toolchain::PAGES;
+use super::tools::{Builder, built};
 use crate::shell;
 
 const NAME: &str = "browser_page";
@@ -50,7 +51,7 @@ impl Page {
             .args(["--quiet", "--package=record-cache", "--no-default-features"])
             .args(["--features=browser", "--example", NAME]);
         shell::run(&mut cargo).await?;
-        let wasm = built()?.join(TARGET).join("debug/examples");
+        let wasm = built()?.join(PAGES).join("debug/examples");
         let directory = shell::target()?.join("ports/page");
         let wasm = wasm.join(NAME).with_extension("wasm");
         builder.bindgen(&wasm, &directory).await?;

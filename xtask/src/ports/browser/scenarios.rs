@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::page::Page;
-use super::tools::Tools;
 use crate::shell;
 use crate::webdriver::{Driver, Session};
 
@@ -27,7 +26,6 @@ const NAMES: &str = "--host-resolver-rules=MAP insecure.test 127.0.0.1";
 
 /// Shared by all scenarios.
 struct Scene<'a> {
-    tools: &'a Tools,
     driver: &'a Driver,
     page: &'a Page,
 }
@@ -37,12 +35,8 @@ pub(super) fn only() -> Option<String> {
     env::var("BROWSER_SCENARIO").ok()
 }
 
-pub(super) async fn run(tools: &Tools, driver: &Driver, page: &Page) -> Result<()> {
-    let scene = Scene {
-        tools,
-        driver,
-        page,
-    };
+pub(super) async fn run(driver: &Driver, page: &Page) -> Result<()> {
+    let scene = Scene { driver, page };
     told("what was stored survives kills", scene.kills()).await?;
     told("what was stored survives reloads", scene.reloads()).await?;
     told("tabs keep out of each other's records", scene.tabs()).await?;
@@ -73,10 +67,7 @@ impl Scene<'_> {
         arguments: &[&str],
         preferences: Value,
     ) -> Result<Session<'_>> {
-        let program = &self.tools.browser;
-        let browser = self
-            .driver
-            .browser(program, directory, arguments, preferences);
+        let browser = self.driver.browser(directory, arguments, preferences);
         let browser = browser.await?;
         browser.open(&self.page.url()).await?;
         Ok(browser)
@@ -88,9 +79,8 @@ impl Scene<'_> {
         loop {
             let browser = self.browser(directory.path()).await?;
             let is_strict = killed % 2 == 0;
-            let how = [json!("killed"), json!(false), json!(is_strict)];
-            call(&browser, "open", &how).await?;
-            let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+            call(&browser, "open", &json!(["killed", false, is_strict])).await?;
+            let found = in_order(&browser).await?;
             if found < stored {
                 let made = browser.run("return window.made.join()", &[]).await?;
                 let made = made.as_str().unwrap_or_default();
@@ -107,8 +97,7 @@ impl Scene<'_> {
                 );
                 return browser.quit().await;
             }
-            call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
-            stored = more_than(&browser, found + 20).await?;
+            stored = append_on(&browser, found).await?;
             browser.kill().await?;
             killed += 1;
         }
@@ -120,19 +109,13 @@ impl Scene<'_> {
         let mut stored = 0;
         for round in 0..10 {
             // The previous page held the lock until a moment ago.
-            call(
-                &browser,
-                "open",
-                &[json!("again"), json!(round % 2 == 0), json!(true)],
-            )
-            .await?;
-            let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+            call(&browser, "open", &json!(["again", round % 2 == 0, true])).await?;
+            let found = in_order(&browser).await?;
             ensure!(
                 found >= stored,
                 "of {stored} records, {found} survived a reload"
             );
-            call(&browser, "append_on", &[json!(found), json!(1_000)]).await?;
-            stored = more_than(&browser, found + 20).await?;
+            stored = append_on(&browser, found).await?;
             browser.reload().await?;
         }
         browser.quit().await
@@ -141,47 +124,37 @@ impl Scene<'_> {
     async fn tabs(&self) -> Result<()> {
         let directory = files()?;
         let browser = self.browser(directory.path()).await?;
-        let one_user = [json!("one"), json!(false), json!(true)];
-        let several = [json!("several"), json!(true), json!(true)];
+        let one_user = json!(["one", false, true]);
+        let several = json!(["several", true, true]);
         call(&browser, "open", &one_user).await?;
-        call(&browser, "append", &[json!(0), json!(10), json!(100)]).await?;
+        call(&browser, "append", &json!([0, 10, 100])).await?;
 
         let first = browser.new_tab().await?;
         browser.open(&self.page.url()).await?;
-        refused(&browser, "open", &one_user, "in use").await?;
-        ensure!(
-            call(&browser, "open", &several).await? == 0,
-            "the first slot is free"
-        );
-        call(&browser, "append", &[json!(0), json!(10), json!(100)]).await?;
+        refused(&browser, &one_user, "in use").await?;
+        let slot = call(&browser, "open", &several).await?;
+        ensure!(slot == 0, "the first slot is free");
+        call(&browser, "append", &json!([0, 10, 100])).await?;
 
         let second = browser.new_tab().await?;
         browser.open(&self.page.url()).await?;
-        ensure!(
-            call(&browser, "open", &several).await? == 1,
-            "the first slot is taken"
-        );
-        call(&browser, "append", &[json!(10), json!(1_200), json!(100)]).await?;
-        call(&browser, "settle", &[json!(0), json!(3)]).await?;
+        let slot = call(&browser, "open", &several).await?;
+        ensure!(slot == 1, "the first slot is taken");
+        call(&browser, "append", &json!([10, 1_200, 100])).await?;
+        call(&browser, "settle", &json!([0, 3])).await?;
         browser.close_tab().await?;
 
         browser.go_to(&second).await?;
-        ensure!(
-            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
-            "only its own"
-        );
+        ensure!(in_order(&browser).await? == 10, "only its own");
         browser.reload().await?;
-        ensure!(
-            call(&browser, "open", &several).await? == 0,
-            "it has its slot again"
-        );
-        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+        let slot = call(&browser, "open", &several).await?;
+        ensure!(slot == 0, "it has its slot again");
+        let found = in_order(&browser).await?;
         ensure!(
             found == 1_210,
             "{found} records are there, with those of the closed tab"
         );
-        let attempts = call(&browser, "attempts", &[]).await?;
-        let attempts: Vec<u64> = serde_json::from_value(attempts)?;
+        let attempts = attempts(&browser).await?;
         let counted: Vec<usize> = (0..attempts.len()).filter(|&at| attempts[at] > 0).collect();
         ensure!(
             counted == [10, 11, 12],
@@ -190,15 +163,12 @@ impl Scene<'_> {
         browser.close_tab().await?;
 
         browser.go_to(&first).await?;
-        ensure!(
-            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
-            "undisturbed"
-        );
+        ensure!(in_order(&browser).await? == 10, "undisturbed");
         let _old = browser.new_tab().await?;
         browser.open(&self.page.url()).await?;
-        refused(&browser, "open", &one_user, "in use").await?;
+        refused(&browser, &one_user, "in use").await?;
         browser.go_to(&first).await?;
-        call(&browser, "close", &[]).await?;
+        call(&browser, "close", &json!([])).await?;
         browser.reload().await?;
         call(&browser, "open", &one_user).await?;
         browser.quit().await
@@ -209,32 +179,30 @@ impl Scene<'_> {
         const LARGE: usize = 4_000_000;
         let directory = files()?;
         let browser = self.browser(directory.path()).await?;
-        let open = [json!("lost"), json!(true), json!(true)];
+        let open = json!(["lost", true, true]);
         call(&browser, "open", &open).await?;
         for (number, bytes) in [(0, 10), (1, LARGE), (2, 10)] {
-            call(&browser, "append", &[json!(number), json!(1), json!(bytes)]).await?;
+            call(&browser, "append", &json!([number, 1, bytes])).await?;
         }
         browser.new_tab().await?;
         browser.open(&self.page.url()).await?;
         call(&browser, "open", &open).await?;
         for (number, bytes) in [(3, 10), (4, LARGE), (5, 10)] {
-            call(&browser, "append", &[json!(number), json!(1), json!(bytes)]).await?;
+            call(&browser, "append", &json!([number, 1, bytes])).await?;
         }
         browser.quit().await?;
         let lost = remove_large_values(&directory.path().join("Default/IndexedDB"))?;
         ensure!(lost == 2, "{lost} values were in files of their own");
 
         let browser = self.browser(directory.path()).await?;
-        ensure!(
-            call(&browser, "open", &open).await? == 0,
-            "the first slot is free"
-        );
-        let numbers = call(&browser, "numbers", &[]).await?;
+        let slot = call(&browser, "open", &open).await?;
+        ensure!(slot == 0, "the first slot is free");
+        let numbers = call(&browser, "numbers", &json!([])).await?;
         ensure!(
             numbers == json!([0, 2, 3, 5]),
             "the others are read, not {numbers}"
         );
-        let stats = call(&browser, "stats", &[]).await?;
+        let stats = call(&browser, "stats", &json!([])).await?;
         ensure!(
             stats[0] == 4 && stats[2] == 2,
             "the lost ones are counted: {stats}"
@@ -244,91 +212,69 @@ impl Scene<'_> {
 
     async fn quota(&self) -> Result<()> {
         const QUOTA: u64 = 4 << 20;
+        const OVERRIDE: &str = "Storage.overrideQuotaForOrigin";
         let directory = files()?;
         let browser = self.browser(directory.path()).await?;
-        call(
-            &browser,
-            "open",
-            &[json!("quota"), json!(false), json!(true)],
-        )
-        .await?;
+        let open = json!(["quota", false, true]);
+        call(&browser, "open", &open).await?;
         let origin = self.page.origin();
         let quota = json!({"origin": origin, "quotaSize": QUOTA});
-        browser
-            .devtools("Storage.overrideQuotaForOrigin", quota)
-            .await?;
+        browser.devtools(OVERRIDE, quota).await?;
         let mut stored = 0;
         let why = loop {
-            let next = [json!(stored), json!(1), json!(20_000)];
-            match call(&browser, "append", &next).await {
+            match call(&browser, "append", &json!([stored, 1, 20_000])).await {
                 Ok(_) => stored += 1,
-                Err(error) => break error,
+                Err(error) => break format!("{error:#}"),
             }
             ensure!(stored < 10_000, "the quota does not work");
         };
-        let why = format!("{why:#}");
         ensure!(
             why.contains("unavailable:") && why.contains("QuotaExceededError"),
             "{why}"
         );
         // Small records may still fit; after them, nothing does.
         let mut small = stored;
-        while call(&browser, "append", &[json!(small), json!(1), json!(4)])
-            .await
-            .is_ok()
-        {
+        let append_small = async |number| call(&browser, "append", &json!([number, 1, 4])).await;
+        while append_small(small).await.is_ok() {
             small += 1;
             ensure!(small < 50_000, "the quota does not work");
         }
-        let found = in_order(&call(&browser, "numbers", &[]).await?)?;
+        let found = in_order(&browser).await?;
         ensure!(found == small, "of {small} records, {found} are there");
-        let settled = call(&browser, "settle", &[json!(5), json!(5)]).await?;
+        let settled = call(&browser, "settle", &json!([5, 5])).await?;
         ensure!(settled == 5, "settling goes on");
-        let attempts = first_six(&call(&browser, "attempts", &[]).await?);
-        ensure!(
-            attempts == [1, 1, 1, 1, 1, 0],
-            "attempts are counted: {attempts:?}"
-        );
-        ensure!(
-            call(&browser, "stats", &[]).await?[0] == small - 5,
-            "and records"
-        );
+        let counted = [1, 1, 1, 1, 1, 0];
+        let mut found = attempts(&browser).await?;
+        found.truncate(counted.len());
+        ensure!(found == counted, "attempts are counted: {found:?}");
+        let stats = call(&browser, "stats", &json!([])).await?;
+        ensure!(stats[0] == small - 5, "and records");
         browser
-            .devtools("Storage.overrideQuotaForOrigin", json!({"origin": origin}))
+            .devtools(OVERRIDE, json!({"origin": origin}))
             .await?;
-        call(&browser, "append", &[json!(small), json!(1), json!(4)]).await?;
-        call(&browser, "close", &[]).await?;
+        append_small(small).await?;
+        call(&browser, "close", &json!([])).await?;
         browser.reload().await?;
-        call(
-            &browser,
-            "open",
-            &[json!("quota"), json!(false), json!(true)],
-        )
-        .await?;
-        let attempts = first_six(&call(&browser, "attempts", &[]).await?);
-        ensure!(
-            attempts == [1, 1, 1, 1, 1, 0],
-            "and kept once there is room: {attempts:?}"
-        );
-        ensure!(
-            call(&browser, "clear", &[]).await? == small - 4,
-            "all are cleared"
-        );
+        call(&browser, "open", &open).await?;
+        let mut found = attempts(&browser).await?;
+        found.truncate(counted.len());
+        ensure!(found == counted, "and kept once there is room: {found:?}");
+        let cleared = call(&browser, "clear", &json!([])).await?;
+        ensure!(cleared == small - 4, "all are cleared");
         browser.quit().await
     }
 
     async fn refusals(&self) -> Result<()> {
-        let open = [json!("refused"), json!(false), json!(true)];
+        let open = json!(["refused", false, true]);
         let directory = files()?;
         let nothing = json!({"profile.default_content_setting_values.cookies": 2});
         let browser = self.browser_with(directory.path(), &[], nothing).await?;
-        refused(&browser, "open", &open, "refused").await?;
+        refused(&browser, &open, "refused").await?;
         browser.quit().await?;
 
         let directory = files()?;
-        let browser = self
-            .browser_with(directory.path(), &[NAMES], json!({}))
-            .await?;
+        let browser = self.browser_with(directory.path(), &[NAMES], json!({}));
+        let browser = browser.await?;
         let framed = browser.run(SANDBOXED, &[]).await?;
         let framed = framed.as_str().unwrap_or_default();
         ensure!(
@@ -336,27 +282,17 @@ impl Scene<'_> {
             "a frame in a sandbox: {framed}"
         );
         browser.open(&self.page.insecure_url()).await?;
-        refused(&browser, "open", &open, "refused").await?;
+        refused(&browser, &open, "refused").await?;
         browser.quit().await
     }
 
     async fn private_window(&self) -> Result<()> {
         let directory = files()?;
-        let private = ["--incognito"];
-        let browser = self
-            .browser_with(directory.path(), &private, json!({}))
-            .await?;
-        call(
-            &browser,
-            "open",
-            &[json!("private"), json!(false), json!(true)],
-        )
-        .await?;
-        call(&browser, "append", &[json!(0), json!(10), json!(1_000)]).await?;
-        ensure!(
-            in_order(&call(&browser, "numbers", &[]).await?)? == 10,
-            "all are there"
-        );
+        let browser = self.browser_with(directory.path(), &["--incognito"], json!({}));
+        let browser = browser.await?;
+        call(&browser, "open", &json!(["private", false, true])).await?;
+        call(&browser, "append", &json!([0, 10, 1_000])).await?;
+        ensure!(in_order(&browser).await? == 10, "all are there");
         browser.quit().await
     }
 
@@ -369,9 +305,9 @@ impl Scene<'_> {
             (false, 1, 10_000),
             (false, 64, 10_000),
         ] {
-            let name = json!(format!("figures-{is_strict}-{tasks}"));
-            call(&browser, "open", &[name, json!(false), json!(is_strict)]).await?;
-            let sizes = [json!(records), json!(1_024), json!(tasks), json!(500)];
+            let name = format!("figures-{is_strict}-{tasks}");
+            call(&browser, "open", &json!([name, false, is_strict])).await?;
+            let sizes = json!([records, 1_024, tasks, 500]);
             let seconds = call(&browser, "measure", &sizes).await?;
             let durability = if is_strict { "strict" } else { "relaxed" };
             let rate = |seconds: &Value| f64::from(records) / seconds.as_f64().unwrap_or_default();
@@ -431,47 +367,45 @@ fn files() -> Result<TempDir> {
 }
 
 /// Calls a function of the page.
-async fn call(browser: &Session<'_>, function: &str, arguments: &[Value]) -> Result<Value> {
+async fn call(browser: &Session<'_>, function: &str, arguments: &Value) -> Result<Value> {
     let script = "const [name, given] = arguments; await ready; return await page[name](...given)";
-    let called = browser
-        .run(script, &[json!(function), json!(arguments)])
-        .await;
-    called.with_context(|| format!("{function}{arguments:?}"))
+    let given = [json!(function), arguments.clone()];
+    let called = browser.run(script, &given).await;
+    called.with_context(|| format!("{function}{arguments}"))
 }
 
-/// Calls a function that must fail in this way.
-async fn refused(
-    browser: &Session<'_>,
-    function: &str,
-    arguments: &[Value],
-    kind: &str,
-) -> Result<()> {
-    match call(browser, function, arguments).await {
-        Ok(value) => bail!("{function}{arguments:?}: {value}, but should be {kind}"),
+/// Opens a store, which must fail in this way.
+async fn refused(browser: &Session<'_>, arguments: &Value, kind: &str) -> Result<()> {
+    match call(browser, "open", arguments).await {
+        Ok(value) => bail!("open{arguments}: {value}, but should be {kind}"),
         Err(error) if error.root_cause().to_string().starts_with(kind) => Ok(()),
         Err(error) => Err(error.context(format!("should be {kind}"))),
     }
 }
 
 /// The number of records, if each number occurs once and in order.
-fn in_order(numbers: &Value) -> Result<u64> {
-    let numbers = numbers.as_array().context("no list of numbers")?;
-    for (number, place) in numbers.iter().zip(0_u64..) {
+async fn in_order(browser: &Session<'_>) -> Result<u64> {
+    let numbers = call(browser, "numbers", &json!([])).await?;
+    let numbers: Vec<u64> = serde_json::from_value(numbers)?;
+    for (number, place) in numbers.iter().zip(0..) {
         ensure!(*number == place, "record {number} is at place {place}");
     }
     Ok(numbers.len() as u64)
 }
 
-fn first_six(values: &Value) -> Vec<u64> {
-    let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
-    values.iter().take(6).filter_map(Value::as_u64).collect()
+/// The attempt counts of the oldest records.
+async fn attempts(browser: &Session<'_>) -> Result<Vec<u64>> {
+    let attempts = call(browser, "attempts", &json!([])).await?;
+    Ok(serde_json::from_value(attempts)?)
 }
 
-/// Waits until more than `least` records are stored.
-async fn more_than(browser: &Session<'_>, least: u64) -> Result<u64> {
+/// Has the page append records endlessly, numbered from `first`. Returns how many are stored, once more
+/// than 20 of them are.
+async fn append_on(browser: &Session<'_>, first: u64) -> Result<u64> {
+    call(browser, "append_on", &json!([first, 1_000])).await?;
     loop {
         let stored = browser.run("return window.stored", &[]).await?;
-        if let Some(stored) = stored.as_u64().filter(|stored| *stored > least) {
+        if let Some(stored) = stored.as_u64().filter(|stored| *stored > first + 20) {
             return Ok(stored);
         }
         sleep(Duration::from_millis(5)).await;

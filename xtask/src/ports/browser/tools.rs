@@ -9,12 +9,11 @@ use serde_json::json;
 use tokio::process::Command;
 
 use super::super::packages::{self, Missing};
-use super::super::toolchain::Toolchain;
+use super::super::toolchain::{PAGES, Toolchain};
 use crate::progress::Progress;
 use crate::shell;
 use crate::webdriver::ARGUMENTS;
 
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 
 /// Build settings of the program that generates JavaScript for a page. It runs for a second, so a
@@ -55,14 +54,9 @@ impl Builder {
         })
     }
 
-    /// The path of a program of wasm-bindgen.
-    fn program(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
-    }
-
     /// Generates JavaScript and WebAssembly for pages from cargo's output.
     pub(super) async fn bindgen(&self, wasm: &Path, directory: &Path) -> Result<()> {
-        let mut bindgen = Command::new(self.program("wasm-bindgen"));
+        let mut bindgen = Command::new(self.bin.join("wasm-bindgen"));
         bindgen
             .args(["--target=web", "--no-typescript", "--out-dir"])
             .arg(directory)
@@ -75,12 +69,12 @@ impl Builder {
         let mut command = match &self.toolchain {
             Some(toolchain) => toolchain.cargo(subcommand)?,
             None => {
-                let mut command = shell::cargo([subcommand]);
+                let mut command = shell::cargo(subcommand);
                 command.env("CARGO_TARGET_DIR", built()?);
                 command
             }
         };
-        command.args(["--locked", "--target", TARGET]);
+        command.args(["--locked", "--target", PAGES]);
         Ok(command)
     }
 }
@@ -115,7 +109,7 @@ impl Tools {
             .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
             .env(
                 "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
-                self.builder.program("wasm-bindgen-test-runner"),
+                self.builder.bin.join("wasm-bindgen-test-runner"),
             );
         Ok(command)
     }
@@ -134,11 +128,9 @@ async fn found(program: &str) -> Option<PathBuf> {
 
 /// Whether there is a standard library for pages.
 pub(crate) async fn has_the_target() -> bool {
-    let mut command = Command::new("rustc");
-    command
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(shell::workspace());
-    let directory = shell::output(&mut command).await;
+    let mut command = shell::command("rustc --print target-libdir --target");
+    let command = command.arg(PAGES).current_dir(shell::workspace());
+    let directory = shell::output(command).await;
     directory.is_some_and(|directory| Path::new(&directory).exists())
 }
 
@@ -152,7 +144,7 @@ async fn bindgen() -> Result<PathBuf> {
         return Ok(bin);
     }
     let progress = Progress::start(format!("building wasm-bindgen-cli {version}"));
-    let mut command = shell::cargo(["install", "--quiet", "--no-default-features"]);
+    let mut command = shell::cargo("install --quiet --no-default-features");
     command
         .arg(format!("--version={version}"))
         .arg("--root")
