@@ -18,14 +18,16 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
         .spawn()
         .unwrap();
     let address = address_of(&mut child);
-    let ask = |method, path: &str, body| support::ask(&address, method, path, body).unwrap();
+    let ask = |method, path: &str, body| {
+        support::ask(&address, &format!("{method} {path} HTTP/1.1"), body).unwrap()
+    };
 
     // The network is down; callers do not notice.
     let answer = ask("POST", "/events/sign-up", r#"{"user":"u-7"}"#);
-    assert!(answer.starts_with("HTTP/1.0 202"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     let too_long = format!("/events/{}", "k".repeat(257));
     let answer = ask("POST", &too_long, "{}");
-    assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     let answer = ask("GET", "/health", "");
     assert_says(&answer, r#""records":1"#);
     let answer = ask("GET", "/metrics", "");
@@ -41,7 +43,7 @@ fn events_are_taken_in_counted_and_delivered_before_the_service_ends() {
         .unwrap();
     // One more event during shutdown: the last drain delivers it, if not before.
     let answer = ask("POST", "/events/sign-up", r#"{"user":"u-8"}"#);
-    assert!(answer.starts_with("HTTP/1.0 202"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     terminate(&child);
     let output = finish_well(child);
     for told in [

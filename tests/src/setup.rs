@@ -183,6 +183,10 @@ impl Setup {
 
     /// Keeps records in the default directory, unless another setting says where.
     pub fn default_directory(self) -> Self {
+        self.without_place()
+    }
+
+    fn without_place(self) -> Self {
         Self {
             place: None,
             ..self
@@ -190,23 +194,23 @@ impl Setup {
     }
 
     pub fn storage_path(self, path: &Path) -> Self {
-        let setup = self.default_directory();
+        let setup = self.without_place();
         on_both_builders!(setup.storage_path(path))
     }
 
     pub fn in_memory(self) -> Self {
-        let setup = self.default_directory();
+        let setup = self.without_place();
         on_both_builders!(setup.in_memory())
     }
 
     /// Uses the default directory, with the index in memory.
     pub fn in_journal(self) -> Self {
-        let setup = self.default_directory();
+        let setup = self.without_place();
         on_both_builders!(setup.in_journal())
     }
 
     pub fn journal(self, path: &Path) -> Self {
-        let setup = self.default_directory();
+        let setup = self.without_place();
         on_both_builders!(setup.journal(path))
     }
 
@@ -220,7 +224,7 @@ impl Setup {
     }
 
     pub fn store(self, store: Arc<dyn RecordStore>) -> Self {
-        let setup = self.default_directory();
+        let setup = self.without_place();
         on_both_builders!(setup.store(Arc::clone(&store)))
     }
 

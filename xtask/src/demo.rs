@@ -39,6 +39,7 @@ pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
     let mut path = flags.file.unwrap_or_else(lock_file);
     let lines = Lines::read(&path)?;
     ensure!(lines.count() > 0, "{} is empty", path.display());
+    // Live until the end: the destination only knows their address.
     let (stack, running);
     let destination = if flags.localstack {
         stack = LocalStack::reserve(&localstack::prepare(&flags.engine).await?)?;

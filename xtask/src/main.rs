@@ -75,6 +75,12 @@ async fn dispatch(command: Command) -> Result<()> {
 }
 
 /// Runs the measurements, in a build made for them.
+///
+/// # Errors
+/// If something cannot be built or run. No figure is an error.
+///
+/// # Cancel safety
+/// Stops the started processes and deletes the written files.
 async fn bench(flags: BenchFlags) -> Result<()> {
     #[cfg(feature = "bench")]
     if !cfg!(debug_assertions) {

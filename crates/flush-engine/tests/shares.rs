@@ -80,10 +80,8 @@ async fn what_is_found_at_the_start_counts() {
     let refused = engine.record(vec![new("a", &"x".repeat(41))]).await;
     assert_eq!(stream_in_the_way(&refused), Some("a"));
     engine.flush().await.unwrap();
-    engine
-        .record(vec![new("a", &"x".repeat(100))])
-        .await
-        .unwrap();
+    let fits = engine.record(vec![new("a", &"x".repeat(100))]).await;
+    fits.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -96,8 +94,10 @@ async fn a_share_is_exact_under_concurrency() {
             let stream = ["a", "b"][n % 2];
             tokio::spawn(async move { record(&rig, stream, 25).await.is_ok() })
         });
+        // All of them at once.
+        let recording: Vec<_> = recording.collect();
         let mut stored = 0;
-        for recorded in recording.collect::<Vec<_>>() {
+        for recorded in recording {
             stored += usize::from(recorded.await.unwrap());
         }
         assert_eq!(stored, 2 * 1000 / 25);
@@ -132,7 +132,8 @@ async fn a_share_stays_exact_whatever_clears_and_flushes_come_between() {
             }
         })
     });
-    for task in tasks.collect::<Vec<_>>() {
+    let tasks: Vec<_> = tasks.collect();
+    for task in tasks {
         task.await.unwrap();
     }
     rig.engine.clear().await.unwrap();

@@ -87,8 +87,9 @@ impl Trial {
         for data in &self.recorded {
             assert!(fates.contains_key(data.as_str()), "{what}: {data} is lost");
         }
-        let is_known = |data: &&&str| self.recorded.iter().any(|known| known == **data);
-        let invented = fates.keys().find(|data| !is_known(data));
+        let invented = fates
+            .keys()
+            .find(|data| !self.recorded.iter().any(|known| known == *data));
         assert_eq!(invented, None, "{what}: never recorded");
         let stats = self.engine.cache_stats();
         assert_eq!(stats.records, cached.len(), "{what}");

@@ -47,12 +47,12 @@ pub(crate) fn feed(child: &mut Child, input: &[u8]) {
     child.stdin.take().unwrap().write_all(input).unwrap();
 }
 
-/// The whole answer to a request over HTTP, if there is one.
-pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<String> {
+/// The whole answer to a request with this first line, if there is one.
+pub(crate) fn ask(address: &str, request: &str, body: &str) -> Option<String> {
     let mut connection = TcpStream::connect(address).ok()?;
     write!(
         connection,
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\n\
+        "{request}\r\nhost: {address}\r\nconnection: close\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -283,8 +283,9 @@ impl Ledger {
             }
             Told::Cleared { side, records } => self.cleared(side, records),
             Told::Ended => {
-                self.rested(0, incarnation, &heard);
-                self.rested(1, incarnation, &heard);
+                for side in 0..SERVICES.len() {
+                    self.rested(side, incarnation, &heard);
+                }
                 self.nothing_comes_in();
             }
             Told::GaveUp { stream } => self.gave_up(stream),

@@ -40,11 +40,13 @@ pub(super) async fn run() -> Result<()> {
         let mut command = toolchain.cargo("check")?;
         command.args(["--locked", "--quiet", "--keep-going"]);
         command.arg("--no-default-features");
-        for client in ["amplify-kinesis", "amplify-firehose"] {
-            let features = check.features.iter();
-            let features: Vec<_> = features.map(|name| format!("{client}/{name}")).collect();
-            command.arg(format!("--features={}", features.join(",")));
-        }
+        let clients = ["amplify-kinesis", "amplify-firehose"].into_iter();
+        let features = clients.flat_map(|client| {
+            let of_client = check.features.iter();
+            of_client.map(move |name| format!("{client}/{name}"))
+        });
+        let features: Vec<_> = features.collect();
+        command.arg(format!("--features={}", features.join(",")));
         for package in check.packages {
             command.args(["--package", package]);
         }

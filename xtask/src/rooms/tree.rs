@@ -93,7 +93,9 @@ impl Tree {
                 ["self" | "crate", ..] => path[1..].to_vec(),
                 _ => path,
             };
-            names.extend(path.last().copied().map(|name| (name, path)));
+            if let Some(&name) = path.last() {
+                names.insert(name, path);
+            }
         }
         names
     }

@@ -38,13 +38,14 @@ pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
         refusal.message(format!("1 validation error: {problem}"))
     };
     let most = put.service.max_request_bytes();
-    check(put).err().map(invalid).or_else(|| {
-        (put.bytes > most).then(|| {
-            Refusal::new(400, "InvalidArgumentException").message(format!(
-                "Records size exceeds the limit: {} bytes, allowed are {most}",
-                put.bytes
-            ))
-        })
+    if let Err(problem) = check(put) {
+        return Some(invalid(problem));
+    }
+    (put.bytes > most).then(|| {
+        Refusal::new(400, "InvalidArgumentException").message(format!(
+            "Records size exceeds the limit: {} bytes, allowed are {most}",
+            put.bytes
+        ))
     })
 }
 
@@ -74,11 +75,15 @@ fn check(put: &Put<'_>) -> Result<(), String> {
         let key_chars = record.key().map(|key| key.chars().count());
         match (service, key_chars) {
             (Service::Kinesis, Some(1..=MAX_KEY_CHARS)) | (Service::Firehose, None) => {}
-            (Service::Kinesis, chars) => {
+            (Service::Kinesis, None) => {
+                return Err(format!(
+                    "Value null at 'records.{at}.member.partitionKey' failed to satisfy constraint"
+                ));
+            }
+            (Service::Kinesis, Some(chars)) => {
                 return Err(format!(
                     "Value at 'records.{at}.member.partitionKey' failed to satisfy constraint: \
-                     {} characters",
-                    chars.unwrap_or(0)
+                     {chars} characters"
                 ));
             }
             (Service::Firehose, Some(_)) => {

@@ -66,7 +66,7 @@ impl Sender {
         self.send_noting(entries, |_| ()).await
     }
 
-    /// Shows the error of the SDK, if there is one.
+    /// Sends these entries, and shows `note` the error of the SDK, if there is one.
     async fn send_noting(
         &self,
         entries: &[Entry<'_>],

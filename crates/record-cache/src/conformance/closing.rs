@@ -51,10 +51,11 @@ pub(super) async fn calls_before_a_close_are_completed(store: &dyn RecordStore) 
     calls.push(Box::pin(store.close()));
     let outcomes = join_all(calls).await;
     outcomes[32].as_ref().expect("close succeeds");
-    let (stored, refused): (Vec<_>, Vec<_>) = outcomes[..32].iter().partition(|o| o.is_ok());
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        outcomes[..32].iter().partition(|outcome| outcome.is_ok());
     let all_refused = refused.into_iter().all(is_closed);
     assert!(all_refused, "only for the close");
-    let stored = stored.len();
+    let stored = accepted.len();
     assert_eq!(
         store.stats().records(),
         stored,

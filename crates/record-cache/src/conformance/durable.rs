@@ -171,8 +171,8 @@ pub(super) async fn a_dropped_call_survives_whole_or_not_at_all(
         if after != ones {
             assert_eq!(after.len(), ones.len() / 2, "all deleted or none");
             let mut counted = ones.iter().skip(1).step_by(2).zip(&after);
-            let are = counted.all(|(before, after)| after.attempts == before.attempts + 1);
-            assert!(are, "and all counted");
+            let all_counted = counted.all(|(before, after)| after.attempts == before.attempts + 1);
+            assert!(all_counted, "and all counted");
         }
         store.clear().await.expect("clear succeeds");
         store.close().await.expect("close succeeds");

@@ -38,8 +38,8 @@ struct Scene {
     test: String,
 }
 
-/// Plays the victim in a process of the test, and sets the scene in the test itself. `None` after
-/// the play, and unless the test may switch users.
+/// Plays the victim in a process of the test, and sets the scene in the test itself. Returns
+/// `None` when the play is over, or if the test may not switch users.
 async fn scene(subject: Subject, test: &str) -> Option<Scene> {
     if let Some((path, task)) = is_child() {
         play_victim(subject, &path, &task).await;

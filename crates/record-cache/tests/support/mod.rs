@@ -135,7 +135,7 @@ pub(crate) fn times(variable: &str, usual: usize) -> usize {
 /// Runs asynchronous work from a test that is not `async`.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(work)
+    runtime.build().unwrap().block_on(work)
 }
 
 /// Pseudo-random numbers, the same in every run.

@@ -386,7 +386,7 @@ async fn refused(browser: &Session<'_>, arguments: &Value, kind: &str) -> Result
 /// The number of records, if each number occurs once and in order.
 async fn in_order(browser: &Session<'_>) -> Result<u64> {
     let numbers = call(browser, "numbers", &json!([])).await?;
-    let numbers: Vec<u64> = serde_json::from_value(numbers)?;
+    let numbers: Vec<u64> = serde_json::from_value(numbers).context("no list of numbers")?;
     for (number, place) in numbers.iter().zip(0..) {
         ensure!(*number == place, "record {number} is at place {place}");
     }

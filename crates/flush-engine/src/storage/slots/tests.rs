@@ -48,13 +48,13 @@ async fn instance_of(kind: OnDisk, directory: &TempDir) -> Instance {
 
 impl Instance {
     /// Gives the instance a cache of this size, which adopts what nobody holds.
-    fn adopts(self, max_bytes: u64) -> FlushEngine {
+    fn with_cache_of(self, max_bytes: u64) -> FlushEngine {
         engine(self.store, self.slots, max_bytes)
     }
 
     /// Closes the instance when it has adopted so much that it holds this many records.
     async fn adopts_until(self, max_bytes: u64, records: usize) {
-        let engine = self.adopts(max_bytes);
+        let engine = self.with_cache_of(max_bytes);
         until(|| engine.cache_stats().records == records).await;
         engine.close().await.unwrap();
     }
@@ -269,7 +269,7 @@ async fn slots_that_were_never_used_are_not_made() {
     let directory = TempDir::new().unwrap();
     let only = instance(&directory).await;
     let path = only.slots.directory.clone();
-    only.adopts(1 << 20).close().await.unwrap();
+    only.with_cache_of(1 << 20).close().await.unwrap();
     let names: Vec<_> = std::fs::read_dir(path).unwrap().collect();
     assert_eq!(names.len(), 1);
 }
@@ -346,7 +346,7 @@ async fn the_rest_of_a_stream_waits_while_the_slot_with_its_head_is_in_use() {
     let heir = instance(&directory).await;
     // Slots are visited in order, so slot 4 shows when slot 1 had its turn.
     leave(&heir.slots, 4, numbered("b", 0..1)).await;
-    let heir = heir.adopts(1 << 20);
+    let heir = heir.with_cache_of(1 << 20);
     until(|| heir.cache_stats().records > 0).await;
     heir.close().await.unwrap();
     assert_eq!(heir.cache_stats().records, 1, "of stream b");
@@ -377,7 +377,7 @@ async fn a_slot_whose_records_follow_those_of_nobody_is_adopted() {
         for store in [head, kept] {
             store.close().await.unwrap();
         }
-        let heir = heir.adopts(1 << 20);
+        let heir = heir.with_cache_of(1 << 20);
         until(|| heir.cache_stats().records == 2).await;
         heir.clear().await.unwrap();
         heir.close().await.unwrap();
@@ -416,7 +416,7 @@ async fn a_full_instance(directory: &TempDir, left: [Vec<NewRecord>; 2]) -> Flus
     }
     let (before_opening, opened) = Hook::noting();
     own.slots.before_opening = before_opening;
-    let full = own.adopts(10 * 16);
+    let full = own.with_cache_of(10 * 16);
     until(|| opened.lock().unwrap().contains(&2)).await;
     full
 }
@@ -496,7 +496,7 @@ async fn a_record_that_is_larger_than_the_cache_is_logged_while_it_waits() {
     let heir = instance(&directory).await;
     heir.store.append(numbered("b", 0..1)).await.unwrap();
     leave(&heir.slots, 1, vec![of_size("a", 1000)]).await;
-    let heir = heir.adopts(160);
+    let heir = heir.with_cache_of(160);
     let line = "could not be adopted slot=1 error=can never fit: 1000 bytes";
     until(|| log.text().contains(line)).await;
     assert_eq!(heir.cache_stats().records, 1, "of stream b");
@@ -552,7 +552,7 @@ async fn closing_does_not_wait_until_a_slot_is_open() {
         Box::pin(std::future::pending())
     };
     heir.slots.before_opening = Hook(Arc::new(hangs));
-    let heir = heir.adopts(1 << 20);
+    let heir = heir.with_cache_of(1 << 20);
     until(|| begun.load(Ordering::SeqCst) == 1).await;
     let closed = tokio::time::timeout(Duration::from_secs(20), heir.close());
     closed.await.expect("it waits for the slot").unwrap();
@@ -577,7 +577,7 @@ async fn the_rest_of_a_stream_waits_for_a_head_that_moves_on_while_its_slot_is_l
         }
     };
     heir.slots.before_opening = Hook::new(moves_on);
-    let heir = heir.adopts(1 << 20);
+    let heir = heir.with_cache_of(1 << 20);
     until(|| heir.cache_stats().records > 0).await;
     heir.close().await.unwrap();
     assert_eq!(heir.cache_stats().records, 1, "of stream b");
