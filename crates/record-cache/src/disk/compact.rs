@@ -77,6 +77,8 @@ impl Writer {
         if live_records == 0 {
             self.remove_segment(oldest)?;
         } else {
+            // The log is largest while records are relocated.
+            self.syncer.wait_until_closed();
             self.carry_forward(oldest)?;
         }
         Ok(true)

@@ -25,17 +25,14 @@ const WORTH_PART: u64 = 8;
 /// then.
 const BYTES_IN_A_ROW: u64 = 4 << 20;
 
-/// More deleted files than these are closed by the writer, which gives a slow disk time.
-const MOST_CLOSING: usize = 4;
-
 /// The second thread, started when first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     thread: Option<Thread>,
     /// The group being synced, and when it began.
     group: Option<(Group, Instant)>,
-    /// Deleted files that the thread may not have closed yet.
-    closing: usize,
+    /// Whether the thread may not have closed the last deleted file yet.
+    closing: bool,
     /// Bytes handed to the thread for a sync since the last housekeeping.
     pub(super) in_a_row: u64,
 }
@@ -91,33 +88,34 @@ impl Syncer {
     }
 
     /// Closes a deleted file. The system frees its space only then, which takes it milliseconds.
+    ///
+    /// If the previous one is still being closed, the caller closes this one, so no more than one
+    /// takes up space.
     pub(super) fn close(&mut self, shared: &Arc<Shared>, file: Arc<dyn DiskFile>) {
-        if self.is_closing() && self.closing >= MOST_CLOSING {
-            return;
-        }
-        if let Some(thread) = self.thread(shared)
-            && thread.work.send(Work::Close(file)).is_ok()
+        if !self.is_closing()
+            && let Some(thread) = self.thread(shared)
         {
-            self.closing += 1;
+            self.closing = thread.work.send(Work::Close(file)).is_ok();
         }
     }
 
-    /// Waits until all deleted files are closed that the thread was told to close. Returns whether
-    /// there were any.
+    /// Waits until the last deleted file is closed. Returns whether it was not.
     pub(super) fn wait_until_closed(&mut self) -> bool {
         let is_closing = self.is_closing();
-        let closing = std::mem::take(&mut self.closing);
-        if let Some(thread) = &self.thread {
-            thread.closed.iter().take(closing).for_each(drop);
+        if is_closing && let Some(thread) = &self.thread {
+            let _ = thread.closed.recv();
         }
+        self.closing = false;
         is_closing
     }
 
     fn is_closing(&mut self) -> bool {
-        if let Some(thread) = &self.thread {
-            self.closing -= thread.closed.try_iter().count();
+        if let Some(thread) = &self.thread
+            && thread.closed.try_recv().is_ok()
+        {
+            self.closing = false;
         }
-        self.closing > 0
+        self.closing
     }
 }
 
