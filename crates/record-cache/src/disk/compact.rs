@@ -185,20 +185,12 @@ impl Writer {
             let stream = &lost.stream;
             tracing::warn!(target: "record_cache", %stream, records, "a damaged record is dropped");
         }
-        let Some(Call::Carry(carried)) = calls.last() else {
-            return Ok(());
-        };
         let mut catalog = lock(&self.shared.catalog);
-        let mut written = written.as_slice();
-        for run in carried.chunk_by(|(name, _), (next, _)| name == next) {
-            let Some(((stream, _), (entries, rest))) =
-                run.first().zip(written.split_at_checked(run.len()))
-            else {
-                break;
-            };
-            written = rest;
-            if catalog.put(stream, entries).is_err() {
-                break;
+        if let Some(Call::Carry(carried)) = calls.last() {
+            for ((stream, _), entry) in carried.iter().zip(written) {
+                if catalog.put(stream, &[entry]).is_err() {
+                    break;
+                }
             }
         }
         Ok(())

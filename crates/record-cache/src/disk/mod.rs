@@ -2,10 +2,10 @@
 //!
 //! An `append` or a settlement goes into the [`mailbox`] of the [`writer`], which collects calls
 //! into [groups](group), writes and syncs each group as one, enters it in the catalog, and answers.
-//! [Another thread](overlap) syncs large groups and closes deleted files. A read goes to the [`reader`]. If either thread
-//! hangs, a [`watch`] answers its callers. After each group, the writer does housekeeping: it
-//! [compacts](compact) the log and has the index write a checkpoint. It [replaces](mend) an index
-//! that breaks, and [recovers](heal) when files are deleted.
+//! [Another thread](overlap) syncs large groups and closes deleted files. A read goes to the
+//! [`reader`]. If the writer or the reader hangs, a [`watch`] answers its callers. After each group,
+//! the writer does housekeeping: it [compacts](compact) the log and has the index write a checkpoint.
+//! It [replaces](mend) an index that breaks, and [recovers](heal) when files are deleted.
 //!
 //! Locks: the two mailboxes, the catalog, the counters, the buffers. No lock is taken while another
 //! is held. Only the writer changes the catalog and the counters, except that the reader takes the

@@ -1,5 +1,4 @@
-//! What a second thread does while the writer goes on: it syncs large groups, and frees the space of
-//! deleted segments.
+//! What a second thread does while the writer goes on: it syncs large groups and closes deleted files.
 //!
 //! Only one sync is under way at a time, because the system may report a failure to only one of
 //! several. Everything except settlements and the next group waits for it.

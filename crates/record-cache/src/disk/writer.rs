@@ -264,13 +264,11 @@ impl Writer {
         &mut self,
         work: impl Fn(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut outcome = work(self);
-        if outcome.is_err() && self.syncer.wait_until_closed() {
-            outcome = work(self);
+        loop {
+            match work(self) {
+                Err(_) if self.syncer.wait_until_closed() || self.reserve.spend(&mut self.log) => {}
+                outcome => return outcome,
+            }
         }
-        if outcome.is_err() && self.reserve.spend(&mut self.log) {
-            outcome = work(self);
-        }
-        outcome
     }
 }
