@@ -11,7 +11,6 @@ use crate::log::group::Call;
 use crate::{Amount, Durability, StoreError, StoreStats};
 
 impl Writer {
-    /// Clears the store and answers.
     pub(super) fn clear(&mut self, ticket: Ticket) {
         let cleared = self.delete_all();
         let (mut replies, _) = self.shared.requests.replies(std::iter::once(ticket));

@@ -187,7 +187,10 @@ impl Writer {
         };
         for ((reply, removed), call) in replies.into_iter().zip(removed).zip(calls) {
             if let Some(reply) = reply {
-                let appended = call.into_appended();
+                let appended = match call {
+                    Call::Append(prepared) => prepared.records,
+                    _ => Vec::new(),
+                };
                 let _ = reply.send(Ok(Done { removed, appended }));
             }
         }

@@ -63,10 +63,9 @@ impl<T, A> State<T, A> {
     }
 
     fn sign(&mut self) {
-        if self.helped {
-            return;
+        if !self.helped {
+            (self.busy, self.stalled, self.looks) = (true, false, 0);
         }
-        (self.busy, self.stalled, self.looks) = (true, false, 0);
     }
 
     fn keep(&mut self, reply: Option<Reply<A>>) -> Ticket {
@@ -123,7 +122,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Queues an item. If the thread hangs, only an item that must be processed is queued.
     pub(crate) fn push(&self, item: T, reply: Reply<A>) -> Result<(), StoreError> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(StoreError::Closed);
         }
@@ -150,7 +149,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Registers a reply handle for what the thread does first.
     pub(crate) fn expect(&self, reply: Reply<A>) -> Ticket {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.sign();
         state.keep(Some(reply))
     }
@@ -162,7 +161,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Like [`next`](Self::next), but `None` if nothing arrives in time.
     pub(crate) fn next_within(&self, patience: Duration) -> Option<Vec<(T, Ticket)>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         (state.busy, state.stalled) = (false, false);
         let (taken, in_time) = self.wait(state, 1, patience, |state| state.closed);
         in_time.then_some(taken)
@@ -171,13 +170,13 @@ impl<T, A> Mailbox<T, A> {
     /// Waits until this many items are queued or the time is up, and takes those that have arrived.
     pub(crate) fn more(&self, wanted: usize, patience: Duration) -> Vec<(T, Ticket)> {
         let closed = |state: &State<T, A>| state.closed;
-        self.wait(self.lock(), wanted, patience, closed).0
+        self.wait(lock(&self.state), wanted, patience, closed).0
     }
 
     /// Says whether another thread is working for this one. While it is, nothing that this one does
     /// counts as a sign of life.
     pub(crate) fn help(&self, helped: bool) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         (state.helped, state.nudged) = (helped, false);
         state.sign();
     }
@@ -185,7 +184,7 @@ impl<T, A> Mailbox<T, A> {
     /// Waits for items, or for the end of the other thread's work.
     pub(crate) fn meanwhile(&self) -> Vec<(T, Ticket)> {
         let nudged = |state: &State<T, A>| state.nudged;
-        self.wait(self.lock(), 1, LOOK_AGAIN, nudged).0
+        self.wait(lock(&self.state), 1, LOOK_AGAIN, nudged).0
     }
 
     /// Waits until this many items are queued, something else ends the wait, or the time is up.
@@ -207,7 +206,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Wakes [`meanwhile`](Self::meanwhile).
     pub(crate) fn nudge(&self) {
-        self.lock().nudged = true;
+        lock(&self.state).nudged = true;
         self.arrived.notify_one();
     }
 
@@ -218,7 +217,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Answers a caller, and returns the answer if nobody waits for it any more.
     pub(crate) fn offer(&self, ticket: Ticket, outcome: Result<A, StoreError>) -> Option<A> {
-        let reply = self.lock().redeem(ticket);
+        let reply = lock(&self.state).redeem(ticket);
         let left = match reply {
             Some(reply) => reply.send(outcome).err()?,
             None => outcome,
@@ -231,7 +230,7 @@ impl<T, A> Mailbox<T, A> {
         &self,
         tickets: impl Iterator<Item = Ticket>,
     ) -> (Vec<Option<Reply<A>>>, usize) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.sign();
         let replies = tickets.map(|ticket| state.redeem(ticket)).collect();
         (replies, state.waiting.len())
@@ -239,18 +238,17 @@ impl<T, A> Mailbox<T, A> {
 
     /// Notes a sign of life.
     pub(crate) fn sign(&self) {
-        self.lock().sign();
+        lock(&self.state).sign();
     }
 
-    /// The number of queued items.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.lock().waiting.len()
+        lock(&self.state).waiting.len()
     }
 
     /// Refuses new items from now on, and returns those queued.
     pub(crate) fn close(&self) -> Vec<(T, Ticket)> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.closed = true;
         let left = std::mem::take(&mut state.waiting);
         drop(state);
@@ -261,14 +259,14 @@ impl<T, A> Mailbox<T, A> {
     /// Refuses new items from now on, drops those queued, and fails all calls still waiting.
     pub(crate) fn abandon(&self, error: &StoreError) {
         drop(self.close());
-        let replies = self.lock().take_replies();
+        let replies = lock(&self.state).take_replies();
         refuse(replies, error);
     }
 
     /// If the thread has shown no sign of life since this many looks, fails all waiting calls and
     /// drops their requests.
     pub(crate) fn look(&self, patience: u32) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if !state.busy || state.looks < patience {
             state.looks = state.looks.saturating_add(1);
             return;
@@ -288,11 +286,7 @@ impl<T, A> Mailbox<T, A> {
 
     /// Gives the thread its time again.
     pub(crate) fn look_afresh(&self) {
-        self.lock().looks = 0;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<T, A>> {
-        lock(&self.state)
+        lock(&self.state).looks = 0;
     }
 }
 

@@ -1,5 +1,8 @@
 //! Replaces a broken index.
 
+use std::path::Path;
+use std::time::Instant;
+
 use super::writer::Writer;
 use crate::index::Broken;
 use crate::log::Failure;
@@ -40,7 +43,7 @@ impl Writer {
                 Err(Failure::Store(error)) => return Err(error),
             }
         };
-        lock(&self.shared.catalog).replace(rebuilt.catalog);
+        *lock(&self.shared.catalog) = rebuilt.catalog;
         let missing = lock(&self.shared.counters).recount(rebuilt.counters);
         self.log.at.voids.insert_all(&rebuilt.missing);
         note_rebuilt(&self.shared.path, &broken, began, missing);
@@ -48,12 +51,7 @@ impl Writer {
     }
 }
 
-pub(crate) fn note_rebuilt(
-    path: &std::path::Path,
-    Broken(reason): &Broken,
-    began: std::time::Instant,
-    missing: u64,
-) {
+pub(crate) fn note_rebuilt(path: &Path, Broken(reason): &Broken, began: Instant, missing: u64) {
     let (path, took) = (path.display(), began.elapsed());
     tracing::warn!(target: "record_cache", %path, reason, ?took, missing, "index rebuilt");
 }

@@ -78,10 +78,8 @@ fn oldest(shared: &Shared, read: &Read) -> Result<ReadBatch, StoreError> {
         }
         tracing::warn!(target: "record_cache", %stream, records = lost.len(), "damaged records are dropped");
         // The writer drops damaged records, so they are reported only once.
-        wait_for(
-            shared,
-            Request::Lose(Settlement::new(stream.clone()).delete(lost)),
-        );
+        let lost = Settlement::new(stream.clone()).delete(lost);
+        wait_for(shared, Request::Lose(lost));
         if !records.is_empty() {
             return Ok(reported(records));
         }

@@ -1,7 +1,6 @@
 //! The state shared by callers, the writer, the reader and the watch.
 //!
-//! Each lock is held briefly, and none is taken while another is held. [`Catalog`] stays locked
-//! during its index's I/O, which takes bounded time.
+//! [`Catalog`] stays locked during its index's I/O, which takes bounded time.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;

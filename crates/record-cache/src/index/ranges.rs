@@ -119,8 +119,7 @@ impl Ranges {
         *from = rest;
         let mut ranges = Self::default();
         for _ in 0..u32::from_le_bytes(*pieces) {
-            let (mut piece, rest) = from.split_at_checked(RANGE_BYTES)?;
-            *from = rest;
+            let mut piece = from.split_off(..RANGE_BYTES)?;
             let (start, count) = (piece.get_u64_le(), piece.get_u32_le());
             ranges.insert(start, start.checked_add(count.into())?);
         }

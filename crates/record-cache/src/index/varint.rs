@@ -12,8 +12,7 @@ pub(crate) fn put_number(into: &mut Vec<u8>, mut number: u64) {
 pub(crate) fn take_number(from: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = from.split_first()?;
-        *from = rest;
+        let &byte = from.split_off_first()?;
         number |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return Some(number);

@@ -22,7 +22,7 @@ const PORTION_BYTES: u64 = 4 << 20;
 /// Shared by the writer and the reader.
 ///
 /// Counts the live records of each segment, based on what the index returns. An index that fails is
-/// dropped immediately. Every call then fails until [`replace`](Self::replace).
+/// dropped immediately. Every call then fails until the catalog is replaced.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     pub(crate) segments: BTreeMap<u32, Segment>,
@@ -143,12 +143,6 @@ impl Catalog {
     /// The reason why the index is unusable, if it is.
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.places.as_ref().err().cloned()
-    }
-
-    /// Switches to the index of another catalog of the same segments.
-    pub(crate) fn replace(&mut self, other: Self) {
-        self.segments = other.segments;
-        self.places = other.places;
     }
 
     /// Bytes of the log on disk, and of its live records.
@@ -299,7 +293,6 @@ impl Catalog {
     }
 }
 
-/// Asks an index, which is dropped if it fails.
 fn ask<T>(
     places: &mut Result<Box<dyn Index>, Broken>,
     question: impl FnOnce(&mut dyn Index) -> Result<T, Broken>,

@@ -17,10 +17,8 @@ const KEPT_COPIES: usize = 2;
 /// The numbers of all segments, oldest first.
 pub(crate) fn segments(disk: &dyn Disk) -> io::Result<Vec<u32>> {
     let names = disk.names()?;
-    let mut numbers: Vec<u32> = names
-        .iter()
-        .filter_map(|name| segment_number(name))
-        .collect();
+    let numbers = names.iter().filter_map(|name| segment_number(name));
+    let mut numbers: Vec<u32> = numbers.collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -97,14 +95,13 @@ pub(crate) fn set_aside(disk: &dyn Disk, entries: &[String]) -> io::Result<Strin
 /// Deletes all copies of damaged data.
 pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
     let copies = copies(disk)?;
+    if copies.is_empty() {
+        return Ok(());
+    }
     for copy in &copies {
         disk.remove_directory(copy)?;
     }
-    if copies.is_empty() {
-        Ok(())
-    } else {
-        disk.sync()
-    }
+    disk.sync()
 }
 
 /// Deletes index directories as far as possible.
@@ -138,11 +135,9 @@ fn moment_of_copy(name: &str) -> Option<(u64, u32)> {
 
 /// All copies, oldest first.
 fn copies(disk: &dyn Disk) -> io::Result<Vec<String>> {
-    let mut copies: Vec<_> = disk
-        .names()?
-        .into_iter()
-        .filter_map(|name| Some((moment_of_copy(&name)?, name)))
-        .collect();
+    let names = disk.names()?.into_iter();
+    let copies = names.filter_map(|name| Some((moment_of_copy(&name)?, name)));
+    let mut copies: Vec<_> = copies.collect();
     copies.sort_unstable();
     Ok(copies.into_iter().map(|(_, name)| name).collect())
 }

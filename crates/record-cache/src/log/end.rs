@@ -235,10 +235,8 @@ impl Log {
 
 /// The oldest segment with live records, or else the last one.
 fn oldest_needed(index: &Catalog) -> Option<(u32, u64)> {
-    let holding = index
-        .segments
-        .iter()
-        .find(|(_, segment)| segment.live_records > 0);
+    let mut segments = index.segments.iter();
+    let holding = segments.find(|(_, segment)| segment.live_records > 0);
     let (number, segment) = holding.or_else(|| index.segments.last_key_value())?;
     Some((*number, segment.base))
 }

@@ -30,31 +30,25 @@ pub(crate) struct Fetched {
     pub(crate) body: Bytes,
 }
 
-/// A record with the header that it gets in a newer segment.
-#[derive(Debug)]
-pub(crate) struct Carried(Fetched);
-
 impl Fetched {
     /// The record as appended, with the attempts counted since.
     pub(crate) fn into_record(self, attempts: u32) -> Option<Record> {
         let Self { header, mut body } = self;
-        let key = match header.key_length {
-            Some(length) => {
-                let length = usize::try_from(length).ok()?;
-                let key = str::from_utf8(body.get(..length)?).ok()?.to_owned();
-                body.advance(length);
-                Some(key)
-            }
-            None => None,
-        };
+        let mut key = None;
+        if let Some(length) = header.key_length {
+            let length = usize::try_from(length).ok()?;
+            key = Some(str::from_utf8(body.get(..length)?).ok()?.to_owned());
+            body.advance(length);
+        }
         let recorded_at = clock::from_unix_millis(header.millis);
         let id = RecordId::new(header.sequence);
         let record = Record::new(id, key, body, attempts, recorded_at);
         Some(record.with_explicit_hash_key(header.hash_key))
     }
 
-    /// The same record as a call of its own, with the attempts counted since.
-    pub(crate) fn carried(self, attempts: u32) -> Carried {
+    /// The same record as it is written to a newer segment: as a call of its own, with the attempts
+    /// counted since.
+    pub(crate) fn carried(self, attempts: u32) -> Self {
         let header = Header {
             kind: Kind::Carried,
             starts: true,
@@ -62,13 +56,7 @@ impl Fetched {
             attempts,
             ..self.header
         };
-        Carried(Self { header, ..self })
-    }
-}
-
-impl Carried {
-    pub(super) fn parts(&self) -> (Header, &Bytes) {
-        (self.0.header, &self.0.body)
+        Self { header, ..self }
     }
 }
 

@@ -47,7 +47,6 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     }
 }
 
-/// A file.
 pub(crate) trait DiskFile: Debug + Send + Sync + 'static {
     fn length(&self) -> io::Result<u64>;
 

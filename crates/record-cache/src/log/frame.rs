@@ -27,7 +27,6 @@ const STARTS: u8 = 0x40;
 const ENDS: u8 = 0x80;
 const NO_KEY: u32 = u32::MAX;
 
-/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The start of a group of calls that were written together.
@@ -52,7 +51,6 @@ impl Kind {
     }
 }
 
-/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,

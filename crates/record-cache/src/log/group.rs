@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 
 use super::catalog::Settled;
-use super::fetch::Carried;
+use super::fetch::Fetched;
 use super::files::DiskFile;
 use super::frame::{self, GroupBody, Header, Kind, Seal};
 use super::outline::Outline;
@@ -24,7 +24,7 @@ pub(crate) enum Call {
     Append(Prepared),
     Settle(Settled),
     /// Records being relocated to a newer segment.
-    Carry(Vec<(StreamName, Carried)>),
+    Carry(Vec<(StreamName, Fetched)>),
     Clear,
 }
 
@@ -78,18 +78,11 @@ impl Call {
         }
     }
 
-    pub(crate) fn into_appended(self) -> Vec<NewRecord> {
-        match self {
-            Self::Append(prepared) => prepared.records,
-            _ => Vec::new(),
-        }
-    }
-
     pub(crate) fn encoded_length(&self) -> u64 {
         match self {
             Self::Append(prepared) => prepared.length,
             Self::Settle(settled) => settled.encoded_length(),
-            Self::Carry(all) => all.iter().map(|(_, it)| it.parts().0.frame_length()).sum(),
+            Self::Carry(all) => all.iter().map(|(_, it)| it.header.frame_length()).sum(),
             Self::Clear => frame::length(0, false, 0),
         }
     }
@@ -173,8 +166,7 @@ impl Encoder {
             Call::Settle(settled) => self.settled(settled),
             Call::Carry(all) => {
                 for (stream, record) in all {
-                    let (header, body) = record.parts();
-                    self.record(stream, header, "", body);
+                    self.record(stream, record.header, "", &record.body);
                     self.write_if_large(file)?;
                 }
             }
@@ -231,9 +223,8 @@ impl Encoder {
         let mut parts = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut rest = 0;
         for (place, payload) in &self.shared {
-            parts.push(IoSlice::new(
-                self.bytes.get(rest..*place).unwrap_or_default(),
-            ));
+            let before = self.bytes.get(rest..*place).unwrap_or_default();
+            parts.push(IoSlice::new(before));
             parts.push(IoSlice::new(payload));
             rest = *place;
         }

@@ -4,7 +4,7 @@ mod ending;
 mod layout;
 mod reading;
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 use self::ending::continue_last;
@@ -118,10 +118,8 @@ pub(crate) fn open(
 
 /// Begins a new log.
 fn begin(disk: &dyn Disk) -> io::Result<Mark> {
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u64(clock::to_unix_millis(clock::now()));
     let mark = Mark {
-        salt: hasher.finish(),
+        salt: RandomState::new().hash_one(clock::to_unix_millis(clock::now())),
         next: 0,
         last: None,
         held: 0,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::{SystemDisk, failed, is_of_cache, not_a_file};
 use crate::StoreError;
@@ -197,13 +197,10 @@ impl Drop for SystemDisk {
 
 /// Like std's `try_lock`, but also works on Android, where std does not support it.
 pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Err(TryLockError::WouldBlock),
-            Err(error) => return Err(TryLockError::Error(error.into())),
-        }
+    match retry_on_intr(|| flock(file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(TryLockError::WouldBlock),
+        Err(error) => Err(TryLockError::Error(error.into())),
     }
 }
 
@@ -253,10 +250,9 @@ pub(super) fn read_at(
     buffer.reserve_exact(length);
     while buffer.len() < length {
         let at = offset + buffer.len() as u64;
-        match rustix::io::pread(file, spare_capacity(buffer), at) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let read = retry_on_intr(|| rustix::io::pread(file, spare_capacity(buffer), at))?;
+        if read == 0 {
+            break;
         }
     }
     buffer.truncate(length);
@@ -271,15 +267,12 @@ pub(super) fn write_at(
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         let now = parts.get(..PARTS_AT_ONCE).unwrap_or(parts);
-        match rustix::io::pwritev(file, now, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                offset += written as u64;
-                IoSlice::advance_slices(&mut parts, written);
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let written = retry_on_intr(|| rustix::io::pwritev(file, now, offset))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        offset += written as u64;
+        IoSlice::advance_slices(&mut parts, written);
     }
     Ok(())
 }

@@ -38,8 +38,7 @@ pub(super) fn encode(at: &Checkpoint, totals: Totals) -> Vec<([u8; 3], Vec<u8>)>
         at.segments.len() as u64,
     ];
     let segments = at.segments.iter();
-    let segments =
-        segments.flat_map(|(segment, records, bytes)| [(*segment).into(), *records, *bytes]);
+    let segments = segments.flat_map(|&(number, records, bytes)| [number.into(), records, bytes]);
     for number in head.into_iter().chain(segments) {
         put_number(&mut record, number);
     }

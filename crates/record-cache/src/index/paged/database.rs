@@ -1,8 +1,6 @@
 //! The sled database, in a directory `index-<number>` inside the cache's directory.
 //!
 //! The key (`b`, stream number, start) holds a block; the keys (`c`, part) hold the checkpoint.
-//! A checkpoint is written in one batch, or in several of which the first removes the previous
-//! checkpoint and the last adds the new one, so the database has the state of a checkpoint or none.
 
 use std::fs;
 use std::io;
@@ -67,10 +65,8 @@ impl Database {
             }
             // sled fails on a snapshot it had no space to finish.
             let unfinished = entry.path();
-            if unfinished
-                .extension()
-                .is_some_and(|end| end == "generating")
-            {
+            let extension = unfinished.extension();
+            if extension.is_some_and(|end| end == "generating") {
                 fs::remove_file(unfinished).map_err(describe)?;
             }
         }
@@ -254,10 +250,7 @@ fn have_one_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
 /// Restricts a directory to its owner, whatever the modes of the files in it.
 fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    }
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     #[cfg(not(unix))]
     let _ = path;
     Ok(())

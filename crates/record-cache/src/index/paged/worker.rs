@@ -72,7 +72,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the posted job.
     pub(super) fn await_posted(&mut self) -> Result<(), Broken> {
         let posted = self.posted.take();
         posted.map_or(Ok(()), |answer| self.wait(&answer))

@@ -98,14 +98,11 @@ impl Log {
         };
         let outline = active.outline.as_ref();
         let behind = outline.map_or(0, |outline| outline.length_with(calls));
-        let length = active.written + self.group_length(calls) + behind;
-        active.full || (active.written > SEGMENT_HEADER_BYTES && length > self.segment_bytes)
-    }
-
-    fn group_length(&self, calls: &[Call]) -> u64 {
         let calls: u64 = calls.iter().map(Call::encoded_length).sum();
         let again: u64 = self.at.rewrite.iter().map(Settled::encoded_length).sum();
-        GroupBody::FRAME_BYTES + again + void_length(&self.at.voids) + calls
+        let group = GroupBody::FRAME_BYTES + again + void_length(&self.at.voids) + calls;
+        let length = active.written + group + behind;
+        active.full || (active.written > SEGMENT_HEADER_BYTES && length > self.segment_bytes)
     }
 
     /// Encodes and writes calls with this many new records. Returns the oldest segment that the
@@ -172,12 +169,10 @@ impl Log {
 
     /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(active) = self.at.active.as_ref() else {
+        let active = self.at.active.as_ref();
+        let Some(active) = active.filter(|active| active.synced != active.written) else {
             return Ok(());
         };
-        if active.synced == active.written {
-            return Ok(());
-        }
         let (written, outcome) = (active.written, self.sync_all(active));
         self.begin(written);
         self.end(outcome)

@@ -12,7 +12,6 @@ use crate::log::catalog::Settled;
 use crate::log::frame::{Kind, place};
 use crate::log::step::Step;
 
-/// Iterates over the steps of an outline.
 #[derive(Debug)]
 pub(crate) struct Steps<'a> {
     rest: &'a [u8],
@@ -93,8 +92,7 @@ impl<'a> Steps<'a> {
         let place = usize::try_from(self.number()?).ok()?;
         if place == self.so_far.names.len() {
             let length = usize::try_from(self.number()?).ok()?;
-            let (name, rest) = self.rest.split_at_checked(length)?;
-            self.rest = rest;
+            let name = self.rest.split_off(..length)?;
             let name = StreamName::new(str::from_utf8(name).ok()?).ok()?;
             self.so_far.names.push(name);
         }
@@ -132,8 +130,7 @@ impl Iterator for Steps<'_> {
 
     /// Ends with the bytes: a created or decoded outline has only valid steps.
     fn next(&mut self) -> Option<Step> {
-        let (&tag, rest) = self.rest.split_first()?;
-        self.rest = rest;
+        let &tag = self.rest.split_off_first()?;
         let kind = Kind::of(tag & KIND_MASK)?;
         let step = match kind {
             Kind::Group => self.group(tag)?,

@@ -47,7 +47,6 @@ impl Outline {
         self.so_far.advance(GroupBody::FRAME_BYTES);
     }
 
-    /// Adds a record, appended or carried.
     pub(crate) fn record(&mut self, carried: bool, stream: &StreamName, entry: &Entry) {
         let last = self.so_far.stream;
         let same_stream = last.and_then(|last| self.so_far.names.get(last)) == Some(stream);
