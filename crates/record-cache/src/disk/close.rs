@@ -117,7 +117,7 @@ impl Writer {
         if let Err(broken) = kept {
             tracing::debug!(target: "record_cache", reason = broken.0, "the index could not be saved");
         }
-        // Some systems keep the name of a deleted file until it is closed.
+        // A network file system keeps a name for a deleted file until it is closed.
         self.syncer.wait_until_closed();
         let Self { shared, log, .. } = self;
         drop(log);

@@ -97,12 +97,12 @@ impl Writer {
     /// Deletes a segment that the log says is no longer needed.
     pub(super) fn delete(&mut self, number: u32) {
         let segment = lock(&self.shared.catalog).segments.remove(&number);
+        // Windows may keep the name until the file is closed, so there it is closed first. Without a
+        // reserve, the disk is or was full, and this may be the only space.
+        let segment = segment.filter(|_| cfg!(unix) && self.reserve.is_there);
         // If it remains, the next opening deletes it.
         let _ = self.log.disk.remove(&segment_name(number));
-        // Without a reserve, the disk is or was full, and this may be the only space.
-        if let Some(segment) = segment
-            && self.reserve.is_there
-        {
+        if let Some(segment) = segment {
             self.syncer.close(&self.shared, segment.file);
         }
     }

@@ -3,6 +3,7 @@
 mod broken;
 mod checkpoints;
 mod combined;
+#[cfg(unix)]
 mod deleted;
 mod faults;
 mod history;
