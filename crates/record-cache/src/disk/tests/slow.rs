@@ -100,14 +100,17 @@ impl Gate {
     }
 
     /// Lets writes fail until a file is closed.
+    #[cfg(unix)]
     pub(crate) fn fill(&self) {
         self.state.lock().unwrap().full = true;
     }
 
+    #[cfg(unix)]
     pub(crate) fn writes_refused(&self) -> usize {
         self.state.lock().unwrap().writes_refused
     }
 
+    #[cfg(unix)]
     pub(crate) fn closes_aside(&self) -> usize {
         self.state.lock().unwrap().closes_aside
     }
