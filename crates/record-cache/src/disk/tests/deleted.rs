@@ -96,6 +96,17 @@ async fn a_settlement_on_a_full_disk_spends_no_reserve_while_a_file_is_being_clo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_file_is_being_closed_the_writer_closes_the_next_one() {
+    let (store, gate, _) = closing().await;
+    let aside = gate.closes_aside();
+    settle(&store, 3).await;
+    append(&store).await.unwrap();
+    gate.release();
+    store.close().await.unwrap();
+    assert_eq!(gate.closes_aside(), aside);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_is_closed_once_its_files_are() {
     let (store, gate, _) = closing().await;
     let closing = Arc::clone(&store);
