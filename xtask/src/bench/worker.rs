@@ -25,8 +25,8 @@ pub(crate) async fn run(job: &str, input: &str) -> Result<()> {
 }
 
 async fn work<J: Job>(input: &str) -> Result<()> {
-    let job: J =
-        serde_json::from_str(input).with_context(|| format!("what {} is given", J::NAME))?;
+    let job: J = serde_json::from_str(input)
+        .with_context(|| format!("cannot parse the input of {}", J::NAME))?;
     println!("{}", serde_json::to_string(&job.run().await?)?);
     Ok(())
 }

@@ -66,7 +66,10 @@ impl Gather {
             }
         }
         let failed = || anyhow!(self.lock().failure.clone().unwrap_or_default());
-        answer.await.map_err(|_| failed()).context("the writer")
+        answer
+            .await
+            .map_err(|_| failed())
+            .context("the writer has ended")
     }
 
     pub(super) fn group_size(&self) -> f64 {

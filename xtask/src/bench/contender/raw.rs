@@ -32,7 +32,7 @@ pub(super) fn start(directory: &Path, promise: Promise) -> Result<Arc<Gather>> {
 fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
     while !slices.is_empty() {
         match file.write_vectored(slices)? {
-            0 => bail!("the disk takes no more"),
+            0 => bail!("the write stopped short: is the disk full?"),
             written => IoSlice::advance_slices(&mut slices, written),
         }
     }

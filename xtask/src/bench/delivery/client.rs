@@ -6,7 +6,7 @@ use amplify_kinesis::aws_sdk_kinesis::Client;
 use amplify_kinesis::aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
 use amplify_kinesis::{
     AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, FlushStrategy,
-    WireFormat,
+    OverflowPolicy, WireFormat,
 };
 use aws_credential_types::Credentials;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,8 @@ pub(crate) fn builder(endpoint: &str, format: Format) -> AmplifyKinesisClientBui
     with(endpoint, options.wire_format(format))
 }
 
-/// A client that delivers full batches by itself, with this cache limit in bytes.
+/// A client that delivers full batches by itself. While its cache has this many bytes, recording
+/// waits.
 pub(crate) fn adaptive(
     endpoint: &str,
     bytes: u64,
@@ -50,7 +51,11 @@ pub(crate) fn adaptive(
         max_records: 500,
         max_bytes: 4 * MIB,
     };
-    with(endpoint, options(bytes, strategy, in_flight))
+    let options = options(bytes, strategy, in_flight);
+    with(
+        endpoint,
+        options.overflow_policy(OverflowPolicy::Wait { at_most: LONG }),
+    )
 }
 
 /// A client with these options.

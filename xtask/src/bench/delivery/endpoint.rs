@@ -89,7 +89,7 @@ impl Endpoint {
         let mut process = command
             .stdin(Stdio::piped())
             .spawn()
-            .context("the endpoint")?;
+            .context("cannot start the endpoint")?;
         let output = process
             .stdout
             .take()

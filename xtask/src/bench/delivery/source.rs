@@ -1,11 +1,12 @@
 //! The records to send.
 
 use std::fs::File;
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bytes::Bytes;
+use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::contender::data_of_record;
@@ -73,22 +74,15 @@ fn each_group_of_lines(
             .take(CHUNK_BYTES as u64)
             .read_to_end(&mut chunk)?;
         if read > 0 {
-            let whole = chunk
-                .iter()
-                .rposition(|&byte| byte == b'\n')
-                .map_or(0, |at| at + 1);
+            let whole = memrchr(b'\n', &chunk).map_or(0, |at| at + 1);
             rest = chunk.split_off(whole);
         }
         let chunk = Bytes::from(chunk);
         let mut start = 0;
         while start < chunk.len() {
-            let length = (&chunk[start..]).skip_until(b'\n')?;
-            let line = chunk.slice(start..start + length);
-            group.push(match line.strip_suffix(b"\n") {
-                Some(text) => line.slice(..text.len()),
-                None => line,
-            });
-            start += length;
+            let end = memchr(b'\n', &chunk[start..]).map_or(chunk.len(), |at| start + at);
+            group.push(chunk.slice(start..end));
+            start = end + 1;
             if group.len() == size {
                 take(std::mem::replace(&mut group, Vec::with_capacity(size)))?;
             }
