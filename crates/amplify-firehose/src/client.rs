@@ -1,90 +1,29 @@
-//! The client.
+//! The client, its builder and its error.
 
-use aws_credential_types::provider::ProvideCredentials;
 use flush_engine::RecordData;
-use flush_engine::aws::{Client, IntoPayload};
+use flush_engine::aws::IntoPayload;
 
 use crate::service::Firehose;
-use crate::{
-    AmplifyFirehoseClientBuilder, AmplifyFirehoseClientOptions, AmplifyFirehoseError,
-    FirehoseRecord, FirehoseStream,
-};
+use crate::{AmplifyFirehoseClientOptions, FirehoseRecord, FirehoseStream};
 
-/// A durable client for Amazon Data Firehose.
-///
-/// Records are stored in a local cache and delivered in batches by `PutRecordBatch`: on a timer, by
-/// [`flush`](Self::flush) or by [`drain`](Self::drain). Clones share one client.
-///
-/// Dropping the last clone stops the timer and releases the storage a moment later;
-/// [`close`](Self::close) waits for that.
-///
-/// ```
-#[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
-/// use amplify_firehose::AmplifyFirehoseClient;
-///
-/// # let aws = amplify_test_support::FakeAws::start();
-/// let client = AmplifyFirehoseClient::builder()
-///     .region("us-east-1")
-///     .credentials_provider(credentials)
-/// #    .endpoint_url(aws.endpoint_url())
-/// #    .in_memory()
-///     .build()
-///     .await?;
-/// client.record("an order", "orders").await?;
-/// client.flush().await?;
-/// client.close().await?;
-/// # assert_eq!(aws.delivered_count_of("orders"), 1);
-#[doc = flush_engine::aws_example!(@end)]
-/// ```
-#[derive(Debug, Clone)]
-pub struct AmplifyFirehoseClient(pub(crate) Client<Firehose>);
+flush_engine::aws_client! {
+    pub struct AmplifyFirehoseClient {
+        crate: "amplify_firehose",
+        service: Firehose,
+        service_name: "Amazon Data Firehose",
+        request: "PutRecordBatch",
+        record: r#"client.record("an order", "orders")"#,
+    }
+}
 
 impl AmplifyFirehoseClient {
-    /// Creates a client that stores its records in the default directory.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
-    /// use amplify_firehose::{AmplifyFirehoseClient, AmplifyFirehoseClientOptions};
-    /// use aws_credential_types::Credentials;
-    ///
-    /// let credentials = Credentials::new("access key", "secret key", None, None, "example");
-    /// let options = AmplifyFirehoseClientOptions::default();
-    /// let client = AmplifyFirehoseClient::create("us-east-1", credentials, options).await?;
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    ///
-    /// # Errors
-    /// Same as [`AmplifyFirehoseClientBuilder::build`].
-    ///
-    /// # Cancel safety
-    /// If the storage was already opened, it is released shortly afterwards.
-    pub async fn create(
-        region: impl Into<String>,
-        credentials: impl ProvideCredentials + 'static,
-        options: AmplifyFirehoseClientOptions,
-    ) -> Result<Self, AmplifyFirehoseError> {
-        let builder = Self::builder().region(region);
-        let builder = builder.credentials_provider(credentials);
-        builder.options(options).build().await
-    }
-
-    /// Returns a builder for a client.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@builder "amplify_firehose")]
-    /// use amplify_firehose::AmplifyFirehoseClient;
-    ///
-    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    /// let client = AmplifyFirehoseClient::builder()
-    ///     .sdk_config(&config)
-    ///     .storage_path("/var/lib/shop/records")
-    ///     .build()
-    ///     .await?;
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    pub fn builder() -> AmplifyFirehoseClientBuilder {
-        AmplifyFirehoseClientBuilder::default()
-    }
+    flush_engine::aws_create!(
+        AmplifyFirehoseClient,
+        AmplifyFirehoseClientBuilder,
+        AmplifyFirehoseError,
+        AmplifyFirehoseClientOptions,
+        crate: "amplify_firehose",
+    );
 
     /// Records data for a delivery stream.
     ///
@@ -149,35 +88,14 @@ impl AmplifyFirehoseClient {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several records, for one or more streams. On an error, none is stored.
-    ///
-    /// ```
-    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
-    /// use amplify_firehose::FirehoseRecord;
-    ///
-    /// // An order is never stored without its invoice.
-    /// client
-    ///     .record_all([
-    ///         FirehoseRecord::new("an order", "orders"),
-    ///         FirehoseRecord::new("its invoice", "invoices"),
-    ///     ])
-    ///     .await?;
-    /// assert_eq!(client.cache_stats().streams.len(), 2);
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    ///
-    /// # Errors
-    /// Same as [`record`](Self::record).
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, either all records are stored or none.
-    pub async fn record_all(
-        &self,
-        records: impl IntoIterator<Item = FirehoseRecord>,
-    ) -> Result<RecordData, AmplifyFirehoseError> {
-        let checked = self.0.check(records.into_iter().map(|record| record.0))?;
-        Ok(self.0.record(checked).await?)
-    }
+    flush_engine::aws_record_all!(
+        AmplifyFirehoseClient,
+        AmplifyFirehoseError,
+        FirehoseRecord,
+        crate: "amplify_firehose",
+        order: r#"FirehoseRecord::new("an order", "orders")"#,
+        invoice: r#"FirehoseRecord::new("its invoice", "invoices")"#,
+    );
 
     /// Returns a handle for one delivery stream. The name is validated once, here.
     ///
@@ -196,29 +114,38 @@ impl AmplifyFirehoseClient {
         Ok(FirehoseStream(self.0.stream(name.into())?))
     }
 
-    /// The SDK client, for all other operations of the service.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
-    /// let description = client
-    ///     .firehose_client()
-    ///     .describe_delivery_stream()
-    ///     .delivery_stream_name("orders")
-    ///     .send()
-    ///     .await?;
-    /// println!("{:?}", description.delivery_stream_description());
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    #[must_use]
-    pub fn firehose_client(&self) -> &aws_sdk_firehose::Client {
-        self.0.sdk_client()
-    }
+    flush_engine::aws_sdk_getter!(
+        AmplifyFirehoseClient,
+        sdk: aws_sdk_firehose => firehose_client,
+        crate: "amplify_firehose",
+        describe: describe_delivery_stream(delivery_stream_name) => delivery_stream_description,
+    );
 }
 
-flush_engine::aws_client!(
+flush_engine::aws_client_methods!(
     AmplifyFirehoseClient,
     AmplifyFirehoseError,
     AmplifyFirehoseClientOptions,
     crate: "amplify_firehose",
-    record: r#"client.record("an order", "orders").await?;"#,
+    record: r#"client.record("an order", "orders")"#,
 );
+
+flush_engine::aws_builder! {
+    pub struct AmplifyFirehoseClientBuilder {
+        crate: "amplify_firehose",
+        service: Firehose,
+        sdk: aws_sdk_firehose => firehose_client,
+        client: AmplifyFirehoseClient,
+        error: AmplifyFirehoseError,
+        options: AmplifyFirehoseClientOptions,
+        record: r#"client.record("an order", "orders")"#,
+    }
+}
+
+flush_engine::aws_error! {
+    pub enum AmplifyFirehoseError {
+        crate: "amplify_firehose",
+        client: AmplifyFirehoseClient,
+        record: r#"client.record("an order", "orders")"#,
+    }
+}

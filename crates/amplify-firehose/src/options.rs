@@ -31,19 +31,6 @@ pub enum Aggregation {
 }
 
 flush_engine::aws_options! {
-    /// Settings of an [`AmplifyFirehoseClient`](crate::AmplifyFirehoseClient).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use amplify_firehose::{AmplifyFirehoseClientOptions, FlushStrategy};
-    ///
-    /// let options = AmplifyFirehoseClientOptions::default()
-    ///     .cache_max_bytes(10 * 1024 * 1024)
-    ///     .max_retries(3)
-    ///     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)));
-    /// assert_eq!(options.max_retries, 3);
-    /// ```
-    ///
     /// Settings of Firehose alone:
     ///
     /// ```
@@ -57,6 +44,7 @@ flush_engine::aws_options! {
     /// ```
     pub struct AmplifyFirehoseClientOptions {
         crate: "amplify_firehose",
+        client: AmplifyFirehoseClient,
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecordBatch",
         record_limit: "Maximum bytes of a record. Default and upper limit: 1,000 KiB.",

@@ -1,30 +1,21 @@
 //! A handle for one delivery stream.
 
 use flush_engine::RecordData;
-use flush_engine::aws::{IntoPayload, Stream, UncheckedRecord};
+use flush_engine::aws::{IntoPayload, UncheckedRecord};
 
 use crate::AmplifyFirehoseError;
 use crate::service::Firehose;
 
-/// A handle for one delivery stream of a client, with its name validated; created by
-/// [`AmplifyFirehoseClient::stream`](crate::AmplifyFirehoseClient::stream).
-///
-/// ```
-#[doc = flush_engine::aws_example!(@client "amplify_firehose", AmplifyFirehoseClient)]
-/// // A task that records for one stream only.
-/// let orders = client.stream("orders")?;
-/// let task = tokio::spawn(async move {
-///     for number in 1..=3 {
-///         orders.record(format!("order {number}")).await?;
-///     }
-///     Ok::<_, AmplifyFirehoseError>(())
-/// });
-/// task.await??;
-/// assert_eq!(client.cache_stats().records, 3);
-#[doc = flush_engine::aws_example!(@end)]
-/// ```
-#[derive(Debug, Clone)]
-pub struct FirehoseStream(pub(crate) Stream<Firehose>);
+flush_engine::aws_stream! {
+    pub struct FirehoseStream {
+        crate: "amplify_firehose",
+        service: Firehose,
+        client: AmplifyFirehoseClient,
+        error: AmplifyFirehoseError,
+        noun: "delivery stream",
+        record: r#"orders.record(format!("order {number}"))"#,
+    }
+}
 
 impl FirehoseStream {
     /// The stream's name.

@@ -1,90 +1,29 @@
-//! The client.
+//! The client, its builder and its error.
 
-use aws_credential_types::provider::ProvideCredentials;
 use flush_engine::RecordData;
-use flush_engine::aws::{Client, IntoPayload};
+use flush_engine::aws::IntoPayload;
 
 use crate::service::Kinesis;
-use crate::{
-    AmplifyKinesisClientBuilder, AmplifyKinesisClientOptions, AmplifyKinesisError, KinesisRecord,
-    KinesisStream,
-};
+use crate::{AmplifyKinesisClientOptions, KinesisRecord, KinesisStream};
 
-/// A durable client for Amazon Kinesis Data Streams.
-///
-/// Records are stored in a local cache and delivered in batches by `PutRecords`: on a timer, by
-/// [`flush`](Self::flush) or by [`drain`](Self::drain). Clones share one client.
-///
-/// Dropping the last clone stops the timer and releases the storage a moment later;
-/// [`close`](Self::close) waits for that.
-///
-/// ```
-#[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
-/// use amplify_kinesis::AmplifyKinesisClient;
-///
-/// # let aws = amplify_test_support::FakeAws::start();
-/// let client = AmplifyKinesisClient::builder()
-///     .region("us-east-1")
-///     .credentials_provider(credentials)
-/// #    .endpoint_url(aws.endpoint_url())
-/// #    .in_memory()
-///     .build()
-///     .await?;
-/// client.record("an order", "customer-7", "orders").await?;
-/// client.flush().await?;
-/// client.close().await?;
-/// # assert_eq!(aws.delivered_count_of("orders"), 1);
-#[doc = flush_engine::aws_example!(@end)]
-/// ```
-#[derive(Debug, Clone)]
-pub struct AmplifyKinesisClient(pub(crate) Client<Kinesis>);
+flush_engine::aws_client! {
+    pub struct AmplifyKinesisClient {
+        crate: "amplify_kinesis",
+        service: Kinesis,
+        service_name: "Amazon Kinesis Data Streams",
+        request: "PutRecords",
+        record: r#"client.record("an order", "customer-7", "orders")"#,
+    }
+}
 
 impl AmplifyKinesisClient {
-    /// Creates a client that stores its records in the default directory.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
-    /// use amplify_kinesis::{AmplifyKinesisClient, AmplifyKinesisClientOptions};
-    /// use aws_credential_types::Credentials;
-    ///
-    /// let credentials = Credentials::new("access key", "secret key", None, None, "example");
-    /// let options = AmplifyKinesisClientOptions::default();
-    /// let client = AmplifyKinesisClient::create("us-east-1", credentials, options).await?;
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    ///
-    /// # Errors
-    /// Same as [`AmplifyKinesisClientBuilder::build`].
-    ///
-    /// # Cancel safety
-    /// If the storage was already opened, it is released shortly afterwards.
-    pub async fn create(
-        region: impl Into<String>,
-        credentials: impl ProvideCredentials + 'static,
-        options: AmplifyKinesisClientOptions,
-    ) -> Result<Self, AmplifyKinesisError> {
-        let builder = Self::builder().region(region);
-        let builder = builder.credentials_provider(credentials);
-        builder.options(options).build().await
-    }
-
-    /// Returns a builder for a client.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@builder "amplify_kinesis")]
-    /// use amplify_kinesis::AmplifyKinesisClient;
-    ///
-    /// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    /// let client = AmplifyKinesisClient::builder()
-    ///     .sdk_config(&config)
-    ///     .storage_path("/var/lib/shop/records")
-    ///     .build()
-    ///     .await?;
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    pub fn builder() -> AmplifyKinesisClientBuilder {
-        AmplifyKinesisClientBuilder::default()
-    }
+    flush_engine::aws_create!(
+        AmplifyKinesisClient,
+        AmplifyKinesisClientBuilder,
+        AmplifyKinesisError,
+        AmplifyKinesisClientOptions,
+        crate: "amplify_kinesis",
+    );
 
     /// Records data for a stream, given by name or ARN.
     ///
@@ -151,35 +90,14 @@ impl AmplifyKinesisClient {
         Ok(self.0.record_blocking(checked)?)
     }
 
-    /// Records several records, for one or more streams. On an error, none is stored.
-    ///
-    /// ```
-    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
-    /// use amplify_kinesis::KinesisRecord;
-    ///
-    /// // An order is never stored without its invoice.
-    /// client
-    ///     .record_all([
-    ///         KinesisRecord::new("an order", "customer-7", "orders"),
-    ///         KinesisRecord::new("its invoice", "customer-7", "invoices"),
-    ///     ])
-    ///     .await?;
-    /// assert_eq!(client.cache_stats().streams.len(), 2);
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    ///
-    /// # Errors
-    /// Same as [`record`](Self::record).
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, either all records are stored or none.
-    pub async fn record_all(
-        &self,
-        records: impl IntoIterator<Item = KinesisRecord>,
-    ) -> Result<RecordData, AmplifyKinesisError> {
-        let checked = self.0.check(records.into_iter().map(|record| record.0))?;
-        Ok(self.0.record(checked).await?)
-    }
+    flush_engine::aws_record_all!(
+        AmplifyKinesisClient,
+        AmplifyKinesisError,
+        KinesisRecord,
+        crate: "amplify_kinesis",
+        order: r#"KinesisRecord::new("an order", "customer-7", "orders")"#,
+        invoice: r#"KinesisRecord::new("its invoice", "customer-7", "invoices")"#,
+    );
 
     /// Returns a handle for one stream. The name or ARN is validated once, here.
     ///
@@ -199,29 +117,38 @@ impl AmplifyKinesisClient {
         Ok(KinesisStream(self.0.stream(name.into())?))
     }
 
-    /// The SDK client, for all other operations of the service.
-    ///
-    /// ```no_run
-    #[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
-    /// let description = client
-    ///     .kinesis_client()
-    ///     .describe_stream_summary()
-    ///     .stream_name("orders")
-    ///     .send()
-    ///     .await?;
-    /// println!("{:?}", description.stream_description_summary());
-    #[doc = flush_engine::aws_example!(@end)]
-    /// ```
-    #[must_use]
-    pub fn kinesis_client(&self) -> &aws_sdk_kinesis::Client {
-        self.0.sdk_client()
-    }
+    flush_engine::aws_sdk_getter!(
+        AmplifyKinesisClient,
+        sdk: aws_sdk_kinesis => kinesis_client,
+        crate: "amplify_kinesis",
+        describe: describe_stream_summary(stream_name) => stream_description_summary,
+    );
 }
 
-flush_engine::aws_client!(
+flush_engine::aws_client_methods!(
     AmplifyKinesisClient,
     AmplifyKinesisError,
     AmplifyKinesisClientOptions,
     crate: "amplify_kinesis",
-    record: r#"client.record("an order", "customer-7", "orders").await?;"#,
+    record: r#"client.record("an order", "customer-7", "orders")"#,
 );
+
+flush_engine::aws_builder! {
+    pub struct AmplifyKinesisClientBuilder {
+        crate: "amplify_kinesis",
+        service: Kinesis,
+        sdk: aws_sdk_kinesis => kinesis_client,
+        client: AmplifyKinesisClient,
+        error: AmplifyKinesisError,
+        options: AmplifyKinesisClientOptions,
+        record: r#"client.record("an order", "customer-7", "orders")"#,
+    }
+}
+
+flush_engine::aws_error! {
+    pub enum AmplifyKinesisError {
+        crate: "amplify_kinesis",
+        client: AmplifyKinesisClient,
+        record: r#"client.record("an order", "customer-7", "orders")"#,
+    }
+}

@@ -1,10 +1,9 @@
 #![doc = include_str!("../README.md")]
 
-mod builder;
 mod client;
 mod delivered;
-mod error;
-pub mod guide;
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 pub mod limits;
 mod options;
 mod record;
@@ -14,10 +13,8 @@ mod stream;
 #[cfg(all(feature = "browser", target_arch = "wasm32", target_os = "unknown"))]
 pub use flush_engine::aws::browser;
 
-pub use self::builder::AmplifyKinesisClientBuilder;
-pub use self::client::AmplifyKinesisClient;
+pub use self::client::{AmplifyKinesisClient, AmplifyKinesisClientBuilder, AmplifyKinesisError};
 pub use self::delivered::DeliveredRecord;
-pub use self::error::AmplifyKinesisError;
 pub use self::options::{Aggregation, AmplifyKinesisClientOptions};
 pub use self::record::{IntoStreamRecord, KinesisRecord};
 pub use self::stream::KinesisStream;

@@ -35,19 +35,6 @@ pub enum Aggregation {
 }
 
 flush_engine::aws_options! {
-    /// Settings of an [`AmplifyKinesisClient`](crate::AmplifyKinesisClient).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use amplify_kinesis::{AmplifyKinesisClientOptions, FlushStrategy};
-    ///
-    /// let options = AmplifyKinesisClientOptions::default()
-    ///     .cache_max_bytes(10 * 1024 * 1024)
-    ///     .max_retries(3)
-    ///     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)));
-    /// assert_eq!(options.max_retries, 3);
-    /// ```
-    ///
     /// Settings of Kinesis alone:
     ///
     /// ```
@@ -59,6 +46,7 @@ flush_engine::aws_options! {
     /// ```
     pub struct AmplifyKinesisClientOptions {
         crate: "amplify_kinesis",
+        client: AmplifyKinesisClient,
         max_record_bytes: MAX_RECORD_BYTES,
         request: "PutRecords",
         record_limit: "Maximum bytes of a record, data and partition key together. Lower it to the \

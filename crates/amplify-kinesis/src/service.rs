@@ -172,7 +172,9 @@ async fn open_shards(client: &Client, stream: &StreamName) -> Result<Vec<Shard>,
             .set_stream_arn(arn.clone())
             .next_token(next);
     }
-    Err(SendError::unreadable("the list of shards has no end"))
+    Err(SendError::unreadable(
+        "the list of shards has too many pages",
+    ))
 }
 
 /// Converts an open shard; `None` if it is closed or malformed.

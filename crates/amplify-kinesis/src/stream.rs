@@ -1,32 +1,23 @@
 //! A handle for one stream.
 
 use flush_engine::RecordData;
-use flush_engine::aws::{IntoPayload, Stream};
+use flush_engine::aws::IntoPayload;
 
 use crate::AmplifyKinesisError;
 use crate::record::IntoStreamRecord;
 use crate::record::sealed::IntoUnchecked;
 use crate::service::Kinesis;
 
-/// A handle for one stream of a client, with its name validated; created by
-/// [`AmplifyKinesisClient::stream`](crate::AmplifyKinesisClient::stream).
-///
-/// ```
-#[doc = flush_engine::aws_example!(@client "amplify_kinesis", AmplifyKinesisClient)]
-/// // A task that records for one stream only.
-/// let orders = client.stream("orders")?;
-/// let task = tokio::spawn(async move {
-///     for number in 1..=3 {
-///         orders.record(format!("order {number}"), "customer-7").await?;
-///     }
-///     Ok::<_, AmplifyKinesisError>(())
-/// });
-/// task.await??;
-/// assert_eq!(client.cache_stats().records, 3);
-#[doc = flush_engine::aws_example!(@end)]
-/// ```
-#[derive(Debug, Clone)]
-pub struct KinesisStream(pub(crate) Stream<Kinesis>);
+flush_engine::aws_stream! {
+    pub struct KinesisStream {
+        crate: "amplify_kinesis",
+        service: Kinesis,
+        client: AmplifyKinesisClient,
+        error: AmplifyKinesisError,
+        noun: "stream",
+        record: r#"orders.record(format!("order {number}"), "customer-7")"#,
+    }
+}
 
 impl KinesisStream {
     /// The stream's name.

@@ -40,13 +40,13 @@ pub(super) fn stream_name<'a>(
     };
     if of_region != region {
         return Err(format!(
-            "the ARN is of another region than the client, which sends to {region}"
+            "the ARN is in another region than the client, which sends to {region}"
         ));
     }
     let expected = partition_of(region);
     if partition != expected {
         return Err(format!(
-            "the ARN is of another partition than its region, which is in {expected}"
+            "the ARN is in another partition than its region, which is in {expected}"
         ));
     }
     Ok(name)

@@ -335,7 +335,7 @@ impl<S: Service> Stream<S> {
 
 fn of_another_stream(name: &StreamName) -> ClientError {
     ClientError::validation(
-        format!("the record is for another stream than the handle, which is for {name}"),
+        format!("the record is for another stream; this handle is for {name}"),
         "use the handle of its stream, or the record_all of the client",
     )
 }

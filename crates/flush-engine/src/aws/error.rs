@@ -169,22 +169,50 @@ impl From<StorageError> for ClientError {
 
 /// Defines the error of a client: an enum of five kinds that callers handle differently.
 ///
-/// `crate` names the calling crate, for the examples in the documentation. It must depend on
-/// `thiserror`.
+/// `crate`, `client` and `record` appear only in the examples of the documentation: the name of the
+/// calling crate, which must depend on `thiserror`, the type of the client, and a call that records
+/// something with a `client`.
 ///
 /// ```
 /// flush_engine::aws_error! {
-///     crate: "my_client",
-///     /// An error of my client.
-///     pub enum MyError
+///     pub enum MyError {
+///         crate: "my_client",
+///         client: MyClient,
+///         record: r#"client.record("an order", "orders")"#,
+///     }
 /// }
 ///
 /// assert_eq!(MyError::ClientClosed.recovery_suggestion(), "create a new client");
 /// ```
 #[macro_export]
 macro_rules! aws_error {
-    (crate: $krate:literal, $(#[$meta:meta])* pub enum $error:ident) => {
-        $(#[$meta])*
+    (
+        pub enum $error:ident {
+            crate: $krate:literal,
+            client: $client:ident,
+            record: $record:literal,
+        }
+    ) => {
+        /// A client error, of one of five kinds that callers handle differently.
+        ///
+        /// ```
+        #[doc = concat!("use ", $krate, "::{", stringify!($client), ", ", stringify!($error), "};")]
+        ///
+        #[doc = concat!(
+            "# async fn example(client: &", stringify!($client), ") -> Result<(), ", stringify!($error), "> {"
+        )]
+        #[doc = concat!("match ", $record, ".await {")]
+        ///     // Too much to be cached at the moment: make room, and try once more.
+        #[doc = concat!("    Err(", stringify!($error), "::LimitExceeded { .. }) => {")]
+        ///         client.flush().await?;
+        #[doc = concat!("        ", $record, ".await?;")]
+        ///     }
+        ///     Err(error) => println!("not recorded: {error}; {}", error.recovery_suggestion()),
+        ///     Ok(_) => {}
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
         #[derive(Debug, thiserror::Error)]
         pub enum $error {
             /// A record or a setting is not valid. Nothing was stored, and retrying does not help.

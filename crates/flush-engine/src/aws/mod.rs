@@ -1,10 +1,19 @@
 //! The common parts of clients for AWS services.
 //!
 //! A client crate implements [`Service`] once and wraps [`ClientBuilder`], [`Client`] and
-//! [`Stream`] in its own types. It writes the methods with service-specific arguments itself;
-//! [`aws_client!`](crate::aws_client) and [`aws_builder!`](crate::aws_builder) generate the others.
-//! [`aws_options!`](crate::aws_options) and [`aws_error!`](crate::aws_error) define its options and
-//! its error.
+//! [`Stream`] in its own types. Macros define them, and its options and its error:
+//!
+//! | macro | what it generates |
+//! |---|---|
+//! | [`aws_client!`](crate::aws_client) | the type of the client |
+//! | [`aws_create!`](crate::aws_create), [`aws_record_all!`](crate::aws_record_all), [`aws_sdk_getter!`](crate::aws_sdk_getter) | the methods of the client that name its other types |
+//! | [`aws_client_methods!`](crate::aws_client_methods) | the other methods of the client |
+//! | [`aws_builder!`](crate::aws_builder) | the builder, with all its methods |
+//! | [`aws_stream!`](crate::aws_stream) | the type of a stream's handle |
+//! | [`aws_options!`](crate::aws_options) | the options |
+//! | [`aws_error!`](crate::aws_error) | the error |
+//!
+//! The crate writes the methods with service-specific arguments itself.
 //!
 //! A record's path: the client checks it against [`ServiceLimits`] and hands it to the engine. The
 //! engine hands batches to a sender, which calls [`Service::put`] and sanitizes the service's

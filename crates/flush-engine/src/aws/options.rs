@@ -127,16 +127,18 @@ impl ClientOptions {
 
 /// Defines the options of a client: a struct with public fields and setters of the same names.
 ///
-/// `crate` names the calling crate, `request` the operation that sends a batch, and `record_limit`
-/// says how large a record may be; all three only appear in the documentation. `delivered` is the
-/// argument type of `on_delivered`, converted from [`DeliveredRecord`](crate::DeliveredRecord).
-/// Settings specific to this client follow, with their defaults.
+/// `crate` names the calling crate, `client` the type of the client, `request` the operation that
+/// sends a batch, and `record_limit` says how large a record may be; all four only appear in the
+/// documentation. `delivered` is the argument type of `on_delivered`, converted from
+/// [`DeliveredRecord`](crate::DeliveredRecord). Settings specific to this client follow, with their
+/// defaults. Doc comments on the struct follow the documentation that all options share.
 ///
 /// ```
 /// flush_engine::aws_options! {
-///     /// Settings of my client.
+///     /// Records may be compressed.
 ///     pub struct MyOptions {
 ///         crate: "my_client",
+///         client: MyClient,
 ///         max_record_bytes: 1024 * 1024,
 ///         request: "PutRecords",
 ///         record_limit: "Maximum bytes of a record. Default: 1 MiB.",
@@ -155,6 +157,7 @@ macro_rules! aws_options {
         $(#[$meta:meta])*
         pub struct $options:ident {
             crate: $krate:literal,
+            client: $client:ident,
             max_record_bytes: $max_record_bytes:expr,
             request: $request:literal,
             record_limit: $record_limit:literal,
@@ -165,6 +168,19 @@ macro_rules! aws_options {
             )*
         }
     ) => {
+        #[doc = concat!("Settings of an [`", stringify!($client), "`](crate::", stringify!($client), ").")]
+        ///
+        /// ```
+        /// use std::time::Duration;
+        #[doc = concat!("use ", $krate, "::{", stringify!($options), ", FlushStrategy};")]
+        ///
+        #[doc = concat!("let options = ", stringify!($options), "::default()")]
+        ///     .cache_max_bytes(10 * 1024 * 1024)
+        ///     .max_retries(3)
+        ///     .flush_strategy(FlushStrategy::Interval(Duration::from_secs(60)));
+        /// assert_eq!(options.max_retries, 3);
+        /// ```
+        ///
         $(#[$meta])*
         #[derive(Debug, Clone)]
         #[non_exhaustive]

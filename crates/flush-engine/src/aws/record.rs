@@ -79,7 +79,7 @@ pub(crate) fn checked_stream<S: Service>(
         Some(service) if arn::is_arn(&given) => arn::stream_name(&given, service, region)
             .map_err(|problem| ClientError::validation(problem, suggestion()))?,
         None if arn::is_arn(&given) => {
-            let problem = format!("{} takes no ARN, only names", S::OPERATION);
+            let problem = format!("{} takes a name, not an ARN", S::OPERATION);
             return Err(ClientError::validation(problem, suggestion()));
         }
         _ => &given,
@@ -92,9 +92,7 @@ pub(crate) fn checked_stream<S: Service>(
     let stream = is_valid.then(|| StreamName::new(given).ok()).flatten();
     stream.ok_or_else(|| {
         ClientError::validation(
-            format!(
-                "the stream name is not valid: 1 to {most} characters of A-Z a-z 0-9 _ . - make one"
-            ),
+            format!("the stream name must have 1 to {most} characters of A-Z a-z 0-9 _ . -"),
             suggestion(),
         )
     })
@@ -125,7 +123,7 @@ pub(crate) fn checked_record<S: Service>(
         let chars = key.as_deref().unwrap_or_default().chars().count();
         if chars == 0 || chars > most {
             return Err(ClientError::validation(
-                format!("the partition key has {chars} characters, it must have 1 to {most}"),
+                format!("the partition key has {chars} characters; it must have 1 to {most}"),
                 format!("use a partition key of 1 to {most} characters"),
             ));
         }
@@ -150,7 +148,7 @@ pub(crate) fn checked_record<S: Service>(
             false => ", its delimiter and compression included",
         };
         return Err(ClientError::validation(
-            format!("the record has {size} bytes of {what}{beside}, it may have {max_bytes}"),
+            format!("the record has {size} bytes of {what}{beside}; the limit is {max_bytes}"),
             "split the data, compress it, or store it elsewhere and record where it is",
         ));
     }

@@ -189,7 +189,7 @@ impl<S: Service> ServiceSender<S> {
         let outcomes = self.put(stream, &entries, receipts).await?;
         if outcomes.len() != records.len() {
             return Err(SendError::unreadable(
-                "an answer for another number of records",
+                "the answer has the wrong number of records",
             ));
         }
         let mut sent = Sent {

@@ -80,7 +80,7 @@ fn read(given: &JsValue) -> provider::Result {
     let property = |name: &str| Reflect::get(given, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let text = |name: &str| property(name).as_string().filter(|text| !text.is_empty());
     let missing = |name: &str| {
-        CredentialsError::invalid_configuration(format!("the page gave no text as {name}"))
+        CredentialsError::invalid_configuration(format!("the page gave no string for {name}"))
     };
     let id = text("accessKeyId").ok_or_else(|| missing("accessKeyId"))?;
     let secret = text("secretAccessKey").ok_or_else(|| missing("secretAccessKey"))?;
@@ -90,7 +90,7 @@ fn read(given: &JsValue) -> provider::Result {
     } else {
         let seconds = Date::new(&expiration).get_time() / 1000.0;
         let since = Duration::try_from_secs_f64(seconds).map_err(|_no_time| {
-            CredentialsError::invalid_configuration("the page gave no date as expiration")
+            CredentialsError::invalid_configuration("the page gave no Date for the expiration")
         })?;
         UNIX_EPOCH.checked_add(since)
     };

@@ -89,7 +89,7 @@ impl HttpConnector for Fetch {
         HttpConnectorFuture::new(async move {
             let answered = match limit {
                 Some(limit) => timeout(limit, answered).await.map_err(|_elapsed| {
-                    ConnectorError::timeout("no answer within the read time-out".into())
+                    ConnectorError::timeout("no answer within the read timeout".into())
                 })?,
                 None => answered.await,
             };

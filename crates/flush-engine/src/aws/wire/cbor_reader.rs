@@ -16,7 +16,7 @@ const NULL: u8 = 0xf6;
 const UNDEFINED: u8 = 0xf7;
 
 const SHORT: Unreadable = Unreadable("it ends too early");
-const UNEXPECTED: Unreadable = Unreadable("a value is of another type");
+const UNEXPECTED: Unreadable = Unreadable("a value has the wrong type");
 const MALFORMED: Unreadable = Unreadable("it is not CBOR");
 
 /// Reads values from these bytes.

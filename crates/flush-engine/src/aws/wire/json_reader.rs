@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::source::{MAX_DEPTH, Source, Unreadable};
 
 const MALFORMED: Unreadable = Unreadable("it is not JSON");
-const UNEXPECTED: Unreadable = Unreadable("a value is of another type");
+const UNEXPECTED: Unreadable = Unreadable("a value has the wrong type");
 
 /// Reads values from these bytes.
 #[derive(Debug, Clone)]
