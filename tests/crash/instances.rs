@@ -181,7 +181,7 @@ impl Program {
         }
     }
 
-    /// Starts an instance, and returns once it lives.
+    /// Starts an instance, and returns once it runs.
     fn start_alive(&mut self, task: Task) -> Instance {
         let instance = self.start(task);
         instance.wait_until("it lives", |said| said.iter().any(|line| line == "lives"));

@@ -54,12 +54,12 @@ pub(crate) async fn run() -> Result<()> {
         consumer
             .check(&directory)
             .await
-            .with_context(|| format!("the program that depends on {} only", consumer.library))?;
+            .with_context(|| format!("the program that depends only on {}", consumer.library))?;
     }
     if has_the_target().await {
         for library in ["amplify-kinesis", "amplify-firehose"] {
             check_page(&directory, library).await.with_context(|| {
-                format!("the page that depends on {library} with the feature browser only")
+                format!("the page that depends only on {library}, with the feature browser")
             })?;
         }
     } else {

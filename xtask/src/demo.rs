@@ -50,13 +50,13 @@ pub(crate) async fn run(flags: DemoFlags) -> Result<()> {
     } else {
         Destination::loopback()
     };
-    let directory = tempfile::tempdir().context("a directory for the cache")?;
+    let directory = tempfile::tempdir().context("cannot create a directory for the cache")?;
     // The recording process also reads the file, twice, which a pipe or a terminal does not allow.
     // In that process a file below /dev, such as /dev/stdin, is a different one.
     let can_be_read_again = path.is_file() && !path.starts_with("/dev");
     if !can_be_read_again {
         path = directory.path().join("input");
-        std::fs::write(&path, &lines.content).context("a copy of what was read")?;
+        std::fs::write(&path, &lines.content).context("cannot copy what was read")?;
     }
     let demo = Demo {
         path,

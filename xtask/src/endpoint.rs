@@ -80,7 +80,7 @@ async fn run_localstack(flags: &EndpointFlags) -> Result<()> {
     progress.done();
     print_environment(running.endpoint());
     eprintln!(
-        "make a stream first: `aws kinesis create-stream --stream-name my-stream`; Ctrl-C ends it"
+        "create a stream first: `aws kinesis create-stream --stream-name my-stream`; Ctrl-C ends it"
     );
     std::future::pending().await
 }

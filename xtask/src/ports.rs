@@ -21,7 +21,7 @@ use self::toolchain::Toolchain;
 use crate::flags::{Port, name};
 use crate::progress::{seconds, table};
 
-/// The default parts. The client tests wait for real time-outs, and the full-disk tests write for
+/// The default parts. The client tests wait for real timeouts, and the full-disk tests write for
 /// minutes.
 const USUAL: [Port; 3] = [Port::Check, Port::Windows, Port::Browser];
 

@@ -78,7 +78,8 @@ const CRATES: [Crate; 3] = [
 ];
 
 /// Crates, and the crates that each must not name, with spaces between.
-const APART: [(&str, &str); 6] = [
+const APART: [(&str, &str); 7] = [
+    ("crates/aggregation", "batcher record-cache flush-engine"),
     ("crates/amplify-kinesis", "amplify-firehose"),
     ("crates/amplify-firehose", "amplify-kinesis"),
     ("crates/batcher", "record-cache flush-engine"),
@@ -150,7 +151,7 @@ impl Crate {
         }
         for (file, source) in &tree.0 {
             if !self.root.is_empty() && !file.contains('/') && !self.root.contains(&&**file) {
-                wrong.push(format!("{folder}/src/{file}: lies in no room"));
+                wrong.push(format!("{folder}/src/{file}: is in no room"));
             }
             for (room, words) in self.words {
                 if *room == room_of(file) {
@@ -166,7 +167,10 @@ impl Crate {
         if self.no_circle
             && let Some(circle) = circle(tree)
         {
-            wrong.push(format!("{folder}/src: a circle: {}", circle.join(" -> ")));
+            wrong.push(format!(
+                "{folder}/src: an import cycle: {}",
+                circle.join(" -> ")
+            ));
         }
         wrong
     }
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_file_in_no_room_is_told() {
-        assert!(complains("evict.rs", "", "evict.rs: lies in no room"));
+        assert!(complains("evict.rs", "", "evict.rs: is in no room"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn target() -> Result<PathBuf> {
 ///
 /// Cargo may have replaced the file since this process started; Linux then marks its path.
 pub(crate) fn this_program() -> Result<PathBuf> {
-    let path = env::current_exe().context("this program's path")?;
+    let path = env::current_exe().context("cannot find this program's path")?;
     let replaced = path
         .to_str()
         .and_then(|path| path.strip_suffix(" (deleted)"));
@@ -123,7 +123,7 @@ pub(crate) async fn run_lines(command: &mut Command, mut line: impl FnMut(&str))
     let mut group = Group::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let (Some(stdout), Some(stderr)) = (group.child.stdout.take(), group.child.stderr.take())
     else {
-        bail!("no pipe to {text}");
+        bail!("cannot read the output of {text}");
     };
     let mut output = BufReader::new(stdout).lines();
     let mut errors = BufReader::new(stderr).lines();

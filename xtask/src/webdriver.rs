@@ -82,13 +82,15 @@ impl Driver {
         let wanted = json!({"goog:chromeOptions": options, "timeouts": {"script": 120_000}});
         let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let session = self.call(Method::POST, "session", wanted).await?;
-        let id = session["sessionId"].as_str().context("no session")?;
+        let id = session["sessionId"]
+            .as_str()
+            .context("ChromeDriver gave no session id")?;
         let browser = &session["capabilities"]["goog:processID"];
         let browser = browser.as_i64().and_then(|pid| pid.try_into().ok());
         Ok(Session {
             driver: self,
             id: id.to_owned(),
-            browser: Some(browser.context("no process of the browser")?),
+            browser: Some(browser.context("ChromeDriver gave no process id of the browser")?),
         })
     }
 
@@ -106,7 +108,9 @@ impl Driver {
             let response = self.client.request(request).await?;
             anyhow::Ok(response.into_body().collect().await?.to_bytes())
         };
-        let answer = timeout(PATIENCE, answer).await.context("no answer")??;
+        let answer = timeout(PATIENCE, answer)
+            .await
+            .context("ChromeDriver did not answer in time")??;
         let mut answer: Value = serde_json::from_slice(&answer)?;
         let value = answer["value"].take();
         if let (Some(error), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
@@ -204,7 +208,7 @@ impl Session<'_> {
     async fn post(&self, command: &str, body: Value) -> Result<Value> {
         let path = format!("/{command}");
         let answer = self.command(Method::POST, &path, body).await;
-        answer.with_context(|| format!("the browser was asked for {command}"))
+        answer.with_context(|| format!("the browser failed at {command}"))
     }
 
     async fn command(&self, method: Method, path: &str, body: Value) -> Result<Value> {
@@ -217,13 +221,13 @@ impl Session<'_> {
 fn kill(process: i32) -> Result<()> {
     use rustix::process::{Pid, Signal, kill_process};
 
-    let process = Pid::from_raw(process).context("not the id of a process")?;
+    let process = Pid::from_raw(process).context("not a process id")?;
     Ok(kill_process(process, Signal::KILL)?)
 }
 
 #[cfg(not(unix))]
 fn kill(process: i32) -> Result<()> {
-    bail!("the browser, process {process}, is not ended on this system");
+    bail!("cannot kill the browser (process {process}) on this system");
 }
 
 impl Drop for Session<'_> {

@@ -61,7 +61,7 @@ pub(crate) async fn run(flags: WeightFlags) -> Result<()> {
     println!("{table}");
     ensure!(
         too_many.is_empty(),
-        "{}, {MOST_CRATES} are allowed: is the new one worth its build to every user?",
+        "{}; at most {MOST_CRATES} are allowed: is the new one worth its build time for every user?",
         too_many.join(", ")
     );
     Ok(())

@@ -19,7 +19,7 @@ impl Seen {
     fn counter(&self, key: &str) -> u64 {
         match self.0.get(key) {
             Some(DebugValue::Counter(value)) => *value,
-            Some(other) => panic!("{key} is no counter: {other:?}"),
+            Some(other) => panic!("{key} is not a counter: {other:?}"),
             None => 0,
         }
     }
@@ -27,14 +27,14 @@ impl Seen {
     fn gauge(&self, key: &str) -> f64 {
         match self.0.get(key) {
             Some(DebugValue::Gauge(value)) => value.into_inner(),
-            other => panic!("{key} is no gauge: {other:?}"),
+            other => panic!("{key} is not a gauge: {other:?}"),
         }
     }
 
     fn histogram(&self, key: &str) -> Vec<f64> {
         match self.0.get(key) {
             Some(DebugValue::Histogram(values)) => values.iter().map(|v| v.into_inner()).collect(),
-            other => panic!("{key} is no histogram: {other:?}"),
+            other => panic!("{key} is not a histogram: {other:?}"),
         }
     }
 }

@@ -47,7 +47,7 @@ pub enum StoreError {
     Closed,
     /// Storage is not permitted here at all (private browsing, a sandbox, a setting). A
     /// [`MemoryStore`](crate::MemoryStore) can be used instead.
-    #[error("no storage is granted here: {context}")]
+    #[error("storage is not permitted here: {context}")]
     #[non_exhaustive]
     Refused {
         /// What the store was doing.
@@ -103,7 +103,7 @@ impl StoreError {
     /// use record_cache::StoreError;
     ///
     /// let error = StoreError::refused("opening the database", "private browsing");
-    /// assert_eq!(error.to_string(), "no storage is granted here: opening the database");
+    /// assert_eq!(error.to_string(), "storage is not permitted here: opening the database");
     /// ```
     pub fn refused(
         context: impl Into<String>,

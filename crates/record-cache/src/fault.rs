@@ -83,7 +83,7 @@ impl<S> FailAfter<S> {
         let before = self.calls.fetch_add(1, Ordering::SeqCst);
         match before.checked_sub(self.passing) {
             Some(failed) if failed < self.failing => {
-                Err(StoreError::unavailable_because("this call was to fail"))
+                Err(StoreError::unavailable_because("this call was set to fail"))
             }
             _ => Ok(()),
         }

@@ -70,10 +70,10 @@ impl fmt::Debug for StreamName {
 /// use record_cache::StreamName;
 ///
 /// let error = StreamName::new("x".repeat(2000)).expect_err("too long");
-/// assert_eq!(error.to_string(), "a stream name has 1 to 1024 bytes, this one has 2000");
+/// assert_eq!(error.to_string(), "a stream name must have 1 to 1024 bytes; this one has 2000");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a stream name has 1 to {max} bytes, this one has {bytes}", max = StreamName::MAX_BYTES)]
+#[error("a stream name must have 1 to {max} bytes; this one has {bytes}", max = StreamName::MAX_BYTES)]
 #[non_exhaustive]
 pub struct InvalidStreamName {
     /// The length that was given.

@@ -90,7 +90,7 @@ async fn main() -> Result<()> {
         Command::Send { stream } => send(&client, &stream).await?,
         Command::Back => back(&client, &flags.letters).await?,
     };
-    // A drain charges a record at most once in 30 s, so that a hiccup costs nothing; every call of
+    // A drain charges a record at most once in 30 s, so that a brief outage costs nothing; every call of
     // flush charges. This program should not wait for minutes.
     let flushed = client.flush().await;
     let last_chance = CloseOptions::default().drain(Duration::from_secs(10));
@@ -131,7 +131,7 @@ async fn back(client: &AmplifyKinesisClient, path: &Path) -> Result<usize> {
     let taken = path.with_extension("taken");
     if taken.exists() {
         bail!(
-            "{} is of a run that was cut short; rename it to {}",
+            "{} is from a run that was cut short; rename it to {}",
             taken.display(),
             path.display()
         );

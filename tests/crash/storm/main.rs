@@ -3,7 +3,7 @@
 //! accounted for.
 //!
 //! `STORM_SECONDS` sets the duration, `STORM_SEED` repeats the random choices of a run, and
-//! `STORM_STORE=journal` chooses the other store.
+//! `STORM_STORE=journal` chooses another store.
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests")]
 

@@ -1,4 +1,4 @@
-//! The parent: starts and kills children, changes the weather, and keeps the ledger.
+//! The parent: starts and kills children, changes how the endpoint fails, and keeps the ledger.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! How the endpoint treats each request, drawn at random from its current mood.
+//! How the endpoint treats each request: at random, with odds set by its current mood.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use integration_tests::page;
 
 use super::payload::{Id, STREAMS, shared, stream};
 
-/// The mood of the endpoint.
+/// How the endpoint fails at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// Nothing fails, except for poison.

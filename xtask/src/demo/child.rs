@@ -36,7 +36,9 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        let mut process = command.spawn().context("the recording process")?;
+        let mut process = command
+            .spawn()
+            .context("cannot start the recording process")?;
         let output = process.stdout.take();
         let output = output.context("the recording process has no output")?;
         let output = BufReader::new(output).lines();
@@ -51,7 +53,7 @@ impl Child {
         let news = match line.split_once(' ') {
             Some(("recorded", count)) => News::Recorded(count.parse()?),
             Some(("cached", count)) => News::Cached(count.parse()?),
-            _ => bail!("the recording process said {line:?}"),
+            _ => bail!("the recording process printed an unexpected line: {line:?}"),
         };
         Ok(Some(news))
     }
@@ -59,7 +61,7 @@ impl Child {
     /// Kills the process with SIGKILL, and returns how many lines it had reported as recorded.
     pub(crate) async fn kill(mut self) -> Result<usize> {
         let killed = self.process.kill().await;
-        killed.context("killing the recording process")?;
+        killed.context("cannot kill the recording process")?;
         let mut recorded = 0;
         while let Some(news) = self.news().await? {
             if let News::Recorded(lines) = news {

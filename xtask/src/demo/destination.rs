@@ -24,11 +24,11 @@ impl Destination {
         Self::Loopback(endpoint)
     }
 
-    /// Creates the stream at an endpoint of the http scheme.
+    /// Creates the stream at an `http://` endpoint.
     pub(crate) async fn remote(endpoint: &str) -> Result<Self> {
         remote::create_stream(endpoint)
             .await
-            .with_context(|| format!("the Kinesis at {endpoint} does not make a stream"))?;
+            .with_context(|| format!("Kinesis at {endpoint} does not create a stream"))?;
         let door = Forwarder::closed(endpoint).await?;
         Ok(Self::Remote {
             endpoint: endpoint.to_owned(),

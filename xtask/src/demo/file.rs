@@ -37,8 +37,8 @@ impl Lines {
             let bytes = (line.len() + key_of(at).len()) as u64;
             if bytes > MAX_RECORD_BYTES {
                 bail!(
-                    "{path}:{}: the line has {bytes} bytes with its key, a record of Kinesis \
-                     {MAX_RECORD_BYTES} at most",
+                    "{path}:{}: the line has {bytes} bytes with its key; a Kinesis record has \
+                     at most {MAX_RECORD_BYTES}",
                     at + 1
                 );
             }

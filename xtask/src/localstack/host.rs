@@ -191,7 +191,7 @@ async fn find_node() -> Result<PathBuf> {
         );
     };
     ensure!(
-        // A version that is no number passes.
+        // A version that is not a number passes.
         version.parse().unwrap_or(OLDEST_NODE) >= OLDEST_NODE,
         "LocalStack's Kinesis back end needs Node.js {OLDEST_NODE} or later: {executable} is {version}\n{HOW_TO_GO_ON}"
     );

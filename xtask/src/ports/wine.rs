@@ -63,9 +63,9 @@ impl Wine {
         if ready.exists() {
             return Ok(());
         }
-        let progress = Progress::start("making a Windows for Wine");
+        let progress = Progress::start("creating a Windows for Wine");
         if self.prefix.exists() {
-            fs::remove_dir_all(&self.prefix).context("an earlier attempt is in the way")?;
+            fs::remove_dir_all(&self.prefix).context("cannot remove an earlier attempt")?;
         }
         fs::create_dir_all(&self.prefix)?;
         self.run("wineboot --init").await?;

@@ -58,7 +58,7 @@ pub fn decode(record: &[u8]) -> Result<Option<Vec<Event<'_>>>, Malformed> {
             (1, Field::Bytes(key)) => keys.push(text(key)?),
             (2, Field::Bytes(key)) => hash_keys.push(hash_key(key)?),
             (3, Field::Bytes(record)) => records.push(Indexes::read(record)?),
-            (1..=3, _) => return Err(Malformed("a field is of another type")),
+            (1..=3, _) => return Err(Malformed("a field has the wrong type")),
             _ => {}
         }
         Ok(())
@@ -85,7 +85,7 @@ impl<'a> Indexes<'a> {
                 (1, Field::Number(index)) => key = Some(index),
                 (2, Field::Number(index)) => hash_key = Some(index),
                 (3, Field::Bytes(bytes)) => data = Some(bytes),
-                (1..=3, _) => return Err(Malformed("a field is of another type")),
+                (1..=3, _) => return Err(Malformed("a field has the wrong type")),
                 _ => {}
             }
             Ok(())
@@ -116,12 +116,12 @@ fn at<T: Copy>(table: &[T], index: u64) -> Result<T, Malformed> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed("a key is no text"))
+    std::str::from_utf8(bytes).map_err(|_| Malformed("a key is not UTF-8"))
 }
 
 fn hash_key(bytes: &[u8]) -> Result<u128, Malformed> {
     let number = text(bytes)?.parse();
-    number.map_err(|_| Malformed("a hash key is no number"))
+    number.map_err(|_| Malformed("a hash key is not a number"))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(super) fn fields<'a>(
             }
             FIXED_64 => take(&mut message, 8).map(|_| Field::Other)?,
             FIXED_32 => take(&mut message, 4).map(|_| Field::Other)?,
-            _ => return Err(Malformed("a field is of an unknown type")),
+            _ => return Err(Malformed("a field has an unknown type")),
         };
         each(tag >> 3, field)?;
     }

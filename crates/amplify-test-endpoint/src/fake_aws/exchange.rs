@@ -27,8 +27,8 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         let (status, violation) = match served {
             Ok(Persistence::KeepAlive) => continue,
             Ok(Persistence::Close) | Err(HttpError::Gone) => return,
-            Err(HttpError::Malformed) => (400, "a request is no HTTP/1"),
-            Err(HttpError::TooLarge) => (413, "a request is bigger than any service takes"),
+            Err(HttpError::Malformed) => (400, "a request is not HTTP/1"),
+            Err(HttpError::TooLarge) => (413, "a request is larger than any service accepts"),
         };
         shared.note_violation(violation.to_owned());
         let answer = http::answer(status, protocol::JSON, None, b"");
@@ -139,7 +139,7 @@ fn read<'a>(head: &Head, body: &'a [u8]) -> Result<Put<'a>, Refusal> {
         Route::Post if head.format == Format::Cbor => cbor::parse(&head.target, body),
         Route::Post => Put::parse(&head.target, body),
         Route::Preflight | Route::Unknown => {
-            Err(Refusal::without_code(404).message("only POST / is known here"))
+            Err(Refusal::without_code(404).message("only POST / is supported"))
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn violation(put: &Put<'_>) -> Option<Refusal> {
     }
     (put.bytes > most).then(|| {
         Refusal::new(400, "InvalidArgumentException").message(format!(
-            "Records size exceeds the limit: {} bytes, allowed are {most}",
+            "Records size exceeds the limit: {} bytes, at most {most} are allowed",
             put.bytes
         ))
     })
@@ -66,7 +66,7 @@ fn check(put: &Put<'_>) -> Result<(), String> {
     }
     if put.records.is_empty() || put.records.len() > MAX_RECORDS {
         return Err(format!(
-            "Value at 'records' failed to satisfy constraint: {} records, allowed are 1 to {MAX_RECORDS}",
+            "Value at 'records' failed to satisfy constraint: {} records, 1 to {MAX_RECORDS} are allowed",
             put.records.len()
         ));
     }
@@ -93,7 +93,7 @@ fn check(put: &Put<'_>) -> Result<(), String> {
         if record.size() > most {
             return Err(format!(
                 "Value at 'records.{at}.member.data' failed to satisfy constraint: \
-                 {} bytes, allowed are {most}",
+                 {} bytes, at most {most} are allowed",
                 record.size()
             ));
         }

@@ -197,7 +197,7 @@ pub(super) fn stream<'a>(
 
 pub(super) fn unknown_operation(target: &str) -> Refusal {
     let refusal = Refusal::new(400, "UnknownOperationException");
-    refusal.message(format!("no such operation here: {target:?}"))
+    refusal.message(format!("unsupported operation: {target:?}"))
 }
 
 /// The response to a put, with one entry for each of `count` records. Records beyond the end of

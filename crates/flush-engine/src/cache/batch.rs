@@ -47,8 +47,8 @@ pub(crate) struct Reading {
 }
 
 impl Cache {
-    /// Reads and claims the oldest records of a stream, starting behind `after` if given. Discards
-    /// records that are too old.
+    /// Reads and claims the oldest records of a stream, or the oldest after `after` if given.
+    /// Discards records that are too old.
     pub(crate) async fn read(
         &self,
         stream: &StreamName,

@@ -19,7 +19,7 @@
 //! - A panic in the store becomes an error of the call ([`store`]). A panic in `on_discard` or
 //!   `on_delivered` is logged ([`discard`], [`delivered`]).
 //!
-//! Lock order: the line of [`overflow`], then the choice of [`in_flight`], then `clears`, then
+//! Lock order: the turn of [`overflow`], then the choice of [`in_flight`], then `clears`, then
 //! `appending`. The mutexes (room, claims, backlog, clocks, ages) are leaves: nothing is awaited or
 //! locked under them, except that backlog and ages read the store's counters.
 //!

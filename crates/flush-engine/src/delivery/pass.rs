@@ -232,7 +232,7 @@ impl Pass {
             Ok(report) => self.reported(report),
             Err(error) => {
                 self.context.abort();
-                let error = EngineError::unknown(format!("a delivery broke off: {error}"));
+                let error = EngineError::unknown(format!("a delivery was cut short: {error}"));
                 self.passed.error.get_or_insert(error);
             }
         }

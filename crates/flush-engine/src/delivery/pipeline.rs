@@ -302,7 +302,7 @@ impl Pipeline {
             Ok(sent) => sent,
             Err(error) => {
                 return self.abort(EngineError::unknown(format!(
-                    "a delivery broke off: {error}"
+                    "a delivery was cut short: {error}"
                 )));
             }
         };
@@ -366,7 +366,7 @@ impl Pipeline {
             Ok(settled) => settled,
             Err(error) => {
                 return self.abort(EngineError::unknown(format!(
-                    "a settlement broke off: {error}"
+                    "a settlement was cut short: {error}"
                 )));
             }
         };

@@ -24,7 +24,7 @@ impl Lifecycle {
                 refused.problem,
                 refused.suggestion,
             ))),
-            Err(_panic) => Err(EngineError::unknown("the runtime of the client has ended")),
+            Err(_panic) => Err(EngineError::unknown("the client's runtime has shut down")),
         }
     }
 }

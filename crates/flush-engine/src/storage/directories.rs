@@ -230,8 +230,8 @@ pub struct OpenStorage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoragePlace {
-    /// In memory: lost when the process or page ends. In a browser, also the fallback when nothing
-    /// else was granted.
+    /// In memory: lost when the process ends or the page closes. In a browser, also the fallback
+    /// when nothing else was granted.
     Memory,
     /// In this directory.
     Directory(PathBuf),

@@ -60,7 +60,7 @@ pub(super) async fn open(
             tracing::warn!(
                 target: log::TARGET,
                 %error,
-                "the browser grants no storage: records are kept in memory, and end with the page"
+                "the browser grants no storage: records are kept in memory, and lost when the page closes"
             );
             OpenStorage::alone(Arc::new(MemoryStore::new()), StoragePlace::Memory)
         }

@@ -50,7 +50,7 @@ fn value(rest: &mut &[u8]) -> Value {
 fn member(rest: &mut &[u8]) -> (String, Value) {
     match value(rest) {
         Value::Text(name) => (name, value(rest)),
-        name => panic!("a name that is no text: {name:?}"),
+        name => panic!("a name that is not text: {name:?}"),
     }
 }
 

@@ -55,7 +55,7 @@ impl Writer {
         Ok(held)
     }
 
-    /// Records the verified end of the log. Without this mark, the next opening has to verify it.
+    /// Records the verified end of the log. Without this mark, the next open has to verify it.
     ///
     /// Returns whether the mark was written.
     fn write_mark(&mut self) -> bool {
@@ -138,7 +138,7 @@ pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let gone = StoreError::unavailable_because("the thread of the store has ended");
+        let gone = StoreError::unavailable_because("the store's thread has ended");
         self.0.requests.abandon(&gone);
         self.0.reads.abandon(&StoreError::Closed);
     }

@@ -100,7 +100,7 @@ impl Writer {
         // Windows may keep the name until the file is closed, so there it is closed first. Without a
         // reserve, the disk is or was full, and this may be the only space.
         let segment = segment.filter(|_| cfg!(unix) && self.reserve.is_there);
-        // If it remains, the next opening deletes it.
+        // If it remains, the next open deletes it.
         let _ = self.log.disk.remove(&segment_name(number));
         if let Some(segment) = segment {
             self.syncer.close(&self.shared, segment.file);

@@ -54,7 +54,7 @@ impl Writer {
             return Ok(());
         }
         let path = self.shared.path.display();
-        let context = format!("the directory was deleted, and cannot be made again: path={path}");
+        let context = format!("the directory was deleted, and cannot be recreated: path={path}");
         Err(StoreError::unavailable_because(context))
     }
 

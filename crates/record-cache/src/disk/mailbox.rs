@@ -39,12 +39,12 @@ struct State<T, A> {
     closed: bool,
     /// Whether the thread is working.
     busy: bool,
-    /// How often the watch has looked since the thread's last sign of life, or since the process was
+    /// How often the watch has looked since the thread's last heartbeat, or since the process was
     /// suspended. Without meaning while the thread is idle.
     looks: u32,
-    /// No sign of life for too long.
+    /// No heartbeat for too long.
     stalled: bool,
-    /// Another thread is working for this one, whose signs do not count until that work ends.
+    /// Another thread is working for this one, whose heartbeats do not count until that work ends.
     helped: bool,
     /// The other thread has ended its work.
     nudged: bool,
@@ -174,7 +174,7 @@ impl<T, A> Mailbox<T, A> {
     }
 
     /// Says whether another thread is working for this one. While it is, nothing that this one does
-    /// counts as a sign of life.
+    /// counts as a heartbeat.
     pub(crate) fn help(&self, helped: bool) {
         let mut state = lock(&self.state);
         (state.helped, state.nudged) = (helped, false);
@@ -236,7 +236,7 @@ impl<T, A> Mailbox<T, A> {
         (replies, state.waiting.len())
     }
 
-    /// Notes a sign of life.
+    /// Records a heartbeat.
     pub(crate) fn sign(&self) {
         lock(&self.state).sign();
     }
@@ -263,7 +263,7 @@ impl<T, A> Mailbox<T, A> {
         refuse(replies, error);
     }
 
-    /// If the thread has shown no sign of life since this many looks, fails all waiting calls and
+    /// If the thread has sent no heartbeat since this many looks, fails all waiting calls and
     /// drops their requests.
     pub(crate) fn look(&self, patience: u32) {
         let mut state = lock(&self.state);

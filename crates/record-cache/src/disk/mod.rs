@@ -320,7 +320,7 @@ macro_rules! disk_store {
             ///
             #[doc = concat!("let store = ", stringify!($store), "::builder(directory).open().await?;")]
             #[doc = concat!("match ", stringify!($store), "::builder(directory).open().await {")]
-            ///     // Two stores in one directory would spoil each other's files.
+            ///     // Two stores in one directory would corrupt each other's files.
             ///     Err(StoreError::InUse { path, .. }) => println!("{} is in use", path.display()),
             ///     other => drop(other?),
             /// }

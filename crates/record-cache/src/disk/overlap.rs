@@ -190,7 +190,7 @@ impl Writer {
         self.shared.requests.help(false);
         let outcome = outcome.unwrap_or_else(|| {
             self.syncer = Syncer::default();
-            Err(io::Error::other("the thread that syncs has ended"))
+            Err(io::Error::other("the sync thread has ended"))
         });
         let calls = group.calls.len();
         let concluded = self.log.end_sync(outcome);

@@ -1,7 +1,7 @@
 //! Fails calls when the disk stops responding.
 //!
-//! The threads of a store show signs of life at their mailboxes. If a working thread shows none for
-//! the time limit, all waiting calls fail. Later calls fail too, until it shows a sign again.
+//! The threads of a store send heartbeats to their mailboxes. If a working thread sends none for
+//! the time limit, all waiting calls fail. Later calls fail too, until it sends one again.
 
 use std::sync::Weak;
 use std::sync::mpsc::Receiver;
@@ -12,7 +12,7 @@ use crate::clock;
 
 /// How long the disk may take before calls fail.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// The number of checks without a sign of life that make up the limit.
+/// The number of checks without a heartbeat that make up the limit.
 const LOOKS: u32 = 4;
 
 /// Watches a store until it is dropped. Dropping the store does not wait for the watch.

@@ -42,7 +42,7 @@ pub(crate) struct Writer {
     pub(crate) pace: Pace,
     /// When the files were last checked.
     pub(crate) looked: Instant,
-    /// Whether the directory was deleted and could not be made again.
+    /// Whether the directory was deleted and could not be recreated.
     pub(crate) directory_lost: bool,
 }
 

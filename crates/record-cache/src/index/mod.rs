@@ -14,7 +14,7 @@
 //! - Once a call has failed with [`Broken`], all later calls fail.
 //! - A call ends within a bounded time, whatever the disk or database does.
 //! - [`checkpoint`](Index::checkpoint) atomically makes the index's current contents available to
-//!   the next opening, which finds this state, an earlier one, or none.
+//!   the next open, which finds this state, an earlier one, or none.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -83,10 +83,10 @@ pub(crate) trait Index: Debug + Send + 'static {
     /// being read, when no checkpoint is possible.
     fn relieve(&mut self) -> Result<(), Broken>;
 
-    /// Whether a checkpoint now would free memory or save the next opening much work.
+    /// Whether a checkpoint now would free memory or save the next open much work.
     fn wants_checkpoint(&self) -> bool;
 
-    /// Saves the current state for the next opening, together with `at`.
+    /// Saves the current state for the next open, together with `at`.
     ///
     /// The state need not survive a power loss or the end of the process.
     fn checkpoint(&mut self, at: &Checkpoint) -> Result<(), Broken>;
@@ -108,7 +108,7 @@ pub(crate) trait Indexes: Debug + Send + 'static {
     /// Whether the indexes keep files in the cache's directory.
     fn keep_files(&self) -> bool;
 
-    /// The index left by an earlier opening, or an empty one.
+    /// The index left by an earlier open, or an empty one.
     fn open(&mut self) -> Found;
 
     /// An empty index to replace a broken one. If several break, one that cannot.

@@ -42,7 +42,7 @@ impl IndexedDbStoreBuilder {
     ///
     /// The store takes the first free slot of the database. While opening, it takes over the
     /// records of slots that no one holds, in order: those of closed tabs. Records that cannot be
-    /// moved, for lack of space for example, stay for a later opening. A tab on its own finds its
+    /// moved, for lack of space for example, stay for a later open. A tab on its own finds its
     /// own records.
     ///
     /// Without this, the database has one user at a time.

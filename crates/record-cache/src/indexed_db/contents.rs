@@ -127,7 +127,7 @@ fn add(
     let mut last: Option<(&StreamName, StreamKeys)> = None;
     for record in records {
         if next >= END_OF_IDS - 1 {
-            return Err(BrowserError::unnamed("there is no further id"));
+            return Err(BrowserError::unnamed("no ids are left"));
         }
         let keys = match last.take() {
             Some(last) if *last.0 == record.stream => last,

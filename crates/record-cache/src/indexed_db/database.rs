@@ -66,7 +66,7 @@ impl Database {
                     if let Err(error) = upgrade(&request, event.old_version()) {
                         // A failed upgrade leaves the database as it was.
                         let _ = request.transaction().map(|upgrade| upgrade.abort());
-                        return Err(error.during("making the database"));
+                        return Err(error.during("creating the database"));
                     }
                 }
                 "success" => {
@@ -160,7 +160,7 @@ impl Transaction {
     /// Waits until every request is complete and as durable as the mode says.
     ///
     /// # Errors
-    /// If the transaction was undone.
+    /// If the transaction was aborted.
     pub(super) async fn commit(mut self) -> Result<(), BrowserError> {
         let Some(end) = self.end.take() else {
             return Ok(());
@@ -174,7 +174,7 @@ impl Transaction {
         }
         Err(match self.inner.error() {
             Some(error) => JsValue::from(error).into(),
-            None => BrowserError::unnamed("the transaction was undone"),
+            None => BrowserError::unnamed("the transaction was aborted"),
         })
     }
 }
@@ -228,7 +228,7 @@ fn close_when_it_opens(request: &IdbOpenDbRequest) {
 }
 
 /// Logs that the browser found the site's databases damaged and began new ones. Only Chromium
-/// reports this, and only to the first opening of any of the site's databases.
+/// reports this, and only to the first open of any of the site's databases.
 fn report_loss(name: &str, event: &JsValue) {
     let text = |property| {
         let value = js::get(event, property).ok();
@@ -257,7 +257,7 @@ fn upgrade(request: &IdbOpenDbRequest, _from: f64) -> Result<(), BrowserError> {
 fn error_of(request: &IdbRequest) -> BrowserError {
     match request.error() {
         Ok(Some(error)) => JsValue::from(error).into(),
-        Ok(None) => BrowserError::unnamed("the browser does not say why"),
+        Ok(None) => BrowserError::unnamed("the browser gave no reason"),
         Err(error) => error.into(),
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn global(property: &str) -> Result<JsValue, BrowserError> {
 pub(super) fn method(object: &JsValue, name: &str) -> Result<Function, BrowserError> {
     let value = there(object, name)?;
     let function = value.dyn_into::<Function>();
-    function.map_err(|_| BrowserError::unnamed(format!("`{name}` is no function")))
+    function.map_err(|_| BrowserError::unnamed(format!("`{name}` is not a function")))
 }
 
 /// A promise, and the function that resolves it.

@@ -147,7 +147,7 @@ impl Drop for Lock {
     }
 }
 
-/// A request in the queue for a lock. Others stand behind it until it leaves or the page ends.
+/// A request in the queue for a lock. Others stand behind it until it leaves or the page closes.
 #[derive(Debug)]
 struct Queued {
     controller: JsValue,
@@ -163,7 +163,7 @@ impl Queued {
     }
 
     fn leave(self) {
-        // The request's promise is rejected, for which nobody waits any more.
+        // This rejects the request's promise, which nobody awaits any more.
         let _ = js::method(&self.controller, "abort").map(|abort| abort.call0(&self.controller));
     }
 }

@@ -53,7 +53,7 @@ fn lock_of(name: &str, slot: Slot) -> String {
 /// Moves the records of slots that no one holds to the end of this one, in order.
 ///
 /// Records that cannot be moved now, for example because there is no space for a copy, stay where
-/// they are for a later opening. They must not keep this store from opening, as only that frees
+/// they are for a later open. They must not keep this store from opening, as only that frees
 /// space. Returns how many records were found damaged and deleted.
 pub(super) async fn adopt(database: &Database, name: &str, own: Slot) -> Result<u64, StoreError> {
     let failed = |error: BrowserError| error.during("looking for the records of closed tabs");

@@ -25,8 +25,8 @@ use crate::{
 ///
 /// # Tabs
 /// A database has one user at a time: a tab, worker or store. Others get [`StoreError::InUse`] or,
-/// with [`slots`](IndexedDbStoreBuilder::slots), their own slot. When a tab ends in any way, the
-/// browser releases what it held. This needs the Web Locks API, which only HTTPS and localhost
+/// with [`slots`](IndexedDbStoreBuilder::slots), their own slot. When a tab is closed or crashes,
+/// the browser releases what it held. This needs the Web Locks API, which only HTTPS and localhost
 /// pages have.
 ///
 /// A browser may also take the lock from an open store, as Safari does when a page enters the

@@ -118,9 +118,9 @@ pub struct Condition {
     pub missing_records: u64,
     /// How many places in the log hold something unexpected.
     pub damaged_places: u64,
-    /// Segments that are wholly unreadable. The next opening sets them aside.
+    /// Segments that are wholly unreadable. The next open sets them aside.
     pub unreadable_segments: usize,
-    /// Directories of damaged data that earlier openings set aside.
+    /// Directories of damaged data that earlier opens set aside.
     pub set_aside: Vec<String>,
 }
 
@@ -133,10 +133,10 @@ impl Inspection {
     /// [`StoreError::Unavailable`] when it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = std::path::absolute(path.as_ref())
-            .map_err(|error| StoreError::unavailable("the path is none", error))?;
+            .map_err(|error| StoreError::unavailable("cannot resolve the path", error))?;
         let disk = ReadOnlyDisk::new(path.clone());
         if !is_cache(&disk).map_err(|error| in_words(&path, Failure::Disk(error)))? {
-            return Err(StoreError::incompatible(&path, "no cache of records"));
+            return Err(StoreError::incompatible(&path, "no record cache"));
         }
         let mut attempts = 0..ATTEMPTS;
         let survey = loop {
@@ -316,7 +316,7 @@ pub fn directories(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
     let mut slots: Vec<_> = names.iter().filter_map(slot).collect();
     slots.sort_unstable();
     if slots.is_empty() {
-        return Err(StoreError::incompatible(path, "no cache of records"));
+        return Err(StoreError::incompatible(path, "no record cache"));
     }
     Ok(slots.into_iter().map(|(_, path)| path).collect())
 }

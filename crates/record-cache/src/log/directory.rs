@@ -108,7 +108,7 @@ pub(crate) fn remove_copies(disk: &dyn Disk) -> io::Result<()> {
 pub(crate) fn remove_indexes(disk: &dyn Disk) {
     for name in disk.names().unwrap_or_default() {
         if directory_number(&name).is_some() {
-            // The next opening tries again.
+            // The next open tries again.
             let _ = disk.remove_directory(&name);
         }
     }

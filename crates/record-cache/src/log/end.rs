@@ -216,7 +216,7 @@ impl Log {
         self.commit(&[], Durability::PowerLoss).map(drop)
     }
 
-    /// Records the end of the log for the next opening.
+    /// Records the end of the log for the next open.
     pub(crate) fn write_mark(&self, held: u64) -> Result<(), StoreError> {
         let active = self.at.active.as_ref();
         let mark = Mark {

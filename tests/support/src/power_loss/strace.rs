@@ -220,7 +220,7 @@ fn strange(number: usize, text: &[u8]) -> io::Error {
     let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
     let line = number + 1;
     io::Error::other(format!(
-        "the log of strace cannot be read: line={line}, text={shown}"
+        "cannot parse the log of strace: line={line}, text={shown}"
     ))
 }
 

@@ -20,9 +20,9 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     /// A port that is closed at first.
     pub(crate) async fn closed(endpoint: &str) -> Result<Self> {
-        let rest = endpoint.strip_prefix("http://").with_context(|| {
-            format!("{endpoint}: the demo needs an endpoint of the http scheme")
-        })?;
+        let rest = endpoint
+            .strip_prefix("http://")
+            .with_context(|| format!("{endpoint}: the demo needs an http:// endpoint"))?;
         let authority = rest.split('/').next().unwrap_or_default();
         let port = if authority.contains(':') { "" } else { ":80" };
         let target = format!("{authority}{port}");
@@ -41,7 +41,7 @@ impl Forwarder {
     pub(crate) async fn open(&self) -> Result<()> {
         let listener = TcpListener::bind(self.address)
             .await
-            .context("the port for the demo")?;
+            .context("cannot open the demo's port")?;
         let target = self.target.clone();
         let mut listening = JoinSet::new();
         listening.spawn(async move {

@@ -86,7 +86,7 @@ async fn await_status(
     while !is_reached(status(client).await) {
         ensure!(
             since.elapsed() <= PATIENCE,
-            "the stream `{STREAM}` does not become ready"
+            "the stream `{STREAM}` did not become ready in time"
         );
         sleep(Duration::from_millis(100)).await;
     }

@@ -63,7 +63,7 @@ impl Clicks {
             kib(compressed),
             kib(MOST_BYTES)
         );
-        ensure!(compressed <= MOST_BYTES, "it has become too large");
+        ensure!(compressed <= MOST_BYTES, "the page is too large");
         Ok(())
     }
 
@@ -127,7 +127,10 @@ impl Scene<'_> {
         let browser = self.browser(directory.path()).await?;
         wait_for(&browser, "waiting", |text| text == "42").await?;
         recorded.extend(click(&browser, 3).await?);
-        ensure!(self.aws.delivered_count() == 0, "it was not offline");
+        ensure!(
+            self.aws.delivered_count() == 0,
+            "records were delivered while offline"
+        );
         self.aws.restart()?;
         wait_for(&browser, "waiting", |text| text == "0").await?;
         wait_for(&browser, "delivered", |text| text == "45").await?;

@@ -62,10 +62,10 @@ impl Runtime {
         }
         if self.0.runtime_flavor() == RuntimeFlavor::CurrentThread {
             return Err(MayNotBlock {
-                problem: "needs a runtime that runs by itself; the client was made in one of a \
-                          single thread",
-                suggestion: "make the client in a multi-thread runtime, or have the runtime \
-                             block_on the call without _blocking",
+                problem: "needs a multi-thread runtime, but the client was created in a \
+                          current-thread runtime",
+                suggestion: "create the client in a multi-thread runtime, or run the call \
+                             without _blocking by the runtime's block_on",
             });
         }
         Ok(self.0.block_on(future))

@@ -52,7 +52,7 @@ impl Fragile {
                 drop(work(&mut self.inner));
             }
             self.is_broken = true;
-            return Err(Broken("it was to break".to_owned()));
+            return Err(Broken("it was set to break".to_owned()));
         }
         *calls = calls.wrapping_sub(1);
         drop(calls);

@@ -79,7 +79,7 @@ async fn a_second_loss_of_power_takes_nothing_that_the_first_one_left() {
             for then in 0..=opened {
                 let context = format!("seed {seed}, event {at}, then event {then}");
                 let left = left.after_a_loss_of_power(then, &mut numbers);
-                // The third opening finds what the second one wrote.
+                // The third open finds what the second one wrote.
                 for opening in 2..=3 {
                     let store = open(&left, durability).await.expect(&context);
                     let checked = history.check(&store, at, Settled::Doubtful).await;
@@ -136,7 +136,7 @@ async fn an_outline_speaks_of_nothing_that_a_loss_of_power_can_take() {
         let left = disk.after_a_loss_of_power(at, &mut numbers);
         let store = open(&left, durability).await.unwrap();
         let stats = store.stats();
-        // The process ends immediately, so the next opening finds no outline.
+        // The process ends immediately, so the next open finds no outline.
         let killed = left.as_it_is();
         let again = open(&killed, durability).await.unwrap();
         assert_eq!(again.stats(), stats, "{context}");

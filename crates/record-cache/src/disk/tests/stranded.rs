@@ -1,4 +1,4 @@
-//! Complete calls after a hole: rewritten once, and there to stay.
+//! Complete calls after a hole: rewritten once, then kept.
 
 use std::io::IoSlice;
 use std::ops::Range;

@@ -54,14 +54,17 @@ impl Database {
         let describe = |error: io::Error| format!("{}: {error}", path.display());
         let directory = fs::symlink_metadata(&path).map_err(describe)?;
         if !directory.is_dir() {
-            return Err(format!("{} is no directory", path.display()));
+            return Err(format!("{} is not a directory", path.display()));
         }
         for entry in fs::read_dir(&path).map_err(describe)? {
             let entry = entry.map_err(describe)?;
             // sled follows links, waits forever on some files, and trusts files planted by others.
             let found = entry.metadata().map_err(describe)?;
             if !(found.is_file() || found.is_dir()) || !have_one_owner(&directory, &found) {
-                return Err(format!("{} is no file of ours", entry.path().display()));
+                return Err(format!(
+                    "{} is not one of our files",
+                    entry.path().display()
+                ));
             }
             // sled fails on a snapshot it had no space to finish.
             let unfinished = entry.path();
@@ -203,7 +206,7 @@ pub(super) fn path(home: &Path, number: u64) -> PathBuf {
     home.join(format!("{DIRECTORY_PREFIX}{number}"))
 }
 
-/// Deletes all databases except one. If this fails, the next opening tries again.
+/// Deletes all databases except one. If this fails, the next open tries again.
 pub(super) fn delete_others(home: &Path, keep: Option<u64>) {
     for number in numbers(home) {
         if Some(number) != keep {
@@ -228,7 +231,7 @@ fn remove(path: &Path) {
 }
 
 /// The pauses between attempts, two seconds in all. A handle that this process has just dropped may
-/// still hold the file; so may sled's threads after a close or a failed opening.
+/// still hold the file; so may sled's threads after a close or a failed open.
 fn pauses() -> impl Iterator<Item = Duration> {
     // Some systems keep a handle for each attempt while the file is held, so attempts must be few.
     let longer = iter::repeat_n(50, 38);

@@ -56,7 +56,7 @@ const WORTH_WRITING: usize = if cfg!(test) { 1 } else { 1 << 16 };
 pub(crate) struct IndexSettings {
     /// Entries to keep in memory, plus some for each stream. Beyond that, a database is created.
     pub(crate) records_in_memory: usize,
-    /// How long sled may go without a sign of life.
+    /// How long sled may go without a heartbeat.
     pub(crate) limit: Duration,
     #[cfg(test)]
     pub(crate) trouble: Option<Trouble>,

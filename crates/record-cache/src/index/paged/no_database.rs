@@ -38,7 +38,7 @@ impl Database {
 }
 
 fn none<T>() -> Outcome<T> {
-    Err("this program has no sled".to_owned())
+    Err("this program was built without sled".to_owned())
 }
 
 pub(super) fn numbers(_: &Path) -> Vec<u64> {

@@ -1,4 +1,4 @@
-//! What the database holds of an index: written at checkpoints, read once at an opening.
+//! What the database holds of an index: written at checkpoints, read once at an open.
 
 use std::collections::BTreeMap;
 use std::path::Path;

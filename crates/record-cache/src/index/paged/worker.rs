@@ -61,7 +61,7 @@ impl Worker {
         self.wait(&answer)
     }
 
-    /// Has a job done while its owner continues. One at a time, so the owner cannot outrun the
+    /// Runs a job while its owner continues. One at a time, so the owner cannot outrun the
     /// disk.
     pub(super) fn post(
         &mut self,
@@ -110,7 +110,7 @@ impl Worker {
         answer
     }
 
-    /// Waits for an answer as long as there are signs of life.
+    /// Waits for an answer as long as there are heartbeats.
     fn wait<T>(&self, answer: &Receiver<Outcome<T>>) -> Result<T, Broken> {
         let limit = self.settings.limit;
         loop {
@@ -123,7 +123,7 @@ impl Worker {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Broken("the thread of the index is gone".to_owned()));
+                    return Err(Broken("the index thread has ended".to_owned()));
                 }
             }
         }
@@ -141,7 +141,7 @@ fn close(database: &mut Option<Database>) {
 /// The result of a job, or why it failed.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// Counts signs of life from within long jobs.
+/// Counts heartbeats from within long jobs.
 pub(super) type Progress = Arc<AtomicU64>;
 
 /// Runs code that may panic where it should return an error.

@@ -54,7 +54,7 @@ impl Log {
                         segment.length = length;
                     }
                 }
-                // The next opening will read the frames instead.
+                // The next open will read the frames instead.
                 Err(error) => {
                     tracing::debug!(target: "record_cache", %error, "a segment is left without an outline")
                 }

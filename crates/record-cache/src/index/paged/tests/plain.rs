@@ -6,7 +6,7 @@ use crate::index::ranges::Ranges;
 use crate::index::{Broken, Checkpoint, Entry, Index};
 use crate::{QueueStats, ReadLimits, StreamName};
 
-/// Never breaks, and saves nothing for the next opening.
+/// Never breaks, and saves nothing for the next open.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PlainIndex(BTreeMap<StreamName, BTreeMap<u64, Entry>>);
 
