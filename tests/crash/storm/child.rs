@@ -87,9 +87,14 @@ pub struct Stage {
 }
 
 pub async fn open(orders: &Orders, service: Service) -> Client {
+    open_with(orders, service, orders.settings.timer).await
+}
+
+/// Opens a client with this timer instead of the one in the orders.
+pub async fn open_with(orders: &Orders, service: Service, timer: Timer) -> Client {
     let ClientSettings {
         survives_power_loss,
-        timer,
+        timer: _,
         max_in_flight_per_stream,
         request_timeout_millis,
         max_concurrent_streams,

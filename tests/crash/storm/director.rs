@@ -8,9 +8,9 @@ use fastrand::Rng;
 use tokio::sync::{RwLock, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::child::{Stage, check, open};
+use super::child::{Stage, check, open, open_with};
 use super::payload::{STREAMS, stream};
-use super::told::{Orders, Side, Task, Told, Word};
+use super::told::{Orders, Side, Task, Timer, Told, Word};
 use integration_tests::{Client, SERVICES};
 
 pub struct Director {
@@ -82,12 +82,15 @@ impl Director {
                 After::Reopen => {
                     let before = cached(client);
                     check("close", client.close().await);
-                    *client = open(&self.orders, SERVICES[side]).await;
+                    // Without a timer, nothing is delivered before the count.
+                    *client = open_with(&self.orders, SERVICES[side], Timer::Never).await;
                     let now = cached(client);
                     // A record whose future was dropped may have been stored late.
                     if now.iter().zip(before).any(|(now, before)| *now < before) {
                         Told::Wrong(format!("{before:?} were cached, after closing {now:?}")).say();
                     }
+                    check("close", client.close().await);
+                    *client = open(&self.orders, SERVICES[side]).await;
                 }
             }
             client.enable();
