@@ -16,9 +16,11 @@ fn documents() -> Vec<PathBuf> {
         workspace().join("examples"),
     ];
     for folder in fs::read_dir(workspace().join("crates")).unwrap() {
-        folders.push(folder.unwrap().path());
+        let folder = folder.unwrap().path();
+        folders.push(folder.join("docs"));
+        folders.push(folder);
     }
-    for folder in folders {
+    for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

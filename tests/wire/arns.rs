@@ -90,9 +90,7 @@ async fn what_is_no_arn_of_a_stream_of_the_region_is_refused() {
     let arn = "arn:aws:firehose:eu-west-1:123456789012:deliverystream/orders";
     let refused = client.record("1", arn).await.unwrap_err();
     assert!(matches!(refused, AmplifyFirehoseError::Validation { .. }));
-    assert!(
-        refused.message().contains("PutRecordBatch takes no ARN"),
-        "{refused}"
-    );
+    let problem = "PutRecordBatch takes a name, not an ARN";
+    assert!(refused.message().contains(problem), "{refused}");
     assert_eq!(aws.request_count(), 0);
 }

@@ -65,8 +65,14 @@ async fn a_stream_takes_no_more_than_its_share(case: Case) {
     for _ in 0..2 {
         client.record("greedy", payload.clone()).await.unwrap();
     }
-    let refused = client.record("greedy", payload.clone()).await.unwrap_err();
-    assert_eq!(refused.kind, Kind::LimitExceeded, "{refused:?}");
+    for payload in [payload.clone(), "x".repeat(3000)] {
+        let refused = client.record("greedy", payload).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::LimitExceeded, "{refused:?}");
+        // A larger cache would not help.
+        let advice = &refused.recovery_suggestion;
+        assert!(advice.contains("max_stream_share"), "{advice}");
+        assert!(!advice.contains("cache_max_bytes"), "{advice}");
+    }
     for _ in 0..2 {
         client.record("other", payload.clone()).await.unwrap();
     }

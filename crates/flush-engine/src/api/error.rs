@@ -170,7 +170,7 @@ pub enum LimitExceeded {
     },
     /// There will never be room: even an empty cache is too small.
     #[error(
-        "can never fit: {needed} bytes in {needed_records} records; an empty cache takes \
+        "the records can never fit: {needed} bytes in {needed_records} records; an empty cache takes \
          {max_bytes} bytes and {max_records} records"
     )]
     #[non_exhaustive]
@@ -203,7 +203,7 @@ pub enum LimitExceeded {
     },
     /// There will never be room: the share of one stream is too small.
     #[error(
-        "can never fit: {needed} bytes for the stream {stream_name}; max_stream_share is \
+        "the records can never fit: {needed} bytes for the stream {stream_name}; max_stream_share is \
          {max_stream_share} bytes"
     )]
     #[non_exhaustive]

@@ -68,7 +68,14 @@ impl ClientError {
             LimitExceeded::NeverFits { .. } => {
                 "record fewer bytes per call, or raise cache_max_bytes"
             }
-            _ => {
+            LimitExceeded::StreamNeverFits { .. } => {
+                "record fewer bytes per call, or raise max_stream_share"
+            }
+            LimitExceeded::StreamFull { .. } => {
+                "call flush to deliver records of the stream, raise max_stream_share, or let its \
+                 oldest records make room by overflow_policy"
+            }
+            LimitExceeded::Full { .. } => {
                 "call flush or clear_cache to free space, raise cache_max_bytes, or let the oldest \
                  records make room by overflow_policy"
             }

@@ -189,9 +189,10 @@ macro_rules! aws_options {
             /// number of records, to one per 16 bytes. At least 16. Default: 5 MiB.
             pub cache_max_bytes: u64,
             /// How often a record is retried before it is discarded, counting each time that the
-            /// service rejects it or refuses a request because of its contents. Being offline does
-            /// not count, nor do requests that are throttled or refused for another reason.
-            /// Default: 5.
+            /// service rejects it, or refuses a request that cannot succeed: bad contents, or no
+            /// such stream. Being offline does not count, nor do throttling, failures of the
+            /// service, or refused credentials; see
+            /// [the guide](crate::guide#what-counts-as-an-attempt). Default: 5.
             pub max_retries: u32,
             /// When records are delivered automatically. Default: every 30 seconds.
             pub flush_strategy: $crate::FlushStrategy,

@@ -121,4 +121,14 @@ mod tests {
         assert_eq!(groups.iter().sum::<usize>(), 5000);
         assert_eq!(source.load().unwrap(), lines);
     }
+
+    #[test]
+    fn empty_and_long_lines_are_lines_and_a_final_line_end_adds_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lines");
+        let long = "y".repeat(3 * CHUNK_BYTES);
+        let lines = ["", "one", "", &long, "two"];
+        std::fs::write(&path, format!("{}\n", lines.join("\n"))).unwrap();
+        assert_eq!(Source::Lines(path).load().unwrap(), lines);
+    }
 }

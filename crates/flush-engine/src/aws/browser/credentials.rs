@@ -90,7 +90,7 @@ fn read(given: &JsValue) -> provider::Result {
     } else {
         let seconds = Date::new(&expiration).get_time() / 1000.0;
         let since = Duration::try_from_secs_f64(seconds).map_err(|_no_time| {
-            CredentialsError::invalid_configuration("the page gave no Date for the expiration")
+            CredentialsError::invalid_configuration("the page gave no valid date for expiration")
         })?;
         UNIX_EPOCH.checked_add(since)
     };

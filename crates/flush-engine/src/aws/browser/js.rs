@@ -31,6 +31,6 @@ pub(super) fn global(name: &str) -> Result<Function, Thrown> {
     let found = Reflect::get(&js_sys::global(), &name.into())?;
     found.dyn_into::<Function>().map_err(|_other| Thrown {
         name: "ReferenceError".to_owned(),
-        message: format!("this page has no function {name}"),
+        message: format!("there is no global function {name}"),
     })
 }

@@ -497,7 +497,7 @@ async fn a_record_that_is_larger_than_the_cache_is_logged_while_it_waits() {
     heir.store.append(numbered("b", 0..1)).await.unwrap();
     leave(&heir.slots, 1, vec![of_size("a", 1000)]).await;
     let heir = heir.with_cache_of(160);
-    let line = "could not be adopted slot=1 error=can never fit: 1000 bytes";
+    let line = "could not be adopted slot=1 error=the records can never fit: 1000 bytes";
     until(|| log.text().contains(line)).await;
     assert_eq!(heir.cache_stats().records, 1, "of stream b");
     heir.close().await.unwrap();
