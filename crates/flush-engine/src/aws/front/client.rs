@@ -126,9 +126,10 @@ macro_rules! aws_create {
 
 /// Implements `record_all`, within an `impl` of a client.
 ///
-/// The type of records is a newtype around [`UncheckedRecord`](crate::aws::UncheckedRecord).
-/// `crate`, `order` and `invoice` appear only in the example: the name of the calling crate, and
-/// two records for different streams.
+/// The type of records is a newtype around [`UncheckedRecord`](crate::aws::UncheckedRecord). The
+/// client needs a method `record`, to which the documentation links. `crate`, `order` and `invoice`
+/// appear only in the example: the name of the calling crate, and two records for different
+/// streams.
 ///
 /// ```text
 /// aws_record_all!(AmplifyKinesisClient, AmplifyKinesisError, KinesisRecord,

@@ -2,9 +2,10 @@
 
 /// Defines the type of a stream's handle: a newtype around [`Stream`](crate::aws::Stream).
 ///
-/// `noun` and `record` appear only in the documentation: what the service calls a stream, and a
-/// call that records the order with a `number` through the handle `orders`. `crate` and `service`
-/// are those of [`aws_client!`](crate::aws_client).
+/// `crate` and `service` are those of [`aws_client!`](crate::aws_client). All but `service` appear
+/// only in the documentation: `client` and `error` are the client's types, `noun` is what the
+/// service calls a stream, and `record` is a call that records the order with a `number` through
+/// the handle `orders`. The documentation links to the client's method `stream`.
 ///
 /// ```text
 /// aws_stream! {
