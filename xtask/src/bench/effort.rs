@@ -25,8 +25,9 @@ impl Effort {
         Duration::from_millis(self.choose(300, 100))
     }
 
+    /// Batches per round. The first few thousand run while the index still writes what filled it.
     pub(crate) const fn batches(self) -> usize {
-        self.choose(600, 60)
+        self.choose(8000, 60)
     }
 
     pub(crate) const fn passes(self) -> usize {

@@ -1,6 +1,7 @@
 //! Measures reading and settling one batch, by the number of records behind it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use record_cache::Settlement;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::fill::{BATCH, fill};
-use crate::bench::amount::{KIB, bytes, duration, multiple, number};
+use crate::bench::amount::{KIB, bytes, duration, multiple, number, spread};
 use crate::bench::contender::{self, Promise, StoreKind, data_of_record, stream};
 use crate::bench::prelude::*;
 
@@ -69,6 +70,25 @@ impl Job for Settle {
     }
 }
 
+/// The median batch of each round, in seconds.
+#[derive(Debug, Clone, Default)]
+struct Times {
+    read: Series,
+    settle: Series,
+    both: Series,
+}
+
+impl Times {
+    fn push(&mut self, read: Vec<f64>, settle: Vec<f64>) {
+        let both: Series = read.iter().zip(&settle).map(|(a, b)| a + b).collect();
+        self.both.push(both.median());
+        self.read
+            .push(read.into_iter().collect::<Series>().median());
+        self.settle
+            .push(settle.into_iter().collect::<Series>().median());
+    }
+}
+
 pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     let sizes: &[(u64, &[usize])] = match effort {
         Effort::Full => &[
@@ -78,7 +98,7 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
         Effort::Quick => &[(KIB, &[1_000, 100_000])],
     };
     let mut table = Table::new(
-        "A batch of 500 records: median of the batches",
+        "A batch of 500 records: median batch of a round (least–most of the rounds)",
         "store | record | cached records | read | settle | both | ÷ fewest",
     );
     for (store, (record_bytes, levels)) in StoreKind::DURABLE
@@ -87,29 +107,34 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
     {
         measured.begin(format!("{store}: reading and settling a batch"));
         let directory = place::directory()?;
-        let settle = Settle {
-            store,
-            directory: directory.path().to_owned(),
-            record_bytes: *record_bytes,
-            levels: levels.to_vec(),
-            batches: effort.batches(),
-        };
-        let settled = measure(&settle).await?;
-        let both = |level: usize| -> Series {
-            let pairs = settled.read[level].iter().zip(&settled.settle[level]);
-            pairs.map(|(read, settle)| read + settle).collect()
-        };
+        let mut times = vec![Times::default(); levels.len()];
+        for round in effort.rounds(3, Duration::from_secs(90)) {
+            let place = directory.path().join(round.to_string());
+            let settle = Settle {
+                store,
+                directory: place.clone(),
+                record_bytes: *record_bytes,
+                levels: levels.to_vec(),
+                batches: effort.batches(),
+            };
+            let settled = measure(&settle).await?;
+            std::fs::remove_dir_all(place)?;
+            let of_levels = settled.read.into_iter().zip(settled.settle);
+            for (times, (read, settle)) in times.iter_mut().zip(of_levels) {
+                times.push(read, settle);
+            }
+        }
         for (level, records) in levels.iter().enumerate() {
-            let median = |times: &[f64]| times.iter().copied().collect::<Series>().median();
-            let ratio = both(level).median() / both(0).median();
+            let Times { read, settle, both } = &times[level];
+            let ratio = both.over(&times[0].both);
             table.row([
                 store.to_string(),
                 bytes(*record_bytes),
                 number(*records as f64),
-                duration(median(&settled.read[level])),
-                duration(median(&settled.settle[level])),
-                duration(both(level).median()),
-                multiple(ratio),
+                spread(read, duration),
+                spread(settle, duration),
+                spread(both, duration),
+                spread(&ratio, multiple),
             ]);
             if level + 1 == levels.len() {
                 let what = format!(
@@ -117,7 +142,6 @@ pub(crate) async fn run(effort: Effort, measured: &mut Measured) -> Result<()> {
                     number(*records as f64),
                     bytes(*record_bytes)
                 );
-                let ratio = [ratio].into_iter().collect();
                 measured.judge(Verdict::new(what, Target::AtMost(1.2), ratio, multiple));
             }
         }
