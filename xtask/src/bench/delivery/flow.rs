@@ -175,8 +175,6 @@ impl Conditions {
             (_, false) => (0.75, 4.0),
             (_, true) => (0.6, 4.0),
         };
-        // With latency, requests arrive one at a time, and each wakes more threads that sleep.
-        let cpu = if self.latency.is_zero() { cpu } else { 10.0 };
         Targets { rate, cpu }
     }
 }
