@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
     reason = "this module is where the clock is read"
 )]
 pub(crate) fn now() -> SystemTime {
-    from_unix_millis(to_unix_millis(SystemTime::now()))
+    truncated(SystemTime::now())
 }
 
 /// The current time, from the browser: the standard library has no clock on this target.
@@ -34,10 +34,16 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// The time, to the millisecond that stores keep.
+pub(crate) fn truncated(time: SystemTime) -> SystemTime {
+    from_unix_millis(to_unix_millis(time))
+}
+
 /// Milliseconds since 1970; a clock set before that counts as 1970.
 pub(crate) fn to_unix_millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    let of_seconds = since.as_secs().saturating_mul(1000);
+    of_seconds.saturating_add(since.subsec_millis().into())
 }
 
 /// The moment this many milliseconds after 1970, as far as the platform can represent it.

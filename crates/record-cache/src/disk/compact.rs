@@ -6,6 +6,7 @@ use super::writer::Writer;
 use crate::index::Entry;
 use crate::index::ranges::Ranges;
 use crate::log::Failure;
+use crate::log::buffers::Buffers;
 use crate::log::catalog::{Settled, lock};
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::log::format::segment_name;
@@ -172,7 +173,7 @@ impl Writer {
                 lost.push((settled, Amount::new(1, entry.size.into())));
             }
         };
-        fetch(held, &sources, &self.shared.buffers, take)
+        fetch(held, &sources, &Buffers::default(), take)
             .map_err(|error| self.log.refused("cannot read", "", error))?;
         let mut calls: Vec<Call> = lost
             .iter()

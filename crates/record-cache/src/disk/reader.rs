@@ -1,6 +1,7 @@
 //! The reader thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -13,11 +14,18 @@ use crate::{ReadBatch, RecordId, Settlement, StoreError};
 /// Number of attempts with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
 
+/// After this long without a read, the memory of past reads is freed.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Reads until the store is closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
     loop {
-        let reads = shared.reads.next();
+        let reads = shared.reads.next_within(IDLE).unwrap_or_else(|| {
+            shared.buffers.release();
+            shared.reads.next()
+        });
         if reads.is_empty() {
+            shared.buffers.release();
             return;
         }
         for (read, ticket) in reads {

@@ -20,8 +20,8 @@ struct State {
     /// Free buffers, most recently returned last.
     free: VecDeque<Vec<u8>>,
     free_bytes: usize,
-    /// The number of buffers in use.
-    lent: usize,
+    /// Whether nothing was lent since the last release. What comes back then is freed.
+    released: bool,
 }
 
 impl Buffers {
@@ -36,20 +36,30 @@ impl Buffers {
         let bytes = found.and_then(|at| state.free.remove(at));
         let bytes = bytes.unwrap_or_default();
         state.free_bytes -= bytes.capacity();
-        state.lent += 1;
+        state.released = false;
         drop(state);
         let buffers = self.clone();
         Buffer { bytes, buffers }
     }
 
+    /// Frees what is unused, because no reads are expected for a while.
+    pub(crate) fn release(&self) {
+        let released = State {
+            released: true,
+            ..State::default()
+        };
+        let unused = mem::replace(&mut *lock(&self.0), released);
+        drop(unused);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unused_bytes(&self) -> usize {
+        lock(&self.0).free_bytes
+    }
+
     fn take_back(&self, bytes: Vec<u8>) {
         let mut state = lock(&self.0);
-        state.lent -= 1;
-        if state.lent == 0 {
-            let idle = mem::take(&mut *state);
-            drop(state);
-            drop(idle);
-        } else if bytes.capacity() <= KEPT_BYTES {
+        if !state.released && bytes.capacity() <= KEPT_BYTES {
             state.free_bytes += bytes.capacity();
             state.free.push_back(bytes);
             while state.free_bytes > KEPT_BYTES
@@ -95,7 +105,6 @@ mod tests {
     #[test]
     fn a_buffer_is_lent_again_once_the_last_of_its_bytes_is_gone() {
         let buffers = Buffers::default();
-        let _other = buffers.lend(100);
         let mut buffer = buffers.lend(100);
         buffer.bytes.reserve_exact(100);
         buffer.bytes.extend([7; 100]);
@@ -113,7 +122,6 @@ mod tests {
     #[test]
     fn a_buffer_has_room_enough_and_not_much_more() {
         let buffers = Buffers::default();
-        let _other = buffers.lend(1);
         let mut buffer = buffers.lend(1000);
         buffer.bytes.reserve_exact(1000);
         drop(buffer);
@@ -124,22 +132,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_when_nothing_is_in_use() {
+    fn nothing_is_kept_after_a_release_until_more_is_lent() {
         let buffers = Buffers::default();
-        let mut lent: Vec<_> = std::iter::repeat_with(|| buffers.lend(1000))
-            .take(3)
-            .collect();
-        lent.iter_mut().for_each(|lent| lent.bytes.reserve(1000));
-        lent.truncate(1);
-        assert_eq!(kept(&buffers).0, 2);
-        lent.clear();
+        let lend = || {
+            let mut lent = buffers.lend(1000);
+            lent.bytes.reserve_exact(1000);
+            lent
+        };
+        let late = lend();
+        drop(lend());
+        assert_eq!(kept(&buffers), (1, 1000), "it was freed while reads go on");
+        buffers.release();
         assert_eq!(kept(&buffers), (0, 0));
+        drop(late);
+        assert_eq!(kept(&buffers), (0, 0));
+        drop(lend());
+        assert_eq!(kept(&buffers), (1, 1000));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_the_oldest_goes_first() {
         let buffers = Buffers::default();
-        let _other = buffers.lend(1);
         let quarter = KEPT_BYTES / 4;
         let lengths = [1, 1, quarter, quarter, quarter, quarter, KEPT_BYTES + 1];
         let mut lent = lengths.map(|length| buffers.lend(length));

@@ -1,11 +1,13 @@
-//! Callers that wait together are served together.
+//! What callers share: a commit, if they wait together, and memory for reads.
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::disk::{Settings, Store};
 use crate::index::paged::IndexSettings;
-use crate::{NewRecord, StreamName};
+use crate::{NewRecord, ReadLimits, StreamName, clock};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_wait_share_a_commit() {
@@ -30,5 +32,26 @@ async fn those_who_wait_share_a_commit() {
     }
     let commits = store.shared.commits.load(Ordering::Relaxed);
     assert!(commits <= TASKS * CALLS / 8, "{commits} commits");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_memory_of_reads_is_freed_once_no_more_are_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::new(directory.path().to_owned());
+    let store = Store::open(settings, IndexSettings::in_memory());
+    let store = store.await.unwrap();
+    let stream = StreamName::new("read").unwrap();
+    let record = NewRecord::new(stream.clone(), None, vec![1; 1000]);
+    store.append(vec![record]).await.unwrap();
+    let limits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
+    let batch = store.oldest(&stream, None, limits).await.unwrap();
+    assert_eq!(batch.records.len(), 1);
+    drop(batch);
+    let start = clock::monotonic();
+    while store.shared.buffers.unused_bytes() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "it is kept");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     store.close().await.unwrap();
 }
