@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
     reason = "this module is where the clock is read"
 )]
 pub(crate) fn now() -> SystemTime {
-    truncated(SystemTime::now())
+    from_unix_millis(to_unix_millis(SystemTime::now()))
 }
 
 /// The current time, from the browser: the standard library has no clock on this target.
@@ -32,11 +32,6 @@ pub(crate) fn now() -> SystemTime {
 )]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
-}
-
-/// The time, to the millisecond that stores keep.
-pub(crate) fn truncated(time: SystemTime) -> SystemTime {
-    from_unix_millis(to_unix_millis(time))
 }
 
 /// Milliseconds since 1970; a clock set before that counts as 1970.

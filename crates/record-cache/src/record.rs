@@ -143,36 +143,12 @@ impl NewRecord {
     /// A record with the current time.
     #[must_use]
     pub fn new(stream: StreamName, key: Option<String>, data: impl Into<Bytes>) -> Self {
-        Self::at(crate::clock::now(), stream, key, data)
-    }
-
-    /// A record with a given time, truncated to the millisecond.
-    ///
-    /// For many records at once, this saves reading the clock for each.
-    ///
-    /// ```
-    /// use record_cache::{NewRecord, StreamName};
-    /// use std::time::SystemTime;
-    ///
-    /// let orders = StreamName::new("orders")?;
-    /// let now = SystemTime::now();
-    /// let both = ["an order", "another"].map(|data| NewRecord::at(now, orders.clone(), None, data));
-    /// assert_eq!(both[0].recorded_at, both[1].recorded_at);
-    /// # Ok::<(), record_cache::InvalidStreamName>(())
-    /// ```
-    #[must_use]
-    pub fn at(
-        recorded_at: SystemTime,
-        stream: StreamName,
-        key: Option<String>,
-        data: impl Into<Bytes>,
-    ) -> Self {
         Self {
             stream,
             key,
             explicit_hash_key: None,
             data: data.into(),
-            recorded_at: crate::clock::truncated(recorded_at),
+            recorded_at: crate::clock::now(),
             attempts: 0,
         }
     }

@@ -10,7 +10,6 @@ use record_cache::{NewRecord, StreamName};
 use crate::StoragePlace;
 use crate::aws::record::{RecordRules, checked_record, checked_stream};
 use crate::aws::{ClientBuilder, ClientError, Grouping, Service, UncheckedRecord};
-use crate::lifecycle::runtime::wall_clock;
 use crate::{CacheStats, ClearCacheData, CloseOptions, FlushData, FlushEngine, Intake, RecordData};
 
 /// A durable client of a service. Clones share one client.
@@ -84,7 +83,6 @@ impl<S: Service> Client<S> {
         let rules = &self.shared.rules;
         // Records in one call are mostly for one stream.
         let mut last: Option<StreamName> = None;
-        let now = wall_clock();
         self.check_each(records.into_iter().map(|mut record| {
             let name = record.stream_name.take().unwrap_or_default();
             let stream = match last.take().filter(|last| last.as_str() == name) {
@@ -92,7 +90,7 @@ impl<S: Service> Client<S> {
                 None => checked_stream::<S>(name, self.region())?,
             };
             last = Some(stream.clone());
-            checked_record::<S>(stream, record, now, rules)
+            checked_record::<S>(stream, record, rules)
         }))
     }
 
@@ -308,11 +306,10 @@ impl<S: Service> Stream<S> {
         records: impl IntoIterator<Item = UncheckedRecord>,
     ) -> Result<Vec<NewRecord>, ClientError> {
         let rules = &self.client.shared.rules;
-        let now = wall_clock();
         self.client
             .check_each(records.into_iter().map(|record| match &record.stream_name {
                 Some(other) if other != self.name.as_str() => Err(of_another_stream(&self.name)),
-                _ => checked_record::<S>(self.name.clone(), record, now, rules),
+                _ => checked_record::<S>(self.name.clone(), record, rules),
             }))
     }
 

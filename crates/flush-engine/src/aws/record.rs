@@ -1,7 +1,6 @@
 //! Checks new records against the limits of the service.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use record_cache::{NewRecord, StreamName};
@@ -108,11 +107,10 @@ pub(crate) struct RecordRules {
 }
 
 /// Checks a record against the limits of a service and of the client. The caller checks the name
-/// of the stream and reads the clock.
+/// of the stream.
 pub(crate) fn checked_record<S: Service>(
     stream: StreamName,
     record: UncheckedRecord,
-    recorded_at: SystemTime,
     rules: &RecordRules,
 ) -> Result<NewRecord, ClientError> {
     let UncheckedRecord {
@@ -136,8 +134,7 @@ pub(crate) fn checked_record<S: Service>(
         "data"
     };
     let max_bytes = rules.max_bytes;
-    let record = NewRecord::at(recorded_at, stream, key, data);
-    let record = record.with_explicit_hash_key(explicit_hash_key);
+    let record = NewRecord::new(stream, key, data).with_explicit_hash_key(explicit_hash_key);
     let key_bytes = record.size() - record.data.len() as u64;
     let size = rules.grouping.as_ref().map_or(record.size(), |grouping| {
         let room = max_bytes.saturating_sub(key_bytes);
@@ -160,8 +157,6 @@ pub(crate) fn checked_record<S: Service>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::aws::test_service::{Keyed, Plain};
 
@@ -173,7 +168,7 @@ mod tests {
             max_bytes: S::LIMITS.record_bytes,
             grouping: None,
         };
-        checked_record::<S>(stream, record, SystemTime::UNIX_EPOCH, &rules)
+        checked_record::<S>(stream, record, &rules)
     }
 
     #[test]
@@ -185,7 +180,7 @@ mod tests {
         let check = |data: Vec<u8>, key: &str| {
             let stream = checked_stream::<Keyed>("stream".to_owned(), "eu-west-1").unwrap();
             let record = UncheckedRecord::for_handle(data, Some(key.to_owned()));
-            checked_record::<Keyed>(stream, record, SystemTime::UNIX_EPOCH, &rules)
+            checked_record::<Keyed>(stream, record, &rules)
         };
         assert!(check(vec![7; 97], "k").is_ok());
         let error = check(vec![7; 98], "k").unwrap_err();
@@ -199,19 +194,6 @@ mod tests {
         assert!(check::<Plain>(100, None).is_ok());
         assert!(check::<Plain>(101, None).is_err());
         assert!(check::<Plain>(0, None).is_ok());
-    }
-
-    #[test]
-    fn the_time_is_the_given_one() {
-        let stream = checked_stream::<Plain>("stream".to_owned(), "eu-west-1").unwrap();
-        let record = UncheckedRecord::for_handle("data", None);
-        let rules = RecordRules {
-            max_bytes: 100,
-            grouping: None,
-        };
-        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(12_345);
-        let record = checked_record::<Plain>(stream, record, time, &rules).unwrap();
-        assert_eq!(record.recorded_at, time);
     }
 
     #[test]

@@ -73,7 +73,6 @@ pub struct Inspection {
     path: PathBuf,
     survey: Survey,
     condition: Condition,
-    buffers: Buffers,
 }
 
 /// The condition of a directory.
@@ -151,7 +150,6 @@ impl Inspection {
             path,
             survey,
             condition,
-            buffers: Buffers::default(),
         })
     }
 
@@ -230,7 +228,8 @@ impl Inspection {
                 None => damaged += Amount::new(1, entry.size.into()),
             }
         };
-        fetch(&wanted, &sources, &self.buffers, take).map_err(|error| failed(error.into()))?;
+        fetch(&wanted, &sources, &Buffers::default(), take)
+            .map_err(|error| failed(error.into()))?;
         Ok(Portion {
             batch: ReadBatch::new(records, damaged),
             last,

@@ -3,11 +3,17 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::catalog::lock;
+use crate::clock;
 
 /// The most bytes kept for later reads. Anything beyond that is freed immediately.
 const KEPT_BYTES: usize = 16 << 20;
+/// The smallest buffer worth keeping. The allocator keeps smaller ones itself.
+const SMALLEST: usize = 16 << 10;
+/// How long an unused buffer is kept while reads go on.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A pool of reusable buffers.
 ///
@@ -17,8 +23,8 @@ pub(crate) struct Buffers(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Free buffers, most recently returned last.
-    free: VecDeque<Vec<u8>>,
+    /// Free buffers, and when they were returned; the last one is the most recent.
+    free: VecDeque<(Vec<u8>, Instant)>,
     free_bytes: usize,
     /// Whether nothing was lent since the last release. What comes back then is freed.
     released: bool,
@@ -32,9 +38,9 @@ impl Buffers {
         let suitable = length..=length.saturating_add(length / 4);
         let mut state = lock(&self.0);
         let mut free = state.free.iter();
-        let found = free.rposition(|it| suitable.contains(&it.capacity()));
-        let bytes = found.and_then(|at| state.free.remove(at));
-        let bytes = bytes.unwrap_or_default();
+        let found = free.rposition(|(it, _)| suitable.contains(&it.capacity()));
+        let found = found.and_then(|at| state.free.remove(at));
+        let bytes = found.map_or_else(Vec::new, |(bytes, _)| bytes);
         state.free_bytes -= bytes.capacity();
         state.released = false;
         drop(state);
@@ -58,16 +64,25 @@ impl Buffers {
     }
 
     fn take_back(&self, bytes: Vec<u8>) {
-        let mut state = lock(&self.0);
-        if !state.released && bytes.capacity() <= KEPT_BYTES {
-            state.free_bytes += bytes.capacity();
-            state.free.push_back(bytes);
-            while state.free_bytes > KEPT_BYTES
-                && let Some(oldest) = state.free.pop_front()
-            {
-                state.free_bytes -= oldest.capacity();
-            }
+        if !(SMALLEST..=KEPT_BYTES).contains(&bytes.capacity()) {
+            return;
         }
+        let now = clock::monotonic();
+        let mut state = lock(&self.0);
+        if state.released {
+            return;
+        }
+        state.free_bytes += bytes.capacity();
+        state.free.push_back((bytes, now));
+        let mut unused = Vec::new();
+        while let Some((oldest, since)) = state.free.front()
+            && (state.free_bytes > KEPT_BYTES || now.saturating_duration_since(*since) > KEPT_FOR)
+        {
+            state.free_bytes -= oldest.capacity();
+            unused.extend(state.free.pop_front());
+        }
+        drop(state);
+        drop(unused);
     }
 }
 
@@ -92,22 +107,27 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Buffers, KEPT_BYTES, lock};
+    use super::{Buffer, Buffers, KEPT_BYTES, KEPT_FOR, SMALLEST, lock};
 
     /// The number of unused buffers, and their bytes.
     fn kept(buffers: &Buffers) -> (usize, usize) {
         let state = lock(&buffers.0);
-        let bytes = state.free.iter().map(Vec::capacity).sum();
+        let bytes = state.free.iter().map(|(bytes, _)| bytes.capacity()).sum();
         assert_eq!(state.free_bytes, bytes);
         (state.free.len(), bytes)
+    }
+
+    fn lend(buffers: &Buffers, length: usize) -> Buffer {
+        let mut lent = buffers.lend(length);
+        lent.bytes.reserve_exact(length);
+        lent
     }
 
     #[test]
     fn a_buffer_is_lent_again_once_the_last_of_its_bytes_is_gone() {
         let buffers = Buffers::default();
-        let mut buffer = buffers.lend(100);
-        buffer.bytes.reserve_exact(100);
-        buffer.bytes.extend([7; 100]);
+        let mut buffer = lend(&buffers, SMALLEST);
+        buffer.bytes.extend([7; SMALLEST]);
         let place = buffer.bytes.as_ptr();
         let all = bytes::Bytes::from_owner(buffer);
         let part = all.slice(40..50);
@@ -116,50 +136,66 @@ mod tests {
         assert_eq!(part, [7; 10][..]);
         drop(part);
         assert_eq!(kept(&buffers).0, 1);
-        assert_eq!(buffers.lend(100).bytes.as_ptr(), place);
+        assert_eq!(buffers.lend(SMALLEST).bytes.as_ptr(), place);
     }
 
     #[test]
     fn a_buffer_has_room_enough_and_not_much_more() {
         let buffers = Buffers::default();
-        let mut buffer = buffers.lend(1000);
-        buffer.bytes.reserve_exact(1000);
-        drop(buffer);
-        for (length, is_suitable) in [(1, false), (799, false), (800, true), (1001, false)] {
+        drop(lend(&buffers, 100_000));
+        let lengths = [
+            (1, false),
+            (79_999, false),
+            (80_000, true),
+            (100_001, false),
+        ];
+        for (length, is_suitable) in lengths {
             let lent = buffers.lend(length);
-            assert_eq!(lent.bytes.capacity() == 1000, is_suitable, "{length}");
+            assert_eq!(lent.bytes.capacity() == 100_000, is_suitable, "{length}");
         }
     }
 
     #[test]
     fn nothing_is_kept_after_a_release_until_more_is_lent() {
         let buffers = Buffers::default();
-        let lend = || {
-            let mut lent = buffers.lend(1000);
-            lent.bytes.reserve_exact(1000);
-            lent
-        };
-        let late = lend();
-        drop(lend());
-        assert_eq!(kept(&buffers), (1, 1000), "it was freed while reads go on");
+        let late = lend(&buffers, SMALLEST);
+        drop(lend(&buffers, SMALLEST));
+        assert_eq!(kept(&buffers), (1, SMALLEST), "freed while reads go on");
         buffers.release();
         assert_eq!(kept(&buffers), (0, 0));
         drop(late);
         assert_eq!(kept(&buffers), (0, 0));
-        drop(lend());
-        assert_eq!(kept(&buffers), (1, 1000));
+        drop(lend(&buffers, SMALLEST));
+        assert_eq!(kept(&buffers), (1, SMALLEST));
+    }
+
+    #[test]
+    fn what_was_long_unused_is_freed_though_reads_go_on() {
+        let buffers = Buffers::default();
+        let lent = [1, 2, 3].map(|times| lend(&buffers, times * SMALLEST));
+        drop(lent);
+        for (_, since) in lock(&buffers.0).free.iter_mut().take(2) {
+            *since = since.checked_sub(2 * KEPT_FOR).unwrap();
+        }
+        drop(lend(&buffers, 3 * SMALLEST));
+        assert_eq!(kept(&buffers), (1, 3 * SMALLEST));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_the_oldest_goes_first() {
         let buffers = Buffers::default();
         let quarter = KEPT_BYTES / 4;
-        let lengths = [1, 1, quarter, quarter, quarter, quarter, KEPT_BYTES + 1];
-        let mut lent = lengths.map(|length| buffers.lend(length));
-        for (lent, length) in lent.iter_mut().zip(lengths) {
-            lent.bytes.reserve_exact(length);
-        }
-        drop(lent);
+        let small = SMALLEST - 1;
+        let lengths = [
+            SMALLEST,
+            quarter,
+            quarter,
+            quarter,
+            quarter,
+            small,
+            KEPT_BYTES + 1,
+        ];
+        drop(lengths.map(|length| lend(&buffers, length)));
         assert_eq!(kept(&buffers), (4, KEPT_BYTES));
     }
 }

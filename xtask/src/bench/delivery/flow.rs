@@ -26,7 +26,7 @@ const IN_FLIGHT: usize = 4;
 /// The cache limit; when it is reached, recording waits.
 const CACHE_BYTES: u64 = 64 * MIB;
 
-/// How long to wait before the file is dropped from memory. Seconds after a run, a virtual machine
+/// How long to wait before a run with the file dropped from memory. Seconds after a run, a virtual machine
 /// may return to its host what was freed. Reading the file then, into memory that the host must
 /// provide again, can double the kernel's CPU time.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -275,6 +275,9 @@ impl<'a> WholeFile<'a> {
     }
 
     async fn round(&mut self) -> Result<()> {
+        if self.conditions.is_cold {
+            tokio::time::sleep(PAUSE).await;
+        }
         let endpoint = Endpoint::start(self.conditions.latency).await?;
         let sent = measure(&Bare {
             endpoint: endpoint.url.clone(),

@@ -36,22 +36,33 @@ async fn those_who_wait_share_a_commit() {
 }
 
 #[tokio::test]
-async fn the_memory_of_reads_is_freed_once_no_more_are_made() {
-    let directory = tempfile::tempdir().unwrap();
-    let settings = Settings::new(directory.path().to_owned());
-    let store = Store::open(settings, IndexSettings::in_memory());
-    let store = store.await.unwrap();
-    let stream = StreamName::new("read").unwrap();
-    let record = NewRecord::new(stream.clone(), None, vec![1; 1000]);
-    store.append(vec![record]).await.unwrap();
-    let limits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
-    let batch = store.oldest(&stream, None, limits).await.unwrap();
-    assert_eq!(batch.records.len(), 1);
-    drop(batch);
-    let start = clock::monotonic();
-    while store.shared.buffers.unused_bytes() > 0 {
-        assert!(start.elapsed() < Duration::from_secs(30), "it is kept");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+async fn the_memory_of_reads_is_kept_while_they_go_on_and_freed_then() {
+    for closes in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(directory.path().to_owned());
+        let store = Store::open(settings, IndexSettings::in_memory());
+        let store = store.await.unwrap();
+        let stream = StreamName::new("read").unwrap();
+        let record = NewRecord::new(stream.clone(), None, vec![1; 50_000]);
+        store.append(vec![record]).await.unwrap();
+        let start = clock::monotonic();
+        let in_time = || assert!(start.elapsed() < Duration::from_secs(30));
+        let limits = ReadLimits::new(NonZeroUsize::MIN, NonZeroU64::MIN);
+        loop {
+            in_time();
+            let batch = store.oldest(&stream, None, limits).await.unwrap();
+            assert_eq!(batch.records.len(), 1);
+            drop(batch);
+            if store.shared.buffers.unused_bytes() > 0 {
+                break;
+            }
+        }
+        if closes {
+            store.close().await.unwrap();
+        }
+        while store.shared.buffers.unused_bytes() > 0 {
+            in_time();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
-    store.close().await.unwrap();
 }
