@@ -19,6 +19,7 @@ mod keys;
 mod limits;
 mod outcomes;
 mod policies;
+mod protocols;
 mod readers;
 mod resharding;
 mod seams;

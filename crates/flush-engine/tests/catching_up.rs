@@ -3,11 +3,13 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use common::{Reply, Rig, SECOND, Service, count, every, numbered, until};
+use common::{MINUTE, Reply, Rig, SECOND, Service, count, every, numbered, until};
+use flush_engine::EngineOptions;
 use tokio::time::{Instant, sleep};
 
-const INTERVAL: std::time::Duration = SECOND.saturating_mul(30);
+const INTERVAL: Duration = SECOND.saturating_mul(30);
 
 async fn rig_with(service: Service, records: &[(&str, usize)]) -> Rig {
     let rig = Rig::with(service.limited(10, 1000), every(INTERVAL));
@@ -32,6 +34,26 @@ async fn a_backlog_is_delivered_at_once_once_a_pass_went_through() {
     sleep(INTERVAL).await;
     assert_eq!(rig.cached(), 0);
     assert_eq!(rig.service.accepted("a"), numbered(1005));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_large_backlog_is_gone_within_seconds() {
+    const RECORDS: usize = 100_000;
+    const LATENCY: Duration = Duration::from_millis(20);
+    let back = Instant::now() + MINUTE;
+    let service = Service::replying(move |_| match Instant::now() < back {
+        true => Reply::no_answer(),
+        false => Reply::Accept.after(LATENCY),
+    });
+    // The default strategy.
+    let rig = Rig::with(service.limited(500, 1 << 20), EngineOptions::DEFAULT);
+    rig.record_each("a", numbered(RECORDS)).await;
+    until(|| !rig.service.accepted("a").is_empty()).await;
+    assert!(back.elapsed() <= INTERVAL, "{:?}", back.elapsed());
+    let start = Instant::now();
+    until(|| rig.cached() == 0).await;
+    assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(rig.service.accepted("a").len(), RECORDS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -132,10 +132,12 @@ impl Meter {
         histogram!("amplify_request_seconds", labels).record(took);
     }
 
-    /// Reports the contents of one request. Several records may be packed into one service record.
+    /// Reports one request that is sent, and its contents. Several records may be packed into one
+    /// service record. A request may be repeated before its outcome is [reported](Self::request).
     #[cfg(feature = "aws")]
     pub(crate) fn sent(&self, stream: &StreamName, records: usize, bytes: usize) {
         let labels = self.of(stream);
+        counter!("amplify_sent_requests_total", labels.iter()).increment(1);
         counter!("amplify_sent_records_total", labels.iter()).increment(records as u64);
         counter!("amplify_sent_bytes_total", labels.iter()).increment(bytes as u64);
     }
@@ -199,7 +201,12 @@ fn describe() {
     describe_counter!(
         "amplify_requests_total",
         Unit::Count,
-        "Requests to the service"
+        "Requests to the service, by outcome"
+    );
+    describe_counter!(
+        "amplify_sent_requests_total",
+        Unit::Count,
+        "Requests sent, immediate repeats included"
     );
     describe_counter!(
         "amplify_sent_records_total",
