@@ -15,41 +15,73 @@ use std::time::Duration;
 use amplify_kinesis::Durability;
 use amplify_test_support::{Reply, payload};
 use integration_tests::{
-    Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, number_in, role,
+    Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, number_in, role, shared,
 };
 
 const STREAMS: [&str; 3] = ["stream-a", "stream-b", "stream-c"];
 const KILLS: usize = 10;
 const LONG: Duration = Duration::from_secs(30);
 
+/// How events lie in records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Alone,
+    Sharing,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_loses_nothing() {
     let test = "a_killed_kinesis_client_loses_nothing";
-    run(Case::new(Service::Kinesis, StoreKind::Sled), test).await;
+    let case = Case::new(Service::Kinesis, StoreKind::Sled);
+    run(case, Events::Alone, test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_loses_nothing() {
     let test = "a_killed_firehose_client_loses_nothing";
-    run(Case::new(Service::Firehose, StoreKind::Sled), test).await;
+    let case = Case::new(Service::Firehose, StoreKind::Sled);
+    run(case, Events::Alone, test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_with_a_journal_loses_nothing() {
     let test = "a_killed_kinesis_client_with_a_journal_loses_nothing";
-    run(Case::new(Service::Kinesis, StoreKind::Journal), test).await;
+    let case = Case::new(Service::Kinesis, StoreKind::Journal);
+    run(case, Events::Alone, test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_firehose_client_with_a_journal_loses_nothing() {
     let test = "a_killed_firehose_client_with_a_journal_loses_nothing";
-    run(Case::new(Service::Firehose, StoreKind::Journal), test).await;
+    let case = Case::new(Service::Firehose, StoreKind::Journal);
+    run(case, Events::Alone, test).await;
 }
 
-async fn run(case: Case, test: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_kinesis_client_whose_events_share_records_loses_nothing() {
+    let test = "a_killed_kinesis_client_whose_events_share_records_loses_nothing";
+    let case = Case::new(Service::Kinesis, StoreKind::Sled);
+    run(case, Events::Sharing, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_firehose_client_whose_events_share_records_loses_nothing() {
+    let test = "a_killed_firehose_client_whose_events_share_records_loses_nothing";
+    let case = Case::new(Service::Firehose, StoreKind::Sled);
+    run(case, Events::Sharing, test).await;
+}
+
+async fn run(case: Case, events: Events, test: &str) {
     match role() {
-        Some(role) => record_until_killed(case, &role).await,
-        None => kill_and_restart(case, test).await,
+        Some(role) => record_until_killed(case, events, &role).await,
+        None => kill_and_restart(case, events, test).await,
+    }
+}
+
+fn with(events: Events, setup: Setup) -> Setup {
+    match events {
+        Events::Alone => setup,
+        Events::Sharing => setup.sharing_records(),
     }
 }
 
@@ -63,7 +95,7 @@ fn payload(stream: &str, number: usize) -> Vec<u8> {
 
 // ---- the child
 
-async fn record_until_killed(case: Case, role: &str) {
+async fn record_until_killed(case: Case, events: Events, role: &str) {
     let mut role = role.split('|');
     let mut next = || role.next().unwrap();
     let (path, endpoint, durability) = (next(), next(), next());
@@ -75,7 +107,7 @@ async fn record_until_killed(case: Case, role: &str) {
     let setup = setup
         .flush_every(Duration::from_millis(3))
         .at(Path::new(path));
-    let client = setup.build().await;
+    let client = with(events, setup).build().await;
     // Ends the line that the test runner started.
     println!();
     let writers = STREAMS.map(|stream| {
@@ -102,7 +134,7 @@ async fn write(client: Client, stream: &'static str, first: usize) {
 
 // ---- the parent
 
-async fn kill_and_restart(case: Case, test: &str) {
+async fn kill_and_restart(case: Case, events: Events, test: &str) {
     let seed = number_in("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     let kills = number_in("CRASH_KILLS").map_or(KILLS, |kills| usize::try_from(kills).unwrap());
     eprintln!("CRASH_SEED={seed}");
@@ -167,7 +199,8 @@ async fn kill_and_restart(case: Case, test: &str) {
     }
 
     aws.clear_script();
-    let client = Setup::new(case, &aws).at(&path).build().await;
+    let setup = Setup::new(case, &aws).at(&path);
+    let client = with(events, setup).build().await;
     client.drain(LONG).await.unwrap();
     assert_eq!(client.cached(), 0);
     client.close().await.unwrap();
@@ -176,7 +209,17 @@ async fn kill_and_restart(case: Case, test: &str) {
         assert!(!acknowledged.is_empty());
         let mut seen = HashSet::new();
         let mut first_times = Vec::new();
-        for delivered in aws.delivered(stream) {
+        let records = aws.delivered(stream);
+        let delivered: Vec<_> = match events {
+            Events::Alone => records,
+            Events::Sharing => {
+                let of_record = |record| shared(case.service, record).unwrap();
+                let delivered: Vec<_> = records.iter().flat_map(of_record).collect();
+                assert!(records.len() < delivered.len(), "they share records");
+                delivered
+            }
+        };
+        for delivered in delivered {
             let (_, number) = payload::named_in(&delivered.data).unwrap();
             let number = usize::try_from(number).unwrap();
             assert!(

@@ -1,5 +1,7 @@
 //! The events in a record, as a reader extracts them.
 
+use aggregation::kpl;
+use amplify_kinesis::Bytes;
 use amplify_test_support::{PutRecord, Service};
 
 /// An event: its partition key, if any, and its payload.
@@ -9,7 +11,7 @@ pub type Event = (String, String);
 pub fn events_of(service: Service, record: &PutRecord) -> Vec<Event> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     match service {
-        Service::Kinesis => match aggregation::kpl::decode(&record.data).unwrap() {
+        Service::Kinesis => match kpl::decode(&record.data).unwrap() {
             Some(events) => {
                 let events = events.into_iter();
                 events
@@ -27,4 +29,36 @@ pub fn events_of(service: Service, record: &PutRecord) -> Vec<Event> {
             lines.map(|line| (String::new(), line.to_owned())).collect()
         }
     }
+}
+
+/// Follows each event in a shared Firehose record. No payload contains it.
+pub(crate) const END_OF_EVENT: &[u8] = b"\0 end of an event \0";
+
+/// The events that share a record, as separate records.
+pub fn shared(service: Service, record: &PutRecord) -> Result<Vec<PutRecord>, String> {
+    let event = |data: &[u8], key: Option<&str>| PutRecord {
+        data: Bytes::copy_from_slice(data),
+        partition_key: key.map(str::to_owned),
+        explicit_hash_key: None,
+    };
+    if service == Service::Kinesis {
+        let read = kpl::decode(&record.data).map_err(|error| error.to_string())?;
+        return Ok(match read {
+            Some(events) => events
+                .iter()
+                .map(|one| event(one.data, Some(one.partition_key)))
+                .collect(),
+            None => vec![record.clone()],
+        });
+    }
+    let mut events = Vec::new();
+    let mut rest = &record.data[..];
+    while !rest.is_empty() {
+        let mut ends = rest.windows(END_OF_EVENT.len());
+        let end = ends.position(|window| window == END_OF_EVENT);
+        let end = end.ok_or_else(|| "an event has no end".to_owned())?;
+        events.push(event(&rest[..end], None));
+        rest = &rest[end + END_OF_EVENT.len()..];
+    }
+    Ok(events)
 }

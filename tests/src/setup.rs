@@ -14,6 +14,7 @@ use aws_config::retry::RetryConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 
 use crate::client::Side;
+use crate::events::END_OF_EVENT;
 use crate::{Case, Client, Discards, Failure, Kind, SdkClient, StoreKind, credentials};
 
 /// Both builders with the same settings, and their options, initially unset.
@@ -99,6 +100,12 @@ impl Setup {
         let mut setup = self.kpl(KplLimits::default());
         setup.firehose.aggregation = lines;
         setup
+    }
+
+    /// The same for payloads of any bytes, which [`shared`](crate::shared) tells apart.
+    pub fn sharing_records(self) -> Self {
+        let joined = Concatenation::default().delimiter(END_OF_EVENT);
+        self.concatenated(joined).kpl(KplLimits::default())
     }
 
     /// Kinesis only.

@@ -4,9 +4,7 @@ use std::io::stdin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplify_kinesis::{
-    Concatenation, DiscardedRecord, Durability, FlushStrategy, KplLimits, OverflowPolicy, SdkConfig,
-};
+use amplify_kinesis::{DiscardedRecord, Durability, FlushStrategy, OverflowPolicy, SdkConfig};
 use amplify_test_support::{PutRecord, Service};
 use aws_config::AppName;
 use aws_config::retry::RetryConfig;
@@ -17,7 +15,7 @@ use tokio::task::JoinSet;
 use super::director::{After, Director};
 use super::lanes::{flush_now_and_then, write};
 use super::patience;
-use super::payload::{END_OF_EVENT, Id, Lane};
+use super::payload::{Id, Lane};
 use super::told::{ClientSettings, Orders, Task, Timer, Told, Word};
 use integration_tests::{Case, Client, Failure, Kind, Setup};
 
@@ -118,8 +116,7 @@ pub async fn open_with(orders: &Orders, service: Service, timer: Timer) -> Clien
     let case = Case::new(service, orders.store);
     let mut setup = Setup::of_endpoint(case, orders.endpoint.clone());
     if shares_records {
-        let joined = Concatenation::default().delimiter(END_OF_EVENT);
-        setup = setup.concatenated(joined).kpl(KplLimits::default());
+        setup = setup.sharing_records();
     }
     setup
         .at(&path)

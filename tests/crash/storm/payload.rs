@@ -1,6 +1,5 @@
 //! Records whose content is derived from their writer and the run's seed.
 
-use aggregation::kpl;
 use amplify_test_support::{PutRecord, Service, payload};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -51,38 +50,6 @@ impl Lane {
     pub fn stream(self) -> String {
         stream(self.stream_number())
     }
-}
-
-/// Follows each event in a shared Firehose record. No payload contains it.
-pub const END_OF_EVENT: &[u8] = b"\0 end of an event \0";
-
-/// The events that share a record, as separate records.
-pub fn shared(record: &PutRecord, service: Service) -> Result<Vec<PutRecord>, String> {
-    let event = |data: &[u8], key: Option<&str>| PutRecord {
-        data: Bytes::copy_from_slice(data),
-        partition_key: key.map(str::to_owned),
-        explicit_hash_key: None,
-    };
-    if service == Service::Kinesis {
-        let read = kpl::decode(&record.data).map_err(|error| error.to_string())?;
-        return Ok(match read {
-            Some(events) => events
-                .iter()
-                .map(|one| event(one.data, Some(one.partition_key)))
-                .collect(),
-            None => vec![record.clone()],
-        });
-    }
-    let mut events = Vec::new();
-    let mut rest = &record.data[..];
-    while !rest.is_empty() {
-        let mut ends = rest.windows(END_OF_EVENT.len());
-        let end = ends.position(|window| window == END_OF_EVENT);
-        let end = end.ok_or_else(|| "an event has no end".to_owned())?;
-        events.push(event(&rest[..end], None));
-        rest = &rest[end + END_OF_EVENT.len()..];
-    }
-    Ok(events)
 }
 
 /// The name of a stream, the same in both services.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use amplify_test_support::{FakeAws, PutRecord, PutRequest, Reply, Service};
 use fastrand::Rng;
-use integration_tests::page;
+use integration_tests::{page, shared};
 
-use super::payload::{Id, STREAMS, shared, stream};
+use super::payload::{Id, STREAMS, stream};
 
 /// How the endpoint fails at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Sky {
         let mut events = Vec::new();
         for (place, record) in request.records.iter().enumerate() {
             let within = match self.shares_records {
-                true => shared(record, request.service),
+                true => shared(request.service, record),
                 false => Ok(vec![record.clone()]),
             };
             match within {
