@@ -15,19 +15,12 @@ use std::time::Duration;
 use amplify_kinesis::Durability;
 use amplify_test_support::{Reply, payload};
 use integration_tests::{
-    Case, Client, Endpoint, Kind, Service, Setup, StoreKind, child, number_in, role, shared,
+    Case, Client, Endpoint, Events, Kind, Service, Setup, StoreKind, child, number_in, role,
 };
 
 const STREAMS: [&str; 3] = ["stream-a", "stream-b", "stream-c"];
 const KILLS: usize = 10;
 const LONG: Duration = Duration::from_secs(30);
-
-/// How events lie in records.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Events {
-    Alone,
-    Sharing,
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_kinesis_client_loses_nothing() {
@@ -78,13 +71,6 @@ async fn run(case: Case, events: Events, test: &str) {
     }
 }
 
-fn with(events: Events, setup: Setup) -> Setup {
-    match events {
-        Events::Alone => setup,
-        Events::Sharing => setup.sharing_records(),
-    }
-}
-
 fn payload(stream: &str, number: usize) -> Vec<u8> {
     let length = match number % 50 {
         0 => 40_000,
@@ -107,7 +93,7 @@ async fn record_until_killed(case: Case, events: Events, role: &str) {
     let setup = setup
         .flush_every(Duration::from_millis(3))
         .at(Path::new(path));
-    let client = with(events, setup).build().await;
+    let client = events.set(setup).build().await;
     // Ends the line that the test runner started.
     println!();
     let writers = STREAMS.map(|stream| {
@@ -200,7 +186,7 @@ async fn kill_and_restart(case: Case, events: Events, test: &str) {
 
     aws.clear_script();
     let setup = Setup::new(case, &aws).at(&path);
-    let client = with(events, setup).build().await;
+    let client = events.set(setup).build().await;
     client.drain(LONG).await.unwrap();
     assert_eq!(client.cached(), 0);
     client.close().await.unwrap();
@@ -209,17 +195,7 @@ async fn kill_and_restart(case: Case, events: Events, test: &str) {
         assert!(!acknowledged.is_empty());
         let mut seen = HashSet::new();
         let mut first_times = Vec::new();
-        let records = aws.delivered(stream);
-        let delivered: Vec<_> = match events {
-            Events::Alone => records,
-            Events::Sharing => {
-                let of_record = |record| shared(case.service, record).unwrap();
-                let delivered: Vec<_> = records.iter().flat_map(of_record).collect();
-                assert!(records.len() < delivered.len(), "they share records");
-                delivered
-            }
-        };
-        for delivered in delivered {
+        for delivered in events.within(case.service, aws.delivered(stream)) {
             let (_, number) = payload::named_in(&delivered.data).unwrap();
             let number = usize::try_from(number).unwrap();
             assert!(

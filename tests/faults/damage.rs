@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use amplify_kinesis::{Durability, RecordStore};
 use amplify_test_support::payload;
-use integration_tests::{Case, Client, Endpoint, Service, Setup, shared};
+use integration_tests::{Case, Client, Endpoint, Events, Service, Setup};
 
 integration_tests::cases! {
     on_disk_and_in_a_journal:
@@ -48,13 +48,6 @@ async fn events_that_share_records_are_lost_with_a_file_damaged_in_use_and_no_ot
     for harm in Harm::EACH {
         damage_in_use(case, harm, Events::Sharing).await;
     }
-}
-
-/// How events lie in records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Events {
-    Alone,
-    Sharing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +111,7 @@ async fn open(
     let opened = case.store.open(path, Durability::PowerLoss, 1 << 20).await;
     let store = opened.unwrap();
     let setup = Setup::new(case, aws).store(Arc::clone(&store));
-    let setup = match events {
-        Events::Alone => setup,
-        Events::Sharing => setup.sharing_records(),
-    };
-    (setup.build().await, store)
+    (events.set(setup).build().await, store)
 }
 
 /// The file with all records.
@@ -197,14 +186,12 @@ fn key_off_the_wire(case: Case, number: usize) -> String {
 
 /// The accepted events of each key, in order. None differs from what was recorded.
 fn delivered(case: Case, events: Events, aws: &Endpoint) -> BTreeMap<String, Vec<usize>> {
-    let mut records = aws.delivered(STREAM);
+    let records = aws.delivered(STREAM);
     if events == Events::Sharing {
         assert!(records.len() < 10, "they share records: {}", records.len());
-        let of_record = |record| shared(case.service, record).unwrap();
-        records = records.iter().flat_map(of_record).collect();
     }
     let mut delivered: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for record in records {
+    for record in events.within(case.service, records) {
         let (_, number) = payload::named_in(&record.data).unwrap();
         let number = usize::try_from(number).unwrap();
         assert!(record.data == data(number), "{number} differs");

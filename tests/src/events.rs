@@ -4,6 +4,8 @@ use aggregation::kpl;
 use amplify_kinesis::Bytes;
 use amplify_test_support::{PutRecord, Service};
 
+use crate::Setup;
+
 /// An event: its partition key, if any, and its payload.
 pub type Event = (String, String);
 
@@ -28,6 +30,33 @@ pub fn events_of(service: Service, record: &PutRecord) -> Vec<Event> {
             let lines = lines.strip_suffix('\n').unwrap().split('\n');
             lines.map(|line| (String::new(), line.to_owned())).collect()
         }
+    }
+}
+
+/// How events lie in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    Alone,
+    Sharing,
+}
+
+impl Events {
+    pub fn set(self, setup: Setup) -> Setup {
+        match self {
+            Self::Alone => setup,
+            Self::Sharing => setup.sharing_records(),
+        }
+    }
+
+    /// The events in these records. There must be more of them than records that they share.
+    pub fn within(self, service: Service, records: Vec<PutRecord>) -> Vec<PutRecord> {
+        if self == Self::Alone {
+            return records;
+        }
+        let of_record = |record| shared(service, record).unwrap();
+        let events: Vec<_> = records.iter().flat_map(of_record).collect();
+        assert!(records.len() < events.len(), "they share records");
+        events
     }
 }
 

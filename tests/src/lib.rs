@@ -29,7 +29,7 @@ pub use self::child::{child, child_of, link_to_this_program, role};
 pub use self::client::{Client, SdkClient};
 pub use self::discards::Discards;
 pub use self::endpoint::Endpoint;
-pub use self::events::{Event, events_of, shared};
+pub use self::events::{Event, Events, events_of, shared};
 pub use self::failure::{Failure, Kind, assert_fails};
 pub use self::home::Home;
 pub use self::log::Log;

@@ -1,12 +1,12 @@
 //! The reader thread.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::shared::{Read, Request, Shared};
 use crate::index::Entry;
+use crate::log::buffers::KEPT_FOR;
 use crate::log::catalog::lock;
 use crate::log::fetch::{Fetched, fetch, sources};
 use crate::{ReadBatch, RecordId, Settlement, StoreError};
@@ -14,13 +14,10 @@ use crate::{ReadBatch, RecordId, Settlement, StoreError};
 /// Number of attempts with an index that keeps breaking.
 const ATTEMPTS: u32 = 4;
 
-/// After this long without a read, the memory of past reads is freed.
-const IDLE: Duration = Duration::from_secs(1);
-
 /// Reads until the store is closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
     loop {
-        let reads = shared.reads.next_within(IDLE).unwrap_or_else(|| {
+        let reads = shared.reads.next_within(KEPT_FOR).unwrap_or_else(|| {
             shared.buffers.release();
             shared.reads.next()
         });

@@ -12,8 +12,8 @@ use crate::clock;
 const KEPT_BYTES: usize = 16 << 20;
 /// The smallest buffer worth keeping. The allocator keeps smaller ones itself.
 const SMALLEST: usize = 16 << 10;
-/// How long an unused buffer is kept while reads go on.
-const KEPT_FOR: Duration = Duration::from_secs(1);
+/// How long an unused buffer is kept.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A pool of reusable buffers.
 ///
